@@ -1,0 +1,203 @@
+"""The exceptions of structops, and the exit code that each ends a command with.
+
+::
+
+    StructopsError                        1   something that was asked for was not done
+    ├── InputError      (ValueError)      1   bytes that are not what they claim to be
+    │   ├── ElfError                          the ELF container
+    │   ├── BtfError                          .BTF, .BTF.ext or a kernel's BTF
+    │   └── ObjectError                       well formed, but nothing that can be registered
+    ├── FitError                          1   the object and this kernel do not fit
+    │   └── RelocationError                   one CO-RE relocation
+    ├── KernelError     (OSError)         1   the kernel refused; carries operation and errno
+    │   ├── VerifierError                     PROG_LOAD with the whole verifier log
+    │   └── NotPermittedError             4   EPERM or EACCES: capabilities are missing
+    ├── StateError                        1   the kernel said yes, and the state says no
+    ├── UnsupportedError                  77  this kernel cannot
+    ├── NotFoundError   (LookupError)     3   nothing matches the selector
+    ├── AmbiguousError  (LookupError)     1   more than one thing matches
+    └── UsageError      (ValueError)      2   the call itself makes no sense
+
+Every one carries three sentences (what failed, why, what to do) and the facts
+behind them as fields. They are rendered in ``structops_cli.cli`` only.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from errno import EACCES, EPERM, errorcode
+from typing import TypedDict, Unpack
+
+__all__ = [
+    "AmbiguousError",
+    "BtfError",
+    "ElfError",
+    "ErrorFields",
+    "ExitCode",
+    "FitError",
+    "InputError",
+    "KernelError",
+    "NotFoundError",
+    "NotPermittedError",
+    "ObjectError",
+    "RelocationError",
+    "StateError",
+    "StructopsError",
+    "UnsupportedError",
+    "UsageError",
+    "VerifierError",
+    "errno_name",
+]
+
+ENOTSUPP = 524
+"""The kernel's internal "not supported" (include/linux/errno.h); it does reach user space from bpf(2)."""
+
+
+class ExitCode(IntEnum):
+    """What the command ends with."""
+
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    NO_MATCH = 3
+    NOT_PERMITTED = 4
+    UNSUPPORTED = 77
+
+
+class ErrorFields(TypedDict, total=False):
+    """The facts that an error may carry; names as in the JSON output."""
+
+    object: str
+    section: str
+    variable: str
+    program: str
+    member: str
+    map: str
+    symbol: str
+    type_name: str
+    type_id: int
+    insn: int
+    offset: int
+    candidates: list[str]
+
+
+def errno_name(number: int) -> str:
+    """Return the name of an errno, 524 (ENOTSUPP) included."""
+    return "ENOTSUPP" if number == ENOTSUPP else errorcode.get(number, f"errno {number}")
+
+
+class StructopsError(Exception):
+    """Something that was asked for was not done.
+
+    ``what`` is the one line that says what failed, ``why`` the reason in
+    words, ``hint`` what to do about it; the last two may be empty.
+    """
+
+    exit_code = ExitCode.FAILED
+
+    def __init__(self, what: str, *, why: str = "", hint: str = "", **fields: Unpack[ErrorFields]) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.hint = hint
+        self.fields: ErrorFields = fields
+
+    def add(self, **fields: Unpack[ErrorFields]) -> None:
+        """Add facts that only the caller knows; what is already known stays."""
+        self.fields = {**fields, **self.fields}
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}" if self.why else self.what
+
+
+class InputError(StructopsError, ValueError):
+    """Bytes that are not what they claim to be."""
+
+
+class ElfError(InputError):
+    """The ELF container is damaged, or is no BPF object."""
+
+
+class BtfError(InputError):
+    """BTF or .BTF.ext is damaged, or of another byte order."""
+
+
+class ObjectError(InputError):
+    """The object is well formed, but holds nothing that can be registered."""
+
+
+class FitError(StructopsError):
+    """The object and the kernel's types do not fit."""
+
+
+class RelocationError(FitError):
+    """A CO-RE relocation has no answer, or more than one."""
+
+
+class KernelError(StructopsError, OSError):
+    """The kernel refused an operation.
+
+    ``operation`` is the bpf(2) command or system call by name; ``errno`` the
+    positive error number.
+    """
+
+    def __init__(
+        self, what: str, *, errno: int, operation: str, why: str = "", hint: str = "", **fields: Unpack[ErrorFields]
+    ) -> None:
+        StructopsError.__init__(self, what, why=why, hint=hint, **fields)
+        self.errno = errno
+        self.operation = operation
+
+    def __str__(self) -> str:
+        return f"{StructopsError.__str__(self)} [{self.operation}: {errno_name(self.errno or 0)}]"
+
+
+class VerifierError(KernelError):
+    """PROG_LOAD was refused; ``log`` is the whole verifier log, as text."""
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        errno: int,
+        log: str,
+        operation: str = "PROG_LOAD",
+        why: str = "",
+        hint: str = "",
+        **fields: Unpack[ErrorFields],
+    ) -> None:
+        super().__init__(what, errno=errno, operation=operation, why=why, hint=hint, **fields)
+        self.log = log
+
+
+class NotPermittedError(KernelError):
+    """EPERM or EACCES: the caller lacks a capability."""
+
+    exit_code = ExitCode.NOT_PERMITTED
+    ERRNOS = frozenset({EPERM, EACCES})
+
+
+class StateError(StructopsError):
+    """The kernel said yes, and the state that it shows says no."""
+
+
+class UnsupportedError(StructopsError):
+    """This kernel cannot do what was asked."""
+
+    exit_code = ExitCode.UNSUPPORTED
+
+
+class NotFoundError(StructopsError, LookupError):
+    """Nothing matches the selector."""
+
+    exit_code = ExitCode.NO_MATCH
+
+
+class AmbiguousError(StructopsError, LookupError):
+    """More than one thing matches; ``fields["candidates"]`` lists them."""
+
+
+class UsageError(StructopsError, ValueError):
+    """The call makes no sense, whatever the kernel is."""
+
+    exit_code = ExitCode.USAGE

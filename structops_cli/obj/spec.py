@@ -1,0 +1,184 @@
+"""What a BPF object holds, as plain immutable values: the hand-over from ``obj`` to everything after it.
+
+Nothing here knows a kernel. Instructions are the raw little-endian bytes of
+the object (8 bytes each); an index of an instruction counts from the start of
+its own function. Type ids are those of ``ObjectSpec.btf``.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.ext import CoreRelo, FuncInfo, LineInfo
+
+__all__ = [
+    "DataSection",
+    "DataVariable",
+    "Extern",
+    "Function",
+    "LinkedProgram",
+    "MapSpec",
+    "MemberFunction",
+    "ObjectSpec",
+    "Relocation",
+    "RelocationTarget",
+    "StructOpsVariable",
+]
+
+
+class RelocationTarget(Enum):
+    """What the instruction at a relocation refers to."""
+
+    MAP = "map"
+    """A BTF-defined map: ``symbol`` is its name; the load becomes BPF_PSEUDO_MAP_FD."""
+    DATA = "data"
+    """Global data: ``symbol`` is the data section, ``addend`` the byte offset in it; BPF_PSEUDO_MAP_VALUE."""
+    CALL = "call"
+    """A call of the function ``symbol``; BPF_PSEUDO_CALL."""
+    FUNCTION = "function"
+    """The address of the function ``symbol`` (a callback); BPF_PSEUDO_FUNC."""
+    EXTERN = "extern"
+    """A symbol that the object leaves to the kernel: ``symbol`` is its name."""
+
+
+class Relocation(NamedTuple):
+    """One reference from an instruction to something that has no address yet."""
+
+    insn_index: int
+    target: RelocationTarget
+    symbol: str
+    addend: int
+
+
+class Function(NamedTuple):
+    """A function of an executable section, a program or a subprogram.
+
+    ``is_program`` is true for a global function of a ``struct_ops*`` section:
+    something that a struct_ops member may point at. ``sleepable`` says that
+    its section was ``struct_ops.s``. ``type_id`` is its BTF Func, 0 when the
+    object has none for it.
+    """
+
+    name: str
+    section: str
+    is_program: bool
+    sleepable: bool
+    is_global: bool
+    type_id: int
+    insns: bytes
+    relocations: tuple[Relocation, ...]
+    core_relos: tuple[CoreRelo, ...]
+    func_info: tuple[FuncInfo, ...]
+    line_info: tuple[LineInfo, ...]
+
+
+class MemberFunction(NamedTuple):
+    """A function pointer that the object stores in a struct_ops variable."""
+
+    offset_bytes: int
+    function: str
+
+
+class StructOpsVariable(NamedTuple):
+    """A variable of ``.struct_ops`` or ``.struct_ops.link``: one map to be.
+
+    ``type_id`` is the local Struct, ``type_name`` its name with any
+    ``___flavour``. ``data`` are its bytes (pointers zero), ``functions`` the
+    pointers in them, by offset. ``optional`` is a section with a leading
+    ``?``: not created unless asked for.
+    """
+
+    name: str
+    section: str
+    type_id: int
+    type_name: str
+    link: bool
+    optional: bool
+    data: bytes
+    functions: tuple[MemberFunction, ...]
+
+
+class MapSpec(NamedTuple):
+    """A map defined through BTF in ``.maps``; ``map_type`` is a number of ``BpfMapType`` or one this project has no name for."""
+
+    name: str
+    map_type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    map_flags: int
+    map_extra: int
+    numa_node: int | None
+    key_type_id: int
+    value_type_id: int
+    pinned_by_name: bool
+
+
+class DataVariable(NamedTuple):
+    """A global or static variable of a data section."""
+
+    name: str
+    type_id: int
+    offset_bytes: int
+    size_bytes: int
+    is_static: bool
+
+
+class DataSection(NamedTuple):
+    """``.rodata*``, ``.data*`` or ``.bss*``: one array map of one element. ``type_id`` is its Datasec, 0 for none."""
+
+    name: str
+    read_only: bool
+    contents: bytes
+    type_id: int
+    variables: tuple[DataVariable, ...]
+
+
+class Extern(NamedTuple):
+    """A symbol that the object does not define."""
+
+    name: str
+    section: str
+    type_id: int
+    weak: bool
+    is_function: bool
+
+
+class ObjectSpec(NamedTuple):
+    """A whole object. ``btf`` is its BTF with DATASEC sizes and offsets repaired from the ELF symbols."""
+
+    name: str
+    licence: str
+    btf: Btf
+    functions: tuple[Function, ...]
+    struct_ops: tuple[StructOpsVariable, ...]
+    maps: tuple[MapSpec, ...]
+    data: tuple[DataSection, ...]
+    externs: tuple[Extern, ...]
+
+    def function(self, name: str) -> Function:
+        """Return the function of that name; ``KeyError`` when there is none."""
+        for function in self.functions:
+            if function.name == name:
+                return function
+        raise KeyError(name)
+
+
+class LinkedProgram(NamedTuple):
+    """A program with the subprograms that it reaches behind it, calls between them resolved.
+
+    ``relocations`` (maps, data and externs only), ``core_relos``,
+    ``func_info`` and ``line_info`` count from the start of ``insns``.
+    ``functions`` says where each function begins, as (insn index, name).
+    """
+
+    name: str
+    sleepable: bool
+    insns: bytes
+    relocations: tuple[Relocation, ...]
+    core_relos: tuple[CoreRelo, ...]
+    func_info: tuple[FuncInfo, ...]
+    line_info: tuple[LineInfo, ...]
+    functions: tuple[tuple[int, str], ...]

@@ -1,0 +1,237 @@
+"""Constants of the kernel's user-space interface, under the kernel's names.
+
+From ``include/uapi/linux/bpf.h``, ``include/uapi/linux/btf.h`` and, for what
+the kernel shows but exports nowhere, the file named beside it. Only what the
+project uses is here. Pure data: importing this module touches nothing.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+__all__ = [
+    "BPF_CALL",
+    "BPF_F_LINK",
+    "BPF_F_MMAPABLE",
+    "BPF_F_RDONLY_PROG",
+    "BPF_F_REPLACE",
+    "BPF_F_SLEEPABLE",
+    "BPF_F_VTYPE_BTF_OBJ_FD",
+    "BPF_OBJ_NAME_LEN",
+    "BPF_STATS_RUN_TIME",
+    "BPF_STRUCT_OPS",
+    "BTF_MAGIC",
+    "TCP_CA_NAME_MAX",
+    "BpfCmd",
+    "BpfLinkType",
+    "BpfMapType",
+    "BpfProgType",
+    "BtfFuncLinkage",
+    "BtfIntEncoding",
+    "BtfKind",
+    "BtfVarLinkage",
+    "CoreReloKind",
+    "PseudoCall",
+    "PseudoSrc",
+    "StructOpsState",
+    "TcpCongFlags",
+]
+
+BPF_OBJ_NAME_LEN = 16
+"""Bytes of an object's name in the kernel, the NUL included."""
+BPF_F_RDONLY_PROG = 1 << 7
+BPF_F_MMAPABLE = 1 << 10
+BPF_F_LINK = 1 << 13
+BPF_F_VTYPE_BTF_OBJ_FD = 1 << 15
+BPF_F_REPLACE = 1 << 2
+BPF_F_SLEEPABLE = 1 << 4
+BPF_STRUCT_OPS = 44
+"""The attach type of a struct_ops link (``enum bpf_attach_type``)."""
+BPF_STATS_RUN_TIME = 0
+BPF_CALL = 0x85
+"""Opcode of a call: BPF_JMP | BPF_CALL."""
+BTF_MAGIC = 0xEB9F
+TCP_CA_NAME_MAX = 16
+"""Bytes of a congestion control's name, the NUL included (``include/net/tcp.h``)."""
+
+
+class BpfCmd(IntEnum):
+    """``enum bpf_cmd``."""
+
+    MAP_CREATE = 0
+    MAP_LOOKUP_ELEM = 1
+    MAP_UPDATE_ELEM = 2
+    MAP_DELETE_ELEM = 3
+    MAP_GET_NEXT_KEY = 4
+    PROG_LOAD = 5
+    OBJ_PIN = 6
+    OBJ_GET = 7
+    PROG_TEST_RUN = 10
+    PROG_GET_NEXT_ID = 11
+    MAP_GET_NEXT_ID = 12
+    PROG_GET_FD_BY_ID = 13
+    MAP_GET_FD_BY_ID = 14
+    OBJ_GET_INFO_BY_FD = 15
+    BTF_LOAD = 18
+    BTF_GET_FD_BY_ID = 19
+    MAP_FREEZE = 22
+    BTF_GET_NEXT_ID = 23
+    LINK_CREATE = 28
+    LINK_UPDATE = 29
+    LINK_GET_FD_BY_ID = 30
+    LINK_GET_NEXT_ID = 31
+    ENABLE_STATS = 32
+    LINK_DETACH = 34
+
+
+class BpfMapType(IntEnum):
+    """``enum bpf_map_type``."""
+
+    UNSPEC = 0
+    HASH = 1
+    ARRAY = 2
+    PROG_ARRAY = 3
+    PERF_EVENT_ARRAY = 4
+    PERCPU_HASH = 5
+    PERCPU_ARRAY = 6
+    STACK_TRACE = 7
+    CGROUP_ARRAY = 8
+    LRU_HASH = 9
+    LRU_PERCPU_HASH = 10
+    LPM_TRIE = 11
+    ARRAY_OF_MAPS = 12
+    HASH_OF_MAPS = 13
+    DEVMAP = 14
+    SOCKMAP = 15
+    CPUMAP = 16
+    XSKMAP = 17
+    SOCKHASH = 18
+    CGROUP_STORAGE = 19
+    REUSEPORT_SOCKARRAY = 20
+    PERCPU_CGROUP_STORAGE = 21
+    QUEUE = 22
+    STACK = 23
+    SK_STORAGE = 24
+    DEVMAP_HASH = 25
+    STRUCT_OPS = 26
+    RINGBUF = 27
+    INODE_STORAGE = 28
+    TASK_STORAGE = 29
+    BLOOM_FILTER = 30
+    USER_RINGBUF = 31
+    CGRP_STORAGE = 32
+    ARENA = 33
+
+
+class BpfProgType(IntEnum):
+    """``enum bpf_prog_type``; the one type that this project loads."""
+
+    UNSPEC = 0
+    STRUCT_OPS = 27
+
+
+class BpfLinkType(IntEnum):
+    """``enum bpf_link_type``; the one type that this project makes."""
+
+    UNSPEC = 0
+    STRUCT_OPS = 9
+
+
+class BtfKind(IntEnum):
+    """``BTF_KIND_*``."""
+
+    VOID = 0
+    INT = 1
+    PTR = 2
+    ARRAY = 3
+    STRUCT = 4
+    UNION = 5
+    ENUM = 6
+    FWD = 7
+    TYPEDEF = 8
+    VOLATILE = 9
+    CONST = 10
+    RESTRICT = 11
+    FUNC = 12
+    FUNC_PROTO = 13
+    VAR = 14
+    DATASEC = 15
+    FLOAT = 16
+    DECL_TAG = 17
+    TYPE_TAG = 18
+    ENUM64 = 19
+
+
+class BtfIntEncoding(IntFlag):
+    """``BTF_INT_SIGNED`` and its siblings."""
+
+    SIGNED = 1
+    CHAR = 2
+    BOOL = 4
+
+
+class BtfFuncLinkage(IntEnum):
+    """``enum btf_func_linkage``."""
+
+    STATIC = 0
+    GLOBAL = 1
+    EXTERN = 2
+
+
+class BtfVarLinkage(IntEnum):
+    """``BTF_VAR_STATIC`` and its siblings."""
+
+    STATIC = 0
+    GLOBAL_ALLOCATED = 1
+    GLOBAL_EXTERN = 2
+
+
+class CoreReloKind(IntEnum):
+    """``enum bpf_core_relo_kind``."""
+
+    FIELD_BYTE_OFFSET = 0
+    FIELD_BYTE_SIZE = 1
+    FIELD_EXISTS = 2
+    FIELD_SIGNED = 3
+    FIELD_LSHIFT_U64 = 4
+    FIELD_RSHIFT_U64 = 5
+    TYPE_ID_LOCAL = 6
+    TYPE_ID_TARGET = 7
+    TYPE_EXISTS = 8
+    TYPE_SIZE = 9
+    ENUMVAL_EXISTS = 10
+    ENUMVAL_VALUE = 11
+    TYPE_MATCHES = 12
+
+
+class PseudoSrc(IntEnum):
+    """``src_reg`` of a 64-bit immediate load: what the immediate stands for."""
+
+    MAP_FD = 1
+    MAP_VALUE = 2
+    BTF_ID = 3
+    FUNC = 4
+
+
+class PseudoCall(IntEnum):
+    """``src_reg`` of a call: whom it calls."""
+
+    HELPER = 0
+    CALL = 1
+    KFUNC_CALL = 2
+
+
+class StructOpsState(IntEnum):
+    """``enum bpf_struct_ops_state`` (``include/linux/bpf.h``)."""
+
+    INIT = 0
+    INUSE = 1
+    TOBEFREE = 2
+    READY = 3
+
+
+class TcpCongFlags(IntFlag):
+    """``TCP_CONG_*`` (``include/net/tcp.h``): the flags that a BPF congestion control may set."""
+
+    NON_RESTRICTED = 1
+    NEEDS_ECN = 2
