@@ -25,7 +25,7 @@ behind them as fields. They are rendered in ``structops_cli.cli`` only.
 from __future__ import annotations
 
 from enum import IntEnum
-from errno import EACCES, EPERM, errorcode
+from errno import EACCES, EOPNOTSUPP, EPERM, errorcode
 from typing import TypedDict, Unpack
 
 __all__ = [
@@ -51,6 +51,10 @@ __all__ = [
 
 ENOTSUPP = 524
 """The kernel's internal "not supported" (include/linux/errno.h); it does reach user space from bpf(2)."""
+
+
+KERNEL_NAMES = {ENOTSUPP: "ENOTSUPP", EOPNOTSUPP: "EOPNOTSUPP"}
+"""Where Python has no name, or takes another of two that share a number."""
 
 
 class ExitCode(IntEnum):
@@ -83,7 +87,7 @@ class ErrorFields(TypedDict, total=False):
 
 def errno_name(number: int) -> str:
     """Return the name of an errno, 524 (ENOTSUPP) included."""
-    return "ENOTSUPP" if number == ENOTSUPP else errorcode.get(number, f"errno {number}")
+    return KERNEL_NAMES.get(number) or errorcode.get(number, f"errno {number}")
 
 
 class StructopsError(Exception):
@@ -142,7 +146,14 @@ class KernelError(StructopsError, OSError):
     """
 
     def __init__(
-        self, what: str, *, errno: int, operation: str, why: str = "", hint: str = "", **fields: Unpack[ErrorFields]
+        self,
+        what: str,
+        *,
+        errno: int,
+        operation: str,
+        why: str = "",
+        hint: str = "",
+        **fields: Unpack[ErrorFields],
     ) -> None:
         StructopsError.__init__(self, what, why=why, hint=hint, **fields)
         self.errno = errno

@@ -1,0 +1,56 @@
+# make run    register a bundled congestion control, send real TCP data through it, prove it, unregister
+# make test   lint, types and all tests, those on the running kernel included
+# make bench  compare with Debian's bpftool, as ratios in one run
+#
+# All of it in a virtual environment of its own, .venv. What is missing outside
+# Python is installed where that is possible (Debian, as root), or named in one line.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+NATIVE := $(wildcard structops_cli/syscall/*.c structops_cli/syscall/*.h) structops_cli/syscall/build_native.py
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-warn-script-location \
+	--config-settings editable_mode=compat
+
+.PHONY: run test lint bench objects wheel clean
+.DEFAULT_GOAL := run
+
+run: $(VENV)/run-ready
+	$(BIN)/structops demo
+
+test: lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/test-ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/test-ready
+	$(BIN)/python -m tests.bench
+
+# The bundled objects are kept built, so that nobody needs a compiler for BPF to
+# use them; a test holds that they rebuild byte for byte.
+objects:
+	@.ci/need clang-19 llvm-strip-19
+	$(MAKE) -C bpf_objects all
+
+wheel: $(VENV)/test-ready
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
+$(VENV)/bin/python:
+	@.ci/need python-venv
+	$(PYTHON) -m venv $(VENV)
+
+# The package is installed in place, its native part built beside its sources.
+$(VENV)/run-ready: pyproject.toml setup.py $(NATIVE) | $(VENV)/bin/python
+	@.ci/need cc python-headers
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/test-ready: $(VENV)/run-ready
+	@.ci/need clang-19 llvm-strip-19
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info structops_cli/syscall/_native.c structops_cli/syscall/*.so structops_cli/syscall/*.o

@@ -1,0 +1,5 @@
+"""``python -m structops_cli``."""
+
+from structops_cli.cli.main import entry
+
+entry()

@@ -1,0 +1,106 @@
+"""What every test relies on: the guard of the live tests, and a machine that is left as it was."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.golden_files import Golden
+
+IN_CI = os.environ.get("CI") == "true"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes the golden files anew."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden anew instead of comparing")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Return what compares a text with a file of ``tests/golden``."""
+    return Golden(update=request.config.getoption("--update-golden"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Live tests need root. Elsewhere than in CI they may be left out; in CI that is a failure."""
+    if item.get_closest_marker("live") and os.geteuid() != 0:
+        if IN_CI:
+            pytest.fail("the live tests need root, and in CI they must run", pytrace=False)
+        pytest.skip("live: needs root")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever lies in tests/live is a live test."""
+    for item in items:
+        if "live" in item.path.parts:
+            item.add_marker(pytest.mark.live)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a whole run without one live test that passed is a failure, whatever the others say."""
+    if not IN_CI or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    passed = (
+        [report for report in reporter.stats.get("passed", ()) if "tests/live/" in report.nodeid]
+        if reporter
+        else []
+    )
+    if not passed and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+class Footprint(dict[str, frozenset[object]]):
+    """What of the kernel's a test could leave behind, by sort: everything is a set of ids or names."""
+
+
+def take_footprint() -> Footprint:
+    """Look at maps, programs, links, pins, mounts, congestion controls and namespaces."""
+    from structops_cli.net.congestion_controls import read_congestion_controls
+    from structops_cli.syscall import bpf, bpffs
+
+    controls = read_congestion_controls()
+    mounts = bpffs.mounts()
+    return Footprint(
+        maps=frozenset(bpf.map_ids()),
+        programs=frozenset(bpf.prog_ids()),
+        links=frozenset(bpf.link_ids()),
+        mounts=frozenset(item.path for item in mounts),
+        pins=frozenset(path for item in mounts for path in bpffs.pins(item.path)),
+        available=frozenset(controls.available),
+        default=frozenset([controls.default]),
+        namespaces=frozenset(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else frozenset(),
+    )
+
+
+@pytest.fixture(autouse=True)
+def machine_left_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Hold, for every live test, that the kernel is afterwards as it was before."""
+    if not request.node.get_closest_marker("live") or os.geteuid() != 0:
+        yield
+        return
+    before = take_footprint()
+    yield
+    _assert_same(before)
+
+
+def _assert_same(before: Footprint) -> None:
+    """Compare, giving the kernel a moment: it frees maps and programs after an RCU grace period."""
+    import time
+
+    deadline = time.monotonic() + 5
+    while True:
+        after = take_footprint()
+        if after == before or time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    left = {
+        sort: sorted(map(str, after[sort] - before[sort])) for sort in after if after[sort] - before[sort]
+    }
+    gone = {
+        sort: sorted(map(str, before[sort] - after[sort])) for sort in after if before[sort] - after[sort]
+    }
+    assert not left, f"left behind: {left}"
+    assert not gone, f"taken away: {gone}"
