@@ -1,0 +1,385 @@
+"""One thin wrapper per bpf(2) command, named after it (``include/uapi/linux/bpf.h``).
+
+A wrapper fills the part of ``union bpf_attr`` that its command reads, keeps
+alive what its pointers point at, and ends in one call that raises: every
+failure is a ``KernelError`` with the command's name and the errno (EPERM, EACCES:
+``NotPermittedError``; a refusal of PROG_LOAD: ``VerifierError``). What an
+errno *means* is not known here. EINTR is retried (a Python signal handler
+runs in between, so Ctrl-C gets through), EAGAIN a bounded number of times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from errno import EAGAIN, EINTR, EINVAL, ENOENT, ENOSPC, EPERM
+from typing import Any
+
+from structops_cli.errors import KernelError, NotPermittedError, VerifierError
+from structops_cli.records import NamedTuple
+from structops_cli.syscall._native import ffi, lib
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.uapi import BPF_F_REPLACE, BPF_OBJ_NAME_LEN, BPF_STRUCT_OPS, BpfCmd
+
+__all__ = [
+    "RunResult",
+    "btf_get_fd_by_id",
+    "btf_ids",
+    "btf_load",
+    "enable_stats",
+    "link_create",
+    "link_detach",
+    "link_get_fd_by_id",
+    "link_ids",
+    "link_update",
+    "map_create",
+    "map_delete_elem",
+    "map_freeze",
+    "map_get_fd_by_id",
+    "map_get_next_key",
+    "map_ids",
+    "map_lookup_elem",
+    "map_update_elem",
+    "obj_get",
+    "obj_get_info_by_fd",
+    "obj_pin",
+    "prog_get_fd_by_id",
+    "prog_ids",
+    "prog_load",
+    "prog_test_run",
+]
+
+EAGAIN_TRIES = 8
+"""PROG_LOAD answers EAGAIN when a signal is pending; more than a few in a row is a real answer."""
+LOG_SIZES = tuple(1 << shift for shift in (16, 20, 24))
+"""Bytes of the log buffer, tried in turn; 16 MiB less one is the most that every kernel accepts."""
+LOG_SIZE_MAX = (1 << 24) - 1
+FUNC_INFO_SIZE = 8
+LINE_INFO_SIZE = 16
+
+
+class RunResult(NamedTuple):
+    """What BPF_PROG_TEST_RUN answered: the program's return value and the nanoseconds of one run."""
+
+    return_value: int
+    duration_ns: int
+
+
+def _failure(command: BpfCmd, errno: int) -> KernelError:
+    kind = NotPermittedError if errno in NotPermittedError.ERRNOS else KernelError
+    return kind(f"{command.name} failed", errno=errno, operation=command.name)
+
+
+def _try(command: BpfCmd, attr: Any) -> int:
+    """Return the kernel's answer, negative for an errno; retries what asks for it."""
+    size = ffi.sizeof(attr[0])
+    tries = 0
+    while True:
+        result: int = lib.so_bpf(command, attr, size)
+        tries += result == -EAGAIN
+        if result != -EINTR and (result != -EAGAIN or tries >= EAGAIN_TRIES):
+            return result
+
+
+def _call(command: BpfCmd, attr: Any) -> int:
+    """Return the kernel's answer; ``KernelError`` for an errno."""
+    result = _try(command, attr)
+    if result < 0:
+        raise _failure(command, -result)
+    return result
+
+
+def _address(buffer: Any) -> int:
+    """Return the address of a cffi buffer; the caller keeps it alive."""
+    return int(ffi.cast("uintptr_t", buffer))
+
+
+def _name(text: str) -> bytes:
+    """Return a kernel object name: what it may hold of ``text``, cut to 15 bytes."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in text)
+    return kept.encode()[: BPF_OBJ_NAME_LEN - 1]
+
+
+# Maps
+
+
+def map_create(
+    map_type: int,
+    *,
+    key_size: int,
+    value_size: int,
+    max_entries: int,
+    name: str = "",
+    map_flags: int = 0,
+    numa_node: int = 0,
+    btf_fd: int = 0,
+    btf_key_type_id: int = 0,
+    btf_value_type_id: int = 0,
+    btf_vmlinux_value_type_id: int = 0,
+    map_extra: int = 0,
+    value_type_btf_obj_fd: int = 0,
+) -> Fd:
+    """Create a map and own its fd. ``name`` is cut to what the kernel holds."""
+    attr = ffi.new("struct so_map_create *", {
+        "map_type": map_type,
+        "key_size": key_size,
+        "value_size": value_size,
+        "max_entries": max_entries,
+        "map_name": _name(name),
+        "map_flags": map_flags,
+        "numa_node": numa_node,
+        "btf_fd": btf_fd,
+        "btf_key_type_id": btf_key_type_id,
+        "btf_value_type_id": btf_value_type_id,
+        "btf_vmlinux_value_type_id": btf_vmlinux_value_type_id,
+        "map_extra": map_extra,
+        "value_type_btf_obj_fd": value_type_btf_obj_fd,
+    })  # fmt: skip
+    return Fd(_call(BpfCmd.MAP_CREATE, attr))
+
+
+def _elem(map_fd: Fd, key: Any, value: Any, flags: int = 0) -> Any:
+    return ffi.new("struct so_elem *", {
+        "map_fd": map_fd.fileno(), "key": _address(key), "value": _address(value), "flags": flags,
+    })  # fmt: skip
+
+
+def map_lookup_elem(map_fd: Fd, key: bytes, value_size: int) -> bytes:
+    """Return the value at a key. ``value_size`` is the whole answer: per-CPU maps give one value per possible CPU."""
+    key_buffer, value = ffi.from_buffer(key), ffi.new("uint8_t[]", value_size)
+    _call(BpfCmd.MAP_LOOKUP_ELEM, _elem(map_fd, key_buffer, value))
+    return bytes(ffi.buffer(value))
+
+
+def map_update_elem(map_fd: Fd, key: bytes, value: bytes, flags: int = 0) -> int:
+    """Set the value at a key; return the kernel's answer, which a struct_ops map may make greater than 0."""
+    key_buffer, value_buffer = ffi.from_buffer(key), ffi.from_buffer(value)
+    return _call(BpfCmd.MAP_UPDATE_ELEM, _elem(map_fd, key_buffer, value_buffer, flags))
+
+
+def map_delete_elem(map_fd: Fd, key: bytes) -> None:
+    """Delete the value at a key."""
+    key_buffer = ffi.from_buffer(key)
+    _call(BpfCmd.MAP_DELETE_ELEM, _elem(map_fd, key_buffer, ffi.NULL))
+
+
+def map_get_next_key(map_fd: Fd, key: bytes | None, key_size: int) -> bytes:
+    """Return the key after ``key``, the first for None; ``KernelError`` with ENOENT after the last."""
+    key_buffer = ffi.NULL if key is None else ffi.from_buffer(key)
+    following = ffi.new("uint8_t[]", key_size)
+    _call(BpfCmd.MAP_GET_NEXT_KEY, _elem(map_fd, key_buffer, following))
+    return bytes(ffi.buffer(following))
+
+
+def map_freeze(map_fd: Fd) -> None:
+    """Make a map read-only for user space, for good."""
+    _call(BpfCmd.MAP_FREEZE, ffi.new("struct so_word *", [map_fd.fileno()]))
+
+
+# Programs and BTF
+
+
+def prog_load(
+    prog_type: int,
+    insns: bytes,
+    *,
+    licence: str,
+    name: str = "",
+    prog_flags: int = 0,
+    expected_attach_type: int = 0,
+    attach_btf_id: int = 0,
+    attach_btf_obj_fd: int = 0,
+    prog_btf_fd: int = 0,
+    func_info: bytes = b"",
+    line_info: bytes = b"",
+) -> Fd:
+    """Load a program and own its fd.
+
+    ``insns`` are whole 8-byte instructions, ``func_info`` records of 8 bytes and
+    ``line_info`` of 16. The verifier is asked for its log only when it refused
+    (writing a log costs it more than the check), with a buffer that grows until
+    the log fits. ``VerifierError`` carries the whole log.
+    """
+    kept = [ffi.from_buffer(part) for part in (insns, func_info, line_info)]
+    licence_buffer = ffi.new("char[]", licence.encode())
+    attr = ffi.new("struct so_prog_load *", {
+        "prog_type": prog_type,
+        "insn_cnt": len(insns) // 8,
+        "insns": _address(kept[0]),
+        "license": _address(licence_buffer),
+        "prog_flags": prog_flags,
+        "prog_name": _name(name),
+        "expected_attach_type": expected_attach_type,
+        "prog_btf_fd": prog_btf_fd,
+        "attach_btf_id": attach_btf_id,
+        "attach_btf_obj_fd": attach_btf_obj_fd,
+    })  # fmt: skip
+    if func_info:
+        attr.func_info_rec_size, attr.func_info_cnt = FUNC_INFO_SIZE, len(func_info) // FUNC_INFO_SIZE
+        attr.func_info = _address(kept[1])
+    if line_info:
+        attr.line_info_rec_size, attr.line_info_cnt = LINE_INFO_SIZE, len(line_info) // LINE_INFO_SIZE
+        attr.line_info = _address(kept[2])
+    result = _try(BpfCmd.PROG_LOAD, attr)
+    return Fd(result) if result >= 0 else _prog_load_with_log(attr, -result)
+
+
+def _prog_load_with_log(attr: Any, first_errno: int) -> Fd:
+    """Load again for the verifier's words, with a buffer that grows until they fit."""
+    log = ""
+    for size in LOG_SIZES:
+        buffer = ffi.new("char[]", min(size, LOG_SIZE_MAX))
+        attr.log_level, attr.log_size, attr.log_buf = 1, min(size, LOG_SIZE_MAX), _address(buffer)
+        result = _try(BpfCmd.PROG_LOAD, attr)
+        log = ffi.string(buffer).decode(errors="replace")
+        if result >= 0:
+            return Fd(result)
+        if result != -ENOSPC:
+            break
+    if first_errno == EPERM and not log:
+        raise _failure(BpfCmd.PROG_LOAD, first_errno)
+    message = "PROG_LOAD failed"
+    raise VerifierError(message, errno=first_errno, log=log)
+
+
+def prog_test_run(prog_fd: Fd, args: Sequence[int | bytearray], *, repeat: int = 0) -> RunResult:
+    """Run a program once through BPF_PROG_TEST_RUN.
+
+    The context is one 64-bit word per argument; a ``bytearray`` is passed as the
+    address of its bytes, which the kernel may write to (bpf_dummy_ops' state).
+    """
+    kept = [ffi.from_buffer(arg, require_writable=True) for arg in args if isinstance(arg, bytearray)]
+    buffers = iter(kept)
+    words = [_address(next(buffers)) if isinstance(arg, bytearray) else arg & (1 << 64) - 1 for arg in args]
+    context = ffi.new("uint64_t[]", words or [0])
+    attr = ffi.new("struct so_test_run *", {
+        "prog_fd": prog_fd.fileno(), "repeat": repeat, "ctx_in": _address(context), "ctx_size_in": 8 * len(words),
+    })  # fmt: skip
+    _call(BpfCmd.PROG_TEST_RUN, attr)
+    return RunResult(attr.retval, attr.duration)
+
+
+def btf_load(btf: bytes) -> Fd:
+    """Load BTF and own its fd; when the kernel refuses, ``KernelError.why`` holds the last line of its log."""
+    data = ffi.from_buffer(btf)
+    attr = ffi.new("struct so_btf_load *", {"btf": _address(data), "btf_size": len(btf)})
+    result = _try(BpfCmd.BTF_LOAD, attr)
+    if result >= 0:
+        return Fd(result)
+    buffer = ffi.new("char[]", LOG_SIZES[-1])
+    attr.btf_log_level, attr.btf_log_size, attr.btf_log_buf = 1, LOG_SIZE_MAX, _address(buffer)
+    logged = _try(BpfCmd.BTF_LOAD, attr)
+    if logged >= 0:
+        return Fd(logged)
+    error = _failure(BpfCmd.BTF_LOAD, -result)
+    lines = ffi.string(buffer).decode(errors="replace").strip().splitlines()
+    error.why = lines[-1] if lines else ""
+    raise error
+
+
+# Pins
+
+
+def obj_pin(fd: Fd, path: str) -> None:
+    """Pin a map, program or link at a path of a bpffs."""
+    path_buffer = ffi.new("char[]", path.encode())
+    _call(
+        BpfCmd.OBJ_PIN, ffi.new("struct so_obj *", {"pathname": _address(path_buffer), "bpf_fd": fd.fileno()})
+    )
+
+
+def obj_get(path: str) -> Fd:
+    """Open what is pinned at a path of a bpffs and own the fd."""
+    path_buffer = ffi.new("char[]", path.encode())
+    return Fd(_call(BpfCmd.OBJ_GET, ffi.new("struct so_obj *", {"pathname": _address(path_buffer)})))
+
+
+# Ids
+
+
+def _ids(command: BpfCmd) -> Iterator[int]:
+    attr = ffi.new("struct so_id *")
+    while (result := _try(command, attr)) != -ENOENT:
+        if result == -EINVAL and command is BpfCmd.LINK_GET_NEXT_ID:
+            return
+        if result < 0:
+            raise _failure(command, -result)
+        yield int(attr.next_id)
+        attr.id = attr.next_id
+
+
+def _fd_by_id(command: BpfCmd, object_id: int) -> Fd:
+    return Fd(_call(command, ffi.new("struct so_id *", {"id": object_id})))
+
+
+def prog_ids() -> Iterator[int]:
+    """Go through the ids of all programs (PROG_GET_NEXT_ID)."""
+    return _ids(BpfCmd.PROG_GET_NEXT_ID)
+
+
+def map_ids() -> Iterator[int]:
+    """Go through the ids of all maps (MAP_GET_NEXT_ID)."""
+    return _ids(BpfCmd.MAP_GET_NEXT_ID)
+
+
+def link_ids() -> Iterator[int]:
+    """Go through the ids of all links (LINK_GET_NEXT_ID, since 5.8: none on an older kernel)."""
+    return _ids(BpfCmd.LINK_GET_NEXT_ID)
+
+
+def btf_ids() -> Iterator[int]:
+    """Go through the ids of all BTF objects (BTF_GET_NEXT_ID)."""
+    return _ids(BpfCmd.BTF_GET_NEXT_ID)
+
+
+def prog_get_fd_by_id(object_id: int) -> Fd:
+    """Open a program by id and own the fd."""
+    return _fd_by_id(BpfCmd.PROG_GET_FD_BY_ID, object_id)
+
+
+def map_get_fd_by_id(object_id: int) -> Fd:
+    """Open a map by id and own the fd."""
+    return _fd_by_id(BpfCmd.MAP_GET_FD_BY_ID, object_id)
+
+
+def link_get_fd_by_id(object_id: int) -> Fd:
+    """Open a link by id and own the fd."""
+    return _fd_by_id(BpfCmd.LINK_GET_FD_BY_ID, object_id)
+
+
+def btf_get_fd_by_id(object_id: int) -> Fd:
+    """Open a BTF object by id and own the fd."""
+    return _fd_by_id(BpfCmd.BTF_GET_FD_BY_ID, object_id)
+
+
+def obj_get_info_by_fd(fd: Fd, info: Any) -> None:
+    """Fill one of the ``struct so_*_info`` of ``syscall.info``, which is the only caller."""
+    attr = ffi.new("struct so_info *", {
+        "bpf_fd": fd.fileno(), "info_len": ffi.sizeof(info[0]), "info": _address(info),
+    })  # fmt: skip
+    _call(BpfCmd.OBJ_GET_INFO_BY_FD, attr)
+
+
+# Links
+
+
+def link_create(map_fd: Fd, *, flags: int = 0) -> Fd:
+    """Create a struct_ops link for a READY map, which registers it, and own the fd."""
+    attr = ffi.new("struct so_link_create *", [map_fd.fileno(), 0, BPF_STRUCT_OPS, flags])
+    return Fd(_call(BpfCmd.LINK_CREATE, attr))
+
+
+def link_update(link_fd: Fd, new_map_fd: Fd, *, old_map_fd: Fd | None = None) -> None:
+    """Put another READY map behind a link; with ``old_map_fd`` only if that one is there now (BPF_F_REPLACE)."""
+    old, flags = (old_map_fd.fileno(), BPF_F_REPLACE) if old_map_fd else (0, 0)
+    attr = ffi.new("struct so_link_update *", [link_fd.fileno(), new_map_fd.fileno(), flags, old])
+    _call(BpfCmd.LINK_UPDATE, attr)
+
+
+def link_detach(link_fd: Fd) -> None:
+    """Detach a link: what it registered is unregistered, the link itself stays as long as it is held."""
+    _call(BpfCmd.LINK_DETACH, ffi.new("struct so_word *", [link_fd.fileno()]))
+
+
+def enable_stats(kind: int) -> Fd:
+    """Make the kernel count runs and run time of all programs while the returned fd is open."""
+    return Fd(_call(BpfCmd.ENABLE_STATS, ffi.new("struct so_word *", [kind])))

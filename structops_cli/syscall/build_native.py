@@ -1,0 +1,38 @@
+"""Build ``structops_cli.syscall._native``, the only compiled part: run by setuptools, or by hand to build in place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path("structops_cli/syscall")
+"""Relative to the project's root: setuptools wants source paths so, and they end up in no message."""
+HALVES = ("native", "native_btf")
+
+
+def declarations(header: str) -> str:
+    """Return the declarations of a header without comments and guards, as cffi's parser takes them."""
+    without_comments = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
+    return "\n".join(
+        line
+        for line in without_comments.splitlines()
+        if not line.startswith(("#if", "#end", "#inc", "#pragma"))
+    )
+
+
+ffibuilder = FFI()
+for half in HALVES:
+    ffibuilder.cdef(declarations((HERE / f"{half}.h").read_text()))
+ffibuilder.set_source(
+    "structops_cli.syscall._native",
+    "#include <stdint.h>\n#include <stddef.h>\n" + "".join(f'#include "{half}.h"\n' for half in HALVES),
+    sources=[str(HERE / f"{half}.c") for half in HALVES],
+    include_dirs=[str(HERE)],
+    extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers"],
+    py_limited_api=True,
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

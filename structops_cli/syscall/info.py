@@ -1,0 +1,175 @@
+"""What BPF_OBJ_GET_INFO_BY_FD tells of a map, program, link or BTF object, as immutable values."""
+
+from __future__ import annotations
+
+from structops_cli.records import NamedTuple
+from structops_cli.syscall import bpf
+from structops_cli.syscall._native import ffi
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.uapi import BpfLinkType
+
+__all__ = [
+    "BtfInfo",
+    "LinkInfo",
+    "MapInfo",
+    "ProgInfo",
+    "btf_bytes",
+    "btf_info",
+    "link_info",
+    "map_info",
+    "prog_func_type",
+    "prog_info",
+    "prog_xlated",
+]
+
+
+class MapInfo(NamedTuple):
+    """``struct bpf_map_info``. ``btf_vmlinux_value_type_id`` is 0 for anything but a struct_ops map."""
+
+    id: int
+    map_type: int
+    name: str
+    key_size: int
+    value_size: int
+    max_entries: int
+    map_flags: int
+    map_extra: int
+    btf_id: int
+    btf_vmlinux_id: int
+    btf_vmlinux_value_type_id: int
+
+
+class ProgInfo(NamedTuple):
+    """``struct bpf_prog_info``. Sizes are bytes; ``map_ids`` are the maps that it uses."""
+
+    id: int
+    prog_type: int
+    name: str
+    tag: str
+    jited_bytes: int
+    xlated_bytes: int
+    verified_insns: int
+    gpl_compatible: bool
+    map_ids: tuple[int, ...]
+    btf_id: int
+    attach_btf_obj_id: int
+    attach_btf_id: int
+    run_time_ns: int
+    run_count: int
+
+
+class LinkInfo(NamedTuple):
+    """``struct bpf_link_info``. ``map_id`` is of the struct_ops map behind it, 0 for none (detached) or another type."""
+
+    id: int
+    link_type: int
+    map_id: int
+
+
+class BtfInfo(NamedTuple):
+    """``struct bpf_btf_info``. ``name`` is ``vmlinux``, a module's, or "" for a program's BTF."""
+
+    id: int
+    name: str
+    size_bytes: int
+    is_kernel: bool
+
+
+def _text(field: object) -> str:
+    raw: bytes = ffi.string(field)
+    return raw.decode(errors="replace")
+
+
+def map_info(fd: Fd) -> MapInfo:
+    """Return what the kernel tells of a map."""
+    info = ffi.new("struct so_map_info *")
+    bpf.obj_get_info_by_fd(fd, info)
+    return MapInfo(
+        info.id,
+        info.type,
+        _text(info.name),
+        info.key_size,
+        info.value_size,
+        info.max_entries,
+        info.map_flags,
+        info.map_extra,
+        info.btf_id,
+        info.btf_vmlinux_id,
+        info.btf_vmlinux_value_type_id,
+    )
+
+
+def prog_info(fd: Fd) -> ProgInfo:
+    """Return what the kernel tells of a program, its map ids included."""
+    info = ffi.new("struct so_prog_info *")
+    bpf.obj_get_info_by_fd(fd, info)
+    ids: tuple[int, ...] = ()
+    if info.nr_map_ids:
+        buffer = ffi.new("uint32_t[]", info.nr_map_ids)
+        again = ffi.new("struct so_prog_info *", {
+            "nr_map_ids": info.nr_map_ids, "map_ids": int(ffi.cast("uintptr_t", buffer)),
+        })  # fmt: skip
+        bpf.obj_get_info_by_fd(fd, again)
+        ids = tuple(buffer[0 : min(again.nr_map_ids, info.nr_map_ids)])
+    return ProgInfo(
+        info.id,
+        info.type,
+        _text(info.name),
+        bytes(info.tag).hex(),
+        info.jited_prog_len,
+        info.xlated_prog_len,
+        info.verified_insns,
+        bool(info.gpl_compatible & 1),
+        ids,
+        info.btf_id,
+        info.attach_btf_obj_id,
+        info.attach_btf_id,
+        info.run_time_ns,
+        info.run_cnt,
+    )
+
+
+def prog_xlated(fd: Fd) -> bytes:
+    """Return a program's instructions as the verifier left them; empty when the kernel hides them."""
+    info = ffi.new("struct so_prog_info *")
+    bpf.obj_get_info_by_fd(fd, info)
+    buffer = ffi.new("uint8_t[]", info.xlated_prog_len or 1)
+    again = ffi.new("struct so_prog_info *", {
+        "xlated_prog_len": info.xlated_prog_len, "xlated_prog_insns": int(ffi.cast("uintptr_t", buffer)),
+    })  # fmt: skip
+    bpf.obj_get_info_by_fd(fd, again)
+    return bytes(ffi.buffer(buffer, info.xlated_prog_len)) if again.xlated_prog_insns else b""
+
+
+def prog_func_type(fd: Fd) -> int:
+    """Return the id, in the program's own BTF, of its first function; 0 when the kernel does not tell."""
+    record = ffi.new("uint32_t[2]")
+    info = ffi.new("struct so_prog_info *", {
+        "nr_func_info": 1, "func_info_rec_size": 8, "func_info": int(ffi.cast("uintptr_t", record)),
+    })  # fmt: skip
+    bpf.obj_get_info_by_fd(fd, info)
+    return int(record[1]) if info.nr_func_info else 0
+
+
+def btf_bytes(fd: Fd) -> bytes:
+    """Return the bytes of a BTF object, as they were loaded."""
+    size = btf_info(fd).size_bytes
+    buffer = ffi.new("uint8_t[]", size)
+    info = ffi.new("struct so_btf_info *", {"btf": int(ffi.cast("uintptr_t", buffer)), "btf_size": size})
+    bpf.obj_get_info_by_fd(fd, info)
+    return bytes(ffi.buffer(buffer))
+
+
+def link_info(fd: Fd) -> LinkInfo:
+    """Return what the kernel tells of a link."""
+    info = ffi.new("struct so_link_info *")
+    bpf.obj_get_info_by_fd(fd, info)
+    return LinkInfo(info.id, info.type, info.map_id if info.type == BpfLinkType.STRUCT_OPS else 0)
+
+
+def btf_info(fd: Fd) -> BtfInfo:
+    """Return what the kernel tells of a BTF object."""
+    name = ffi.new("char[]", 64)
+    info = ffi.new("struct so_btf_info *", {"name": int(ffi.cast("uintptr_t", name)), "name_len": 64})
+    bpf.obj_get_info_by_fd(fd, info)
+    return BtfInfo(info.id, _text(name), info.btf_size, bool(info.kernel_btf))
