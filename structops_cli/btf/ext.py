@@ -1,10 +1,34 @@
-"""Decode ``.BTF.ext``: func info, line info and CO-RE relocations, by ELF section (``Documentation/bpf/btf.rst``)."""
+"""Decode ``.BTF.ext``: func info, line info and CO-RE relocations, by ELF section.
+
+The layout is that of ``Documentation/bpf/btf.rst``: a header, then for each of
+the three a record size and, for each ELF section, its name, the number of
+records, and the records.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from struct import Struct as Layout
+from typing import Generic, TypeVar
 
-__all__ = ["BtfExt", "CoreRelo", "FuncInfo", "LineInfo"]
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.header import parse_preamble
+from structops_cli.errors import BtfError
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.uapi import BtfKind, CoreReloKind
+
+__all__ = ["BtfExt", "CoreRelo", "FuncInfo", "LineInfo", "parse_ext"]
+
+_INSN_SIZE = 8
+_PREAMBLE_SIZE = 8
+_OLD_LENGTH, _LENGTH = 24, 32
+"""Bytes of the header without (before LLVM 10) and with CO-RE relocations."""
+_WORD = Layout("<I")
+_PAIR = Layout("<II")
+_FUNC_INFO = Layout("<II")
+_LINE_INFO = Layout("<IIII")
+_CORE_RELO = Layout("<IIII")
+_KNOWN_RELOS = frozenset(CoreReloKind)
 
 
 class FuncInfo(NamedTuple):
@@ -43,3 +67,130 @@ class BtfExt(NamedTuple):
     func_info: dict[str, tuple[FuncInfo, ...]]
     line_info: dict[str, tuple[LineInfo, ...]]
     core_relos: dict[str, tuple[CoreRelo, ...]]
+
+
+_Info = TypeVar("_Info", FuncInfo, LineInfo, CoreRelo)
+
+
+class _Part(NamedTuple, Generic[_Info]):
+    """One of the three parts: its name for messages, what is known of a record, and how to decode it."""
+
+    name: str
+    layout: Layout
+    decode: Callable[[tuple[int, ...]], _Info]
+
+
+def parse_ext(data: bytes, btf: Btf, *, origin: str = ".BTF.ext") -> BtfExt:
+    """Decode a whole .BTF.ext.
+
+    ``btf`` is the BTF of the same object: ids and string offsets are checked
+    against it. Longer records than are known are accepted. The records of a
+    section must be in the order of their instructions. BtfError names the ELF
+    section.
+    """
+    reader = _Reader(data, btf, origin)
+    func_info, line_info, core_relos = reader.extents()
+    return BtfExt(
+        reader.sections(_Part("func_info", _FUNC_INFO, reader.func_info), *func_info),
+        reader.sections(_Part("line_info", _LINE_INFO, reader.line_info), *line_info),
+        reader.sections(_Part("core_relo", _CORE_RELO, reader.core_relo), *core_relos),
+    )
+
+
+class _Reader:
+    """Reads the three parts of one .BTF.ext."""
+
+    def __init__(self, data: bytes, btf: Btf, origin: str) -> None:
+        self._data = data
+        self._btf = btf
+        self._origin = origin
+
+    def extents(self) -> list[tuple[int, int]]:
+        """Decode the header: where each part begins and its length; (0, 0) for what an old header lacks."""
+        length = parse_preamble(self._data, _OLD_LENGTH, self._origin, longest=_LENGTH).length
+        if _OLD_LENGTH < length < _LENGTH:
+            why = f"its header has {length} bytes, neither 24 nor 32"
+            raise BtfError(f"{self._origin} is damaged", why=why)
+        pairs = list(_PAIR.iter_unpack(self._data[_PREAMBLE_SIZE : min(length, _LENGTH)]))
+        return [(length + offset, size) for offset, size in pairs] + [(0, 0)] * (3 - len(pairs))
+
+    def sections(self, part: _Part[_Info], at: int, size: int) -> dict[str, tuple[_Info, ...]]:
+        """Decode one part of ``size`` bytes at ``at``: the records by ELF section."""
+        if size == 0:
+            return {}
+        end = at + size
+        if at % 4 or end > len(self._data) or size < _WORD.size:
+            raise self._error(part, f"bytes {at} to {end} of {len(self._data)} are no place for it")
+        (stride,) = _WORD.unpack_from(self._data, at)
+        if stride < part.layout.size or stride % 4:
+            raise self._error(part, f"its records have {stride} bytes, at least {part.layout.size} are known")
+        at += _WORD.size
+        found: dict[str, tuple[_Info, ...]] = {}
+        while at < end:
+            section, count = self._block(part, at, end, stride)
+            if section in found:
+                raise self._error(part, "the section occurs twice", section)
+            at += _PAIR.size
+            found[section] = self._records(part, section, self._data[at : at + count * stride], stride)
+            at += count * stride
+        return found
+
+    def _block(self, part: _Part[_Info], at: int, end: int, stride: int) -> tuple[str, int]:
+        """Read the name of the ELF section and the number of records that begin a block."""
+        if end - at < _PAIR.size:
+            raise self._error(part, f"{end - at} bytes are left at byte {at}, too few for a section")
+        name_off, count = _PAIR.unpack_from(self._data, at)
+        try:
+            section = self._btf.names[name_off]
+        except BtfError as error:
+            raise self._error(part, f"the name of a section: {error}") from error
+        room = (end - at - _PAIR.size) // stride
+        if not 0 < count <= room:
+            raise self._error(part, f"it says {count} records where 1 to {room} fit", section)
+        return section, count
+
+    def _records(self, part: _Part[_Info], section: str, data: bytes, stride: int) -> tuple[_Info, ...]:
+        """Decode the records of one ELF section; ``stride`` bytes each, of which the first are known."""
+        records = []
+        last = -1
+        for at in range(0, len(data), stride):
+            words = part.layout.unpack_from(data, at)
+            offset = words[0]
+            if offset % _INSN_SIZE:
+                raise self._error(part, f"byte {offset} is the start of no instruction", section)
+            if offset <= last:
+                raise self._error(part, f"byte {offset} comes after byte {last}: not in order", section)
+            last = offset
+            try:
+                records.append(part.decode(words))
+            except BtfError as error:
+                raise self._error(part, f"the record for byte {offset}: {error}", section) from error
+        return tuple(records)
+
+    def func_info(self, words: tuple[int, ...]) -> FuncInfo:
+        """Decode ``struct bpf_func_info``."""
+        offset, type_id = words
+        if self._btf.kind(type_id) != BtfKind.FUNC:
+            raise BtfError(f"type {type_id} is no function")
+        return FuncInfo(offset // _INSN_SIZE, type_id)
+
+    def line_info(self, words: tuple[int, ...]) -> LineInfo:
+        """Decode ``struct bpf_line_info``; its strings are looked at only when a line is shown."""
+        offset, file_name_off, line_off, line_col = words
+        if max(file_name_off, line_off) >= self._btf.strings.end:
+            raise BtfError(f"a string is at offset {max(file_name_off, line_off)}, beyond the strings")
+        return LineInfo(offset // _INSN_SIZE, file_name_off, line_off, line_col)
+
+    def core_relo(self, words: tuple[int, ...]) -> CoreRelo:
+        """Decode ``struct bpf_core_relo``."""
+        offset, type_id, access_off, kind = words
+        self._btf.kind(type_id)
+        if kind not in _KNOWN_RELOS:
+            raise BtfError(f"there is no CO-RE relocation of kind {kind}")
+        return CoreRelo(offset // _INSN_SIZE, type_id, self._btf.names[access_off], kind)
+
+    def _error(self, part: _Part[_Info], why: str, section: str | None = None) -> BtfError:
+        if section is None:
+            return BtfError(f"{self._origin}: {part.name} is damaged", why=why)
+        what = f"{self._origin}: {part.name} of section {section or 'without a name'} is damaged"
+        return BtfError(what, why=why, section=section)

@@ -13,7 +13,9 @@ and a command defines some fifty. The layouts are those of
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+from structops_cli.records import NamedTuple
 
 __all__ = [
     "Array",
@@ -76,7 +78,7 @@ class Array(NamedTuple):
     id: int
     element_type: int
     index_type: int
-    count: int
+    count: int  # type: ignore[assignment]  # the element count; nobody counts equal fields with tuple.count
 
 
 class Member(NamedTuple):

@@ -1,0 +1,221 @@
+"""A C header of just what some types need, in an order that compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.c_syntax import Printer, keyword
+from structops_cli.btf.types import (
+    Array,
+    BtfType,
+    Composite,
+    Const,
+    Enum,
+    Enum64,
+    FuncProto,
+    Fwd,
+    Ptr,
+    Restrict,
+    Struct,
+    Typedef,
+    TypeTag,
+    Union,
+    Volatile,
+)
+from structops_cli.errors import BtfError, NotFoundError
+from structops_cli.syscall.uapi import BtfKind
+
+__all__ = ["header"]
+
+_TAGS = (BtfKind.STRUCT, BtfKind.UNION, BtfKind.ENUM, BtfKind.ENUM64)
+_MAX_DEPTH = 200
+_BUILT_IN = ("__builtin_va_list",)
+"""Typedefs that the compiler has by itself; the kernel's may be another type, and so goes by another name."""
+
+_TOP = """\
+#pragma once
+
+#ifndef BPF_NO_PRESERVE_ACCESS_INDEX
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#endif
+"""
+_BOTTOM = """\
+#ifndef BPF_NO_PRESERVE_ACCESS_INDEX
+#pragma clang attribute pop
+#endif
+"""
+
+
+def header(btf: Btf, names: Sequence[str]) -> str:
+    """Declare the named structs, unions, enums and typedefs, and all that they need, for a BPF program.
+
+    What they contain is defined before them; what is only pointed at is
+    declared. Records get ``preserve_access_index``, so that accesses are
+    relocated to the running kernel. Where two types share a name, the later
+    one gets a flavour, ``name___2``, which relocation ignores. NotFoundError
+    for a name that no such type has; BtfError for what no C can say.
+    """
+    wanted = [type_id for name in names for type_id in _find(btf, name)]
+    writer = _HeaderWriter(btf, wanted)
+    for type_id in wanted:
+        writer.need(type_id)
+    return f"{_TOP}\n{writer.text()}\n{_BOTTOM}"
+
+
+def _find(btf: Btf, name: str) -> list[int]:
+    """Return the types of a name: what has it as a tag, and a typedef."""
+    found = [btf.find(name, *_TAGS), btf.find(name, BtfKind.TYPEDEF)]
+    if found == [None, None]:
+        why = f"{btf.origin} has no struct, union, enum or typedef of that name"
+        raise NotFoundError(f"there is no type {name!r}", why=why, type_name=name)
+    return [type_id for type_id in found if type_id is not None]
+
+
+class _HeaderWriter:
+    """Collects definitions, each after what it needs.
+
+    A type is needed whole, or only by name: that is enough behind a pointer
+    and in a prototype. An array needs its elements whole everywhere, a typedef
+    must be there in both cases, and an anonymous type is whole wherever it is.
+    """
+
+    def __init__(self, btf: Btf, wanted: Sequence[int]) -> None:
+        self._btf = btf
+        self._names: dict[int, str] = {}
+        self._tags: dict[str, int] = {}
+        self._ordinary: set[str] = set(_BUILT_IN)
+        self._seen: set[tuple[int, bool]] = set()
+        self._declared: set[str] = set()
+        self._written: set[int] = set()
+        self._open: set[int] = set()
+        self._blocks: list[tuple[str, str]] = []
+        self._printer = Printer(btf, names=self._names, enumerator=self._ordinary_name, bodies=True)
+        for type_id in wanted:
+            self._name(btf.type(type_id))
+
+    def text(self) -> str:
+        """Return what has been written: one-liners of a sort in rows, everything else apart."""
+        text = ""
+        before = ""
+        for _, block in self._blocks:
+            sort = block.partition(" ")[0] if "\n" not in block else ""
+            text += f"{block}\n" if sort == before != "" or not text else f"\n{block}\n"
+            before = sort
+        return text
+
+    def need(self, type_id: int, *, whole: bool = True, depth: int = 0) -> None:
+        """Write what has to stand before something that needs this type."""
+        if (type_id, whole) in self._seen:
+            return
+        if depth > _MAX_DEPTH:
+            raise self._error(type_id, f"more than {_MAX_DEPTH} types lie in one another")
+        target = self._btf.type(type_id)
+        self._name(target)
+        if isinstance(target, Struct | Union) and target.name and whole:
+            self._define(target, depth)
+        elif isinstance(target, Struct | Union | Fwd) and target.name:
+            self._declare(target)
+        elif isinstance(target, Enum | Enum64):
+            self._enum(target)
+        elif isinstance(target, Typedef):
+            self._typedef(target, whole=whole, depth=depth)
+        else:
+            for needed, as_whole in _parts(target, whole=whole):
+                self.need(needed, whole=as_whole, depth=depth + 1)
+        self._seen.add((type_id, whole))
+
+    def _name(self, target: BtfType) -> None:
+        """Give a type the name that it will go by; a type that is only declared shares that of the defined one."""
+        if target.id in self._names:
+            return
+        if isinstance(target, Typedef):
+            self._names[target.id] = self._ordinary_name(target.name)
+        elif isinstance(target, Struct | Union | Enum | Enum64) and target.name:
+            name = _free(target.name, self._tags)
+            self._tags[name] = target.id
+            self._names[target.id] = name
+
+    def _ordinary_name(self, name: str) -> str:
+        """Return a name for a typedef or an enumerator that nothing else has."""
+        name = _free(name, self._ordinary)
+        self._ordinary.add(name)
+        return name
+
+    def _define(self, target: Composite, depth: int) -> None:
+        if target.id in self._open:
+            raise self._error(target.id, "it contains itself")
+        self._open.add(target.id)
+        for member in target.members:
+            self.need(member.type, depth=depth + 1)
+        self._open.discard(target.id)
+        name = self._printer.name(target)
+        self._forget(name)
+        self._declared.add(name)
+        self._blocks.append(("", f"{self._printer.body(target)};"))
+
+    def _declare(self, target: Composite | Enum | Enum64 | Fwd) -> None:
+        name = self._printer.name(target)
+        if name not in self._declared:
+            self._declared.add(name)
+            self._blocks.append((name, f"{keyword(target)} {name};"))
+
+    def _forget(self, name: str) -> None:
+        """Drop a declaration that only other declarations separate from its definition."""
+        for number in range(len(self._blocks) - 1, -1, -1):
+            declared = self._blocks[number][0]
+            if declared == name:
+                del self._blocks[number]
+            if declared in {"", name}:
+                return
+
+    def _enum(self, target: Enum | Enum64) -> None:
+        if not target.name:
+            return  # written where it is used
+        if not target.values:
+            self._declare(target)
+        elif target.id not in self._written:
+            self._written.add(target.id)
+            self._blocks.append(("", f"{self._printer.body(target)};"))
+
+    def _typedef(self, target: Typedef, *, whole: bool, depth: int) -> None:
+        """Write a typedef before the struct that it names, whose members may use it."""
+        if target.id in self._open:
+            return
+        if target.id not in self._written:
+            self._open.add(target.id)
+            self.need(target.type, whole=False, depth=depth + 1)
+            self._open.discard(target.id)
+            self._written.add(target.id)
+            text = self._printer.declare(target.type, self._printer.name(target))
+            self._blocks.append(("", f"typedef {text};"))
+        if whole:
+            self.need(target.type, depth=depth + 1)
+
+    def _error(self, type_id: int, why: str) -> BtfError:
+        return BtfError(f"{self._btf.origin}: type {type_id} cannot be written as C", why=why, type_id=type_id)
+
+
+def _parts(target: BtfType, *, whole: bool) -> list[tuple[int, bool]]:
+    """Return what an unnamed type is made of, and whether that is needed whole."""
+    if isinstance(target, Ptr):
+        return [(target.type, False)]
+    if isinstance(target, Array):
+        return [(target.element_type, True)]
+    if isinstance(target, Const | Volatile | Restrict | TypeTag):
+        return [(target.type, whole)]
+    if isinstance(target, FuncProto):
+        return [(target.return_type, False), *((param.type, False) for param in target.params)]
+    if isinstance(target, Struct | Union):
+        return [(member.type, True) for member in target.members]
+    return []
+
+
+def _free(name: str, taken: Container[str]) -> str:
+    """Return the name, or the first flavour of it that is not taken."""
+    number = 1
+    candidate = name
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}___{number}"
+    return candidate

@@ -1,0 +1,204 @@
+"""Encode types as BTF: the inverse of ``decode``, for BTF_LOAD."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from struct import Struct as Layout
+from struct import error as layout_error
+from typing import Any
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.types import (
+    Array,
+    BtfType,
+    Composite,
+    Const,
+    Datasec,
+    DeclTag,
+    Enum,
+    Enum64,
+    Float,
+    Func,
+    FuncProto,
+    Fwd,
+    Int,
+    Member,
+    Ptr,
+    Restrict,
+    Struct,
+    Typedef,
+    TypeTag,
+    Union,
+    Var,
+    Volatile,
+)
+from structops_cli.errors import BtfError
+from structops_cli.syscall.uapi import BTF_MAGIC, BtfKind
+
+__all__ = ["encode"]
+
+_HEADER = Layout("<HBBIIIII")
+_RECORD = Layout("<III")
+_WORD = Layout("<I")
+_SIGNED_WORD = Layout("<i")
+_PAIR = Layout("<II")
+_SIGNED_PAIR = Layout("<Ii")
+_TRIPLE = Layout("<III")
+_UNSIGNED_64 = Layout("<IQ")
+_SIGNED_64 = Layout("<Iq")
+
+
+def encode(types: Iterable[BtfType], *, base: Btf | None = None) -> bytes:
+    """Encode types as a whole BTF, or as a split BTF on top of ``base``.
+
+    Their ids must be consecutive, from 1 or from ``base.end_id``. Each string
+    is stored once. BtfError for another id, and for a value that its field
+    cannot hold.
+    """
+    encoder = _Encoder(0 if base is None else base.strings.end)
+    records = []
+    for expected, target in enumerate(types, 1 if base is None else base.end_id):
+        if target.id != expected:
+            why = f"its id is {target.id}, and it comes as number {expected}"
+            raise BtfError(f"type {target.id} cannot be encoded", why=why, type_id=target.id)
+        records.append(encoder.record(target))
+    section = b"".join(records)
+    strings = encoder.strings()
+    header = _HEADER.pack(BTF_MAGIC, 1, 0, _HEADER.size, 0, len(section), len(section), len(strings))
+    return header + section + strings
+
+
+class _Encoder:
+    """Encodes records, and collects their names."""
+
+    def __init__(self, strings_start: int) -> None:
+        self._offsets: dict[str, int] = {}
+        self._strings: list[bytes] = []
+        self._end = strings_start
+        if strings_start == 0:
+            self._name("")
+        self._offsets[""] = 0
+
+    def strings(self) -> bytes:
+        """Return the string section."""
+        return b"".join(self._strings)
+
+    def _name(self, name: str) -> int:
+        """Return the string offset of a name, stored when it is new."""
+        offset = self._offsets.get(name)
+        if offset is None:
+            if "\0" in name:
+                raise layout_error(f"a NUL in the name {name!r}")
+            offset = self._offsets[name] = self._end
+            encoded = name.encode() + b"\0"
+            self._strings.append(encoded)
+            self._end += len(encoded)
+        return offset
+
+    def record(self, target: BtfType) -> bytes:
+        """Encode one type."""
+        encoders = _ENCODERS.get(type(target))
+        if encoders is None:
+            raise BtfError("void cannot be encoded", why="it is type 0 of every BTF", type_id=target.id)
+        kind, encoder = encoders
+        try:
+            return encoder(self, kind, target)
+        except (layout_error, UnicodeEncodeError) as error:
+            why = f"a value does not fit in its field: {error}"
+            raise BtfError(f"type {target.id} cannot be encoded", why=why, type_id=target.id) from error
+
+    def _record(self, kind: int, name: str, size_or_type: int, *, vlen: int = 0, kind_flag: bool = False) -> bytes:
+        if vlen > 0xFFFF:
+            raise layout_error(f"{vlen} members")
+        return _RECORD.pack(self._name(name), kind << 24 | kind_flag << 31 | vlen, size_or_type)
+
+    def integer(self, kind: int, target: Int) -> bytes:
+        if not (target.encoding < 1 << 4 and target.bit_offset < 1 << 8 and target.bits < 1 << 8):
+            raise layout_error(f"{target.bits} bits at {target.bit_offset}, encoding {target.encoding}")
+        word = target.encoding << 24 | target.bit_offset << 16 | target.bits
+        return self._record(kind, target.name, target.size_bytes) + _WORD.pack(word)
+
+    def reference(self, kind: int, target: Ptr | Volatile | Const | Restrict) -> bytes:
+        return self._record(kind, "", target.type)
+
+    def named_reference(self, kind: int, target: Typedef) -> bytes:
+        return self._record(kind, target.name, target.type)
+
+    def type_tag(self, kind: int, target: TypeTag) -> bytes:
+        return self._record(kind, target.name, target.type, kind_flag=target.kind_flag)
+
+    def array(self, kind: int, target: Array) -> bytes:
+        return self._record(kind, "", 0) + _TRIPLE.pack(target.element_type, target.index_type, target.count)
+
+    def composite(self, kind: int, target: Composite) -> bytes:
+        head = self._record(
+            kind, target.name, target.size_bytes, vlen=len(target.members), kind_flag=target.kind_flag
+        )
+        return head + b"".join([self._member(member, kind_flag=target.kind_flag) for member in target.members])
+
+    def _member(self, member: Member, *, kind_flag: bool) -> bytes:
+        where = member.bit_offset
+        if kind_flag:
+            if where >= 1 << 24 or member.bit_size >= 1 << 8:
+                raise layout_error(f"{member.bit_size} bits at {where}")
+            where |= member.bit_size << 24
+        elif member.bit_size:
+            raise layout_error(f"{member.bit_size} bits without kind_flag")
+        return _TRIPLE.pack(self._name(member.name), member.type, where)
+
+    def enum(self, kind: int, target: Enum) -> bytes:
+        return self._enumerators(kind, target, _SIGNED_PAIR if target.signed else _PAIR)
+
+    def enum64(self, kind: int, target: Enum64) -> bytes:
+        return self._enumerators(kind, target, _SIGNED_64 if target.signed else _UNSIGNED_64)
+
+    def _enumerators(self, kind: int, target: Enum | Enum64, layout: Layout) -> bytes:
+        head = self._record(kind, target.name, target.size_bytes, vlen=len(target.values), kind_flag=target.signed)
+        return head + b"".join([layout.pack(self._name(value.name), value.value) for value in target.values])
+
+    def fwd(self, kind: int, target: Fwd) -> bytes:
+        return self._record(kind, target.name, 0, kind_flag=target.is_union)
+
+    def func(self, kind: int, target: Func) -> bytes:
+        return self._record(kind, target.name, target.type, vlen=target.linkage)
+
+    def func_proto(self, kind: int, target: FuncProto) -> bytes:
+        head = self._record(kind, "", target.return_type, vlen=len(target.params))
+        return head + b"".join([_PAIR.pack(self._name(param.name), param.type) for param in target.params])
+
+    def var(self, kind: int, target: Var) -> bytes:
+        return self._record(kind, target.name, target.type) + _WORD.pack(target.linkage)
+
+    def datasec(self, kind: int, target: Datasec) -> bytes:
+        head = self._record(kind, target.name, target.size_bytes, vlen=len(target.entries))
+        return head + b"".join([_TRIPLE.pack(*entry) for entry in target.entries])
+
+    def floating(self, kind: int, target: Float) -> bytes:
+        return self._record(kind, target.name, target.size_bytes)
+
+    def decl_tag(self, kind: int, target: DeclTag) -> bytes:
+        head = self._record(kind, target.name, target.type, kind_flag=target.kind_flag)
+        return head + _SIGNED_WORD.pack(target.component)
+
+
+_ENCODERS: dict[type, tuple[BtfKind, Callable[[_Encoder, int, Any], bytes]]] = {
+    Int: (BtfKind.INT, _Encoder.integer),
+    Ptr: (BtfKind.PTR, _Encoder.reference),
+    Array: (BtfKind.ARRAY, _Encoder.array),
+    Struct: (BtfKind.STRUCT, _Encoder.composite),
+    Union: (BtfKind.UNION, _Encoder.composite),
+    Enum: (BtfKind.ENUM, _Encoder.enum),
+    Fwd: (BtfKind.FWD, _Encoder.fwd),
+    Typedef: (BtfKind.TYPEDEF, _Encoder.named_reference),
+    Volatile: (BtfKind.VOLATILE, _Encoder.reference),
+    Const: (BtfKind.CONST, _Encoder.reference),
+    Restrict: (BtfKind.RESTRICT, _Encoder.reference),
+    Func: (BtfKind.FUNC, _Encoder.func),
+    FuncProto: (BtfKind.FUNC_PROTO, _Encoder.func_proto),
+    Var: (BtfKind.VAR, _Encoder.var),
+    Datasec: (BtfKind.DATASEC, _Encoder.datasec),
+    Float: (BtfKind.FLOAT, _Encoder.floating),
+    DeclTag: (BtfKind.DECL_TAG, _Encoder.decl_tag),
+    TypeTag: (BtfKind.TYPE_TAG, _Encoder.type_tag),
+    Enum64: (BtfKind.ENUM64, _Encoder.enum64),
+}

@@ -1,0 +1,173 @@
+"""Sizes and alignments of types, as the kernel's targets lay them out (64-bit, System V).
+
+BTF tells sizes and member offsets and no alignment: that of a struct or union
+is derived from its members.
+"""
+
+from __future__ import annotations
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.types import (
+    Array,
+    BtfType,
+    Composite,
+    Const,
+    Datasec,
+    Enum,
+    Enum64,
+    Float,
+    FuncProto,
+    Int,
+    Member,
+    Ptr,
+    Restrict,
+    Struct,
+    Typedef,
+    TypeTag,
+    Union,
+    Var,
+    Volatile,
+)
+from structops_cli.errors import BtfError
+
+__all__ = ["MAX_SIZE", "POINTER_SIZE", "align_of", "find_member", "is_packed", "pointee_proto", "resolve", "size_of"]
+
+POINTER_SIZE = 8
+"""Bytes of a pointer, in the kernel (x86-64) and in BPF."""
+MAX_SIZE = 1 << 32
+"""No type is as large as this many bytes: sizes in BTF have 32 bits."""
+_MAX_CHAIN = 64
+"""The longest chain of typedefs, modifiers and arrays that is followed; compilers make less than ten."""
+_NAMED_THROUGH = (Typedef, Volatile, Const, Restrict, TypeTag)
+
+
+def resolve(btf: Btf, type_id: int) -> BtfType:
+    """Return the type behind typedefs, modifiers and type tags; BtfError when they do not end."""
+    target = btf.type(type_id)
+    for _ in range(_MAX_CHAIN):
+        if not isinstance(target, _NAMED_THROUGH):
+            return target
+        target = btf.type(target.type)
+    raise _endless(btf, type_id)
+
+
+def size_of(btf: Btf, type_id: int) -> int:
+    """Return the size of a type in bytes.
+
+    A flexible array is 0 bytes, a pointer 8, a variable what its type is.
+    BtfError for what has no size: void, a declared-only struct, a function.
+    """
+    count = 1
+    target = resolve(btf, type_id)
+    for _ in range(_MAX_CHAIN):
+        if isinstance(target, Array):
+            count *= target.count
+            target = resolve(btf, target.element_type)
+        elif isinstance(target, Var):
+            target = resolve(btf, target.type)
+        else:
+            return _bounded(btf, type_id, count * _own_size(btf, target))
+    raise _endless(btf, type_id)
+
+
+def _own_size(btf: Btf, target: BtfType) -> int:
+    """Return the size of a type that is no typedef, modifier, array or variable."""
+    if isinstance(target, Ptr):
+        return POINTER_SIZE
+    if isinstance(target, Int | Struct | Union | Enum | Enum64 | Float | Datasec):
+        return target.size_bytes
+    why = f"it is a {type(target).__name__}"
+    raise BtfError(f"{btf.origin}: type {target.id} has no size", why=why, type_id=target.id)
+
+
+def _bounded(btf: Btf, type_id: int, size: int) -> int:
+    if size >= MAX_SIZE:
+        why = f"it has {size} bytes"
+        raise BtfError(f"{btf.origin}: type {type_id} is too large", why=why, type_id=type_id)
+    return size
+
+
+def align_of(btf: Btf, type_id: int) -> int:
+    """Return the alignment of a type in bytes.
+
+    A struct or union is as aligned as its most aligned member, or 1 when its
+    own offsets or size show that it is packed. BtfError for what has no size.
+    """
+    return _align(btf, type_id, 0)
+
+
+def _align(btf: Btf, type_id: int, depth: int) -> int:
+    known = btf.alignments.get(type_id)
+    if known is None:
+        if depth > _MAX_CHAIN:
+            raise _endless(btf, type_id)
+        known = btf.alignments[type_id] = _derived_align(btf, type_id, depth)
+    return known
+
+
+def _derived_align(btf: Btf, type_id: int, depth: int) -> int:
+    target = resolve(btf, type_id)
+    if isinstance(target, Array):
+        return _align(btf, target.element_type, depth + 1)
+    if isinstance(target, Var):
+        return _align(btf, target.type, depth + 1)
+    if isinstance(target, Struct | Union):
+        return _composite_align(btf, target, depth)
+    if isinstance(target, Datasec):
+        return 1
+    return _power_of_two(_own_size(btf, target))
+
+
+def _power_of_two(size: int) -> int:
+    """Return the largest power of two up to 16 that divides a size: the alignment of a scalar."""
+    return min(size & -size, 16) or 1
+
+
+def _composite_align(btf: Btf, composite: Composite, depth: int) -> int:
+    largest = 1
+    for member in composite.members:
+        align = _align(btf, member.type, depth + 1)
+        if not _is_natural(btf, member, align):
+            return 1
+        largest = max(largest, align)
+    return 1 if composite.size_bytes % largest else largest
+
+
+def is_packed(btf: Btf, composite: Composite) -> bool:
+    """Tell whether a compiler that aligns members naturally could not lay out this struct or union."""
+    if align_of(btf, composite.id) > 1:
+        return False
+    return any(align_of(btf, member.type) > 1 for member in composite.members)
+
+
+def _is_natural(btf: Btf, member: Member, align: int) -> bool:
+    """Tell whether a member lies where a compiler would put it without being told to pack.
+
+    A bit-field may begin anywhere, but must not cross the end of its storage unit.
+    """
+    if member.bit_size == 0:
+        return member.bit_offset % (align * 8) == 0
+    unit = size_of(btf, member.type) * 8
+    return member.bit_offset % (align * 8) + member.bit_size <= unit
+
+
+def find_member(btf: Btf, composite: Composite, name: str) -> Member | None:  # noqa: ARG001  (the shape of the others)
+    """Return the direct member of that name, or None."""
+    for member in composite.members:
+        if member.name == name:
+            return member
+    return None
+
+
+def pointee_proto(btf: Btf, type_id: int) -> FuncProto | None:
+    """Return the prototype that a pointer to a function points at, or None for any other type."""
+    pointer = resolve(btf, type_id)
+    if not isinstance(pointer, Ptr):
+        return None
+    target = resolve(btf, pointer.type)
+    return target if isinstance(target, FuncProto) else None
+
+
+def _endless(btf: Btf, type_id: int) -> BtfError:
+    why = f"its definition does not end within {_MAX_CHAIN} steps"
+    return BtfError(f"{btf.origin}: type {type_id} is damaged", why=why, type_id=type_id)
