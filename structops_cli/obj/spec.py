@@ -8,10 +8,10 @@ its own function. Type ids are those of ``ObjectSpec.btf``.
 from __future__ import annotations
 
 from enum import Enum
-from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo, FuncInfo, LineInfo
+from structops_cli.records import NamedTuple
 
 __all__ = [
     "DataSection",
@@ -58,7 +58,8 @@ class Function(NamedTuple):
     ``is_program`` is true for a global function of a ``struct_ops*`` section:
     something that a struct_ops member may point at. ``sleepable`` says that
     its section was ``struct_ops.s``. ``type_id`` is its BTF Func, 0 when the
-    object has none for it.
+    object has none for it. Names are unique: a static function that shares its
+    name with another has ``#2`` behind it.
     """
 
     name: str
@@ -101,7 +102,12 @@ class StructOpsVariable(NamedTuple):
 
 
 class MapSpec(NamedTuple):
-    """A map defined through BTF in ``.maps``; ``map_type`` is a number of ``BpfMapType`` or one this project has no name for."""
+    """A map defined through BTF in ``.maps``.
+
+    ``map_type`` is a number of ``BpfMapType``, or one that this project has no
+    name for. ``key_type_id`` and ``value_type_id`` are 0 where only a size was
+    given.
+    """
 
     name: str
     map_type: int
@@ -117,7 +123,11 @@ class MapSpec(NamedTuple):
 
 
 class DataVariable(NamedTuple):
-    """A global or static variable of a data section."""
+    """A global or static variable of a data section.
+
+    ``type_id`` is the type of the variable, not its Var. A static variable of
+    a function is named ``function.variable``.
+    """
 
     name: str
     type_id: int
@@ -127,7 +137,10 @@ class DataVariable(NamedTuple):
 
 
 class DataSection(NamedTuple):
-    """``.rodata*``, ``.data*`` or ``.bss*``: one array map of one element. ``type_id`` is its Datasec, 0 for none."""
+    """``.rodata*``, ``.data*`` or ``.bss*``: one array map of one element.
+
+    ``type_id`` is its Datasec, 0 for none.
+    """
 
     name: str
     read_only: bool
@@ -137,7 +150,11 @@ class DataSection(NamedTuple):
 
 
 class Extern(NamedTuple):
-    """A symbol that the object does not define."""
+    """A symbol that the object does not define.
+
+    ``section`` is ``.ksyms`` or ``.kconfig``; ``type_id`` the Func of a
+    function, the type of a variable.
+    """
 
     name: str
     section: str

@@ -1,0 +1,189 @@
+"""Set a variable, or a part of one, from text: what ``--const NAME=VALUE`` and ``--set`` do.
+
+A path leads to the part: ``a`` alone, members and elements behind it as C has
+them (``a.b[2]``), through anonymous structs and unions as well. What the text
+may be follows the type there:
+
+* integers: decimal, ``0x``, ``0o`` or ``0b``, with a sign, within the range of the type or bit-field;
+* bool: ``true``, ``false``, ``1``, ``0``;
+* enums: the name of a value, or a number;
+* ``char``: one character, or a number;
+* an array of ``char``: the text itself, which has to leave room for the NUL; what is left is zeroed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.layout import resolve, size_of
+from structops_cli.btf.types import Array, BtfType, Composite, Enum, Enum64, Float, Int, Ptr, Struct, Union
+from structops_cli.errors import UsageError
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.uapi import BtfIntEncoding
+
+__all__ = ["Location", "locate", "store"]
+
+_BOOLS = {"true": 1, "false": 0, "1": 1, "0": 0}
+_MAX_SUGGESTIONS = 64
+
+
+class Location(NamedTuple):
+    """A part of a variable: ``type`` is resolved, offset and size are of the part within the variable."""
+
+    path: str
+    type: BtfType
+    bit_offset: int
+    bit_size: int
+
+
+def locate(btf: Btf, type_id: int, name: str, rest: str) -> Location:
+    """Follow ``rest``, such as ``.b[2]``, from the variable ``name`` of type ``type_id``.
+
+    Raises ``UsageError``, with the names that exist, for a path that leads nowhere.
+    """
+    path, bit_offset, bit_size = name, 0, 0
+    for member, index in _steps(name, rest):
+        target = resolve(btf, type_id)
+        if member:
+            type_id, offset, bit_size = _member(btf, target, path, member)
+            path = f"{path}.{member}"
+        else:
+            type_id, offset, bit_size = _element(btf, target, path, int(index))
+            path = f"{path}[{index}]"
+        bit_offset += offset
+    return Location(path, resolve(btf, type_id), bit_offset, bit_size or size_of(btf, type_id) * 8)
+
+
+def store(btf: Btf, data: bytes, location: Location, text: str) -> bytes:
+    """Return the bytes of a variable with the part at ``location`` set to ``text``.
+
+    Raises ``UsageError`` for text that the type does not take.
+    """
+    first, end = location.bit_offset // 8, -(-(location.bit_offset + location.bit_size) // 8)
+    if end > len(data):
+        raise _refused(location, f"it ends at byte {end} of a variable of {len(data)}")
+    if isinstance(location.type, Array):
+        return data[:first] + _characters(btf, location, location.type, text) + data[end:]
+    shift, mask = location.bit_offset % 8, (1 << location.bit_size) - 1
+    bits = int.from_bytes(data[first:end], "little") & ~(mask << shift)
+    bits |= (_value(location, text) & mask) << shift
+    return data[:first] + bits.to_bytes(end - first, "little") + data[end:]
+
+
+def _steps(name: str, rest: str) -> Iterator[tuple[str, str]]:
+    """Yield each step as (member, "") or ("", index)."""
+    end = 0
+    for step in re.finditer(r"\.([^\W\d]\w*)|\[(\d{1,10})\]", rest):
+        if step.start() != end:
+            break
+        end = step.end()
+        yield step[1] or "", step[2] or ""
+    if end != len(rest):
+        why, hint = (
+            f"{rest[end:]} is neither a member nor an element",
+            "write members as .NAME, elements as [NUMBER]",
+        )
+        raise UsageError(f"{name}{rest} is no path", why=why, hint=hint, variable=name)
+
+
+def _member(btf: Btf, target: BtfType, path: str, name: str) -> tuple[int, int, int]:
+    """Return type id, bit offset and bit-field size of a member; size 0 when it is no bit-field."""
+    if not isinstance(target, Struct | Union):
+        raise UsageError(f"{path} has no members", why=f"it is {_label(target)}", variable=path)
+    known: list[str] = []
+    for found, place in _members(btf, target):
+        if found == name:
+            return place
+        known.append(found)
+    why = f"the members are {', '.join(known[:_MAX_SUGGESTIONS])}"
+    raise UsageError(f"{path} has no member {name}", why=why, variable=path, member=name, candidates=known)
+
+
+def _members(btf: Btf, composite: Composite) -> Iterator[tuple[str, tuple[int, int, int]]]:
+    """Yield the named members with their places, those of anonymous structs and unions too."""
+    for member in composite.members:
+        inner = None if member.name else resolve(btf, member.type)
+        if member.name:
+            yield member.name, (member.type, member.bit_offset, member.bit_size)
+        elif isinstance(inner, Struct | Union):
+            for name, (type_id, offset, size) in _members(btf, inner):
+                yield name, (type_id, member.bit_offset + offset, size)
+
+
+def _element(btf: Btf, target: BtfType, path: str, index: int) -> tuple[int, int, int]:
+    if not isinstance(target, Array):
+        raise UsageError(f"{path} has no elements", why=f"it is {_label(target)}", variable=path)
+    if index >= target.count:
+        why = f"it has {target.count}, counted from 0"
+        raise UsageError(f"{path} has no element {index}", why=why, variable=path)
+    return target.element_type, index * size_of(btf, target.element_type) * 8, 0
+
+
+def _characters(btf: Btf, location: Location, array: Array, text: str) -> bytes:
+    element = resolve(btf, array.element_type)
+    if not isinstance(element, Int) or element.name != "char":
+        hint = f"set its elements: {location.path}[0]={text}"
+        raise _refused(location, f"it is an array of {array.count} elements, no text", hint)
+    raw = text.encode()
+    if len(raw) >= array.count:
+        raise _refused(
+            location, f"{text!r} has {len(raw)} bytes; there is room for {max(array.count - 1, 0)}"
+        )
+    if 0 in raw:
+        raise _refused(location, f"{text!r} has a NUL within")
+    return raw.ljust(array.count, b"\0")
+
+
+def _value(location: Location, text: str) -> int:
+    """Return the number that a text is for the type at a location."""
+    target = location.type
+    if isinstance(target, Enum | Enum64):
+        return _enumerator(location, target, text)
+    if isinstance(target, Int) and target.encoding & BtfIntEncoding.BOOL:
+        if text not in _BOOLS:
+            raise _refused(location, f"{text!r} is none of {', '.join(_BOOLS)}")
+        return _BOOLS[text]
+    if isinstance(target, Int):
+        if target.name == "char" and len(text) == 1 and text.isascii() and not text.isdigit():
+            return ord(text)
+        return _number(location, text, bool(target.encoding & BtfIntEncoding.SIGNED))
+    hints = {
+        Float: "BPF has no floating point",
+        Ptr: "an address cannot be written down",
+        Struct: "set its members",
+    }
+    raise _refused(location, f"it is {_label(target)}", hints.get(type(target), ""))
+
+
+def _enumerator(location: Location, enum: Enum | Enum64, text: str) -> int:
+    for name, value in enum.values:
+        if name == text:
+            return value
+    if text[:1].isdigit() or text[:1] in {"-", "+"}:
+        return _number(location, text, enum.signed)
+    names = [value.name for value in enum.values]
+    why = f"{text!r} is none of {', '.join(names[:_MAX_SUGGESTIONS])}"
+    raise UsageError(f"{location.path} cannot be set", why=why, variable=location.path, candidates=names)
+
+
+def _number(location: Location, text: str, signed: bool) -> int:
+    try:
+        value = int(text, 0)
+    except ValueError as error:
+        raise _refused(location, f"{text!r} is no whole number") from error
+    low = -(1 << location.bit_size - 1) if signed else 0
+    high = (1 << location.bit_size - signed) - 1
+    if not low <= value <= high:
+        raise _refused(location, f"{text} is not within {low} to {high}")
+    return value
+
+
+def _refused(location: Location, why: str, hint: str = "") -> UsageError:
+    return UsageError(f"{location.path} cannot be set", why=why, hint=hint, variable=location.path)
+
+
+def _label(target: BtfType) -> str:
+    name = getattr(target, "name", "")
+    return f"{type(target).__name__.lower()} {name}".rstrip()

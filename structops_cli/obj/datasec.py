@@ -1,0 +1,129 @@
+"""Repair the sizes and offsets of variables in BTF from the ELF symbols.
+
+A compiler writes a Datasec before the layout of its section is known: clang
+leaves the size of the section 0 and the offsets of global variables 0 (older
+ones also those of static variables), and expects the loader to fill them in.
+The kernel refuses a Datasec whose entries are not in order, overlap or end
+behind it (``btf_datasec_check_meta``, ``btf_datasec_resolve``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.layout import size_of
+from structops_cli.btf.types import Datasec, DatasecEntry, Var
+from structops_cli.errors import ObjectError
+from structops_cli.obj.elf_values import ElfObject, Section, Symbol, SymbolType
+from structops_cli.syscall.uapi import BtfKind
+
+__all__ = ["datasec_of", "repair_datasecs", "variables_of"]
+
+
+def repair_datasecs(elf: ElfObject, btf: Btf) -> Btf:
+    """Return ``btf`` with every Datasec of a section of this object as the symbols have it.
+
+    Sections that are not in the object (those of externs) stay as they are.
+    Raises ``ObjectError`` for a variable that has no symbol.
+    """
+    by_section: dict[int, list[Symbol]] = {}
+    for symbol in elf.symbols:
+        if symbol.type == SymbolType.OBJECT and symbol.section:
+            by_section.setdefault(symbol.section, []).append(symbol)
+    repaired = []
+    for section in elf.sections:
+        datasec = datasec_of(btf, section.name) if section.is_loaded else None
+        if datasec is not None:
+            repaired.append(_repaired(btf, section, datasec, by_section.get(section.position, [])))
+    return btf.with_datasecs(repaired) if repaired else btf
+
+
+def datasec_of(btf: Btf, name: str) -> Datasec | None:
+    """Return the Datasec of the section of that name, None when BTF has none."""
+    type_id = btf.find(name, BtfKind.DATASEC)
+    datasec = btf.type(type_id) if type_id is not None else None
+    return datasec if isinstance(datasec, Datasec) else None
+
+
+def variables_of(btf: Btf, datasec: Datasec) -> Iterator[tuple[Var, DatasecEntry]]:
+    """Yield the variables of a section with their places, in the order of their offsets."""
+    for entry in datasec.entries:
+        var = btf.type(entry.type)
+        if not isinstance(var, Var):
+            what, why = (
+                f"section {datasec.name} holds something that is no variable",
+                f"type {entry.type} is no Var",
+            )
+            raise ObjectError(what, why=why, section=datasec.name, type_id=entry.type)
+        yield var, entry
+
+
+def _repaired(btf: Btf, section: Section, datasec: Datasec, symbols: list[Symbol]) -> Datasec:
+    by_name: dict[str, list[Symbol]] = {}
+    for symbol in symbols:
+        by_name.setdefault(symbol.name, []).append(symbol)
+    entries = [_placed(btf, section, entry, by_name) for entry in datasec.entries]
+    entries.sort(key=attrgetter("offset_bytes"))
+    _check_order(btf, section, entries)
+    return datasec._replace(size_bytes=section.size_bytes, entries=tuple(entries))
+
+
+def _placed(
+    btf: Btf, section: Section, entry: DatasecEntry, symbols: dict[str, list[Symbol]]
+) -> DatasecEntry:
+    name = btf.name(entry.type)
+    left = symbols.get(name, [])
+    chosen = left[0] if len(left) == 1 else _among(btf, left, entry)
+    if chosen is None:
+        what = f"variable {name} of section {section.name} has no place"
+        why = (
+            "no symbol of that name is left in the section" if not left else "its symbols are of other sizes"
+        )
+        hint = "keep the symbols: strip with llvm-strip -g"
+        raise ObjectError(what, why=why, hint=hint, variable=name, section=section.name)
+    left.remove(chosen)
+    return DatasecEntry(entry.type, chosen.value, chosen.size_bytes)
+
+
+def _among(btf: Btf, candidates: list[Symbol], entry: DatasecEntry) -> Symbol | None:
+    """Choose among several symbols of one name: statics of the files that a linker joined.
+
+    A linker that wrote the offset knows; otherwise they are taken in their
+    order, as a compiler lays out and describes them. A symbol is larger than
+    its type when an array at the type's end was initialised.
+    """
+    size = size_of(btf, entry.type)
+    fitting = [symbol for symbol in candidates if symbol.size_bytes >= size]
+    told = [symbol for symbol in fitting if symbol.value == entry.offset_bytes]
+    return next(iter(told or fitting), None)
+
+
+def _check_order(btf: Btf, section: Section, entries: Iterable[DatasecEntry]) -> None:
+    end = 0
+    for entry in entries:
+        if entry.offset_bytes < end:
+            name = btf.name(entry.type)
+            what = f"variable {name} of section {section.name} overlaps another"
+            why = f"it begins at byte {entry.offset_bytes}; the one before ends at {end}"
+            raise ObjectError(what, why=why, variable=name, section=section.name)
+        end = entry.offset_bytes + entry.size_bytes
+
+
+def variables_of_section(elf: ElfObject, btf: Btf, name: str) -> tuple[tuple[Var, DatasecEntry], ...]:
+    """Return the variables of a section in the order of their offsets, none without the section.
+
+    Raises ``ObjectError`` when BTF does not describe the section.
+    """
+    section = elf.section(name)
+    if section is None or section.size_bytes == 0:
+        return ()
+    datasec = datasec_of(btf, name)
+    if datasec is None:
+        what, why = (
+            f"section {name} is not described by BTF",
+            f"it has {section.size_bytes} bytes and no Datasec",
+        )
+        raise ObjectError(what, why=why, hint="compile with -g", section=name)
+    return tuple(variables_of(btf, datasec))

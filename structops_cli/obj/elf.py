@@ -1,0 +1,178 @@
+"""Read the ELF container of a BPF object into plain values: the only home of pyelftools.
+
+``elftools.elf.elffile`` is avoided on purpose: importing it costs some 20 ms
+more than the structures that are needed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from elftools.common.exceptions import ELFError
+from elftools.common.utils import struct_parse
+from elftools.elf.structs import ELFStructs
+
+from structops_cli.errors import ElfError
+from structops_cli.obj.elf_symbols import damaged, name_at, read_relocations, read_symbols, symbol_table
+from structops_cli.obj.elf_values import ElfObject, Section
+
+if TYPE_CHECKING:
+    from mmap import mmap
+
+__all__ = ["MAX_OBJECT_BYTES", "MAX_SECTIONS", "btf_section", "read_elf"]
+
+MAX_OBJECT_BYTES = 64 << 20
+MAX_SECTIONS = 8192
+
+_HEADER_BYTES = 64
+_FOR_BPF = "compile it with clang -target bpf"
+_MACHINES = {"EM_X86_64": "x86-64", "EM_AARCH64": "arm64", "EM_386": "x86", "EM_RISCV": "RISC-V"}
+_TYPES = {"ET_EXEC": "an executable", "ET_DYN": "a shared object", "ET_CORE": "a core dump"}
+
+
+def read_elf(data: bytes, name: str) -> ElfObject:
+    """Read a relocatable little-endian 64-bit BPF object.
+
+    ``name`` is kept with the result, which shares memory with ``data``.
+    Raises ``ElfError`` for anything else, whatever the bytes are.
+    """
+    if len(data) > MAX_OBJECT_BYTES:
+        why = f"it has {len(data)} bytes; the limit is {MAX_OBJECT_BYTES}"
+        raise ElfError("the file is too large", why=why)
+    sections = _read_sections(data, _check_target)
+    table = symbol_table(sections)
+    symbols = tuple(read_symbols(sections, table))
+    return ElfObject(name, sections, symbols, read_relocations(sections, symbols, table))
+
+
+def btf_section(data: bytes | mmap, name: str) -> bytes:
+    """Return section ``.BTF`` of any little-endian 64-bit ELF file, such as a vmlinux.
+
+    ``name`` is what messages call it. Raises ``ElfError`` when the file is no
+    such thing or has no such section.
+    """
+    try:
+        return bytes(_section_named(_read_sections(data, _check_layout), ".BTF").data)
+    except ElfError as error:
+        error.what = f"{name}: {error.what}"
+        error.add(object=name)
+        raise
+
+
+def _section_named(sections: tuple[Section, ...], name: str) -> Section:
+    for section in sections:
+        if section.name == name:
+            return section
+    hint = "give a vmlinux of a kernel built with CONFIG_DEBUG_INFO_BTF=y, or raw BTF"
+    raise ElfError("this file has no types", why=f"there is no section {name}", hint=hint)
+
+
+def _read_sections(data: bytes | mmap, check: Callable[[Any, int, bool], None]) -> tuple[Section, ...]:
+    try:
+        structs, header = _file_header(data, check)
+        headers = _section_headers(data, structs, header)
+    except ELFError as error:
+        raise damaged("its ELF headers cannot be decoded", str(error)) from error
+    return _sections(data, headers, header["e_shstrndx"])
+
+
+@cache
+def _structs(little_endian: bool, bits: int) -> ELFStructs:
+    structs = ELFStructs(little_endian, bits)
+    structs.create_basic_structs()
+    if little_endian and bits == 64:
+        structs.create_advanced_structs("ET_REL", "EM_BPF")
+    return structs
+
+
+def _file_header(data: bytes | mmap, check: Callable[[Any, int, bool], None]) -> tuple[ELFStructs, Any]:
+    """Decode the first 64 bytes, and let ``check`` judge them: header, class in bits, little-endian."""
+    if data[:4] != b"\x7fELF":
+        why = f"it begins with {data[:4].hex(' ')}, not with 7f 45 4c 46" if data else "it is empty"
+        raise ElfError("this is no ELF file", why=why, hint="give an object that clang -target bpf made")
+    if len(data) < _HEADER_BYTES:
+        raise damaged("the file is truncated", f"its {len(data)} bytes hold no ELF header")
+    bits, little_endian = {1: 32, 2: 64}.get(data[4]), {1: True, 2: False}.get(data[5])
+    if bits is None or little_endian is None:
+        why = f"its class is {data[4]} and its byte order {data[5]}; each can be 1 or 2 only"
+        raise damaged("the ELF header is damaged", why)
+    structs = _structs(little_endian, bits)
+    header = struct_parse(structs.Elf_Ehdr, BytesIO(data[:_HEADER_BYTES]), 0)
+    check(header, bits, little_endian)
+    return structs, header
+
+
+def _check_target(header: Any, bits: int, little_endian: bool) -> None:
+    machine, kind = header["e_machine"], header["e_type"]
+    if machine != "EM_BPF":
+        why = f"its machine is {_MACHINES.get(machine, str(machine).removeprefix('EM_'))}, not BPF"
+        raise ElfError("this object is compiled for another machine", why=why, hint=_FOR_BPF)
+    if bits != 64:
+        raise ElfError("this is a 32-bit ELF file", why="BPF objects are 64-bit", hint=_FOR_BPF)
+    if not little_endian:
+        why = "it is big-endian (bpfeb); this machine is little-endian"
+        raise ElfError(
+            "this object has the other byte order", why=why, hint="compile it with clang -target bpfel"
+        )
+    if kind != "ET_REL":
+        why = f"it is {_TYPES.get(kind, f'of ELF type {kind}')}"
+        raise ElfError(
+            "this is no relocatable object", why=why, hint="compile it with -c, and do not link it"
+        )
+
+
+def _check_layout(_header: Any, bits: int, little_endian: bool) -> None:
+    if bits != 64 or not little_endian:
+        why = f"it is a {bits}-bit {'little' if little_endian else 'big'}-endian file"
+        raise ElfError("this file is of another machine", why=why, hint="give a 64-bit little-endian one")
+
+
+def _section_headers(data: bytes | mmap, structs: ELFStructs, header: Any) -> list[Any]:
+    offset, count, entry = header["e_shoff"], header["e_shnum"], header["e_shentsize"]
+    if not 0 < count <= MAX_SECTIONS:
+        raise damaged("the section headers are unusable", f"there are {count} of at most {MAX_SECTIONS}")
+    if entry != structs.Elf_Shdr.sizeof():
+        raise damaged("the section headers are unusable", f"each has {entry} bytes; 64-bit ELF has 64")
+    if offset + count * entry > len(data):
+        why = f"{count} section headers at byte {offset} reach beyond its {len(data)} bytes"
+        raise damaged("the file is truncated", why, offset=offset)
+    stream = BytesIO(data[offset : offset + count * entry])
+    return [struct_parse(structs.Elf_Shdr, stream, position * entry) for position in range(count)]
+
+
+def _sections(data: bytes | mmap, headers: list[Any], names_at: int) -> tuple[Section, ...]:
+    if names_at >= len(headers):
+        why = f"section {names_at} is said to hold them; there are {len(headers)} sections"
+        raise damaged("the section names are missing", why)
+    extents = [_extent(data, position, header) for position, header in enumerate(headers)]
+    if sum(map(len, extents)) > len(data):
+        # no compiler lets sections share bytes, and sections that do could cost memory without bound
+        raise damaged("sections overlap", "together they are larger than the file")
+    names = bytes(extents[names_at])
+    return tuple(
+        Section(
+            position=position,
+            name=name_at(names, header["sh_name"], f"section {position}"),
+            type=str(header["sh_type"]),
+            flags=header["sh_flags"],
+            size_bytes=header["sh_size"],
+            data=extent,
+            link=header["sh_link"],
+            info=header["sh_info"],
+            entry_bytes=header["sh_entsize"],
+        )
+        for position, (header, extent) in enumerate(zip(headers, extents, strict=True))
+    )
+
+
+def _extent(data: bytes | mmap, position: int, header: Any) -> memoryview:
+    if header["sh_type"] in {"SHT_NOBITS", "SHT_NULL"}:
+        return memoryview(b"")
+    start, end = header["sh_offset"], header["sh_offset"] + header["sh_size"]
+    if end > len(data):
+        why = f"section {position} ends at byte {end}; the file has {len(data)}"
+        raise damaged("the file is truncated", why, offset=start)
+    return memoryview(data)[start:end]

@@ -1,0 +1,146 @@
+"""Find the functions of an object: where each begins and ends, and what ``.BTF.ext`` says about it."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from operator import attrgetter
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.ext import BtfExt
+from structops_cli.errors import ObjectError
+from structops_cli.obj.elf_values import ElfObject, Section, Symbol, SymbolBinding, SymbolType
+from structops_cli.obj.insn import INSN_BYTES
+from structops_cli.obj.records import Record, moved
+from structops_cli.obj.sections import is_program, is_sleepable
+from structops_cli.obj.spec import Function, Relocation
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.uapi import BtfKind
+
+__all__ = ["Extent", "check_ext", "function_extents", "read_function"]
+
+_AGAIN = "the file is damaged: compile it or copy it again"
+
+
+class Extent(NamedTuple):
+    """A function's name and place: instructions ``start`` up to ``end`` of its section."""
+
+    name: str
+    section: Section
+    start: int
+    end: int
+    is_global: bool
+
+
+def function_extents(elf: ElfObject) -> tuple[Extent, ...]:
+    """Return every function of the executable sections, in the order of sections and addresses.
+
+    Static functions of one name, as a linker of several objects leaves them,
+    get ``#2``, ``#3`` and so on behind their names. Raises ``ObjectError``
+    for functions that overlap, are empty or share a global name.
+    """
+    symbols = [symbol for symbol in elf.symbols if symbol.type == SymbolType.FUNC and symbol.section]
+    symbols.sort(key=attrgetter("section", "value"))
+    names = _unique_names(symbols)
+    extents = [_extent(elf, symbol, name) for symbol, name in zip(symbols, names, strict=True)]
+    for before, after in pairwise(extents):
+        if before.section is after.section and after.start < before.end:
+            what = f"functions {before.name} and {after.name} overlap"
+            why = f"in section {after.section.name}, at instruction {after.start}"
+            raise ObjectError(what, why=why, hint=_AGAIN, symbol=after.name, section=after.section.name)
+    return tuple(extents)
+
+
+def read_function(extent: Extent, btf: Btf, ext: BtfExt, relocations: tuple[Relocation, ...]) -> Function:
+    """Return the function at ``extent``; all its records count from its own first instruction."""
+    section = extent.section.name
+    func_info = _within(ext.func_info.get(section, ()), extent)
+    if len(func_info) > 1 or (func_info and func_info[0].insn_index):
+        why = f"{len(func_info)} records of .BTF.ext name functions inside of it"
+        what = f"function {extent.name} holds other functions"
+        raise ObjectError(what, why=why, hint=_AGAIN, symbol=extent.name, section=section)
+    return Function(
+        name=extent.name,
+        section=section,
+        is_program=extent.is_global and is_program(section),
+        sleepable=is_sleepable(section),
+        is_global=extent.is_global,
+        type_id=func_info[0].type_id if func_info else _type_by_name(btf, extent.name),
+        insns=bytes(extent.section.data[extent.start * INSN_BYTES : extent.end * INSN_BYTES]),
+        relocations=relocations,
+        core_relos=_within(ext.core_relos.get(section, ()), extent),
+        func_info=func_info,
+        line_info=_within(ext.line_info.get(section, ()), extent),
+    )
+
+
+def check_ext(ext: BtfExt, functions: Sequence[Function]) -> None:
+    """Refuse records of ``.BTF.ext`` that lie in no function."""
+    for label, by_section, count in (
+        ("function", ext.func_info, _counted(functions, lambda function: len(function.func_info))),
+        ("line", ext.line_info, _counted(functions, lambda function: len(function.line_info))),
+        ("CO-RE", ext.core_relos, _counted(functions, lambda function: len(function.core_relos))),
+    ):
+        for section, records in by_section.items():
+            lost = len(records) - count.get(section, 0)
+            if lost:
+                what = f"{lost} {label} records of section {section} lie in no function"
+                raise ObjectError(what, why=".BTF.ext and the symbols disagree", hint=_AGAIN, section=section)
+
+
+def _counted(functions: Sequence[Function], count: Callable[[Function], int]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for function in functions:
+        counts[function.section] = counts.get(function.section, 0) + count(function)
+    return counts
+
+
+def _unique_names(symbols: Sequence[Symbol]) -> Iterator[str]:
+    taken: set[str] = set()
+    for symbol in symbols:
+        if symbol.binding != SymbolBinding.LOCAL:
+            if symbol.name in taken:
+                what = f"there are two functions {symbol.name}"
+                raise ObjectError(what, why="both are global", hint=_AGAIN, symbol=symbol.name)
+            taken.add(symbol.name)
+    seen: dict[str, int] = {}
+    for symbol in symbols:
+        name, number = symbol.name, seen.get(symbol.name, 1)
+        if symbol.binding == SymbolBinding.LOCAL:
+            while name in taken:
+                number += 1
+                name = f"{symbol.name}#{number}"
+            seen[symbol.name] = number
+            taken.add(name)
+        yield name
+
+
+def _extent(elf: ElfObject, symbol: Symbol, name: str) -> Extent:
+    section = elf.sections[symbol.section] if symbol.section < len(elf.sections) else None
+    why = ""
+    if not name:
+        why = "it has no name"
+    elif section is None or not section.is_executable:
+        why = f"its section {section.name if section else symbol.section} holds no instructions"
+    elif symbol.size_bytes == 0 or symbol.value % INSN_BYTES or symbol.size_bytes % INSN_BYTES:
+        why = f"it has {symbol.size_bytes} bytes at byte {symbol.value}; an instruction has {INSN_BYTES}"
+    if why or section is None:
+        raise ObjectError(f"function {name} is no function", why=why, hint=_AGAIN, symbol=name)
+    start = symbol.value // INSN_BYTES
+    end = start + symbol.size_bytes // INSN_BYTES
+    return Extent(name, section, start, end, symbol.binding != SymbolBinding.LOCAL)
+
+
+def _within(records: Sequence[Record], extent: Extent) -> tuple[Record, ...]:
+    """Return the records of a function, their indexes counted from its start."""
+    place = attrgetter("insn_index")
+    first = bisect_left(records, extent.start, key=place)
+    last = bisect_left(records, extent.end, key=place)
+    return tuple(moved(records[first:last], -extent.start))
+
+
+def _type_by_name(btf: Btf, name: str) -> int:
+    """Return the one Func of that name, 0 when there is none or more than one."""
+    ids = btf.ids(name, BtfKind.FUNC)
+    return ids[0] if len(ids) == 1 else 0

@@ -1,0 +1,110 @@
+"""Join a program with the subprograms that it reaches, as one run of instructions for PROG_LOAD.
+
+The program comes first; a subprogram follows at the point where it is first
+referred to, before whatever else its caller refers to: the order in which
+libbpf appends them, so that the two can be compared instruction by instruction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from structops_cli.errors import ObjectError
+from structops_cli.obj.insn import INSN_BYTES, set_imm, set_imm64, set_src_reg
+from structops_cli.obj.records import Record, moved
+from structops_cli.obj.spec import Function, LinkedProgram, ObjectSpec, Relocation, RelocationTarget
+from structops_cli.syscall.uapi import PseudoCall, PseudoSrc
+
+__all__ = ["link_program", "link_programs"]
+
+_REFERENCES = (RelocationTarget.CALL, RelocationTarget.FUNCTION)
+
+
+def link_program(spec: ObjectSpec, name: str) -> LinkedProgram:
+    """Link one program; ``link_programs`` does the same for many."""
+    return next(link_programs(spec, (name,)))
+
+
+def link_programs(spec: ObjectSpec, names: Iterable[str]) -> Iterator[LinkedProgram]:
+    """Yield each program linked with its subprograms, in the order of ``names``.
+
+    Raises ``KeyError`` for a name that is no function of the object, and
+    ``ObjectError`` for a subprogram without function info.
+    """
+    functions = {function.name: function for function in spec.functions}
+    for name in names:
+        yield _linked(functions, functions[name])
+
+
+def _linked(functions: Mapping[str, Function], main: Function) -> LinkedProgram:
+    parts = _reachable(functions, main)
+    _check_func_info(parts)
+    starts: dict[str, int] = {}
+    end = 0
+    for part in parts:
+        starts[part.name] = end
+        end += len(part.insns) // INSN_BYTES
+    # the kernel wants a line for the first instruction of every function, or none at all (check_btf_line)
+    has_lines = all(part.line_info and part.line_info[0].insn_index == 0 for part in parts)
+    return LinkedProgram(
+        name=main.name,
+        sleepable=main.sleepable,
+        insns=_resolved(parts, starts),
+        relocations=_joined((_outward(part), starts[part.name]) for part in parts),
+        core_relos=_joined((part.core_relos, starts[part.name]) for part in parts),
+        func_info=_joined((part.func_info, starts[part.name]) for part in parts),
+        line_info=_joined((part.line_info, starts[part.name]) for part in parts) if has_lines else (),
+        functions=tuple((start, name) for name, start in starts.items()),
+    )
+
+
+def _reachable(functions: Mapping[str, Function], main: Function) -> list[Function]:
+    """Return ``main`` and every function that it reaches, each once; the verifier judges loops of calls."""
+    found = {main.name: main}
+    pending = [iter(main.relocations)]
+    while pending:
+        for relocation in pending[-1]:
+            if relocation.target in _REFERENCES and relocation.symbol not in found:
+                callee = functions[relocation.symbol]
+                found[callee.name] = callee
+                pending.append(iter(callee.relocations))
+                break
+        else:
+            pending.pop()
+    return list(found.values())
+
+
+def _outward(part: Function) -> tuple[Relocation, ...]:
+    return tuple(relocation for relocation in part.relocations if relocation.target not in _REFERENCES)
+
+
+def _check_func_info(parts: Sequence[Function]) -> None:
+    for part in parts if len(parts) > 1 else ():
+        if not part.func_info:
+            what = f"program {parts[0].name} cannot be linked with {part.name}"
+            why = f".BTF.ext has no function record for {part.name}; the kernel wants one for every function"
+            hint = "compile every source of the object with -g"
+            raise ObjectError(what, why=why, hint=hint, program=parts[0].name, symbol=part.name)
+
+
+def _resolved(parts: Sequence[Function], starts: Mapping[str, int]) -> bytes:
+    """Return the instructions of all parts with the distances between them filled in."""
+    insns = bytearray().join(part.insns for part in parts)
+    for part in parts:
+        for relocation in part.relocations:
+            if relocation.target not in _REFERENCES:
+                continue
+            index = starts[part.name] + relocation.insn_index
+            distance = starts[relocation.symbol] - index - 1
+            if relocation.target is RelocationTarget.CALL:
+                set_src_reg(insns, index, PseudoCall.CALL)
+                set_imm(insns, index, distance)
+            else:
+                set_src_reg(insns, index, PseudoSrc.FUNC)
+                set_imm64(insns, index, distance, 0)
+    return bytes(insns)
+
+
+def _joined(parts: Iterable[tuple[Sequence[Record], int]]) -> tuple[Record, ...]:
+    """Return the records of all parts, counted from the start of the whole."""
+    return tuple(record for records, start in parts for record in moved(records, start))

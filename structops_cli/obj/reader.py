@@ -1,0 +1,88 @@
+"""Read a BPF object into an ``ObjectSpec``: pure, deterministic, and the same on every machine."""
+
+from __future__ import annotations
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.ext import BtfExt, parse_ext
+from structops_cli.errors import ElfError, InputError, ObjectError
+from structops_cli.obj.data import read_data
+from structops_cli.obj.datasec import repair_datasecs
+from structops_cli.obj.elf import read_elf
+from structops_cli.obj.elf_values import ElfObject
+from structops_cli.obj.externs import read_externs
+from structops_cli.obj.functions import check_ext, function_extents, read_function
+from structops_cli.obj.maps import map_places, read_maps
+from structops_cli.obj.relocations import Addresses, function_relocations
+from structops_cli.obj.sections import check_sections
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.obj.variables import read_struct_ops
+
+__all__ = ["read_object"]
+
+
+def read_object(data: bytes, name: str) -> ObjectSpec:
+    """Read the bytes of a BPF object; ``name`` is what messages call it.
+
+    Raises ``ElfError``, ``BtfError`` or ``ObjectError`` for anything that is
+    no sound object with at least one struct_ops variable; nothing else,
+    whatever the bytes are.
+    """
+    try:
+        return _read(data, name)
+    except InputError as error:
+        error.add(object=name)
+        if name not in error.what:
+            error.what = f"{name}: {error.what}"
+        raise
+
+
+def _read(data: bytes, name: str) -> ObjectSpec:
+    elf = read_elf(data, name)
+    check_sections(elf)
+    btf = _btf(elf)
+    externs = read_externs(elf, btf)
+    extents = function_extents(elf)
+    addresses = Addresses(elf, extents, map_places(elf, btf), (extern.name for extern in externs))
+    relocations = function_relocations(elf, extents, addresses)
+    ext = _ext(elf, btf)
+    functions = tuple(
+        read_function(extent, btf, ext, references)
+        for extent, references in zip(extents, relocations, strict=True)
+    )
+    check_ext(ext, functions)
+    return ObjectSpec(
+        name=name,
+        licence=_licence(elf),
+        btf=btf,
+        functions=functions,
+        struct_ops=read_struct_ops(elf, btf, addresses, functions),
+        maps=read_maps(elf, btf),
+        data=read_data(elf, btf),
+        externs=externs,
+    )
+
+
+def _btf(elf: ElfObject) -> Btf:
+    """Return the object's BTF, repaired first and then checked as a whole."""
+    section = elf.section(".BTF")
+    if section is None:
+        raise ElfError("this object has no BTF", why="there is no section .BTF", hint="compile it with -g")
+    btf = repair_datasecs(elf, Btf.from_bytes(bytes(section.data), origin=f"{elf.name} .BTF"))
+    btf.check()
+    return btf
+
+
+def _ext(elf: ElfObject, btf: Btf) -> BtfExt:
+    section = elf.section(".BTF.ext")
+    return parse_ext(bytes(section.data), btf) if section is not None else BtfExt({}, {}, {})
+
+
+def _licence(elf: ElfObject) -> str:
+    """Return the licence; "" when the object has none, or none that is text."""
+    section = elf.section("license")
+    text = bytes(section.data).partition(b"\0")[0] if section is not None else b""
+    try:
+        return text.decode("ascii")
+    except UnicodeDecodeError as error:
+        why = f"section license begins with {text[:16]!r}"
+        raise ObjectError("the licence of this object is no text", why=why, section="license") from error

@@ -1,0 +1,177 @@
+"""Say what every reference from an instruction is: a map, data, a function, or something of the kernel.
+
+BPF relocations carry no addends: the instruction's immediate is the addend,
+in bytes for a 64-bit load, and in instructions less one for a call
+(``Documentation/bpf/llvm_reloc.rst``). A call within one section usually
+has no relocation at all: its immediate is already the distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from structops_cli.errors import ObjectError
+from structops_cli.obj.elf_values import ElfObject, ElfRelocation, RelocationType, Section, Symbol
+from structops_cli.obj.functions import Extent
+from structops_cli.obj.insn import CALL, INSN_BYTES, LD_IMM64, find, imm, opcode, src_reg
+from structops_cli.obj.sections import MAPS, is_data
+from structops_cli.obj.spec import Relocation, RelocationTarget
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.uapi import PseudoCall
+
+__all__ = ["Addresses", "Target", "function_relocations"]
+
+
+class Target(NamedTuple):
+    """What an address is: a thing's name, and for data the section's name and the byte in it."""
+
+    kind: RelocationTarget
+    name: str
+    addend: int = 0
+
+
+class Addresses:
+    """What is where in an object: functions and maps by first byte, data by section, externs by name."""
+
+    def __init__(
+        self, elf: ElfObject, extents: Iterable[Extent], maps: Mapping[int, str], externs: Iterable[str]
+    ) -> None:
+        self._sections = elf.sections
+        self._functions = {(one.section.position, one.start * INSN_BYTES): one.name for one in extents}
+        self._maps = maps
+        self._externs = frozenset(externs)
+
+    def find(self, symbol: Symbol, addend: int, label: str) -> Target:
+        """Return what ``symbol`` plus ``addend`` bytes is; a function is reported as FUNCTION.
+
+        Raises ``ObjectError`` for an address that is nothing a program can
+        refer to; ``label`` says in it whose reference this is.
+        """
+        if symbol.section >= len(self._sections):
+            raise _lost(label, symbol, "it has a fixed address")
+        section, offset = self._sections[symbol.section], symbol.value + addend
+        if symbol.section == 0:
+            return self._extern(symbol, label)
+        if section.is_executable:
+            return self._function(symbol, section, offset, label)
+        if section.name == MAPS:
+            return self._map(symbol, offset, label)
+        if not is_data(section.name):
+            raise _lost(label, symbol, f"section {section.name} holds neither functions, maps nor data")
+        if not 0 <= offset < section.size_bytes:
+            why = f"byte {offset} is outside of section {section.name}, which has {section.size_bytes}"
+            raise _lost(label, symbol, why)
+        return Target(RelocationTarget.DATA, section.name, offset)
+
+    def _extern(self, symbol: Symbol, label: str) -> Target:
+        if symbol.name not in self._externs:
+            raise _lost(label, symbol, "the object neither defines it nor declares it as an extern")
+        return Target(RelocationTarget.EXTERN, symbol.name)
+
+    def _function(self, symbol: Symbol, section: Section, offset: int, label: str) -> Target:
+        name = self._functions.get((section.position, offset))
+        if name is None:
+            raise _lost(label, symbol, f"no function begins at byte {offset} of section {section.name}")
+        return Target(RelocationTarget.FUNCTION, name)
+
+    def _map(self, symbol: Symbol, offset: int, label: str) -> Target:
+        name = self._maps.get(offset)
+        if name is None:
+            raise _lost(label, symbol, f"no map begins at byte {offset} of section {MAPS}")
+        return Target(RelocationTarget.MAP, name)
+
+
+def function_relocations(
+    elf: ElfObject, extents: Sequence[Extent], addresses: Addresses
+) -> Iterator[tuple[Relocation, ...]]:
+    """Yield the references of each function, by instruction, calls within its section included.
+
+    ``extents`` are all functions of the object, in the order of sections and
+    addresses. Raises ``ObjectError`` for a relocation that is in no function,
+    does not fit its instruction or refers to nothing.
+    """
+    left = {position: list(reversed(found)) for position, found in elf.relocations.items()}
+    for extent in extents:
+        relocations = left.get(extent.section.position, [])
+        own = []
+        while relocations and relocations[-1].offset_bytes < extent.end * INSN_BYTES:
+            own.append(relocations.pop())
+        yield _of_function(extent, own, addresses)
+    for position, lost in left.items():
+        if lost and elf.sections[position].is_executable:
+            raise _outside(elf.sections[position], lost[-1])
+
+
+def _of_function(
+    extent: Extent, relocations: Sequence[ElfRelocation], addresses: Addresses
+) -> tuple[Relocation, ...]:
+    insns = bytes(extent.section.data[extent.start * INSN_BYTES : extent.end * INSN_BYTES])
+    found: dict[int, Relocation] = {}
+    for relocation in relocations:
+        index = relocation.offset_bytes // INSN_BYTES - extent.start
+        if index < 0:
+            raise _outside(extent.section, relocation)
+        within = relocation.offset_bytes % INSN_BYTES
+        if within:
+            raise _unfit(extent, index, f"the relocation is at byte {within} of the instruction")
+        if index in found:
+            raise _unfit(extent, index, "it has two relocations")
+        found[index] = _reference(extent, insns, index, relocation, addresses)
+    for index in find(insns, CALL):
+        if index not in found and src_reg(insns, index) != PseudoCall.HELPER:
+            found[index] = _near_call(extent, insns, index, addresses)
+    for index in find(insns, LD_IMM64):
+        if index not in found and src_reg(insns, index):
+            raise _unfit(extent, index, "the load claims to be an address, and has no relocation")
+    return tuple(found[index] for index in sorted(found))
+
+
+def _reference(
+    extent: Extent, insns: bytes, index: int, relocation: ElfRelocation, addresses: Addresses
+) -> Relocation:
+    """Resolve a relocation by its instruction: a 64-bit load or a call."""
+    code, symbol = opcode(insns, index), relocation.symbol
+    label = f"the relocation at instruction {index} of {extent.name}"
+    if (code, relocation.type) == (LD_IMM64, RelocationType.R64_64):
+        if (index + 2) * INSN_BYTES > len(insns):
+            raise _unfit(extent, index, "the function ends in the middle of the load")
+        return Relocation(index, *addresses.find(symbol, imm(insns, index), label))
+    if (code, relocation.type) == (CALL, RelocationType.R64_32):
+        target = addresses.find(symbol, (imm(insns, index) + 1) * INSN_BYTES, label)
+        return Relocation(index, _callee(target, label), target.name, 0)
+    why = f"relocation type {relocation.type} cannot change an instruction with opcode {code:#04x}"
+    raise _unfit(extent, index, why)
+
+
+def _callee(target: Target, label: str) -> RelocationTarget:
+    if target.kind is RelocationTarget.FUNCTION:
+        return RelocationTarget.CALL
+    if target.kind is RelocationTarget.EXTERN:
+        return RelocationTarget.EXTERN
+    why = f"it calls {target.name}, which is no function"
+    raise ObjectError(f"{label} is lost", why=why, symbol=target.name)
+
+
+def _near_call(extent: Extent, insns: bytes, index: int, addresses: Addresses) -> Relocation:
+    """Resolve a call within the section, by the distance in its immediate."""
+    if src_reg(insns, index) != PseudoCall.CALL:
+        raise _unfit(extent, index, "the call claims to be of the kernel, and has no relocation")
+    start = Symbol(extent.section.name, 0, 0, extent.section.position, 0, 0)
+    offset = (extent.start + index + 1 + imm(insns, index)) * INSN_BYTES
+    target = addresses.find(start, offset, f"the call at instruction {index} of {extent.name}")
+    return Relocation(index, RelocationTarget.CALL, target.name, 0)
+
+
+def _lost(label: str, symbol: Symbol, why: str) -> ObjectError:
+    what = f"{label} is lost"
+    return ObjectError(what, why=f"it refers to {symbol.name or 'nothing'}: {why}", symbol=symbol.name)
+
+
+def _unfit(extent: Extent, index: int, why: str) -> ObjectError:
+    what = f"the reference at instruction {index} of {extent.name} makes no sense"
+    return ObjectError(what, why=why, symbol=extent.name, section=extent.section.name, insn=index)
+
+
+def _outside(section: Section, relocation: ElfRelocation) -> ObjectError:
+    what = f"the relocation at byte {relocation.offset_bytes} of {section.name} is in no function"
+    return ObjectError(what, why="the symbols of the section leave it out", section=section.name)

@@ -1,0 +1,109 @@
+"""What the name of a section says about its contents: the conventions that compilers and loaders share.
+
+``struct_ops`` and ``struct_ops/ANYTHING`` hold programs, ``struct_ops.s`` and
+``struct_ops.s/ANYTHING`` sleepable ones; ``.struct_ops`` and
+``.struct_ops.link`` hold one variable per map; a leading ``?`` on any of them
+means: not unless asked for.
+"""
+
+from __future__ import annotations
+
+from structops_cli.errors import ObjectError
+from structops_cli.obj.elf_values import ElfObject, Section, SymbolType
+from structops_cli.records import NamedTuple
+
+__all__ = [
+    "MAPS",
+    "SUBPROGRAMS",
+    "StructOpsSection",
+    "check_sections",
+    "is_data",
+    "is_program",
+    "is_read_only",
+    "is_sleepable",
+    "struct_ops_section",
+]
+
+MAPS = ".maps"
+SUBPROGRAMS = ".text"
+
+_DATA = (".rodata", ".data", ".bss")
+
+
+class StructOpsSection(NamedTuple):
+    """How the variables of a struct_ops section want to be registered."""
+
+    link: bool
+    optional: bool
+
+
+def struct_ops_section(name: str) -> StructOpsSection | None:
+    """Return what a section of struct_ops variables asks for, None for any other section."""
+    plain = name.removeprefix("?")
+    if plain not in {".struct_ops", ".struct_ops.link"}:
+        return None
+    return StructOpsSection(link=plain.endswith(".link"), optional=plain != name)
+
+
+def is_program(name: str) -> bool:
+    """Tell whether functions of this section are struct_ops programs."""
+    return name.removeprefix("?").partition("/")[0] in {"struct_ops", "struct_ops.s"}
+
+
+def is_sleepable(name: str) -> bool:
+    """Tell whether the programs of this section may sleep."""
+    return name.removeprefix("?").partition("/")[0] == "struct_ops.s"
+
+
+def is_data(name: str) -> bool:
+    """Tell whether the section holds global variables: one array map."""
+    return name in _DATA or name.startswith(tuple(f"{prefix}." for prefix in _DATA))
+
+
+def is_read_only(name: str) -> bool:
+    """Tell whether programs can only read the variables of a data section."""
+    return name.startswith(".rodata")
+
+
+def check_sections(elf: ElfObject) -> None:
+    """Refuse sections that mean something to other loaders and cannot be honoured here.
+
+    Raises ``ObjectError`` for programs of other types, for maps in the form
+    that ended with libbpf 1.0, and for two loaded sections of one name, which
+    BTF could not tell apart.
+    """
+    seen: set[str] = set()
+    for section in elf.sections:
+        if section.size_bytes == 0 or not section.is_loaded:
+            continue
+        if section.name in seen:
+            why = "BTF describes sections by their names"
+            raise ObjectError(f"there are two sections {section.name}", why=why, section=section.name)
+        seen.add(section.name)
+        if section.name == "maps":
+            why = "its maps are in the legacy section maps, without types"
+            hint = "define them in section .maps with BTF (__uint, __type)"
+            what = "this object defines its maps the old way"
+            raise ObjectError(what, why=why, hint=hint, section=section.name)
+        if section.is_executable:
+            _check_code(elf, section)
+
+
+def _check_code(elf: ElfObject, section: Section) -> None:
+    if section.name != SUBPROGRAMS and not is_program(section.name):
+        name = _first_function(elf, section)
+        what = (
+            f"{f'program {name}' if name else 'the code'} in section {section.name} is no struct_ops program"
+        )
+        why = "a struct_ops program is in section struct_ops, struct_ops.s, or either with /NAME"
+        hint = "move it to another object"
+        raise ObjectError(what, why=why, hint=hint, section=section.name, program=name)
+    if len(section.data) != section.size_bytes or section.size_bytes % 8:
+        what = f"section {section.name} does not hold whole instructions"
+        why = f"{len(section.data)} of its {section.size_bytes} bytes are in the file; an instruction has 8"
+        raise ObjectError(what, why=why, section=section.name)
+
+
+def _first_function(elf: ElfObject, section: Section) -> str:
+    own = (one.name for one in elf.symbols if one.section == section.position and one.type == SymbolType.FUNC)
+    return next(own, "")

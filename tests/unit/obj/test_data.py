@@ -1,0 +1,61 @@
+"""Data sections: bytes, and what cannot be one."""
+
+from __future__ import annotations
+
+import pytest
+
+from structops_cli.errors import InputError
+from structops_cli.obj.data import MAX_DATA_BYTES
+from structops_cli.obj.reader import read_object
+from structops_cli.obj.spec import DataSection
+from tests.elf_writers import ALLOC, NOBITS, WRITE, Rel, Sec, small_object
+
+
+def refusal(data: bytes) -> InputError:
+    with pytest.raises(InputError) as caught:
+        read_object(data, "x.o")
+    return caught.value
+
+
+def test_a_section_without_types() -> None:
+    spec = read_object(small_object(more_sections=[Sec(".rodata.str1.1", b"text\0", ALLOC | 0x30)]), "x.o")
+    assert spec.data[2] == DataSection(".rodata.str1.1", True, b"text\0", 0, ())
+
+
+def test_empty_sections_are_left_out() -> None:
+    sections = [Sec(".data", b"", ALLOC | WRITE), Sec(".bss.none", b"", ALLOC | WRITE, NOBITS, 0)]
+    assert [one.name for one in read_object(small_object(more_sections=sections), "x.o").data] == [
+        ".rodata",
+        ".bss",
+    ]
+
+
+def test_other_loaded_sections_are_nothing() -> None:
+    spec = read_object(
+        small_object(more_sections=[Sec("version", b"\0\0\0\0"), Sec(".llvm", b"x", 0)]), "x.o"
+    )
+    assert [one.name for one in spec.data] == [".rodata", ".bss"]
+
+
+def test_as_much_zeroed_data_as_allowed() -> None:
+    more = [Sec(".bss.large", b"", ALLOC | WRITE, NOBITS, MAX_DATA_BYTES - 24)]
+    assert len(read_object(small_object(more_sections=more), "x.o").data[2].contents) == MAX_DATA_BYTES - 24
+
+
+def test_too_much_data() -> None:
+    more = [Sec(".bss.large", b"", ALLOC | WRITE, NOBITS, MAX_DATA_BYTES - 23)]
+    error = refusal(small_object(more_sections=more))
+    assert str(error) == (
+        "x.o: the global data of this object is too large: it has 67108865 bytes; the limit is 67108864"
+    )
+    assert error.hint == "keep it in a map"
+
+
+def test_data_that_holds_addresses() -> None:
+    error = refusal(small_object(more_relocations=[Rel(".rodata", 0, "t_init", 2)]))
+    assert str(error) == (
+        "x.o: section .rodata holds the address of t_init: "
+        "at byte 0; an address in global data means nothing to a BPF program"
+    )
+    assert error.hint == "refer to it from the code, or store an index"
+    assert error.fields == {"section": ".rodata", "offset": 0, "object": "x.o"}
