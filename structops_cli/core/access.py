@@ -1,0 +1,171 @@
+"""Read an access string against the object's own types: which field or enumerator a CO-RE relocation means.
+
+clang writes ``"0:1:2"``: first the index of the root taken as an array (a
+pointer may point at many), then, step by step, the index of a member or of an
+array element; ``"3"`` is an enumerator, counted from 0; ``"0"`` is the type
+itself. Indexes hold for the object's types only. What is carried over to the
+kernel's types are the names of the members, so that an anonymous struct or
+union leaves nothing behind but its offset. Source: the comments on CO-RE in
+``include/uapi/linux/bpf.h``, and libbpf (``src/relo_core.c``) where they are silent.
+"""
+
+from __future__ import annotations
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.layout import resolve, size_of
+from structops_cli.btf.types import Array, BtfType, Composite, Enum, Enum64, Enumerator, Fwd
+from structops_cli.errors import BtfError
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.uapi import BtfKind
+
+__all__ = [
+    "MAX_STEPS",
+    "Field",
+    "FieldAccess",
+    "Step",
+    "check_whole_type",
+    "element_offset",
+    "read_enumerator",
+    "read_field",
+    "spell_field",
+    "spell_type",
+]
+
+MAX_STEPS = 64
+"""The most indexes of an access string that libbpf takes (BPF_CORE_SPEC_MAX_LEN)."""
+_TAG_WORDS = {BtfKind.STRUCT: "struct", BtfKind.UNION: "union", BtfKind.ENUM: "enum", BtfKind.ENUM64: "enum"}
+_MAX_LENGTH = 11 * MAX_STEPS
+_MAX_BIT_OFFSET = 8 << 32
+
+
+class Field(NamedTuple):
+    """A place within a root type: what is there (typedefs and modifiers looked through), and where.
+
+    ``bit_size`` is 0 for what is no bit-field.
+    """
+
+    type: BtfType
+    bit_offset: int
+    bit_size: int
+
+
+class Step(NamedTuple):
+    """A step to a named member, or (no ``name``) to element ``number`` of an array; it leads to ``type``."""
+
+    name: str
+    number: int
+    type: BtfType
+
+
+class FieldAccess(NamedTuple):
+    """An access string, read: from element ``first_index`` of ``root`` by ``steps`` to ``field``.
+
+    An access may go on from there into an anonymous member and end in it
+    (clang does so for a bit-field that is read as plain C). That has no name to
+    look for; ``tail_bits`` is how far it goes, and part of the offset.
+    """
+
+    root: int
+    first_index: int
+    steps: tuple[Step, ...]
+    field: Field
+    tail_bits: int
+
+
+def read_field(local: Btf, type_id: int, access: str) -> FieldAccess:
+    """Return the field that ``access`` leads to from the root type ``type_id``.
+
+    Raises BtfError for a string that does not fit the type.
+    """
+    first, *rest = _indexes(local, type_id, access)
+    inside = named = resolve(local, type_id)
+    bit_offset = named_offset = first * size_of(local, type_id) * 8 if first else 0
+    bit_size = named_bits = 0
+    may_grow = False
+    steps: list[Step] = []
+    for index in rest:
+        if isinstance(inside, Composite):
+            if index >= len(inside.members):
+                raise _misfit(local, type_id, access, f"{spell_type(local, inside.id)} has no member {index}")
+            name, member_type, member_offset, bit_size = inside.members[index]
+            may_grow = index == len(inside.members) - 1
+            inside = resolve(local, member_type)
+            bit_offset += member_offset
+            if not name:
+                continue
+        elif isinstance(inside, Array) and (index < inside.count or (may_grow and inside.count == 0)):
+            name, bit_size, may_grow = "", 0, False
+            bit_offset += element_offset(local, inside, index)
+            inside = resolve(local, inside.element_type)
+        else:
+            raise _misfit(local, type_id, access, f"{spell_type(local, inside.id)} has no element {index}")
+        named, named_offset, named_bits = inside, bit_offset, bit_size
+        steps.append(Step(name, index, inside))
+    if bit_offset >= _MAX_BIT_OFFSET:
+        raise _misfit(local, type_id, access, "the offset does not fit 32 bits")
+    return FieldAccess(type_id, first, tuple(steps), Field(named, bit_offset, named_bits), bit_offset - named_offset)
+
+
+def element_offset(btf: Btf, array: Array, number: int) -> int:
+    """Return how many bits element ``number`` is from the start of an array."""
+    return number * size_of(btf, array.element_type) * 8 if number else 0
+
+
+def read_enumerator(local: Btf, type_id: int, access: str) -> Enumerator:
+    """Return the enumerator that ``access`` numbers in the enum ``type_id`` (or a typedef of one).
+
+    Raises BtfError when it is no enum, or has no such value.
+    """
+    indexes = _indexes(local, type_id, access)
+    enum = resolve(local, type_id)
+    if not isinstance(enum, Enum | Enum64):
+        raise _misfit(local, type_id, access, "an enumerator is asked of what is no enum")
+    if len(indexes) > 1 or indexes[0] >= len(enum.values):
+        raise _misfit(local, type_id, access, f"the enum has {len(enum.values)} values")
+    return enum.values[indexes[0]]
+
+
+def check_whole_type(local: Btf, type_id: int, access: str) -> None:
+    """Check the access string of a relocation that is about a type as a whole: ``"0"`` and nothing else."""
+    if access != "0":
+        raise _misfit(local, type_id, access, "a relocation of a type takes no path into it")
+
+
+def spell_type(btf: Btf, type_id: int) -> str:
+    """Return a type in words: ``struct tcp_sock``, ``enum tcp_ca_state``, ``u32``, ``an anonymous union``."""
+    kind, name = btf.kind(type_id), btf.name(type_id)
+    if not name:
+        return "void" if kind == BtfKind.VOID else f"an anonymous {kind.name.lower()}"
+    declared = btf.type(type_id) if kind == BtfKind.FWD else None
+    if isinstance(declared, Fwd):
+        kind = BtfKind.UNION if declared.is_union else BtfKind.STRUCT
+    word = _TAG_WORDS.get(kind)
+    return f"{word} {name}" if word else name
+
+
+def spell_field(btf: Btf, path: FieldAccess) -> str:
+    """Return a field in words: ``struct tcp_sock.snd_cwnd``, ``struct a[2].b[3].c``."""
+    root = spell_type(btf, path.root)
+    first = f"[{path.first_index}]" if path.first_index else ""
+    return root + first + "".join(f".{step.name}" if step.name else f"[{step.number}]" for step in path.steps)
+
+
+def _indexes(local: Btf, type_id: int, access: str) -> list[int]:
+    if not (access.isascii() and access.replace(":", "0").isdigit()) or len(access) > _MAX_LENGTH:
+        raise _misfit(local, type_id, access, "it is no list of numbers")
+    parts = access.split(":")
+    if len(parts) > MAX_STEPS or "" in parts:
+        raise _misfit(local, type_id, access, f"it is no list of up to {MAX_STEPS} numbers")
+    return [int(part) for part in parts]
+
+
+def _misfit(local: Btf, type_id: int, access: str, why: str) -> BtfError:
+    root = spell_type(local, type_id)
+    shown = access if len(access) <= MAX_STEPS else access[:MAX_STEPS] + "..."
+    return BtfError(
+        f"the access string {shown!r} of a CO-RE relocation does not fit {root}",
+        why=why,
+        hint="The object's .BTF and .BTF.ext do not belong together; compile it again.",
+        section=".BTF.ext",
+        type_id=type_id,
+    )

@@ -1,0 +1,111 @@
+"""Ask every type of the kernel that may answer for a local one, and accept one answer only.
+
+A kernel has several types of one name now and then: two files that each have
+their own ``struct entry``. Those that do not match are left out, the others
+must agree. A candidate left out once is not asked again for that local type,
+so that an object that tells two types apart by a member means the same one
+from then on; libbpf does so too, for the length of an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.ext import CoreRelo
+from structops_cli.btf.names import essential_name
+from structops_cli.core.access import spell_type
+from structops_cli.core.matching import Mismatch
+from structops_cli.core.subject import ASKS, subject
+from structops_cli.core.target import Candidate, Target
+from structops_cli.errors import RelocationError
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.uapi import CoreReloKind
+
+__all__ = ["Agreement", "Answer", "Question"]
+
+
+class Answer(NamedTuple):
+    """What a candidate gives: the number, and with a byte offset the field's size and why it must stay."""
+
+    value: int
+    size_bytes: int = 0
+    fixed_size: str = ""
+
+
+Question: TypeAlias = Callable[[Candidate], Answer | Mismatch]
+
+
+class Agreement:
+    """The candidates that are left for each type of one object."""
+
+    def __init__(self, local: Btf, target: Target) -> None:
+        self.local = local
+        self.target = target
+        self._left: dict[int, tuple[Candidate, ...]] = {}
+
+    def ask(self, relo: CoreRelo, question: Question) -> Answer | Mismatch:
+        """Return the one answer to a relocation's question, or why there is none.
+
+        Raises RelocationError when there are several, or the type has no name to look for.
+        """
+        candidates = self._candidates(relo)
+        answers: list[tuple[Candidate, Answer]] = []
+        mismatch: Mismatch | None = None
+        for candidate in candidates:
+            outcome = question(candidate)
+            if isinstance(outcome, Answer):
+                answers.append((candidate, outcome))
+            elif mismatch is None:
+                mismatch = outcome
+        if not answers:
+            return mismatch or self._no_candidate(relo)
+        if len(answers) < len(candidates):
+            self._left[relo.type_id] = tuple([candidate for candidate, _ in answers])
+        return answers[0][1] if len(answers) == 1 else self._agreed(relo, answers)
+
+    def _agreed(self, relo: CoreRelo, answers: Sequence[tuple[Candidate, Answer]]) -> Answer:
+        first = answers[0][1]
+        if any(answer.value != first.value for _, answer in answers):
+            raise _ambiguous(self.local, relo, answers)
+        if any(answer.size_bytes != first.size_bytes for _, answer in answers):
+            return first._replace(fixed_size="the kernel's types of that name differ in its size")
+        return first
+
+    def _candidates(self, relo: CoreRelo) -> tuple[Candidate, ...]:
+        left = self._left.get(relo.type_id)
+        if left is None:
+            name = self.local.name(relo.type_id)
+            if not name:
+                raise _anonymous(self.local, relo)
+            kind = self.local.kind(relo.type_id)
+            left = self._left[relo.type_id] = self.target.candidates(essential_name(name), kind)
+        return left
+
+    def _no_candidate(self, relo: CoreRelo) -> Mismatch:
+        name = self.local.name(relo.type_id)
+        words = spell_type(self.local, relo.type_id).removesuffix(name) + essential_name(name)
+        return Mismatch(f"there is no {words} in {self.target.kernel.vmlinux.origin}, nor in a module")
+
+
+def _ambiguous(local: Btf, relo: CoreRelo, answers: Sequence[tuple[Candidate, Answer]]) -> RelocationError:
+    kind = CoreReloKind(relo.kind)
+    named = [f"{spell_type(btf, type_id)} (type {type_id} of {btf.origin})" for (btf, type_id), _ in answers]
+    given = [f"{name} gives {answer.value}" for name, (_, answer) in zip(named, answers, strict=True)]
+    about = subject(local, relo.type_id, relo.access, kind)
+    return RelocationError(
+        f"{about}: the kernel has several answers to {ASKS[kind]!r}",
+        why=", ".join(given),
+        hint="Declare the type with a member that only the one you mean has, and use that member first.",
+        type_name=local.name(relo.type_id),
+        candidates=named,
+    )
+
+
+def _anonymous(local: Btf, relo: CoreRelo) -> RelocationError:
+    return RelocationError(
+        f"{spell_type(local, relo.type_id)} cannot be looked up in the kernel",
+        why="a relocation finds its type by name",
+        hint="Give the type a name, or a typedef.",
+    )

@@ -1,0 +1,167 @@
+"""Write fixups into instructions.
+
+An instruction whose fixup has no answer becomes a call of a helper that no
+kernel has. The verifier removes what it proves dead before it looks, so a
+program that checks first (``bpf_core_field_exists``) loads; one that does not
+is refused with ``invalid func unknown#N``, and N says which fixup it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from structops_cli.core.fixup import Fixup
+from structops_cli.errors import RelocationError
+from structops_cli.obj.insn import CALL, INSN_BYTES, LD_IMM64, Insn, decode, encode, set_imm, set_imm64
+from structops_cli.syscall.uapi import CoreReloKind
+
+__all__ = ["POISON_BASE", "POISON_COUNT", "apply_fixups", "poisoned_relocation", "why_poisoned"]
+
+POISON_BASE = 2_100_000_000
+"""A poisoned instruction calls the helper of this number plus the index of its fixup: readable in decimal."""
+POISON_COUNT = 40_000_000
+"""Numbers from POISON_BASE that mean a fixup; the immediate of a call ends at 2^31."""
+
+_MAX_MEMORY_OFFSET = (1 << 15) - 1
+_U31 = (1 << 31) - 1
+_U32 = (1 << 32) - 1
+_U64 = (1 << 64) - 1
+
+# BPF_CLASS, BPF_SIZE, BPF_MODE and BPF_SRC of an opcode (include/uapi/linux/bpf_common.h, bpf.h).
+_LD, _LDX, _ST, _STX, _ALU, _ALU64 = 0, 1, 2, 3, 4, 7
+_CLASS_MASK = 0x07
+_SIZE_MASK = 0x18
+_MODE_MASK = 0xE0
+_MODE_MEMSX = 0x80
+_SOURCE_REGISTER = 0x08
+_SIZE_BITS = {4: 0x00, 2: 0x08, 1: 0x10, 8: 0x18}
+_SIZE_BYTES = {bits: size for size, bits in _SIZE_BITS.items()}
+_DAMAGED = "The object's instructions and its .BTF.ext do not belong together; compile it again."
+_TOO_LARGE = "Take the field's address, or read it with bpf_probe_read_kernel, instead of loading it in place."
+_ENUMVAL_VALUE = CoreReloKind.ENUMVAL_VALUE
+
+
+def apply_fixups(insns: bytes, fixups: Sequence[Fixup]) -> bytes:
+    """Return the instructions with every fixup applied; ``insns`` is raw, 8 bytes each.
+
+    Raises RelocationError for an instruction that is not of a form to relocate,
+    that does not hold the value it should, or that has no room for the new one.
+    """
+    patched = bytearray(insns)
+    for number, fixup in enumerate(fixups):
+        _check_index(patched, fixup)
+        insn = decode(patched, fixup.insn_index)
+        apply = _APPLY.get(insn.opcode & _CLASS_MASK)
+        if fixup.poison:
+            _poison(patched, fixup.insn_index, insn, number)
+        elif apply is not None:
+            apply(patched, insn, fixup, number)
+        else:
+            raise _refusal(fixup, f"opcode {insn.opcode:#04x} has nothing to relocate")
+    return bytes(patched)
+
+
+def poisoned_relocation(call_imm: int) -> int | None:
+    """Return the index of the fixup that poisoned a call, from the helper number in it; None for others."""
+    number = call_imm - POISON_BASE
+    return number if 0 <= number < POISON_COUNT else None
+
+
+def why_poisoned(fixup: Fixup) -> str:
+    """Return why ``apply_fixups`` has made a poisoned instruction of this fixup's, as a sentence without its full stop."""
+    return fixup.poison or fixup.fixed_size or "a load that extends the sign cannot be made one of another size"
+
+
+def _put(insns: bytearray, index: int, insn: Insn) -> None:
+    insns[index * INSN_BYTES : (index + 1) * INSN_BYTES] = encode(insn)
+
+
+def _poison(insns: bytearray, index: int, insn: Insn, number: int) -> None:
+    """Poison an instruction, both halves of a 64-bit load: a lone second half is an "unknown opcode 00"."""
+    call = Insn(CALL, 0, 0, 0, POISON_BASE + number % POISON_COUNT)
+    for at in range(index, index + (2 if insn.opcode == LD_IMM64 else 1)):
+        _put(insns, at, call)
+
+
+def _apply_immediate(insns: bytearray, insn: Insn, fixup: Fixup, _number: int) -> None:
+    if insn.opcode & _SOURCE_REGISTER:
+        raise _refusal(fixup, "the arithmetic takes a register and no immediate")
+    if fixup.checked and (insn.imm ^ fixup.local_value) & _U32:
+        raise _unexpected(fixup, insn.imm)
+    top = _U31 if insn.opcode & _CLASS_MASK == _ALU64 else _U32
+    if not -_U31 - 1 <= fixup.target_value <= top:
+        raise _refusal(fixup, f"{fixup.target_value} does not fit the immediate", _TOO_LARGE)
+    set_imm(insns, fixup.insn_index, fixup.target_value)
+
+
+def _apply_memory(insns: bytearray, insn: Insn, fixup: Fixup, number: int) -> None:
+    if fixup.checked and insn.offset != fixup.local_value:
+        raise _unexpected(fixup, insn.offset)
+    if not 0 <= fixup.target_value <= _MAX_MEMORY_OFFSET:
+        raise _refusal(fixup, f"{fixup.target_value} does not fit the offset of a load or store", _TOO_LARGE)
+    resized = fixup.local_size_bytes != fixup.target_size_bytes
+    if fixup.fixed_size or (resized and insn.opcode & _MODE_MASK == _MODE_MEMSX):
+        _poison(insns, fixup.insn_index, insn, number)
+        return
+    opcode = _resized(insn.opcode, fixup) if resized else insn.opcode
+    _put(insns, fixup.insn_index, insn._replace(opcode=opcode, offset=fixup.target_value))
+
+
+def _resized(opcode: int, fixup: Fixup) -> int:
+    size = _SIZE_BYTES[opcode & _SIZE_MASK]
+    if size != fixup.local_size_bytes:
+        raise _refusal(fixup, f"it accesses {size} bytes of a field of {fixup.local_size_bytes}")
+    return opcode & ~_SIZE_MASK | _SIZE_BITS[fixup.target_size_bytes]
+
+
+def _apply_imm64(insns: bytearray, insn: Insn, fixup: Fixup, _number: int) -> None:
+    if insn.opcode != LD_IMM64:
+        raise _refusal(fixup, f"opcode {insn.opcode:#04x} has nothing to relocate")
+    second = decode(insns, fixup.insn_index + 1)
+    if insn.src_reg or insn.offset or second[:-1] != (0, 0, 0, 0):
+        raise _refusal(fixup, "the 64-bit load is not of a plain number")
+    held = insn.imm & _U32 | (second.imm & _U32) << 32
+    value = fixup.target_value
+    if fixup.checked and held != fixup.local_value & _U64:
+        if fixup.kind != _ENUMVAL_VALUE or held != _sign_extended(fixup.local_value):
+            raise _unexpected(fixup, held)
+        value = _sign_extended(value)
+    set_imm64(insns, fixup.insn_index, value, value >> 32)
+
+
+def _sign_extended(value: int) -> int:
+    """Extend 32 bits as compilers before LLVM 15 did, whose BTF does not say that an enum is signed."""
+    return value | _U64 ^ _U32 if _U31 < value <= _U32 else value & _U64
+
+
+def _check_index(insns: bytearray, fixup: Fixup) -> None:
+    index = fixup.insn_index
+    count = len(insns) // INSN_BYTES
+    wide = 0 <= index < count and insns[index * INSN_BYTES] == LD_IMM64
+    if not 0 <= index < count - wide:
+        raise _refusal(fixup, f"there are {count} instructions")
+
+
+def _unexpected(fixup: Fixup, held: int) -> RelocationError:
+    return _refusal(fixup, f"it holds {held} where the object's types say {fixup.local_value}")
+
+
+def _refusal(fixup: Fixup, why: str, hint: str = _DAMAGED) -> RelocationError:
+    relocation = f"{fixup.kind.name}, type {fixup.type_id}, {fixup.access!r}"
+    return RelocationError(
+        f"instruction {fixup.insn_index} cannot be relocated ({relocation})",
+        why=why,
+        hint=hint,
+        insn=fixup.insn_index,
+        type_id=fixup.type_id,
+    )
+
+
+_APPLY = {
+    _LD: _apply_imm64,
+    _LDX: _apply_memory,
+    _ST: _apply_memory,
+    _STX: _apply_memory,
+    _ALU: _apply_immediate,
+    _ALU64: _apply_immediate,
+}

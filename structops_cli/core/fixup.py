@@ -1,0 +1,203 @@
+"""Compute what each CO-RE relocation of an object comes to on a kernel: a ``Fixup``, nothing changed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.ext import CoreRelo
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.btf.layout import resolve
+from structops_cli.core.access import check_whole_type, read_enumerator, read_field, spell_type
+from structops_cli.core.agreement import Agreement, Answer
+from structops_cli.core.compatibility import types_compatible, types_match
+from structops_cli.core.matching import Mismatch, match_enumerator, match_field
+from structops_cli.core.subject import ASKS, ENUM_KINDS, TYPE_KINDS, subject
+from structops_cli.core.target import Candidate, Target
+from structops_cli.core.values import (
+    access_size,
+    enum_value,
+    field_value,
+    is_checked,
+    is_signed,
+    measure,
+    refuse_resize,
+    type_value,
+)
+from structops_cli.errors import RelocationError, StructopsError
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.uapi import CoreReloKind
+
+__all__ = ["Fixup", "Relocator", "compute_fixups"]
+
+_KINDS = tuple(CoreReloKind)
+_FIELD_BYTE_OFFSET = CoreReloKind.FIELD_BYTE_OFFSET
+_FIELD_EXISTS = CoreReloKind.FIELD_EXISTS
+_ZERO_WHEN_MISSING = (*TYPE_KINDS, _FIELD_EXISTS, CoreReloKind.ENUMVAL_EXISTS)
+
+
+class Fixup(NamedTuple):
+    """What a relocation does to its instruction.
+
+    ``local_value`` is what the compiler put there, and ``checked`` whether it
+    must be found there; ``target_value`` is what belongs there. The sizes are
+    those of the field, for a load or store to follow; ``fixed_size`` says why
+    none can, if that is so. ``poison`` says why there is no answer at all: an
+    instruction without one must fail when it is reached. Both are "" else.
+    """
+
+    insn_index: int
+    type_id: int
+    access: str
+    kind: CoreReloKind
+    local_value: int
+    target_value: int
+    checked: bool
+    local_size_bytes: int
+    target_size_bytes: int
+    fixed_size: str
+    poison: str
+
+    def describe(self, local: Btf) -> str:
+        """Return a line such as ``struct tcp_sock.snd_cwnd: byte offset 1736 -> 1752``, from local BTF."""
+        about = subject(local, self.type_id, self.access, self.kind)
+        text = f"{about}: {ASKS[self.kind]} {self.local_value} -> "
+        if self.poison:
+            return f"{text}no answer: {self.poison}"
+        text += str(self.target_value)
+        if self.local_size_bytes != self.target_size_bytes:
+            text += f", {self.local_size_bytes} -> {self.target_size_bytes} bytes"
+        return text
+
+
+def compute_fixups(local: Btf, kernel: KernelTypes, relos: Sequence[CoreRelo]) -> tuple[Fixup, ...]:
+    """Return one fixup for each relocation, in their order.
+
+    Raises BtfError for a relocation that does not fit the object's own types,
+    and RelocationError for one that has several answers. Nothing is kept: use
+    one ``Relocator`` for all programs of an object.
+    """
+    return Relocator(local, Target(kernel)).fixups(relos)
+
+
+class Relocator:
+    """The relocations of one object on one kernel. It computes each different one once."""
+
+    def __init__(self, local: Btf, target: Target) -> None:
+        self._local = local
+        self._target = target
+        self._agreement = Agreement(local, target)
+        self._known: dict[tuple[int, str, int], Fixup] = {}
+
+    def fixups(self, relos: Iterable[CoreRelo]) -> tuple[Fixup, ...]:
+        """Return one fixup for each relocation, in their order; errors as ``compute_fixups``."""
+        return tuple([self._fixup(relo) for relo in relos])
+
+    def _fixup(self, relo: CoreRelo) -> Fixup:
+        key = relo.type_id, relo.access, relo.kind
+        known = self._known.get(key)
+        if known is None:
+            try:
+                known = self._known[key] = self._compute(relo)
+            except StructopsError as error:
+                error.add(insn=relo.insn_index, type_id=relo.type_id)
+                raise
+        return known if known.insn_index == relo.insn_index else Fixup(relo.insn_index, *known[1:])
+
+    def _compute(self, relo: CoreRelo) -> Fixup:
+        if not 0 <= relo.kind < len(_KINDS):
+            raise _unknown_kind(relo)
+        kind = _KINDS[relo.kind]
+        if kind in ENUM_KINDS:
+            return self._enumerator(relo, kind)
+        if kind in TYPE_KINDS:
+            return self._whole_type(relo, kind)
+        if kind == _FIELD_EXISTS:
+            return self._field_exists(relo, kind)
+        return self._field(relo, kind)
+
+    def _field_exists(self, relo: CoreRelo, kind: CoreReloKind) -> Fixup:
+        path = read_field(self._local, relo.type_id, relo.access)
+
+        def question(candidate: Candidate) -> Answer | Mismatch:
+            found = match_field(self._local, path, self._target, candidate)
+            return found if isinstance(found, Mismatch) else Answer(1, 0, "")
+
+        return _fixup(relo, kind, 1, self._agreement.ask(relo, question), checked=True)
+
+    def _field(self, relo: CoreRelo, kind: CoreReloKind) -> Fixup:
+        path = read_field(self._local, relo.type_id, relo.access)
+        ours = measure(self._local, path.field)
+        sized = kind == _FIELD_BYTE_OFFSET
+
+        def question(candidate: Candidate) -> Answer | Mismatch:
+            found = match_field(self._local, path, self._target, candidate)
+            if isinstance(found, Mismatch):
+                return found
+            theirs = measure(candidate.btf, found)
+            if not sized:
+                return Answer(field_value(theirs, kind), 0, "")
+            fixed_size = refuse_resize(ours, theirs, candidate.btf.origin)
+            return Answer(theirs.byte_offset, access_size(theirs), fixed_size)
+
+        answer = self._agreement.ask(relo, question)
+        size_bytes = access_size(ours) if sized else 0
+        return _fixup(relo, kind, field_value(ours, kind), answer, checked=is_checked(ours, kind), size_bytes=size_bytes)
+
+    def _enumerator(self, relo: CoreRelo, kind: CoreReloKind) -> Fixup:
+        enumerator = read_enumerator(self._local, relo.type_id, relo.access)
+        signed = is_signed(resolve(self._local, relo.type_id))
+        value_asked = kind == CoreReloKind.ENUMVAL_VALUE
+
+        def question(candidate: Candidate) -> Answer | Mismatch:
+            found = match_enumerator(enumerator, candidate)
+            if isinstance(found, Mismatch):
+                return found
+            enum = resolve(candidate.btf, candidate.id)
+            return Answer(enum_value(found, enum, signed=signed) if value_asked else 1)
+
+        local_value = enumerator.value if value_asked else 1
+        return _fixup(relo, kind, local_value, self._agreement.ask(relo, question), checked=True)
+
+    def _whole_type(self, relo: CoreRelo, kind: CoreReloKind) -> Fixup:
+        local, type_id = self._local, relo.type_id
+        check_whole_type(local, type_id, relo.access)
+        if kind == CoreReloKind.TYPE_ID_LOCAL:
+            return _fixup(relo, kind, type_id, Answer(type_id), checked=False)
+        alike = types_match if kind == CoreReloKind.TYPE_MATCHES else types_compatible
+
+        def question(candidate: Candidate) -> Answer | Mismatch:
+            btf, target_id = candidate
+            if alike(local, type_id, btf, target_id):
+                return Answer(type_value(btf, target_id, kind))
+            return Mismatch(f"{spell_type(btf, target_id)} is another type in {btf.origin}")
+
+        # A linker renumbers types and leaves the instructions alone: an id that stands there says nothing.
+        checked = kind != CoreReloKind.TYPE_ID_TARGET
+        local_value = type_value(local, type_id, kind)
+        return _fixup(relo, kind, local_value, self._agreement.ask(relo, question), checked=checked)
+
+
+def _fixup(
+    relo: CoreRelo,
+    kind: CoreReloKind,
+    local_value: int,
+    answer: Answer | Mismatch,
+    *,
+    checked: bool,
+    size_bytes: int = 0,
+) -> Fixup:
+    head = (relo.insn_index, relo.type_id, relo.access, kind, local_value)
+    if isinstance(answer, Answer):
+        return Fixup(*head, answer.value, checked, size_bytes, answer.size_bytes, answer.fixed_size, "")
+    if kind in _ZERO_WHEN_MISSING:
+        return Fixup(*head, 0, checked, 0, 0, "", "")
+    return Fixup(*head, 0, checked, size_bytes, size_bytes, "", answer.why)
+
+
+def _unknown_kind(relo: CoreRelo) -> RelocationError:
+    return RelocationError(
+        f"CO-RE relocation kind {relo.kind} is not known",
+        why=f"the kinds known are 0 to {len(_KINDS) - 1}",
+        hint="The object was made by a compiler that is newer than this program.",
+    )

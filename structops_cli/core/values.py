@@ -1,0 +1,146 @@
+"""What a field's place comes to in numbers: byte offset, byte size, sign, shifts.
+
+The same functions give the local and the target value. Bit-fields are read
+through a load unit: the smallest naturally aligned 1, 2, 4 or 8 bytes that
+hold all of the bits and are no smaller than the declared type. A 64-bit
+register that holds the unit is shifted left, then right, to leave the value.
+"""
+
+from __future__ import annotations
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.layout import size_of
+from structops_cli.btf.types import BtfType, Enum, Enum64, Enumerator, Int, Ptr, Struct, Union
+from structops_cli.core.access import Field
+from structops_cli.errors import RelocationError
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.uapi import BtfIntEncoding, CoreReloKind
+
+__all__ = [
+    "Extent",
+    "access_size",
+    "enum_value",
+    "field_value",
+    "is_checked",
+    "is_signed",
+    "measure",
+    "refuse_resize",
+    "type_value",
+]
+
+_SIZED = (Int, Struct, Union, Enum, Enum64)
+_MEMORY_SIZES = (1, 2, 4, 8)
+# Looking up a member of an enum costs more than all the arithmetic here.
+_BYTE_OFFSET = CoreReloKind.FIELD_BYTE_OFFSET
+_BYTE_SIZE = CoreReloKind.FIELD_BYTE_SIZE
+_SIGNED = CoreReloKind.FIELD_SIGNED
+_LSHIFT = CoreReloKind.FIELD_LSHIFT_U64
+_RSHIFT = CoreReloKind.FIELD_RSHIFT_U64
+
+
+class Extent(NamedTuple):
+    """A field and the bytes to load for it; ``bit_size`` is 0 for what is no bit-field."""
+
+    type: BtfType
+    bit_offset: int
+    bit_size: int
+    byte_offset: int
+    byte_size: int
+
+
+def measure(btf: Btf, field: Field) -> Extent:
+    """Return the extent of a field; RelocationError for a bit-field that no 8-byte load holds."""
+    kind, bit_offset, bit_size = field
+    size = kind.size_bytes if isinstance(kind, _SIZED) else size_of(btf, kind.id)
+    if not bit_size:
+        return Extent(kind, bit_offset, 0, bit_offset // 8, size)
+    while size in _MEMORY_SIZES:
+        start = bit_offset // 8 // size * size
+        if bit_offset + bit_size <= (start + size) * 8:
+            return Extent(kind, bit_offset, bit_size, start, size)
+        size *= 2
+    raise RelocationError(
+        f"a bit-field of {bit_size} bits at bit {bit_offset} cannot be loaded",
+        why=f"no aligned load of up to 8 bytes holds all of its bits in {btf.origin}",
+        hint="Name the bytes around it instead, or leave the field out.",
+    )
+
+
+def field_value(extent: Extent, kind: CoreReloKind) -> int:
+    """Return the number that a relocation of this kind gives for a field that is there."""
+    bits = extent.bit_size or extent.byte_size * 8
+    if kind == _BYTE_OFFSET:
+        value = extent.byte_offset
+    elif kind == _BYTE_SIZE:
+        value = extent.byte_size
+    elif kind == _SIGNED:
+        value = int(is_signed(extent.type))
+    elif kind == _LSHIFT:
+        value = 64 - (extent.bit_offset + bits - extent.byte_offset * 8)
+    else:
+        value = 64 - bits
+    return value
+
+
+def is_checked(extent: Extent, kind: CoreReloKind) -> bool:
+    """Return whether the compiler must have put the same value there.
+
+    It may choose another load unit for a bit-field, and a compiler that is too
+    old does not say in BTF that an enum is signed.
+    """
+    if kind == _SIGNED:
+        return not isinstance(extent.type, Enum | Enum64)
+    return not extent.bit_size or kind == _RSHIFT
+
+
+def is_signed(kind: BtfType) -> bool:
+    """Return whether a resolved type is a signed integer or a signed enum."""
+    if isinstance(kind, Int):
+        return bool(kind.encoding & BtfIntEncoding.SIGNED)
+    return isinstance(kind, Enum | Enum64) and kind.signed
+
+
+def access_size(extent: Extent) -> int:
+    """Return the bytes that an instruction loads or stores for a field; 0 for a bit-field."""
+    return 0 if extent.bit_size else extent.byte_size
+
+
+def refuse_resize(local: Extent, target: Extent, origin: str) -> str:
+    """Return why a load or store of the one field cannot become one of the other; "" when it can or need not.
+
+    Only what is zero-extended keeps its value in another size: pointers and
+    unsigned integers. ``origin`` is what the target was read from.
+    """
+    ours, theirs = local.type, target.type
+    if access_size(local) == access_size(target) or (isinstance(ours, Ptr) and isinstance(theirs, Ptr)):
+        return ""
+    if local.bit_size or target.bit_size:
+        return f"it is a bit-field either in the object or in {origin}, and not in both"
+    words = f"it is {local.byte_size} bytes in the object and {target.byte_size} in {origin}"
+    if not (isinstance(ours, Int) and isinstance(theirs, Int)):
+        return f"{words}, and only pointers and unsigned integers can be accessed in another size"
+    if is_signed(ours) or is_signed(theirs):
+        return f"{words}, and a signed integer cannot be accessed in another size"
+    return "" if target.byte_size in _MEMORY_SIZES else f"{words}, and no instruction accesses that many"
+
+
+def type_value(btf: Btf, type_id: int, kind: CoreReloKind) -> int:
+    """Return the number that a relocation of a whole type gives for a type that is there."""
+    match kind:
+        case CoreReloKind.TYPE_ID_TARGET:
+            return type_id
+        case CoreReloKind.TYPE_SIZE:
+            return size_of(btf, type_id)
+        case _:
+            return 1
+
+
+def enum_value(value: Enumerator, enum: BtfType, *, signed: bool) -> int:
+    """Return an enumerator's value, given that the other side's enum is ``signed``.
+
+    Compilers before LLVM 15 and pahole before 1.24 did not record that an enum
+    is signed, and a negative value then reads as a large one.
+    """
+    if signed and isinstance(enum, Enum) and not enum.signed and value.value >> 31 == 1:
+        return value.value - (1 << 32)
+    return value.value
