@@ -1,0 +1,156 @@
+"""The struct_ops types that a kernel's BTF offers.
+
+A type ``X`` is offered when there are both ``struct X`` and ``struct
+bpf_struct_ops_X``, and the second holds the first (kernel/bpf/bpf_struct_ops.c,
+``bpf_struct_ops_desc_init``). That leaves out ``bpf_struct_ops_value``,
+``_map``, ``_link`` and the like, which are the kernel's own. BTF cannot prove
+that the subsystem registered the type; only MAP_CREATE can.
+"""
+
+from __future__ import annotations
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.btf.layout import pointee_proto, resolve, size_of
+from structops_cli.btf.types import FuncProto, Member, Struct
+from structops_cli.errors import BtfError, FitError
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.uapi import BtfKind
+
+__all__ = [
+    "KernelMember",
+    "StructOpsType",
+    "find_type",
+    "has_links",
+    "members_of",
+    "offered_types",
+    "type_of_value",
+]
+
+VALUE_PREFIX = "bpf_struct_ops_"
+
+
+class StructOpsType(NamedTuple):
+    """A struct_ops type of a kernel.
+
+    ``struct`` is ``struct X``, ``value`` is ``struct bpf_struct_ops_X``, both
+    types of ``btf``; offsets are bytes from the start of the value. ``module``
+    is the kernel module whose BTF has it, "" for the kernel itself.
+    """
+
+    name: str
+    module: str
+    btf: Btf
+    struct: Struct
+    value: Struct
+    data_offset: int
+    state_offset: int
+    refcnt_offset: int
+
+
+class KernelMember(NamedTuple):
+    """A member of the kernel's ``struct X``. ``proto`` is set when it is a pointer to a function."""
+
+    name: str
+    member_index: int
+    offset_bytes: int
+    size_bytes: int
+    type_id: int
+    proto: FuncProto | None
+
+
+def offered_types(kernel: KernelTypes) -> tuple[StructOpsType, ...]:
+    """Return every struct_ops type of a kernel and its modules, by name."""
+    found = [_describe(kernel.vmlinux, type_id, "") for type_id in _value_ids(kernel.vmlinux)]
+    for module in kernel.modules():
+        found += [_describe(module.btf, type_id, module.name) for type_id in _value_ids(module.btf)]
+    return tuple(sorted((item for item in found if item), key=lambda item: (item.name, item.module)))
+
+
+def _value_ids(btf: Btf) -> tuple[int, ...]:
+    return btf.with_prefix(VALUE_PREFIX, BtfKind.STRUCT)
+
+
+def find_type(kernel: KernelTypes, name: str) -> StructOpsType:
+    """Return the type of that name, of vmlinux first and then of each module; ``FitError`` when there is none."""
+    hit = kernel.find(VALUE_PREFIX + name, BtfKind.STRUCT)
+    if hit:
+        module, value_id = hit
+        found = _describe(module.btf if module else kernel.vmlinux, value_id, module.name if module else "")
+        if found:
+            return found
+    known = ", ".join(item.name for item in offered_types(kernel)) or "none"
+    raise FitError(
+        f"this kernel has no struct_ops type {name}",
+        why=f"its BTF has no struct {name} with a struct {VALUE_PREFIX}{name} that holds it",
+        hint=f"it offers: {known}",
+        type_name=name,
+    )
+
+
+def type_of_value(btf: Btf, value_type_id: int, module: str = "") -> StructOpsType:
+    """Return the type behind the ``btf_vmlinux_value_type_id`` of a live map."""
+    found = _describe(btf, value_type_id, module)
+    if found is None:
+        raise BtfError(
+            f"type {value_type_id} of {btf.origin} is no struct_ops value",
+            why="it holds no struct of its own name",
+        )
+    return found
+
+
+def has_links(kernel: KernelTypes) -> bool:
+    """Tell whether this kernel registers through links (6.4), as its BTF shows."""
+    return kernel.vmlinux.find("bpf_struct_ops_link", BtfKind.STRUCT) is not None
+
+
+def _describe(btf: Btf, value_id: int, module: str) -> StructOpsType | None:
+    value = btf.type(value_id)
+    if not isinstance(value, Struct) or not value.name.startswith(VALUE_PREFIX):
+        return None
+    name = value.name.removeprefix(VALUE_PREFIX)
+    data = _data_member(btf, value, name)
+    state, refcnt = _find_offset(btf, value, "state"), _find_offset(btf, value, "refcnt")
+    if data is None or state is None or refcnt is None:
+        return None
+    struct, offset = data
+    return StructOpsType(name, module, btf, struct, value, offset, state, refcnt)
+
+
+def _data_member(btf: Btf, value: Struct, name: str) -> tuple[Struct, int] | None:
+    """Find the member that is ``struct X`` itself, by its type: its name and place have changed before."""
+    for member in value.members:
+        held = resolve(btf, member.type)
+        if isinstance(held, Struct) and held.name == name:
+            return held, member.bit_offset // 8
+    return None
+
+
+def _find_offset(btf: Btf, value: Struct, name: str) -> int | None:
+    """Return the byte offset of ``state`` or ``refcnt``: members of the value (old) or of its ``common`` (6.9 and later)."""
+    for member in value.members:
+        if member.name == name:
+            return member.bit_offset // 8
+        held = resolve(btf, member.type)
+        if member.name == "common" and isinstance(held, Struct):
+            inner = next((item for item in held.members if item.name == name), None)
+            return None if inner is None else (member.bit_offset + inner.bit_offset) // 8
+    return None
+
+
+def members_of(kernel_type: StructOpsType) -> tuple[KernelMember, ...]:
+    """Return the members of the kernel's ``struct X``, in its order; ``member_index`` is a program's expected_attach_type."""
+    return tuple(
+        _member(kernel_type.btf, index, member) for index, member in enumerate(kernel_type.struct.members)
+    )
+
+
+def _member(btf: Btf, index: int, member: Member) -> KernelMember:
+    return KernelMember(
+        member.name,
+        index,
+        member.bit_offset // 8,
+        size_of(btf, member.type),
+        member.type,
+        pointee_proto(btf, member.type),
+    )

@@ -1,0 +1,9 @@
+"""The kernel's own test bed: ``bpf_dummy_ops`` (net/bpf/bpf_dummy_struct_ops.c). It runs, it never registers."""
+
+from __future__ import annotations
+
+from structops_cli.struct_ops.kinds.kind import Kind
+
+__all__ = ["KIND"]
+
+KIND = Kind("bpf_dummy_ops", settable=frozenset(), registers=False)

@@ -1,0 +1,22 @@
+"""TCP congestion control: ``tcp_congestion_ops`` (net/ipv4/bpf_tcp_ca.c, net/ipv4/tcp_cong.c)."""
+
+from __future__ import annotations
+
+from structops_cli.struct_ops.kinds.kind import Kind
+from structops_cli.syscall.uapi import TcpCongFlags
+
+__all__ = ["KIND"]
+
+KIND = Kind(
+    "tcp_congestion_ops",
+    # as tcp_validate_congestion_control() wants them
+    required=frozenset({"ssthresh", "undo_cwnd"}),
+    either=(frozenset({"cong_avoid", "cong_control"}),),
+    # unsupported_ops of bpf_tcp_ca.c
+    unsupported=frozenset({"get_info"}),
+    # all that bpf_tcp_ca_init_member() does not take: the kernel's own list entry, hash and owner
+    reserved=frozenset({"list", "key", "owner"}),
+    settable=frozenset({"name", "flags"}),
+    name_member="name",
+    flags={"flags": TcpCongFlags},
+)

@@ -1,0 +1,45 @@
+"""What an errno means, in words."""
+
+from __future__ import annotations
+
+from errno import EEXIST, EINVAL, EIO, EPERM
+
+import pytest
+
+from structops_cli.errors import ENOTSUPP, KernelError, NotPermittedError
+from structops_cli.struct_ops.explain import CAUSES, cause_of, explained
+
+
+@pytest.mark.parametrize(("operation", "errno"), list(CAUSES))
+def test_every_known_cause_has_words(operation: str, errno: int) -> None:
+    assert len(cause_of(operation, errno).why) > 10
+
+
+def test_the_answer_names_operation_and_errno() -> None:
+    error = KernelError("MAP_CREATE failed", errno=ENOTSUPP, operation="MAP_CREATE", type_name="odd_ops")
+    answer = explained(error, "no map for one")
+    assert answer.what == "no map for one"
+    assert answer.why == (
+        "the kernel's BTF has the type, but no subsystem registered it as a struct_ops type (MAP_CREATE: ENOTSUPP)"
+    )
+    assert answer.fields["type_name"] == "odd_ops"
+
+
+def test_the_class_and_so_the_exit_code_stay() -> None:
+    error = NotPermittedError("MAP_CREATE failed", errno=EPERM, operation="MAP_CREATE")
+    answer = explained(error, "no map")
+    assert type(answer) is NotPermittedError
+    assert answer.exit_code == 4
+    assert "CAP_BPF" in answer.hint
+
+
+def test_the_kernels_own_words_win_over_the_table() -> None:
+    error = KernelError(
+        "BTF_LOAD failed", errno=EINVAL, operation="BTF_LOAD", why="[7] INT nr_bits exceeds type_size"
+    )
+    assert explained(error, "x").why == "[7] INT nr_bits exceeds type_size (BTF_LOAD: EINVAL)"
+
+
+def test_one_errno_means_different_things_by_operation() -> None:
+    assert cause_of("OBJ_PIN", EEXIST) != cause_of("LINK_CREATE", EEXIST)
+    assert cause_of("MAP_CREATE", EIO).why == "no cause is known for this answer"
