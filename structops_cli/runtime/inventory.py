@@ -1,0 +1,299 @@
+"""Take stock of the live struct_ops maps, joined with their links, pins and programs.
+
+Nothing here trusts a name: maps, links and programs are told apart by id, and
+what is registered is read from the kernel's state each time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from errno import ENOENT
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.errors import (
+    AmbiguousError,
+    KernelError,
+    NotFoundError,
+    NotPermittedError,
+    StructopsError,
+)
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.loader import KEY
+from structops_cli.struct_ops.catalogue import StructOpsType, type_of_value
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.value import StructOpsValue, decode_value
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import (
+    LinkInfo,
+    MapInfo,
+    ProgInfo,
+    btf_bytes,
+    btf_info,
+    link_info,
+    map_info,
+    prog_func_type,
+    prog_info,
+)
+from structops_cli.syscall.uapi import BPF_F_LINK, BPF_OBJ_NAME_LEN, BpfLinkType, BpfMapType, StructOpsState
+
+__all__ = ["LiveLink", "LiveMap", "LiveProgram", "find_one", "kernel_rendering", "matching", "take_stock"]
+
+
+class LiveLink(NamedTuple):
+    """A link and the bpffs paths where it is pinned."""
+
+    id: int
+    pins: tuple[str, ...]
+
+
+class LiveProgram(NamedTuple):
+    """A program of a map, and the members that it implements."""
+
+    members: tuple[str, ...]
+    info: ProgInfo
+
+
+class LiveMap(NamedTuple):
+    """A struct_ops map as it is now.
+
+    ``state`` is one of ``unset``, ``ready``, ``registered`` and ``retired``
+    (unregistered, and still held). ``refcnt`` is the kernel's own count of who
+    holds it (since 6.4 an estimate). ``pins`` are of the map itself.
+    """
+
+    info: MapInfo
+    type: StructOpsType
+    value: StructOpsValue
+    state: str
+    name: str
+    links: tuple[LiveLink, ...]
+    pins: tuple[str, ...]
+    programs: tuple[LiveProgram, ...]
+
+    @property
+    def is_link_map(self) -> bool:
+        """Whether it was created with BPF_F_LINK."""
+        return bool(self.info.map_flags & BPF_F_LINK)
+
+
+class _Pins(NamedTuple):
+    """Paths by id, for the two sorts of object that matter here."""
+
+    links: dict[int, tuple[str, ...]]
+    maps: dict[int, tuple[str, ...]]
+
+
+def take_stock(kernel: KernelTypes) -> tuple[LiveMap, ...]:
+    """Return every struct_ops map of the kernel, by id. Needs CAP_SYS_ADMIN, as the kernel's id iteration does."""
+    try:
+        found = list(_struct_ops_maps())
+    except NotPermittedError as error:
+        raise explained(error, "the struct_ops maps of this kernel cannot be listed") from None
+    if not found:
+        return ()
+    links = _links_by_map()
+    pins = _pins()
+    types: dict[tuple[int, int], StructOpsType] = {}
+    programs: dict[int, ProgInfo] = {}
+    return tuple(_describe(kernel, info, raw, links, pins, types, programs) for info, raw in found)
+
+
+def _struct_ops_maps() -> Iterator[tuple[MapInfo, bytes]]:
+    for map_id in bpf.map_ids():
+        try:
+            with bpf.map_get_fd_by_id(map_id) as fd:
+                info = map_info(fd)
+                if info.map_type == BpfMapType.STRUCT_OPS:
+                    yield info, bpf.map_lookup_elem(fd, KEY, info.value_size)
+        except KernelError as error:
+            if error.errno != ENOENT:  # gone between the two calls
+                raise
+
+
+def _links_by_map() -> dict[int, list[LinkInfo]]:
+    found: dict[int, list[LinkInfo]] = {}
+    for link_id in bpf.link_ids():
+        try:
+            with bpf.link_get_fd_by_id(link_id) as fd:
+                info = link_info(fd)
+        except KernelError as error:
+            if error.errno != ENOENT:
+                raise
+            continue
+        if info.link_type == BpfLinkType.STRUCT_OPS:
+            found.setdefault(info.map_id, []).append(info)
+    return found
+
+
+def _pins() -> _Pins:
+    """Open every pin of every bpffs in sight and sort the struct_ops links and maps by id."""
+    found = _Pins({}, {})
+    for mount in bpffs.mounts():
+        for path in bpffs.pins(mount.path):
+            try:
+                with bpf.obj_get(path) as fd:
+                    _note_pin(found, fd, path)
+            except KernelError:
+                continue  # not an object (an iterator), not ours to open, or gone: no pin of ours
+    return found
+
+
+def _note_pin(found: _Pins, fd: Fd, path: str) -> None:
+    sort = os.readlink(f"/proc/self/fd/{fd.fileno()}")
+    if sort.endswith(("bpf_link", "bpf-link")):
+        object_id, table = link_info(fd).id, found.links
+    elif sort.endswith("bpf-map"):
+        object_id, table = map_info(fd).id, found.maps
+    else:
+        return
+    table[object_id] = (*table.get(object_id, ()), path)
+
+
+def _describe(
+    kernel: KernelTypes,
+    info: MapInfo,
+    raw: bytes,
+    links: dict[int, list[LinkInfo]],
+    pins: _Pins,
+    types: dict[tuple[int, int], StructOpsType],
+    programs: dict[int, ProgInfo],
+) -> LiveMap:
+    key = (info.btf_vmlinux_id, info.btf_vmlinux_value_type_id)
+    if key not in types:
+        types[key] = _type_of(kernel, info)
+    kernel_type = types[key]
+    value = decode_value(kernel_type, raw)
+    live_links = tuple(LiveLink(link.id, pins.links.get(link.id, ())) for link in links.get(info.id, ()))
+    return LiveMap(
+        info=info,
+        type=kernel_type,
+        value=value,
+        state=_state(value, bool(live_links)),
+        name=_registered_name(kernel_type, value) or info.name,
+        links=live_links,
+        pins=pins.maps.get(info.id, ()),
+        programs=_programs(value, programs),
+    )
+
+
+def _type_of(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
+    module = _module_name(info.btf_vmlinux_id)
+    btf: Btf = kernel.vmlinux
+    if module:
+        btf = next(item.btf for item in kernel.modules() if item.name == module)
+    return type_of_value(btf, info.btf_vmlinux_value_type_id, module)
+
+
+def _module_name(btf_id: int) -> str:
+    """Return the module whose BTF object this is, "" for vmlinux (and for kernels that do not say)."""
+    if not btf_id:
+        return ""
+    with bpf.btf_get_fd_by_id(btf_id) as fd:
+        name = btf_info(fd).name
+    return "" if name == "vmlinux" else name
+
+
+def _state(value: StructOpsValue, linked: bool) -> str:
+    """Turn the kernel's state into what it means.
+
+    A link map stays READY whatever happens: it is registered while a link names
+    it, and retired when none does and something still holds it. TOBEFREE is for
+    maps without a link only.
+    """
+    if value.state == StructOpsState.READY:
+        return "registered" if linked else "retired" if value.refcnt else "ready"
+    words = {
+        StructOpsState.INIT: "unset",
+        StructOpsState.INUSE: "registered",
+        StructOpsState.TOBEFREE: "retired",
+    }
+    return {int(known): word for known, word in words.items()}.get(value.state, f"state {value.state}")
+
+
+def _registered_name(kernel_type: StructOpsType, value: StructOpsValue) -> str:
+    wanted = kind_of(kernel_type.name).name_member
+    return next((str(item.value) for item in value.members if wanted and item.member.name == wanted), "")
+
+
+def _programs(value: StructOpsValue, known: dict[int, ProgInfo]) -> tuple[LiveProgram, ...]:
+    members: dict[int, list[str]] = {}
+    for item in value.members:
+        if item.program_id:
+            members.setdefault(item.program_id, []).append(item.member.name)
+    found = []
+    for program_id, names in members.items():
+        if program_id not in known:
+            try:
+                known[program_id] = _program(program_id)
+            except KernelError as error:
+                if error.errno != ENOENT:
+                    raise
+                continue
+        found.append(LiveProgram(tuple(names), known[program_id]))
+    return tuple(found)
+
+
+def _program(program_id: int) -> ProgInfo:
+    """Return what the kernel tells of a program, under its whole name where the kernel cut it to 15 bytes."""
+    with bpf.prog_get_fd_by_id(program_id) as fd:
+        info = prog_info(fd)
+        if len(info.name) < BPF_OBJ_NAME_LEN - 1 or not info.btf_id:
+            return info
+        func_type = prog_func_type(fd)
+    with bpf.btf_get_fd_by_id(info.btf_id) as btf_fd:
+        name = Btf.from_bytes(btf_bytes(btf_fd), origin=f"BTF {info.btf_id}").name(func_type)
+    return info._replace(name=name) if name.startswith(info.name) else info
+
+
+# Selecting
+
+
+def matching(stock: tuple[LiveMap, ...], selector: str) -> tuple[LiveMap, ...]:
+    """Return the maps that a selector means: ``id:N``, a bare number, a registered name, or a map's name."""
+    number = selector.removeprefix("id:")
+    if number.isdecimal() and (
+        selector.startswith("id:") or not any(selector in (m.name, m.info.name) for m in stock)
+    ):
+        return tuple(item for item in stock if item.info.id == int(number))
+    named = tuple(item for item in stock if item.name == selector)
+    return named or tuple(item for item in stock if item.info.name == selector)
+
+
+def find_one(stock: tuple[LiveMap, ...], selector: str) -> LiveMap:
+    """Return the one map that a selector means; a registered one wins over retired ones of its name."""
+    found = matching(stock, selector)
+    if not found:
+        raise NotFoundError(
+            f"no struct_ops map matches {selector}",
+            why="it is neither the id, the registered name nor the map name of one",
+            hint="structops list shows what there is",
+        )
+    alive = tuple(item for item in found if item.state != "retired")
+    if len(alive or found) > 1:
+        raise AmbiguousError(
+            f"{selector} matches {len(found)} struct_ops maps",
+            why="; ".join(f"id:{item.info.id} ({item.type.name}, {item.state})" for item in found),
+            hint="select by id: id:N",
+            candidates=[f"id:{item.info.id}" for item in found],
+        )
+    return (alive or found)[0]
+
+
+def kernel_rendering(map_id: int) -> str:
+    """Return the kernel's own text of a struct_ops map's value, read through a pin in a private bpffs."""
+    with bpf.map_get_fd_by_id(map_id) as fd, bpffs.detached() as root:
+        path = f"/proc/self/fd/{root.fileno()}/value"
+        bpf.obj_pin(fd, path)
+        try:
+            with open(path, encoding="utf-8", errors="replace") as pinned:
+                return pinned.read()
+        except OSError as error:
+            raise StructopsError(
+                f"the kernel does not render map {map_id}",
+                why=error.strerror or "",
+                hint="leave out --kernel",
+            ) from None

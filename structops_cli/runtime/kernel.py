@@ -1,0 +1,99 @@
+"""The types of the running kernel and its modules, or of a BTF file."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
+from structops_cli.errors import InputError, KernelError, NotFoundError, UnsupportedError
+from structops_cli.syscall import bpf
+from structops_cli.syscall.info import btf_info
+
+__all__ = ["BTF_FOLDER", "btf_ids", "kernel_from_file", "live_kernel"]
+
+BTF_FOLDER = "/sys/kernel/btf"
+
+
+def live_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
+    """Return the running kernel's types; the modules' are read when first asked for.
+
+    ``UnsupportedError`` when the kernel was built without BTF. Needs no privilege.
+    """
+    path = f"{folder}/vmlinux"
+    try:
+        data = _map_or_read(path)
+    except FileNotFoundError:
+        raise UnsupportedError(
+            "this kernel does not show its BTF",
+            why=f"{path} is not there",
+            hint="run a kernel built with CONFIG_DEBUG_INFO_BTF=y; distribution kernels from 5.10 on are",
+        ) from None
+    vmlinux = Btf.from_bytes(data, origin="the running kernel")
+    return KernelTypes(vmlinux, lambda: _modules(folder, vmlinux))
+
+
+def kernel_from_file(path: str) -> KernelTypes:
+    """Return the types of a raw BTF file, or of the ``.BTF`` section of an ELF file such as a vmlinux."""
+    try:
+        data = _map_or_read(path)
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read", why=error.strerror or "", object=path) from None
+    if bytes(data[:4]) == b"\x7fELF":
+        from structops_cli.obj.elf import btf_section  # pyelftools is start-up time
+
+        data = btf_section(data, path)
+    try:
+        return KernelTypes(Btf.from_bytes(data, origin=path))
+    except InputError as error:
+        error.add(object=path)
+        raise
+
+
+def _map_or_read(path: str) -> bytes | mmap.mmap:
+    """Map a file, which spares copying 5 MB; kernels before 6.16 do not let their BTF be mapped, so read it there."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        size = os.fstat(fd).st_size
+        try:
+            return mmap.mmap(fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ)
+        except (OSError, ValueError):
+            return _read_all(fd)
+    finally:
+        os.close(fd)
+
+
+def _read_all(fd: int) -> bytes:
+    parts = []
+    while part := os.read(fd, 1 << 23):
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _modules(folder: str, vmlinux: Btf) -> tuple[ModuleBtf, ...]:
+    """Read every module's split BTF; the ids of their BTF objects are 0 where the caller may not ask."""
+    ids = {name: btf_id for btf_id, name in btf_ids()}
+    names = sorted(name for name in os.listdir(folder) if name != "vmlinux")
+    return tuple(
+        ModuleBtf(
+            name,
+            Btf.from_bytes(_map_or_read(f"{folder}/{name}"), base=vmlinux, origin=f"module {name}"),
+            ids.get(name, 0),
+        )
+        for name in names
+    )
+
+
+def btf_ids() -> list[tuple[int, str]]:
+    """Return (id, name) of each kernel BTF object, vmlinux's and the modules'; empty without the privilege to ask."""
+    found = []
+    try:
+        for btf_id in bpf.btf_ids():
+            with bpf.btf_get_fd_by_id(btf_id) as fd:
+                info = btf_info(fd)
+            if info.is_kernel:
+                found.append((info.id, info.name))
+    except KernelError:
+        return found
+    return found

@@ -1,0 +1,104 @@
+"""Read what programs wrote: the maps and global variables behind registered programs, decoded by the object's BTF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from errno import ENOENT
+
+from structops_cli.errors import KernelError
+from structops_cli.obj.spec import MapSpec, ObjectSpec
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.loader import KEY, data_map_name
+from structops_cli.struct_ops.member_text import MemberValue, decode_bytes
+from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import MapInfo, ProgInfo, map_info
+from structops_cli.syscall.uapi import BPF_OBJ_NAME_LEN, BpfMapType
+
+__all__ = ["MapContents", "read_contents"]
+
+READABLE = frozenset(
+    {BpfMapType.ARRAY, BpfMapType.HASH, BpfMapType.LRU_HASH, BpfMapType.PERCPU_ARRAY, BpfMapType.PERCPU_HASH}
+)
+PER_CPU = frozenset({BpfMapType.PERCPU_ARRAY, BpfMapType.PERCPU_HASH})
+MOST_ENTRIES = 16
+"""Entries that are read of one map: enough to see that it was written, whatever its size."""
+
+
+class MapContents(NamedTuple):
+    """What a map or data section holds; ``entries`` are (key, value), or (variable, value) of a data section."""
+
+    name: str
+    map_id: int
+    entries: tuple[tuple[MemberValue, MemberValue], ...]
+
+
+def read_contents(spec: ObjectSpec, programs: Iterable[ProgInfo]) -> tuple[MapContents, ...]:
+    """Return what the maps and writable globals of an object's live programs hold now."""
+    found = []
+    for map_id in sorted({map_id for info in programs for map_id in info.map_ids}):
+        with bpf.map_get_fd_by_id(map_id) as fd:
+            info = map_info(fd)
+            if info.map_type in READABLE:
+                found.append(_contents(spec, fd, info))
+    return tuple(item for item in found if item)
+
+
+def _contents(spec: ObjectSpec, fd: Fd, info: MapInfo) -> MapContents | None:
+    known = next((item for item in spec.maps if _kernel_name(item.name) == info.name), None)
+    if known is not None and known.value_type_id and known.key_type_id:
+        return MapContents(known.name, info.id, tuple(_entries(spec, fd, info, known)))
+    for section in spec.data:
+        if _kernel_name(data_map_name(spec.name, section.name)) == info.name and not section.read_only:
+            raw = bpf.map_lookup_elem(fd, KEY, info.value_size)
+            values = tuple(
+                (
+                    v.name,
+                    decode_bytes(spec.btf, v.type_id, raw[v.offset_bytes : v.offset_bytes + v.size_bytes]),
+                )
+                for v in section.variables
+            )
+            return MapContents(section.name, info.id, values)
+    return None
+
+
+def _kernel_name(name: str) -> str:
+    return name[: BPF_OBJ_NAME_LEN - 1]
+
+
+def _entries(
+    spec: ObjectSpec, fd: Fd, info: MapInfo, known: MapSpec
+) -> Iterator[tuple[MemberValue, MemberValue]]:
+    key: bytes | None = None
+    for _ in range(MOST_ENTRIES):
+        try:
+            key = bpf.map_get_next_key(fd, key, info.key_size)
+            value = _value(spec, fd, info, known, key)
+        except KernelError as error:
+            if error.errno == ENOENT:  # the last key, or one that a program removed meanwhile
+                return
+            raise
+        yield decode_bytes(spec.btf, known.key_type_id, key), value
+
+
+def _value(spec: ObjectSpec, fd: Fd, info: MapInfo, known: MapSpec, key: bytes) -> MemberValue:
+    if info.map_type not in PER_CPU:
+        return decode_bytes(spec.btf, known.value_type_id, bpf.map_lookup_elem(fd, key, info.value_size))
+    stride = -(-info.value_size // 8) * 8
+    raw = bpf.map_lookup_elem(fd, key, stride * _possible_cpus())
+    return [
+        decode_bytes(spec.btf, known.value_type_id, raw[at : at + info.value_size])
+        for at in range(0, len(raw), stride)
+    ]
+
+
+def _possible_cpus() -> int:
+    """Return the number of possible CPUs, for each of which a per-CPU map holds a value."""
+    fd = os.open("/sys/devices/system/cpu/possible", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(fd, 4096).decode()
+    finally:
+        os.close(fd)
+    ranges = [part.split("-") for part in text.strip().split(",")]
+    return sum(int(part[-1]) - int(part[0]) + 1 for part in ranges)

@@ -1,0 +1,98 @@
+"""Object files: the bundled ones by name, anybody's by path; and one object all the way to registered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from structops_cli.core.target import Target
+from structops_cli.errors import NotFoundError, UsageError
+from structops_cli.obj.data import section_of_variable, set_variable
+from structops_cli.obj.reader import read_object
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.loader import load
+from structops_cli.runtime.registration import Registered, register
+from structops_cli.struct_ops.plan import Plan, Selection, plan_object
+
+__all__ = [
+    "DEFAULT_OBJECT",
+    "RegisteredObject",
+    "bundled_objects",
+    "object_path",
+    "open_object",
+    "register_object",
+    "with_constants",
+]
+
+DEFAULT_OBJECT = "reno"
+"""The bundled object that ``register`` and ``demo`` take when none is named."""
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "objects")
+SUFFIX = ".bpf.o"
+LARGEST_OBJECT = 64 << 20
+"""Bytes. The largest BPF objects in use have a few megabytes; this keeps a mistaken path from filling the memory."""
+
+
+class RegisteredObject(NamedTuple):
+    """What became of one object."""
+
+    spec: ObjectSpec
+    plan: Plan
+    registered: tuple[Registered, ...]
+
+
+def bundled_objects() -> tuple[str, ...]:
+    """Return the names of the objects that come with the package."""
+    return tuple(sorted(name.removesuffix(SUFFIX) for name in os.listdir(FOLDER) if name.endswith(SUFFIX)))
+
+
+def object_path(name: str) -> str:
+    """Return the path that a user's word means: a file that exists, or a bundled object's name."""
+    bundled = os.path.join(FOLDER, name + SUFFIX)
+    if os.sep not in name and not os.path.exists(name) and os.path.exists(bundled):
+        return bundled
+    return name
+
+
+def open_object(name: str) -> ObjectSpec:
+    """Read an object by path or bundled name; ``NotFoundError`` when there is none, ``InputError`` when it is no object."""
+    path = object_path(name)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_OBJECT + 1)
+    except OSError as error:
+        raise NotFoundError(
+            f"the object {name} cannot be read",
+            why=error.strerror or "",
+            hint=f"give the path of a compiled object, or a bundled one: {', '.join(bundled_objects())}",
+            object=name,
+        ) from None
+    if len(data) > LARGEST_OBJECT:
+        raise UsageError(
+            f"{name} is larger than {LARGEST_OBJECT >> 20} MiB", why="no BPF object is", object=name
+        )
+    return read_object(data, os.path.basename(path))
+
+
+def with_constants(spec: ObjectSpec, constants: Mapping[str, str]) -> ObjectSpec:
+    """Return the object with ``.rodata`` variables set from text, before it is loaded."""
+    for path, text in constants.items():
+        spec = _with_constant(spec, path, text)
+    return spec
+
+
+def _with_constant(spec: ObjectSpec, path: str, text: str) -> ObjectSpec:
+    constants = [section for section in spec.data if section.read_only]
+    section = section_of_variable(constants, path)
+    changed = set_variable(section, spec.btf, path, text)
+    return spec._replace(data=tuple(changed if item is section else item for item in spec.data))
+
+
+def register_object(
+    spec: ObjectSpec, target: Target, selection: Selection, pin_dir: str | None, undo: ExitStack
+) -> RegisteredObject:
+    """Plan, load and register one object; what is done is pushed on ``undo``, and only links stay open."""
+    plan = plan_object(spec, target.kernel, selection)
+    with load(spec, plan, target) as loaded:
+        return RegisteredObject(spec, plan, register(loaded, pin_dir, undo))

@@ -1,0 +1,188 @@
+"""The raw operations on a struct_ops map, one kernel call each, for learning and for testing.
+
+A map lives as long as something refers to it: ``create`` pins it, because the
+process that made it ends. Nothing here repairs or hides what the kernel says.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Mapping
+from contextlib import ExitStack
+from errno import EINVAL
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.errors import KernelError, NotFoundError, UsageError
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.inventory import find_one, take_stock
+from structops_cli.runtime.loader import create_struct_ops_map, least_btf
+from structops_cli.runtime.registration import prepare_pin_dir
+from structops_cli.struct_ops.catalogue import (
+    KernelMember,
+    StructOpsType,
+    find_type,
+    members_of,
+    type_of_value,
+)
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.member_text import encode_member
+from structops_cli.struct_ops.rules import refused_update
+from structops_cli.struct_ops.value import POINTER, StructOpsValue, decode_value
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import MapInfo, map_info
+from structops_cli.syscall.uapi import BpfMapType
+
+__all__ = ["Answered", "create", "delete", "lookup", "next_key", "open_map", "update"]
+
+
+class Answered(NamedTuple):
+    """What the kernel answered, and the map's value afterwards."""
+
+    operation: str
+    result: int
+    info: MapInfo
+    type: StructOpsType
+    value: StructOpsValue
+
+
+def create(kernel: KernelTypes, type_name: str, name: str, pin: str, *, link: bool) -> Answered:
+    """MAP_CREATE a struct_ops map of a type and pin it."""
+    kernel_type = find_type(kernel, type_name)
+    with ExitStack() as undo:
+        prepare_pin_dir(os.path.dirname(pin), undo)
+        try:
+            with least_btf() as btf, create_struct_ops_map(kernel_type, name, btf, link=link) as fd:
+                bpf.obj_pin(fd, pin)
+                answer = _answered(kernel, "MAP_CREATE", 0, fd)
+        except KernelError as error:
+            raise explained(
+                error, f"no map of type {type_name} could be created at {pin}", type_name
+            ) from None
+        undo.pop_all()
+    return answer
+
+
+def open_map(kernel: KernelTypes, selector: str) -> Fd:
+    """Open a struct_ops map by pin path (anything with a slash) or selector, and own the fd."""
+    if "/" not in selector:
+        return bpf.map_get_fd_by_id(find_one(take_stock(kernel), selector).info.id)
+    if os.path.exists(selector) and not bpffs.is_bpffs(selector):
+        raise UsageError(f"{selector} is not on a bpffs", hint="structops list shows the maps and their pins")
+    try:
+        fd = bpf.obj_get(selector)
+    except KernelError as error:
+        raise explained(error, f"{selector} cannot be opened") from None
+    if (
+        os.readlink(f"/proc/self/fd/{fd.fileno()}").endswith("bpf-map")
+        and map_info(fd).map_type == BpfMapType.STRUCT_OPS
+    ):
+        return fd
+    fd.close()
+    raise UsageError(f"{selector} is no struct_ops map", hint="structops list shows the maps and their pins")
+
+
+def update(kernel: KernelTypes, fd: Fd, assignments: Mapping[str, str], *, key: int, flags: int) -> Answered:
+    """MAP_UPDATE_ELEM with a value made of ``MEMBER=VALUE`` pairs.
+
+    A function pointer's VALUE is a program: ``id:N``, a number, or the path of
+    a pin. ``state`` and ``refcnt`` set the kernel's own fields, which it refuses.
+    """
+    kernel_type = _type(kernel, fd)
+    with ExitStack() as stack:
+        raw = bytearray(kernel_type.value.size_bytes)
+        for name, text in assignments.items():
+            start, data = _assignment(kernel_type, name, text, stack)
+            raw[start : start + len(data)] = data
+        try:
+            result = bpf.map_update_elem(fd, struct.pack("<I", key), bytes(raw), flags)
+        except KernelError as error:
+            cause = refused_update(kernel_type, bytes(raw), flags) if error.errno == EINVAL else None
+            what = f"the kernel refused the update of map {map_info(fd).id}"
+            raise explained(error, what, kernel_type.name, cause) from None
+    return _answered(kernel, "MAP_UPDATE_ELEM", result, fd)
+
+
+def _assignment(kernel_type: StructOpsType, name: str, text: str, stack: ExitStack) -> tuple[int, bytes]:
+    """Return where in the value an assignment goes, and its bytes; program fds live on ``stack``."""
+    own = {"state": kernel_type.state_offset, "refcnt": kernel_type.refcnt_offset}
+    if name in own:
+        return own[name], struct.pack("<I", _number(name, text))
+    member = _member(kernel_type, name)
+    start = kernel_type.data_offset + member.offset_bytes
+    if member.proto is not None:
+        return start, POINTER.pack(stack.enter_context(_open_program(text)).fileno())
+    return start, encode_member(kernel_type, member, text)
+
+
+def _number(name: str, text: str) -> int:
+    try:
+        return int(text, 0) & 0xFFFFFFFF
+    except ValueError:
+        raise UsageError(f"{name}={text}: {text} is no number") from None
+
+
+def _member(kernel_type: StructOpsType, name: str) -> KernelMember:
+    for member in members_of(kernel_type):
+        if member.name == name:
+            return member
+    raise UsageError(
+        f"struct {kernel_type.name} has no member {name}",
+        hint=f"structops types {kernel_type.name} lists them",
+        member=name,
+        type_name=kernel_type.name,
+    )
+
+
+def _open_program(text: str) -> Fd:
+    try:
+        if "/" in text:
+            return bpf.obj_get(text)
+        number = text.removeprefix("id:")
+        if not number.isdecimal():
+            raise UsageError(
+                f"{text!r} names no program", hint="write id:N, a program's number, or the path of its pin"
+            )
+        return bpf.prog_get_fd_by_id(int(number))
+    except KernelError as error:
+        raise NotFoundError(
+            f"there is no program {text}", why=explained(error, "").why, hint="structops show lists programs"
+        ) from None
+
+
+def lookup(kernel: KernelTypes, fd: Fd, *, key: int) -> Answered:
+    """MAP_LOOKUP_ELEM."""
+    info, kernel_type = map_info(fd), _type(kernel, fd)
+    try:
+        raw = bpf.map_lookup_elem(fd, struct.pack("<I", key), info.value_size)
+    except KernelError as error:
+        raise explained(error, f"map {info.id} has no value at key {key}", kernel_type.name) from None
+    return Answered("MAP_LOOKUP_ELEM", 0, info, kernel_type, decode_value(kernel_type, raw))
+
+
+def delete(kernel: KernelTypes, fd: Fd, *, key: int) -> Answered:
+    """MAP_DELETE_ELEM."""
+    try:
+        bpf.map_delete_elem(fd, struct.pack("<I", key))
+    except KernelError as error:
+        raise explained(error, f"the kernel refused to delete the value of map {map_info(fd).id}") from None
+    return _answered(kernel, "MAP_DELETE_ELEM", 0, fd)
+
+
+def next_key(fd: Fd, *, key: int | None) -> int:
+    """MAP_GET_NEXT_KEY: the key after ``key``, the first for None."""
+    try:
+        following = bpf.map_get_next_key(fd, None if key is None else struct.pack("<I", key), 4)
+    except KernelError as error:
+        raise explained(error, f"map {map_info(fd).id} has no key after {key}") from None
+    number: int = struct.unpack("<I", following)[0]
+    return number
+
+
+def _type(kernel: KernelTypes, fd: Fd) -> StructOpsType:
+    return type_of_value(kernel.vmlinux, map_info(fd).btf_vmlinux_value_type_id)
+
+
+def _answered(kernel: KernelTypes, operation: str, result: int, fd: Fd) -> Answered:
+    return lookup(kernel, fd, key=0)._replace(operation=operation, result=result)

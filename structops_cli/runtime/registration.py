@@ -1,0 +1,220 @@
+"""Register a loaded object, all of it or nothing, and prove by reading back that the kernel did.
+
+``register`` reads as the list of what happens to one map; every step pushes
+its own undoing *before* it acts, so that an exception at any point, Ctrl-C
+included, leaves the kernel as it was.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, suppress
+from errno import EEXIST, EINVAL
+
+from structops_cli.errors import KernelError, NotPermittedError, StateError, StructopsError, UsageError
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.interrupts import uninterrupted
+from structops_cli.runtime.loader import KEY, Loaded
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.plan import MapPlan
+from structops_cli.struct_ops.value import encode_value, read_state, state_name
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import ProgInfo, link_info, map_info, prog_info
+from structops_cli.syscall.uapi import StructOpsState
+
+__all__ = ["DEFAULT_PIN_DIR", "PIN_FOLDER", "Registered", "prepare_pin_dir", "register"]
+
+PIN_FOLDER = "structops"
+"""The directory of a bpffs that holds this project's pins."""
+
+
+class Registered(NamedTuple):
+    """One registered struct_ops. ``link`` is owned by whoever made the registration; None for a map without a link."""
+
+    variable: str
+    type_name: str
+    name: str
+    map_id: int
+    map_name: str
+    link_id: int | None
+    pin: str | None
+    state: str
+    programs: tuple[tuple[str, ProgInfo], ...]
+    link: Fd | None
+    legacy_fallback: bool
+
+
+def register(loaded: Loaded, pin_dir: str | None, undo: ExitStack) -> tuple[Registered, ...]:
+    """Register every struct_ops map of a loaded object.
+
+    Links are pinned in ``pin_dir`` (an existing directory of a bpffs), or held by
+    the fds in the answer when it is None. Whatever is done is pushed on ``undo``:
+    the caller keeps the registration by ``undo.pop_all()``, and owns the link fds
+    either way. Types that never register are refused before anything is done.
+    """
+    for plan in loaded.plan.maps:
+        _refuse_unregisterable(plan)
+    return tuple(_register_one(loaded, plan, pin_dir, undo) for plan in loaded.plan.maps)
+
+
+def _refuse_unregisterable(plan: MapPlan) -> None:
+    if not kind_of(plan.type.name).registers:
+        raise UsageError(
+            f"{plan.variable} is of type {plan.type.name}, which cannot be registered",
+            why="the kernel has this type for test runs only",
+            hint="run one of its programs: structops run OBJ PROGRAM",
+            variable=plan.variable,
+            type_name=plan.type.name,
+        )
+
+
+def _register_one(loaded: Loaded, plan: MapPlan, pin_dir: str | None, undo: ExitStack) -> Registered:
+    map_fd = loaded.struct_ops[plan.variable]
+    try:
+        if plan.link:
+            _update(plan, loaded, map_fd, StructOpsState.READY)
+            link = undo.enter_context(bpf.link_create(map_fd))
+            _check_link(plan, map_fd, link)
+            pin = _pin(plan, link, pin_dir, undo) if pin_dir is not None else None
+        else:
+            undo.callback(_delete_quietly, map_info(map_fd).id)
+            _update(plan, loaded, map_fd, StructOpsState.INUSE)
+            link, pin = None, None
+    except KernelError as error:
+        error.add(object=loaded.spec.name, variable=plan.variable)
+        raise _refused(error, plan, loaded) from None
+    except StructopsError as error:
+        error.add(object=loaded.spec.name, variable=plan.variable)
+        raise
+    return _describe(loaded, plan, map_fd, link, pin)
+
+
+def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState) -> None:
+    """Set the map's value and read the state back: the kernel can answer 0 and register nothing."""
+    bpf.map_update_elem(map_fd, KEY, _value(plan, loaded))
+    state, _ = read_state(plan.type, bpf.map_lookup_elem(map_fd, KEY, plan.type.value.size_bytes))
+    if state != expected:
+        raise StateError(
+            f"{plan.registered_name} is not registered, though the kernel reported success",
+            why=f"the map's state is {state_name(state)} and not {state_name(expected)}",
+            hint="a member that the kernel owns, such as owner, must be zero in the object",
+            type_name=plan.type.name,
+        )
+
+
+def _refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
+    """Say which rule the value broke, where the errno alone does not."""
+    from structops_cli.struct_ops.rules import refused_update  # only a refusal needs it
+
+    of_the_value = (error.operation, error.errno) == ("MAP_UPDATE_ELEM", EINVAL)
+    cause = refused_update(plan.type, _value(plan, loaded)) if of_the_value else None
+    return explained(error, f"{plan.registered_name} could not be registered", plan.type.name, cause)
+
+
+def _value(plan: MapPlan, loaded: Loaded) -> bytes:
+    return encode_value(plan, {name: fd.fileno() for name, fd in loaded.programs.items()})
+
+
+def _check_link(plan: MapPlan, map_fd: Fd, link: Fd) -> None:
+    if link_info(link).map_id != map_info(map_fd).id:
+        raise StateError(
+            f"{plan.registered_name} is not registered, though the kernel made a link",
+            why="the link names no map: the subsystem ejected it at once",
+            hint="the kernel log (dmesg) says why",
+            type_name=plan.type.name,
+        )
+
+
+def _delete_quietly(map_id: int) -> None:
+    """Unregister a map without a link, by id: the fds of its object are closed by the time that somebody undoes."""
+    with suppress(KernelError), bpf.map_get_fd_by_id(map_id) as fd:
+        bpf.map_delete_elem(fd, KEY)
+
+
+def _describe(loaded: Loaded, plan: MapPlan, map_fd: Fd, link: Fd | None, pin: str | None) -> Registered:
+    info = map_info(map_fd)
+    names = tuple(dict.fromkeys(item.program for item in plan.members if item.program))
+    return Registered(
+        variable=plan.variable,
+        type_name=plan.type.name,
+        name=plan.registered_name,
+        map_id=info.id,
+        map_name=info.name,
+        link_id=link_info(link).id if link else None,
+        pin=pin,
+        state="registered",
+        programs=tuple((name, prog_info(loaded.programs[name])) for name in names),
+        link=link,
+        legacy_fallback=plan.link_wanted and not plan.link,
+    )
+
+
+# Pins
+
+
+DEFAULT_PIN_DIR = f"{bpffs.DEFAULT}/{PIN_FOLDER}"
+"""Where links are pinned when the caller names no place; always the same, so that runbooks can rely on it."""
+
+
+def prepare_pin_dir(path: str, undo: ExitStack) -> None:
+    """Make a directory for pins, mounting the bpffs of the default place when there is none."""
+    path = os.path.abspath(path)
+    mounted = bpffs.DEFAULT in (mount.path for mount in bpffs.mounts())
+    if f"{path}/".startswith(f"{bpffs.DEFAULT}/") and not mounted:
+        with uninterrupted():
+            bpffs.mount()
+            undo.callback(_unmount_quietly)
+    if not bpffs.is_bpffs(path):
+        raise UsageError(
+            f"{path} is not on a bpffs",
+            why="links can be pinned nowhere else",
+            hint="mount -t bpf bpf DIR, or leave --pin-dir out",
+        )
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        undo.callback(_rmdir_quietly, folder)
+        _mkdir(folder)
+
+
+def _mkdir(folder: str) -> None:
+    try:
+        os.mkdir(folder, 0o700)
+    except OSError as error:
+        if error.errno == EEXIST and os.path.isdir(folder):
+            return  # somebody else was faster
+        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
+        refused = kind("mkdir failed", why=error.strerror or "", errno=error.errno or 0, operation="mkdir")
+        raise explained(refused, f"{folder} could not be made") from None
+
+
+def _pin(plan: MapPlan, link: Fd, pin_dir: str, undo: ExitStack) -> str:
+    path = f"{pin_dir}/{_pin_name(plan.registered_name)}"
+    with uninterrupted():  # a signal between the two would leave a pin that nobody undoes
+        bpf.obj_pin(link, path)
+        undo.callback(_unlink_quietly, path)
+    return path
+
+
+def _pin_name(name: str) -> str:
+    """Return a name as a pin may be called; bpffs itself refuses a dot."""
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "_-" else "_" for c in name)
+
+
+def _unlink_quietly(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def _rmdir_quietly(path: str) -> None:
+    with suppress(OSError):
+        os.rmdir(path)
+
+
+def _unmount_quietly() -> None:
+    with suppress(KernelError):
+        bpffs.unmount()

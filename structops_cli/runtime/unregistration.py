@@ -1,0 +1,161 @@
+"""Unregister a live struct_ops map the way that it was registered: delete, detach or unpin."""
+
+from __future__ import annotations
+
+import os
+import time
+from errno import EINPROGRESS, ENOENT, ENOLINK, EOPNOTSUPP
+
+from structops_cli.errors import KernelError, NotPermittedError, StateError, StructopsError
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.inventory import LiveLink, LiveMap
+from structops_cli.runtime.loader import KEY
+from structops_cli.runtime.registration import PIN_FOLDER
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.value import read_state, state_name
+from structops_cli.syscall import bpf
+from structops_cli.syscall.info import link_info
+from structops_cli.syscall.uapi import StructOpsState
+
+__all__ = ["Unregistered", "unregister"]
+
+SETTLE_SECONDS = 0.5
+"""How long the kernel may take to let go of what nobody uses: links and maps are freed after an RCU grace period."""
+POLL_SECONDS = 0.005
+
+
+class Unregistered(NamedTuple):
+    """What was done. ``gone`` says that the map no longer exists; else ``refcnt`` is the kernel's count of its holders."""
+
+    map_id: int
+    name: str
+    type_name: str
+    how: str
+    link_ids: tuple[int, ...]
+    pins_removed: tuple[str, ...]
+    changed: bool
+    gone: bool
+    refcnt: int
+
+
+def unregister(live: LiveMap) -> Unregistered:
+    """Unregister what ``take_stock`` found; a retired or never registered map is left alone and said to be unchanged."""
+    how = ""
+    removed: tuple[str, ...] = ()
+    if live.state == "registered":
+        if live.links:
+            how, removed = _through_links(live)
+        else:
+            how = _by_delete(live)
+        _tidy(removed)
+    gone, refcnt = _settle(live)
+    return Unregistered(
+        live.info.id,
+        live.name,
+        live.type.name,
+        how or "nothing to do",
+        tuple(link.id for link in live.links),
+        removed,
+        bool(how),
+        gone,
+        refcnt,
+    )
+
+
+def _by_delete(live: LiveMap) -> str:
+    try:
+        with bpf.map_get_fd_by_id(live.info.id) as fd:
+            bpf.map_delete_elem(fd, KEY)
+    except KernelError as error:
+        if error.errno not in (EINPROGRESS, ENOENT):
+            raise explained(error, f"{live.name} (id:{live.info.id}) could not be unregistered") from None
+    return "delete"
+
+
+def _through_links(live: LiveMap) -> tuple[str, tuple[str, ...]]:
+    """Detach every link where the kernel can, and take its pins away; without detaching, unpinning is what unregisters."""
+    answers = [_detach(live, link) for link in live.links]
+    removed = tuple(pin for link in live.links for pin in link.pins if _unpin(pin))
+    if all(answers):
+        return "detach", removed
+    holders = tuple(link.id for link in live.links if not _link_gone(link.id, live.info.id))
+    if holders:
+        raise StateError(
+            f"{live.name} (id:{live.info.id}) is still registered",
+            why=f"link {', '.join(map(str, holders))} is held open by a process, and this kernel cannot detach it",
+            hint="end the process that holds it",
+        )
+    return "unpin", removed
+
+
+def _detach(live: LiveMap, link: LiveLink) -> bool:
+    try:
+        with bpf.link_get_fd_by_id(link.id) as fd:
+            bpf.link_detach(fd)
+    except KernelError as error:
+        if error.errno in (ENOENT, ENOLINK):
+            return True
+        if error.errno == EOPNOTSUPP:
+            return False
+        raise explained(error, f"link {link.id} of {live.name} could not be detached") from None
+    return True
+
+
+def _unpin(path: str) -> bool:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
+        raise kind(
+            f"the pin {path} could not be removed",
+            why=error.strerror or "",
+            errno=error.errno or 0,
+            operation="unlink",
+        ) from None
+    return True
+
+
+def _tidy(removed: tuple[str, ...]) -> None:
+    """Remove this project's pin directory when its last pin is gone."""
+    for folder in {os.path.dirname(path) for path in removed}:
+        if os.path.basename(folder) == PIN_FOLDER:
+            try:
+                os.rmdir(folder)
+            except OSError:
+                continue  # not empty: other registrations live there
+
+
+def _link_gone(link_id: int, map_id: int) -> bool:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with bpf.link_get_fd_by_id(link_id) as fd:
+                if link_info(fd).map_id != map_id:
+                    return True
+        except KernelError as error:
+            if error.errno == ENOENT:
+                return True
+            raise
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def _settle(live: LiveMap) -> tuple[bool, int]:
+    """Wait a moment for the kernel to free the map; return whether it went, and who holds it otherwise."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            with bpf.map_get_fd_by_id(live.info.id) as fd:
+                raw = bpf.map_lookup_elem(fd, KEY, live.info.value_size)
+        except KernelError as error:
+            if error.errno == ENOENT:
+                return True, 0
+            raise
+        state, refcnt = read_state(live.type, raw)
+        if state == StructOpsState.INUSE:
+            raise StructopsError(f"{live.name} (id:{live.info.id}) is still {state_name(state)}")
+        if live.state != "registered" or refcnt or time.monotonic() > deadline:
+            return False, refcnt
+        time.sleep(POLL_SECONDS)

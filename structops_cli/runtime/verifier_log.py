@@ -1,0 +1,120 @@
+"""Say in a few lines why the verifier refused a program; the whole log stays in the error.
+
+The log is prose for people and changes shape between kernels (7.3 has its own
+headings), so only three loose facts are taken from it: the lines before its
+closing statistics, the last instruction that it speaks of, and a call of a
+number that stands for a poisoned CO-RE relocation.
+"""
+
+from __future__ import annotations
+
+import re
+from errno import EINVAL
+
+from structops_cli.core.apply import poisoned_relocation, why_poisoned
+from structops_cli.core.fixup import Fixup
+from structops_cli.errors import VerifierError
+from structops_cli.obj.spec import LinkedProgram, ObjectSpec
+from structops_cli.struct_ops.plan import ProgramPlan
+
+__all__ = ["explain_refusal", "meaningful_lines", "refusing_instruction", "source_line"]
+
+STATISTICS = re.compile(r"^(processed \d+ insns|verification time|stack depth|mark_precise:|max_states)")
+INSTRUCTION = re.compile(r"^\s*(\d+): \(")
+STATE = re.compile(
+    r"^\s*(\d+: )?(R\d+(_\w+)?=|frame\d|last_idx|regs=|from \d+ to)|^\s*;|^\s*\d+: (\(|R|frame)"
+)
+INVALID_CALL = re.compile(r"invalid func \S*#(\d+)")
+GPL = re.compile(r"GPL", re.IGNORECASE)
+SHOWN = 3
+
+
+def explain_refusal(
+    error: VerifierError,
+    spec: ObjectSpec,
+    plan: ProgramPlan,
+    linked: LinkedProgram,
+    fixups: tuple[Fixup, ...],
+) -> VerifierError:
+    """Return the refusal with program, member, source line and the verifier's last meaningful words."""
+    insn = refusing_instruction(error.log)
+    said = meaningful_lines(error.log)
+    poisoned = _poisoned(error.log, fixups)
+    if poisoned:
+        said = (f"it reaches a CO-RE relocation that this kernel cannot satisfy: {poisoned}",)
+    elif not said:
+        said = (_silent_refusal(spec, error.errno or 0),)
+    line = source_line(spec, linked, insn) if insn is not None else ""
+    answer = VerifierError(
+        f"the verifier refused {plan.name} of {spec.name} (member {plan.member.name})",
+        errno=error.errno or 0,
+        log=error.log,
+        why="; ".join(said) + (f", at {line}" if line else ""),
+        hint=_hint(error.log),
+        object=spec.name,
+        program=plan.name,
+        member=plan.member.name,
+    )
+    if insn is not None:
+        answer.add(insn=insn)
+    return answer
+
+
+def _silent_refusal(spec: ObjectSpec, errno: int) -> str:
+    """Name the cause of a refusal that comes before the verifier has a word."""
+    if errno == EINVAL and not GPL.search(spec.licence):
+        return f"struct_ops programs need a GPL-compatible licence, and the object's is {spec.licence or 'missing'!r}"
+    return "the kernel refused it before verifying it: type, member or licence"
+
+
+def meaningful_lines(log: str) -> tuple[str, ...]:
+    """Return the verifier's last words: up to three lines that are neither states, instructions nor statistics."""
+    words: list[str] = []
+    for line in reversed(log.splitlines()):
+        if not line.strip() or STATISTICS.match(line.strip()):
+            continue
+        if STATE.match(line):
+            if words:
+                break
+            continue
+        words.append(line.strip())
+        if len(words) == SHOWN:
+            break
+    return tuple(reversed(words))
+
+
+def refusing_instruction(log: str) -> int | None:
+    """Return the index of the last instruction that the log speaks of."""
+    last = None
+    for line in log.splitlines():
+        match = INSTRUCTION.match(line)
+        if match:
+            last = int(match.group(1))
+    return last
+
+
+def source_line(spec: ObjectSpec, linked: LinkedProgram, insn: int) -> str:
+    """Return ``file:line: text`` of an instruction of a linked program, "" when the object has no line info."""
+    found = None
+    for info in linked.line_info:
+        if info.insn_index <= insn:
+            found = info
+    if found is None:
+        return ""
+    text = spec.btf.string(found.line_off).strip()
+    return f"{spec.btf.string(found.file_name_off)}:{found.line}: {text}"
+
+
+def _poisoned(log: str, fixups: tuple[Fixup, ...]) -> str:
+    match = INVALID_CALL.search(log)
+    index = poisoned_relocation(int(match.group(1))) if match else None
+    return why_poisoned(fixups[index]) if index is not None and index < len(fixups) else ""
+
+
+def _hint(log: str) -> str:
+    count = len(log.splitlines())
+    return (
+        f"-v shows the verifier's whole log ({count} lines)"
+        if count
+        else "check the object's licence and member types"
+    )
