@@ -1,0 +1,73 @@
+"""What a network namespace says of TCP congestion controls.
+
+Reading only: this module writes no sysctl. ``/proc/sys/net`` shows the
+namespace of the *thread* that reads it, so a reading of another namespace is
+``namespace.run(read_congestion_controls)``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from structops_cli.errors import KernelError, UnsupportedError, UsageError
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.uapi import TCP_CA_NAME_MAX
+
+__all__ = ["CongestionControls", "check_congestion_control_name", "read_congestion_controls"]
+
+SYSCTL_DIR = "/proc/sys/net/ipv4"
+
+
+class CongestionControls(NamedTuple):
+    """The three congestion control sysctls of one namespace; names in the kernel's order."""
+
+    available: tuple[str, ...]
+    """All that are registered; the same list in every namespace."""
+    allowed: tuple[str, ...]
+    """Those that a process without CAP_NET_ADMIN may choose; the same list in every namespace."""
+    default: str
+    """What a new socket of this namespace gets."""
+
+
+def read_congestion_controls() -> CongestionControls:
+    """Read the available, allowed and default congestion controls of the calling thread's namespace.
+
+    Source: ``net/ipv4/sysctl_net_ipv4.c``. Raises ``UnsupportedError`` where
+    the kernel shows no such sysctl, ``KernelError`` when one cannot be read.
+    """
+    return CongestionControls(
+        tuple(_read("tcp_available_congestion_control").split()),
+        tuple(_read("tcp_allowed_congestion_control").split()),
+        _read("tcp_congestion_control").strip(),
+    )
+
+
+def check_congestion_control_name(name: str) -> None:
+    """Check that a name can be one of a congestion control at all; ``UsageError`` says why not.
+
+    The kernel cuts a longer name at 15 bytes without a word
+    (``do_tcp_setsockopt``), and could then find another algorithm.
+    """
+    what = f"{name!r} is no name of a congestion control"
+    if not (name.isascii() and name.isprintable()) or " " in name:
+        raise UsageError(what, why="a name is printable ASCII without spaces")
+    if not 0 < len(name) < TCP_CA_NAME_MAX:
+        raise UsageError(what, why=f"a name has 1 to {TCP_CA_NAME_MAX - 1} bytes")
+
+
+def _read(sysctl: str) -> str:
+    path = f"{SYSCTL_DIR}/{sysctl}"
+    try:
+        with open(path, encoding="ascii", errors="replace") as stream:
+            return stream.read()
+    except FileNotFoundError as error:
+        raise UnsupportedError(
+            f"{path} does not exist",
+            why="this kernel shows no TCP congestion controls here",
+            hint="check that /proc is mounted, and that the kernel has CONFIG_INET",
+        ) from error
+    except OSError as error:
+        number = error.errno or 0
+        raise KernelError(
+            f"{path} could not be read", errno=number, operation="read", why=os.strerror(number)
+        ) from error

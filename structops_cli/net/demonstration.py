@@ -1,0 +1,126 @@
+"""The main job, start to end: register, carry real TCP data, prove it, unregister.
+
+Nothing of the machine's own is touched: the data flows in a namespace that
+only this process knows, and without ``keep`` the link is pinned in a bpffs
+that is mounted nowhere. Both go with the process, whatever ends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.core.target import Target
+from structops_cli.errors import StateError, UsageError
+from structops_cli.net.congestion_controls import CongestionControls, read_congestion_controls
+from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.traffic import TrafficReport, send_traffic
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.map_values import MapContents, read_contents
+from structops_cli.runtime.objects import RegisteredObject, register_object
+from structops_cli.runtime.registration import DEFAULT_PIN_DIR, Registered, prepare_pin_dir
+from structops_cli.struct_ops.plan import Selection
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.info import ProgInfo, prog_info
+from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME
+
+__all__ = ["LOSS_PERCENT", "Demonstration", "Proof", "demonstrate"]
+
+TYPE = "tcp_congestion_ops"
+LOSS_PERCENT = 0.5
+"""Of the packets, at random: a connection that loses nothing never asks an algorithm what to do about a loss."""
+
+
+class Proof(NamedTuple):
+    """What one registered congestion control did: its traffic, its programs' runs, and what they wrote."""
+
+    registered: Registered
+    traffic: TrafficReport
+    programs: tuple[tuple[str, ProgInfo], ...]
+    contents: tuple[MapContents, ...]
+
+
+class Demonstration(NamedTuple):
+    """The whole of it. ``before`` and ``after`` are the initial namespace's congestion controls."""
+
+    object: RegisteredObject
+    proofs: tuple[Proof, ...]
+    before: CongestionControls
+    after: CongestionControls
+    kept: bool
+
+
+def demonstrate(
+    spec: ObjectSpec,
+    kernel: KernelTypes,
+    selection: Selection,
+    byte_count: int,
+    *,
+    keep: bool,
+    say: Callable[[str], None],
+) -> Demonstration:
+    """Register an object's congestion controls, send ``byte_count`` bytes through each, and unregister unless ``keep``.
+
+    Raises ``StateError`` when something is left that should be gone.
+    """
+    before = read_congestion_controls()
+    with ExitStack() as undo:
+        done = register_object(spec, Target(kernel), selection, _pin_dir(undo, keep=keep), undo)
+        chosen = [one for one in done.registered if one.type_name == TYPE]
+        if not chosen:
+            raise UsageError(
+                f"{spec.name} has no congestion control", hint=f"the demo is for {TYPE}", object=spec.name
+            )
+        with ThrowawayNamespace() as namespace:
+            proofs = tuple(_prove(spec, one, namespace, byte_count, say) for one in chosen)
+        if keep:
+            undo.pop_all()
+            for one in done.registered:
+                if one.link is not None:
+                    one.link.close()
+    after = read_congestion_controls()
+    _check_left(before, after, chosen, keep=keep)
+    return Demonstration(done, proofs, before, after, keep)
+
+
+def _pin_dir(undo: ExitStack, *, keep: bool) -> str:
+    if keep:
+        place = DEFAULT_PIN_DIR
+        prepare_pin_dir(place, undo)
+        return place
+    return f"/proc/self/fd/{undo.enter_context(bpffs.detached()).fileno()}"
+
+
+def _prove(
+    spec: ObjectSpec,
+    one: Registered,
+    namespace: ThrowawayNamespace,
+    byte_count: int,
+    say: Callable[[str], None],
+) -> Proof:
+    say(f"sending {byte_count} bytes through {one.name}")
+    with bpf.enable_stats(BPF_STATS_RUN_TIME):
+        traffic = send_traffic(one.name, byte_count, namespace=namespace, loss_percent=LOSS_PERCENT)
+        programs = tuple((name, _info(info.id)) for name, info in one.programs)
+    return Proof(one, traffic, programs, read_contents(spec, [info for _, info in programs]))
+
+
+def _info(program_id: int) -> ProgInfo:
+    with bpf.prog_get_fd_by_id(program_id) as fd:
+        return prog_info(fd)
+
+
+def _check_left(
+    before: CongestionControls, after: CongestionControls, chosen: list[Registered], *, keep: bool
+) -> None:
+    """Hold that the machine's default is what it was, and that what was unregistered is gone."""
+    if after.default != before.default:
+        raise StateError(
+            "the default congestion control of this machine changed meanwhile",
+            why=f"it was {before.default} and is {after.default}: somebody else wrote it",
+        )
+    left = [one.name for one in chosen if one.name in after.available and one.name not in before.available]
+    if left and not keep:
+        raise StateError(f"{', '.join(left)} is still registered", hint="structops list shows it")

@@ -1,0 +1,204 @@
+"""The transfer between two sockets: the count, the content, the clock. No namespace and no root."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from structops_cli.errors import KernelError, StateError, UsageError
+from structops_cli.net import traffic
+from structops_cli.net.traffic import BLOCK_BYTES, TcpPair, send_traffic, tcp_pair, transfer
+
+TIMEOUT_S = 20.0
+
+
+class PlainSockets:
+    """Stands for a throwaway namespace: opens its sockets in the present one."""
+
+    def open_socket(self) -> socket.socket:
+        return socket.socket()
+
+
+@contextmanager
+def pair_with_receiver(kind: type[socket.socket] = socket.socket) -> Iterator[TcpPair]:
+    """Hold a connection whose receiving end is of the given class."""
+    here: Any = PlainSockets()
+    with (
+        tcp_pair(here, "reno") as plain,
+        kind(fileno=plain.receiver.detach()) as receiver,
+    ):
+        yield TcpPair(plain.sender, receiver)
+
+
+class Flipping(socket.socket):
+    """Changes the first byte of what comes."""
+
+    def recv_into(self, buffer: Any, *args: int) -> int:
+        size = super().recv_into(buffer, *args)
+        buffer[0] ^= 1
+        return size
+
+
+class Swallowing(socket.socket):
+    """Loses the first byte of all."""
+
+    lost = False
+
+    def recv_into(self, buffer: Any, *args: int) -> int:
+        if not self.lost:
+            self.lost = True
+            self.recv(1)
+        return super().recv_into(buffer, *args)
+
+
+class Stalled(socket.socket):
+    """Never has anything."""
+
+    def recv_into(self, *_: Any) -> int:
+        raise BlockingIOError(errno.EAGAIN, "not yet")
+
+
+class Broken(socket.socket):
+    """Loses its connection."""
+
+    def recv_into(self, *_: Any) -> int:
+        raise ConnectionResetError(errno.ECONNRESET, "gone")
+
+
+class Terse(socket.socket):
+    """Answers with half an answer and hangs up."""
+
+    def send(self, data: Any, *args: int) -> int:
+        sent = super().send(data[:6], *args)
+        self.shutdown(socket.SHUT_WR)
+        return sent
+
+
+class Mute(socket.socket):
+    """Takes everything and answers nothing."""
+
+    def send(self, data: Any, *_: Any) -> int:
+        return len(data)
+
+
+@pytest.mark.parametrize(
+    "byte_count", [1, 7, 8, 9, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 5 * BLOCK_BYTES + 3]
+)
+def test_exactly_the_asked_bytes_are_carried(byte_count: int) -> None:
+    with pair_with_receiver() as pair:
+        report = transfer(pair, byte_count, timeout_s=TIMEOUT_S)
+        assert report.local == f"127.0.0.1:{pair.sender.getsockname()[1]}"
+        assert report.remote == f"127.0.0.1:{pair.receiver.getsockname()[1]}"
+    assert (report.bytes_sent, report.bytes_received) == (byte_count, byte_count)
+    assert report.tcp_info.bytes_sent - report.tcp_info.bytes_retrans == byte_count
+    assert report.tcp_info.bytes_acked == byte_count + 2  # SYN and FIN
+    assert report.tcp_info.unacked == 0
+    assert report.congestion_control == "reno"
+    assert 0 < report.duration_ns < TIMEOUT_S * 1e9
+
+
+def test_the_checksum_is_of_the_content_and_no_two_blocks_are_the_same() -> None:
+    content = traffic._Content(2 * BLOCK_BYTES)
+    here, there = socket.socketpair()
+    got = b""
+    here.setblocking(False)
+    with here, there:
+        while content.left:
+            content.send_on(here)
+            got += there.recv(2 * BLOCK_BYTES)
+    assert content.crc32 == crc32(got)
+    assert got[:BLOCK_BYTES] != got[BLOCK_BYTES:]
+
+
+@pytest.mark.parametrize(("kind", "arrived"), [(Flipping, 5000), (Swallowing, 4999)])
+def test_content_that_changes_on_the_way_is_noticed(kind: type[socket.socket], arrived: int) -> None:
+    with pair_with_receiver(kind) as pair, pytest.raises(StateError, match="content changed") as refusal:
+        transfer(pair, 5000, timeout_s=TIMEOUT_S)
+    assert "sent 5000 bytes" in refusal.value.why
+    assert f"arrived {arrived} bytes" in refusal.value.why
+
+
+def test_a_stalled_transfer_ends_in_time_and_tells_how_far_it_came() -> None:
+    with (
+        pair_with_receiver(Stalled) as pair,
+        pytest.raises(StateError, match="did not come through") as refusal,
+    ):
+        transfer(pair, 5000, timeout_s=0.5)
+    assert refusal.value.why == "0 bytes arrived, 0 were still to be sent"
+    assert refusal.value.hint
+
+
+def test_without_a_limit_the_time_given_grows_with_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(traffic, "SLOWEST_BYTES_PER_S", 10_000)
+    begin = monotonic()
+    with pair_with_receiver(Stalled) as pair, pytest.raises(StateError, match="did not come through"):
+        transfer(pair, 5000)
+    assert 0.6 <= monotonic() - begin < TIMEOUT_S
+
+
+def test_a_broken_connection_is_an_error_of_the_kernel() -> None:
+    with pair_with_receiver(Broken) as pair, pytest.raises(KernelError, match="connection broke") as refusal:
+        transfer(pair, 5000, timeout_s=TIMEOUT_S)
+    assert (refusal.value.errno, refusal.value.operation) == (errno.ECONNRESET, "send/recv")
+
+
+def test_half_an_answer_is_no_answer() -> None:
+    with pair_with_receiver(Terse) as pair, pytest.raises(StateError, match="cut off"):
+        transfer(pair, 5000, timeout_s=TIMEOUT_S)
+
+
+def test_an_answer_that_never_comes_ends_in_time() -> None:
+    with pair_with_receiver(Mute) as pair, pytest.raises(StateError, match="did not come through") as refusal:
+        transfer(pair, 5000, timeout_s=0.5)
+    assert refusal.value.why == "5000 bytes arrived, 0 were still to be sent"
+
+
+def test_another_congestion_control_than_asked_for_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "congestion_control_of", lambda _: "other")
+    with (
+        pytest.raises(StateError, match="does not use the congestion control reno") as refusal,
+        pair_with_receiver(),
+    ):
+        pass
+    assert "other" in refusal.value.why
+
+
+def test_a_connection_that_times_out_is_an_error_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object) -> None:
+        raise TimeoutError("timed out")  # as a socket's own timeout: without errno
+
+    monkeypatch.setattr(traffic, "set_congestion_control", never)
+    with pytest.raises(KernelError, match="no TCP connection") as refusal, pair_with_receiver():
+        pass
+    assert (refusal.value.errno, refusal.value.operation) == (errno.ETIMEDOUT, "connect")
+
+
+@pytest.mark.parametrize(
+    ("name", "byte_count", "loss_percent", "what"),
+    [
+        ("", 1, 0, "no name"),
+        ("x" * 16, 1, 0, "no name"),
+        ("reno", 0, 0, "0 bytes are no traffic"),
+        ("reno", -5, 0, "-5 bytes are no traffic"),
+        ("reno", 1, 100, "not possible"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_first(
+    name: str, byte_count: int, loss_percent: float, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(traffic, "ThrowawayNamespace")
+    with pytest.raises(UsageError, match=what):
+        send_traffic(name, byte_count, loss_percent=loss_percent)
+
+
+def test_a_transfer_of_nothing_is_refused() -> None:
+    with pair_with_receiver() as pair, pytest.raises(UsageError):
+        transfer(pair, 0)
