@@ -1,0 +1,48 @@
+"""``structops dump``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from structops_cli.cli.live import map_data, member_data
+from structops_cli.cli.output import Output, common_options
+from structops_cli.cli.selectors import selector_argument
+from structops_cli.runtime.inventory import LiveMap, find_one, kernel_rendering, take_stock
+from structops_cli.runtime.kernel import live_kernel
+
+__all__ = ["command"]
+
+
+@click.command()
+@selector_argument
+@click.option("--kernel", "from_kernel", is_flag=True, help="Add the kernel's own rendering of the value.")
+@common_options
+@click.pass_obj
+def command(output: Output, selector: str, *, from_kernel: bool) -> None:
+    """Dump the whole value of a struct_ops map: data by name, programs by name and id."""
+    live = find_one(take_stock(live_kernel()), selector)
+    data = map_data(live) | {"members": member_data(live)}
+    if from_kernel:
+        data["kernel_rendering"] = kernel_rendering(live.info.id)
+    output.result("dump", data, lambda: _text(live, data))
+
+
+def _text(live: LiveMap, data: dict[str, Any]) -> str:
+    lines = [f"struct {live.type.value.name} {{  /* map {live.info.id} ({live.name}), {live.state} */"]
+    lines += [f"  refcnt = {live.value.refcnt}", f"  state = {data['kernel_state']}"]
+    lines += [f"  {entry['name']} = {_member(entry)}" for entry in data["members"]]
+    lines.append("}")
+    if "kernel_rendering" in data:
+        lines += ["", "the kernel says:", data["kernel_rendering"].rstrip()]
+    return "\n".join(lines)
+
+
+def _member(entry: dict[str, Any]) -> str:
+    if "program" in entry:
+        program = entry["program"]
+        return f"{program['name']} (program {program['id']})" if program else "none"
+    value = entry["value"]
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return f"{text} ({entry['flags']})" if "flags" in entry else text

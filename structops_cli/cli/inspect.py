@@ -1,0 +1,147 @@
+"""``structops inspect``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from structops_cli.btf.layout import resolve, size_of
+from structops_cli.btf.types import Struct
+from structops_cli.cli.output import Output, common_options, fields, table
+from structops_cli.obj.spec import Function, ObjectSpec, StructOpsVariable
+from structops_cli.runtime.objects import open_object
+from structops_cli.struct_ops.member_text import decode_bytes
+from structops_cli.syscall.uapi import BpfMapType, CoreReloKind
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("object_name", metavar="OBJ", type=click.Path())
+@common_options
+@click.pass_obj
+def command(output: Output, object_name: str) -> None:
+    """Say what an object holds: struct_ops variables, programs, maps, global data, externs, relocations, licence.
+
+    Reads the object only: needs no root and no kernel with BTF. OBJ is a path,
+    or the name of a bundled object.
+    """
+    spec = open_object(object_name)
+    data = _data(spec)
+    output.result("inspect", data, lambda: _text(data))
+
+
+def _data(spec: ObjectSpec) -> dict[str, Any]:
+    return {
+        "object": spec.name,
+        "licence": spec.licence,
+        "struct_ops": [_variable(spec, variable) for variable in spec.struct_ops],
+        "programs": [_function(function) for function in spec.functions if function.is_program],
+        "subprograms": [_function(function) for function in spec.functions if not function.is_program],
+        "maps": [
+            {
+                "name": item.name,
+                "type": _map_type(item.map_type),
+                "key_size": item.key_size,
+                "value_size": item.value_size,
+                "max_entries": item.max_entries,
+                "flags": item.map_flags,
+            }
+            for item in spec.maps
+        ],
+        "data": [
+            {
+                "section": section.name,
+                "size": len(section.contents),
+                "read_only": section.read_only,
+                "variables": [
+                    {"name": v.name, "offset": v.offset_bytes, "size": v.size_bytes, "static": v.is_static,
+                     "value": decode_bytes(spec.btf, v.type_id, section.contents[v.offset_bytes : v.offset_bytes + v.size_bytes])
+                     if v.type_id else None}
+                    for v in section.variables
+                ],
+            }
+            for section in spec.data
+        ],
+        "externs": [{"name": e.name, "section": e.section, "weak": e.weak, "function": e.is_function} for e in spec.externs],
+    }  # fmt: skip
+
+
+def _map_type(number: int) -> str:
+    try:
+        return BpfMapType(number).name.lower()
+    except ValueError:
+        return f"type {number}"
+
+
+def _function(function: Function) -> dict[str, Any]:
+    kinds = Counter(CoreReloKind(item.kind).name.lower() for item in function.core_relos)
+    return {
+        "name": function.name,
+        "section": function.section,
+        "sleepable": function.sleepable,
+        "global": function.is_global,
+        "insns": len(function.insns) // 8,
+        "relocations": [
+            {"insn": r.insn_index, "target": r.target.value, "symbol": r.symbol} for r in function.relocations
+        ],
+        "core_relocations": dict(sorted(kinds.items())),
+    }
+
+
+def _variable(spec: ObjectSpec, variable: StructOpsVariable) -> dict[str, Any]:
+    struct = resolve(spec.btf, variable.type_id)
+    assert isinstance(struct, Struct)
+    pointers = {item.offset_bytes: item.function for item in variable.functions}
+    members: list[dict[str, Any]] = []
+    for member in struct.members:
+        start = member.bit_offset // 8
+        raw = variable.data[start : start + size_of(spec.btf, member.type)]
+        if start in pointers:
+            members.append({"name": member.name, "program": pointers[start]})
+        elif any(raw):
+            members.append({"name": member.name, "value": decode_bytes(spec.btf, member.type, raw)})
+    return {
+        "name": variable.name,
+        "type": variable.type_name,
+        "section": variable.section,
+        "link": variable.link,
+        "optional": variable.optional,
+        "members": members,
+    }
+
+
+def _text(data: dict[str, Any]) -> str:
+    parts = [fields([("object", data["object"]), ("licence", data["licence"] or "none")])]
+    parts += [_variable_text(item) for item in data["struct_ops"]]
+    parts += [
+        _section(("PROGRAM", "SECTION", "INSNS", "CO-RE", "REFERS TO"), map(_function_row, data["programs"])),
+        _section(("SUBPROGRAM", "SECTION", "INSNS", "CO-RE", "REFERS TO"), map(_function_row, data["subprograms"])),
+        _section(("MAP", "TYPE", "KEY", "VALUE", "ENTRIES"),
+                 ((m["name"], m["type"], m["key_size"], m["value_size"], m["max_entries"]) for m in data["maps"])),
+        _section(("VARIABLE", "SECTION", "SIZE", "VALUE"),
+                 ((v["name"], s["section"], v["size"], v["value"]) for s in data["data"] for v in s["variables"])),
+        _section(("EXTERN", "SECTION", "WEAK"),
+                 ((e["name"], e["section"], "yes" if e["weak"] else "no") for e in data["externs"])),
+    ]  # fmt: skip
+    return "\n\n".join(filter(None, parts))
+
+
+def _section(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+    """Return a table, or nothing where there are no rows."""
+    found = list(rows)
+    return table(header, found) if found else ""
+
+
+def _function_row(item: dict[str, Any]) -> tuple[object, ...]:
+    symbols = ",".join(dict.fromkeys(r["symbol"] for r in item["relocations"])) or "-"
+    return (item["name"], item["section"], item["insns"], sum(item["core_relocations"].values()), symbols)
+
+
+def _variable_text(item: dict[str, Any]) -> str:
+    how = ("link" if item["link"] else "no link") + (", optional" if item["optional"] else "")
+    pairs = [(f".{m['name']}", m["program"] if "program" in m else repr(m["value"])) for m in item["members"]]
+    return f"struct_ops {item['name']} ({item['type']}, {how})\n{fields(pairs, indent=2)}"

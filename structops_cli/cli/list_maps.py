@@ -1,0 +1,51 @@
+"""``structops list``."""
+
+from __future__ import annotations
+
+import click
+
+from structops_cli.cli.live import holders, map_data, pins_of
+from structops_cli.cli.output import Output, common_options, table
+from structops_cli.runtime.inventory import LiveMap, take_stock
+from structops_cli.runtime.kernel import live_kernel
+
+__all__ = ["command"]
+
+HEADER = ("ID", "NAME", "TYPE", "STATE", "LINK", "HOLDERS", "PROGRAMS", "PIN")
+
+
+@click.command()
+@common_options
+@click.pass_obj
+def command(output: Output) -> None:
+    """List every struct_ops map: what is registered, what is not yet, and what is retired but still held.
+
+    States: unset (no value), ready (value set, no link), registered, retired
+    (unregistered, and something still holds it). HOLDERS is the kernel's own
+    count; since Linux 6.4 it is an estimate of the sockets that use it.
+    """
+    stock = take_stock(live_kernel())
+    output.result("list", {"maps": [map_data(item) for item in stock]}, lambda: _text(output, stock))
+
+
+def _text(output: Output, stock: tuple[LiveMap, ...]) -> str:
+    if not stock:
+        output.note("no struct_ops map on this kernel")
+        return ""
+    return table(HEADER, [_row(item) for item in stock])
+
+
+def _row(item: LiveMap) -> tuple[str, ...]:
+    links = ",".join(str(link.id) for link in item.links)
+    pins = ",".join(pins_of(item))
+    names = ",".join(program.info.name for program in item.programs)
+    return (
+        str(item.info.id),
+        item.name,
+        item.type.name,
+        item.state,
+        links or "-",
+        holders(item),
+        names or "-",
+        pins or "-",
+    )

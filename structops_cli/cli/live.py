@@ -1,0 +1,75 @@
+"""A live struct_ops map as JSON and as text, for the commands that show one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from structops_cli.runtime.inventory import LiveMap, LiveProgram
+from structops_cli.struct_ops.member_text import flag_names
+from structops_cli.struct_ops.value import state_name
+
+__all__ = ["holders", "map_data", "member_data", "pins_of", "program_data"]
+
+
+def map_data(live: LiveMap) -> dict[str, Any]:
+    """Return a live map as plain data, without its value."""
+    return {
+        "map_id": live.info.id,
+        "map_name": live.info.name,
+        "name": live.name,
+        "type": live.type.name,
+        "module": live.type.module or "vmlinux",
+        "state": live.state,
+        "kernel_state": state_name(live.value.state),
+        "link_map": live.is_link_map,
+        "refcnt": live.value.refcnt,
+        "links": [{"id": link.id, "pins": list(link.pins)} for link in live.links],
+        "pins": list(live.pins),
+        "programs": [program_data(program) for program in live.programs],
+    }
+
+
+def program_data(program: LiveProgram) -> dict[str, Any]:
+    """Return a live program as plain data."""
+    info = program.info
+    return {
+        "id": info.id,
+        "name": info.name,
+        "members": list(program.members),
+        "tag": info.tag,
+        "jited_bytes": info.jited_bytes,
+        "xlated_bytes": info.xlated_bytes,
+        "map_ids": list(info.map_ids),
+    }
+
+
+def member_data(live: LiveMap) -> list[dict[str, Any]]:
+    """Return every member of a live map's value: a program by name and id, or the data."""
+    names = {program.info.id: program.info.name for program in live.programs}
+    found = []
+    for item in live.value.members:
+        entry: dict[str, Any] = {"name": item.member.name, "offset": item.member.offset_bytes}
+        if item.member.proto is not None:
+            program = (
+                {"id": item.program_id, "name": names.get(item.program_id, "")} if item.program_id else None
+            )
+            entry["program"] = program
+        else:
+            entry["value"] = item.value
+            symbols = (
+                flag_names(live.type, item.member.name, item.value) if isinstance(item.value, int) else ""
+            )
+            if symbols:
+                entry["flags"] = symbols
+        found.append(entry)
+    return found
+
+
+def pins_of(live: LiveMap) -> list[str]:
+    """Return every path that keeps this map or its link alive."""
+    return [*(pin for link in live.links for pin in link.pins), *live.pins]
+
+
+def holders(live: LiveMap) -> str:
+    """Return the kernel's count of who holds a map; a dash where it counts nothing."""
+    return str(live.value.refcnt) if live.state in ("registered", "retired") else "-"

@@ -1,0 +1,187 @@
+"""What reaches the user: data on stdout, everything else on stderr, as text or as JSON."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from structops_cli.errors import KernelError, StructopsError, VerifierError, errno_name
+
+__all__ = ["SCHEMA_VERSION", "Output", "common_options", "fields", "table"]
+
+SCHEMA_VERSION = 1
+"""Of the JSON: raised when a field changes its meaning or goes; new fields do not raise it."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Output:
+    """How this run of the command speaks. One per run, in click's ``ctx.obj``."""
+
+    def __init__(self) -> None:
+        self.json = False
+        self.pretty = False
+        self.quiet = False
+        self.verbosity = 0
+        self.color = _wants_color()
+
+    @classmethod
+    def from_arguments(cls, arguments: Sequence[str]) -> Output:
+        """Find out whether errors are wanted as JSON before click has parsed anything."""
+        output = cls()
+        for word in arguments:
+            if word == "--":
+                break
+            short = word[1:] if word[:1] == "-" and word[1:2] != "-" and word[1:].isalpha() else ""
+            output.json |= word == "--json" or ("j" in short and not set(short) - set("jpqv"))
+            output.pretty |= word == "--pretty" or ("p" in short and not set(short) - set("jpqv"))
+        output.json |= output.pretty
+        return output
+
+    def result(self, command: str, data: Mapping[str, Any], text: Callable[[], str]) -> None:
+        """Print what a command found or did: JSON with ``schema_version``, or the text that ``text`` makes."""
+        if self.json:
+            self._print_json({"schema_version": SCHEMA_VERSION, "command": command, **data}, err=False)
+        else:
+            said = text()
+            if said:
+                click.echo(said)
+
+    def note(self, text: str) -> None:
+        """Say something beside the data, on stderr; ``-q`` keeps it silent."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def debug(self, text: str, level: int = 1) -> None:
+        """Say something that only ``-v`` (1) or ``-vv`` (2) asks for."""
+        if self.verbosity >= level:
+            click.echo(text, err=True)
+
+    def style(self, text: str, **style: Any) -> str:
+        """Colour a text where colours are wanted."""
+        return click.style(text, **style) if self.color else text
+
+    def failed(self, error: StructopsError) -> None:
+        """Say what failed, why, and what to do: three lines, or one JSON object, on stderr."""
+        if self.json:
+            self._print_json(
+                {
+                    "schema_version": SCHEMA_VERSION,
+                    "error": error_fields(error),
+                    "exit_code": int(error.exit_code),
+                },
+                err=True,
+            )
+            return
+        click.echo(f"{self.style('error:', fg='red', bold=True)} {error.what}", err=True)
+        if error.why:
+            click.echo(f"  why: {error.why}", err=True)
+        if error.hint:
+            click.echo(f"  fix: {error.hint}", err=True)
+        if isinstance(error, VerifierError) and error.log:
+            self.debug(error.log.rstrip())
+
+    def broke(self, error: BaseException) -> None:
+        """Say that this program has a bug; ``-v`` shows where."""
+        what = f"{type(error).__name__}: {error}"
+        why, hint = (
+            "this is a bug of structops, not of yours",
+            "run it again with -v and report what it prints",
+        )
+        if self.json:
+            body = {"kind": "InternalError", "what": what, "why": why, "hint": hint}
+            self._print_json({"schema_version": SCHEMA_VERSION, "error": body, "exit_code": 1}, err=True)
+        else:
+            click.echo(
+                f"{self.style('error:', fg='red', bold=True)} {what}\n  why: {why}\n  fix: {hint}", err=True
+            )
+        if self.verbosity:
+            import traceback  # only when it broke
+
+            click.echo("".join(traceback.format_exception(error)), err=True)
+
+    def misused(self, error: click.ClickException) -> None:
+        """Say that the call itself was wrong."""
+        if self.json:
+            body = {
+                "kind": "UsageError",
+                "what": error.format_message(),
+                "why": "",
+                "hint": "structops --help",
+            }
+            self._print_json({"schema_version": SCHEMA_VERSION, "error": body, "exit_code": 2}, err=True)
+        else:
+            error.show()
+
+    def _print_json(self, data: Mapping[str, Any], *, err: bool) -> None:
+        import json  # 10 ms that text output does not need
+
+        indent, separators = (2, None) if self.pretty else (None, (",", ":"))
+        click.echo(json.dumps(data, indent=indent, separators=separators), err=err)
+
+
+def error_fields(error: StructopsError) -> dict[str, Any]:
+    """Return an error as plain data."""
+    data: dict[str, Any] = {
+        "kind": type(error).__name__,
+        "what": error.what,
+        "why": error.why,
+        "hint": error.hint,
+    }
+    if isinstance(error, KernelError):
+        number = error.errno or 0
+        data |= {"operation": error.operation, "errno": errno_name(number), "errno_number": number}
+    if isinstance(error, VerifierError):
+        data["log"] = error.log
+    return data | dict(error.fields)
+
+
+def _wants_color() -> bool:
+    return not os.environ.get("NO_COLOR") and sys.stderr.isatty() and sys.stdout.isatty()
+
+
+def common_options(function: Function) -> Function:
+    """Give a command the options that all of them take; they work before and after a command's name alike."""
+
+    @click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
+    @click.option("-p", "--pretty", is_flag=True, help="Print indented JSON.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print data and errors only.")
+    @click.option(
+        "-v", "--verbose", "verbosity", count=True, help="Say more; the verifier's whole log. Twice: debug."
+    )
+    @click.option("--no-color", is_flag=True, help="Print no colours (as does NO_COLOR).")
+    @functools.wraps(function)
+    def wrapped(
+        *args: Any, as_json: bool, pretty: bool, quiet: bool, verbosity: int, no_color: bool, **kwargs: Any
+    ) -> Any:
+        output: Output = click.get_current_context().obj
+        output.json |= as_json or pretty
+        output.pretty |= pretty
+        output.quiet |= quiet
+        output.verbosity += verbosity
+        output.color &= not no_color
+        return function(*args, **kwargs)
+
+    return wrapped  # type: ignore[return-value]  # click's decorators keep the signature that matters
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return left-aligned columns, as wide as their widest cell."""
+    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def fields(pairs: Iterable[tuple[str, object]], indent: int = 0) -> str:
+    """Return ``name  value`` lines with the values in one column; pairs whose value is None are left out."""
+    kept = [(name, value) for name, value in pairs if value is not None]
+    width = max((len(name) for name, _ in kept), default=0)
+    return "\n".join(f"{' ' * indent}{name.ljust(width)}  {value}".rstrip() for name, value in kept)

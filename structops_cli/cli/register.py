@@ -1,0 +1,209 @@
+"""``structops register``."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import click
+
+from structops_cli.cli.output import Output, common_options, fields, table
+from structops_cli.core.target import Target
+from structops_cli.errors import StateError, UsageError
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.objects import (
+    DEFAULT_OBJECT,
+    RegisteredObject,
+    open_object,
+    register_object,
+    with_constants,
+)
+from structops_cli.runtime.registration import DEFAULT_PIN_DIR, Registered, prepare_pin_dir
+from structops_cli.struct_ops.plan import Selection
+
+__all__ = ["command", "registered_data", "registered_text", "selection_from"]
+
+
+@click.command()
+@click.argument("objects", metavar="[OBJ]...", nargs=-1, type=click.Path())
+@click.option(
+    "--pin-dir",
+    metavar="DIR",
+    help="Directory of a bpffs for the links' pins.  [default: structops/ of the bpffs]",
+)
+@click.option("--transient", is_flag=True, help="Hold the registration until Ctrl-C instead of pinning it.")
+@click.option(
+    "--link/--no-link", "link", default=None, help="Force registration through a link, or without one."
+)
+@click.option(
+    "--only", metavar="VAR", multiple=True, help="Register this struct_ops variable only; may be repeated."
+)
+@click.option("--set", "members", metavar="VAR.MEMBER=VALUE", multiple=True, help="Override a data member.")
+@click.option(
+    "--const", "constants", metavar="NAME=VALUE", multiple=True, help="Override a .rodata variable."
+)
+@common_options
+@click.pass_obj
+def command(
+    output: Output,
+    objects: tuple[str, ...],
+    pin_dir: str | None,
+    *,
+    transient: bool,
+    link: bool | None,
+    only: tuple[str, ...],
+    members: tuple[str, ...],
+    constants: tuple[str, ...],
+) -> None:
+    """Register the struct_ops of compiled objects, or of the bundled default: all of it, or nothing.
+
+    OBJ is a path, or the name of a bundled object. If one step fails, all that
+    was done before is undone. A link is pinned, so that it outlives this
+    command; --transient holds it instead, and Ctrl-C unregisters.
+    """
+    if transient and pin_dir is not None:
+        raise UsageError("--transient pins nothing", hint="leave out --pin-dir or --transient")
+    selection = selection_from(only, link, members)
+    given = dict(_split(text, "--const") for text in constants)
+    specs = [with_constants(open_object(name), given) for name in objects or (DEFAULT_OBJECT,)]
+    target = Target(live_kernel())
+    with ExitStack() as undo:
+        place = None if transient else os.path.abspath(pin_dir or DEFAULT_PIN_DIR)
+        done = [_register(spec, target, selection, place, undo) for spec in specs]
+        output.result("register", {"changed": True, "registered": [d for item in done for d in registered_data(item)]},
+                      lambda: "\n\n".join(registered_text(item) for item in done))  # fmt: skip
+        for item in done:
+            say_aside(output, item)
+        if transient:
+            _hold(output, [one for item in done for one in item.registered])
+        else:
+            keep(undo, done)
+
+
+def _register(
+    spec: ObjectSpec, target: Target, selection: Selection, place: str | None, undo: ExitStack
+) -> RegisteredObject:
+    if place is not None:
+        prepare_pin_dir(place, undo)
+    return register_object(spec, target, selection, place, undo)
+
+
+def keep(undo: ExitStack, done: Sequence[RegisteredObject]) -> None:
+    """Keep what was registered: forget how to undo it, and close the links, which their pins hold now."""
+    undo.pop_all()
+    for item in done:
+        for one in item.registered:
+            if one.link is not None:
+                one.link.close()
+
+
+def selection_from(only: tuple[str, ...], link: bool | None, members: tuple[str, ...]) -> Selection:
+    """Return the selection that the options --only, --link and --set make."""
+    overrides = {}
+    for text in members:
+        path, value = _split(text, "--set")
+        variable, dot, member = path.partition(".")
+        overrides[(variable, member) if dot else ("", variable)] = value
+    return Selection(only, link, overrides)
+
+
+def _split(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{option} {text} has no '='", hint=f"write {option} NAME=VALUE")
+    return name, value
+
+
+def _hold(output: Output, held: list[Registered]) -> None:
+    """Wait until Ctrl-C, or until the kernel takes one of the links away (it says so from 6.11 on)."""
+    output.note("held until Ctrl-C")
+    poll = select.poll()
+    links = {one.link.fileno(): one for one in held if one.link is not None}
+    for number in links:
+        poll.register(number, select.POLLHUP)
+    try:
+        for number, _ in poll.poll():
+            gone = links[number]
+            raise StateError(
+                f"{gone.name} was unregistered by somebody else",
+                why=f"link {gone.link_id} was detached, by a process or by the kernel itself",
+                hint="the kernel log (dmesg) may say why",
+                type_name=gone.type_name,
+            )
+    except KeyboardInterrupt:
+        output.note("unregistering")
+
+
+# Rendering
+
+
+def say_aside(output: Output, item: RegisteredObject) -> None:
+    """Say what was left out, and what went another way than the object asked for."""
+    for skipped in item.plan.skipped:
+        program = f"; its program {skipped.program} is not loaded" if skipped.program else ""
+        output.note(f"note: this kernel has no member {skipped.member} ({skipped.variable}){program}")
+    for one in item.registered:
+        if one.legacy_fallback:
+            output.note(
+                f"note: {one.name} is registered without a link: this kernel has none, so no pin holds it"
+            )
+    if item.plan.unused:
+        output.debug(f"note: not loaded, no registered variable uses them: {', '.join(item.plan.unused)}")
+
+
+def registered_data(item: RegisteredObject) -> list[dict[str, Any]]:
+    """Return what became of an object as plain data, one entry a struct_ops variable."""
+    return [
+        {
+            "object": item.spec.name,
+            "variable": one.variable,
+            "type": one.type_name,
+            "name": one.name,
+            "state": one.state,
+            "map_id": one.map_id,
+            "map_name": one.map_name,
+            "link_id": one.link_id,
+            "pin": one.pin,
+            "legacy_fallback": one.legacy_fallback,
+            "programs": [
+                {
+                    "name": name,
+                    "id": info.id,
+                    "tag": info.tag,
+                    "jited_bytes": info.jited_bytes,
+                    "xlated_bytes": info.xlated_bytes,
+                    "verified_insns": info.verified_insns,
+                    "map_ids": list(info.map_ids),
+                }
+                for name, info in one.programs
+            ],
+            "skipped_members": [s.member for s in item.plan.skipped if s.variable == one.variable],
+        }
+        for one in item.registered
+    ]
+
+
+def registered_text(item: RegisteredObject) -> str:
+    """Return what became of an object as text."""
+    return "\n\n".join(_one_text(one) for one in item.registered)
+
+
+def _one_text(one: Registered) -> str:
+    head = f"registered {one.name} ({one.type_name})\n" + fields([
+        ("map", f"{one.map_id} ({one.map_name})"),
+        ("link", one.link_id if one.link_id is not None else "none: registered without a link"),
+        ("pin", one.pin or ("none: held by this process" if one.link_id is not None else None)),
+        ("state", one.state),
+    ], indent=2)  # fmt: skip
+    rows = [(info.id, name, info.jited_bytes, info.verified_insns) for name, info in one.programs]
+    return (
+        head
+        + "\n"
+        + "\n".join(
+            "  " + line for line in table(("PROGRAM", "NAME", "JITED", "VERIFIED"), rows).splitlines()
+        )
+    )

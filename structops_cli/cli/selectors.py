@@ -1,0 +1,34 @@
+"""SELECTOR, as an argument with live completion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from structops_cli.errors import StructopsError
+
+__all__ = ["selector_argument"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer names and ids of what is there now; nothing where the caller may not look."""
+    from structops_cli.runtime.inventory import take_stock  # completion must not slow parsing
+    from structops_cli.runtime.kernel import live_kernel
+
+    try:
+        stock = take_stock(live_kernel())
+    except StructopsError:
+        return []
+    words = [(item.name, f"{item.type.name}, {item.state}") for item in stock]
+    words += [(f"id:{item.info.id}", item.name) for item in stock]
+    return [CompletionItem(word, help=text) for word, text in words if word.startswith(incomplete)]
+
+
+def selector_argument(function: Function) -> Function:
+    """Give a command its SELECTOR."""
+    return click.argument("selector", shell_complete=_complete)(function)

@@ -1,0 +1,42 @@
+"""``structops show``."""
+
+from __future__ import annotations
+
+import click
+
+from structops_cli.cli.live import holders, map_data, pins_of
+from structops_cli.cli.output import Output, common_options, fields, table
+from structops_cli.cli.selectors import selector_argument
+from structops_cli.runtime.inventory import LiveMap, find_one, take_stock
+from structops_cli.runtime.kernel import live_kernel
+
+__all__ = ["command"]
+
+
+@click.command()
+@selector_argument
+@common_options
+@click.pass_obj
+def command(output: Output, selector: str) -> None:
+    """Show one struct_ops map with its links, pins and programs."""
+    live = find_one(take_stock(live_kernel()), selector)
+    output.result("show", map_data(live), lambda: _text(live))
+
+
+def _text(live: LiveMap) -> str:
+    head = fields([
+        ("name", live.name),
+        ("type", live.type.name + (f" (module {live.type.module})" if live.type.module else "")),
+        ("state", live.state),
+        ("map", f"{live.info.id} ({live.info.name}{', link map' if live.is_link_map else ''})"),
+        ("link", ", ".join(str(link.id) for link in live.links) or "none"),
+        ("pin", ", ".join(pins_of(live)) or "none"),
+        ("holders", holders(live)),
+    ])  # fmt: skip
+    rows = [
+        (program.info.id, program.info.name, ",".join(program.members), program.info.jited_bytes, program.info.tag,
+         ",".join(map(str, program.info.map_ids)) or "-")
+        for program in live.programs
+    ]  # fmt: skip
+    programs = table(("PROGRAM", "NAME", "MEMBER", "JITED", "TAG", "MAPS"), rows)
+    return f"{head}\n\n{programs}" if rows else head

@@ -1,0 +1,101 @@
+"""``structops types``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from structops_cli.btf.c_declarations import declare
+from structops_cli.cli.output import Output, common_options, fields, table
+from structops_cli.errors import NotFoundError
+from structops_cli.runtime.kernel import kernel_from_file, live_kernel
+from structops_cli.runtime.probes import Answer, is_registered
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, members_of, offered_types
+from structops_cli.struct_ops.kinds import Need, kind_of
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "--btf", "btf_file", metavar="FILE", help="Read a BTF file (or a vmlinux) instead of this kernel's."
+)
+@common_options
+@click.pass_obj
+def command(output: Output, name: str | None, btf_file: str | None) -> None:
+    """List the struct_ops types of this kernel, or every member of the type NAME.
+
+    BTF shows which types a kernel knows; whether a subsystem offers one, only
+    the kernel can say: column OFFERED asks it (as root, of this kernel only).
+    """
+    kernel = kernel_from_file(btf_file) if btf_file else live_kernel()
+    found = offered_types(kernel)
+    if name is None:
+        answers = {item.name: Answer.UNKNOWN if btf_file else is_registered(item) for item in found}
+        data = [_data(item, answers[item.name]) for item in found]
+        output.result("types", {"types": data}, lambda: _list(data))
+        return
+    one = next((item for item in found if item.name == name), None)
+    if one is None:
+        known = ", ".join(item.name for item in found) or "none"
+        raise NotFoundError(
+            f"no struct_ops type {name}", why=f"{kernel.vmlinux.origin} has: {known}", type_name=name
+        )
+    members = [_member(one, member) for member in members_of(one)]
+    data_one = _data(one, Answer.UNKNOWN if btf_file else is_registered(one)) | {"members": members}
+    output.result("types", data_one, lambda: _detail(data_one))
+
+
+def _data(item: StructOpsType, answer: Answer) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "module": item.module or "vmlinux",
+        "offered": answer.value,
+        "struct_id": item.struct.id,
+        "value_id": item.value.id,
+        "struct_size": item.struct.size_bytes,
+        "value_size": item.value.size_bytes,
+        "data_offset": item.data_offset,
+        "member_count": len(item.struct.members),
+        "registers": kind_of(item.name).registers,
+    }
+
+
+def _member(item: StructOpsType, member: KernelMember) -> dict[str, Any]:
+    need = kind_of(item.name).need(member.name)
+    word = "data" if member.proto is None and need is Need.OPTIONAL else need.value
+    return {
+        "name": member.name,
+        "index": member.member_index,
+        "offset": member.offset_bytes,
+        "size": member.size_bytes,
+        "function": member.proto is not None,
+        "need": word,
+        "declaration": declare(item.btf, member.type_id, member.name),
+    }
+
+
+def _list(data: list[dict[str, Any]]) -> str:
+    rows = [
+        (item["name"], item["module"], item["offered"], item["struct_id"], item["value_id"], item["struct_size"],
+         item["value_size"], item["member_count"])
+        for item in data
+    ]  # fmt: skip
+    return table(
+        ("TYPE", "MODULE", "OFFERED", "STRUCT-ID", "VALUE-ID", "SIZE", "VALUE-SIZE", "MEMBERS"), rows
+    )
+
+
+def _detail(data: dict[str, Any]) -> str:
+    head = fields([
+        ("type", data["name"]),
+        ("module", data["module"]),
+        ("offered", data["offered"]),
+        ("struct", f"id {data['struct_id']}, {data['struct_size']} bytes"),
+        ("value", f"id {data['value_id']}, {data['value_size']} bytes, data at {data['data_offset']}"),
+        ("registers", "yes" if data["registers"] else "no: for test runs only"),
+    ])  # fmt: skip
+    rows = [(m["index"], m["offset"], m["size"], m["need"], m["declaration"]) for m in data["members"]]
+    return f"{head}\n\n{table(('INDEX', 'OFFSET', 'SIZE', 'NEED', 'MEMBER'), rows)}"
