@@ -24,9 +24,10 @@ behind them as fields. They are rendered in ``structops_cli.cli`` only.
 
 from __future__ import annotations
 
-from enum import IntEnum
 from errno import EACCES, EOPNOTSUPP, EPERM, errorcode
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+from structops_cli.records import IntEnum
 
 __all__ = [
     "AmbiguousError",
@@ -68,21 +69,26 @@ class ExitCode(IntEnum):
     UNSUPPORTED = 77
 
 
-class ErrorFields(TypedDict, total=False):
-    """The facts that an error may carry; names as in the JSON output."""
+if TYPE_CHECKING:
 
-    object: str
-    section: str
-    variable: str
-    program: str
-    member: str
-    map: str
-    symbol: str
-    type_name: str
-    type_id: int
-    insn: int
-    offset: int
-    candidates: list[str]
+    class ErrorFields(TypedDict, total=False):
+        """The facts that an error may carry; names as in the JSON output."""
+
+        object: str
+        section: str
+        variable: str
+        program: str
+        member: str
+        map: str
+        symbol: str
+        type_name: str
+        type_id: int
+        insn: int
+        offset: int
+        candidates: list[str]
+
+else:
+    ErrorFields = dict  # defining it costs a millisecond that only a type checker has use for
 
 
 def errno_name(number: int) -> str:

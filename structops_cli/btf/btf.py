@@ -177,7 +177,10 @@ class Btf:
         for datasec in datasecs:
             current = self.type(datasec.id) if datasec.id >= self.start_id else None
             variables = sorted(entry.type for entry in datasec.entries)
-            if not isinstance(current, Datasec) or sorted(entry.type for entry in current.entries) != variables:
+            if (
+                not isinstance(current, Datasec)
+                or sorted(entry.type for entry in current.entries) != variables
+            ):
                 why = f"type {datasec.id} is no section of these {len(variables)} variables"
                 raise BtfError(f"{self.origin} cannot be changed", why=why, type_id=datasec.id)
             self._patch(patched, datasec)

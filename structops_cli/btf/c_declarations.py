@@ -20,7 +20,7 @@ def declare(btf: Btf, type_id: int, name: str = "") -> str:
     """
     target = btf.type(type_id)
     if isinstance(target, Func | Var):
-        return declare(btf, target.type, name or target.name)
+        return Printer(btf).declare(target.type, name or target.name)
     return Printer(btf).declare(type_id, name)
 
 

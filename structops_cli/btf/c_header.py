@@ -13,6 +13,7 @@ from structops_cli.btf.types import (
     Const,
     Enum,
     Enum64,
+    Enumerator,
     FuncProto,
     Fwd,
     Ptr,
@@ -154,7 +155,7 @@ class _HeaderWriter:
         self._declared.add(name)
         self._blocks.append(("", f"{self._printer.body(target)};"))
 
-    def _declare(self, target: Composite | Enum | Enum64 | Fwd) -> None:
+    def _declare(self, target: Composite | Fwd) -> None:
         name = self._printer.name(target)
         if name not in self._declared:
             self._declared.add(name)
@@ -172,11 +173,15 @@ class _HeaderWriter:
     def _enum(self, target: Enum | Enum64) -> None:
         if not target.name:
             return  # written where it is used
-        if not target.values:
-            self._declare(target)
-        elif target.id not in self._written:
+        if target.id not in self._written:
             self._written.add(target.id)
-            self._blocks.append(("", f"{self._printer.body(target)};"))
+            whole = target
+            if not target.values:
+                # clang gives a declared-only enum no size, and BTF_LOAD then refuses the whole object
+                whole = Enum(
+                    target.id, target.name, 4, signed=False, values=(Enumerator(_opaque(target.name), 0),)
+                )
+            self._blocks.append(("", f"{self._printer.body(whole)};"))
 
     def _typedef(self, target: Typedef, *, whole: bool, depth: int) -> None:
         """Write a typedef before the struct that it names, whose members may use it."""
@@ -193,7 +198,9 @@ class _HeaderWriter:
             self.need(target.type, depth=depth + 1)
 
     def _error(self, type_id: int, why: str) -> BtfError:
-        return BtfError(f"{self._btf.origin}: type {type_id} cannot be written as C", why=why, type_id=type_id)
+        return BtfError(
+            f"{self._btf.origin}: type {type_id} cannot be written as C", why=why, type_id=type_id
+        )
 
 
 def _parts(target: BtfType, *, whole: bool) -> list[tuple[int, bool]]:
@@ -209,6 +216,11 @@ def _parts(target: BtfType, *, whole: bool) -> list[tuple[int, bool]]:
     if isinstance(target, Struct | Union):
         return [(member.type, True) for member in target.members]
     return []
+
+
+def _opaque(name: str) -> str:
+    """Return the name of the one enumerator of an enum whose own are not known."""
+    return f"{name}___opaque"
 
 
 def _free(name: str, taken: Container[str]) -> str:

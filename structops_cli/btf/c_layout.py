@@ -60,6 +60,7 @@ class _Pen:
         self._btf = btf
         self._composite = composite
         self._packed = packed
+        self._align = align_of(btf, composite.id)
         self._at = 0
 
     def struct(self, struct: Struct) -> Iterator[Member | Padding | Filler]:
@@ -69,7 +70,7 @@ class _Pen:
             yield member
             self._at = member.bit_offset + self._bits(member)
         size = struct.size_bytes * 8
-        if _round_up(self._at, self._align() * 8) != size:
+        if _round_up(self._at, self._align * 8) != size:
             yield from self._pad(size)
 
     def union(self, union: Union) -> Iterator[Member | Filler]:
@@ -79,14 +80,11 @@ class _Pen:
                 raise self._error(f"member {member.name!r} of a union begins at bit {member.bit_offset}")
             largest = max(largest, self._bits(member))
             yield member
-        natural = _round_up(largest, self._align() * 8) // 8
+        natural = _round_up(largest, self._align * 8) // 8
         if natural > union.size_bytes:
             raise self._error(f"it has {union.size_bytes} bytes, and its members need {natural}")
         if natural < union.size_bytes:
             yield Filler(union.size_bytes)
-
-    def _align(self) -> int:
-        return 1 if self._packed else align_of(self._btf, self._composite.id)
 
     def _bits(self, member: Member) -> int:
         return member.bit_size or size_of(self._btf, member.type) * 8

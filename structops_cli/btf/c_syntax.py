@@ -199,7 +199,9 @@ class Printer:
             raise self._error(type_id, f"more than {_MAX_DEPTH} prototypes and bodies lie in one another")
 
     def _error(self, type_id: int, why: str) -> BtfError:
-        return BtfError(f"{self._btf.origin}: type {type_id} cannot be written as C", why=why, type_id=type_id)
+        return BtfError(
+            f"{self._btf.origin}: type {type_id} cannot be written as C", why=why, type_id=type_id
+        )
 
 
 def _following(target: Ptr | Array | FuncProto | Const | Volatile | Restrict | TypeTag | Func | Var) -> int:

@@ -107,7 +107,9 @@ class _Encoder:
             why = f"a value does not fit in its field: {error}"
             raise BtfError(f"type {target.id} cannot be encoded", why=why, type_id=target.id) from error
 
-    def _record(self, kind: int, name: str, size_or_type: int, *, vlen: int = 0, kind_flag: bool = False) -> bytes:
+    def _record(
+        self, kind: int, name: str, size_or_type: int, *, vlen: int = 0, kind_flag: bool = False
+    ) -> bytes:
         if vlen > 0xFFFF:
             raise layout_error(f"{vlen} members")
         return _RECORD.pack(self._name(name), kind << 24 | kind_flag << 31 | vlen, size_or_type)
@@ -134,7 +136,9 @@ class _Encoder:
         head = self._record(
             kind, target.name, target.size_bytes, vlen=len(target.members), kind_flag=target.kind_flag
         )
-        return head + b"".join([self._member(member, kind_flag=target.kind_flag) for member in target.members])
+        return head + b"".join(
+            [self._member(member, kind_flag=target.kind_flag) for member in target.members]
+        )
 
     def _member(self, member: Member, *, kind_flag: bool) -> bytes:
         where = member.bit_offset
@@ -153,7 +157,9 @@ class _Encoder:
         return self._enumerators(kind, target, _SIGNED_64 if target.signed else _UNSIGNED_64)
 
     def _enumerators(self, kind: int, target: Enum | Enum64, layout: Layout) -> bytes:
-        head = self._record(kind, target.name, target.size_bytes, vlen=len(target.values), kind_flag=target.signed)
+        head = self._record(
+            kind, target.name, target.size_bytes, vlen=len(target.values), kind_flag=target.signed
+        )
         return head + b"".join([layout.pack(self._name(value.name), value.value) for value in target.values])
 
     def fwd(self, kind: int, target: Fwd) -> bytes:

@@ -30,7 +30,16 @@ from structops_cli.btf.types import (
 )
 from structops_cli.errors import BtfError
 
-__all__ = ["MAX_SIZE", "POINTER_SIZE", "align_of", "find_member", "is_packed", "pointee_proto", "resolve", "size_of"]
+__all__ = [
+    "MAX_SIZE",
+    "POINTER_SIZE",
+    "align_of",
+    "find_member",
+    "is_packed",
+    "pointee_proto",
+    "resolve",
+    "size_of",
+]
 
 POINTER_SIZE = 8
 """Bytes of a pointer, in the kernel (x86-64) and in BPF."""

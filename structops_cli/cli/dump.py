@@ -11,6 +11,7 @@ from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.runtime.inventory import LiveMap, find_one, kernel_rendering, take_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.struct_ops.member_text import MemberValue
 
 __all__ = ["command"]
 
@@ -31,7 +32,7 @@ def command(output: Output, selector: str, *, from_kernel: bool) -> None:
 
 def _text(live: LiveMap, data: dict[str, Any]) -> str:
     lines = [f"struct {live.type.value.name} {{  /* map {live.info.id} ({live.name}), {live.state} */"]
-    lines += [f"  refcnt = {live.value.refcnt}", f"  state = {data['kernel_state']}"]
+    lines += [f"  refcnt = {live.refcnt}", f"  state = {data['kernel_state']}"]
     lines += [f"  {entry['name']} = {_member(entry)}" for entry in data["members"]]
     lines.append("}")
     if "kernel_rendering" in data:
@@ -44,5 +45,15 @@ def _member(entry: dict[str, Any]) -> str:
         program = entry["program"]
         return f"{program['name']} (program {program['id']})" if program else "none"
     value = entry["value"]
-    text = f'"{value}"' if isinstance(value, str) else str(value)
-    return f"{text} ({entry['flags']})" if "flags" in entry else text
+    return f"{_plain(value)} ({entry['flags']})" if "flags" in entry else _plain(value)
+
+
+def _plain(value: MemberValue) -> str:
+    """Return a value as C would initialise it."""
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, dict):
+        return "{" + ", ".join(f".{name} = {_plain(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "{" + ", ".join(map(_plain, value)) + "}"
+    return str(value)

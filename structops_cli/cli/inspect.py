@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
 
+from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Struct
 from structops_cli.cli.output import Output, common_options, fields, table
+from structops_cli.core.subject import subject
+from structops_cli.errors import StructopsError
 from structops_cli.obj.spec import Function, ObjectSpec, StructOpsVariable
 from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.member_text import decode_bytes
@@ -27,11 +29,11 @@ def command(output: Output, object_name: str) -> None:
     """Say what an object holds: struct_ops variables, programs, maps, global data, externs, relocations, licence.
 
     Reads the object only: needs no root and no kernel with BTF. OBJ is a path,
-    or the name of a bundled object.
+    or the name of a bundled object. -v lists every CO-RE relocation in words.
     """
     spec = open_object(object_name)
     data = _data(spec)
-    output.result("inspect", data, lambda: _text(data))
+    output.result("inspect", data, lambda: _text(data, relocations=output.verbosity > 0))
 
 
 def _data(spec: ObjectSpec) -> dict[str, Any]:
@@ -39,8 +41,8 @@ def _data(spec: ObjectSpec) -> dict[str, Any]:
         "object": spec.name,
         "licence": spec.licence,
         "struct_ops": [_variable(spec, variable) for variable in spec.struct_ops],
-        "programs": [_function(function) for function in spec.functions if function.is_program],
-        "subprograms": [_function(function) for function in spec.functions if not function.is_program],
+        "programs": [_function(spec, function) for function in spec.functions if function.is_program],
+        "subprograms": [_function(spec, function) for function in spec.functions if not function.is_program],
         "maps": [
             {
                 "name": item.name,
@@ -77,8 +79,7 @@ def _map_type(number: int) -> str:
         return f"type {number}"
 
 
-def _function(function: Function) -> dict[str, Any]:
-    kinds = Counter(CoreReloKind(item.kind).name.lower() for item in function.core_relos)
+def _function(spec: ObjectSpec, function: Function) -> dict[str, Any]:
     return {
         "name": function.name,
         "section": function.section,
@@ -88,8 +89,18 @@ def _function(function: Function) -> dict[str, Any]:
         "relocations": [
             {"insn": r.insn_index, "target": r.target.value, "symbol": r.symbol} for r in function.relocations
         ],
-        "core_relocations": dict(sorted(kinds.items())),
+        "core_relocations": [_core_relocation(spec, item) for item in function.core_relos],
     }
+
+
+def _core_relocation(spec: ObjectSpec, item: CoreRelo) -> dict[str, Any]:
+    """Return a CO-RE relocation in words; one that only a loader would refuse is shown as it stands."""
+    try:
+        kind = CoreReloKind(item.kind)
+        words = {"kind": kind.name.lower(), "about": subject(spec.btf, item.type_id, item.access, kind)}
+    except (ValueError, StructopsError):
+        words = {"kind": str(item.kind), "about": f"type {item.type_id}, access {item.access}"}
+    return {"insn": item.insn_index, **words}
 
 
 def _variable(spec: ObjectSpec, variable: StructOpsVariable) -> dict[str, Any]:
@@ -114,7 +125,7 @@ def _variable(spec: ObjectSpec, variable: StructOpsVariable) -> dict[str, Any]:
     }
 
 
-def _text(data: dict[str, Any]) -> str:
+def _text(data: dict[str, Any], *, relocations: bool) -> str:
     parts = [fields([("object", data["object"]), ("licence", data["licence"] or "none")])]
     parts += [_variable_text(item) for item in data["struct_ops"]]
     parts += [
@@ -124,10 +135,17 @@ def _text(data: dict[str, Any]) -> str:
                  ((m["name"], m["type"], m["key_size"], m["value_size"], m["max_entries"]) for m in data["maps"])),
         _section(("VARIABLE", "SECTION", "SIZE", "VALUE"),
                  ((v["name"], s["section"], v["size"], v["value"]) for s in data["data"] for v in s["variables"])),
+        _section(("CO-RE RELOCATION", "OF", "INSN", "KIND"), _relocation_rows(data) if relocations else ()),
         _section(("EXTERN", "SECTION", "WEAK"),
                  ((e["name"], e["section"], "yes" if e["weak"] else "no") for e in data["externs"])),
     ]  # fmt: skip
     return "\n\n".join(filter(None, parts))
+
+
+def _relocation_rows(data: dict[str, Any]) -> Iterator[tuple[object, ...]]:
+    for function in (*data["programs"], *data["subprograms"]):
+        for item in function["core_relocations"]:
+            yield item["about"], function["name"], item["insn"], item["kind"]
 
 
 def _section(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
@@ -138,7 +156,7 @@ def _section(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str
 
 def _function_row(item: dict[str, Any]) -> tuple[object, ...]:
     symbols = ",".join(dict.fromkeys(r["symbol"] for r in item["relocations"])) or "-"
-    return (item["name"], item["section"], item["insns"], sum(item["core_relocations"].values()), symbols)
+    return (item["name"], item["section"], item["insns"], len(item["core_relocations"]), symbols)
 
 
 def _variable_text(item: dict[str, Any]) -> str:

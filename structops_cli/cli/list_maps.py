@@ -25,7 +25,7 @@ def command(output: Output) -> None:
     count; since Linux 6.4 it is an estimate of the sockets that use it.
     """
     stock = take_stock(live_kernel())
-    output.result("list", {"maps": [map_data(item) for item in stock]}, lambda: _text(output, stock))
+    output.result("list", lambda: {"maps": [map_data(item) for item in stock]}, lambda: _text(output, stock))
 
 
 def _text(output: Output, stock: tuple[LiveMap, ...]) -> str:
@@ -38,7 +38,6 @@ def _text(output: Output, stock: tuple[LiveMap, ...]) -> str:
 def _row(item: LiveMap) -> tuple[str, ...]:
     links = ",".join(str(link.id) for link in item.links)
     pins = ",".join(pins_of(item))
-    names = ",".join(program.info.name for program in item.programs)
     return (
         str(item.info.id),
         item.name,
@@ -46,6 +45,6 @@ def _row(item: LiveMap) -> tuple[str, ...]:
         item.state,
         links or "-",
         holders(item),
-        names or "-",
+        str(len(item.program_ids)),
         pins or "-",
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from structops_cli.runtime.inventory import LiveMap, LiveProgram
-from structops_cli.struct_ops.member_text import flag_names
+from structops_cli.runtime.inventory import LiveMap, LiveProgram, programs_of
 from structops_cli.struct_ops.value import state_name
 
 __all__ = ["holders", "map_data", "member_data", "pins_of", "program_data"]
@@ -20,12 +19,12 @@ def map_data(live: LiveMap) -> dict[str, Any]:
         "type": live.type.name,
         "module": live.type.module or "vmlinux",
         "state": live.state,
-        "kernel_state": state_name(live.value.state),
+        "kernel_state": state_name(live.kernel_state),
         "link_map": live.is_link_map,
-        "refcnt": live.value.refcnt,
+        "refcnt": live.refcnt,
         "links": [{"id": link.id, "pins": list(link.pins)} for link in live.links],
         "pins": list(live.pins),
-        "programs": [program_data(program) for program in live.programs],
+        "programs": [program_data(program) for program in programs_of(live)],
     }
 
 
@@ -45,7 +44,9 @@ def program_data(program: LiveProgram) -> dict[str, Any]:
 
 def member_data(live: LiveMap) -> list[dict[str, Any]]:
     """Return every member of a live map's value: a program by name and id, or the data."""
-    names = {program.info.id: program.info.name for program in live.programs}
+    from structops_cli.struct_ops.member_text import flag_names  # list and show decode no member
+
+    names = {program.info.id: program.info.name for program in programs_of(live)}
     found = []
     for item in live.value.members:
         entry: dict[str, Any] = {"name": item.member.name, "offset": item.member.offset_bytes}
@@ -72,4 +73,4 @@ def pins_of(live: LiveMap) -> list[str]:
 
 def holders(live: LiveMap) -> str:
     """Return the kernel's count of who holds a map; a dash where it counts nothing."""
-    return str(live.value.refcnt) if live.state in ("registered", "retired") else "-"
+    return str(live.refcnt) if live.state in ("registered", "retired") else "-"

@@ -6,20 +6,17 @@ imports none of them.
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
 import click
 
 from structops_cli import __version__
-from structops_cli.cli.output import Output, common_options
+from structops_cli.cli.output import Output, ReaderGone, common_options
 from structops_cli.errors import ExitCode, StructopsError
 
-__all__ = ["COMMANDS", "cli", "entry", "run"]
+__all__ = ["COMMANDS", "cli", "run"]
 
 COMMANDS = {
     "demo": ("Register, send real TCP traffic in a throwaway namespace, show the proof, unregister.", "demo"),
@@ -89,10 +86,6 @@ def run(arguments: list[str]) -> int:
         answer = cli.main(args=arguments, prog_name="structops", standalone_mode=False, obj=output)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the last boundary: a user never sees a bare traceback
         return _ended_by(error, output)
-    except SystemExit as end:  # click ends a broken pipe by itself, with 1
-        if not isinstance(end.__context__, BrokenPipeError):
-            raise
-        return _ended_by(end.__context__, output)
     return answer if isinstance(answer, int) else int(ExitCode.DONE)
 
 
@@ -111,7 +104,7 @@ def _ended_by(error: BaseException, output: Output) -> int:
             code = ExitCode.USAGE
         case KeyboardInterrupt() | click.Abort():
             code = 128 + signal.SIGINT
-        case BrokenPipeError():  # the reader of a pipe went away: not an error, and nobody is left to tell
+        case ReaderGone():  # not an error, and nobody is left to tell
             _close_stdout()
             code = 128 + signal.SIGPIPE
         case _:
@@ -122,16 +115,3 @@ def _ended_by(error: BaseException, output: Output) -> int:
 def _close_stdout() -> None:
     """Point stdout at nothing: its reader is gone, and Python would complain of that once more at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _ended(number: int, _frame: FrameType | None) -> NoReturn:
-    """Turn SIGTERM and SIGHUP into an exception, so that everything half done is undone."""
-    raise SystemExit(128 + number)
-
-
-def entry() -> NoReturn:
-    """Be the console script."""
-    gc.disable()  # a command ends before collecting pays; measured: 2 to 3 ms of register
-    signal.signal(signal.SIGTERM, _ended)
-    signal.signal(signal.SIGHUP, _ended)
-    sys.exit(run(sys.argv[1:]))

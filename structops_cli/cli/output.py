@@ -6,18 +6,23 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
 from structops_cli.errors import KernelError, StructopsError, VerifierError, errno_name
 
-__all__ = ["SCHEMA_VERSION", "Output", "common_options", "fields", "table"]
+__all__ = ["SCHEMA_VERSION", "Output", "ReaderGone", "common_options", "fields", "table"]
 
 SCHEMA_VERSION = 1
 """Of the JSON: raised when a field changes its meaning or goes; new fields do not raise it."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Data: TypeAlias = Mapping[str, Any]
+
+
+class ReaderGone(Exception):  # noqa: N818 -- no error of anybody's
+    """Whoever read stdout, ``head`` for one, has gone away; click would end a bare EPIPE with exit code 1."""
 
 
 class Output:
@@ -43,14 +48,20 @@ class Output:
         output.json |= output.pretty
         return output
 
-    def result(self, command: str, data: Mapping[str, Any], text: Callable[[], str]) -> None:
-        """Print what a command found or did: JSON with ``schema_version``, or the text that ``text`` makes."""
-        if self.json:
-            self._print_json({"schema_version": SCHEMA_VERSION, "command": command, **data}, err=False)
-        else:
-            said = text()
-            if said:
+    def result(self, command: str, data: Data | Callable[[], Data], text: Callable[[], str]) -> None:
+        """Print what a command found or did: JSON with ``schema_version``, or the text that ``text`` makes.
+
+        ``data`` may be a call, where making it costs more than text needs.
+        Raises ``ReaderGone`` when nobody reads it any more.
+        """
+        try:
+            if self.json:
+                found = data() if callable(data) else data
+                self._print_json({"schema_version": SCHEMA_VERSION, "command": command, **found}, err=False)
+            elif said := text():
                 click.echo(said)
+        except BrokenPipeError:
+            raise ReaderGone from None
 
     def note(self, text: str) -> None:
         """Say something beside the data, on stderr; ``-q`` keeps it silent."""
@@ -79,10 +90,11 @@ class Output:
             )
             return
         click.echo(f"{self.style('error:', fg='red', bold=True)} {error.what}", err=True)
-        if error.why:
-            click.echo(f"  why: {error.why}", err=True)
-        if error.hint:
-            click.echo(f"  fix: {error.hint}", err=True)
+        said = error_fields(error)
+        if said["why"]:
+            click.echo(f"  why: {said['why']}", err=True)
+        if said["hint"]:
+            click.echo(f"  fix: {said['hint']}", err=True)
         if isinstance(error, VerifierError) and error.log:
             self.debug(error.log.rstrip())
 
@@ -127,6 +139,11 @@ class Output:
 
 def error_fields(error: StructopsError) -> dict[str, Any]:
     """Return an error as plain data."""
+    # nobody on its way here knew more than the kernel said; the verifier has its own words
+    if isinstance(error, KernelError) and not isinstance(error, VerifierError) and not error.why:
+        from structops_cli.struct_ops.explain import explained  # only an error needs it
+
+        error = explained(error, error.what)
     data: dict[str, Any] = {
         "kind": type(error).__name__,
         "what": error.what,

@@ -74,14 +74,11 @@ def command(
     with ExitStack() as undo:
         place = None if transient else os.path.abspath(pin_dir or DEFAULT_PIN_DIR)
         done = [_register(spec, target, selection, place, undo) for spec in specs]
-        output.result("register", {"changed": True, "registered": [d for item in done for d in registered_data(item)]},
-                      lambda: "\n\n".join(registered_text(item) for item in done))  # fmt: skip
-        for item in done:
-            say_aside(output, item)
+        if not transient:
+            keep(undo, done)  # before a word is said: a reader that goes away undoes nothing
+        _say(output, done)
         if transient:
             _hold(output, [one for item in done for one in item.registered])
-        else:
-            keep(undo, done)
 
 
 def _register(
@@ -120,12 +117,12 @@ def _split(text: str, option: str) -> tuple[str, str]:
 
 def _hold(output: Output, held: list[Registered]) -> None:
     """Wait until Ctrl-C, or until the kernel takes one of the links away (it says so from 6.11 on)."""
-    output.note("held until Ctrl-C")
     poll = select.poll()
     links = {one.link.fileno(): one for one in held if one.link is not None}
     for number in links:
         poll.register(number, select.POLLHUP)
     try:
+        output.note("held until Ctrl-C")
         for number, _ in poll.poll():
             gone = links[number]
             raise StateError(
@@ -139,6 +136,13 @@ def _hold(output: Output, held: list[Registered]) -> None:
 
 
 # Rendering
+
+
+def _say(output: Output, done: Sequence[RegisteredObject]) -> None:
+    data = {"changed": True, "registered": [entry for item in done for entry in registered_data(item)]}
+    output.result("register", data, lambda: "\n\n".join(registered_text(item) for item in done))
+    for item in done:
+        say_aside(output, item)
 
 
 def say_aside(output: Output, item: RegisteredObject) -> None:

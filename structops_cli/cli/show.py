@@ -7,7 +7,7 @@ import click
 from structops_cli.cli.live import holders, map_data, pins_of
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.selectors import selector_argument
-from structops_cli.runtime.inventory import LiveMap, find_one, take_stock
+from structops_cli.runtime.inventory import LiveMap, find_one, programs_of, take_stock
 from structops_cli.runtime.kernel import live_kernel
 
 __all__ = ["command"]
@@ -20,7 +20,7 @@ __all__ = ["command"]
 def command(output: Output, selector: str) -> None:
     """Show one struct_ops map with its links, pins and programs."""
     live = find_one(take_stock(live_kernel()), selector)
-    output.result("show", map_data(live), lambda: _text(live))
+    output.result("show", lambda: map_data(live), lambda: _text(live))
 
 
 def _text(live: LiveMap) -> str:
@@ -36,7 +36,7 @@ def _text(live: LiveMap) -> str:
     rows = [
         (program.info.id, program.info.name, ",".join(program.members), program.info.jited_bytes, program.info.tag,
          ",".join(map(str, program.info.map_ids)) or "-")
-        for program in live.programs
+        for program in programs_of(live)
     ]  # fmt: skip
     programs = table(("PROGRAM", "NAME", "MEMBER", "JITED", "TAG", "MAPS"), rows)
     return f"{head}\n\n{programs}" if rows else head

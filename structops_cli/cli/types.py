@@ -11,7 +11,7 @@ from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.errors import NotFoundError
 from structops_cli.runtime.kernel import kernel_from_file, live_kernel
 from structops_cli.runtime.probes import Answer, is_registered
-from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, members_of, offered_types
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, offered_types
 from structops_cli.struct_ops.kinds import Need, kind_of
 
 __all__ = ["command"]
@@ -43,7 +43,7 @@ def command(output: Output, name: str | None, btf_file: str | None) -> None:
         raise NotFoundError(
             f"no struct_ops type {name}", why=f"{kernel.vmlinux.origin} has: {known}", type_name=name
         )
-    members = [_member(one, member) for member in members_of(one)]
+    members = [_member(one, member) for member in one.members]
     data_one = _data(one, Answer.UNKNOWN if btf_file else is_registered(one)) | {"members": members}
     output.result("types", data_one, lambda: _detail(data_one))
 

@@ -1,16 +1,24 @@
 """Read the ELF container of a BPF object into plain values: the only home of pyelftools.
 
 ``elftools.elf.elffile`` is avoided on purpose: importing it costs some 20 ms
-more than the structures that are needed here.
+more than the structures that are needed here. So is the debugger of its parser
+generator, which imports pdb and with it another 8 ms.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+_DEBUGGER = ModuleType("elftools.construct.debug")
+_DEBUGGER.__dict__.update(Probe=None, Debugger=None)  # all that it offers; no structure of ELF uses either
+sys.modules.setdefault(_DEBUGGER.__name__, _DEBUGGER)
+
+# ruff: noqa: E402 -- the stand-in comes first
 from elftools.common.exceptions import ELFError
 from elftools.common.utils import struct_parse
 from elftools.elf.structs import ELFStructs

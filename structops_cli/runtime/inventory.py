@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from errno import ENOENT
+from errno import EAGAIN, ENOENT
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
@@ -20,11 +20,16 @@ from structops_cli.errors import (
     StructopsError,
 )
 from structops_cli.records import NamedTuple
-from structops_cli.runtime.loader import KEY
 from structops_cli.struct_ops.catalogue import StructOpsType, type_of_value
 from structops_cli.struct_ops.explain import explained
-from structops_cli.struct_ops.kinds import kind_of
-from structops_cli.struct_ops.value import StructOpsValue, decode_value
+from structops_cli.struct_ops.value import (
+    KEY,
+    StructOpsValue,
+    decode_value,
+    read_name,
+    read_programs,
+    read_state,
+)
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import (
@@ -40,7 +45,17 @@ from structops_cli.syscall.info import (
 )
 from structops_cli.syscall.uapi import BPF_F_LINK, BPF_OBJ_NAME_LEN, BpfLinkType, BpfMapType, StructOpsState
 
-__all__ = ["LiveLink", "LiveMap", "LiveProgram", "find_one", "kernel_rendering", "matching", "take_stock"]
+__all__ = [
+    "LiveLink",
+    "LiveMap",
+    "LiveProgram",
+    "find_one",
+    "kernel_rendering",
+    "matching",
+    "programs_of",
+    "take_stock",
+    "type_of_map",
+]
 
 
 class LiveLink(NamedTuple):
@@ -58,7 +73,7 @@ class LiveProgram(NamedTuple):
 
 
 class LiveMap(NamedTuple):
-    """A struct_ops map as it is now.
+    """A struct_ops map as it is now; ``raw`` is its value, decoded when somebody asks.
 
     ``state`` is one of ``unset``, ``ready``, ``registered`` and ``retired``
     (unregistered, and still held). ``refcnt`` is the kernel's own count of who
@@ -67,12 +82,23 @@ class LiveMap(NamedTuple):
 
     info: MapInfo
     type: StructOpsType
-    value: StructOpsValue
+    raw: bytes
+    kernel_state: int
+    refcnt: int
     state: str
     name: str
     links: tuple[LiveLink, ...]
     pins: tuple[str, ...]
-    programs: tuple[LiveProgram, ...]
+
+    @property
+    def value(self) -> StructOpsValue:
+        """The whole value, member by member."""
+        return decode_value(self.type, self.raw)
+
+    @property
+    def program_ids(self) -> tuple[int, ...]:
+        """The ids of its programs, each once, in member order."""
+        return tuple(read_programs(self.type, self.raw))
 
     @property
     def is_link_map(self) -> bool:
@@ -98,8 +124,7 @@ def take_stock(kernel: KernelTypes) -> tuple[LiveMap, ...]:
     links = _links_by_map()
     pins = _pins()
     types: dict[tuple[int, int], StructOpsType] = {}
-    programs: dict[int, ProgInfo] = {}
-    return tuple(_describe(kernel, info, raw, links, pins, types, programs) for info, raw in found)
+    return tuple(_describe(kernel, info, raw, links, pins, types) for info, raw in found)
 
 
 def _struct_ops_maps() -> Iterator[tuple[MapInfo, bytes]]:
@@ -121,7 +146,10 @@ def _links_by_map() -> dict[int, list[LinkInfo]]:
             with bpf.link_get_fd_by_id(link_id) as fd:
                 info = link_info(fd)
         except KernelError as error:
-            if error.errno != ENOENT:
+            if error.errno not in (
+                ENOENT,
+                EAGAIN,
+            ):  # gone, or not there yet: its LINK_CREATE has not returned
                 raise
             continue
         if info.link_type == BpfLinkType.STRUCT_OPS:
@@ -160,27 +188,28 @@ def _describe(
     links: dict[int, list[LinkInfo]],
     pins: _Pins,
     types: dict[tuple[int, int], StructOpsType],
-    programs: dict[int, ProgInfo],
 ) -> LiveMap:
     key = (info.btf_vmlinux_id, info.btf_vmlinux_value_type_id)
     if key not in types:
-        types[key] = _type_of(kernel, info)
+        types[key] = type_of_map(kernel, info)
     kernel_type = types[key]
-    value = decode_value(kernel_type, raw)
+    state, refcnt = read_state(kernel_type, raw)
     live_links = tuple(LiveLink(link.id, pins.links.get(link.id, ())) for link in links.get(info.id, ()))
     return LiveMap(
         info=info,
         type=kernel_type,
-        value=value,
-        state=_state(value, bool(live_links)),
-        name=_registered_name(kernel_type, value) or info.name,
+        raw=raw,
+        kernel_state=state,
+        refcnt=refcnt,
+        state=_state(state, refcnt, linked=bool(live_links)),
+        name=read_name(kernel_type, raw) or info.name,
         links=live_links,
         pins=pins.maps.get(info.id, ()),
-        programs=_programs(value, programs),
     )
 
 
-def _type_of(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
+def type_of_map(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
+    """Return the type of a live struct_ops map, of the kernel's own BTF or a module's."""
     module = _module_name(info.btf_vmlinux_id)
     btf: Btf = kernel.vmlinux
     if module:
@@ -197,43 +226,35 @@ def _module_name(btf_id: int) -> str:
     return "" if name == "vmlinux" else name
 
 
-def _state(value: StructOpsValue, linked: bool) -> str:
+STATES = {
+    int(StructOpsState.INIT): "unset",
+    int(StructOpsState.INUSE): "registered",
+    int(StructOpsState.TOBEFREE): "retired",
+}
+"""What the kernel's states of a map without a link mean."""
+
+
+def _state(state: int, refcnt: int, *, linked: bool) -> str:
     """Turn the kernel's state into what it means.
 
     A link map stays READY whatever happens: it is registered while a link names
     it, and retired when none does and something still holds it. TOBEFREE is for
     maps without a link only.
     """
-    if value.state == StructOpsState.READY:
-        return "registered" if linked else "retired" if value.refcnt else "ready"
-    words = {
-        StructOpsState.INIT: "unset",
-        StructOpsState.INUSE: "registered",
-        StructOpsState.TOBEFREE: "retired",
-    }
-    return {int(known): word for known, word in words.items()}.get(value.state, f"state {value.state}")
+    if state == StructOpsState.READY:
+        return "registered" if linked else "retired" if refcnt else "ready"
+    return STATES.get(state, f"state {state}")
 
 
-def _registered_name(kernel_type: StructOpsType, value: StructOpsValue) -> str:
-    wanted = kind_of(kernel_type.name).name_member
-    return next((str(item.value) for item in value.members if wanted and item.member.name == wanted), "")
-
-
-def _programs(value: StructOpsValue, known: dict[int, ProgInfo]) -> tuple[LiveProgram, ...]:
-    members: dict[int, list[str]] = {}
-    for item in value.members:
-        if item.program_id:
-            members.setdefault(item.program_id, []).append(item.member.name)
+def programs_of(live: LiveMap) -> tuple[LiveProgram, ...]:
+    """Ask the kernel about the programs of a map; one that is gone meanwhile is left out."""
     found = []
-    for program_id, names in members.items():
-        if program_id not in known:
-            try:
-                known[program_id] = _program(program_id)
-            except KernelError as error:
-                if error.errno != ENOENT:
-                    raise
-                continue
-        found.append(LiveProgram(tuple(names), known[program_id]))
+    for program_id, members in read_programs(live.type, live.raw).items():
+        try:
+            found.append(LiveProgram(tuple(members), _program(program_id)))
+        except KernelError as error:
+            if error.errno != ENOENT:
+                raise
     return tuple(found)
 
 

@@ -30,6 +30,7 @@ from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.plan import MapPlan, Plan, ProgramPlan
+from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import (
@@ -47,7 +48,6 @@ from structops_cli.syscall.uapi import (
 
 __all__ = ["Loaded", "PreparedProgram", "create_struct_ops_map", "least_btf", "load", "prepare_program"]
 
-KEY = struct.pack("<I", 0)
 FUNC_INFO = struct.Struct("<II")
 LINE_INFO = struct.Struct("<IIII")
 OBJECT_PREFIX_LEN = 8

@@ -15,16 +15,10 @@ from errno import EINVAL
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError, NotFoundError, UsageError
 from structops_cli.records import NamedTuple
-from structops_cli.runtime.inventory import find_one, take_stock
+from structops_cli.runtime.inventory import find_one, take_stock, type_of_map
 from structops_cli.runtime.loader import create_struct_ops_map, least_btf
 from structops_cli.runtime.registration import prepare_pin_dir
-from structops_cli.struct_ops.catalogue import (
-    KernelMember,
-    StructOpsType,
-    find_type,
-    members_of,
-    type_of_value,
-)
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.member_text import encode_member
 from structops_cli.struct_ops.rules import refused_update
@@ -124,7 +118,7 @@ def _number(name: str, text: str) -> int:
 
 
 def _member(kernel_type: StructOpsType, name: str) -> KernelMember:
-    for member in members_of(kernel_type):
+    for member in kernel_type.members:
         if member.name == name:
             return member
     raise UsageError(
@@ -181,7 +175,7 @@ def next_key(fd: Fd, *, key: int | None) -> int:
 
 
 def _type(kernel: KernelTypes, fd: Fd) -> StructOpsType:
-    return type_of_value(kernel.vmlinux, map_info(fd).btf_vmlinux_value_type_id)
+    return type_of_map(kernel, map_info(fd))
 
 
 def _answered(kernel: KernelTypes, operation: str, result: int, fd: Fd) -> Answered:

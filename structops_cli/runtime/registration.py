@@ -14,11 +14,11 @@ from errno import EEXIST, EINVAL
 from structops_cli.errors import KernelError, NotPermittedError, StateError, StructopsError, UsageError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import uninterrupted
-from structops_cli.runtime.loader import KEY, Loaded
+from structops_cli.runtime.loader import Loaded
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan
-from structops_cli.struct_ops.value import encode_value, read_state, state_name
+from structops_cli.struct_ops.value import KEY, encode_value, read_state, state_name
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import ProgInfo, link_info, map_info, prog_info

@@ -22,7 +22,7 @@ __all__ = ["explain_refusal", "meaningful_lines", "refusing_instruction", "sourc
 STATISTICS = re.compile(r"^(processed \d+ insns|verification time|stack depth|mark_precise:|max_states)")
 INSTRUCTION = re.compile(r"^\s*(\d+): \(")
 STATE = re.compile(
-    r"^\s*(\d+: )?(R\d+(_\w+)?=|frame\d|last_idx|regs=|from \d+ to)|^\s*;|^\s*\d+: (\(|R|frame)"
+    r"^\s*(\d+: )?(R\d+(_\w+)?=|frame\d|last_idx|regs=|from \d+ to|(cur|old) state:)|^\s*;|^\s*\d+: (\(|R|frame)"
 )
 INVALID_CALL = re.compile(r"invalid func \S*#(\d+)")
 GPL = re.compile(r"GPL", re.IGNORECASE)

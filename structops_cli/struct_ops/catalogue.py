@@ -22,7 +22,6 @@ __all__ = [
     "StructOpsType",
     "find_type",
     "has_links",
-    "members_of",
     "offered_types",
     "type_of_value",
 ]
@@ -30,12 +29,27 @@ __all__ = [
 VALUE_PREFIX = "bpf_struct_ops_"
 
 
+class KernelMember(NamedTuple):
+    """A member of the kernel's ``struct X``. ``proto`` is set when it is a pointer to a function.
+
+    ``member_index`` is what a program for it has as its expected_attach_type.
+    """
+
+    name: str
+    member_index: int
+    offset_bytes: int
+    size_bytes: int
+    type_id: int
+    proto: FuncProto | None
+
+
 class StructOpsType(NamedTuple):
     """A struct_ops type of a kernel.
 
     ``struct`` is ``struct X``, ``value`` is ``struct bpf_struct_ops_X``, both
     types of ``btf``; offsets are bytes from the start of the value. ``module``
-    is the kernel module whose BTF has it, "" for the kernel itself.
+    is the kernel module whose BTF has it, "" for the kernel itself. ``members``
+    are those of ``struct X``, in the kernel's order.
     """
 
     name: str
@@ -46,17 +60,7 @@ class StructOpsType(NamedTuple):
     data_offset: int
     state_offset: int
     refcnt_offset: int
-
-
-class KernelMember(NamedTuple):
-    """A member of the kernel's ``struct X``. ``proto`` is set when it is a pointer to a function."""
-
-    name: str
-    member_index: int
-    offset_bytes: int
-    size_bytes: int
-    type_id: int
-    proto: FuncProto | None
+    members: tuple[KernelMember, ...]
 
 
 def offered_types(kernel: KernelTypes) -> tuple[StructOpsType, ...]:
@@ -114,7 +118,8 @@ def _describe(btf: Btf, value_id: int, module: str) -> StructOpsType | None:
     if data is None or state is None or refcnt is None:
         return None
     struct, offset = data
-    return StructOpsType(name, module, btf, struct, value, offset, state, refcnt)
+    members = tuple(_member(btf, index, member) for index, member in enumerate(struct.members))
+    return StructOpsType(name, module, btf, struct, value, offset, state, refcnt, members)
 
 
 def _data_member(btf: Btf, value: Struct, name: str) -> tuple[Struct, int] | None:
@@ -136,13 +141,6 @@ def _find_offset(btf: Btf, value: Struct, name: str) -> int | None:
             inner = next((item for item in held.members if item.name == name), None)
             return None if inner is None else (member.bit_offset + inner.bit_offset) // 8
     return None
-
-
-def members_of(kernel_type: StructOpsType) -> tuple[KernelMember, ...]:
-    """Return the members of the kernel's ``struct X``, in its order; ``member_index`` is a program's expected_attach_type."""
-    return tuple(
-        _member(kernel_type.btf, index, member) for index, member in enumerate(kernel_type.struct.members)
-    )
 
 
 def _member(btf: Btf, index: int, member: Member) -> KernelMember:

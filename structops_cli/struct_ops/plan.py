@@ -19,7 +19,7 @@ from structops_cli.btf.types import Member, Ptr, Struct
 from structops_cli.errors import FitError, ObjectError, UsageError
 from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
 from structops_cli.records import NamedTuple
-from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links, members_of
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
 from structops_cli.struct_ops.kinds import kind_of
 
 __all__ = [
@@ -141,7 +141,7 @@ def _plan_members(
 ) -> tuple[tuple[MemberPlan, ...], list[SkippedMember]]:
     local_struct = spec.btf.type(variable.type_id)
     assert isinstance(local_struct, Struct)
-    known = {member.name: member for member in members_of(kernel_type)}
+    known = {member.name: member for member in kernel_type.members}
     pointers = {item.offset_bytes: item.function for item in variable.functions}
     planned, skipped = [], []
     for local in local_struct.members:
@@ -254,7 +254,7 @@ def _override(
         return members
     from structops_cli.struct_ops.member_text import encode_member  # only --set needs it
 
-    known = {member.name: member for member in members_of(kernel_type)}
+    known = {member.name: member for member in kernel_type.members}
     planned = {item.member.name: item for item in members}
     for (wanted, name), text in selection.members.items():
         if wanted not in ("", variable.name):

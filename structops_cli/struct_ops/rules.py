@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, members_of
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.explain import Cause
 from structops_cli.struct_ops.kinds import Need, kind_of
 from structops_cli.struct_ops.value import POINTER, read_state
@@ -46,7 +46,7 @@ def _bytes(kernel_type: StructOpsType, raw: bytes, member: KernelMember) -> byte
 
 def _reserved(kernel_type: StructOpsType, raw: bytes) -> Iterator[Cause]:
     kind = kind_of(kernel_type.name)
-    for member in members_of(kernel_type):
+    for member in kernel_type.members:
         is_set = any(_bytes(kernel_type, raw, member))
         if is_set and kind.need(member.name) is Need.UNSUPPORTED:
             yield Cause(f"no program may implement {member.name}", f"leave {member.name} out")
@@ -63,7 +63,7 @@ def _settable(kernel_type: StructOpsType, member: KernelMember) -> bool:
 
 def _name(kernel_type: StructOpsType, raw: bytes) -> Iterator[Cause]:
     wanted = kind_of(kernel_type.name).name_member
-    for member in members_of(kernel_type):
+    for member in kernel_type.members:
         if member.name != wanted:
             continue
         text, nul, _ = _bytes(kernel_type, raw, member).partition(b"\0")
@@ -80,7 +80,7 @@ def _name(kernel_type: StructOpsType, raw: bytes) -> Iterator[Cause]:
 
 
 def _flags(kernel_type: StructOpsType, raw: bytes) -> Iterator[Cause]:
-    for member in members_of(kernel_type):
+    for member in kernel_type.members:
         known = kind_of(kernel_type.name).flags.get(member.name)
         if known is not None:
             value = int.from_bytes(_bytes(kernel_type, raw, member), "little")
@@ -94,7 +94,7 @@ def _missing(kernel_type: StructOpsType, raw: bytes) -> Iterator[Cause]:
     kind = kind_of(kernel_type.name)
     there = {
         member.name
-        for member in members_of(kernel_type)
+        for member in kernel_type.members
         if member.proto is not None and POINTER.unpack(_bytes(kernel_type, raw, member))[0]
     }
     for name in sorted(kind.required - there):

@@ -13,15 +13,27 @@ from typing import TYPE_CHECKING
 
 from structops_cli.errors import BtfError
 from structops_cli.records import NamedTuple
-from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, members_of
-from structops_cli.struct_ops.plan import MapPlan
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.syscall.uapi import StructOpsState
 
 if TYPE_CHECKING:
     from structops_cli.struct_ops.member_text import MemberValue
+    from structops_cli.struct_ops.plan import MapPlan
 
-__all__ = ["DecodedMember", "StructOpsValue", "decode_value", "encode_value", "read_state"]
+__all__ = [
+    "KEY",
+    "DecodedMember",
+    "StructOpsValue",
+    "decode_value",
+    "encode_value",
+    "read_name",
+    "read_programs",
+    "read_state",
+]
 
+KEY = struct.pack("<I", 0)
+"""The only key of a struct_ops map."""
 POINTER = struct.Struct("<Q")
 WORD = struct.Struct("<I")
 
@@ -40,10 +52,6 @@ class StructOpsValue(NamedTuple):
     state: int
     refcnt: int
     members: tuple[DecodedMember, ...]
-
-    def program_ids(self) -> tuple[int, ...]:
-        """Return the ids of the programs in it, each once, in member order."""
-        return tuple(dict.fromkeys(item.program_id for item in self.members if item.program_id))
 
 
 def encode_value(plan: MapPlan, program_fds: Mapping[str, int]) -> bytes:
@@ -64,10 +72,31 @@ def read_state(kernel_type: StructOpsType, raw: bytes) -> tuple[int, int]:
     return state, refcnt
 
 
+def read_programs(kernel_type: StructOpsType, raw: bytes) -> dict[int, list[str]]:
+    """Return the programs of a looked-up value, id to the names of their members, without decoding the rest."""
+    found: dict[int, list[str]] = {}
+    for member in kernel_type.members:
+        if member.proto is not None:
+            program_id = POINTER.unpack_from(raw, kernel_type.data_offset + member.offset_bytes)[0]
+            if program_id:
+                found.setdefault(program_id, []).append(member.name)
+    return found
+
+
+def read_name(kernel_type: StructOpsType, raw: bytes) -> str:
+    """Return the name under which users know a looked-up value; "" for a type whose instances have none."""
+    wanted = kind_of(kernel_type.name).name_member
+    for member in kernel_type.members if wanted else ():
+        if member.name == wanted:
+            start = kernel_type.data_offset + member.offset_bytes
+            return raw[start : start + member.size_bytes].split(b"\0", 1)[0].decode(errors="replace")
+    return ""
+
+
 def decode_value(kernel_type: StructOpsType, raw: bytes) -> StructOpsValue:
     """Decode a looked-up value; ``BtfError`` when it is not of the type's size."""
     state, refcnt = read_state(kernel_type, raw)
-    members = tuple(_decode_member(kernel_type, member, raw) for member in members_of(kernel_type))
+    members = tuple(_decode_member(kernel_type, member, raw) for member in kernel_type.members)
     return StructOpsValue(state, refcnt, members)
 
 

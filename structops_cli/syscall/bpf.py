@@ -10,6 +10,7 @@ runs in between, so Ctrl-C gets through), EAGAIN a bounded number of times.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from errno import EAGAIN, EINTR, EINVAL, ENOENT, ENOSPC, EPERM
 from typing import Any
@@ -281,7 +282,7 @@ def btf_load(btf: bytes) -> Fd:
 
 def obj_pin(fd: Fd, path: str) -> None:
     """Pin a map, program or link at a path of a bpffs."""
-    path_buffer = ffi.new("char[]", path.encode())
+    path_buffer = ffi.new("char[]", os.fsencode(path))
     _call(
         BpfCmd.OBJ_PIN, ffi.new("struct so_obj *", {"pathname": _address(path_buffer), "bpf_fd": fd.fileno()})
     )
@@ -289,7 +290,7 @@ def obj_pin(fd: Fd, path: str) -> None:
 
 def obj_get(path: str) -> Fd:
     """Open what is pinned at a path of a bpffs and own the fd."""
-    path_buffer = ffi.new("char[]", path.encode())
+    path_buffer = ffi.new("char[]", os.fsencode(path))
     return Fd(_call(BpfCmd.OBJ_GET, ffi.new("struct so_obj *", {"pathname": _address(path_buffer)})))
 
 

@@ -48,7 +48,7 @@ def _unescape(path: str) -> str:
 def is_bpffs(path: str) -> bool:
     """Tell whether an existing path, or else its nearest existing parent, lies in a bpffs."""
     path = os.path.abspath(path)
-    while not os.path.lexists(path):
+    while not os.path.exists(path):
         path = os.path.dirname(path)
     return os.stat(path).st_dev in {item.device for item in mounts()}
 

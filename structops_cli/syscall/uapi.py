@@ -7,7 +7,9 @@ project uses is here. Pure data: importing this module touches nothing.
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntFlag
+
+from structops_cli.records import IntEnum
 
 __all__ = [
     "BPF_CALL",

@@ -1,5 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Most kinds of BTF, .BTF.ext with all three parts; for the tests of the BTF layer. */
+/* Most kinds of BTF, and .BTF.ext with all three parts; read by the tests of the BTF layer, never loaded. */
 typedef unsigned int u32;
 typedef unsigned long long u64;
 #define SEC(name) __attribute__((section(name), used))

@@ -59,6 +59,21 @@ struct OPS {
 #endif
 };
 
+#ifdef PINNED_MAP
+struct {
+	int (*type)[2];
+	int (*max_entries)[1];
+	int (*pinning)[1];
+	u32 *key;
+	u64 *value;
+} shared SEC(".maps");
+
+static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
+#endif
+#ifdef EXTERN
+extern const int t_kernel_symbol SEC(".ksyms");
+#endif
+
 const volatile u32 window = 10;
 u32 inits;
 
@@ -95,6 +110,16 @@ SEC("struct_ops/init") void live_init(u64 *arguments)
 
 	tp->snd_cwnd = window;
 	__sync_fetch_and_add(&inits, 1);
+#ifdef PINNED_MAP
+	u32 first = 0;
+
+	if (map_lookup(&shared, &first))
+		__sync_fetch_and_add(&inits, 1);
+#endif
+#ifdef EXTERN
+	if (t_kernel_symbol)
+		__sync_fetch_and_add(&inits, 1);
+#endif
 }
 
 /* Used by what UNKNOWN_MEMBER and GET_INFO add only. */

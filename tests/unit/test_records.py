@@ -1,14 +1,15 @@
-"""The cheap NamedTuple does what the standard library's does."""
+"""The cheap NamedTuple and IntEnum do what the standard library's do."""
 
 from __future__ import annotations
 
 import copy
+import enum
 import pickle
 import typing
 
 import pytest
 
-from structops_cli.records import NamedTuple
+from structops_cli.records import IntEnum, NamedTuple
 
 
 class Point(NamedTuple):
@@ -68,3 +69,48 @@ def test_it_is_matched_copied_and_pickled() -> None:
             assert x == 1
     assert copy.deepcopy(Point(1, 3)) == Point(1, 3)
     assert type(pickle.loads(pickle.dumps(Point(1, 3)))) is Point
+
+
+class Color(IntEnum):
+    """A colour."""
+
+    RED = 1
+    BLUE = 2
+
+
+class StandardColor(enum.IntEnum):
+    """The same, by the standard library."""
+
+    RED = 1
+    BLUE = 2
+
+
+def test_an_enum_looks_like_the_standard_one() -> None:
+    for mine, other in zip(Color, StandardColor, strict=True):
+        assert (mine.name, mine.value, int(mine), str(mine), f"{mine:x}") == (
+            other.name, other.value, int(other), str(other), f"{other:x}",
+        )  # fmt: skip
+        assert repr(mine) == repr(other).replace("Standard", "")
+        assert hash(mine) == hash(other)
+    assert len(Color) == 2
+    assert Color.__doc__ == "A colour."
+    assert list(Color.__members__) == list(StandardColor.__members__)
+
+
+def test_a_member_is_found_by_number_and_is_the_same_object() -> None:
+    assert Color(2) is Color.BLUE
+    assert Color(Color.RED) is Color.RED
+    assert Color.RED in Color
+    assert {Color.RED: "x"}[1] == "x"  # type: ignore[index]  # an IntEnum is an int
+    with pytest.raises(ValueError, match="3 is not a valid Color"):
+        Color(3)
+
+
+def test_a_member_is_copied_pickled_and_matched() -> None:
+    assert copy.deepcopy(Color.RED) is Color.RED
+    assert pickle.loads(pickle.dumps(Color.BLUE)) is Color.BLUE
+    match Color(1):
+        case Color.BLUE:
+            pytest.fail("matched the wrong member")
+        case Color.RED:
+            pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from structops_cli.errors import BtfError, FitError
-from structops_cli.struct_ops.catalogue import find_type, has_links, members_of, offered_types, type_of_value
+from structops_cli.struct_ops.catalogue import find_type, has_links, offered_types, type_of_value
 from structops_cli.syscall.uapi import BtfKind
 from tests.kernel_shapes import BtfBuilder, kernel
 
@@ -23,7 +23,7 @@ def test_the_kernels_own_structs_are_no_types() -> None:
 
 
 def test_members_carry_index_offset_and_prototype() -> None:
-    members = members_of(find_type(kernel(), "tcp_congestion_ops"))
+    members = find_type(kernel(), "tcp_congestion_ops").members
     assert [(m.name, m.member_index, m.offset_bytes, m.size_bytes, m.proto is not None) for m in members] == [
         ("ssthresh", 0, 0, 8, True),
         ("cong_avoid", 1, 8, 8, True),

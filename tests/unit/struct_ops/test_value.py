@@ -9,7 +9,14 @@ import pytest
 from structops_cli.errors import BtfError
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.plan import Selection, plan_object
-from structops_cli.struct_ops.value import decode_value, encode_value, read_state, state_name
+from structops_cli.struct_ops.value import (
+    decode_value,
+    encode_value,
+    read_name,
+    read_programs,
+    read_state,
+    state_name,
+)
 from tests.kernel_shapes import kernel
 from tests.unit.struct_ops.objects import spec
 
@@ -34,7 +41,8 @@ def test_a_lookup_is_read_back_by_member() -> None:
     assert {m.member.name: m.program_id or m.value for m in value.members} == {
         "ssthresh": 70, "cong_avoid": None, "undo_cwnd": 71, "name": "t_one", "flags": 1, "owner": 0,
     }  # fmt: skip
-    assert value.program_ids() == (70, 71)
+    assert read_programs(kernel_type, bytes(raw)) == {70: ["ssthresh"], 71: ["undo_cwnd"]}
+    assert read_name(kernel_type, bytes(raw)) == "t_one"
 
 
 def test_a_value_of_another_size_is_refused() -> None:

@@ -1,0 +1,137 @@
+"""What the benchmark does to the kernel, and how all of it is taken back."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from errno import EBUSY, ENOENT
+from pathlib import Path
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.core.target import Target
+from structops_cli.errors import KernelError
+from structops_cli.obj.reader import read_object
+from structops_cli.runtime.loader import create_struct_ops_map, least_btf
+from structops_cli.runtime.objects import register_object
+from structops_cli.struct_ops.catalogue import find_type
+from structops_cli.struct_ops.plan import Selection
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import link_info
+
+__all__ = [
+    "enter_private_mounts",
+    "maps_without_value",
+    "private_bpffs",
+    "registered_maps",
+    "unregister_pins",
+]
+
+TYPE = "tcp_congestion_ops"
+PRIVATE = "STRUCTOPS_BENCH_PRIVATE"
+SETTLE_SECONDS = 2.0
+POLL_SECONDS = 0.002
+
+
+def enter_private_mounts(arguments: list[str]) -> None:
+    """Begin again in a mount namespace of our own, with ``unshare`` of util-linux.
+
+    A bpffs mounted there goes with the last process in it, and every pin in it
+    too: not even SIGKILL leaves a registration behind.
+    """
+    if PRIVATE not in os.environ:
+        os.environ[PRIVATE] = "1"
+        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", *arguments])
+
+
+@contextmanager
+def private_bpffs() -> Iterator[Path]:
+    """Mount a bpffs on a temporary folder; whatever is pinned in it at the end is unregistered."""
+    with tempfile.TemporaryDirectory(prefix="structops-bench-") as folder:
+        bpffs.mount(folder)
+        try:
+            with ExitStack() as stack:
+                stack.callback(unregister_pins, folder)
+                yield Path(folder)
+        finally:
+            _unmount(folder)
+
+
+def _unmount(folder: str) -> None:
+    """Unmount, once a child that Ctrl-C ended has let go."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        try:
+            return bpffs.unmount(folder)
+        except KernelError as error:
+            if error.errno != EBUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
+def unregister_pins(folder: str | Path) -> None:
+    """Detach and unpin every link below a folder, and wait until the kernel has forgotten their maps.
+
+    Detached first: what an unpinned link held is unregistered later, by a
+    worker, and the next run would find the name taken.
+    """
+    maps = [map_id for path in bpffs.pins(os.fspath(folder)) if (map_id := _unregister_pin(path))]
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while any(_exists(map_id) for map_id in maps) and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+
+
+def _unregister_pin(path: str) -> int | None:
+    """Return the id of the map that was behind a pinned link; None for the iterators that some kernels put into every bpffs."""
+    try:
+        link = bpf.obj_get(path)
+    except KernelError as error:
+        if error.errno == ENOENT:
+            return None
+        raise
+    with link:
+        map_id = link_info(link).map_id
+        _detach(link)
+    os.unlink(path)
+    return map_id
+
+
+def _detach(link: Fd) -> None:
+    with suppress(KernelError):  # before Linux 6.11 there is no detaching; the last reference does it
+        bpf.link_detach(link)
+
+
+def _exists(map_id: int) -> bool:
+    try:
+        bpf.map_get_fd_by_id(map_id).close()
+    except KernelError as error:
+        if error.errno == ENOENT:
+            return False
+        raise
+    return True
+
+
+@contextmanager
+def registered_maps(objects: list[bytes], target: Target) -> Iterator[None]:
+    """Register objects, each with programs and a link of its own, for the length of the block."""
+    with ExitStack() as undo:
+        for data in objects:
+            done = register_object(read_object(data, "bench.bpf.o"), target, Selection(), None, undo)
+            for one in done.registered:
+                if one.link is not None:
+                    undo.callback(_detach, one.link)
+        yield
+
+
+@contextmanager
+def maps_without_value(names: tuple[str, ...], kernel: KernelTypes) -> Iterator[None]:
+    """Create struct_ops maps that never get a value, for the length of the block."""
+    kernel_type = find_type(kernel, TYPE)
+    with ExitStack() as stack:
+        btf = stack.enter_context(least_btf())
+        for name in names:
+            stack.enter_context(create_struct_ops_map(kernel_type, name, btf, link=True))
+        yield

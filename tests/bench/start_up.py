@@ -1,0 +1,107 @@
+"""Where the start-up of a command goes, by what ``-X importtime`` says: information, without a budget.
+
+A module's time counts for the package of ours, or of others, on whose account
+it was imported: ``gettext`` for click, which asks for it first. What the
+interpreter imports for itself, up to ``site``, is its own; what follows on
+nobody's account belongs to the console script (``re``, with most versions of pip).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.bench.clock import ENVIRONMENT, Sample, command
+from tests.bench.figures import Bench
+from tests.bench.kernel import private_bpffs, unregister_pins
+
+__all__ = ["LABELS", "Import", "StartUp", "by_group", "parse_import_times", "start_up"]
+
+SCRIPT = "console script"
+GROUPS = {
+    "structops_cli": "own modules",
+    "click": "click",
+    "elftools": "pyelftools",
+    "_cffi_backend": "cffi",
+    "pyroute2": "pyroute2",
+}
+"""Top-level package to what the table calls it; each with the standard library that it pulls in first."""
+LABELS = (SCRIPT, *GROUPS.values())
+PREFIX = "import time:"
+RUNS = 9
+
+
+class Import(NamedTuple):
+    """One module's own import time in milliseconds, and how deep it was nested."""
+
+    module: str
+    own_ms: float
+    depth: int
+
+
+class StartUp(NamedTuple):
+    """Milliseconds of one command: the bare interpreter, the imports by group, the rest with its exit, and the whole."""
+
+    command: str
+    interpreter: float
+    imports: Mapping[str, float]
+    running: float
+    whole: float
+
+
+def parse_import_times(text: str) -> tuple[Import, ...]:
+    """Return what ``-X importtime`` wrote, in its order: a module after those that it imports. Other lines are left out."""
+    found = []
+    for line in text.splitlines():
+        own, bar, rest = line.removeprefix(PREFIX).partition("|")
+        if line.startswith(PREFIX) and bar and own.strip().isdecimal():
+            name = rest.partition("|")[2]
+            depth = (len(name) - len(name.lstrip(" "))) // 2
+            found.append(Import(name.strip(), int(own) / 1e3, depth))
+    return tuple(found)
+
+
+def by_group(imports: Sequence[Import]) -> dict[str, float]:
+    """Sum import times by the innermost package of ``GROUPS`` that they happened for, else for the console script."""
+    sums: dict[str, float] = {}
+    chain: list[str] = []
+    started = next((number for number, item in enumerate(imports) if item.module == "site"), -1) + 1
+    for item in reversed(imports[started:]):  # a module's importer comes after it: read backwards, before
+        del chain[item.depth :]
+        chain += [""] * (item.depth - len(chain))
+        chain.append(GROUPS.get(item.module.partition(".")[0], ""))
+        group = next((name for name in reversed(chain) if name), SCRIPT)
+        sums[group] = sums.get(group, 0.0) + item.own_ms
+    return sums
+
+
+def start_up(bench: Bench) -> list[StartUp]:
+    """Take apart ``--help``, ``list`` and ``register``; every time is the best of a few runs."""
+    (path,) = bench.write_objects(["bpf_bench"])
+    with private_bpffs() as place:
+        register = ["register", os.fspath(path), "--pin-dir", os.fspath(place)]
+        return [_taken_apart(bench, words, place) for words in (["--help"], ["list"], register)]
+
+
+def _taken_apart(bench: Bench, words: list[str], place: Path) -> StartUp:
+    def run(environment: Mapping[str, str]) -> tuple[Sample, str]:
+        try:
+            return command([*bench.structops, *words], environment=environment)
+        finally:
+            unregister_pins(place)
+
+    interpreter = min(command([sys.executable, "-c", "pass"])[0].wall for _ in range(RUNS))
+    whole = min(run(ENVIRONMENT)[0].wall for _ in range(RUNS))
+    profiled = {**ENVIRONMENT, "PYTHONPROFILEIMPORTTIME": "1"}
+    sums = [by_group(parse_import_times(run(profiled)[1])) for _ in range(RUNS)]
+    imports = {group: min(item.get(group, 0.0) for item in sums) for group in _groups(sums)}
+    running = max(whole - interpreter - sum(imports.values()), 0.0)
+    return StartUp(words[0], interpreter, imports, running, whole)
+
+
+def _groups(sums: Iterable[Mapping[str, float]]) -> list[str]:
+    seen = {group for item in sums for group in item}
+    return [group for group in LABELS if group in seen]

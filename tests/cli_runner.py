@@ -1,0 +1,115 @@
+"""Run the command: in this process, or as a process of its own where signals, exit codes or privileges count."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any, NamedTuple
+
+from structops_cli.cli.main import run
+
+COMMAND = (sys.executable, "-m", "structops_cli")
+PATIENCE_S = 30.0
+"""How long a process may take before a test gives up on it."""
+
+
+class Result(NamedTuple):
+    """What a run of the command gave."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    def json(self) -> dict[str, Any]:
+        """Return stdout, which must be one JSON object."""
+        return _object(self.stdout)
+
+    def error(self) -> dict[str, Any]:
+        """Return the error of stderr, which must be one JSON object."""
+        body = _object(self.stderr)
+        assert body["exit_code"] == self.exit_code
+        found: dict[str, Any] = body["error"]
+        return found
+
+
+def _object(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    assert isinstance(found, dict)
+    assert found["schema_version"] == 1
+    return found
+
+
+def run_cli(*arguments: str) -> Result:
+    """Run the command in this process."""
+    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+        exit_code = run(list(arguments))
+    return Result(exit_code, out.getvalue(), err.getvalue())
+
+
+def done(*arguments: str) -> Result:
+    """Run the command in this process and hold that it succeeded."""
+    result = run_cli(*arguments)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def done_json(*arguments: str) -> dict[str, Any]:
+    """Run the command with ``--json``, hold that it succeeded, and return what it printed."""
+    return done(*arguments, "--json").json()
+
+
+def refused(*arguments: str, exit_code: int = 1) -> dict[str, Any]:
+    """Run the command with ``--json``, hold that it failed with that code and no data, and return the error."""
+    result = run_cli(*arguments, "--json")
+    assert (result.exit_code, result.stdout) == (exit_code, ""), result
+    return result.error()
+
+
+def run_process(*arguments: str, environment: Mapping[str, str] | None = None) -> Result:
+    """Run the command as a process of its own."""
+    return run_python(*COMMAND[1:], *arguments, environment=environment)
+
+
+def run_python(
+    *arguments: str, environment: Mapping[str, str] | None = None, before: tuple[str, ...] = ()
+) -> Result:
+    """Run this Python with some arguments, behind the command ``before`` (such as ``unshare``)."""
+    done = subprocess.run(
+        [*before, sys.executable, *arguments],
+        capture_output=True,
+        check=False,
+        env=_environment(environment),
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start the command as a process of its own, which is ended with the block at the latest."""
+    with subprocess.Popen(
+        [*COMMAND, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=_environment(None),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])]),
+        **(more or {}),
+    }

@@ -1,0 +1,104 @@
+"""Compare what a command prints with a file of ``tests/golden``, what differs from run to run taken out.
+
+``pytest --update-golden`` writes the files anew; read the difference before
+you keep it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "golden"
+
+VOLATILE = frozenset({
+    "id", "map_id", "link_id", "program_id", "refcnt", "tag", "map_ids", "jited_bytes", "xlated_bytes", "verified_insns",
+    "duration_ns", "run_time_ns", "runs", "struct_id", "value_id", "link_ids", "crc32", "local", "remote", "tcp_info",
+    "contents", "candidates", "default_before", "default_after",
+})  # fmt: skip
+"""JSON fields whose value is of one run, or of one machine."""
+
+_IN_TEXT = (
+    (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}:\d+"), "ADDRESS"),
+    (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{16}\b"), "TAG"),
+    (re.compile(r"(?<=CRC-32 )[0-9a-f]{8}\b"), "CRC"),
+    (re.compile(r"/proc/self/fd/\d+"), "/proc/self/fd/N"),
+    (re.compile(r"0x(?!0{16})[0-9a-f]{16}"), "POINTER"),
+    (re.compile(r"(\b(?:map|link|program|holders|refcnt =)(?: +|:)|\bid:)\d+"), r"\1N"),
+    (re.compile(r"\b\d+(?= (?:ns|us|lines)\b)"), "N"),
+    (re.compile(r"(?<=\.c:)\d+"), "N"),
+    (re.compile(r"(?<=at off )\d+"), "N"),
+)
+"""What differs from run to run, told by what is beside it; every other number is part of what is compared."""
+_ROW = re.compile(r"^ *\d+ {2,}")
+"""A row of a table whose first column is an id: all its numbers are of one run."""
+_NUMBER = re.compile(r"(?<=[ ,])\d+(?=[ ,]|$)")
+_BLANKS = re.compile(r"(?<=\S) {2,}")
+
+
+def normalised_text(text: str, words: Mapping[str, str], *, exact: bool = False) -> str:
+    """Return a text with ``words`` replaced and runs of blanks as two.
+
+    Unless ``exact``, what differs from run to run is replaced by its kind.
+    """
+    for word, stands_for in words.items():
+        text = text.replace(word, stands_for)
+    lines = text.splitlines() if exact else [_steady_line(line) for line in text.splitlines()]
+    return "\n".join(_BLANKS.sub("  ", line).rstrip() for line in lines) + "\n"
+
+
+def _steady_line(line: str) -> str:
+    return steady(_NUMBER.sub("N", f" {line}")[1:] if _ROW.match(line) else line)
+
+
+def steady(text: str) -> str:
+    """Return a text with ids, times, addresses and the like by their kind."""
+    for pattern, stands_for in _IN_TEXT:
+        text = pattern.sub(stands_for, text)
+    return text
+
+
+def normalised_json(data: Any, words: Mapping[str, str], *, volatile: frozenset[str] = VOLATILE) -> str:
+    """Return JSON, indented, with ``words`` replaced and the values of volatile fields by their shape."""
+    text = json.dumps(_steady(data, volatile), indent=2)
+    for word, stands_for in words.items():
+        text = text.replace(word, stands_for)
+    return text + "\n"
+
+
+def _steady(data: Any, volatile: frozenset[str]) -> Any:
+    if isinstance(data, dict):
+        return {
+            key: _shape(value) if key in volatile else _steady(value, volatile) for key, value in data.items()
+        }
+    if isinstance(data, list):
+        return [_steady(item, volatile) for item in data]
+    return steady(data) if isinstance(data, str) else data
+
+
+def _shape(value: Any) -> Any:
+    """Return what sort of thing a value is: null and empty stay, for they are facts."""
+    if value is None or value in ([], {}, ""):
+        return value
+    return {int: "N", float: "N", str: "TEXT", list: "LIST", dict: "OBJECT", bool: value}[type(value)]
+
+
+class Golden:
+    """One way to compare: fails with the difference, or writes the file when asked to."""
+
+    def __init__(self, *, update: bool) -> None:
+        self._update = update
+
+    def check(self, name: str, text: str) -> None:
+        """Hold that ``text`` is what ``tests/golden/NAME`` has."""
+        path = FOLDER / name
+        if self._update:
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"no golden file {name}: run pytest --update-golden, and read what it writes"
+        known = path.read_text(encoding="utf-8")
+        lines = unified_diff(known.splitlines(), text.splitlines(), f"golden/{name}", "now", lineterm="")
+        assert text == known, "\n".join(lines)

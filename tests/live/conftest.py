@@ -1,0 +1,43 @@
+"""Names and places of their own for the live tests."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.unregistration import unregister
+from structops_cli.syscall import bpffs
+
+COUNT = itertools.count(1)
+
+
+@pytest.fixture
+def name() -> Iterator[str]:
+    """Return a name that nobody else registers, and leave nothing registered under it or what begins with it."""
+    unique = f"t_{os.getpid():x}_{next(COUNT):x}"
+    yield unique
+    for live in take_stock(live_kernel()):
+        if live.name.startswith(unique):
+            unregister(live)
+
+
+@pytest.fixture
+def bpf_root(tmp_path: Path) -> Iterator[str]:
+    """Return the root of a bpffs that only this test knows."""
+    root = tmp_path / "bpffs"
+    root.mkdir()
+    bpffs.mount(str(root))
+    yield str(root)
+    bpffs.unmount(str(root))
+
+
+@pytest.fixture
+def pin_dir(bpf_root: str) -> str:
+    """Return a directory for pins that does not exist yet."""
+    return f"{bpf_root}/pins"

@@ -1,0 +1,21 @@
+"""The objects that live tests compile: one sound congestion control, and everything one macro away from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.compile import FLAGS, OBJECTS, compile_object
+
+SOURCE = OBJECTS / "live_ops.bpf.c"
+
+
+def live_ops(*macros: str, flags: tuple[str, ...] = FLAGS) -> bytes:
+    """Return ``live_ops.bpf.c`` compiled with macros, each as ``NAME`` or ``NAME=VALUE``."""
+    return compile_object(SOURCE, flags=(*flags, *(f"-D{macro}" for macro in macros)))
+
+
+def live_ops_file(folder: Path, *macros: str, name: str = "live_ops.bpf.o") -> str:
+    """Write such an object to a file and return its path."""
+    path = folder / name
+    path.write_bytes(live_ops(*macros))
+    return str(path)

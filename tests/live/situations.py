@@ -1,0 +1,67 @@
+"""What live tests look at and set up: maps as the command lists them, sockets that hold one, processes in the way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from socket import socket
+from typing import Any
+
+from structops_cli.net.congestion_controls import read_congestion_controls
+from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.tcp_socket import set_congestion_control
+from tests.cli_runner import done_json, started
+
+SOON_S = 5.0
+
+
+def listed(name: str) -> list[dict[str, Any]]:
+    """Return every struct_ops map of that name, as ``list`` tells it."""
+    return [item for item in done_json("list")["maps"] if item["name"] == name]
+
+
+def available(name: str) -> bool:
+    """Tell whether the kernel offers a congestion control of that name."""
+    return name in read_congestion_controls().available
+
+
+def soon(true: Callable[[], bool]) -> bool:
+    """Wait a moment for something to become true: the kernel frees maps and links in its own time."""
+    deadline = time.monotonic() + SOON_S
+    while not true():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@contextmanager
+def held_by_a_socket(name: str) -> Iterator[socket]:
+    """Hold a congestion control by one socket of a namespace of its own."""
+    with ThrowawayNamespace() as namespace:
+        tcp = namespace.open_socket()
+        set_congestion_control(tcp, name)
+        yield tcp
+
+
+@contextmanager
+def held_by_a_process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Run ``register --transient`` with more arguments in a process, from when it holds the registration."""
+    with started("register", "--transient", *arguments) as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        assert said == "held until Ctrl-C\n", said + process.stderr.read()
+        yield process
+
+
+def below(folder: str) -> list[str]:
+    """Return every file below a folder of a bpffs, the kernel's own two left out."""
+    return sorted(
+        os.path.relpath(os.path.join(place, name), folder)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if not name.endswith(".debug")
+    )

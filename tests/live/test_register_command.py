@@ -1,0 +1,474 @@
+"""``structops register`` on the running kernel: what it registers, where it pins, and what each option changes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from errno import EPERM
+from pathlib import Path
+from struct import unpack
+from typing import Any
+
+import pytest
+
+from structops_cli.errors import KernelError
+from structops_cli.net.traffic import send_traffic
+from structops_cli.runtime.loader import data_map_name
+from structops_cli.runtime.map_values import read_contents
+from structops_cli.runtime.objects import open_object
+from structops_cli.struct_ops.member_text import decode_bytes
+from structops_cli.syscall import bpf
+from structops_cli.syscall.info import MapInfo, map_info, prog_info
+from structops_cli.syscall.uapi import BPF_F_LINK
+from tests.cli_runner import done, done_json, refused, started
+from tests.live.objects import live_ops_file
+from tests.live.situations import available, below, held_by_a_process, listed, soon
+
+ZERO = bytes(4)
+
+
+def register(*arguments: str) -> list[dict[str, Any]]:
+    data = done_json("register", *arguments)
+    assert data["changed"] is True
+    found: list[dict[str, Any]] = data["registered"]
+    return found
+
+
+def shown(map_id: int) -> dict[str, Any]:
+    return done_json("show", f"id:{map_id}")
+
+
+def kernel_info(map_id: int) -> MapInfo:
+    with bpf.map_get_fd_by_id(map_id) as fd:
+        return map_info(fd)
+
+
+def test_without_an_object_the_default_one(name: str, pin_dir: str) -> None:
+    [one] = register("--set", f"name={name}", "--pin-dir", pin_dir)
+    assert (one["object"], one["variable"], one["type"]) == ("reno.bpf.o", "reno", "tcp_congestion_ops")
+    assert (one["name"], one["state"], one["legacy_fallback"]) == (name, "registered", False)
+    assert one["skipped_members"] == []
+    assert one["pin"] == f"{pin_dir}/{name}"
+    assert below(pin_dir) == [name]
+    assert available(name)
+
+
+def test_what_it_says_is_what_the_kernel_has(name: str, pin_dir: str) -> None:
+    [one] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    seen = shown(one["map_id"])
+    assert seen["links"] == [{"id": one["link_id"], "pins": [one["pin"]]}]
+    assert (seen["state"], seen["kernel_state"], seen["link_map"]) == ("registered", "ready", True)
+    assert (seen["name"], seen["map_name"]) == (name, one["map_name"])
+    said = {item["id"]: item for item in one["programs"]}
+    assert {item["name"] for item in said.values()} == {"reno_ssthresh", "reno_cong_avoid", "reno_undo_cwnd"}
+    assert said.keys() == {item["id"] for item in seen["programs"]}
+    for item in seen["programs"]:
+        told = said[item["id"]]
+        assert (told["tag"], told["jited_bytes"]) == (item["tag"], item["jited_bytes"])
+        assert told["jited_bytes"] > 0
+        with bpf.prog_get_fd_by_id(item["id"]) as fd:
+            assert prog_info(fd).gpl_compatible
+
+
+def test_an_object_by_its_path(tmp_path: Path, name: str, pin_dir: str) -> None:
+    [one] = register(live_ops_file(tmp_path), "--set", f"name={name}", "--pin-dir", pin_dir)
+    assert (one["object"], one["variable"]) == ("live_ops.bpf.o", "live_ops")
+    assert [item["name"] for item in one["programs"]] == [
+        "live_ssthresh",
+        "live_cong_avoid",
+        "live_undo_cwnd",
+        "live_init",
+    ]
+    send_traffic(name, 100_000)
+
+
+def test_several_objects_at_once(tmp_path: Path, name: str, pin_dir: str) -> None:
+    paths = [live_ops_file(tmp_path, f'NAME="{name}{i}"', name=f"live_{i}.bpf.o") for i in range(3)]
+    found = register(*paths, "--pin-dir", pin_dir)
+    assert [(one["object"], one["name"]) for one in found] == [
+        (f"live_{i}.bpf.o", f"{name}{i}") for i in range(3)
+    ]
+    assert below(pin_dir) == [f"{name}{i}" for i in range(3)]
+    assert len({one["map_id"] for one in found} | {one["link_id"] for one in found}) >= 3
+    assert all(available(f"{name}{i}") for i in range(3))
+
+
+def test_an_object_that_registers_two(tmp_path: Path, name: str, pin_dir: str) -> None:
+    path = live_ops_file(tmp_path, f'SECOND="{name}s"')
+    first, second = register(path, "--set", f"live_ops.name={name}f", "--pin-dir", pin_dir)
+    assert (first["variable"], first["name"]) == ("live_ops", f"{name}f")
+    assert (second["variable"], second["name"]) == ("live_second", f"{name}s")
+    shared = {item["id"] for item in first["programs"]} & {item["id"] for item in second["programs"]}
+    assert len(shared) == 3, "a program that both point at is loaded once"
+
+
+def test_the_pin_directory_is_made_and_may_be_used_again(name: str, pin_dir: str) -> None:
+    deep = f"{pin_dir}/a/b"
+    register("reno", "--set", f"name={name}a", "--pin-dir", deep)
+    register("reno", "--set", f"name={name}b", "--pin-dir", deep)
+    assert below(pin_dir) == [f"a/b/{name}a", f"a/b/{name}b"]
+    assert os.stat(deep).st_mode & 0o777 == 0o700
+
+
+def test_a_relative_pin_directory(name: str, bpf_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bpf_root)
+    [one] = register("reno", "--set", f"name={name}", "--pin-dir", "mine/here")
+    assert one["pin"] == f"{bpf_root}/mine/here/{name}"
+    assert shown(one["map_id"])["links"][0]["pins"] == [one["pin"]]
+
+
+def test_a_dot_in_the_name_is_an_underscore_in_the_pin(name: str, pin_dir: str) -> None:
+    [one] = register("reno", "--set", f"name={name}.1", "--pin-dir", pin_dir)
+    assert (one["name"], one["pin"]) == (f"{name}.1", f"{pin_dir}/{name}_1")
+    done("unregister", f"{name}.1")
+    assert below(pin_dir) == []
+
+
+@pytest.mark.parametrize("switch", ["--link", None])
+def test_a_link_map_registers_through_a_link(name: str, pin_dir: str, switch: str | None) -> None:
+    [one] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir, *filter(None, [switch]))
+    assert one["link_id"] is not None
+    assert kernel_info(one["map_id"]).map_flags & BPF_F_LINK
+
+
+def test_no_link_registers_by_the_update_alone(name: str, pin_dir: str) -> None:
+    [one] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir, "--no-link")
+    assert (one["link_id"], one["pin"], one["legacy_fallback"]) == (None, None, False)
+    assert not kernel_info(one["map_id"]).map_flags & BPF_F_LINK
+    seen = shown(one["map_id"])
+    assert (seen["state"], seen["kernel_state"], seen["links"], seen["link_map"]) == (
+        "registered",
+        "inuse",
+        [],
+        False,
+    )
+    assert below(pin_dir) == []
+
+
+def test_link_gives_a_link_to_an_object_that_asks_for_none(tmp_path: Path, name: str, pin_dir: str) -> None:
+    path = live_ops_file(tmp_path, 'SECTION=".struct_ops"')
+    [plain] = register(path, "--set", f"name={name}p", "--pin-dir", pin_dir)
+    [linked] = register(path, "--set", f"name={name}l", "--pin-dir", pin_dir, "--link")
+    assert (plain["link_id"], plain["pin"]) == (None, None)
+    assert linked["pin"] == f"{pin_dir}/{name}l"
+    assert shown(linked["map_id"])["links"] == [{"id": linked["link_id"], "pins": [linked["pin"]]}]
+
+
+def test_only_registers_what_is_named(name: str, pin_dir: str) -> None:
+    [one] = register("aimd", "--only", "aimd_link", "--set", f"name={name}", "--pin-dir", pin_dir)
+    assert (one["variable"], one["name"]) == ("aimd_link", name)
+
+
+def test_an_optional_variable_is_registered_when_it_is_asked_for(name: str, pin_dir: str) -> None:
+    [one] = register("aimd", "--only", "aimd_optional", "--set", f"name={name}", "--pin-dir", pin_dir)
+    names = [item["name"] for item in one["programs"]]
+    assert {"aimd_min_tso_segs", "aimd_sndbuf_expand"} <= set(names)
+    assert "aimd_set_state" not in names, "a program that no registered variable uses is not loaded"
+
+
+def test_all_but_the_optional_ones_by_default(name: str, pin_dir: str) -> None:
+    sets = ("--set", f"aimd.name={name}m", "--set", f"aimd_link.name={name}l")
+    found = register("aimd", *sets, "--pin-dir", pin_dir)
+    assert [(one["variable"], one["name"], one["link_id"] is None) for one in found] == [
+        ("aimd", f"{name}m", True),
+        ("aimd_link", f"{name}l", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "number", "symbols"),
+    [
+        ("non_restricted", 1, "non_restricted"),
+        ("TCP_CONG_NEEDS_ECN", 2, "needs_ecn"),
+        ("non_restricted|needs_ecn", 3, "non_restricted|needs_ecn"),
+        ("NEEDS_ECN,1", 3, "non_restricted|needs_ecn"),
+        ("0x1", 1, "non_restricted"),
+        ("0", 0, None),
+    ],
+)
+def test_set_flags_by_symbol_and_by_number(
+    tmp_path: Path, name: str, pin_dir: str, text: str, number: int, symbols: str | None
+) -> None:
+    path = live_ops_file(tmp_path)
+    register(path, "--set", f"name={name}", "--set", f"live_ops.flags={text}", "--pin-dir", pin_dir)
+    [flags] = [item for item in done_json("dump", name)["members"] if item["name"] == "flags"]
+    assert (flags["value"], flags.get("flags")) == (number, symbols)
+
+
+def test_a_congestion_control_without_restriction_is_for_everybody(
+    tmp_path: Path, name: str, pin_dir: str
+) -> None:
+    register(
+        live_ops_file(tmp_path),
+        "--set",
+        f"name={name}",
+        "--set",
+        "flags=non_restricted",
+        "--pin-dir",
+        pin_dir,
+    )
+    allowed = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control").read_text(encoding="ascii").split()
+    assert name in allowed
+
+
+def test_set_that_names_no_member_or_variable(name: str, pin_dir: str) -> None:
+    error = refused("register", "reno", "--set", "nam=x", "--pin-dir", pin_dir, exit_code=2)
+    assert error["what"] == "struct tcp_congestion_ops of this kernel has no member nam"
+    assert error["member"] == "nam"
+    error = refused("register", "reno", "--set", f"other.name={name}", "--pin-dir", pin_dir, exit_code=2)
+    assert error["what"] == "--set other.name names no struct_ops variable that is registered"
+    error = refused("register", "reno", "--set", "ssthresh=1", "--pin-dir", pin_dir, exit_code=2)
+    assert "is a function pointer" in error["what"]
+    error = refused("register", "reno", "--set", "owner=1", "--pin-dir", pin_dir, exit_code=2)
+    assert error["why"] == "the kernel fills it itself"
+    error = refused("register", "reno", "--set", "name=sixteen_letters_", "--pin-dir", pin_dir, exit_code=2)
+    assert "there is room for 15" in error["why"]
+    error = refused("register", "aimd", "--set", f"name={name}", "--pin-dir", pin_dir, exit_code=2)
+    assert error["what"] == "--set name could mean several variables"
+    assert not os.path.exists(pin_dir)
+
+
+def test_const_reaches_the_loaded_program(tmp_path: Path, name: str, pin_dir: str) -> None:
+    """``live_init`` sets every new connection's window to the constant: the kernel's TCP_INFO shows it, segment by segment."""
+    path = live_ops_file(tmp_path)
+    register(path, "--set", f"name={name}", "--const", "window=0x11", "--pin-dir", pin_dir)
+    assert send_traffic(name, 200_000).tcp_info.snd_cwnd == 17
+    [one] = register(path, "--set", f"name={name}d", "--pin-dir", pin_dir)
+    assert send_traffic(name + "d", 200_000).tcp_info.snd_cwnd == 10
+    spec = open_object(path)
+    infos = [_program(item["id"]) for item in one["programs"]]
+    [bss] = [item for item in read_contents(spec, infos) if item.name == ".bss"]
+    assert dict(bss.entries)["inits"] == 1
+
+
+def _program(program_id: int) -> Any:
+    with bpf.prog_get_fd_by_id(program_id) as fd:
+        return prog_info(fd)
+
+
+def test_const_of_every_type_is_in_the_frozen_map(name: str, pin_dir: str) -> None:
+    given = {
+        "increase_permille": ("0x3e7", 999),
+        "start": ("AIMD_START_ADDITIVE", "AIMD_START_ADDITIVE"),
+        "count_flows": ("false", False),
+        "label": ("t_live", "t_live"),
+        "limits.ssthresh[1]": ("9", 9),
+    }
+    words = [word for path, (text, _) in given.items() for word in ("--const", f"{path}={text}")]
+    [one] = register("aimd", "--only", "aimd_link", "--set", f"name={name}", *words, "--pin-dir", pin_dir)
+    values = _constants("aimd", one)
+    assert {path: values[path] for path in ("increase_permille", "start", "count_flows", "label")} == {
+        path: wanted for path, (_, wanted) in given.items() if "." not in path
+    }
+    assert values["decrease_permille"] == 500, "what is not given stays as it was compiled"
+    assert values["limits"] == {"cwnd_max": 0, "ssthresh": [2, 9]}
+    assert send_traffic(name, 300_000).congestion_control == name
+    contents = {item.name: dict(item.entries) for item in read_contents(open_object("aimd"), _programs(one))}
+    counters = contents["counters"][0]
+    assert isinstance(counters, dict)
+    assert (counters["label"], counters["sockets"]) == ("t_live", 1)
+    assert isinstance(counters["acks"], int)
+    assert counters["acks"] > 0
+    assert contents.get("flows", {}) == {}, "count_flows=false: the program keeps none"
+
+
+def _programs(one: dict[str, Any]) -> list[Any]:
+    return [_program(item["id"]) for item in one["programs"]]
+
+
+def _constants(object_name: str, one: dict[str, Any]) -> dict[str, Any]:
+    """Return the read-only variables as the kernel holds them, from maps that user space may not write any more."""
+    spec = open_object(object_name)
+    sections = {data_map_name(spec.name, item.name)[:15]: item for item in spec.data if item.read_only}
+    found: dict[str, Any] = {}
+    for map_id in {number for info in _programs(one) for number in info.map_ids}:
+        with bpf.map_get_fd_by_id(map_id) as fd:
+            info = map_info(fd)
+            section = sections.get(info.name)
+            if section is None:
+                continue
+            raw = bpf.map_lookup_elem(fd, ZERO, info.value_size)
+            with pytest.raises(KernelError) as caught:
+                bpf.map_update_elem(fd, ZERO, raw)
+            assert caught.value.errno == EPERM
+        for item in section.variables:
+            piece = raw[item.offset_bytes : item.offset_bytes + item.size_bytes]
+            found[item.name] = decode_bytes(spec.btf, item.type_id, piece)
+    return found
+
+
+def test_const_that_names_no_constant(pin_dir: str) -> None:
+    error = refused("register", "aimd", "--const", "nothing=1", "--pin-dir", pin_dir, exit_code=2)
+    assert "nothing" in error["what"]
+    error = refused("register", "aimd", "--const", "growing=1", "--pin-dir", pin_dir, exit_code=2)
+    assert "growing" in error["what"], ".data is no .rodata: it can be changed while it runs"
+    error = refused("register", "aimd", "--const", "increase_permille=-1", "--pin-dir", pin_dir, exit_code=2)
+    assert error["why"] == "-1 is not within 0 to 4294967295"
+    error = refused("register", "aimd", "--const", "increase_permille", "--pin-dir", pin_dir, exit_code=2)
+    assert error["what"] == "--const increase_permille has no '='"
+    assert not os.path.exists(pin_dir)
+
+
+def test_const_for_an_object_without_constants(pin_dir: str) -> None:
+    error = refused("register", "reno", "--const", "window=1", "--pin-dir", pin_dir, exit_code=2)
+    assert error["kind"] == "UsageError"
+    assert "window" in error["what"]
+
+
+def test_transient_and_pin_dir_exclude_each_other(pin_dir: str) -> None:
+    error = refused("register", "reno", "--transient", "--pin-dir", pin_dir, exit_code=2)
+    assert error["what"] == "--transient pins nothing"
+
+
+# --transient
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [(signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGHUP, 128 + signal.SIGHUP)],
+)
+@pytest.mark.parametrize("link", ["--link", "--no-link"])
+def test_transient_is_unregistered_by_a_signal(
+    name: str, link: str, number: signal.Signals, exit_code: int
+) -> None:
+    with held_by_a_process("reno", "--set", f"name={name}", link) as process:
+        [seen] = listed(name)
+        assert (seen["state"], [item["pins"] for item in seen["links"]]) == (
+            "registered",
+            [[]] if link == "--link" else [],
+        )
+        assert available(name)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=10)
+        assert not available(name), "it is unregistered before the process ends"
+    assert process.returncode == exit_code
+    assert out.startswith(f"registered {name} (tcp_congestion_ops)\n")
+    assert err == ("unregistering\n" if number == signal.SIGINT else "")
+    assert soon(lambda: not listed(name))
+
+
+def test_transient_through_a_link_does_not_survive_a_kill(name: str) -> None:
+    with held_by_a_process("reno", "--set", f"name={name}") as process:
+        assert available(name)
+        process.kill()
+        process.communicate(timeout=10)
+    assert soon(lambda: not available(name) and not listed(name))
+
+
+def test_transient_notices_when_somebody_else_unregisters(name: str) -> None:
+    with held_by_a_process("reno", "--set", f"name={name}", "--json") as process:
+        [seen] = listed(name)
+        gone = done_json("unregister", name)
+        assert gone["unregistered"][0]["how"] == "detach"
+        _, err = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert f'"what":"{name} was unregistered by somebody else"' in err
+    assert f'"why":"link {seen["links"][0]["id"]} was detached' in err
+
+
+# All or nothing
+
+
+@pytest.mark.parametrize("delay_ms", [40, 80, 110, 130, 150, 170, 200])
+def test_ctrl_c_at_any_moment_leaves_all_or_nothing(name: str, pin_dir: str, delay_ms: int) -> None:
+    with started(
+        "register", "aimd", "--only", "aimd_link", "--set", f"name={name}", "--pin-dir", pin_dir
+    ) as process:
+        time.sleep(delay_ms / 1000)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    if process.returncode == 0:
+        assert below(pin_dir) == [name]
+        assert available(name)
+    else:
+        assert not os.path.exists(pin_dir)
+        assert soon(lambda: not available(name) and not listed(name))
+
+
+def test_two_objects_of_which_the_second_fails(tmp_path: Path, name: str, pin_dir: str) -> None:
+    good = live_ops_file(tmp_path, f'NAME="{name}"')
+    bad = live_ops_file(tmp_path, f'NAME="{name}b"', "REFUSED_WRITE", name="bad.bpf.o")
+    error = refused("register", good, bad, "--pin-dir", pin_dir)
+    assert (error["kind"], error["object"], error["program"]) == (
+        "VerifierError",
+        "bad.bpf.o",
+        "live_cong_avoid",
+    )
+    assert not os.path.exists(pin_dir), "the directory was made on the way, and is gone again"
+    assert soon(lambda: not listed(name) and not available(name))
+
+
+def test_the_same_without_links(tmp_path: Path, name: str, pin_dir: str) -> None:
+    good = live_ops_file(tmp_path, f'NAME="{name}"')
+    bad = live_ops_file(tmp_path, f'NAME="{name}b"', "REFUSED_WRITE", name="bad.bpf.o")
+    error = refused("register", good, bad, "--no-link", "--pin-dir", pin_dir)
+    assert error["kind"] == "VerifierError"
+    assert soon(lambda: not listed(name) and not available(name))
+
+
+def test_a_name_that_is_taken_by_the_objects_own_second_variable(
+    tmp_path: Path, name: str, pin_dir: str
+) -> None:
+    path = live_ops_file(tmp_path, f'SECOND="{name}"', f'NAME="{name}"')
+    error = refused("register", path, "--pin-dir", pin_dir)
+    assert (error["kind"], error["what"]) == ("ObjectError", f"live_ops and live_second would both be {name}")
+    assert not available(name)
+
+
+@pytest.mark.parametrize("link", ["--link", "--no-link"])
+def test_a_taken_name(name: str, pin_dir: str, link: str) -> None:
+    [first] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir, link)
+    error = refused("register", "cubic", "--set", f"name={name}", "--pin-dir", f"{pin_dir}/other", link)
+    assert (error["kind"], error["errno"]) == ("KernelError", "EEXIST")
+    assert error["operation"] == ("LINK_CREATE" if link == "--link" else "MAP_UPDATE_ELEM")
+    assert error["what"] == f"{name} could not be registered"
+    assert error["why"].startswith("the name is taken by something that is registered")
+    assert "--set name=NAME" in error["hint"]
+    assert (error["object"], error["variable"]) == ("cubic.bpf.o", "cubic")
+    assert [item["map_id"] for item in listed(name)] == [first["map_id"]], "what was there stays"
+    assert not os.path.exists(f"{pin_dir}/other")
+
+
+def test_the_names_of_the_kernels_own_are_taken(pin_dir: str) -> None:
+    error = refused("register", "reno", "--set", "name=cubic", "--pin-dir", pin_dir)
+    assert error["errno"] == "EEXIST"
+    assert not os.path.exists(pin_dir)
+
+
+def test_a_taken_pin_path(name: str, pin_dir: str) -> None:
+    [first] = register("reno", "--set", f"name={name}.1", "--pin-dir", pin_dir)
+    error = refused("register", "reno", "--set", f"name={name}_1", "--pin-dir", pin_dir)
+    assert (error["kind"], error["operation"], error["errno"]) == ("KernelError", "OBJ_PIN", "EEXIST")
+    assert "the path exists" in error["why"]
+    assert "--pin-dir" in error["hint"]
+    assert not available(f"{name}_1"), "the link that could not be pinned is gone again"
+    assert below(pin_dir) == [f"{name}_1"]
+    assert listed(f"{name}.1")[0]["links"][0]["id"] == first["link_id"]
+
+
+def test_a_pin_directory_that_is_a_pin(name: str, pin_dir: str) -> None:
+    [first] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    error = refused("register", "reno", "--set", f"name={name}b", "--pin-dir", str(first["pin"]))
+    assert (error["kind"], error["operation"], error["errno"]) == ("KernelError", "mkdir", "EEXIST")
+    assert below(pin_dir) == [name]
+
+
+def test_not_on_a_bpffs(tmp_path: Path, name: str) -> None:
+    error = refused(
+        "register", "reno", "--set", f"name={name}", "--pin-dir", str(tmp_path / "x"), exit_code=2
+    )
+    assert (error["kind"], error["what"]) == ("UsageError", f"{tmp_path / 'x'} is not on a bpffs")
+    assert not (tmp_path / "x").exists()
+    assert not available(name)
+
+
+def test_a_little_endian_number_by_any_reader(name: str, pin_dir: str) -> None:
+    """The value's first words, read without this project's decoder: the kernel's count and READY."""
+    [one] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    with bpf.map_get_fd_by_id(one["map_id"]) as fd:
+        raw = bpf.map_lookup_elem(fd, ZERO, map_info(fd).value_size)
+    refcnt, state = unpack("<II", raw[:8])
+    assert refcnt >= 1
+    assert state == 3
+    assert name.encode().ljust(16, b"\0") in raw

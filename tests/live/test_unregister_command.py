@@ -1,0 +1,159 @@
+"""``structops unregister`` on the running kernel: the right way for what it finds, and what it says."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from structops_cli.syscall import bpf
+from tests.cli_runner import done, done_json, refused
+from tests.live.situations import available, below, held_by_a_process, held_by_a_socket, listed, soon
+
+
+def register(name: str, pin_dir: str, *more: str) -> dict[str, Any]:
+    [one] = done_json("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *more)["registered"]
+    found: dict[str, Any] = one
+    return found
+
+
+def unregister(*arguments: str) -> dict[str, Any]:
+    data = done_json("unregister", *arguments)
+    [one] = data["unregistered"]
+    assert data["changed"] == one["changed"]
+    found: dict[str, Any] = one
+    return found
+
+
+def test_a_map_without_a_link_by_delete(name: str, pin_dir: str) -> None:
+    one = register(name, pin_dir, "--no-link")
+    assert unregister(name) == {
+        "map_id": one["map_id"],
+        "name": name,
+        "type": "tcp_congestion_ops",
+        "changed": True,
+        "how": "delete",
+        "link_ids": [],
+        "pins_removed": [],
+        "gone": True,
+        "refcnt": 0,
+    }
+    assert not available(name)
+    assert not listed(name)
+
+
+def test_a_pinned_link_by_detach_and_unpin(name: str, pin_dir: str) -> None:
+    one = register(name, pin_dir)
+    gone = unregister(f"id:{one['map_id']}")
+    assert (gone["how"], gone["link_ids"], gone["pins_removed"]) == ("detach", [one["link_id"]], [one["pin"]])
+    assert (gone["changed"], gone["gone"]) == (True, True)
+    assert below(pin_dir) == []
+    assert not available(name)
+    assert os.path.isdir(pin_dir), "a directory of another name than structops is the user's own"
+
+
+def test_the_projects_own_pin_directory_goes_with_its_last_pin(name: str, bpf_root: str) -> None:
+    place = f"{bpf_root}/structops"
+    register(f"{name}a", place)
+    register(f"{name}b", place)
+    unregister(f"{name}a")
+    assert below(place) == [f"{name}b"]
+    unregister(f"{name}b")
+    assert not os.path.exists(place)
+
+
+def test_every_pin_of_the_link_goes(name: str, bpf_root: str) -> None:
+    one = register(name, f"{bpf_root}/pins")
+    with bpf.obj_get(one["pin"]) as link:
+        bpf.obj_pin(link, f"{bpf_root}/again")
+    assert unregister(name)["pins_removed"] == [f"{bpf_root}/again", one["pin"]]
+    assert below(bpf_root) == []
+
+
+def test_a_pin_of_the_map_itself_stays_and_so_does_the_map(name: str, bpf_root: str) -> None:
+    one = register(name, f"{bpf_root}/pins")
+    with bpf.map_get_fd_by_id(one["map_id"]) as fd:
+        bpf.obj_pin(fd, f"{bpf_root}/map")
+    gone = unregister(name)
+    assert (gone["changed"], gone["gone"], gone["pins_removed"]) == (True, False, [one["pin"]])
+    assert not available(name)
+    [seen] = listed(name)
+    assert (seen["state"], seen["links"], seen["pins"]) == ("ready", [], [f"{bpf_root}/map"])
+
+
+def test_a_link_that_a_process_holds_is_detached(name: str) -> None:
+    with held_by_a_process("reno", "--set", f"name={name}") as process:
+        gone = unregister(name)
+        assert (gone["how"], gone["changed"], gone["pins_removed"]) == ("detach", True, [])
+        assert not available(name), "though the process still holds the link"
+        process.communicate(timeout=10)
+
+
+@pytest.mark.parametrize("link", ["--link", "--no-link"])
+def test_twice(name: str, pin_dir: str, link: str) -> None:
+    one = register(name, pin_dir, link)
+    with held_by_a_socket(name):
+        assert unregister(name)["changed"]
+        second = unregister(name)
+        assert (second["changed"], second["gone"], second["how"], second["map_id"]) == (
+            False,
+            False,
+            "nothing to do",
+            one["map_id"],
+        )
+        assert (
+            done("unregister", name).stdout
+            == f"{name} (map {one['map_id']}) was not registered: nothing to do\n"
+        )
+    assert soon(lambda: not listed(name))
+    assert refused("unregister", name, exit_code=3)["kind"] == "NotFoundError"
+
+
+def test_it_says_what_still_holds_a_retired_map(name: str, pin_dir: str) -> None:
+    one = register(name, pin_dir)
+    with held_by_a_socket(name), held_by_a_socket(name):
+        text = done("unregister", name).stdout
+        assert text == (
+            f"unregistered {name} (map {one['map_id']}, tcp_congestion_ops) by detach; unpinned {one['pin']}; "
+            "2 still hold it: the kernel keeps it until the last socket and default lets go\n"
+        )
+
+
+def test_a_map_that_was_never_registered(name: str, bpf_root: str) -> None:
+    done("map", "create", "tcp_congestion_ops", name, "--pin", f"{bpf_root}/m")
+    gone = unregister(name)
+    assert (gone["changed"], gone["how"], gone["gone"]) == (False, "nothing to do", False)
+    assert below(bpf_root) == ["m"]
+
+
+def test_all_takes_every_match_and_leaves_the_rest(name: str, pin_dir: str) -> None:
+    first = register(name, pin_dir)
+    other = register(f"{name}o", pin_dir)
+    with held_by_a_socket(name):
+        unregister(name)
+        second = register(name, pin_dir)
+        data = done_json("unregister", name, "--all")
+        assert data["changed"] is True
+        assert {item["map_id"]: item["changed"] for item in data["unregistered"]} == {
+            first["map_id"]: False,
+            second["map_id"]: True,
+        }
+        assert not available(name)
+    assert [item["map_id"] for item in listed(f"{name}o")] == [other["map_id"]]
+    assert available(f"{name}o")
+
+
+def test_all_that_matches_nothing(name: str) -> None:
+    assert refused("unregister", name, "--all", exit_code=3)["what"] == f"no struct_ops map matches {name}"
+
+
+def test_one_of_two_by_its_id(name: str, pin_dir: str, bpf_root: str) -> None:
+    one = register(name, pin_dir)
+    done("map", "create", "tcp_congestion_ops", "bpf_map", "--link", "--pin", f"{bpf_root}/m")
+    ids = {item["name"].removeprefix("reno_"): item["id"] for item in one["programs"]}
+    done("map", "update", f"{bpf_root}/m", f"name={name}", *(f"{member}=id:{ids[member]}" for member in ids))
+    assert refused("unregister", name)["kind"] == "AmbiguousError"
+    assert available(name)
+    assert unregister(f"id:{one['map_id']}")["changed"]
+    assert [item["state"] for item in listed(name)] == ["ready"]

@@ -1,0 +1,37 @@
+"""Real BTF for tests: the running kernel's (reading it needs no privilege, any kernel will do) and clang's."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from structops_cli.btf.btf import Btf
+
+VMLINUX = Path("/sys/kernel/btf/vmlinux")
+
+
+def section(data: bytes, name: str) -> bytes:
+    """Return the contents of a section of an ELF object."""
+    found = ELFFile(BytesIO(data)).get_section_by_name(name)
+    assert found is not None
+    return bytes(found.data())
+
+
+@cache
+def _read() -> Btf:
+    return Btf.from_bytes(VMLINUX.read_bytes(), origin="this kernel")
+
+
+def vmlinux() -> Btf:
+    """Return this kernel's types; without them: a failure in CI, a skip elsewhere."""
+    if not VMLINUX.exists():
+        missing = f"there is no {VMLINUX}: a kernel with CONFIG_DEBUG_INFO_BTF=y is needed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return _read()

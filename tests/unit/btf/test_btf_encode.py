@@ -1,0 +1,119 @@
+"""The encoder against the decoder, and against BTF that was written by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.encode import encode
+from structops_cli.btf.types import (
+    BtfType,
+    Datasec,
+    DatasecEntry,
+    Enum,
+    Enumerator,
+    Func,
+    Int,
+    Member,
+    Ptr,
+    Struct,
+    Typedef,
+    Void,
+)
+from structops_cli.errors import BtfError
+from tests.writers import every_kind, int_, ptr, typedef, write_btf
+
+
+def test_every_kind_comes_out_as_it_was_written() -> None:
+    data = write_btf(every_kind())
+    assert encode(Btf.from_bytes(data).types()) == data
+
+
+def test_decoding_gives_back_what_was_encoded() -> None:
+    types = list(Btf.from_bytes(write_btf(every_kind())).types())
+    again = list(Btf.from_bytes(encode(types)).types())
+    assert again == types
+    assert [type(item) for item in again] == [type(item) for item in types]
+
+
+def test_a_name_is_stored_once() -> None:
+    assert encode([Typedef(1, "u32", 0), Typedef(2, "u32", 1)]).endswith(b"\0u32\0")
+    assert encode([Typedef(1, "u32", 0), Typedef(2, "u32", 1)]).count(b"u32") == 1
+
+
+def test_nothing_is_a_btf() -> None:
+    assert encode([]) == write_btf()
+
+
+def test_split_btf_uses_the_empty_string_of_its_base() -> None:
+    base = Btf.from_bytes(write_btf([int_("int")]))
+    assert encode([Ptr(2, 1), Typedef(3, "p", 2)], base=base) == write_btf(
+        [ptr(1), typedef("p", 2)], strings_start=5
+    )
+
+
+def test_split_btf() -> None:
+    base = Btf.from_bytes(write_btf([]))
+    types: list[BtfType] = [Int(1, "int", 4, 1, 0, 32), Ptr(2, 1)]
+    split = Btf.from_bytes(encode(types, base=base), base=base)
+    assert list(split.types()) == types
+    above: list[BtfType] = [Typedef(3, "p", 2), Ptr(4, 3)]
+    top = Btf.from_bytes(encode(above, base=split), base=split)
+    assert list(top.types()) == above
+    assert top.string(0) == ""
+
+
+@pytest.mark.parametrize(
+    ("types", "message"),
+    [
+        ([Ptr(2, 0)], "type 2 cannot be encoded: its id is 2, and it comes as number 1"),
+        ([Ptr(1, 0), Ptr(1, 0)], "type 1 cannot be encoded: its id is 1, and it comes as number 2"),
+        ([Void(1)], "void cannot be encoded: it is type 0 of every BTF"),
+        (
+            [Struct(1, "s", 4, (Member("a", 1, 1 << 24, 0),), kind_flag=True)],
+            "type 1 cannot be encoded: a value does not fit in its field: 0 bits at 16777216",
+        ),
+        (
+            [Struct(1, "s", 4, (Member("a", 1, 0, 256),), kind_flag=True)],
+            "type 1 cannot be encoded: a value does not fit in its field: 256 bits at 0",
+        ),
+        (
+            [Struct(1, "s", 4, (Member("a", 1, 0, 3),), kind_flag=False)],
+            "type 1 cannot be encoded: a value does not fit in its field: 3 bits without kind_flag",
+        ),
+        (
+            [Struct(1, "s", 4, (Member("a", 1, 0, 0),) * 65536, kind_flag=False)],
+            "type 1 cannot be encoded: a value does not fit in its field: 65536 members",
+        ),
+        (
+            [Int(1, "i", 4, 16, 0, 32)],
+            "type 1 cannot be encoded: a value does not fit in its field: 32 bits at 0, encoding 16",
+        ),
+        (
+            [Typedef(1, "a\0b", 0)],
+            "type 1 cannot be encoded: a value does not fit in its field: a NUL in the name 'a\\x00b'",
+        ),
+    ],
+)
+def test_what_cannot_be_encoded(types: list[BtfType], message: str) -> None:
+    with pytest.raises(BtfError) as caught:
+        encode(types)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        Ptr(1, -1),
+        Ptr(1, 1 << 32),
+        Typedef(1, "\ud800", 0),
+        Func(1, "f", 0, 65536),
+        Enum(1, "e", 4, signed=False, values=(Enumerator("A", -1),)),
+        Enum(1, "e", 4, signed=True, values=(Enumerator("A", 1 << 31),)),
+        Datasec(1, ".data", 0, (DatasecEntry(1, -1, 0),)),
+        Int(1, "i", 4, -1, 0, 32),
+    ],
+)
+def test_a_number_that_no_field_holds(item: BtfType) -> None:
+    with pytest.raises(BtfError, match="type 1 cannot be encoded: a value does not fit in its field"):
+        encode([item])

@@ -1,0 +1,128 @@
+"""The header of a BTF: every field that can be wrong, and the exact answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from structops_cli.btf.btf import Btf
+from structops_cli.errors import BtfError
+from tests.writers import int_, ptr, write_btf
+
+WELL_FORMED = write_btf([int_(), ptr(1)])
+"""24 bytes of header, 28 of types, 5 of strings."""
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param(b"", "x is damaged: 0 bytes are too few for a header", id="empty"),
+        pytest.param(WELL_FORMED[:7], "x is damaged: 7 bytes are too few for a header", id="7 bytes"),
+        pytest.param(
+            WELL_FORMED[:20], "x is damaged: its header has 24 bytes, and all of it 20", id="truncated header"
+        ),
+        pytest.param(
+            write_btf([int_()], header={"magic": 0x9FEB}),
+            "x cannot be read: it is of the other byte order (big-endian)",
+            id="swapped magic",
+        ),
+        pytest.param(
+            write_btf([int_()], header={"magic": 0x457F}),
+            "x is no BTF: it begins with 0x457f, not with 0xeb9f",
+            id="other magic",
+        ),
+        pytest.param(
+            write_btf([int_()], header={"version": 2}),
+            "x cannot be read: its version is 2, only 1 is known",
+            id="version",
+        ),
+        pytest.param(
+            write_btf([int_()], header={"flags": 4}),
+            "x cannot be read: its header has unknown flags 0x4",
+            id="flags",
+        ),
+        pytest.param(
+            write_btf([int_()], header={"hdr_len": 20}),
+            "x is damaged: a header of 20 bytes is shorter than 24",
+            id="short hdr_len",
+        ),
+        pytest.param(
+            write_btf([int_()], tail=b"\0\0\0\1"),
+            "x cannot be read: its header has 4 more bytes than are known, and they are not zero",
+            id="longer header that says something",
+        ),
+        pytest.param(
+            write_btf([int_()], header={"type_off": 2}),
+            "x is damaged: its types begin at 2, which is no multiple of 4",
+            id="unaligned types",
+        ),
+        pytest.param(
+            write_btf([int_()], header={"type_len": 0xFFFFFFFF}),
+            "x is damaged: its type section ends at byte 4294967319, and it has 45",
+            id="types beyond the end",
+        ),
+        pytest.param(
+            write_btf([int_()], header={"str_off": 20}),
+            "x is damaged: its string section ends at byte 49, and it has 45",
+            id="strings beyond the end",
+        ),
+        pytest.param(
+            write_btf([int_()], header={"str_off": 12}),
+            "x is damaged: its types (from byte 24) and its strings (from byte 36) overlap",
+            id="overlap",
+        ),
+        pytest.param(
+            write_btf([], header={"str_len": 0}),
+            "x is damaged: it has no strings, not even the empty one",
+            id="no strings",
+        ),
+        pytest.param(
+            write_btf([], first_string=b"a\0"),
+            "x is damaged: the string section does not begin with a NUL",
+            id="first string",
+        ),
+        pytest.param(
+            write_btf([], last_string=b"abc"),
+            "x is damaged: the string section does not end with a NUL",
+            id="last string",
+        ),
+    ],
+)
+def test_a_damaged_header_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(BtfError) as caught:
+        Btf.from_bytes(data, origin="x")
+    assert str(caught.value) == message
+
+
+def test_the_other_byte_order_has_a_hint() -> None:
+    with pytest.raises(BtfError) as caught:
+        Btf.from_bytes(write_btf(header={"magic": 0x9FEB}))
+    assert caught.value.hint == "build it for a little-endian target"
+
+
+def test_offsets_of_errors_are_absolute() -> None:
+    with pytest.raises(BtfError) as caught:
+        Btf.from_bytes(write_btf([int_()], header={"str_off": 12}))
+    assert caught.value.fields["offset"] == 36
+
+
+def test_a_longer_header_that_is_zero_is_accepted() -> None:
+    btf = Btf.from_bytes(write_btf([int_("long", 8)], tail=bytes(16)))
+    assert btf.name(1) == "long"
+
+
+def test_bytes_between_and_behind_the_sections_are_ignored() -> None:
+    btf = Btf.from_bytes(write_btf([int_("long", 8)], gap=b"????", behind=b"more"))
+    assert (btf.end_id, btf.name(1)) == (2, "long")
+
+
+def test_the_strings_may_come_first() -> None:
+    types = write_btf([int_(1)])[24:40]
+    data = write_btf(header={"type_off": 8, "type_len": 16, "str_off": 0, "str_len": 5})[:24]
+    btf = Btf.from_bytes(data + b"\0abc\0\0\0\0" + types)
+    assert (btf.end_id, btf.name(1)) == (2, "abc")
+
+
+def test_no_types_at_all_is_a_btf() -> None:
+    btf = Btf.from_bytes(write_btf())
+    btf.check()
+    assert (btf.start_id, btf.end_id, list(btf.types())) == (1, 1, [])

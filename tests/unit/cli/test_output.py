@@ -1,0 +1,283 @@
+"""What reaches the user: data on stdout, the rest on stderr, as text or JSON, in colour or not; and each exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+from errno import EEXIST, EPERM
+from typing import Any
+
+import pytest
+
+from structops_cli.cli.output import Output, fields, table
+from structops_cli.errors import (
+    ENOTSUPP,
+    AmbiguousError,
+    BtfError,
+    ElfError,
+    FitError,
+    InputError,
+    KernelError,
+    NotFoundError,
+    NotPermittedError,
+    ObjectError,
+    RelocationError,
+    StateError,
+    StructopsError,
+    UnsupportedError,
+    UsageError,
+    VerifierError,
+)
+from tests.cli_runner import COMMAND, Result, run_cli, run_process
+
+LOG = "0: (95) exit\nR0 !read_ok\nprocessed 1 insns"
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that runs a command which raises the given exception."""
+
+    def run_failing(error: BaseException, *options: str) -> Result:
+        def broken(name: str) -> None:
+            raise error
+
+        monkeypatch.setattr("structops_cli.cli.inspect.open_object", broken)
+        return run_cli("inspect", "x", *options)
+
+    return run_failing
+
+
+# JSON
+
+
+def test_json_is_one_line_and_pretty_is_indented() -> None:
+    plain, pretty = run_cli("inspect", "reno", "--json"), run_cli("inspect", "reno", "--pretty")
+    assert plain.stdout.count("\n") == 1
+    assert ": " not in plain.stdout.split('"data"')[0]
+    assert pretty.stdout.startswith('{\n  "schema_version": 1,\n  "command": "inspect",\n')
+    assert plain.json() == pretty.json()
+    assert (plain.stderr, pretty.stderr) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-j", "inspect", "reno"),
+        ("--json", "inspect", "reno"),
+        ("inspect", "-j", "reno"),
+        ("inspect", "reno", "-jq"),
+        ("-v", "inspect", "reno", "-vj"),
+    ],
+)
+def test_the_options_of_all_work_before_and_after_a_commands_name(words: tuple[str, ...]) -> None:
+    assert run_cli(*words).json()["object"] == "reno.bpf.o"
+
+
+def test_json_begins_with_its_schema_version() -> None:
+    assert list(run_cli("inspect", "reno", "-j").json())[:2] == ["schema_version", "command"]
+
+
+# Errors
+
+
+def test_an_error_is_three_lines(failing: Any) -> None:
+    result = failing(StructopsError("what failed", why="the reason", hint="the cure"))
+    assert result == Result(1, "", "error: what failed\n  why: the reason\n  fix: the cure\n")
+
+
+def test_what_is_not_known_has_no_line(failing: Any) -> None:
+    assert failing(StructopsError("what failed")).stderr == "error: what failed\n"
+    assert (
+        failing(StructopsError("what failed", hint="the cure")).stderr
+        == "error: what failed\n  fix: the cure\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [
+        (StructopsError("x"), 1),
+        (InputError("x"), 1),
+        (ElfError("x"), 1),
+        (BtfError("x"), 1),
+        (ObjectError("x"), 1),
+        (FitError("x"), 1),
+        (RelocationError("x"), 1),
+        (KernelError("x", errno=EEXIST, operation="LINK_CREATE"), 1),
+        (VerifierError("x", errno=EEXIST, log=LOG), 1),
+        (NotPermittedError("x", errno=EPERM, operation="MAP_CREATE"), 4),
+        (StateError("x"), 1),
+        (UnsupportedError("x"), 77),
+        (NotFoundError("x"), 3),
+        (AmbiguousError("x"), 1),
+        (UsageError("x"), 2),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_the_exit_code_of_each_error(failing: Any, error: BaseException, exit_code: int) -> None:
+    assert failing(error).exit_code == exit_code
+    if isinstance(error, StructopsError):
+        assert failing(error, "-j").error()["kind"] == type(error).__name__
+
+
+def test_an_error_as_json_has_every_field(failing: Any) -> None:
+    error = KernelError(
+        "what",
+        errno=ENOTSUPP,
+        operation="MAP_CREATE",
+        why="why",
+        hint="hint",
+        object="a.bpf.o",
+        candidates=["id:1"],
+    )
+    result = failing(error, "-j")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert json.loads(result.stderr) == {
+        "schema_version": 1,
+        "error": {
+            "kind": "KernelError",
+            "what": "what",
+            "why": "why",
+            "hint": "hint",
+            "operation": "MAP_CREATE",
+            "errno": "ENOTSUPP",
+            "errno_number": 524,
+            "object": "a.bpf.o",
+            "candidates": ["id:1"],
+        },
+        "exit_code": 1,
+    }
+
+
+def test_a_verifier_refusal_shows_its_log_with_v_only(failing: Any) -> None:
+    error = VerifierError("refused", errno=EEXIST, log=LOG, why="R0 !read_ok")
+    assert failing(error).stderr == "error: refused\n  why: R0 !read_ok\n"
+    assert failing(error, "-v").stderr == f"error: refused\n  why: R0 !read_ok\n{LOG}\n"
+    assert failing(error, "-j").error()["log"] == LOG
+
+
+def test_a_bug_is_told_from_an_error(failing: Any) -> None:
+    result = failing(ZeroDivisionError("by zero"))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        "error: ZeroDivisionError: by zero",
+        "  why: this is a bug of structops, not of yours",
+        "  fix: run it again with -v and report what it prints",
+    ]
+    traced = failing(ZeroDivisionError("by zero"), "-v").stderr
+    assert "Traceback (most recent call last):" in traced
+    assert "in broken" in traced
+    error = failing(ZeroDivisionError("by zero"), "-j").error()
+    assert (error["kind"], error["what"]) == ("InternalError", "ZeroDivisionError: by zero")
+
+
+# -q, -v
+
+
+def test_quiet_leaves_data_and_errors(failing: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli("-q", "inspect", "reno").stdout == run_cli("inspect", "reno").stdout != ""
+    assert failing(StructopsError("what"), "-q").stderr == "error: what\n"
+    output = Output()
+    output.note("aside")
+    output.quiet = True
+    output.note("silent")
+    assert capsys.readouterr() == ("", "aside\n")
+
+
+def test_debug_by_level(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output()
+    for output.verbosity in range(3):
+        output.debug("one")
+        output.debug("two", level=2)
+    assert capsys.readouterr() == ("", "one\none\ntwo\n")
+
+
+def test_no_text_prints_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().result("list", {}, lambda: "")
+    assert capsys.readouterr() == ("", "")
+
+
+# Colour
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> str:
+    """Run the command with a terminal as stdout and stderr; return what it shows."""
+    ours, theirs = pty.openpty()
+    environ = (
+        {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
+        | {"TERM": "xterm"}
+        | environment
+    )
+    with subprocess.Popen(
+        [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environ
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # EIO: the terminal's other end is closed
+                break
+            if not part:
+                break
+            shown += part
+        process.wait(timeout=20)
+    os.close(ours)
+    return shown.decode()
+
+
+def test_colour_on_a_terminal_only() -> None:
+    assert on_a_terminal("inspect", "/nowhere/x").startswith(
+        "\x1b[31m\x1b[1merror:\x1b[0m the object /nowhere/x"
+    )
+    assert run_process("inspect", "/nowhere/x").stderr.startswith("error: the object /nowhere/x")
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "coloured"),
+    [
+        ((), {"NO_COLOR": "1"}, False),
+        ((), {"NO_COLOR": ""}, True),
+        (("--no-color",), {}, False),
+    ],
+)
+def test_no_colour_when_it_is_not_wanted(
+    options: tuple[str, ...], environment: dict[str, str], coloured: bool
+) -> None:
+    assert ("\x1b" in on_a_terminal("inspect", "/nowhere/x", *options, **environment)) == coloured
+    if options:
+        assert "\x1b" not in on_a_terminal(*options, "inspect", "/nowhere/x")
+
+
+def test_json_has_no_colour() -> None:
+    assert "\x1b" not in on_a_terminal("inspect", "/nowhere/x", "--json")
+
+
+# Pipes
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with subprocess.Popen(
+        [*COMMAND, "inspect", "aimd"], stdout=theirs, stderr=subprocess.PIPE, text=True
+    ) as process:
+        os.close(theirs)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (128 + signal.SIGPIPE, "")
+
+
+# Tables
+
+
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    assert table(("A", "LONG"), [("longer", 1), ("b", "")]) == "A       LONG\nlonger  1\nb"
+    assert table(("A",), []) == "A"
+
+
+def test_fields_line_up_and_none_is_left_out() -> None:
+    assert fields([("a", 1), ("long", None), ("bcd", "")], indent=2) == "  a    1\n  bcd"
+    assert fields([]) == ""

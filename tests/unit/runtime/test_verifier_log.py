@@ -1,0 +1,166 @@
+"""What is taken from a verifier log: its last meaningful words, the instruction, and a poisoned relocation."""
+
+from __future__ import annotations
+
+from errno import EACCES, EINVAL
+
+import pytest
+
+from structops_cli.core.apply import POISON_BASE
+from structops_cli.core.fixup import Fixup
+from structops_cli.errors import VerifierError
+from structops_cli.obj.link import link_program
+from structops_cli.obj.reader import read_object
+from structops_cli.runtime.verifier_log import (
+    explain_refusal,
+    meaningful_lines,
+    refusing_instruction,
+    source_line,
+)
+from structops_cli.struct_ops.catalogue import find_type
+from structops_cli.struct_ops.plan import ProgramPlan
+from structops_cli.syscall.uapi import CoreReloKind
+from tests.elf_writers import small_object
+from tests.kernel_shapes import kernel
+
+REFUSED_WRITE = """\
+Global function t() doesn't return scalar. Only those are supported.
+0: R1=ctx() R10=fp0
+; tp->mss_cache = 7; @ t.bpf.c:75
+0: (79) r1 = *(u64 *)(r1 +0)
+func 'cong_avoid' arg0 has btf_id 2953 type STRUCT 'sock'
+1: R1=trusted_ptr_tcp_sock()
+1: (b4) w2 = 7                        ; R2=7
+2: (63) *(u32 *)(r1 +1440) = r2
+no write support to tcp_sock at off 1440
+processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+"""
+OLD_STYLE = """\
+0: (79) r6 = *(u64 *)(r1 +0)
+func 'ssthresh' arg0 has btf_id 101 type STRUCT 'sock'
+1: (85) call bpf_probe#4
+R1 type=ctx expected=fp
+verification time 42 usec
+stack depth 0
+processed 2 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+"""
+NEW_HEADINGS = """\
+4: (63) *(u32 *)(r1 +8) = r2
+Reason: write to a read-only field
+  At: t.bpf.c:12
+  Suggestion: leave it
+processed 5 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+"""
+INFINITE_LOOP = """\
+17: (85) call bpf_map_update_elem#2
+; for (u32 key = 0; key < 20; key++) { @ t.bpf.c:71
+infinite loop detected at insn 18
+cur state: R0=scalar() R10=fp0 fp-8=7 fp-16=mmmm????
+old state: R0=scalar() R10=fp0 fp-8=7 fp-16=mmmm????
+processed 81 insns (limit 1000000) max_states_per_insn 1 total_states 3 peak_states 3 mark_read 0
+"""
+NO_INSTRUCTION = "struct ops programs must have a GPL compatible license\nprocessed 0 insns (limit 1000000)\n"
+POISONED = (
+    f"3: (85) call unknown#{POISON_BASE + 1}\ninvalid func unknown#{POISON_BASE + 1}\nprocessed 4 insns\n"
+)
+SPEC = read_object(small_object(), "small.bpf.o")
+LINKED = link_program(SPEC, "t_init")
+TYPE = find_type(kernel(), "tcp_congestion_ops")
+PLAN = ProgramPlan("t_init", TYPE, TYPE.members[0])
+
+
+@pytest.mark.parametrize(
+    ("log", "words"),
+    [
+        (REFUSED_WRITE, ("no write support to tcp_sock at off 1440",)),
+        (OLD_STYLE, ("R1 type=ctx expected=fp",)),
+        (NEW_HEADINGS, ("Reason: write to a read-only field", "At: t.bpf.c:12", "Suggestion: leave it")),
+        (NO_INSTRUCTION, ("struct ops programs must have a GPL compatible license",)),
+        (INFINITE_LOOP, ("infinite loop detected at insn 18",)),
+        ("one\ntwo\nthree\nfour\nfive\n", ("three", "four", "five")),
+        ("", ()),
+        ("processed 0 insns\n\n", ()),
+        ("0: (95) exit\n1: R1=ctx() R10=fp0\n", ()),
+    ],
+)
+def test_the_last_words(log: str, words: tuple[str, ...]) -> None:
+    assert meaningful_lines(log) == words
+
+
+@pytest.mark.parametrize(
+    ("log", "insn"),
+    [
+        (REFUSED_WRITE, 2),
+        (OLD_STYLE, 1),
+        (NEW_HEADINGS, 4),
+        (NO_INSTRUCTION, None),
+        ("", None),
+        ("12: R1=0", None),
+    ],
+)
+def test_the_refusing_instruction(log: str, insn: int | None) -> None:
+    assert refusing_instruction(log) == insn
+
+
+def test_the_source_line_of_an_instruction() -> None:
+    lines = {insn: source_line(SPEC, LINKED, insn) for insn in range(len(LINKED.insns) // 8)}
+    assert [line.split(":")[1] for line in lines.values()] == ["9", "9", "9", "9", "10", "11", "3", "4"]
+    assert source_line(SPEC, LINKED._replace(line_info=()), 0) == ""
+    assert source_line(SPEC, LINKED._replace(line_info=LINKED.line_info[1:]), 0) == "", (
+        "before the first line that is known"
+    )
+
+
+def refusal(log: str, errno: int = EACCES, **changes: object) -> VerifierError:
+    """Return what the refusal with this log is explained as; ``changes`` are of the object."""
+    error = VerifierError("PROG_LOAD failed", errno=errno, log=log)
+    spec = SPEC._replace(**changes)  # type: ignore[arg-type]  # names and values of fields
+    return explain_refusal(error, spec, PLAN, LINKED, FIXUPS)
+
+
+def fixup(poison: str) -> Fixup:
+    return Fixup(3, 1, "0:0", CoreReloKind.FIELD_BYTE_OFFSET, 0, 0, False, 4, 4, "", poison)
+
+
+FIXUPS = (fixup(""), fixup("struct tcp_sock has no member x in the running kernel"))
+
+
+def test_a_refusal_names_program_member_line_and_words() -> None:
+    answer = refusal(REFUSED_WRITE)
+    assert answer.what == "the verifier refused t_init of small.bpf.o (member ssthresh)"
+    assert answer.why == f"no write support to tcp_sock at off 1440, at {source_line(SPEC, LINKED, 2)}"
+    assert answer.hint == "-v shows the verifier's whole log (10 lines)"
+    assert (answer.errno, answer.operation, answer.log) == (EACCES, "PROG_LOAD", REFUSED_WRITE)
+    assert answer.fields == {"object": "small.bpf.o", "program": "t_init", "member": "ssthresh", "insn": 2}
+
+
+def test_several_words_are_one_sentence_each() -> None:
+    answer = refusal(NEW_HEADINGS)
+    assert answer.why.startswith(
+        "Reason: write to a read-only field; At: t.bpf.c:12; Suggestion: leave it, at "
+    )
+
+
+def test_a_poisoned_relocation_is_named() -> None:
+    assert refusal(POISONED).why.startswith(
+        "it reaches a CO-RE relocation that this kernel cannot satisfy: struct tcp_sock has no member x in the running kernel"
+    )
+
+
+@pytest.mark.parametrize("number", [4, POISON_BASE + 2, POISON_BASE - 1])
+def test_a_call_of_another_number_is_no_poison(number: int) -> None:
+    log = f"3: (85) call unknown#{number}\ninvalid func unknown#{number}\n"
+    assert refusal(log).why.startswith(f"invalid func unknown#{number}")
+
+
+def test_a_refusal_without_a_log() -> None:
+    answer = refusal("", EINVAL)
+    assert answer.why == "the kernel refused it before verifying it: type, member or licence"
+    assert answer.hint == "check the object's licence and member types"
+    assert "insn" not in answer.fields
+
+
+@pytest.mark.parametrize(("licence", "said"), [("Proprietary", "'Proprietary'"), ("", "'missing'")])
+def test_a_refusal_without_a_log_of_an_object_without_a_gpl_licence(licence: str, said: str) -> None:
+    why = refusal("", EINVAL, licence=licence).why
+    assert why == f"struct_ops programs need a GPL-compatible licence, and the object's is {said}"

@@ -1,0 +1,95 @@
+"""What a command imports is part of its price: which outside packages, and which layers of its own."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli_runner import run_python
+
+MODULES = """
+import contextlib, io, json, sys
+before = set(sys.modules)
+from structops_cli.cli.main import run
+with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    run(sys.argv[1:])
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+HEAVY = {
+    "asyncio",
+    "ctypes",
+    "dataclasses",
+    "logging",
+    "multiprocessing",
+    "pycparser",
+    "subprocess",
+    "tempfile",
+    "unittest",
+}
+OF_PYELFTOOLS = {"dataclasses"}
+
+
+def imported(*arguments: str) -> set[str]:
+    result = run_python("-c", MODULES, *arguments)
+    assert result.exit_code == 0, result.stderr
+    return set(json.loads(result.stdout))
+
+
+def outside(modules: set[str]) -> set[str]:
+    """Return the packages that are neither Python's nor this project's."""
+    return _top(modules) - _python() - {"structops_cli"}
+
+
+def _top(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+def _python() -> set[str]:
+    import sys
+
+    return set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("words", [("--help",), ("-h",), ("--version",), ("nothing",), ()])
+def test_help_imports_nothing_but_click(words: tuple[str, ...]) -> None:
+    modules = imported(*words)
+    assert outside(modules) == {"click"}
+    own = {name for name in modules if name.startswith("structops_cli.")}
+    assert own == {
+        "structops_cli.cli",
+        "structops_cli.cli.main",
+        "structops_cli.cli.output",
+        "structops_cli.errors",
+        "structops_cli.records",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "packages"),
+    [
+        (("list",), {"click", "_cffi_backend"}),
+        (("show", "t_nobody"), {"click", "_cffi_backend"}),
+        (("unregister", "t_nobody"), {"click", "_cffi_backend"}),
+        (("types",), {"click", "_cffi_backend"}),
+        (("map", "lookup", "t_nobody"), {"click", "_cffi_backend"}),
+        (("inspect", "reno"), {"click", "_cffi_backend", "elftools"}),
+        (("register", "reno", "--pin-dir", "/nowhere"), {"click", "_cffi_backend", "elftools"}),
+        (("run", "dummy_ops", "nothing"), {"click", "_cffi_backend", "elftools"}),
+    ],
+)
+def test_outside_packages_by_command(words: tuple[str, ...], packages: set[str]) -> None:
+    modules = imported(*words)
+    assert outside(modules) == packages
+    assert not {name for name in modules if name.startswith("structops_cli.net")}
+
+
+def test_hot_paths_import_nothing_heavy_of_pythons() -> None:
+    assert not _top(imported("list")) & HEAVY
+    assert _top(imported("register", "reno", "--pin-dir", "/nowhere")) & HEAVY <= OF_PYELFTOOLS
+
+
+def test_the_heavy_part_of_pyelftools_is_left_out() -> None:
+    modules = imported("inspect", "reno")
+    assert "elftools.elf.structs" in modules
+    assert not {name for name in modules if name.startswith(("elftools.elf.elffile", "elftools.dwarf"))}
