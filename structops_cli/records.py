@@ -37,7 +37,12 @@ else:
             fields = tuple(body.get("__annotations__", ()))
             defaults = {field: body.pop(field) for field in fields if field in body}
             body |= {field: getter(index, None) for index, field in enumerate(fields)}
-            body |= {"__slots__": (), "_fields": fields, "_field_defaults": defaults, "__match_args__": fields}
+            body |= {
+                "__slots__": (),
+                "_fields": fields,
+                "_field_defaults": defaults,
+                "__match_args__": fields,
+            }
             return super().__new__(mcs, name, bases, body)
 
     class NamedTuple(tuple, metaclass=_Definition):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from structops_cli.btf.encode import encode
-
 from structops_cli.btf.btf import Btf
+from structops_cli.btf.encode import encode
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.types import (
     Array,

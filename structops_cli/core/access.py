@@ -103,7 +103,9 @@ def read_field(local: Btf, type_id: int, access: str) -> FieldAccess:
         steps.append(Step(name, index, inside))
     if bit_offset >= _MAX_BIT_OFFSET:
         raise _misfit(local, type_id, access, "the offset does not fit 32 bits")
-    return FieldAccess(type_id, first, tuple(steps), Field(named, bit_offset, named_bits), bit_offset - named_offset)
+    return FieldAccess(
+        type_id, first, tuple(steps), Field(named, bit_offset, named_bits), bit_offset - named_offset
+    )
 
 
 def element_offset(btf: Btf, array: Array, number: int) -> int:

@@ -37,7 +37,9 @@ _SOURCE_REGISTER = 0x08
 _SIZE_BITS = {4: 0x00, 2: 0x08, 1: 0x10, 8: 0x18}
 _SIZE_BYTES = {bits: size for size, bits in _SIZE_BITS.items()}
 _DAMAGED = "The object's instructions and its .BTF.ext do not belong together; compile it again."
-_TOO_LARGE = "Take the field's address, or read it with bpf_probe_read_kernel, instead of loading it in place."
+_TOO_LARGE = (
+    "Take the field's address, or read it with bpf_probe_read_kernel, instead of loading it in place."
+)
 _ENUMVAL_VALUE = CoreReloKind.ENUMVAL_VALUE
 
 
@@ -69,7 +71,9 @@ def poisoned_relocation(call_imm: int) -> int | None:
 
 def why_poisoned(fixup: Fixup) -> str:
     """Return why ``apply_fixups`` has made a poisoned instruction of this fixup's, as a sentence without its full stop."""
-    return fixup.poison or fixup.fixed_size or "a load that extends the sign cannot be made one of another size"
+    return (
+        fixup.poison or fixup.fixed_size or "a load that extends the sign cannot be made one of another size"
+    )
 
 
 def _put(insns: bytearray, index: int, insn: Insn) -> None:

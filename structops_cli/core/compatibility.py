@@ -110,9 +110,9 @@ class _Comparison:
                 alike = self._compatible_prototypes(ours, theirs, depth - 1)
             case Int(), Int():
                 alike = ours.bit_offset == theirs.bit_offset == 0
-            case (Enum() | Enum64()), (Enum() | Enum64()):
+            case ((Enum() | Enum64()), (Enum() | Enum64())):
                 alike = True
-            case (Void() | Struct() | Union() | Fwd()), _:
+            case ((Void() | Struct() | Union() | Fwd()), _):
                 alike = type(ours) is type(theirs)
             case _:
                 alike = False
@@ -138,9 +138,9 @@ class _Comparison:
 
     def _match(self, ours: BtfType, theirs: BtfType, depth: int, behind_pointer: bool) -> bool:
         match ours, theirs:
-            case (Struct() | Union() | Fwd()), (Struct() | Union() | Fwd()):
+            case ((Struct() | Union() | Fwd()), (Struct() | Union() | Fwd())):
                 alike = self._match_composites(ours, theirs, depth, behind_pointer)
-            case (Enum() | Enum64()), (Enum() | Enum64()):
+            case ((Enum() | Enum64()), (Enum() | Enum64())):
                 alike = _match_enums(ours, theirs)
             case Int(), Int():
                 alike = _match_ints(ours, theirs)

@@ -142,7 +142,9 @@ class Relocator:
 
         answer = self._agreement.ask(relo, question)
         size_bytes = access_size(ours) if sized else 0
-        return _fixup(relo, kind, field_value(ours, kind), answer, checked=is_checked(ours, kind), size_bytes=size_bytes)
+        return _fixup(
+            relo, kind, field_value(ours, kind), answer, checked=is_checked(ours, kind), size_bytes=size_bytes
+        )
 
     def _enumerator(self, relo: CoreRelo, kind: CoreReloKind) -> Fixup:
         enumerator = read_enumerator(self._local, relo.type_id, relo.access)

@@ -41,7 +41,9 @@ def match_field(local: Btf, path: FieldAccess, target: Target, candidate: Candid
                 return Mismatch(f"{spell_type(btf, inside.id)} has no member {name} in {btf.origin}")
             holder, inside = inside, resolve(btf, slot.type)
             if not fields_compatible(local, wanted, btf, inside):
-                return Mismatch(_other_type(f"{spell_type(btf, holder.id)}.{name}", local, wanted, btf, inside))
+                return Mismatch(
+                    _other_type(f"{spell_type(btf, holder.id)}.{name}", local, wanted, btf, inside)
+                )
             bit_offset += slot.bit_offset
             bit_size, may_grow = slot.bit_size, slot.last
         elif not isinstance(inside, Array):

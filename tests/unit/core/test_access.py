@@ -60,7 +60,9 @@ def shapes() -> tuple[Btf, dict[str, int]]:
         ("0:2", "struct outer", 320, 0, 320),
     ],
 )
-def test_a_path_leads_to_its_field(access: str, words: str, bit_offset: int, bit_size: int, tail_bits: int) -> None:
+def test_a_path_leads_to_its_field(
+    access: str, words: str, bit_offset: int, bit_size: int, tail_bits: int
+) -> None:
     btf, ids = shapes()
     path = read_field(btf, ids["outer"], access)
     assert (spell_field(btf, path), path.field.bit_offset, path.field.bit_size, path.tail_bits) == (

@@ -26,13 +26,18 @@ NOTHING = Insn(MOV64, 0, 0, 0, 0)
 def fixup(local: int, target: int, *sizes: int, index: int = 0, **changes: object) -> Fixup:
     """Return a fixup of a byte offset; ``sizes`` are the field's in the object and on the target."""
     local_size, target_size = sizes or (4, 4)
-    plain = Fixup(index, 7, "0:1", Kind.FIELD_BYTE_OFFSET, local, target, True, local_size, target_size, "", "")
+    plain = Fixup(
+        index, 7, "0:1", Kind.FIELD_BYTE_OFFSET, local, target, True, local_size, target_size, "", ""
+    )
     return plain._replace(**changes)  # type: ignore[arg-type]  # whatever the test says
 
 
 def imm64(value: int) -> bytes:
     low, high = value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF
-    return b"".join(encode(Insn(code, dst, 0, 0, half - (half >> 31 << 32))) for code, dst, half in ((LD_IMM64, 3, low), (0, 0, high)))
+    return b"".join(
+        encode(Insn(code, dst, 0, 0, half - (half >> 31 << 32)))
+        for code, dst, half in ((LD_IMM64, 3, low), (0, 0, high))
+    )
 
 
 def apply_one(insn: Insn, fix: Fixup) -> Insn:
@@ -93,7 +98,9 @@ def test_the_offset_of_a_load_or_store_is_replaced(opcode: int) -> None:
         (ATOMIC_DW, (8, 4), ATOMIC_W),
     ],
 )
-def test_a_load_or_store_changes_size_with_its_field(opcode: int, sizes: tuple[int, int], expected: int) -> None:
+def test_a_load_or_store_changes_size_with_its_field(
+    opcode: int, sizes: tuple[int, int], expected: int
+) -> None:
     insn = Insn(opcode, 1, 2, 16, 3)
     assert apply_one(insn, fixup(16, 40, *sizes)) == insn._replace(opcode=expected, offset=40)
 

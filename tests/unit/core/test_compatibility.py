@@ -169,7 +169,9 @@ def test_the_target_may_have_more_members_in_another_order() -> None:
 
     def theirs(w: World) -> int:
         i = w.signed("int", 4)
-        return w.struct("s", 40, at("new", i, 0), at("b", w.ptr(w.const(i)), 8), at("a", w.typedef("s32", i), 32))
+        return w.struct(
+            "s", 40, at("new", i, 0), at("b", w.ptr(w.const(i)), 8), at("a", w.typedef("s32", i), 32)
+        )
 
     assert match_structs(ours, theirs)
     assert not match_structs(theirs, ours)
@@ -210,7 +212,9 @@ def test_an_anonymous_member_may_be_any_anonymous_one() -> None:
     def with_unions(*names: str) -> Make:
         def make(w: World) -> int:
             i = w.signed("int", 4)
-            return w.struct("s", 32, *(at("", w.union("", 4, at(name, i, 0)), 8 * n) for n, name in enumerate(names)))
+            return w.struct(
+                "s", 32, *(at("", w.union("", 4, at(name, i, 0)), 8 * n) for n, name in enumerate(names))
+            )
 
         return make
 

@@ -200,7 +200,9 @@ def test_an_array_step_needs_an_array() -> None:
         (60, 6, (0, 16), (0, 0)),  # across 8 bytes
     ],
 )
-def test_the_load_unit_of_a_bit_field(first: int, width: int, unit: tuple[int, int], shifts: tuple[int, int]) -> None:
+def test_the_load_unit_of_a_bit_field(
+    first: int, width: int, unit: tuple[int, int], shifts: tuple[int, int]
+) -> None:
     w = World()
     s = w.struct("s", 16, bits("f", w.integer("u32", 4), first, width))
     kinds = (Kind.FIELD_BYTE_OFFSET, Kind.FIELD_BYTE_SIZE, Kind.FIELD_LSHIFT_U64, Kind.FIELD_RSHIFT_U64)
@@ -221,8 +223,15 @@ def test_what_the_compiler_wrote_is_checked_where_it_must_agree() -> None:
     bit_field = [fix(local, kernel_sock(), sock, "0:5", kind).checked for kind in FIELD_KINDS]
     assert plain == [True] * 6
     assert bit_field == [False, False, True, True, False, True]
-    of_type = {kind: fix(local, kernel_sock(), sock, "0", kind).checked for kind in Kind if kind.name.startswith("TYPE")}
-    assert {kind for kind, checked in of_type.items() if not checked} == {Kind.TYPE_ID_LOCAL, Kind.TYPE_ID_TARGET}
+    of_type = {
+        kind: fix(local, kernel_sock(), sock, "0", kind).checked
+        for kind in Kind
+        if kind.name.startswith("TYPE")
+    }
+    assert {kind for kind, checked in of_type.items() if not checked} == {
+        Kind.TYPE_ID_LOCAL,
+        Kind.TYPE_ID_TARGET,
+    }
 
 
 def test_the_sign_of_an_enum_is_not_checked_for_old_compilers_did_not_record_it() -> None:
@@ -307,7 +316,10 @@ def test_a_type_of_a_module_gives_its_id_there() -> None:
     target = kernel(base, tcp_extra=module)
     assert fix(local, target, sock, "0", Kind.TYPE_ID_TARGET).target_value == 2
     assert fix(local, target, sock, "0:0", Kind.FIELD_BYTE_OFFSET).target_value == 20
-    assert fix(local, target, sock, "0:1", Kind.FIELD_BYTE_OFFSET).poison == "struct sock has no member rank in tcp_extra"
+    assert (
+        fix(local, target, sock, "0:1", Kind.FIELD_BYTE_OFFSET).poison
+        == "struct sock has no member rank in tcp_extra"
+    )
 
 
 def test_enumerators() -> None:
@@ -320,7 +332,10 @@ def test_enumerators() -> None:
     assert [v[4:6] for v in values] == [(1, 9), (-5, -6), (7, 0)]
     assert [v.poison for v in values] == ["", "", "enum state has no value GONE in vmlinux"]
     assert fix(local, World(), state, "0", Kind.ENUMVAL_EXISTS).target_value == 0
-    assert fix(local, World(), state, "0", Kind.ENUMVAL_VALUE).poison == "there is no enum state in vmlinux, nor in a module"
+    assert (
+        fix(local, World(), state, "0", Kind.ENUMVAL_VALUE).poison
+        == "there is no enum state in vmlinux, nor in a module"
+    )
 
 
 def test_an_enum_may_have_become_wider() -> None:
@@ -350,7 +365,9 @@ def test_a_typedef_of_an_enum_is_followed() -> None:
         (False, False, 0xFFFFFFFE, 0xFFFFFFFE),
     ],
 )
-def test_the_sign_of_an_enumerator(local_signed: bool, target_signed: bool, value: int, expected: int) -> None:
+def test_the_sign_of_an_enumerator(
+    local_signed: bool, target_signed: bool, value: int, expected: int
+) -> None:
     local, target = World(), World()
     enum = local.enum("e", signed=local_signed, A=1)
     target.enum("e", signed=target_signed, A=value)
@@ -370,7 +387,10 @@ def test_fixups_are_described_in_words() -> None:
     for access, kind, text in asked:
         assert fix(local, kernel_sock(), sock, access, kind).describe(btf) == text
     missing = fix(local, World(), sock, "0:0", Kind.FIELD_BYTE_OFFSET).describe(btf)
-    assert missing == "struct sock.state: byte offset 0 -> no answer: there is no struct sock in vmlinux, nor in a module"
+    assert (
+        missing
+        == "struct sock.state: byte offset 0 -> no answer: there is no struct sock in vmlinux, nor in a module"
+    )
     enum = World()
     assert (
         fix(enum, enum, enum.enum("e", B=3), "0", Kind.ENUMVAL_VALUE).describe(enum.btf())

@@ -24,7 +24,13 @@ def world() -> World:
     u32, u64 = w.integer("u32", 4), w.integer("u64", 8)
     inner = w.struct("inner", 8, bits("f", u32, 3, 9), at("g", w.array(u32, 1), 4))
     union = w.union("", 8, at("x", u64, 0), at("", inner, 0))
-    w.struct("s", 32, at("a", w.typedef("alias", w.const(u32)), 0), at("", union, 8), at("in", w.array(inner, 2), 16))
+    w.struct(
+        "s",
+        32,
+        at("a", w.typedef("alias", w.const(u32)), 0),
+        at("", union, 8),
+        at("in", w.array(inner, 2), 16),
+    )
     w.enum("e", signed=True, A=-1, B=2)
     w.enum64("e64", A=1 << 40)
     w.typedef("callback", w.ptr(w.proto(u32, u64, w.ptr(inner))))

@@ -87,7 +87,9 @@ def test_the_compiler_emitted_every_kind(fixups: tuple[Fixup, ...]) -> None:
     assert {fixup.kind for fixup in fixups} == set(Kind)
 
 
-def test_what_a_compiler_emitted_is_answered(spec: ObjectSpec, fixups: tuple[Fixup, ...], vmlinux: Btf) -> None:
+def test_what_a_compiler_emitted_is_answered(
+    spec: ObjectSpec, fixups: tuple[Fixup, ...], vmlinux: Btf
+) -> None:
     nonagle = next(m for m in flattened(vmlinux, composite(vmlinux, "tcp_sock")) if m.name == "nonagle")
     state = vmlinux.type(vmlinux.find("tcp_ca_state", BtfKind.ENUM) or 0)
     assert isinstance(state, Enum)
@@ -98,7 +100,9 @@ def test_what_a_compiler_emitted_is_answered(spec: ObjectSpec, fixups: tuple[Fix
         "struct tcp_sock.snd_cwnd: byte offset": cwnd,
         "struct tcp_sock.srtt_us: byte offset": byte_offset(vmlinux, "tcp_sock", "srtt_us"),
         "struct tcp_sock.inet_conn.icsk_ca_priv[3]: byte offset": private,
-        "struct sock.__sk_common.skc_daddr: byte offset": byte_offset(vmlinux, "sock", "__sk_common", "skc_daddr"),
+        "struct sock.__sk_common.skc_daddr: byte offset": byte_offset(
+            vmlinux, "sock", "__sk_common", "skc_daddr"
+        ),
         "struct tcp_sock.snd_cwnd: byte size": 4,
         "struct tcp_sock.snd_cwnd: exists": 1,
         "struct tcp_sock.snd_cwnd: signed": 0,
@@ -123,7 +127,9 @@ def test_what_a_compiler_emitted_is_answered(spec: ObjectSpec, fixups: tuple[Fix
         "NO_SUCH_STATE of enum tcp_ca_state___never: exists": 0,
         "NO_SUCH_STATE of enum tcp_ca_state___never: value": 0,
     }
-    asked = {f"{subject(spec.btf, f.type_id, f.access, f.kind)}: {ASKS[f.kind]}": f.target_value for f in fixups}
+    asked = {
+        f"{subject(spec.btf, f.type_id, f.access, f.kind)}: {ASKS[f.kind]}": f.target_value for f in fixups
+    }
     assert asked == expected
     poisoned = [f.poison for f in fixups if f.poison]
     assert poisoned == [
@@ -132,10 +138,16 @@ def test_what_a_compiler_emitted_is_answered(spec: ObjectSpec, fixups: tuple[Fix
     ]
 
 
-def test_the_instructions_take_the_answers(every_kind: Function, fixups: tuple[Fixup, ...], vmlinux: Btf) -> None:
+def test_the_instructions_take_the_answers(
+    every_kind: Function, fixups: tuple[Fixup, ...], vmlinux: Btf
+) -> None:
     patched = apply_fixups(every_kind.insns, fixups)
     assert len(patched) == len(every_kind.insns)
-    loads = [decode(patched, f.insn_index) for f in fixups if decode(every_kind.insns, f.insn_index).opcode == LDX_W]
+    loads = [
+        decode(patched, f.insn_index)
+        for f in fixups
+        if decode(every_kind.insns, f.insn_index).opcode == LDX_W
+    ]
     assert byte_offset(vmlinux, "tcp_sock", "snd_cwnd") in {load.offset for load in loads}
     # the source says that srtt_us is a u64, and the kernel has a u32
     srtt = next(f for f in fixups if f.local_size_bytes == 8 and f.target_size_bytes == 4)
@@ -145,7 +157,9 @@ def test_the_instructions_take_the_answers(every_kind: Function, fixups: tuple[F
         insn = decode(patched, fixup.insn_index)
         assert (insn.opcode == CALL) is bool(fixup.poison)
         assert poisoned_relocation(insn.imm) == (number if fixup.poison else None)
-    untouched = set(range(len(patched) // 8)) - {f.insn_index for f in fixups} - {f.insn_index + 1 for f in fixups}
+    untouched = (
+        set(range(len(patched) // 8)) - {f.insn_index for f in fixups} - {f.insn_index + 1 for f in fixups}
+    )
     assert all(decode(patched, n) == decode(every_kind.insns, n) for n in untouched)
 
 
@@ -159,7 +173,11 @@ def test_every_struct_is_itself(vmlinux: Btf) -> None:
         found = vmlinux.type(type_id)
         assert isinstance(found, Composite)
         named = [n for n, member in enumerate(found.members) if member.name]
-        relos = [CoreRelo(0, type_id, f"0:{n}", kind) for n in named for kind in (Kind.FIELD_BYTE_OFFSET, Kind.FIELD_EXISTS)]
+        relos = [
+            CoreRelo(0, type_id, f"0:{n}", kind)
+            for n in named
+            for kind in (Kind.FIELD_BYTE_OFFSET, Kind.FIELD_EXISTS)
+        ]
         for fixup in relocator.fixups(relos):
             assert fixup.local_value == fixup.target_value
             assert fixup.poison == fixup.fixed_size == ""

@@ -59,10 +59,14 @@ def test_members_are_found_in_anonymous_ones() -> None:
     low = w.struct("", 8, at("x", u32, 0), at("y", u32, 4))
     u64 = w.integer("u64", 8)
     union = w.union("", 8, at("whole", u64, 0), at("", w.const(low), 0))
-    s = w.struct("s", 24, at("first", u32, 0), at("", union, 8), bits("flag", u32, 130, 1), bits("", u32, 131, 3))
+    s = w.struct(
+        "s", 24, at("first", u32, 0), at("", union, 8), bits("flag", u32, 130, 1), bits("", u32, 131, 3)
+    )
     btf = w.btf()
     target = Target(kernel(btf))
-    found = {name: target.member(btf, btf.type(s), name) for name in ("first", "whole", "x", "y", "flag", "", "z")}
+    found = {
+        name: target.member(btf, btf.type(s), name) for name in ("first", "whole", "x", "y", "flag", "", "z")
+    }
     assert found == {
         "first": Slot(u32, 0, 0, last=False),
         "whole": Slot(u64, 64, 0, last=False),

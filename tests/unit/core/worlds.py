@@ -86,7 +86,9 @@ class World:
         return self.add(lambda i: Fwd(i, name, is_union))
 
     def proto(self, return_type: int, *params: int) -> int:
-        return self.add(lambda i: FuncProto(i, return_type, tuple(Param(f"p{n}", p) for n, p in enumerate(params))))
+        return self.add(
+            lambda i: FuncProto(i, return_type, tuple(Param(f"p{n}", p) for n, p in enumerate(params)))
+        )
 
     def btf(self, origin: str = "vmlinux") -> Btf:
         return Btf.from_bytes(encode(self.types, base=self.base), base=self.base, origin=origin)

@@ -177,11 +177,15 @@ def test_window_function_is_equation_1(math_of: ctypes.CDLL, w_max: int, k: int,
 
 @examples
 @given(w_max=st.integers(10, WINDOW_MAX), c=st.sampled_from([40, 400, 4000]), seconds=st.floats(0, 1000))
-def test_the_window_follows_the_rfc_in_floats(math_of: ctypes.CDLL, w_max: int, c: int, seconds: float) -> None:
+def test_the_window_follows_the_rfc_in_floats(
+    math_of: ctypes.CDLL, w_max: int, c: int, seconds: float
+) -> None:
     start = w_max * 7 // 10
     k = ((w_max - start) / (c / 1000)) ** (1 / 3)
     exact = c / 1000 * (seconds - k) ** 3 + w_max
-    ours = math_of.t_window(w_max * Q10, math_of.t_k(w_max * Q10, start, c), math_of.t_ticks(int(seconds * 1e6)), c)
+    ours = math_of.t_window(
+        w_max * Q10, math_of.t_k(w_max * Q10, start, c), math_of.t_ticks(int(seconds * 1e6)), c
+    )
     # K and t are each a tick low at most: an error in time of a tick, times the slope of the curve there
     off = (abs(seconds - k) + 1 / 1024) ** 2 * 3 * c / 1000 / 1024 + 0.002
     assert abs(ours / Q10 - min(exact, 1 << 25)) <= off
@@ -217,7 +221,9 @@ def test_friendly_growth_is_equation_4(math_of: ctypes.CDLL, alpha: int, cwnd: i
 
 @examples
 @given(w_max=windows_q10, cwnd=windows, beta=permilles, fast=st.booleans())
-def test_w_max_after_a_congestion_event(math_of: ctypes.CDLL, w_max: int, cwnd: int, beta: int, fast: bool) -> None:
+def test_w_max_after_a_congestion_event(
+    math_of: ctypes.CDLL, w_max: int, cwnd: int, beta: int, fast: bool
+) -> None:
     further = fast and cwnd * Q10 < w_max
     exact = Fraction(cwnd * Q10) * ((1 + Fraction(beta, 1000)) / 2 if further else 1)
     assert math_of.t_w_max(w_max, cwnd, beta, fast) == math.floor(exact)
@@ -228,7 +234,9 @@ def test_w_max_after_a_congestion_event(math_of: ctypes.CDLL, w_max: int, cwnd: 
 
 @examples
 @given(cwnd=windows, ssthresh=st.integers(2, 0x7FFFFFFF), acked=acks)
-def test_slow_start_counts_segments_up_to_ssthresh(math_of: ctypes.CDLL, cwnd: int, ssthresh: int, acked: int) -> None:
+def test_slow_start_counts_segments_up_to_ssthresh(
+    math_of: ctypes.CDLL, cwnd: int, ssthresh: int, acked: int
+) -> None:
     window = Window(cwnd, 0)
     left = math_of.t_double(window, ssthresh, acked)
     assert window.cwnd - cwnd + left == acked, "every acknowledged segment is used once"
@@ -267,7 +275,9 @@ def test_nothing_is_rounded_away(math_of: ctypes.CDLL, cwnd: int, acked: list[in
 
 @examples
 @given(segments=st.integers(0, (1 << 32) - 1), permille=permilles)
-def test_decrease_is_rounded_down_and_at_least_two(math_of: ctypes.CDLL, segments: int, permille: int) -> None:
+def test_decrease_is_rounded_down_and_at_least_two(
+    math_of: ctypes.CDLL, segments: int, permille: int
+) -> None:
     exact = math.floor(segments * (1 - Fraction(permille, 1000)))
     assert math_of.t_reduced(segments, permille) == max(exact, 2)
 
@@ -306,7 +316,9 @@ def test_aimd_has_the_mean_window_of_rfc_9438_equation_3(math_of: ctypes.CDLL, a
 
 
 def rfc_tunables(**changed: int) -> Tunables:
-    return Tunables(**({"c_permille": 400, "beta_permille": 700, "fast_convergence": 0, "reno_friendly": 1} | changed))
+    return Tunables(
+        **({"c_permille": 400, "beta_permille": 700, "fast_convergence": 0, "reno_friendly": 1} | changed)
+    )
 
 
 def average_cubic(math_of: ctypes.CDLL, tunables: Tunables, start: int, packets: int, rtt_us: int) -> float:
@@ -378,7 +390,13 @@ def test_without_a_plateau_above_it_the_window_is_the_plateau(math_of: ctypes.CD
 
 @pytest.mark.parametrize(
     ("gap_us", "rtt_us", "counted"),
-    [(500, 20_000, 500), (40_000, 20_000, 40_000), (60_000_000, 20_000, 40_000), (900, 10, 900), (5_000, 10, 1_000)],
+    [
+        (500, 20_000, 500),
+        (40_000, 20_000, 40_000),
+        (60_000_000, 20_000, 40_000),
+        (900, 10, 900),
+        (5_000, 10, 1_000),
+    ],
 )
 def test_idle_time_does_not_age_a_stage(math_of: ctypes.CDLL, gap_us: int, rtt_us: int, counted: int) -> None:
     epoch = Epoch(elapsed_us=7)
