@@ -298,11 +298,9 @@ static int walk_contained(struct checker *checker, uint32_t root, struct step *s
 		checker->type = type_at(btf, btf->start_id + top->index);
 		child = contained(&checker->type, top->next++);
 		if (!child) {
-			/* A member of type void has no size, which check_sizes() will find. */
-			if (top->next > checker->type.vlen) {
-				state[top->index] = DONE;
-				depth--;
-			}
+			/* Or a member of type void: it has no size, which check_sizes() will find. */
+			state[top->index] = DONE;
+			depth--;
 			continue;
 		}
 		if (child < btf->start_id || state[child - btf->start_id] == DONE)
@@ -345,7 +343,7 @@ static uint32_t size_of(const struct so_btf *btf, uint32_t id, uint64_t *size)
 		if (type.kind == ARRAY) {
 			count *= part(&type, 0, 2);
 			if (count > MAX_SIZE)
-				count = MAX_SIZE;	/* too large, unless an inner array has no elements */
+				count = MAX_SIZE;	/* too large, unless an inner array has no elements; no product overflows */
 			id = part(&type, 0, 0);
 		} else if (is_in(type.kind, THROUGH | 1u << VAR)) {
 			id = type.word;
@@ -353,8 +351,6 @@ static uint32_t size_of(const struct so_btf *btf, uint32_t id, uint64_t *size)
 			*size = count * POINTER_SIZE;
 			return *size < MAX_SIZE ? 0 : SO_BTF_TOO_LARGE;
 		} else if (is_in(type.kind, COMPOSITE | ENUMS | 1u << INT | 1u << FLOAT | 1u << DATASEC)) {
-			if (type.word && count > MAX_SIZE / type.word)
-				return SO_BTF_TOO_LARGE;
 			*size = count * type.word;
 			return *size < MAX_SIZE ? 0 : SO_BTF_TOO_LARGE;
 		} else {

@@ -171,6 +171,7 @@ def test_one_thing_wrong(record: Record, why: str) -> None:
         ([fwd("f"), struct_("s", 8, M("a", 2))], 3, "member 0: type 2 has no size"),
         ([proto(0), struct_("s", 8, M("a", 2))], 3, "member 0: type 2 has no size"),
         ([fwd("f"), array(2, 1, 0)], 3, "type 3 has no size"),
+        ([ptr(1), array(2, 1, 1 << 29)], 3, "type 3 has 2**32 bytes or more"),
         ([array(1, 1, 1 << 16), array(2, 1, 1 << 16)], 3, "type 3 has 2**32 bytes or more"),
     ],
 )
@@ -225,6 +226,10 @@ def test_what_a_compiler_writes_is_accepted() -> None:
         float_("long double", 16),  # 17
         type_tag('user memory, "quoted"', 1),  # 18
         typedef("with.dot", 1),  # 19
+        proto(0, ("context", 1)),  # 20
+        func("bpf_kfunc", 20, linkage=2),  # 21
+        datasec(".ksyms.more", 0, (21, 0, 0)),  # 22
+        union("shifted", 8, M("a", 1, 32), M("b", 1)),  # 23
     ]
     Btf.from_bytes(write_btf(records)).check()
 
