@@ -12,6 +12,7 @@ __all__ = ["command"]
 
 
 @click.group()
+@common_options
 def command() -> None:
     """Print C declarations from the kernel's BTF."""
 

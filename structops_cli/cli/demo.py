@@ -25,10 +25,17 @@ DEFAULT = ("aimd", "aimd_link")
               help="How much to send.")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Leave it registered, pinned, at the end.")
 @click.option("--only", metavar="VAR", multiple=True, help="This struct_ops variable only; may be repeated.")
+@click.option("--set", "members", metavar="VAR.MEMBER=VALUE", multiple=True, help="Override a data member.")
 @common_options
 @click.pass_obj
 def command(
-    output: Output, object_name: str | None, byte_count: int, *, keep: bool, only: tuple[str, ...]
+    output: Output,
+    object_name: str | None,
+    byte_count: int,
+    *,
+    keep: bool,
+    only: tuple[str, ...],
+    members: tuple[str, ...],
 ) -> None:
     """Do the main job once: register a congestion control, send real TCP data through it, prove it, unregister.
 
@@ -37,7 +44,7 @@ def command(
     moment leaves nothing behind.
     """
     name, default_only = (object_name, only) if object_name else (DEFAULT[0], only or (DEFAULT[1],))
-    selection = selection_from(default_only, None, ())
+    selection = selection_from(default_only, None, members)
     done = demonstrate(open_object(name), live_kernel(), selection, byte_count, keep=keep, say=output.debug)
     output.result("demo", _data(done), lambda: _text(output, done))
     say_aside(output, done.object)

@@ -6,12 +6,11 @@ from typing import Any
 
 import click
 
-from structops_cli.cli.live import map_data, member_data
+from structops_cli.cli.live import c_text, map_data, member_data
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.runtime.inventory import LiveMap, find_one, kernel_rendering, take_stock
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.struct_ops.member_text import MemberValue
 
 __all__ = ["command"]
 
@@ -45,15 +44,4 @@ def _member(entry: dict[str, Any]) -> str:
         program = entry["program"]
         return f"{program['name']} (program {program['id']})" if program else "none"
     value = entry["value"]
-    return f"{_plain(value)} ({entry['flags']})" if "flags" in entry else _plain(value)
-
-
-def _plain(value: MemberValue) -> str:
-    """Return a value as C would initialise it."""
-    if isinstance(value, str):
-        return f'"{value}"'
-    if isinstance(value, dict):
-        return "{" + ", ".join(f".{name} = {_plain(part)}" for name, part in value.items()) + "}"
-    if isinstance(value, list):
-        return "{" + ", ".join(map(_plain, value)) + "}"
-    return str(value)
+    return f"{c_text(value)} ({entry['flags']})" if "flags" in entry else c_text(value)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from structops_cli.runtime.inventory import LiveMap, LiveProgram, programs_of
 from structops_cli.struct_ops.value import state_name
 
-__all__ = ["holders", "map_data", "member_data", "pins_of", "program_data"]
+if TYPE_CHECKING:
+    from structops_cli.struct_ops.member_text import MemberValue
+
+__all__ = ["c_text", "holders", "map_data", "member_data", "pins_of", "program_data"]
 
 
 def map_data(live: LiveMap) -> dict[str, Any]:
@@ -74,3 +77,14 @@ def pins_of(live: LiveMap) -> list[str]:
 def holders(live: LiveMap) -> str:
     """Return the kernel's count of who holds a map; a dash where it counts nothing."""
     return str(live.refcnt) if live.state in ("registered", "retired") else "-"
+
+
+def c_text(value: MemberValue) -> str:
+    """Return a value as C would initialise it."""
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, dict):
+        return "{" + ", ".join(f".{name} = {c_text(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, list):
+        return "{" + ", ".join(map(c_text, value)) + "}"
+    return str(value)

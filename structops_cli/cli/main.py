@@ -107,6 +107,8 @@ def _ended_by(error: BaseException, output: Output) -> int:
         case ReaderGone():  # not an error, and nobody is left to tell
             _close_stdout()
             code = 128 + signal.SIGPIPE
+        case OSError() if error.filename is None:  # of no file that a command opened: stdout took no more
+            output.failed(StructopsError("the output could not be written", why=error.strerror or ""))
         case _:
             output.broke(error)
     return int(code)

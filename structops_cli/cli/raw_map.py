@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from structops_cli.cli.live import c_text
 from structops_cli.cli.output import Output, common_options
 from structops_cli.errors import UsageError
 from structops_cli.runtime import raw_map
@@ -28,6 +29,7 @@ FLAGS = click.IntRange(0, (1 << 64) - 1)
 
 
 @click.group()
+@common_options
 def command() -> None:
     """Raw operations on a struct_ops map, with the kernel's answers explained.
 
@@ -137,7 +139,7 @@ def _pair(text: str) -> tuple[str, str]:
 def _plain(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"program_id"}:
         return f"program {value['program_id']}" if value["program_id"] else "none"
-    return repr(value)
+    return c_text(value)
 
 
 def _show(output: Output, verb: str, answer: raw_map.Answered, more: dict[str, Any], text: str) -> None:

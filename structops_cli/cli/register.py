@@ -27,6 +27,8 @@ from structops_cli.struct_ops.plan import Selection
 
 __all__ = ["command", "registered_data", "registered_text", "selection_from"]
 
+HOLD_POLL_MS = 500
+
 
 @click.command()
 @click.argument("objects", metavar="[OBJ]...", nargs=-1, type=click.Path())
@@ -123,7 +125,9 @@ def _hold(output: Output, held: list[Registered]) -> None:
         poll.register(number, select.POLLHUP)
     try:
         output.note("held until Ctrl-C")
-        for number, _ in poll.poll():
+        while not (events := poll.poll(HOLD_POLL_MS)):
+            pass  # a signal that came just before the wait is seen at its end
+        for number, _ in events:
             gone = links[number]
             raise StateError(
                 f"{gone.name} was unregistered by somebody else",

@@ -37,10 +37,10 @@ def live_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
 def kernel_from_file(path: str) -> KernelTypes:
     """Return the types of a raw BTF file, or of the ``.BTF`` section of an ELF file such as a vmlinux."""
     try:
-        data = _map_or_read(path)
+        data = _read(path)
     except OSError as error:
         raise NotFoundError(f"{path} cannot be read", why=error.strerror or "", object=path) from None
-    if bytes(data[:4]) == b"\x7fELF":
+    if data.startswith(b"\x7fELF"):
         from structops_cli.obj.elf import btf_section  # pyelftools is start-up time
 
         data = btf_section(data, path)
@@ -51,24 +51,24 @@ def kernel_from_file(path: str) -> KernelTypes:
         raise
 
 
+def _read(path: str) -> bytes:
+    """Read a file whole; sysfs hands BTF out in pages, and ``readall`` takes them without a copy for each."""
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
+
+
 def _map_or_read(path: str) -> bytes | mmap.mmap:
-    """Map a file, which spares copying 5 MB; kernels before 6.16 do not let their BTF be mapped, so read it there."""
+    """Map the kernel's own BTF, which spares copying 5 MB; kernels before 6.16 do not let it be mapped, so read it.
+
+    Only what cannot change under a reader is mapped: a file that somebody cuts short meanwhile is a crash.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        size = os.fstat(fd).st_size
-        try:
-            return mmap.mmap(fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ)
-        except (OSError, ValueError):
-            return _read_all(fd)
+        return mmap.mmap(fd, os.fstat(fd).st_size, mmap.MAP_PRIVATE, mmap.PROT_READ)
+    except (OSError, ValueError):
+        return _read(path)
     finally:
         os.close(fd)
-
-
-def _read_all(fd: int) -> bytes:
-    parts = []
-    while part := os.read(fd, 1 << 23):
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _modules(folder: str, vmlinux: Btf) -> tuple[ModuleBtf, ...]:

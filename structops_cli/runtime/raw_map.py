@@ -17,7 +17,7 @@ from structops_cli.errors import KernelError, NotFoundError, UsageError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import find_one, take_stock, type_of_map
 from structops_cli.runtime.loader import create_struct_ops_map, least_btf
-from structops_cli.runtime.registration import prepare_pin_dir
+from structops_cli.runtime.registration import pin_with_undo, prepare_pin_dir
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.member_text import encode_member
@@ -48,7 +48,7 @@ def create(kernel: KernelTypes, type_name: str, name: str, pin: str, *, link: bo
         prepare_pin_dir(os.path.dirname(pin), undo)
         try:
             with least_btf() as btf, create_struct_ops_map(kernel_type, name, btf, link=link) as fd:
-                bpf.obj_pin(fd, pin)
+                pin_with_undo(fd, pin, undo)
                 answer = _answered(kernel, "MAP_CREATE", 0, fd)
         except KernelError as error:
             raise explained(

@@ -24,7 +24,7 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import ProgInfo, link_info, map_info, prog_info
 from structops_cli.syscall.uapi import StructOpsState
 
-__all__ = ["DEFAULT_PIN_DIR", "PIN_FOLDER", "Registered", "prepare_pin_dir", "register"]
+__all__ = ["DEFAULT_PIN_DIR", "PIN_FOLDER", "Registered", "pin_with_undo", "prepare_pin_dir", "register"]
 
 PIN_FOLDER = "structops"
 """The directory of a bpffs that holds this project's pins."""
@@ -194,10 +194,15 @@ def _mkdir(folder: str) -> None:
 
 def _pin(plan: MapPlan, link: Fd, pin_dir: str, undo: ExitStack) -> str:
     path = f"{pin_dir}/{_pin_name(plan.registered_name)}"
-    with uninterrupted():  # a signal between the two would leave a pin that nobody undoes
-        bpf.obj_pin(link, path)
-        undo.callback(_unlink_quietly, path)
+    pin_with_undo(link, path, undo)
     return path
+
+
+def pin_with_undo(fd: Fd, path: str, undo: ExitStack) -> None:
+    """Pin a map or link, and push its unpinning on ``undo``; no signal comes between the two."""
+    with uninterrupted():
+        bpf.obj_pin(fd, path)
+        undo.callback(_unlink_quietly, path)
 
 
 def _pin_name(name: str) -> str:

@@ -35,8 +35,8 @@ def _findings(kernel_type: StructOpsType, raw: bytes, flags: int) -> Iterator[Ca
         yield Cause("state and refcnt are the kernel's own: an update has to leave them 0", "leave them out")
     yield from _reserved(kernel_type, raw)
     yield from _name(kernel_type, raw)
-    yield from _flags(kernel_type, raw)
     yield from _missing(kernel_type, raw)
+    yield from _flags(kernel_type, raw)  # last: newer kernels take bits that have no name here
 
 
 def _bytes(kernel_type: StructOpsType, raw: bytes, member: KernelMember) -> bytes:
@@ -87,7 +87,9 @@ def _flags(kernel_type: StructOpsType, raw: bytes) -> Iterator[Cause]:
             rest = value & ~sum(item.value for item in known)
             if rest:
                 names = ", ".join(item.name.lower() for item in known if item.name)
-                yield Cause(f"{member.name} has bits that the kernel refuses: {rest:#x}", f"flags: {names}")
+                yield Cause(
+                    f"{member.name} has bits that this kernel may not know: {rest:#x}", f"flags: {names}"
+                )
 
 
 def _missing(kernel_type: StructOpsType, raw: bytes) -> Iterator[Cause]:

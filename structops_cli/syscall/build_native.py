@@ -10,6 +10,7 @@ from cffi import FFI
 HERE = Path("structops_cli/syscall")
 """Relative to the project's root: setuptools wants source paths so, and they end up in no message."""
 HALVES = ("native", "native_btf")
+SOURCES = (*HALVES, "native_btf_check")
 
 
 def declarations(header: str) -> str:
@@ -28,7 +29,7 @@ for half in HALVES:
 ffibuilder.set_source(
     "structops_cli.syscall._native",
     "#include <stdint.h>\n#include <stddef.h>\n" + "".join(f'#include "{half}.h"\n' for half in HALVES),
-    sources=[str(HERE / f"{half}.c") for half in HALVES],
+    sources=[str(HERE / f"{source}.c") for source in SOURCES],
     include_dirs=[str(HERE)],
     extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers"],
     py_limited_api=True,

@@ -395,5 +395,3 @@ uint32_t so_btf_next_prefixed(const struct so_btf *btf, const char *prefix, uint
 	return 0;
 }
 
-/* Until build_native.py lists it beside this file. */
-#include "native_btf_check.c"

@@ -218,7 +218,7 @@ def test_a_missing_required_member(refuse: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("setting", "why"),
     [
-        ("flags=0x80000000", "flags has bits that the kernel refuses: 0x80000000"),
+        ("flags=0x80000000", "flags has bits that this kernel may not know: 0x80000000"),
         ("name=", "name is empty"),
         ("name=t-dash", "name 't-dash' has a character that the kernel refuses"),
     ],

@@ -40,7 +40,7 @@ def test_a_value_that_the_kernel_takes_breaks_no_rule() -> None:
         ({"name": b""}, "name is empty"),
         ({"name": b"sixteen_bytes_xx"}, "name has no room for its NUL"),
         ({"name": b"a b"}, "name 'a b' has a character that the kernel refuses"),
-        ({"flags": 6}, "flags has bits that the kernel refuses: 0x4"),
+        ({"flags": 6}, "flags has bits that this kernel may not know: 0x4"),
         ({"programs": (0, 4, 5)}, "the required member ssthresh has no program"),
         ({"programs": (3, 4, 0)}, "the required member undo_cwnd has no program"),
         ({"programs": (3, 0, 5)}, "one of cong_avoid or cong_control must have a program"),
