@@ -310,7 +310,7 @@ def test_what_the_text_says(bpf_root: str, name: str, programs: list[str]) -> No
     text = done("map", "update", pin, f"name={name}", *programs).stdout
     assert text == f"MAP_UPDATE_ELEM answered 0; map {map_id} is inuse: it is registered\n"
     lines = done("map", "lookup", pin).stdout.splitlines()
-    assert f"  name = \"{name}\"" in lines
+    assert f'  name = "{name}"' in lines
     assert f"  ssthresh = program {programs[0].partition('=id:')[2]}" in lines
     assert "  init = none" in lines
     assert done("map", "next-key", pin).stdout == "MAP_GET_NEXT_KEY answered key 0\n"
