@@ -1,11 +1,13 @@
 """The console script, and ``python -m structops_cli``.
 
-The collector is off before anything is imported, and what is there at the end
-is frozen rather than searched once more: together a tenth of the time that
-``register`` takes. No command lives long enough to want either.
+The collector is off before anything is imported, and at the end the process
+leaves without taking its modules apart: together a seventh of the time that
+``register`` takes. No command lives long enough to want either, and what must
+be closed or undone has its ``with`` block.
 """
 
 import gc
+import os
 import signal
 import sys
 from types import FrameType
@@ -29,8 +31,17 @@ def entry() -> NoReturn:
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     code = run(sys.argv[1:])
-    gc.freeze()
-    sys.exit(code)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process now, with what was said written out; stdout that takes no more is a failure."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            code = code or 1
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import IntFlag
 from typing import TypeAlias
 
 from structops_cli.btf.btf import Btf
@@ -10,6 +9,7 @@ from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Array, Enum, Enum64, Int, Ptr, Struct, Union
 from structops_cli.errors import UsageError
 from structops_cli.obj.assign import locate, store
+from structops_cli.records import IntEnum
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.kinds import Need, kind_of
 from structops_cli.syscall.uapi import BtfIntEncoding
@@ -44,7 +44,7 @@ def encode_text(btf: Btf, type_id: int, text: str, name: str) -> bytes:
     return store(btf, bytes(size_of(btf, type_id)), locate(btf, type_id, name, ""), text)
 
 
-def _flags(flags: type[IntFlag], text: str) -> int:
+def _flags(flags: type[IntEnum], text: str) -> int:
     """Add up ``A|B``, ``a,b`` or a number."""
     known = {name: int(value) for name, value in flags.__members__.items()}
     total = 0

@@ -7,8 +7,6 @@ project uses is here. Pure data: importing this module touches nothing.
 
 from __future__ import annotations
 
-from enum import IntFlag
-
 from structops_cli.records import IntEnum
 
 __all__ = [
@@ -164,8 +162,8 @@ class BtfKind(IntEnum):
     ENUM64 = 19
 
 
-class BtfIntEncoding(IntFlag):
-    """``BTF_INT_SIGNED`` and its siblings."""
+class BtfIntEncoding(IntEnum):
+    """``BTF_INT_SIGNED`` and its siblings: bits."""
 
     SIGNED = 1
     CHAR = 2
@@ -232,7 +230,7 @@ class StructOpsState(IntEnum):
     READY = 3
 
 
-class TcpCongFlags(IntFlag):
+class TcpCongFlags(IntEnum):
     """``TCP_CONG_*`` (``include/net/tcp.h``): the flags that a BPF congestion control may set."""
 
     NON_RESTRICTED = 1

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum, IntFlag
+from enum import Enum
 
-from structops_cli.records import NamedTuple
+from structops_cli.records import IntEnum, NamedTuple
 
 __all__ = ["Kind", "Need"]
 
@@ -39,7 +39,7 @@ class Kind(NamedTuple):
     reserved: frozenset[str] = frozenset()
     settable: frozenset[str] | None = None
     name_member: str = ""
-    flags: Mapping[str, type[IntFlag]] = {}
+    flags: Mapping[str, type[IntEnum]] = {}
     registers: bool = True
 
     def need(self, member: str) -> Need:
