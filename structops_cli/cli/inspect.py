@@ -10,6 +10,7 @@ import click
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Struct
+from structops_cli.cli.live import c_text
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.core.subject import subject
 from structops_cli.errors import StructopsError
@@ -134,7 +135,7 @@ def _text(data: dict[str, Any], *, relocations: bool) -> str:
         _section(("MAP", "TYPE", "KEY", "VALUE", "ENTRIES"),
                  ((m["name"], m["type"], m["key_size"], m["value_size"], m["max_entries"]) for m in data["maps"])),
         _section(("VARIABLE", "SECTION", "SIZE", "VALUE"),
-                 ((v["name"], s["section"], v["size"], v["value"]) for s in data["data"] for v in s["variables"])),
+                 ((v["name"], s["section"], v["size"], c_text(v["value"])) for s in data["data"] for v in s["variables"])),
         _section(("CO-RE RELOCATION", "OF", "INSN", "KIND"), _relocation_rows(data) if relocations else ()),
         _section(("EXTERN", "SECTION", "WEAK"),
                  ((e["name"], e["section"], "yes" if e["weak"] else "no") for e in data["externs"])),
@@ -161,5 +162,7 @@ def _function_row(item: dict[str, Any]) -> tuple[object, ...]:
 
 def _variable_text(item: dict[str, Any]) -> str:
     how = ("link" if item["link"] else "no link") + (", optional" if item["optional"] else "")
-    pairs = [(f".{m['name']}", m["program"] if "program" in m else repr(m["value"])) for m in item["members"]]
+    pairs = [
+        (f".{m['name']}", m["program"] if "program" in m else c_text(m["value"])) for m in item["members"]
+    ]
     return f"struct_ops {item['name']} ({item['type']}, {how})\n{fields(pairs, indent=2)}"

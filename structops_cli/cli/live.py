@@ -81,7 +81,9 @@ def holders(live: LiveMap) -> str:
 
 def c_text(value: MemberValue) -> str:
     """Return a value as C would initialise it."""
-    if isinstance(value, str):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if type(value) is str:  # and not a Symbol, which C writes without quotes
         return f'"{value}"'
     if isinstance(value, dict):
         return "{" + ", ".join(f".{name} = {c_text(part)}" for name, part in value.items()) + "}"

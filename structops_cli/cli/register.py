@@ -200,11 +200,17 @@ def registered_text(item: RegisteredObject) -> str:
     return "\n\n".join(_one_text(one) for one in item.registered)
 
 
+def _pin_text(one: Registered) -> str | None:
+    if one.pin is not None and one.pin.startswith("/proc/self/fd/"):
+        return f"{one.pin.rpartition('/')[2]}, in a bpffs of this process only"
+    return one.pin or ("none: held by this process" if one.link_id is not None else None)
+
+
 def _one_text(one: Registered) -> str:
     head = f"registered {one.name} ({one.type_name})\n" + fields([
         ("map", f"{one.map_id} ({one.map_name})"),
         ("link", one.link_id if one.link_id is not None else "none: registered without a link"),
-        ("pin", one.pin or ("none: held by this process" if one.link_id is not None else None)),
+        ("pin", _pin_text(one)),
         ("state", one.state),
     ], indent=2)  # fmt: skip
     rows = [(info.id, name, info.jited_bytes, info.verified_insns) for name, info in one.programs]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from structops_cli.cli.live import c_text
 from structops_cli.cli.output import Output, common_options, fields
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.objects import open_object
@@ -42,7 +43,9 @@ def _text(program: str, done: ProgramRun) -> str:
         ("member", done.signature),
     ]
     for argument in done.arguments:
-        changed = f" -> {argument.after}" if argument.after != argument.before else ""
-        pairs.append((argument.name, f"{'null' if argument.before is None else argument.before}{changed}"))
+        changed = f" -> {c_text(argument.after)}" if argument.after != argument.before else ""
+        pairs.append(
+            (argument.name, f"{'null' if argument.before is None else c_text(argument.before)}{changed}")
+        )
     pairs += [("returned", done.return_value), ("took", f"{done.duration_ns} ns")]
     return fields(pairs)

@@ -14,9 +14,23 @@ from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.kinds import Need, kind_of
 from structops_cli.syscall.uapi import BtfIntEncoding
 
-__all__ = ["MemberValue", "decode_bytes", "decode_member", "encode_member", "encode_text", "flag_names"]
+__all__ = [
+    "MemberValue",
+    "Symbol",
+    "decode_bytes",
+    "decode_member",
+    "encode_member",
+    "encode_text",
+    "flag_names",
+]
 
 MemberValue: TypeAlias = "int | bool | str | list[MemberValue] | dict[str, MemberValue] | None"
+
+
+class Symbol(str):
+    """The name of an enumerator, as opposed to text."""
+
+    __slots__ = ()
 
 
 def encode_member(kernel_type: StructOpsType, member: KernelMember, text: str) -> bytes:
@@ -82,7 +96,7 @@ def decode_bytes(btf: Btf, type_id: int, raw: bytes) -> MemberValue:
         return bool(number) if kind.encoding & BtfIntEncoding.BOOL else number
     if isinstance(kind, Enum | Enum64):
         number = int.from_bytes(raw, "little", signed=kind.signed)
-        return next((item.name for item in kind.values if item.value == number), number)
+        return next((Symbol(item.name) for item in kind.values if item.value == number), number)
     if isinstance(kind, Ptr):
         return int.from_bytes(raw, "little")
     if isinstance(kind, Array):

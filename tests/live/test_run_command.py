@@ -64,7 +64,7 @@ def test_as_text() -> None:
     lines = done("run", "dummy_ops", "test_1", "5").stdout.splitlines()
     assert lines[0].startswith("program   test_1 (program ")
     assert lines[1] == "member    int test_1(struct bpf_dummy_ops_state *)"
-    assert "{'val': 5} -> {'val': 6}" in lines[2]
+    assert "{.val = 5} -> {.val = 6}" in lines[2]
     assert lines[3] == "returned  5"
     assert lines[4].endswith(" ns")
 
