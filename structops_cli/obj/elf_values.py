@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-
-from structops_cli.records import NamedTuple
+from structops_cli.records import IntEnum, NamedTuple
 
 __all__ = ["ElfObject", "ElfRelocation", "RelocationType", "Section", "Symbol", "SymbolBinding", "SymbolType"]
 

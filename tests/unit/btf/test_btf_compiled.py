@@ -216,7 +216,8 @@ def test_the_kernels_types_compile_to_what_they_are(name: str, tmp_path: Path) -
     kernel = vmlinux()
     type_id = kernel.find(name, BtfKind.STRUCT)
     if type_id is None:
-        pytest.skip(f"this kernel has no struct {name}")
+        assert name == "bpf_dummy_ops", f"this kernel has no struct {name}"
+        pytest.skip("waits for Linux 5.17, which has bpf_dummy_ops")
     assert assert_compiles_to_the_same(kernel, [type_id], tmp_path) > 0
 
 
