@@ -23,6 +23,7 @@ from structops_cli.runtime.objects import (
     with_constants,
 )
 from structops_cli.runtime.registration import DEFAULT_PIN_DIR, Registered, prepare_pin_dir
+from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.struct_ops.plan import Selection
 
 __all__ = ["command", "registered_data", "registered_text", "selection_from"]
@@ -86,9 +87,15 @@ def command(
 def _register(
     spec: ObjectSpec, target: Target, selection: Selection, place: str | None, undo: ExitStack
 ) -> RegisteredObject:
-    if place is not None:
+    if place is not None and _may_link(spec, target, selection):
         prepare_pin_dir(place, undo)
     return register_object(spec, target, selection, place, undo)
+
+
+def _may_link(spec: ObjectSpec, target: Target, selection: Selection) -> bool:
+    """Tell whether an object may need a place for pins: only links are pinned."""
+    wanted = any(one.link for one in spec.struct_ops) if selection.link is None else selection.link
+    return wanted and has_links(target.kernel)
 
 
 def keep(undo: ExitStack, done: Sequence[RegisteredObject]) -> None:
@@ -213,7 +220,7 @@ def _one_text(one: Registered) -> str:
         ("pin", _pin_text(one)),
         ("state", one.state),
     ], indent=2)  # fmt: skip
-    rows = [(info.id, name, info.jited_bytes, info.verified_insns) for name, info in one.programs]
+    rows = [(info.id, name, info.jited_bytes, info.verified_insns or "-") for name, info in one.programs]
     return (
         head
         + "\n"

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import TracebackType
 from typing import Self
 
 from structops_cli.core.apply import apply_fixups
 from structops_cli.core.fixup import Fixup, Relocator
 from structops_cli.core.target import Target
-from structops_cli.errors import FitError, KernelError, VerifierError
+from structops_cli.errors import ENOTSUPP, FitError, KernelError, VerifierError
+from structops_cli.obj.datasec import loadable_btf
 from structops_cli.obj.insn import set_imm64, set_src_reg
 from structops_cli.obj.link import link_program
 from structops_cli.obj.spec import (
@@ -50,6 +51,8 @@ __all__ = ["Loaded", "PreparedProgram", "create_struct_ops_map", "least_btf", "l
 
 FUNC_INFO = struct.Struct("<II")
 LINE_INFO = struct.Struct("<IIII")
+RETURN_ZERO = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
+"""``r0 = 0; exit``."""
 OBJECT_PREFIX_LEN = 8
 """Characters of the object's name before a data section's in the name of its map: the accepted convention."""
 WITHOUT_BTF = frozenset({
@@ -154,7 +157,7 @@ def _used_symbols(prepared: Iterable[PreparedProgram]) -> frozenset[str]:
 
 def _load_btf(spec: ObjectSpec) -> Fd:
     try:
-        return bpf.btf_load(spec.btf.raw())
+        return bpf.btf_load(loadable_btf(spec.btf))
     except KernelError as error:
         raise explained(error, f"the kernel refused the BTF of {spec.name}") from None
 
@@ -258,6 +261,26 @@ def create_struct_ops_map(kernel_type: StructOpsType, name: str, btf_fd: Fd, *, 
     ``btf_fd`` is any BTF that is not the kernel's: ``map_create`` wants one beside
     every value type, and answers EINVAL without.
     """
+    try:
+        return _create_struct_ops_map(kernel_type, name, btf_fd, link=link)
+    except KernelError as error:
+        if error.errno != ENOTSUPP:
+            raise
+    _wake_verifier()
+    return _create_struct_ops_map(kernel_type, name, btf_fd, link=link)
+
+
+def _wake_verifier() -> None:
+    """Load a program that does nothing and drop it.
+
+    Old kernels (5.10 does, 6.1 does not) read their own BTF when the first program
+    since boot is verified (``bpf_check``), and know no struct_ops type until then.
+    """
+    with suppress(KernelError):
+        bpf.prog_load(BpfProgType.SOCKET_FILTER, RETURN_ZERO, licence="GPL").close()
+
+
+def _create_struct_ops_map(kernel_type: StructOpsType, name: str, btf_fd: Fd, *, link: bool) -> Fd:
     with ExitStack() as stack:
         module = stack.enter_context(_module_btf(kernel_type)) if kernel_type.module else None
         return bpf.map_create(

@@ -18,8 +18,8 @@ from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import find_one, take_stock, type_of_map
 from structops_cli.runtime.loader import create_struct_ops_map, least_btf
 from structops_cli.runtime.registration import pin_with_undo, prepare_pin_dir
-from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type
-from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
+from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.member_text import encode_member
 from structops_cli.struct_ops.rules import refused_update
 from structops_cli.struct_ops.value import POINTER, StructOpsValue, decode_value
@@ -29,6 +29,8 @@ from structops_cli.syscall.info import MapInfo, map_info
 from structops_cli.syscall.uapi import BpfMapType
 
 __all__ = ["Answered", "create", "delete", "lookup", "next_key", "open_map", "update"]
+
+NO_LINKS = Cause("this kernel has no struct_ops links, they came with 6.4", "leave --link out")
 
 
 class Answered(NamedTuple):
@@ -43,6 +45,10 @@ class Answered(NamedTuple):
 
 def create(kernel: KernelTypes, type_name: str, name: str, pin: str, *, link: bool) -> Answered:
     """MAP_CREATE a struct_ops map of a type and pin it."""
+    if "/" in name:
+        raise UsageError(
+            f"{name} is no name for a map", why="it holds a slash", hint="--pin PATH says where to pin it"
+        )
     kernel_type = find_type(kernel, type_name)
     with ExitStack() as undo:
         prepare_pin_dir(os.path.dirname(pin), undo)
@@ -51,8 +57,9 @@ def create(kernel: KernelTypes, type_name: str, name: str, pin: str, *, link: bo
                 pin_with_undo(fd, pin, undo)
                 answer = _answered(kernel, "MAP_CREATE", 0, fd)
         except KernelError as error:
+            cause = NO_LINKS if link and error.errno == EINVAL and not has_links(kernel) else None
             raise explained(
-                error, f"no map of type {type_name} could be created at {pin}", type_name
+                error, f"no map of type {type_name} could be created at {pin}", type_name, cause
             ) from None
         undo.pop_all()
     return answer

@@ -5,7 +5,8 @@ alive what its pointers point at, and ends in one call that raises: every
 failure is a ``KernelError`` with the command's name and the errno (EPERM, EACCES:
 ``NotPermittedError``; a refusal of PROG_LOAD: ``VerifierError``). What an
 errno *means* is not known here. EINTR is retried (a Python signal handler
-runs in between, so Ctrl-C gets through), EAGAIN a bounded number of times.
+runs in between, so Ctrl-C gets through), EAGAIN a bounded number of times, and
+EPERM once with RLIMIT_MEMLOCK lifted where it may mean no more than that.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ __all__ = [
 
 EAGAIN_TRIES = 8
 """PROG_LOAD answers EAGAIN when a signal is pending; more than a few in a row is a real answer."""
+CHARGED = frozenset({BpfCmd.MAP_CREATE, BpfCmd.PROG_LOAD})
+"""What kernels before 5.11 charge to RLIMIT_MEMLOCK, and answer EPERM to when that is used up."""
 LOG_SIZES = tuple(1 << shift for shift in (16, 20, 24))
 """Bytes of the log buffer, tried in turn; 16 MiB less one is the most that every kernel accepts."""
 LOG_SIZE_MAX = (1 << 24) - 1
@@ -77,8 +80,16 @@ def _try(command: BpfCmd, attr: Any) -> int:
     while True:
         result: int = lib.so_bpf(command, attr, size)
         tries += result == -EAGAIN
+        if result == -EPERM and command in CHARGED and _lift_memlock():
+            continue
         if result != -EINTR and (result != -EAGAIN or tries >= EAGAIN_TRIES):
             return result
+
+
+def _lift_memlock() -> bool:
+    from structops_cli.syscall.memlock import lift  # only a refusal needs it
+
+    return lift()
 
 
 def _call(command: BpfCmd, attr: Any) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from errno import E2BIG
+
+from structops_cli.errors import KernelError
 from structops_cli.records import NamedTuple
 from structops_cli.syscall import bpf
 from structops_cli.syscall._native import ffi
@@ -40,7 +43,10 @@ class MapInfo(NamedTuple):
 
 
 class ProgInfo(NamedTuple):
-    """``struct bpf_prog_info``. Sizes are bytes; ``map_ids`` are the maps that it uses."""
+    """``struct bpf_prog_info``. Sizes are bytes; ``map_ids`` are the maps that it uses.
+
+    ``verified_insns`` is 0 on a kernel that does not tell (before 5.16).
+    """
 
     id: int
     prog_type: int
@@ -171,5 +177,12 @@ def btf_info(fd: Fd) -> BtfInfo:
     """Return what the kernel tells of a BTF object."""
     name = ffi.new("char[]", 64)
     info = ffi.new("struct so_btf_info *", {"name": int(ffi.cast("uintptr_t", name)), "name_len": 64})
-    bpf.obj_get_info_by_fd(fd, info)
+    try:
+        bpf.obj_get_info_by_fd(fd, info)
+    except KernelError as error:
+        if error.errno != E2BIG:
+            raise
+        # Kernels before 5.11 have no names, no BTF objects of their own, and refuse to be asked for them.
+        info = ffi.new("struct so_btf_info *")
+        bpf.obj_get_info_by_fd(fd, info)
     return BtfInfo(info.id, _text(name), info.btf_size, bool(info.kernel_btf))

@@ -124,9 +124,10 @@ class BpfMapType(IntEnum):
 
 
 class BpfProgType(IntEnum):
-    """``enum bpf_prog_type``; the one type that this project loads."""
+    """``enum bpf_prog_type``; the types that this project loads."""
 
     UNSPEC = 0
+    SOCKET_FILTER = 1
     STRUCT_OPS = 27
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from errno import E2BIG, EACCES, EAGAIN, EBUSY, EEXIST, EINTR, EINVAL, ENOENT, ENOSPC, EPERM
+from resource import RLIM_INFINITY
 from struct import unpack_from
 from typing import Any
 
 import pytest
 
 from structops_cli.errors import KernelError, NotPermittedError, VerifierError
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, info, memlock
 from structops_cli.syscall._native import ffi
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BPF_F_REPLACE, BPF_STRUCT_OPS, BpfCmd, BpfMapType, BpfProgType
@@ -49,6 +50,38 @@ def test_eintr_is_retried_as_often_as_it_comes(faking: Faking, fd: Fd, interrupt
     bpf.map_delete_elem(fd, KEY)
     assert lib.commands == [BpfCmd.MAP_DELETE_ELEM] * (interruptions + 1)
     assert len({attr for _, attr in lib.calls}) == 1, "the same call each time"
+
+
+def test_a_map_is_asked_for_again_when_the_memory_limit_could_be_lifted(
+    faking: Faking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = [(1 << 16, 1 << 16)]
+    monkeypatch.setattr(memlock, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(memlock, "setrlimit", lambda _, limit: limits.append(limit))
+    lib = faking(-EPERM, real_fd())
+    bpf.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1).close()
+    assert lib.commands == [BpfCmd.MAP_CREATE] * 2
+    assert limits[1:] == [(RLIM_INFINITY, RLIM_INFINITY)]
+
+
+def test_a_refusal_stays_one_when_the_memory_limit_cannot_be_lifted(
+    faking: Faking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(memlock, "getrlimit", lambda _: (1 << 16, 1 << 16))
+    monkeypatch.setattr(memlock, "setrlimit", refuse)
+    lib = faking(-EPERM)
+    with pytest.raises(NotPermittedError):
+        bpf.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1)
+    assert lib.left == 0
+
+
+def test_btf_info_does_without_the_name_where_the_kernel_knows_none(faking: Faking, fd: Fd) -> None:
+    lib = faking(-E2BIG, 0)
+    assert info.btf_info(fd).name == ""
+    assert lib.left == 0
 
 
 def test_a_signal_handler_gets_through(faking: Faking, fd: Fd) -> None:
