@@ -48,7 +48,7 @@ struct kernel_view {
 	u32 has_no_such_type;		/* the same, and never 1 */
 	u32 ack_sample_matches;		/* TYPE_MATCHES */
 	u32 tcp_sock_size;		/* TYPE_SIZE */
-	u32 has_struct_ops_links;	/* ENUMVAL_EXISTS */
+	u32 knows_struct_ops_link_type;	/* ENUMVAL_EXISTS */
 	u32 loss_state;			/* ENUMVAL_VALUE of TCP_CA_Loss */
 };
 
@@ -73,7 +73,7 @@ static ALWAYS_INLINE void look_at_kernel(void)
 	view->has_no_such_type = type_exists(struct structops_no_such_type);
 	view->ack_sample_matches = type_matches(struct ack_sample);
 	view->tcp_sock_size = type_size(struct tcp_sock);
-	view->has_struct_ops_links = enumerator_exists(enum bpf_link_type___with_struct_ops,
+	view->knows_struct_ops_link_type = enumerator_exists(enum bpf_link_type___with_struct_ops,
 						       BPF_LINK_TYPE_STRUCT_OPS___with_struct_ops);
 	view->loss_state = enumerator_value(enum tcp_ca_state, TCP_CA_Loss);
 	view->filled = 1;

@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
@@ -21,13 +22,23 @@ def _ended(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _import_command() -> Callable[[list[str]], int]:
+    """Import the command with signals held back: an import can swallow a KeyboardInterrupt, and Ctrl-C be lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        from structops_cli.cli.main import run
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return run
+
+
 def entry() -> NoReturn:
     """Run the command and end the process with its exit code."""
     gc.disable()
     signal.signal(signal.SIGTERM, _ended)
     signal.signal(signal.SIGHUP, _ended)
     try:
-        from structops_cli.cli.main import run
+        run = _import_command()
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
     code = run(sys.argv[1:])

@@ -58,7 +58,10 @@ class LazyGroup(click.Group):
         """Import the module of a command and return its ``command``."""
         if cmd_name not in COMMANDS:
             return None
-        module = __import__(f"structops_cli.cli.{COMMANDS[cmd_name][1]}", fromlist=["command"])
+        from structops_cli.runtime.interrupts import uninterrupted  # no runtime for --help
+
+        with uninterrupted():  # an import can swallow a KeyboardInterrupt, and Ctrl-C be lost
+            module = __import__(f"structops_cli.cli.{COMMANDS[cmd_name][1]}", fromlist=["command"])
         command: click.Command = module.command
         return command
 

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from structops_cli.errors import KernelError, NotPermittedError, StructopsError, UnsupportedError, UsageError
+from structops_cli.runtime.interrupts import uninterrupted
 
 __all__ = ["ThrowawayNamespace"]
 
@@ -58,7 +59,8 @@ class ThrowawayNamespace:
     def __enter__(self) -> Self:
         if self._was_entered:
             raise UsageError("a throwaway namespace is entered once", hint="make another one")
-        import pyroute2  # noqa: F401 - 250 ms: only for who makes a namespace, and where Ctrl-C interrupts it
+        with uninterrupted():  # an import can swallow a KeyboardInterrupt, and Ctrl-C be lost
+            import pyroute2  # noqa: F401 -- 250 ms: only for who makes a namespace
 
         self._is_open = self._was_entered = True
         try:

@@ -13,7 +13,7 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import pointee_proto, resolve, size_of
 from structops_cli.btf.types import FuncProto, Member, Struct
-from structops_cli.errors import BtfError, FitError
+from structops_cli.errors import BtfError, UnsupportedError
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
@@ -76,7 +76,7 @@ def _value_ids(btf: Btf) -> tuple[int, ...]:
 
 
 def find_type(kernel: KernelTypes, name: str) -> StructOpsType:
-    """Return the type of that name, of vmlinux first and then of each module; ``FitError`` when there is none."""
+    """Return the type of that name, of vmlinux first and then of each module; ``UnsupportedError`` when there is none."""
     hit = kernel.find(VALUE_PREFIX + name, BtfKind.STRUCT)
     if hit:
         module, value_id = hit
@@ -84,7 +84,7 @@ def find_type(kernel: KernelTypes, name: str) -> StructOpsType:
         if found:
             return found
     known = ", ".join(item.name for item in offered_types(kernel)) or "none"
-    raise FitError(
+    raise UnsupportedError(
         f"this kernel has no struct_ops type {name}",
         why=f"its BTF has no struct {name} with a struct {VALUE_PREFIX}{name} that holds it",
         hint=f"it offers: {known}",

@@ -27,7 +27,7 @@ from structops_cli.records import NamedTuple
 
 __all__ = ["Cause", "cause_of", "explained"]
 
-ROOT = "run as root, or with CAP_BPF and CAP_NET_ADMIN (CAP_SYS_ADMIN before 5.8)"
+ROOT = "run as root, or with CAP_BPF and CAP_NET_ADMIN (CAP_SYS_ADMIN before 5.8; up to 5.10 ulimit -l matters too)"
 
 
 class Cause(NamedTuple):
@@ -78,7 +78,7 @@ CAUSES: dict[tuple[str, int], Cause] = {
         "nothing was ever registered through this map, or the key is not 0", "nothing to do"
     ),
     ("MAP_DELETE_ELEM", EINPROGRESS): Cause(
-        "it is unregistered already, and sockets or defaults still hold it",
+        "it is unregistered already, and a socket, a default, a pin or an open fd still holds it",
         "wait until they are closed: structops show SELECTOR",
     ),
     ("MAP_DELETE_ELEM", EOPNOTSUPP): Cause(
@@ -134,9 +134,7 @@ CAUSES: dict[tuple[str, int], Cause] = {
 EVERYWHERE: dict[int, Cause] = {
     EPERM: Cause("the caller lacks a capability", ROOT),
     EACCES: Cause("access was denied", ROOT),
-    ENOMEM: Cause(
-        "the kernel is out of memory, or RLIMIT_MEMLOCK (kernels up to 5.10) is too low", "raise ulimit -l"
-    ),
+    ENOMEM: Cause("the kernel is out of memory", "free some, or ask for smaller maps"),
     ENOSPC: Cause("no space is left for it", "remove what is not needed any more"),
 }
 

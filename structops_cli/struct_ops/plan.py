@@ -16,7 +16,7 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.names import essential_name
 from structops_cli.btf.types import Member, Ptr, Struct
-from structops_cli.errors import FitError, ObjectError, UsageError
+from structops_cli.errors import FitError, ObjectError, UnsupportedError, UsageError
 from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
@@ -96,6 +96,12 @@ def plan_object(spec: ObjectSpec, kernel: KernelTypes, selection: Selection = Se
     variables = select(spec, selection.only)
     _check_overrides(variables, selection)
     links = has_links(kernel)
+    if selection.link and not links:
+        raise UnsupportedError(
+            "--link asks for a link, and this kernel has none for struct_ops",
+            why="they came with Linux 6.4",
+            hint="leave --link out: it is registered without one",
+        )
     maps, skipped = [], []
     for variable in variables:
         kernel_type = find_type(kernel, essential_name(variable.type_name))

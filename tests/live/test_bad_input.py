@@ -137,8 +137,11 @@ def test_optional_variables_only(refuse: Any, tmp_path: Path) -> None:
 
 
 def test_an_unknown_type(refuse: Any, tmp_path: Path) -> None:
-    error = refuse(live_ops_file(tmp_path, "OPS=t_no_such_ops"))
-    assert (error["kind"], error["what"]) == ("FitError", "this kernel has no struct_ops type t_no_such_ops")
+    error = refuse(live_ops_file(tmp_path, "OPS=t_no_such_ops"), exit_code=77)
+    assert (error["kind"], error["what"]) == (
+        "UnsupportedError",
+        "this kernel has no struct_ops type t_no_such_ops",
+    )
     assert error["type_name"] == "t_no_such_ops"
     assert error["hint"].startswith("it offers: bpf_dummy_ops, ")
 

@@ -84,7 +84,7 @@ os.unlink(data["pin"])
 """
 
 RAW_MAP_FAILS = """
-assert refused("map", "create", "t_no_such_ops", name)["kind"] == "FitError"
+assert refused("map", "create", "t_no_such_ops", name, exit_code=77)["kind"] == "UnsupportedError"
 assert not mounted()
 """
 

@@ -51,8 +51,11 @@ def test_create_for_a_type_that_never_registers(bpf_root: str) -> None:
 
 
 def test_create_for_an_unknown_type(bpf_root: str) -> None:
-    error = refused("map", "create", "t_no_such_ops", "--pin", f"{bpf_root}/m")
-    assert (error["kind"], error["what"]) == ("FitError", "this kernel has no struct_ops type t_no_such_ops")
+    error = refused("map", "create", "t_no_such_ops", "--pin", f"{bpf_root}/m", exit_code=77)
+    assert (error["kind"], error["what"]) == (
+        "UnsupportedError",
+        "this kernel has no struct_ops type t_no_such_ops",
+    )
     assert "tcp_congestion_ops" in error["hint"]
     assert error["type_name"] == "t_no_such_ops"
 
@@ -233,7 +236,7 @@ def test_delete_of_what_is_unregistered_and_held(name: str, bpf_root: str, progr
         assert data["kernel_state"] == "tobefree"
         error = refused("map", "delete", pin)
         assert (error["operation"], error["errno"]) == ("MAP_DELETE_ELEM", "EINPROGRESS")
-        assert "sockets or defaults still hold it" in error["why"]
+        assert "a socket, a default, a pin or an open fd still holds it" in error["why"]
 
 
 def test_delete_of_a_link_map(name: str, bpf_root: str, programs: list[str]) -> None:

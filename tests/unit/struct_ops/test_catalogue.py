@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from structops_cli.errors import BtfError, FitError
+from structops_cli.errors import BtfError, UnsupportedError
 from structops_cli.struct_ops.catalogue import find_type, has_links, offered_types, type_of_value
 from structops_cli.syscall.uapi import BtfKind
 from tests.kernel_shapes import BtfBuilder, kernel
@@ -35,7 +35,7 @@ def test_members_carry_index_offset_and_prototype() -> None:
 
 
 def test_an_unknown_type_lists_what_there_is() -> None:
-    with pytest.raises(FitError) as caught:
+    with pytest.raises(UnsupportedError) as caught:
         find_type(kernel(), "sched_ext_ops")
     assert caught.value.what == "this kernel has no struct_ops type sched_ext_ops"
     assert caught.value.hint == "it offers: tcp_congestion_ops"

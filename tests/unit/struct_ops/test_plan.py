@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from structops_cli.errors import FitError, ObjectError, UsageError
+from structops_cli.errors import FitError, ObjectError, UnsupportedError, UsageError
 from structops_cli.struct_ops.plan import Selection, SkippedMember, plan_object
 from tests.kernel_shapes import kernel
 from tests.unit.struct_ops.objects import function, spec
@@ -38,6 +38,12 @@ def test_a_link_is_planned_where_the_kernel_has_links() -> None:
 @pytest.mark.parametrize(("asked", "linked"), [(True, True), (False, False), (None, False)])
 def test_link_can_be_forced(asked: bool | None, linked: bool) -> None:
     assert plan_object(spec(link=False), kernel(), Selection(link=asked)).maps[0].link is linked
+
+
+def test_a_link_that_the_kernel_cannot_make_is_refused_when_asked_for() -> None:
+    with pytest.raises(UnsupportedError, match="--link asks for a link") as caught:
+        plan_object(spec(), kernel(links=False, new=False), Selection(link=True))
+    assert caught.value.exit_code == 77
 
 
 def test_a_program_for_a_member_that_the_kernel_lacks_is_left_out_and_said_to_be() -> None:
