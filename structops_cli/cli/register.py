@@ -14,7 +14,7 @@ from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.core.target import Target
 from structops_cli.errors import StateError, UsageError
 from structops_cli.obj.spec import ObjectSpec
-from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel import begin_live_kernel
 from structops_cli.runtime.objects import (
     DEFAULT_OBJECT,
     RegisteredObject,
@@ -72,8 +72,9 @@ def command(
         raise UsageError("--transient pins nothing", hint="leave out --pin-dir or --transient")
     selection = selection_from(only, link, members)
     given = dict(_split(text, "--const") for text in constants)
+    kernel = begin_live_kernel()
     specs = [with_constants(open_object(name), given) for name in objects or (DEFAULT_OBJECT,)]
-    target = Target(live_kernel())
+    target = Target(kernel())
     with ExitStack() as undo:
         place = None if transient else os.path.abspath(pin_dir or DEFAULT_PIN_DIR)
         done = [_register(spec, target, selection, place, undo) for spec in specs]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Callable
+from threading import Thread
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
@@ -11,7 +13,7 @@ from structops_cli.errors import InputError, KernelError, NotFoundError, Unsuppo
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import btf_info
 
-__all__ = ["BTF_FOLDER", "btf_ids", "kernel_from_file", "live_kernel"]
+__all__ = ["BTF_FOLDER", "begin_live_kernel", "btf_ids", "kernel_from_file", "live_kernel"]
 
 BTF_FOLDER = "/sys/kernel/btf"
 
@@ -32,6 +34,34 @@ def live_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
         ) from None
     vmlinux = Btf.from_bytes(data, origin="the running kernel")
     return KernelTypes(vmlinux, lambda: _modules(folder, vmlinux))
+
+
+def begin_live_kernel() -> Callable[[], KernelTypes]:
+    """Begin to read and index the running kernel's types on another core; return the call that waits for them.
+
+    The native index works without the interpreter's lock, so that an object can
+    be read meanwhile. What ``live_kernel`` raises, the returned call raises.
+    """
+    found: list[KernelTypes | BaseException] = []
+
+    def read() -> None:
+        try:
+            kernel = live_kernel()
+            kernel.vmlinux.find("bpf_struct_ops_value")  # the first look-up makes the index of names
+            found.append(kernel)
+        except BaseException as error:  # noqa: BLE001 -- raised again where the answer is asked for
+            found.append(error)
+
+    thread = Thread(target=read, name="kernel types", daemon=True)
+    thread.start()
+
+    def wait() -> KernelTypes:
+        thread.join()
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        return found[0]
+
+    return wait
 
 
 def kernel_from_file(path: str) -> KernelTypes:
