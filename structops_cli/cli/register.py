@@ -18,6 +18,7 @@ from structops_cli.runtime.kernel import begin_live_kernel
 from structops_cli.runtime.objects import (
     DEFAULT_OBJECT,
     RegisteredObject,
+    keep,
     open_object,
     register_object,
     with_constants,
@@ -97,15 +98,6 @@ def _may_link(spec: ObjectSpec, target: Target, selection: Selection) -> bool:
     """Tell whether an object may need a place for pins: only links are pinned."""
     wanted = any(one.link for one in spec.struct_ops) if selection.link is None else selection.link
     return wanted and has_links(target.kernel)
-
-
-def keep(undo: ExitStack, done: Sequence[RegisteredObject]) -> None:
-    """Keep what was registered: forget how to undo it, and close the links, which their pins hold now."""
-    undo.pop_all()
-    for item in done:
-        for one in item.registered:
-            if one.link is not None:
-                one.link.close()
 
 
 def selection_from(only: tuple[str, ...], link: bool | None, members: tuple[str, ...]) -> Selection:

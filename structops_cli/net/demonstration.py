@@ -20,6 +20,7 @@ from structops_cli.obj.spec import ObjectSpec
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.map_values import MapContents, read_contents
 from structops_cli.runtime.objects import RegisteredObject, register_object
+from structops_cli.runtime.objects import keep as keep_registered
 from structops_cli.runtime.registration import DEFAULT_PIN_DIR, Registered, prepare_pin_dir
 from structops_cli.struct_ops.plan import Selection
 from structops_cli.syscall import bpf, bpffs
@@ -76,10 +77,7 @@ def demonstrate(
         with ThrowawayNamespace() as namespace:
             proofs = tuple(_prove(spec, one, namespace, byte_count, say) for one in chosen)
         if keep:
-            undo.pop_all()
-            for one in done.registered:
-                if one.link is not None:
-                    one.link.close()
+            keep_registered(undo, [done])
     after = read_congestion_controls()
     _check_left(before, after, chosen, keep=keep)
     return Demonstration(done, proofs, before, after, keep)

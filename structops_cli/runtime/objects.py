@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 
 from structops_cli.core.target import Target
@@ -20,6 +20,7 @@ __all__ = [
     "DEFAULT_OBJECT",
     "RegisteredObject",
     "bundled_objects",
+    "keep",
     "object_path",
     "open_object",
     "register_object",
@@ -96,3 +97,12 @@ def register_object(
     plan = plan_object(spec, target.kernel, selection)
     with load(spec, plan, target) as loaded:
         return RegisteredObject(spec, plan, register(loaded, pin_dir, undo))
+
+
+def keep(undo: ExitStack, done: Iterable[RegisteredObject]) -> None:
+    """Keep what was registered: forget how to undo it, and close the links, which their pins hold now."""
+    undo.pop_all()
+    for item in done:
+        for one in item.registered:
+            if one.link is not None:
+                one.link.close()

@@ -24,6 +24,7 @@ from errno import (
 
 from structops_cli.errors import ENOTSUPP, KernelError, errno_name
 from structops_cli.records import NamedTuple
+from structops_cli.struct_ops.kinds import kind_of
 
 __all__ = ["Cause", "cause_of", "explained"]
 
@@ -61,7 +62,7 @@ CAUSES: dict[tuple[str, int], Cause] = {
     ),
     ("MAP_UPDATE_ELEM", EEXIST): Cause(
         "the name is taken by something that is registered",
-        "see structops list and net.ipv4.tcp_available_congestion_control; choose another name with --set name=NAME",
+        "see structops list{ELSEWHERE}; choose another name with --set name=NAME",
     ),
     ("MAP_UPDATE_ELEM", EBADF): Cause(
         "a member holds a number that is no open program fd", "pass programs by id or pin"
@@ -91,7 +92,7 @@ CAUSES: dict[tuple[str, int], Cause] = {
     ),
     ("LINK_CREATE", EEXIST): Cause(
         "the name is taken by something that is registered",
-        "see structops list and net.ipv4.tcp_available_congestion_control; choose another name with --set name=NAME",
+        "see structops list{ELSEWHERE}; choose another name with --set name=NAME",
     ),
     ("LINK_CREATE", EBUSY): Cause(
         "the subsystem takes one at a time, and has one", "unregister that one first: structops list"
@@ -160,9 +161,16 @@ def explained(error: KernelError, what: str, type_name: str = "", cause: Cause |
         errno=error.errno or 0,
         operation=error.operation,
         why=f"{said} ({error.operation}: {errno_name(error.errno or 0)})",
-        hint=cause.hint.replace("TYPE", type_name) if type_name else cause.hint,
+        hint=_filled(cause.hint, type_name),
     )
     answer.fields = error.fields
     if type_name:
         answer.add(type_name=type_name)
     return answer
+
+
+def _filled(hint: str, type_name: str) -> str:
+    """Put the type, and where the kernel lists its names, into a hint."""
+    listed = kind_of(type_name).names_listed_in
+    hint = hint.replace("{ELSEWHERE}", f" and {listed}" if listed else "")
+    return hint.replace("TYPE", type_name) if type_name else hint

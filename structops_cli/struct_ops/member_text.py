@@ -49,7 +49,7 @@ def encode_member(kernel_type: StructOpsType, member: KernelMember, text: str) -
             member=member.name,
         )
     if member.name in kind.flags:
-        text = str(_flags(kind.flags[member.name], text))
+        text = str(_flags(kind.flags[member.name], kind.flag_prefix, text))
     return encode_text(kernel_type.btf, member.type_id, text, f"{kernel_type.name}.{member.name}")
 
 
@@ -58,12 +58,12 @@ def encode_text(btf: Btf, type_id: int, text: str, name: str) -> bytes:
     return store(btf, bytes(size_of(btf, type_id)), locate(btf, type_id, name, ""), text)
 
 
-def _flags(flags: type[IntEnum], text: str) -> int:
+def _flags(flags: type[IntEnum], prefix: str, text: str) -> int:
     """Add up ``A|B``, ``a,b`` or a number."""
     known = {name: int(value) for name, value in flags.__members__.items()}
     total = 0
     for word in text.replace(",", "|").split("|"):
-        name = word.strip().upper().removeprefix("TCP_CONG_")
+        name = word.strip().upper().removeprefix(prefix)
         try:
             total |= known[name] if name in known else int(word, 0)
         except ValueError:

@@ -18,9 +18,6 @@ from structops_cli.struct_ops.value import POINTER, read_state
 
 __all__ = ["refused_update"]
 
-NAME = re.compile(rb"[A-Za-z0-9_.]+")
-"""What a registered name may hold; before 6.4 the kernel took anything that is not empty."""
-
 
 def refused_update(kernel_type: StructOpsType, raw: bytes, flags: int = 0) -> Cause | None:
     """Return the cause for which MAP_UPDATE_ELEM answers EINVAL to this value; None when no rule here knows it."""
@@ -62,7 +59,8 @@ def _settable(kernel_type: StructOpsType, member: KernelMember) -> bool:
 
 
 def _name(kernel_type: StructOpsType, raw: bytes) -> Iterator[Cause]:
-    wanted = kind_of(kernel_type.name).name_member
+    kind = kind_of(kernel_type.name)
+    wanted = kind.name_member
     for member in kernel_type.members:
         if member.name != wanted:
             continue
@@ -71,7 +69,7 @@ def _name(kernel_type: StructOpsType, raw: bytes) -> Iterator[Cause]:
             yield Cause(f"{wanted} is empty", f"give it one: --set {wanted}=NAME")
         elif not nul:
             yield Cause(f"{wanted} has no room for its NUL", f"at most {member.size_bytes - 1} bytes")
-        elif not NAME.fullmatch(text):
+        elif kind.name_pattern and not re.fullmatch(kind.name_pattern.encode(), text):
             shown = text.decode(errors="replace")
             yield Cause(
                 f"{wanted} {shown!r} has a character that the kernel refuses",

@@ -27,7 +27,10 @@ class Kind(NamedTuple):
 
     ``required`` members must be there, and one of each set of ``either``.
     ``name_member`` is the ``char`` array under which users know a registered
-    instance; ``flags`` maps a data member to the names of its bits.
+    instance, ``name_pattern`` the regular expression of what it may hold, and
+    ``names_listed_in`` where the kernel lists all of them, its own included.
+    ``flags`` maps a data member to the names of its bits, which C spells with
+    ``flag_prefix``.
     ``settable`` are the data members that the subsystem takes (None: unknown).
     ``registers`` is false for a type that exists for test runs only.
     """
@@ -39,7 +42,10 @@ class Kind(NamedTuple):
     reserved: frozenset[str] = frozenset()
     settable: frozenset[str] | None = None
     name_member: str = ""
+    name_pattern: str = ""
+    names_listed_in: str = ""
     flags: Mapping[str, type[IntEnum]] = {}
+    flag_prefix: str = ""
     registers: bool = True
 
     def need(self, member: str) -> Need:

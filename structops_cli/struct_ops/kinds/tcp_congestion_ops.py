@@ -18,5 +18,8 @@ KIND = Kind(
     reserved=frozenset({"list", "key", "owner"}),
     settable=frozenset({"name", "flags"}),
     name_member="name",
+    name_pattern=r"[A-Za-z0-9_.]+",  # since 6.4; before, anything that is not empty
+    names_listed_in="net.ipv4.tcp_available_congestion_control",
     flags={"flags": TcpCongFlags},
+    flag_prefix="TCP_CONG_",
 )
