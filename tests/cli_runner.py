@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -45,9 +46,13 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def run_cli(*arguments: str) -> Result:
-    """Run the command in this process."""
-    with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-        exit_code = run(list(arguments))
+    """Run the command in this process, whose signals are let in again afterwards."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+            exit_code = run(list(arguments))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return Result(exit_code, out.getvalue(), err.getvalue())
 
 

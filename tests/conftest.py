@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -83,9 +86,19 @@ def machine_left_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
     if not request.node.get_closest_marker("live") or os.geteuid() != 0:
         yield
         return
-    before = take_footprint()
-    yield
-    _assert_same(before)
+    with _alone_on_this_machine():
+        before = take_footprint()
+        yield
+        _assert_same(before)
+
+
+@contextmanager
+def _alone_on_this_machine() -> Iterator[None]:
+    """Wait for the live test of any other run: two at once would each find the other's maps left behind."""
+    path = os.path.join(tempfile.gettempdir(), "structops-live-tests.lock")
+    with open(path, "w", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _assert_same(before: Footprint) -> None:

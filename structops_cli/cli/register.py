@@ -14,6 +14,7 @@ from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.core.target import Target
 from structops_cli.errors import StateError, UsageError
 from structops_cli.obj.spec import ObjectSpec
+from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.kernel import begin_live_kernel
 from structops_cli.runtime.objects import (
     DEFAULT_OBJECT,
@@ -80,6 +81,7 @@ def command(
         place = None if transient else os.path.abspath(pin_dir or DEFAULT_PIN_DIR)
         done = [_register(spec, target, selection, place, undo) for spec in specs]
         if not transient:
+            from_here_uninterrupted()
             keep(undo, done)  # before a word is said: a reader that goes away undoes nothing
         _say(output, done)
         if transient:

@@ -1,4 +1,4 @@
-"""Hold signals back for the few instructions in which an effect and its undoing belong together."""
+"""Hold signals back where they would tear apart what belongs together: an effect and its undoing, a result and its report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["uninterrupted"]
+__all__ = ["from_here_uninterrupted", "uninterrupted"]
 
 HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -19,3 +19,12 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def from_here_uninterrupted() -> None:
+    """Block the same signals from here to the end of the process: what was asked for is done, and only to be reported.
+
+    A Ctrl-C that comes now finds a finished command. Without this it would be
+    reported as one that was stopped, with all of its work left in place.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import subprocess
 import time
 from errno import EPERM
 from pathlib import Path
@@ -21,7 +23,7 @@ from structops_cli.struct_ops.member_text import decode_bytes
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import MapInfo, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_LINK
-from tests.cli_runner import done, done_json, refused, started
+from tests.cli_runner import COMMAND, done, done_json, refused, started
 from tests.live.objects import live_ops_file
 from tests.live.situations import available, below, held_by_a_process, listed, soon
 
@@ -384,6 +386,24 @@ def test_ctrl_c_at_any_moment_leaves_all_or_nothing(name: str, pin_dir: str, del
     else:
         assert not os.path.exists(pin_dir)
         assert soon(lambda: not available(name) and not listed(name))
+
+
+def test_ctrl_c_while_the_result_is_written_finds_it_done(name: str, pin_dir: str) -> None:
+    reader, writer = os.pipe()
+    full = b"." * fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(writer, full)
+    with subprocess.Popen(
+        [*COMMAND, "register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir], stdout=writer
+    ) as process:
+        os.close(writer)
+        assert soon(lambda: os.path.exists(f"{pin_dir}/{name}"))
+        time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        with open(reader, "rb") as file:
+            said = file.read().removeprefix(full)
+    assert process.returncode == 0
+    assert said.startswith(f"registered {name} ".encode())
+    assert available(name)
 
 
 def test_two_objects_of_which_the_second_fails(tmp_path: Path, name: str, pin_dir: str) -> None:
