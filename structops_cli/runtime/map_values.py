@@ -9,7 +9,7 @@ from errno import ENOENT
 from structops_cli.errors import KernelError
 from structops_cli.obj.spec import MapSpec, ObjectSpec
 from structops_cli.records import NamedTuple
-from structops_cli.runtime.loader import data_map_name
+from structops_cli.runtime.maps import data_map_name
 from structops_cli.struct_ops.member_text import MemberValue, decode_bytes
 from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf

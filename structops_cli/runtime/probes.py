@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from structops_cli.errors import ENOTSUPP, KernelError
-from structops_cli.runtime.loader import create_struct_ops_map, least_btf
+from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import StructOpsType
 
 __all__ = ["Answer", "is_registered"]

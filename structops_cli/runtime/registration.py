@@ -14,7 +14,7 @@ from errno import EEXIST, EINVAL
 from structops_cli.errors import KernelError, NotPermittedError, StateError, StructopsError, UsageError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import uninterrupted
-from structops_cli.runtime.loader import Loaded
+from structops_cli.runtime.loaded import Loaded
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan

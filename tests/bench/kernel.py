@@ -14,8 +14,8 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError
 from structops_cli.obj.reader import read_object
-from structops_cli.runtime.loader import create_struct_ops_map, least_btf
 from structops_cli.runtime.objects import register_object
+from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.plan import Selection
 from structops_cli.syscall import bpf, bpffs

@@ -14,9 +14,11 @@ from structops_cli.core.target import Target
 from structops_cli.errors import KernelError, NotPermittedError
 from structops_cli.net.traffic import send_traffic
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.loader import Loaded, create_struct_ops_map, least_btf, load
+from structops_cli.runtime.loaded import Loaded
+from structops_cli.runtime.loader import load
 from structops_cli.runtime.objects import open_object
 from structops_cli.runtime.probes import Answer, is_registered
+from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.value import KEY, encode_value, read_state

@@ -183,4 +183,4 @@ def test_the_walk_sees_what_is_there() -> None:
         < layer_of("structops_cli.syscall.bpf")
     )
     assert layer_of("structops_cli.struct_ops.kinds.kind") == layer_of("structops_cli.struct_ops.plan")
-    assert "structops_cli.syscall.bpf" in imports_of("structops_cli.runtime.loader")
+    assert "structops_cli.syscall.bpf" in imports_of("structops_cli.runtime.programs")

@@ -7,7 +7,7 @@ import pytest
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.types import Struct
 from structops_cli.errors import ENOTSUPP, KernelError
-from structops_cli.runtime.loader import create_struct_ops_map
+from structops_cli.runtime.struct_ops_map import create_struct_ops_map
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd

@@ -1,0 +1,101 @@
+"""Create struct_ops maps: those that a plan asks for, and single ones for probes and learning."""
+
+from __future__ import annotations
+
+import struct
+from contextlib import ExitStack, suppress
+
+from structops_cli.errors import ENOTSUPP, FitError, KernelError
+from structops_cli.runtime.loaded import Loaded
+from structops_cli.struct_ops.catalogue import StructOpsType
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.plan import MapPlan
+from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.uapi import (
+    BPF_F_LINK,
+    BPF_F_VTYPE_BTF_OBJ_FD,
+    BpfMapType,
+    BpfProgType,
+    BtfIntEncoding,
+)
+
+__all__ = ["create_struct_ops_map", "create_struct_ops_maps", "least_btf", "open_module_btf"]
+
+RETURN_ZERO = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
+"""``r0 = 0; exit``."""
+
+
+def create_struct_ops_maps(loaded: Loaded, btf_fd: Fd) -> None:
+    """Create the map of every planned variable; nothing is registered until it has a value."""
+    for plan in loaded.plan.maps:
+        loaded.struct_ops[plan.variable] = loaded.own(_create_planned(plan, btf_fd))
+
+
+def _create_planned(plan: MapPlan, btf_fd: Fd) -> Fd:
+    try:
+        return create_struct_ops_map(plan.type, plan.variable, btf_fd, link=plan.link)
+    except KernelError as error:
+        error.add(variable=plan.variable, type_name=plan.type.name)
+        raise explained(
+            error, f"no struct_ops map could be created for {plan.variable}", plan.type.name
+        ) from None
+
+
+def create_struct_ops_map(kernel_type: StructOpsType, name: str, btf_fd: Fd, *, link: bool) -> Fd:
+    """Create a struct_ops map of a type, with BPF_F_LINK or without, and own its fd.
+
+    ``btf_fd`` is any BTF that is not the kernel's: ``map_create`` wants one beside
+    every value type, and answers EINVAL without.
+    """
+    try:
+        return _create_struct_ops_map(kernel_type, name, btf_fd, link=link)
+    except KernelError as error:
+        if error.errno != ENOTSUPP:
+            raise
+    _wake_verifier()
+    return _create_struct_ops_map(kernel_type, name, btf_fd, link=link)
+
+
+def _wake_verifier() -> None:
+    """Load a program that does nothing and drop it.
+
+    Old kernels (5.10 does, 6.1 does not) read their own BTF when the first program
+    since boot is verified (``bpf_check``), and know no struct_ops type until then.
+    """
+    with suppress(KernelError):
+        bpf.prog_load(BpfProgType.SOCKET_FILTER, RETURN_ZERO, licence="GPL").close()
+
+
+def _create_struct_ops_map(kernel_type: StructOpsType, name: str, btf_fd: Fd, *, link: bool) -> Fd:
+    with ExitStack() as stack:
+        module = stack.enter_context(open_module_btf(kernel_type)) if kernel_type.module else None
+        return bpf.map_create(
+            BpfMapType.STRUCT_OPS,
+            key_size=4,
+            value_size=kernel_type.value.size_bytes,
+            max_entries=1,
+            name=name,
+            btf_fd=btf_fd.fileno(),
+            map_flags=(BPF_F_LINK if link else 0) | (BPF_F_VTYPE_BTF_OBJ_FD if module else 0),
+            btf_vmlinux_value_type_id=kernel_type.value.id,
+            value_type_btf_obj_fd=module.fileno() if module else 0,
+        )
+
+
+def least_btf() -> Fd:
+    """Load BTF of one integer, the least that the kernel takes, for a map that has no object; own its fd."""
+    from structops_cli.btf.encode import encode
+    from structops_cli.btf.types import Int  # no command that has an object needs it
+
+    return bpf.btf_load(encode([Int(1, "int", 4, BtfIntEncoding.SIGNED, 0, 32)]))
+
+
+def open_module_btf(kernel_type: StructOpsType) -> Fd:
+    """Open the BTF object of a type's module and own the fd."""
+    from structops_cli.runtime.kernel import btf_ids  # only modules need it
+
+    for btf_id, name in btf_ids():
+        if name == kernel_type.module:
+            return bpf.btf_get_fd_by_id(btf_id)
+    raise FitError(f"module {kernel_type.module} is not loaded any more", type_name=kernel_type.name)
