@@ -34,7 +34,7 @@ def load(spec: ObjectSpec, plan: Plan, target: Target) -> Loaded:
     try:
         btf_fd = loaded.own(load_object_btf(spec))
         create_struct_ops_maps(loaded, btf_fd)
-        create_maps(loaded, btf_fd, _used_symbols(prepared))
+        create_maps(loaded, btf_fd, _used_symbols(prepared) | _constants(spec))
         load_programs(loaded, btf_fd, prepared)
     except BaseException as error:
         loaded.close()
@@ -42,6 +42,11 @@ def load(spec: ObjectSpec, plan: Plan, target: Target) -> Loaded:
             error.add(object=spec.name)
         raise
     return loaded
+
+
+def _constants(spec: ObjectSpec) -> frozenset[str]:
+    """Return the read-only sections: every program holds them all, for what they say about the object."""
+    return frozenset(section.name for section in spec.data if section.read_only)
 
 
 def _used_symbols(prepared: Iterable[PreparedProgram]) -> frozenset[str]:

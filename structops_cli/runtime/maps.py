@@ -97,7 +97,13 @@ def _fill(fd: Fd, section: DataSection) -> None:
 
 
 def data_map_name(object_name: str, section: str) -> str:
-    """Return the kernel's name for a data section's map: up to 8 characters of the object's name, then the section's."""
+    """Return the name that the accepted convention gives a data section's map, before the kernel cuts it to 15 bytes.
+
+    Up to 8 characters of the object's name and then the section's; a section with
+    a name of its own, such as ``.data.mine``, is named by it alone.
+    """
+    if section.count(".") > 1:
+        return section
     room = min(
         OBJECT_PREFIX_LEN, BPF_OBJ_NAME_LEN - 1 - max(len(section), BPF_OBJ_NAME_LEN - 1 - OBJECT_PREFIX_LEN)
     )

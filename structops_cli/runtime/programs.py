@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from structops_cli.core.apply import apply_fixups
 from structops_cli.core.fixup import Fixup, Relocator
@@ -59,9 +59,22 @@ def _extern(spec: ObjectSpec, program: str, relocation: Relocation) -> FitError:
 
 
 def load_programs(loaded: Loaded, btf_fd: Fd, prepared: Iterable[PreparedProgram]) -> None:
-    """Load every program for its type and member."""
+    """Load every program for its type and member, and have it hold the object's read-only data."""
+    constants = [
+        loaded.maps[section.name]
+        for section in loaded.spec.data
+        if section.name in loaded.maps and section.read_only
+    ]
     for program in prepared:
-        loaded.programs[program.plan.name] = loaded.own(_load_program(loaded, btf_fd, program))
+        fd = loaded.programs[program.plan.name] = loaded.own(_load_program(loaded, btf_fd, program))
+        for section in constants:
+            _bind(fd, section)
+
+
+def _bind(program: Fd, section: Fd) -> None:
+    """Show constants with every program of their object, metadata that no instruction reads included; no more than a service."""
+    with suppress(KernelError):
+        bpf.prog_bind_map(program, section)
 
 
 def _load_program(loaded: Loaded, btf_fd: Fd, program: PreparedProgram) -> Fd:

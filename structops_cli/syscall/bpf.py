@@ -44,6 +44,7 @@ __all__ = [
     "obj_get",
     "obj_get_info_by_fd",
     "obj_pin",
+    "prog_bind_map",
     "prog_get_fd_by_id",
     "prog_ids",
     "prog_load",
@@ -251,6 +252,11 @@ def _prog_load_with_log(attr: Any, first_errno: int) -> Fd:
         raise _failure(BpfCmd.PROG_LOAD, first_errno)
     message = "PROG_LOAD failed"
     raise VerifierError(message, errno=first_errno, log=log)
+
+
+def prog_bind_map(prog_fd: Fd, map_fd: Fd) -> None:
+    """Make a program hold a map that its instructions may not mention; once or again is the same (Linux 5.10)."""
+    _call(BpfCmd.PROG_BIND_MAP, ffi.new("struct so_prog_bind_map *", [prog_fd.fileno(), map_fd.fileno(), 0]))
 
 
 def prog_test_run(prog_fd: Fd, args: Sequence[int | bytearray], *, repeat: int = 0) -> RunResult:

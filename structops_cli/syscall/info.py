@@ -21,13 +21,18 @@ __all__ = [
     "link_info",
     "map_info",
     "prog_func_type",
+    "prog_functions",
     "prog_info",
+    "prog_lines",
     "prog_xlated",
 ]
 
 
 class MapInfo(NamedTuple):
-    """``struct bpf_map_info``. ``btf_vmlinux_value_type_id`` is 0 for anything but a struct_ops map."""
+    """``struct bpf_map_info``. ``btf_vmlinux_value_type_id`` is 0 for anything but a struct_ops map.
+
+    The ids of key and value are of the BTF object ``btf_id``, 0 for none.
+    """
 
     id: int
     map_type: int
@@ -40,6 +45,8 @@ class MapInfo(NamedTuple):
     btf_id: int
     btf_vmlinux_id: int
     btf_vmlinux_value_type_id: int
+    btf_key_type_id: int
+    btf_value_type_id: int
 
 
 class ProgInfo(NamedTuple):
@@ -102,6 +109,8 @@ def map_info(fd: Fd) -> MapInfo:
         info.btf_id,
         info.btf_vmlinux_id,
         info.btf_vmlinux_value_type_id,
+        info.btf_key_type_id,
+        info.btf_value_type_id,
     )
 
 
@@ -155,6 +164,28 @@ def prog_func_type(fd: Fd) -> int:
     })  # fmt: skip
     bpf.obj_get_info_by_fd(fd, info)
     return int(record[1]) if info.nr_func_info else 0
+
+
+def prog_functions(fd: Fd) -> tuple[tuple[int, ...], ...]:
+    """Return (instruction, type id) of each function of a program, as the verifier left them."""
+    return _records(fd, "func_info", 2)
+
+
+def prog_lines(fd: Fd) -> tuple[tuple[int, ...], ...]:
+    """Return ``struct bpf_line_info`` of a program: (instruction, file, line text, line and column), texts as BTF string offsets."""
+    return _records(fd, "line_info", 4)
+
+
+def _records(fd: Fd, field: str, words: int) -> tuple[tuple[int, ...], ...]:
+    info = ffi.new("struct so_prog_info *")
+    bpf.obj_get_info_by_fd(fd, info)
+    count: int = getattr(info, f"nr_{field}")
+    buffer = ffi.new("uint32_t[]", max(count, 1) * words)
+    again = ffi.new("struct so_prog_info *", {
+        f"nr_{field}": count, f"{field}_rec_size": 4 * words, field: int(ffi.cast("uintptr_t", buffer)),
+    })  # fmt: skip
+    bpf.obj_get_info_by_fd(fd, again)
+    return tuple(tuple(buffer[at : at + words]) for at in range(0, count * words, words))
 
 
 def btf_bytes(fd: Fd) -> bytes:

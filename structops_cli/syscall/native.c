@@ -30,6 +30,7 @@ AT(so_obj, file_flags, 12);
 AT(so_info, info, 8);
 AT(so_btf_load, btf_log_level, 24);
 AT(so_link_create, flags, 12);
+AT(so_prog_bind_map, flags, 8);
 AT(so_link_update, old_map_fd, 12);
 AT(so_map_info, btf_vmlinux_value_type_id, 44);
 AT(so_map_info, map_extra, 80);

@@ -67,6 +67,10 @@ struct so_link_create {
 	uint32_t map_fd, target_fd, attach_type, flags;
 };
 
+struct so_prog_bind_map {
+	uint32_t prog_fd, map_fd, flags;
+};
+
 struct so_link_update {
 	uint32_t link_fd, new_map_fd, flags, old_map_fd;
 };

@@ -82,6 +82,7 @@ class BpfCmd(IntEnum):
     LINK_GET_NEXT_ID = 31
     ENABLE_STATS = 32
     LINK_DETACH = 34
+    PROG_BIND_MAP = 35
 
 
 class BpfMapType(IntEnum):

@@ -142,6 +142,7 @@ EVERY: dict[str, Callable[[Fd], object]] = {
     "MAP_FREEZE": bpf.map_freeze,
     "OBJ_PIN": lambda fd: bpf.obj_pin(fd, "/nowhere"),
     "OBJ_GET": lambda _: bpf.obj_get("/nowhere"),
+    "PROG_BIND_MAP": lambda fd: bpf.prog_bind_map(fd, fd),
     "PROG_TEST_RUN": lambda fd: bpf.prog_test_run(fd, [1]),
     "PROG_GET_FD_BY_ID": lambda _: bpf.prog_get_fd_by_id(1),
     "MAP_GET_FD_BY_ID": lambda _: bpf.map_get_fd_by_id(1),
