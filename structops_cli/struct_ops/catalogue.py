@@ -9,6 +9,8 @@ that the subsystem registered the type; only MAP_CREATE can.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import pointee_proto, resolve, size_of
@@ -27,6 +29,10 @@ __all__ = [
 ]
 
 VALUE_PREFIX = "bpf_struct_ops_"
+WORD_BYTES = 4
+"""Of state and of refcnt (``enum bpf_struct_ops_state``, ``refcount_t``)."""
+LARGEST_VALUE = 1 << 20
+"""Bytes. The largest in use have a few hundred; BTF that claims more must not cost memory."""
 
 
 class KernelMember(NamedTuple):
@@ -119,7 +125,33 @@ def _describe(btf: Btf, value_id: int, module: str) -> StructOpsType | None:
         return None
     struct, offset = data
     members = tuple(_member(btf, index, member) for index, member in enumerate(struct.members))
+    words = (state + WORD_BYTES, refcnt + WORD_BYTES)
+    _check_size(btf, value)
+    _check_extents(btf, value, (offset + struct.size_bytes, *words))
+    _check_extents(btf, struct, [member.offset_bytes + member.size_bytes for member in members])
     return StructOpsType(name, module, btf, struct, value, offset, state, refcnt, members)
+
+
+def _check_size(btf: Btf, value: Struct) -> None:
+    if value.size_bytes > LARGEST_VALUE:
+        raise BtfError(
+            f"{btf.origin}: struct {value.name} is damaged",
+            why=f"it has {value.size_bytes} bytes, and no struct_ops has more than {LARGEST_VALUE}",
+            type_id=value.id,
+            type_name=value.name,
+        )
+
+
+def _check_extents(btf: Btf, whole: Struct, ends: Iterable[int]) -> None:
+    """Refuse BTF in which a part ends behind the whole: values are sized by what it says."""
+    end = max(ends, default=0)
+    if end > whole.size_bytes:
+        raise BtfError(
+            f"{btf.origin}: struct {whole.name} is damaged",
+            why=f"it has {whole.size_bytes} bytes, and one of its members ends at byte {end}",
+            type_id=whole.id,
+            type_name=whole.name,
+        )
 
 
 def _data_member(btf: Btf, value: Struct, name: str) -> tuple[Struct, int] | None:

@@ -1,0 +1,74 @@
+"""Fuzz with coverage feedback: ``make fuzz``, or ``make fuzz FUZZ_ARGS="object --seconds 3600"``.
+
+Each target runs in a process of its own. What it learns stays in
+``build/fuzz``, so that the next run goes on from there; an input that breaks
+something is kept beside it and named. It is fixed, then moved to
+``tests/fuzz/findings/TARGET``, where ``make test`` tries it for ever.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.fuzz.targets import TARGETS, seeds
+
+__all__ = ["fuzz", "main"]
+
+FOLDER = Path("build/fuzz")
+FINDINGS = Path(__file__).parent / "findings"
+LONGEST_INPUT = 1 << 16
+HANGS_AFTER_S = 20
+
+
+def main() -> int:
+    """Fuzz the targets that are asked for, one after the other; 1 when one of them broke."""
+    parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; default: all")
+    parser.add_argument("--seconds", type=int, default=60, help="for each target; default: 60")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="where what is learned stays")
+    arguments = parser.parse_args()
+    unknown = set(arguments.targets) - TARGETS.keys()
+    if unknown:
+        parser.error(f"no target {', '.join(sorted(unknown))}")
+    broken = [
+        name
+        for name in arguments.targets or TARGETS
+        if not fuzz(name, arguments.seconds, arguments.folder / name)
+    ]
+    if broken:
+        sys.stderr.write(f"broken: {', '.join(broken)}; the inputs are below {arguments.folder}\n")
+    return 1 if broken else 0
+
+
+def fuzz(name: str, seconds: int, folder: Path) -> bool:
+    """Fuzz one target for some seconds; False when an input broke it. Progress goes to stderr."""
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    kept = sorted((FINDINGS / name).glob("*")) if (FINDINGS / name).is_dir() else []
+    for number, seed in enumerate([*seeds(name), *(path.read_bytes() for path in kept)]):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    command = [sys.executable, "-m", "tests.fuzz.coverage", name, str(corpus), f"-artifact_prefix={folder}/"]
+    limits = [f"-max_total_time={seconds}", f"-timeout={HANGS_AFTER_S}", "-rss_limit_mb=2048"]
+    sys.stderr.write(f"{name}: {seconds} s\n")
+    done = subprocess.run(
+        [*command, *limits, f"-max_len={LONGEST_INPUT}", "-print_final_stats=1"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    said = _summary(done.stderr) if done.returncode == 0 else done.stdout + done.stderr[-2000:]
+    sys.stderr.write(said)
+    return done.returncode == 0
+
+
+def _summary(log: str) -> str:
+    """Return how many inputs were tried, and the last word on coverage."""
+    wanted = [line for line in log.splitlines() if "number_of_executed_units" in line or "DONE" in line]
+    return "".join(f"  {line.strip()}\n" for line in wanted)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""What the fuzzer feeds: everything that reads bytes which somebody else made. Only the project's own errors may come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cache
+from itertools import islice
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.c_declarations import declare, header
+from structops_cli.btf.encode import encode
+from structops_cli.btf.ext import CoreRelo, parse_ext
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.btf.layout import align_of, size_of
+from structops_cli.core.apply import apply_fixups
+from structops_cli.core.fixup import Relocator, compute_fixups
+from structops_cli.core.target import Target
+from structops_cli.errors import StructopsError
+from structops_cli.obj.datasec import loadable_btf
+from structops_cli.obj.elf import read_elf
+from structops_cli.obj.link import link_programs
+from structops_cli.obj.reader import read_object
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.struct_ops.catalogue import offered_types
+from structops_cli.struct_ops.plan import Selection, plan_object
+from structops_cli.struct_ops.value import decode_value, encode_value
+from tests.compile import OBJECTS, compile_object
+from tests.elf_writers import small_object
+from tests.kernel_shapes import kernel
+from tests.writers import every_kind, write_btf
+
+__all__ = ["TARGETS", "FuzzTarget", "seeds"]
+
+SOURCES = ("everything", "maps", "variables", "externs", "btf_kinds", "live_ops", "live_maps")
+MOST = 64
+"""How many types, programs or relocations of one input are looked at: a fuzzer gains nothing from more of the same."""
+
+
+class FuzzTarget:
+    """A function that takes any bytes, and where its search begins."""
+
+    def __init__(self, run: Callable[[bytes], None], seeds: Callable[[], Iterable[bytes]]) -> None:
+        self.run = run
+        self.seeds = seeds
+
+
+@cache
+def _objects() -> tuple[bytes, ...]:
+    return (*(compile_object(OBJECTS / f"{name}.bpf.c") for name in SOURCES), small_object())
+
+
+def _section(data: bytes, name: str) -> bytes:
+    found = read_elf(data, "seed").section(name)
+    assert found is not None
+    return bytes(found.data)
+
+
+@cache
+def _a_kernel() -> KernelTypes:
+    return kernel()
+
+
+# An object, all the way to the instructions that would be loaded
+
+
+def read_any_object(data: bytes) -> None:
+    """Read an object, link, relocate and plan it against a kernel."""
+    with suppress(StructopsError):
+        _use_object(read_object(data, "x.o"))
+
+
+def _use_object(spec: ObjectSpec) -> None:
+    relocator = Relocator(spec.btf, Target(_a_kernel()))
+    programs = [function.name for function in spec.functions if function.is_program]
+    with suppress(StructopsError):
+        loadable_btf(spec.btf)
+    for linked in link_programs(spec, programs[:MOST]):
+        with suppress(StructopsError):
+            apply_fixups(linked.insns, relocator.fixups(linked.core_relos))
+    every = tuple(variable.name for variable in spec.struct_ops)
+    for selection in (Selection(), Selection(only=every), Selection(link=False)):
+        with suppress(StructopsError):
+            plan_object(spec, _a_kernel(), selection)
+
+
+# BTF
+
+
+def read_any_btf(data: bytes) -> None:
+    """Read BTF and ask it all that can be asked; what passes its check must encode to the same types."""
+    with suppress(StructopsError):
+        _use_btf(Btf.from_bytes(data))
+
+
+def _use_btf(btf: Btf) -> None:
+    names = []
+    for type_id in range(min(btf.end_id, MOST)):
+        for function in (size_of, align_of, declare):
+            with suppress(StructopsError):
+                function(btf, type_id)
+        with suppress(StructopsError):
+            names.append(btf.name(type_id))
+    with suppress(StructopsError):
+        header(btf, [name for name in names if name][:8])
+    btf.check()
+    types = list(btf.types())
+    again = Btf.from_bytes(encode(types))
+    assert list(again.types()) == types
+
+
+# A kernel's BTF
+
+
+def read_any_kernel(data: bytes) -> None:
+    """Take the bytes for a kernel's BTF: what it offers, and how an object would meet it."""
+    with suppress(StructopsError):
+        found = KernelTypes(Btf.from_bytes(data))
+        offered_types(found)
+        spec = _spec()
+        plan = plan_object(spec, found)
+        for item in plan.maps:
+            value = encode_value(item, dict.fromkeys((program.name for program in plan.programs), 3))
+            assert len(value) == item.type.value.size_bytes
+            decode_value(item.type, value)
+        relocator = Relocator(spec.btf, Target(found))
+        for linked in link_programs(spec, [program.name for program in plan.programs]):
+            apply_fixups(linked.insns, relocator.fixups(linked.core_relos))
+
+
+@cache
+def _spec() -> ObjectSpec:
+    return read_object(compile_object(OBJECTS / "live_ops.bpf.c"), "live_ops.bpf.o")
+
+
+# .BTF.ext, and relocations
+
+
+@cache
+def _base() -> Btf:
+    return Btf.from_bytes(_section(compile_object(OBJECTS / "btf_kinds.bpf.c"), ".BTF"))
+
+
+def read_any_ext(data: bytes) -> None:
+    """Read .BTF.ext beside sound BTF."""
+    with suppress(StructopsError):
+        parse_ext(data, _base())
+
+
+def relocate_any(data: bytes) -> None:
+    """Apply relocations that the bytes describe: 8 for the numbers, 8 of access string, 16 of instructions, each."""
+    for start in islice(range(0, len(data) - 31, 32), MOST):
+        record = data[start : start + 32]
+        access = bytes(b"0123456789:"[byte % 11] for byte in record[8:16].rstrip(b"\0")).decode()
+        relo = CoreRelo(record[0] % 4, int.from_bytes(record[2:4], "little") % 64, access, record[1] % 16)
+        with suppress(StructopsError):
+            fixups = compute_fixups(_base(), KernelTypes(_base()), [relo])
+            fixups[0].describe(_base())
+            assert len(apply_fixups(record[16:], fixups)) == 16
+
+
+def _relocation_seeds() -> Iterable[bytes]:
+    for kind in range(13):
+        yield b"".join(
+            bytes([0, kind, number, 0, 0, 0, 0, 0]) + b"\0\x0a\1".ljust(8, b"\0") + _section_of_code()
+            for number in range(12)
+        )
+
+
+def _section_of_code() -> bytes:
+    return bytes.fromhex("1801000000000000 0000000000000000".replace(" ", ""))
+
+
+def _btf_seeds() -> Iterable[bytes]:
+    yield write_btf(every_kind(), more_strings=["a___b", "x" * 600])
+    yield from (_section(data, ".BTF") for data in _objects())
+
+
+TARGETS: dict[str, FuzzTarget] = {
+    "object": FuzzTarget(read_any_object, _objects),
+    "btf": FuzzTarget(read_any_btf, _btf_seeds),
+    "kernel": FuzzTarget(read_any_kernel, lambda: [_a_kernel().vmlinux.raw()]),
+    "ext": FuzzTarget(read_any_ext, lambda: (_section(data, ".BTF.ext") for data in _objects()[:-1])),
+    "relocations": FuzzTarget(relocate_any, _relocation_seeds),
+}
+"""By name; each is also what ``make fuzz FUZZ_ARGS=NAME`` takes."""
+
+
+def seeds(name: str) -> list[bytes]:
+    """Return what a target's search begins with; every one of them is sound."""
+    return list(TARGETS[name].seeds())

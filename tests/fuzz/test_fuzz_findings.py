@@ -1,0 +1,33 @@
+"""Try again every input that once broke something, and for a moment look for more with coverage feedback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.__main__ import FINDINGS, fuzz
+from tests.fuzz.targets import TARGETS, seeds
+
+SECONDS = 3
+"""For each target: enough to see that the machinery works; ``make fuzz`` is for finding something."""
+
+
+@pytest.mark.parametrize(
+    "path", sorted(FINDINGS.glob("*/*")), ids=lambda path: f"{path.parent.name}-{path.name}"
+)
+def test_what_once_broke_something(path: Path) -> None:
+    TARGETS[path.parent.name].run(path.read_bytes())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_seeds_are_sound(target: str) -> None:
+    assert seeds(target)
+    for seed in seeds(target):
+        TARGETS[target].run(seed)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_moment_of_coverage_guided_fuzzing(target: str, tmp_path: Path) -> None:
+    pytest.importorskip("atheris", reason="atheris has no release for this Python")
+    assert fuzz(target, SECONDS, tmp_path), f"an input broke it: see {tmp_path}"
