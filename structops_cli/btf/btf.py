@@ -72,6 +72,8 @@ class Btf:
         """One past the last id."""
         self.alignments: dict[int, int] = {}
         """What ``layout.align_of`` has found, by type id."""
+        self.resolved: dict[int, BtfType] = {}
+        """What ``layout.resolve`` has found, by type id."""
         self._decoded: dict[int, BtfType] = {0: _VOID}
 
     @classmethod

@@ -78,18 +78,9 @@ def decode(type_id: int, data: bytes | mmap, offset: int, names: Names) -> BtfTy
     """Decode the record at ``offset`` of ``data``; BtfError for a name that is none."""
     name_off, info, size_or_type = RECORD.unpack_from(data, offset)
     kind: int = info >> 24 & 0x1F
-    return _DECODERS[kind](
-        Record(
-            type_id,
-            names[name_off],
-            info & 0xFFFF,
-            info >> 31 == 1,
-            size_or_type,
-            data,
-            offset + RECORD.size,
-            names,
-        )
-    )
+    rest = offset + RECORD.size
+    fields = (type_id, names[name_off], info & 0xFFFF, info >> 31 == 1, size_or_type, data, rest, names)
+    return _DECODERS[kind](_new(Record, fields))
 
 
 def _int(record: Record) -> Int:

@@ -52,9 +52,15 @@ _NAMED_THROUGH = (Typedef, Volatile, Const, Restrict, TypeTag)
 
 def resolve(btf: Btf, type_id: int) -> BtfType:
     """Return the type behind typedefs, modifiers and type tags; BtfError when they do not end."""
+    known = btf.resolved.get(type_id)
+    return known if known is not None else _resolve(btf, type_id)
+
+
+def _resolve(btf: Btf, type_id: int) -> BtfType:
     target = btf.type(type_id)
     for _ in range(_MAX_CHAIN):
         if not isinstance(target, _NAMED_THROUGH):
+            btf.resolved[type_id] = target
             return target
         target = btf.type(target.type)
     raise _endless(btf, type_id)

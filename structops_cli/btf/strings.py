@@ -38,13 +38,14 @@ class Strings:
 
         What is no UTF-8 comes out as ``\xNN``.
         """
+        if self.start <= offset < self.end:
+            at = offset + self._shift
+            data = self._data
+            return data[at : data.find(b"\0", at)].decode("utf-8", "backslashreplace")
         if self._base is not None and 0 <= offset < self.start:
             return self._base.text(offset)
-        if not self.start <= offset < self.end:
-            why = f"a string is at offset {offset}, beyond the strings"
-            raise BtfError(f"{self._origin} is damaged", why=why)
-        at = offset + self._shift
-        return self._data[at : self._data.find(b"\0", at)].decode(errors="backslashreplace")
+        why = f"a string is at offset {offset}, beyond the strings"
+        raise BtfError(f"{self._origin} is damaged", why=why)
 
 
 class Names(dict[int, str]):
@@ -54,15 +55,15 @@ class Names(dict[int, str]):
     what is kept is bounded.
     """
 
-    __slots__ = ("_origin", "_strings")
+    __slots__ = ("_origin", "_text")
 
     def __init__(self, strings: Strings, origin: str) -> None:
         super().__init__()
-        self._strings = strings
+        self._text = strings.text
         self._origin = origin
 
     def __missing__(self, offset: int) -> str:
-        name = self._strings.text(offset)
+        name = self._text(offset)
         if len(name) > MAX_NAME:
             why = f"a name has {len(name)} characters, at most {MAX_NAME} are allowed"
             raise BtfError(f"{self._origin} is damaged", why=why)

@@ -11,6 +11,8 @@ union leaves nothing behind but its offset. Source: the comments on CO-RE in
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Array, BtfType, Composite, Enum, Enum64, Enumerator, Fwd
@@ -36,6 +38,8 @@ MAX_STEPS = 64
 _TAG_WORDS = {BtfKind.STRUCT: "struct", BtfKind.UNION: "union", BtfKind.ENUM: "enum", BtfKind.ENUM64: "enum"}
 _MAX_LENGTH = 11 * MAX_STEPS
 _MAX_BIT_OFFSET = 8 << 32
+_new = tuple.__new__
+"""Makes what there is one of for every relocation: the constructor of a NamedTuple takes twice as long."""
 
 
 class Field(NamedTuple):
@@ -100,12 +104,11 @@ def read_field(local: Btf, type_id: int, access: str) -> FieldAccess:
         else:
             raise _misfit(local, type_id, access, f"{spell_type(local, inside.id)} has no element {index}")
         named, named_offset, named_bits = inside, bit_offset, bit_size
-        steps.append(Step(name, index, inside))
+        steps.append(_new(Step, (name, index, inside)))
     if bit_offset >= _MAX_BIT_OFFSET:
         raise _misfit(local, type_id, access, "the offset does not fit 32 bits")
-    return FieldAccess(
-        type_id, first, tuple(steps), Field(named, bit_offset, named_bits), bit_offset - named_offset
-    )
+    field = _new(Field, (named, bit_offset, named_bits))
+    return _new(FieldAccess, (type_id, first, tuple(steps), field, bit_offset - named_offset))
 
 
 def element_offset(btf: Btf, array: Array, number: int) -> int:
@@ -152,13 +155,20 @@ def spell_field(btf: Btf, path: FieldAccess) -> str:
     return root + first + "".join(f".{step.name}" if step.name else f"[{step.number}]" for step in path.steps)
 
 
-def _indexes(local: Btf, type_id: int, access: str) -> list[int]:
-    if not (access.isascii() and access.replace(":", "0").isdigit()) or len(access) > _MAX_LENGTH:
-        raise _misfit(local, type_id, access, "it is no list of numbers")
-    parts = access.split(":")
-    if len(parts) > MAX_STEPS or "" in parts:
+def _indexes(local: Btf, type_id: int, access: str) -> tuple[int, ...]:
+    indexes = _numbers(access)
+    if indexes is None:
         raise _misfit(local, type_id, access, f"it is no list of up to {MAX_STEPS} numbers")
-    return [int(part) for part in parts]
+    return indexes
+
+
+@lru_cache(1024)
+def _numbers(access: str) -> tuple[int, ...] | None:
+    """Return the numbers of an access string, None for what is none; an object has few different ones."""
+    if not (access.isascii() and access.replace(":", "0").isdigit()) or len(access) > _MAX_LENGTH:
+        return None
+    parts = access.split(":")
+    return None if len(parts) > MAX_STEPS or "" in parts else tuple([int(part) for part in parts])
 
 
 def _misfit(local: Btf, type_id: int, access: str, why: str) -> BtfError:

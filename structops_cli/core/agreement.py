@@ -50,7 +50,9 @@ class Agreement:
 
         Raises RelocationError when there are several, or the type has no name to look for.
         """
-        candidates = self._candidates(relo)
+        candidates = self._left.get(relo.type_id) or self._candidates(relo)
+        if len(candidates) == 1:
+            return question(candidates[0])
         answers: list[tuple[Candidate, Answer]] = []
         mismatch: Mismatch | None = None
         for candidate in candidates:
@@ -66,11 +68,10 @@ class Agreement:
         return answers[0][1] if len(answers) == 1 else self._agreed(relo, answers)
 
     def _agreed(self, relo: CoreRelo, answers: Sequence[tuple[Candidate, Answer]]) -> Answer:
+        """Return the first answer if all give its value; sizes need not agree, as with libbpf."""
         first = answers[0][1]
         if any(answer.value != first.value for _, answer in answers):
             raise _ambiguous(self.local, relo, answers)
-        if any(answer.size_bytes != first.size_bytes for _, answer in answers):
-            return first._replace(fixed_size="the kernel's types of that name differ in its size")
         return first
 
     def _candidates(self, relo: CoreRelo) -> tuple[Candidate, ...]:

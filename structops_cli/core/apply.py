@@ -37,17 +37,15 @@ _SOURCE_REGISTER = 0x08
 _SIZE_BITS = {4: 0x00, 2: 0x08, 1: 0x10, 8: 0x18}
 _SIZE_BYTES = {bits: size for size, bits in _SIZE_BITS.items()}
 _DAMAGED = "The object's instructions and its .BTF.ext do not belong together; compile it again."
-_TOO_LARGE = (
-    "Take the field's address, or read it with bpf_probe_read_kernel, instead of loading it in place."
-)
 _ENUMVAL_VALUE = CoreReloKind.ENUMVAL_VALUE
 
 
 def apply_fixups(insns: bytes, fixups: Sequence[Fixup]) -> bytes:
     """Return the instructions with every fixup applied; ``insns`` is raw, 8 bytes each.
 
-    Raises RelocationError for an instruction that is not of a form to relocate,
-    that does not hold the value it should, or that has no room for the new one.
+    One that has no room for the new value is poisoned, as one without an answer
+    is. Raises RelocationError for an instruction that is not of a form to
+    relocate, or that does not hold the value it should.
     """
     patched = bytearray(insns)
     for number, fixup in enumerate(fixups):
@@ -71,9 +69,12 @@ def poisoned_relocation(call_imm: int) -> int | None:
 
 def why_poisoned(fixup: Fixup) -> str:
     """Return why ``apply_fixups`` has made a poisoned instruction of this fixup's, as a sentence without its full stop."""
-    return (
-        fixup.poison or fixup.fixed_size or "a load that extends the sign cannot be made one of another size"
-    )
+    if fixup.poison or fixup.fixed_size:
+        return fixup.poison or fixup.fixed_size
+    if not 0 <= fixup.target_value <= _MAX_MEMORY_OFFSET:
+        return f"{fixup.target_value} does not fit the instruction"
+    sizes = f"{fixup.local_size_bytes} bytes in the object and {fixup.target_size_bytes} in the kernel"
+    return f"it is {sizes}, and the instruction extends the sign, or accesses a part of it"
 
 
 def _put(insns: bytearray, index: int, insn: Insn) -> None:
@@ -87,34 +88,35 @@ def _poison(insns: bytearray, index: int, insn: Insn, number: int) -> None:
         _put(insns, at, call)
 
 
-def _apply_immediate(insns: bytearray, insn: Insn, fixup: Fixup, _number: int) -> None:
+def _apply_immediate(insns: bytearray, insn: Insn, fixup: Fixup, number: int) -> None:
     if insn.opcode & _SOURCE_REGISTER:
         raise _refusal(fixup, "the arithmetic takes a register and no immediate")
     if fixup.checked and (insn.imm ^ fixup.local_value) & _U32:
         raise _unexpected(fixup, insn.imm)
     top = _U31 if insn.opcode & _CLASS_MASK == _ALU64 else _U32
-    if not -_U31 - 1 <= fixup.target_value <= top:
-        raise _refusal(fixup, f"{fixup.target_value} does not fit the immediate", _TOO_LARGE)
-    set_imm(insns, fixup.insn_index, fixup.target_value)
+    if -_U31 - 1 <= fixup.target_value <= top:
+        set_imm(insns, fixup.insn_index, fixup.target_value)
+    else:
+        _poison(insns, fixup.insn_index, insn, number)
 
 
 def _apply_memory(insns: bytearray, insn: Insn, fixup: Fixup, number: int) -> None:
     if fixup.checked and insn.offset != fixup.local_value:
         raise _unexpected(fixup, insn.offset)
-    if not 0 <= fixup.target_value <= _MAX_MEMORY_OFFSET:
-        raise _refusal(fixup, f"{fixup.target_value} does not fit the offset of a load or store", _TOO_LARGE)
-    resized = fixup.local_size_bytes != fixup.target_size_bytes
-    if fixup.fixed_size or (resized and insn.opcode & _MODE_MASK == _MODE_MEMSX):
+    opcode = _resized(insn.opcode, fixup)
+    if opcode is None or not 0 <= fixup.target_value <= _MAX_MEMORY_OFFSET:
         _poison(insns, fixup.insn_index, insn, number)
-        return
-    opcode = _resized(insn.opcode, fixup) if resized else insn.opcode
-    _put(insns, fixup.insn_index, insn._replace(opcode=opcode, offset=fixup.target_value))
+    else:
+        _put(insns, fixup.insn_index, Insn(opcode, insn.dst_reg, insn.src_reg, fixup.target_value, insn.imm))
 
 
-def _resized(opcode: int, fixup: Fixup) -> int:
-    size = _SIZE_BYTES[opcode & _SIZE_MASK]
-    if size != fixup.local_size_bytes:
-        raise _refusal(fixup, f"it accesses {size} bytes of a field of {fixup.local_size_bytes}")
+def _resized(opcode: int, fixup: Fixup) -> int | None:
+    """Return the opcode for the target's size of the field, None when there is none."""
+    if fixup.local_size_bytes == fixup.target_size_bytes:
+        return opcode
+    partly = _SIZE_BYTES[opcode & _SIZE_MASK] != fixup.local_size_bytes
+    if fixup.fixed_size or partly or opcode & _MODE_MASK == _MODE_MEMSX:
+        return None
     return opcode & ~_SIZE_MASK | _SIZE_BITS[fixup.target_size_bytes]
 
 
@@ -150,12 +152,12 @@ def _unexpected(fixup: Fixup, held: int) -> RelocationError:
     return _refusal(fixup, f"it holds {held} where the object's types say {fixup.local_value}")
 
 
-def _refusal(fixup: Fixup, why: str, hint: str = _DAMAGED) -> RelocationError:
+def _refusal(fixup: Fixup, why: str) -> RelocationError:
     relocation = f"{fixup.kind.name}, type {fixup.type_id}, {fixup.access!r}"
     return RelocationError(
         f"instruction {fixup.insn_index} cannot be relocated ({relocation})",
         why=why,
-        hint=hint,
+        hint=_DAMAGED,
         insn=fixup.insn_index,
         type_id=fixup.type_id,
     )

@@ -31,6 +31,8 @@ from structops_cli.syscall.uapi import CoreReloKind
 __all__ = ["Fixup", "Relocator", "compute_fixups"]
 
 _KINDS = tuple(CoreReloKind)
+_new = tuple.__new__
+"""Makes what there is one of for every relocation: the constructor of a NamedTuple takes twice as long."""
 _FIELD_BYTE_OFFSET = CoreReloKind.FIELD_BYTE_OFFSET
 _FIELD_EXISTS = CoreReloKind.FIELD_EXISTS
 _ZERO_WHEN_MISSING = (*TYPE_KINDS, _FIELD_EXISTS, CoreReloKind.ENUMVAL_EXISTS)
@@ -102,7 +104,7 @@ class Relocator:
             except StructopsError as error:
                 error.add(insn=relo.insn_index, type_id=relo.type_id)
                 raise
-        return known if known.insn_index == relo.insn_index else Fixup(relo.insn_index, *known[1:])
+        return known if known.insn_index == relo.insn_index else _new(Fixup, (relo.insn_index, *known[1:]))
 
     def _compute(self, relo: CoreRelo) -> Fixup:
         if not 0 <= relo.kind < len(_KINDS):
@@ -129,22 +131,23 @@ class Relocator:
         path = read_field(self._local, relo.type_id, relo.access)
         ours = measure(self._local, path.field)
         sized = kind == _FIELD_BYTE_OFFSET
+        size = access_size(self._local, ours) if sized else 0
 
         def question(candidate: Candidate) -> Answer | Mismatch:
             found = match_field(self._local, path, self._target, candidate)
             if isinstance(found, Mismatch):
                 return found
-            theirs = measure(candidate.btf, found)
+            btf = candidate.btf
+            theirs = measure(btf, found)
             if not sized:
                 return Answer(field_value(theirs, kind), 0, "")
-            fixed_size = refuse_resize(ours, theirs, candidate.btf.origin)
-            return Answer(theirs.byte_offset, access_size(theirs), fixed_size)
+            new_size = access_size(btf, theirs)
+            fixed_size = refuse_resize(ours, theirs, (size, new_size), btf.origin)
+            return _new(Answer, (theirs.byte_offset, new_size, fixed_size))
 
         answer = self._agreement.ask(relo, question)
-        size_bytes = access_size(ours) if sized else 0
-        return _fixup(
-            relo, kind, field_value(ours, kind), answer, checked=is_checked(ours, kind), size_bytes=size_bytes
-        )
+        checked = is_checked(ours, kind)
+        return _fixup(relo, kind, field_value(ours, kind), answer, checked=checked, size_bytes=size)
 
     def _enumerator(self, relo: CoreRelo, kind: CoreReloKind) -> Fixup:
         enumerator = read_enumerator(self._local, relo.type_id, relo.access)
@@ -191,7 +194,8 @@ def _fixup(
 ) -> Fixup:
     head = (relo.insn_index, relo.type_id, relo.access, kind, local_value)
     if isinstance(answer, Answer):
-        return Fixup(*head, answer.value, checked, size_bytes, answer.size_bytes, answer.fixed_size, "")
+        value, new_size, fixed_size = answer
+        return _new(Fixup, (*head, value, checked, size_bytes, new_size, fixed_size, ""))
     if kind in _ZERO_WHEN_MISSING:
         return Fixup(*head, 0, checked, 0, 0, "", "")
     return Fixup(*head, 0, checked, size_bytes, size_bytes, "", answer.why)

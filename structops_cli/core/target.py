@@ -18,6 +18,9 @@ from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["Candidate", "Slot", "Target"]
 
+_new = tuple.__new__
+"""Makes what there is one of for every relocation: the constructor of a NamedTuple takes twice as long."""
+
 
 class Candidate(NamedTuple):
     """A type of the kernel that may answer for a local type; ``btf`` is vmlinux's or a module's."""
@@ -82,7 +85,8 @@ class Target:
             names = self._names[btf, composite.id] = _names(composite)
         member = names.named.get(name)
         if member is not None:
-            return Slot(member.type, member.bit_offset, member.bit_size, member is composite.members[-1])
+            _, type_id, bit_offset, bit_size = member
+            return _new(Slot, (type_id, bit_offset, bit_size, member is composite.members[-1]))
         for holder in names.anonymous:
             slot = self._member(btf, resolve(btf, holder.type), name, depth)
             if slot is not None:

@@ -9,8 +9,8 @@ register that holds the unit is shifted left, then right, to leave the value.
 from __future__ import annotations
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.layout import size_of
-from structops_cli.btf.types import BtfType, Enum, Enum64, Enumerator, Int, Ptr, Struct, Union
+from structops_cli.btf.layout import POINTER_SIZE, resolve, size_of
+from structops_cli.btf.types import Array, BtfType, Enum, Enum64, Enumerator, Int, Ptr, Struct, Union
 from structops_cli.core.access import Field
 from structops_cli.errors import RelocationError
 from structops_cli.records import NamedTuple
@@ -30,12 +30,15 @@ __all__ = [
 
 _SIZED = (Int, Struct, Union, Enum, Enum64)
 _MEMORY_SIZES = (1, 2, 4, 8)
+_LARGEST_LOAD = 8
 # Looking up a member of an enum costs more than all the arithmetic here.
 _BYTE_OFFSET = CoreReloKind.FIELD_BYTE_OFFSET
 _BYTE_SIZE = CoreReloKind.FIELD_BYTE_SIZE
 _SIGNED = CoreReloKind.FIELD_SIGNED
 _LSHIFT = CoreReloKind.FIELD_LSHIFT_U64
 _RSHIFT = CoreReloKind.FIELD_RSHIFT_U64
+_new = tuple.__new__
+"""Makes what there is one of for every relocation: the constructor of a NamedTuple takes twice as long."""
 
 
 class Extent(NamedTuple):
@@ -51,14 +54,17 @@ class Extent(NamedTuple):
 def measure(btf: Btf, field: Field) -> Extent:
     """Return the extent of a field; RelocationError for a bit-field that no 8-byte load holds."""
     kind, bit_offset, bit_size = field
-    size = kind.size_bytes if isinstance(kind, _SIZED) else size_of(btf, kind.id)
+    if isinstance(kind, _SIZED):
+        size = kind.size_bytes
+    else:
+        size = POINTER_SIZE if isinstance(kind, Ptr) else size_of(btf, kind.id)
     if not bit_size:
-        return Extent(kind, bit_offset, 0, bit_offset // 8, size)
-    while size in _MEMORY_SIZES:
+        return _new(Extent, (kind, bit_offset, 0, bit_offset // 8, size))
+    while size:
         start = bit_offset // 8 // size * size
         if bit_offset + bit_size <= (start + size) * 8:
             return Extent(kind, bit_offset, bit_size, start, size)
-        size *= 2
+        size = size * 2 if size < _LARGEST_LOAD else 0
     raise RelocationError(
         f"a bit-field of {bit_size} bits at bit {bit_offset} cannot be loaded",
         why=f"no aligned load of up to 8 bytes holds all of its bits in {btf.origin}",
@@ -100,28 +106,38 @@ def is_signed(kind: BtfType) -> bool:
     return isinstance(kind, Enum | Enum64) and kind.signed
 
 
-def access_size(extent: Extent) -> int:
-    """Return the bytes that an instruction loads or stores for a field; 0 for a bit-field."""
-    return 0 if extent.bit_size else extent.byte_size
+def access_size(btf: Btf, extent: Extent) -> int:
+    """Return the bytes that an instruction loads or stores for a field; 0 for a bit-field.
+
+    What is loaded of an array is its first element: clang leaves that step out
+    of the access string.
+    """
+    inside = extent.type
+    if not isinstance(inside, Array):
+        return 0 if extent.bit_size else extent.byte_size
+    while isinstance(inside, Array):
+        inside = resolve(btf, inside.element_type)
+    return size_of(btf, inside.id)
 
 
-def refuse_resize(local: Extent, target: Extent, origin: str) -> str:
+def refuse_resize(local: Extent, target: Extent, sizes: tuple[int, int], origin: str) -> str:
     """Return why a load or store of the one field cannot become one of the other; "" when it can or need not.
 
     Only what is zero-extended keeps its value in another size: pointers and
-    unsigned integers. ``origin`` is what the target was read from.
+    unsigned integers. ``sizes`` are what ``access_size`` says of the two, and
+    ``origin`` is what the target was read from.
     """
     ours, theirs = local.type, target.type
-    if access_size(local) == access_size(target) or (isinstance(ours, Ptr) and isinstance(theirs, Ptr)):
+    if sizes[0] == sizes[1] or (isinstance(ours, Ptr) and isinstance(theirs, Ptr)):
         return ""
     if local.bit_size or target.bit_size:
         return f"it is a bit-field either in the object or in {origin}, and not in both"
-    words = f"it is {local.byte_size} bytes in the object and {target.byte_size} in {origin}"
+    words = f"it is {sizes[0]} bytes in the object and {sizes[1]} in {origin}"
     if not (isinstance(ours, Int) and isinstance(theirs, Int)):
         return f"{words}, and only pointers and unsigned integers can be accessed in another size"
     if is_signed(ours) or is_signed(theirs):
         return f"{words}, and a signed integer cannot be accessed in another size"
-    return "" if target.byte_size in _MEMORY_SIZES else f"{words}, and no instruction accesses that many"
+    return "" if sizes[1] in _MEMORY_SIZES else f"{words}, and no instruction accesses that many"
 
 
 def type_value(btf: Btf, type_id: int, kind: CoreReloKind) -> int:

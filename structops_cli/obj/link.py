@@ -22,7 +22,10 @@ _REFERENCES = (RelocationTarget.CALL, RelocationTarget.FUNCTION)
 
 def link_program(spec: ObjectSpec, name: str) -> LinkedProgram:
     """Link one program; ``link_programs`` does the same for many."""
-    return next(link_programs(spec, (name,)))
+    main = spec.function(name)
+    if any(relocation.target in _REFERENCES for relocation in main.relocations):
+        return next(link_programs(spec, (name,)))
+    return _linked({}, main)
 
 
 def link_programs(spec: ObjectSpec, names: Iterable[str]) -> Iterator[LinkedProgram]:

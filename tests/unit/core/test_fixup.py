@@ -108,8 +108,8 @@ SIZES = "it is {} bytes in the object and {} in vmlinux, and {}"
         ("0:1", (2, 4), SIZES.format(2, 4, "a signed integer cannot be accessed in another size")),
         (
             "0:4",
-            (32, 96),
-            SIZES.format(32, 96, "only pointers and unsigned integers can be accessed in another size"),
+            (8, 16),
+            SIZES.format(8, 16, "only pointers and unsigned integers can be accessed in another size"),
         ),
         ("0:5", (0, 0), ""),
     ],
