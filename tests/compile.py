@@ -18,7 +18,7 @@ FLAGS = ("-O2", "-g", "-mcpu=v3")
 
 def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str] = FLAGS) -> bytes:
     """Return the object that ``clang`` makes of ``source``; without the compiler: a failure in CI, a skip elsewhere."""
-    command = [_compiler(clang), "-target", "bpf", *flags]
+    command = [compiler(clang), "-target", "bpf", *flags]
     text = _run([*command, "-E", "-P", source])
     version = _run([command[0], "--version"])
     key = sha256(b"\0".join([version, " ".join(flags).encode(), str(source).encode(), text])).hexdigest()
@@ -37,11 +37,12 @@ def strip(data: bytes, *, tool: str = "llvm-strip-19") -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "stripped.o"
         path.write_bytes(data)
-        _run([_compiler(tool), "-g", path])
+        _run([compiler(tool), "-g", path])
         return path.read_bytes()
 
 
-def _compiler(name: str) -> str:
+def compiler(name: str) -> str:
+    """Return the path of a compiler or another tool of its; without it: a failure in CI, a skip elsewhere."""
     path = shutil.which(name)
     if path is None:
         missing = f"{name} is not installed"

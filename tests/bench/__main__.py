@@ -19,14 +19,17 @@ from typing import NoReturn
 from structops_cli.errors import StructopsError
 from structops_cli.runtime.objects import DEFAULT_OBJECT, object_path
 from tests.bench.clock import CommandError
+from tests.bench.curves import CURVES, Curve
 from tests.bench.figures import FIGURES, Bench, Measured
 from tests.bench.kernel import enter_private_mounts
-from tests.bench.report import as_data, as_text, start_up_text
+from tests.bench.large import LARGE
+from tests.bench.report import as_data, as_text, curve_text, start_up_text
 from tests.bench.start_up import StartUp, start_up
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_UP = "start-up"
-NAMES = (*(figure.name for figure in FIGURES), START_UP)
+LINES = (*FIGURES, *LARGE)
+NAMES = (*(figure.name for figure in LINES), *CURVES, START_UP)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -37,16 +40,17 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _ended)
     try:
         enter_private_mounts([sys.executable, "-m", "tests.bench", *arguments])
-        lines, parts, machine = _measure(options)
+        lines, curves, parts, machine = _measure(options)
     except (CommandError, StructopsError, OSError, ValueError, subprocess.SubprocessError) as error:
         return _failed(str(error))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     if options.json:
-        sys.stdout.write(json.dumps(as_data(machine, lines, parts), indent=2) + "\n")
+        sys.stdout.write(json.dumps(as_data(machine, lines, curves, parts), indent=2) + "\n")
     else:
         heading = ", ".join(f"{name} {value}" for name, value in machine.items())
-        tables = [heading, *([as_text(lines)] if lines else []), *([start_up_text(parts)] if parts else [])]
+        tables = [heading, *([as_text(lines)] if lines else []), *map(curve_text, curves)]
+        tables += [start_up_text(parts)] if parts else []
         sys.stdout.write("\n\n".join(tables) + "\n")
     return 1 if options.strict and not all(line.within for line in lines) else 0
 
@@ -80,7 +84,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _measure(options: argparse.Namespace) -> tuple[list[Measured], list[StartUp], dict[str, str]]:
+def _measure(
+    options: argparse.Namespace,
+) -> tuple[list[Measured], list[Curve], list[StartUp], dict[str, str]]:
     """Measure the figures that were asked for, in the order of the table."""
     wanted = set(options.figures or NAMES)
     data = Path(object_path(options.object)).read_bytes()
@@ -88,13 +94,17 @@ def _measure(options: argparse.Namespace) -> tuple[list[Measured], list[StartUp]
         bench = Bench(_structops(), _bpftool(options), data, options.name, Path(folder), options.rounds)
         machine = _machine(bench)
         lines: list[Measured] = []
-        for figure in FIGURES:
+        for figure in LINES:
             if figure.name in wanted:
                 _say(figure.name)
                 lines += figure.measure(bench)
+        curves = []
+        for name in [name for name in CURVES if name in wanted]:
+            _say(name)
+            curves.append(CURVES[name](bench))
         if START_UP in wanted:
             _say(START_UP)
-        return lines, start_up(bench) if START_UP in wanted else [], machine
+        return lines, curves, start_up(bench) if START_UP in wanted else [], machine
 
 
 def _structops() -> tuple[str, ...]:

@@ -40,10 +40,11 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 class Sample(NamedTuple):
-    """One run: milliseconds on the clock, and of processor time, user and system."""
+    """One run: milliseconds on the clock, of processor time, and of its part outside the kernel."""
 
     wall: float
     cpu: float
+    user: float = 0.0
 
 
 class Contender(NamedTuple):
@@ -75,6 +76,11 @@ class Series(NamedTuple):
     def cpu(self) -> Timing:
         """Processor time."""
         return _timing([sample.cpu for sample in self.samples])
+
+    @property
+    def user(self) -> Timing:
+        """Processor time outside the kernel."""
+        return _timing([sample.user for sample in self.samples])
 
 
 def _timing(values: Sequence[float]) -> Timing:
@@ -125,7 +131,7 @@ def command(
     if status != 0:
         message = f"{Path(words[0]).name} {words[1]} ended with {status}: {said.strip()}"
         raise CommandError(message)
-    return Sample(wall * 1e3, (usage.ru_utime + usage.ru_stime) * 1e3), said
+    return Sample(wall * 1e3, (usage.ru_utime + usage.ru_stime) * 1e3, usage.ru_utime * 1e3), said
 
 
 def _wait(pid: int) -> tuple[int, struct_rusage]:

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.bench.clock import Series, Timing
+from tests.bench.curves import Curve
 from tests.bench.figures import Measured
 from tests.bench.start_up import LABELS, StartUp
 
-__all__ = ["as_data", "as_text", "start_up_text"]
+__all__ = ["as_data", "as_text", "curve_text", "start_up_text"]
 
 SCHEMA_VERSION = 1
+BAR = 60
 COLUMNS = "{:<46} {:>8} {:>8}  {:>8} {:>8}  {:>7} {:>7}  {:<18}"
 
 
@@ -32,10 +34,11 @@ def _rows(line: Measured) -> list[str]:
         return [COLUMNS.format(line.title, f"{line.value:.1f}", line.unit, "", "", "", "", verdict)]
     if line.other is None:
         return [COLUMNS.format(line.title, *_pair(line.ours.wall), "", "", "", "", verdict)]
-    return [
-        COLUMNS.format(line.title, *_times(line.ours.wall, line.other.wall), verdict),
-        COLUMNS.format("  processor time", *_times(line.ours.cpu, line.other.cpu), ""),
-    ]
+    wall, cpu = _times(line.ours.wall, line.other.wall), _times(line.ours.cpu, line.other.cpu)
+    if line.of_user_time:
+        user = _times(line.ours.user, line.other.user)
+        return [COLUMNS.format(line.title, *user, verdict), COLUMNS.format("  on the clock", *wall, "")]
+    return [COLUMNS.format(line.title, *wall, verdict), COLUMNS.format("  processor time", *cpu, "")]
 
 
 def _times(ours: Timing, other: Timing) -> list[str]:
@@ -63,8 +66,26 @@ def _part(part: StartUp, label: str) -> float | None:
     return own.get(label, part.imports.get(label))
 
 
+def curve_text(curve: Curve) -> str:
+    """Draw a curve: a bar for each point and contender, and how much more the last step costs than all together."""
+    longest = max(point.ms for line in curve.lines for point in line.points) or 1.0
+    rows = [f"{curve.title}, best of {curve.rounds} in ms of {curve.clock}"]
+    for line in curve.lines:
+        rows.append(
+            f"  {line.name}: {line.slope:.3g} ms for each {curve.step}, the last step {line.bend:.2f} of that"
+        )
+        rows += [
+            f"  {point.x:>8,} {point.ms:>8.1f}  {'#' * round(BAR * point.ms / longest)}"
+            for point in line.points
+        ]
+    return "\n".join(row.rstrip() for row in rows)
+
+
 def as_data(
-    machine: Mapping[str, str], lines: Sequence[Measured], parts: Sequence[StartUp]
+    machine: Mapping[str, str],
+    lines: Sequence[Measured],
+    curves: Sequence[Curve],
+    parts: Sequence[StartUp],
 ) -> dict[str, Any]:
     """Return the whole result as JSON takes it, every single run included."""
     return {
@@ -78,13 +99,28 @@ def as_data(
                 "budget": line.budget,
                 "within": line.within,
                 "remark": line.remark,
+                "of_user_time": line.of_user_time,
                 "structops": _series(line.ours),
                 "against": _series(line.other),
             }
             for line in lines
         ],
+        "curves": [_curve(curve) for curve in curves],
         "start_up": [{**part._asdict(), "imports": dict(part.imports)} for part in parts],
     }
+
+
+def _curve(curve: Curve) -> dict[str, Any]:
+    lines = [
+        {
+            "name": line.name,
+            "slope_ms": line.slope,
+            "bend": line.bend,
+            "points": [point._asdict() for point in line.points],
+        }
+        for line in curve.lines
+    ]
+    return {"title": curve.title, "clock": curve.clock, "step": curve.step, "lines": lines}
 
 
 def _series(series: Series | None) -> dict[str, Any] | None:
@@ -94,5 +130,6 @@ def _series(series: Series | None) -> dict[str, Any] | None:
         "name": series.name,
         "wall_ms": series.wall._asdict(),
         "cpu_ms": series.cpu._asdict(),
+        "user_ms": series.user._asdict(),
         "runs": [sample._asdict() for sample in series.samples],
     }
