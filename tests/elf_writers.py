@@ -53,6 +53,7 @@ class Sym(NamedTuple):
     size: int
     type: int = OBJECT
     binding: int = GLOBAL
+    other: int = 0
 
 
 class Rel(NamedTuple):
@@ -157,7 +158,9 @@ class _Strings:
 def _symbol(symbol: Sym, place: Mapping[str, int], strings: _Strings) -> bytes:
     section = symbol.section if isinstance(symbol.section, int) else place.get(symbol.section, 0)
     info = symbol.type | symbol.binding << 4
-    return pack("<IBBHQQ", strings.offset(symbol.name), info, 0, section, symbol.value, symbol.size)
+    return pack(
+        "<IBBHQQ", strings.offset(symbol.name), info, symbol.other, section, symbol.value, symbol.size
+    )
 
 
 def _relocation(relocation: Rel, numbers: Mapping[str, int]) -> bytes:

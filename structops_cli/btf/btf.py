@@ -49,6 +49,7 @@ class Btf:
         self._data: bytes | mmap = bytes(data) if isinstance(data, memoryview) else data
         sections = parse_sections(self._data, origin, split=base is not None)
         self._types_offset = sections.types_offset
+        self._types_end = sections.types_offset + sections.types_length
         self.index: BtfIndex = BtfIndex(
             self._data,
             (sections.types_offset, sections.types_length),
@@ -151,6 +152,10 @@ class Btf:
         """Return the own ids, in order, of the types whose name starts with ``prefix``."""
         return tuple(self.index.prefixed(prefix.encode(errors="replace"), _kind_set(kinds)))
 
+    def of_kinds(self, *kinds: BtfKind) -> Iterator[int]:
+        """Yield the own ids, in order, of the types of these kinds."""
+        return self.index.of_kinds(_kind_set(kinds))
+
     def types(self) -> Iterator[BtfType]:
         """Decode the own types, in id order."""
         return map(self.type, range(self.start_id, self.end_id))
@@ -163,6 +168,11 @@ class Btf:
         number of types and members. After it every own type decodes.
         """
         self.index.check()
+
+    def record(self, type_id: int) -> bytes:
+        """Return the bytes of an own type's record; BtfError for an id that does not exist."""
+        end = self.offset(type_id + 1) if type_id + 1 < self.end_id else self._types_end
+        return self._data[self.offset(type_id) : end]
 
     def raw(self) -> bytes:
         """Return the bytes as they were given, as BTF_LOAD takes them."""

@@ -35,7 +35,7 @@ from structops_cli.btf.types import (
 from structops_cli.errors import BtfError
 from structops_cli.syscall.uapi import BTF_MAGIC, BtfKind
 
-__all__ = ["encode"]
+__all__ = ["encode", "encode_records", "join"]
 
 _HEADER = Layout("<HBBIIIII")
 _RECORD = Layout("<III")
@@ -55,17 +55,25 @@ def encode(types: Iterable[BtfType], *, base: Btf | None = None) -> bytes:
     is stored once. BtfError for another id, and for a value that its field
     cannot hold.
     """
-    encoder = _Encoder(0 if base is None else base.strings.end)
-    records = []
-    for expected, target in enumerate(types, 1 if base is None else base.end_id):
+    ordered = tuple(types)
+    for expected, target in enumerate(ordered, 1 if base is None else base.end_id):
         if target.id != expected:
             why = f"its id is {target.id}, and it comes as number {expected}"
             raise BtfError(f"type {target.id} cannot be encoded", why=why, type_id=target.id)
-        records.append(encoder.record(target))
-    section = b"".join(records)
-    strings = encoder.strings()
-    header = _HEADER.pack(BTF_MAGIC, 1, 0, _HEADER.size, 0, len(section), len(section), len(strings))
-    return header + section + strings
+    records, strings = encode_records(ordered, 0 if base is None else base.strings.end)
+    return join(b"".join(records), strings)
+
+
+def encode_records(types: Iterable[BtfType], strings_start: int) -> tuple[list[bytes], bytes]:
+    """Encode types of any ids: the record of each, and the strings that they name, from ``strings_start`` on."""
+    encoder = _Encoder(strings_start)
+    return [encoder.record(target) for target in types], encoder.strings()
+
+
+def join(records: bytes, strings: bytes) -> bytes:
+    """Return a whole BTF of its two sections."""
+    header = _HEADER.pack(BTF_MAGIC, 1, 0, _HEADER.size, 0, len(records), len(records), len(strings))
+    return header + records + strings
 
 
 class _Encoder:

@@ -13,15 +13,13 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.decode import RECORD
-from structops_cli.btf.header import parse_sections
 from structops_cli.btf.layout import size_of
 from structops_cli.btf.types import Datasec, DatasecEntry, Var
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, Section, Symbol, SymbolType
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["datasec_of", "loadable_btf", "repair_datasecs", "variables_of"]
+__all__ = ["datasec_of", "repair_datasecs", "variables_of"]
 
 
 def repair_datasecs(elf: ElfObject, btf: Btf) -> Btf:
@@ -40,22 +38,6 @@ def repair_datasecs(elf: ElfObject, btf: Btf) -> Btf:
         if datasec is not None:
             repaired.append(_repaired(btf, section, datasec, by_section.get(section.position, [])))
     return btf.with_datasecs(repaired) if repaired else btf
-
-
-def loadable_btf(btf: Btf) -> bytes:
-    """Return an object's BTF as every kernel takes it: the ``?`` that begins an optional section's name is ``_``.
-
-    Kernels before 6.9 refuse the name otherwise (``btf_name_valid_section``).
-    """
-    optional = btf.with_prefix("?", BtfKind.DATASEC)
-    if not optional:
-        return btf.raw()
-    data = bytearray(btf.raw())
-    strings = parse_sections(btf.raw(), btf.origin, split=btf.base is not None).strings_offset
-    for type_id in optional:
-        name_offset, _, _ = RECORD.unpack_from(data, btf.offset(type_id))
-        data[strings + name_offset] = ord("_")
-    return bytes(data)
 
 
 def datasec_of(btf: Btf, name: str) -> Datasec | None:

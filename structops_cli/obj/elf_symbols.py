@@ -25,6 +25,8 @@ MAX_NAME_BYTES = 1024
 _SYMBOL = Struct("<IBBHQQ")
 _RELOCATION = Struct("<QII")
 _RELOCATION_TYPES = frozenset(map(int, RelocationType))
+_HIDDEN = (1, 2)
+"""STV_INTERNAL and STV_HIDDEN, the last two bits of ``st_other``."""
 _SHN_LORESERVE = 0xFF00
 _SHN_COMMON = 0xFFF2
 
@@ -71,9 +73,9 @@ def symbol_table(sections: tuple[Section, ...]) -> Section:
 def read_symbols(sections: tuple[Section, ...], table: Section) -> Iterator[Symbol]:
     """Yield every symbol of the table, each checked to lie within its section."""
     strings = bytes(sections[table.link].data)
-    for index, (offset, info, _, section, value, size) in enumerate(_SYMBOL.iter_unpack(table.data)):
+    for index, (offset, info, other, section, value, size) in enumerate(_SYMBOL.iter_unpack(table.data)):
         name = name_at(strings, offset, f"symbol {index}") if offset else ""
-        symbol = Symbol(name, info & 15, info >> 4, section, value, size)
+        symbol = Symbol(name, info & 15, info >> 4, section, value, size, other & 3 in _HIDDEN)
         if section == _SHN_COMMON:
             what, why = f"symbol {name} is a common symbol", "it has no section yet"
             raise ElfError(what, why=why, hint="compile it with -fno-common", symbol=name)

@@ -72,7 +72,8 @@ class Symbol(NamedTuple):
 
     ``type`` is a number of ``SymbolType``, ``binding`` one of
     ``SymbolBinding``; ``section`` is the position of the section that defines
-    it, 0 for a symbol that the object leaves undefined.
+    it, 0 for a symbol that the object leaves undefined. ``is_hidden``: nothing
+    outside of the linked object may refer to it (STV_HIDDEN, STV_INTERNAL).
     """
 
     name: str
@@ -81,6 +82,7 @@ class Symbol(NamedTuple):
     section: int
     value: int
     size_bytes: int
+    is_hidden: bool = False
 
 
 class ElfRelocation(NamedTuple):

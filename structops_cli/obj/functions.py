@@ -31,6 +31,7 @@ class Extent(NamedTuple):
     start: int
     end: int
     is_global: bool
+    is_hidden: bool = False
 
 
 def function_extents(elf: ElfObject) -> tuple[Extent, ...]:
@@ -65,7 +66,7 @@ def read_function(extent: Extent, btf: Btf, ext: BtfExt, relocations: tuple[Relo
         section=section,
         is_program=extent.is_global and is_program(section),
         sleepable=is_sleepable(section),
-        is_global=extent.is_global,
+        is_global=extent.is_global and not (extent.is_hidden and not is_program(section)),
         type_id=func_info[0].type_id if func_info else _type_by_name(btf, extent.name),
         insns=bytes(extent.section.data[extent.start * INSN_BYTES : extent.end * INSN_BYTES]),
         relocations=relocations,
@@ -129,7 +130,7 @@ def _extent(elf: ElfObject, symbol: Symbol, name: str) -> Extent:
         raise ObjectError(f"function {name} is no function", why=why, hint=_AGAIN, symbol=name)
     start = symbol.value // INSN_BYTES
     end = start + symbol.size_bytes // INSN_BYTES
-    return Extent(name, section, start, end, symbol.binding != SymbolBinding.LOCAL)
+    return Extent(name, section, start, end, symbol.binding != SymbolBinding.LOCAL, symbol.is_hidden)
 
 
 def _within(records: Sequence[Record], extent: Extent) -> tuple[Record, ...]:

@@ -57,7 +57,8 @@ class Function(NamedTuple):
 
     ``is_program`` is true for a global function of a ``struct_ops*`` section:
     something that a struct_ops member may point at. ``sleepable`` says that
-    its section was ``struct_ops.s``. ``type_id`` is its BTF Func, 0 when the
+    its section was ``struct_ops.s``. ``is_global`` is false for a static and for a
+    hidden subprogram: the verifier follows calls of it. ``type_id`` is its BTF Func, 0 when the
     object has none for it. Names are unique: a static function that shares its
     name with another has ``#2`` behind it.
     """

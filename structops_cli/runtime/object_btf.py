@@ -1,9 +1,12 @@
-"""Give the kernel the BTF of an object."""
+"""Give the kernel the BTF of an object: as it is, and rewritten where this kernel does not know all of it."""
 
 from __future__ import annotations
 
+from errno import EINVAL
+
+from structops_cli.btf.btf import Btf
 from structops_cli.errors import KernelError
-from structops_cli.obj.datasec import loadable_btf
+from structops_cli.obj.loadable import loadable_btf
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf
@@ -13,8 +16,32 @@ __all__ = ["load_object_btf"]
 
 
 def load_object_btf(spec: ObjectSpec) -> Fd:
-    """BTF_LOAD what an object says of its types, and own the fd."""
+    """BTF_LOAD what an object says of its types, and own the fd.
+
+    A kernel that knows all of it is asked once. One that refuses is asked what
+    it lacks (``probes``), and given the rest; ids are the same either way.
+    """
+    data = loadable_btf(spec)
     try:
-        return bpf.btf_load(loadable_btf(spec.btf))
+        return bpf.btf_load(data)
     except KernelError as error:
-        raise explained(error, f"the kernel refused the BTF of {spec.name}") from None
+        refusal = explained(error, f"the kernel refused the BTF of {spec.name}")
+        if error.errno != EINVAL:
+            raise refusal from None
+    sanitised = _sanitised(data)
+    if sanitised != data:
+        try:
+            return bpf.btf_load(sanitised)
+        except KernelError as error:
+            refusal = explained(error, f"the kernel refused the BTF of {spec.name}, rewritten for it")
+    raise refusal
+
+
+def _sanitised(data: bytes) -> bytes:
+    from structops_cli.btf.sanitise import features_used, sanitise  # only an older kernel needs it
+    from structops_cli.runtime.btf_probes import accepts
+    from structops_cli.runtime.probes import Answer
+
+    btf = Btf.from_bytes(data)
+    lacking = [feature for feature in features_used(btf) if accepts(feature) is not Answer.YES]
+    return sanitise(btf, lacking)

@@ -276,13 +276,15 @@ def prog_test_run(prog_fd: Fd, args: Sequence[int | bytearray], *, repeat: int =
     return RunResult(attr.retval, attr.duration)
 
 
-def btf_load(btf: bytes) -> Fd:
+def btf_load(btf: bytes, *, with_log: bool = True) -> Fd:
     """Load BTF and own its fd; when the kernel refuses, ``KernelError.why`` holds the last line of its log."""
     data = ffi.from_buffer(btf)
     attr = ffi.new("struct so_btf_load *", {"btf": _address(data), "btf_size": len(btf)})
     result = _try(BpfCmd.BTF_LOAD, attr)
     if result >= 0:
         return Fd(result)
+    if not with_log:
+        raise _failure(BpfCmd.BTF_LOAD, -result)
     buffer = ffi.new("char[]", LOG_SIZES[-1])
     attr.btf_log_level, attr.btf_log_size, attr.btf_log_buf = 1, LOG_SIZE_MAX, _address(buffer)
     logged = _try(BpfCmd.BTF_LOAD, attr)

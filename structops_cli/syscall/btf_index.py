@@ -97,10 +97,16 @@ class BtfIndex:
         """Yield the own ids, in order, of the types whose name begins so."""
         return self._ids(lib.so_btf_next_prefixed, prefix, kinds)
 
+    def of_kinds(self, kinds: int) -> Iterator[int]:
+        """Yield the own ids, in order, of the types of these kinds."""
+        return self._walk(lib.so_btf_next_prefixed, b"", kinds)
+
     def _ids(self, following: Callable[..., int], name: bytes, kinds: int) -> Iterator[int]:
+        """Walk the ids of a name; nothing has an empty one, or one that is too long."""
+        return self._walk(following, name, kinds) if 0 < len(name) <= MAX_NAME else iter(())
+
+    def _walk(self, following: Callable[..., int], name: bytes, kinds: int) -> Iterator[int]:
         """Walk a chain of ids; 0 ends it."""
-        if not 0 < len(name) <= MAX_NAME:
-            return
         found = 0
         while found := following(self.handle, name, len(name), kinds, found):
             if found == lib.SO_BTF_NO_INDEX:

@@ -9,9 +9,9 @@ import pytest
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.types import BtfType, Datasec, DatasecEntry, Var
 from structops_cli.errors import ObjectError
-from structops_cli.obj.datasec import datasec_of, loadable_btf, repair_datasecs, variables_of_section
+from structops_cli.obj.datasec import datasec_of, repair_datasecs, variables_of_section
 from structops_cli.obj.elf import read_elf
-from tests.elf_writers import LOCAL, OBJECT, U32, Sym, small_btf, small_object
+from tests.elf_writers import LOCAL, OBJECT, U32, Sym, small_object
 
 FIRST, SECOND, RODATA = 17, 18, 22
 
@@ -133,21 +133,3 @@ def test_a_section_with_something_that_is_no_variable() -> None:
     with pytest.raises(ObjectError) as caught:
         variables_of_section(elf, Btf.from_bytes(bytes(section.data)), ".maps")
     assert str(caught.value) == "section .maps holds something that is no variable: type 9 is no Var"
-
-
-def test_an_optional_section_is_loaded_under_a_name_that_every_kernel_takes() -> None:
-    optional: list[BtfType] = [
-        Var(25, "t_maybe", U32, 1),
-        Datasec(26, "?.struct_ops.link", 0, (DatasecEntry(25, 0, 4),)),
-        Datasec(27, "?.struct_ops", 0, (DatasecEntry(25, 0, 4),)),
-    ]
-    btf = Btf.from_bytes(small_btf(more=optional))
-    loadable = Btf.from_bytes(loadable_btf(btf))
-    assert [loadable.name(number) for number in (26, 27)] == ["_.struct_ops.link", "_.struct_ops"]
-    changed = sum(old != new for old, new in zip(btf.raw(), loadable.raw(), strict=True))
-    assert changed == 2, "nothing else is touched"
-
-
-def test_an_object_without_optional_sections_is_loaded_as_it_is() -> None:
-    btf = Btf.from_bytes(small_btf())
-    assert loadable_btf(btf) == btf.raw()

@@ -73,9 +73,9 @@ def test_sections() -> None:
 
 def test_symbols() -> None:
     elf = read_elf(small_object(), "x.o")
-    assert elf.symbols[0] == ("", 0, 0, 0, 0, 0)
-    assert elf.symbols[1] == ("half", SymbolType.FUNC, SymbolBinding.LOCAL, 1, 0, 16)
-    assert elf.symbols[5] == ("second_limit", SymbolType.OBJECT, SymbolBinding.LOCAL, 4, 4, 4)
+    assert elf.symbols[0] == ("", 0, 0, 0, 0, 0, False)
+    assert elf.symbols[1] == ("half", SymbolType.FUNC, SymbolBinding.LOCAL, 1, 0, 16, False)
+    assert elf.symbols[5] == ("second_limit", SymbolType.OBJECT, SymbolBinding.LOCAL, 4, 4, 4, False)
     assert len(elf.symbols) == 9
 
 

@@ -1,0 +1,48 @@
+"""Ask the kernel which BTF it accepts: a few types that make use of a feature, loaded and dropped."""
+
+from __future__ import annotations
+
+from errno import EINVAL
+
+from structops_cli.btf import types as t
+from structops_cli.btf.encode import encode
+from structops_cli.btf.sanitise import OLD_NAME_LEN, BtfFeature
+from structops_cli.errors import KernelError
+from structops_cli.runtime.probes import Answer
+from structops_cli.syscall import bpf
+
+__all__ = ["accepts"]
+
+_INT = t.Int(1, "int", 4, 0, 0, 32)
+_VAR = t.Var(2, "v", 1, 1)
+_EXAMPLES: dict[BtfFeature, tuple[t.BtfType, ...]] = {
+    BtfFeature.FLOAT: (t.Float(1, "float", 4),),
+    BtfFeature.DECL_TAG: (_INT, _VAR, t.DeclTag(3, "tag", 2, -1, False)),
+    BtfFeature.TYPE_TAG: (_INT, t.TypeTag(2, "tag", 1, False), t.Ptr(3, 2)),
+    BtfFeature.ENUM64: (t.Enum64(1, "e", 8, False, (t.Enumerator("E", 1),)),),
+    BtfFeature.LONG_NAMES: (t.Fwd(1, "f" * (OLD_NAME_LEN + 1), False),),
+    BtfFeature.DOTTED_NAMES: (t.Fwd(1, "f.f", False),),
+    BtfFeature.SECTION_NAMES: (_INT, _VAR, t.Datasec(3, "?s", 4, (t.DatasecEntry(2, 0, 4),))),
+    BtfFeature.ATTRIBUTE_TAGS: (_INT, t.TypeTag(2, "tag", 1, True), t.Ptr(3, 2)),
+}
+"""The least BTF that makes use of each."""
+_found: dict[BtfFeature, Answer] = {}
+"""What this kernel has answered; it does not change its mind."""
+
+
+def accepts(feature: BtfFeature) -> Answer:
+    """Tell whether this kernel accepts BTF with a feature, by loading a few types that make use of it."""
+    if feature not in _found:
+        answer = _loads(encode(_EXAMPLES[feature]))
+        if answer is Answer.UNKNOWN:
+            return answer
+        _found[feature] = answer
+    return _found[feature]
+
+
+def _loads(btf: bytes) -> Answer:
+    try:
+        bpf.btf_load(btf, with_log=False).close()
+    except KernelError as error:
+        return Answer.NO if error.errno == EINVAL else Answer.UNKNOWN
+    return Answer.YES
