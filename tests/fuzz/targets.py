@@ -13,13 +13,14 @@ from structops_cli.btf.encode import encode
 from structops_cli.btf.ext import CoreRelo, parse_ext
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import align_of, size_of
+from structops_cli.btf.sanitise import BtfFeature, sanitise
 from structops_cli.core.apply import apply_fixups
 from structops_cli.core.fixup import Relocator, compute_fixups
 from structops_cli.core.target import Target
 from structops_cli.errors import StructopsError
-from structops_cli.obj.datasec import loadable_btf
 from structops_cli.obj.elf import read_elf
 from structops_cli.obj.link import link_programs
+from structops_cli.obj.loadable import loadable_btf
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.struct_ops.catalogue import offered_types
@@ -74,7 +75,7 @@ def _use_object(spec: ObjectSpec) -> None:
     relocator = Relocator(spec.btf, Target(_a_kernel()))
     programs = [function.name for function in spec.functions if function.is_program]
     with suppress(StructopsError):
-        loadable_btf(spec.btf)
+        sanitise(Btf.from_bytes(loadable_btf(spec)), set(BtfFeature))
     for linked in link_programs(spec, programs[:MOST]):
         with suppress(StructopsError):
             apply_fixups(linked.insns, relocator.fixups(linked.core_relos))
