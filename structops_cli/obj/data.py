@@ -10,7 +10,7 @@ from structops_cli.btf.types import Datasec
 from structops_cli.errors import AmbiguousError, ErrorFields, ObjectError, UsageError
 from structops_cli.obj.datasec import datasec_of, variables_of
 from structops_cli.obj.elf_values import ElfObject, Section
-from structops_cli.obj.sections import is_data, is_read_only
+from structops_cli.obj.sections import ARENA, is_data, is_read_only
 from structops_cli.obj.spec import DataSection, DataVariable
 from structops_cli.syscall.uapi import BtfVarLinkage
 
@@ -88,6 +88,7 @@ def _data_section(elf: ElfObject, btf: Btf, section: Section) -> DataSection:
         contents=contents(section),
         type_id=datasec.id if datasec else 0,
         variables=_variables(btf, datasec) if datasec else (),
+        in_arena=section.name == ARENA,
     )
 
 

@@ -3,26 +3,32 @@
 The variable's type is a struct whose members are the map's attributes, by
 name. A number is the length of an array behind a pointer (``__uint``) or the
 value of the one enumerator of an enum (``__ulong``); a type is what a pointer
-points at (``__type``). The variable itself stores nothing.
+points at (``__type``); ``values`` is an array without a length of pointers to
+the definition of an inner map, or to functions (``__array``). All that the
+variable itself stores are addresses in ``values``: the initial contents.
 """
 
 from __future__ import annotations
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import resolve, size_of
-from structops_cli.btf.types import Array, Enum, Enum64, Member, Ptr, Struct, Var
+from structops_cli.btf.types import Array, BtfType, Enum, Enum64, FuncProto, Member, Ptr, Struct, Var
 from structops_cli.errors import InputError, ObjectError
 from structops_cli.obj.datasec import variables_of_section
 from structops_cli.obj.elf_values import ElfObject
+from structops_cli.obj.map_slots import SLOT_BYTES, SlotPlace, read_slots
+from structops_cli.obj.relocations import Addresses
 from structops_cli.obj.sections import MAPS
-from structops_cli.obj.spec import MapSpec
-from structops_cli.syscall.uapi import BpfMapType
+from structops_cli.obj.spec import MapSpec, RelocationTarget
+from structops_cli.syscall.uapi import MAPS_OF_MAPS, BpfMapType
 
 __all__ = ["map_places", "read_maps"]
 
 _NUMBERS = ("type", "key_size", "value_size", "max_entries", "map_flags", "map_extra", "numa_node", "pinning")
 _TYPES = ("key", "value")
-_OF_MAPS = (BpfMapType.ARRAY_OF_MAPS, BpfMapType.HASH_OF_MAPS)
+_VALUES = "values"
+_FD_BYTES = 4
+"""Size of a value of a map of maps or programs, as the kernel wants it."""
 _PIN_NONE, _PIN_BY_NAME = 0, 1
 _U32_MAX = (1 << 32) - 1
 _U64_MAX = (1 << 64) - 1
@@ -33,52 +39,61 @@ def map_places(elf: ElfObject, btf: Btf) -> dict[int, str]:
     return {entry.offset_bytes: var.name for var, entry in variables_of_section(elf, btf, MAPS)}
 
 
-def read_maps(elf: ElfObject, btf: Btf) -> tuple[MapSpec, ...]:
+def read_maps(elf: ElfObject, btf: Btf, addresses: Addresses) -> tuple[MapSpec, ...]:
     """Return the maps of section ``.maps``, in its order.
 
-    Raises ``ObjectError`` for a definition that is incomplete, contradicts
-    itself, or asks for what is not supported yet: inner maps, initial values.
+    Raises ``ObjectError`` for a definition that is incomplete or contradicts
+    itself, and for initial contents that are neither maps nor functions.
     """
     variables = variables_of_section(elf, btf, MAPS)
-    section = elf.section(MAPS)
-    for relocation in elf.relocations.get(section.position, ()) if section else ():
-        for var, entry in variables:
-            if entry.offset_bytes <= relocation.offset_bytes < entry.offset_bytes + entry.size_bytes:
-                raise _not_yet(var.name, "values")
-    return tuple(_map(btf, var) for var, _ in variables)
+    maps = {entry.offset_bytes: _map(btf, var) for var, entry in variables}
+    places = {
+        entry.offset_bytes: _slot_place(btf, var, entry.offset_bytes, maps[entry.offset_bytes])
+        for var, entry in variables
+    }
+    slots = read_slots(elf, places, addresses)
+    return tuple(spec._replace(slots=slots.get(start, ())) for start, spec in maps.items())
+
+
+def _slot_place(btf: Btf, var: Var, start: int, spec: MapSpec) -> SlotPlace:
+    """Return where in ``.maps`` the ``values`` of a map begin, and what it may hold there."""
+    definition = resolve(btf, var.type)
+    members = definition.members if isinstance(definition, Struct) else ()
+    values = next((start + one.bit_offset // 8 for one in members if one.name == _VALUES), None)
+    return SlotPlace(spec.name, values, RelocationTarget.MAP if spec.inner else RelocationTarget.FUNCTION)
 
 
 def _map(btf: Btf, var: Var) -> MapSpec:
     try:
-        return _described(btf, var)
+        definition = resolve(btf, var.type)
+        if not isinstance(definition, Struct):
+            why = f"its type is {type(definition).__name__}; the attributes of a map are members of a struct"
+            raise ObjectError(f"map {var.name} is not defined through BTF", why=why)
+        return _described(btf, var.name, definition, is_inner=False)
     except InputError as error:
         error.add(map=var.name, section=MAPS)
         raise
 
 
-def _described(btf: Btf, var: Var) -> MapSpec:
-    definition = resolve(btf, var.type)
-    if not isinstance(definition, Struct):
-        why = f"its type is {type(definition).__name__}; the attributes of a map are members of a struct"
-        raise ObjectError(f"map {var.name} is not defined through BTF", why=why)
-    numbers, types = _attributes(btf, var.name, definition)
+def _described(btf: Btf, name: str, definition: Struct, *, is_inner: bool) -> MapSpec:
+    numbers, types = _attributes(btf, name, definition)
     if "type" not in numbers:
         hint = "add __uint(type, BPF_MAP_TYPE_...)"
-        raise ObjectError(f"map {var.name} has no type", hint=hint, member="type")
-    if numbers["type"] in _OF_MAPS:
-        raise _not_yet(var.name, "type")
+        raise ObjectError(f"map {name} has no type", hint=hint, member="type")
+    inner = _inner(btf, name, definition, numbers, is_inner=is_inner)
     return MapSpec(
-        name=var.name,
+        name=name,
         map_type=numbers["type"],
-        key_size=_size(btf, var.name, "key", numbers, types),
-        value_size=_size(btf, var.name, "value", numbers, types),
+        key_size=_size(btf, name, "key", numbers, types),
+        value_size=_size(btf, name, "value", numbers, types),
         max_entries=numbers.get("max_entries", 0),
         map_flags=numbers.get("map_flags", 0),
         map_extra=numbers.get("map_extra", 0),
         numa_node=numbers.get("numa_node"),
         key_type_id=types.get("key", 0),
         value_type_id=types.get("value", 0),
-        pinned_by_name=_pinned(var.name, numbers.get("pinning", _PIN_NONE)),
+        pinned_by_name=_pinned(name, numbers.get("pinning", _PIN_NONE), is_inner=is_inner),
+        inner=inner,
     )
 
 
@@ -91,10 +106,8 @@ def _attributes(btf: Btf, name: str, definition: Struct) -> tuple[dict[str, int]
             numbers[member.name] = _number(btf, name, member)
         elif member.name in _TYPES:
             types[member.name] = _pointee(btf, name, member)
-        elif member.name == "values":
-            raise _not_yet(name, "values")
-        else:
-            why = f"known are {', '.join((*_NUMBERS, *_TYPES))}"
+        elif member.name != _VALUES:
+            why = f"known are {', '.join((*_NUMBERS, *_TYPES, _VALUES))}"
             what = f"map {name} has an unknown attribute {member.name or 'without a name'}"
             raise ObjectError(what, why=why, member=member.name)
     return numbers, types
@@ -138,14 +151,73 @@ def _size(btf: Btf, name: str, part: str, numbers: dict[str, int], types: dict[s
     return size
 
 
-def _pinned(name: str, pinning: int) -> bool:
+def _pinned(name: str, pinning: int, *, is_inner: bool) -> bool:
+    what = f"map {name} is pinned in an unknown way"
     if pinning not in {_PIN_NONE, _PIN_BY_NAME}:
         why = f"pinning is {pinning}; it can be 0 (not) or 1 (by name)"
-        raise ObjectError(f"map {name} is pinned in an unknown way", why=why, member="pinning")
+        raise ObjectError(what, why=why, member="pinning")
+    if pinning and is_inner:
+        raise ObjectError(what, why="the definition of an inner map has no name to pin by", member="pinning")
     return pinning == _PIN_BY_NAME
 
 
-def _not_yet(name: str, member: str) -> ObjectError:
-    what, why = f"map {name} is not yet supported", f"its {member} asks for inner maps or initial contents"
-    hint = "leave it out of the object"
-    return ObjectError(what, why=why, hint=hint, map=name, section=MAPS, member=member)
+# Maps of maps and of programs
+
+
+def _inner(
+    btf: Btf, name: str, definition: Struct, numbers: dict[str, int], *, is_inner: bool
+) -> MapSpec | None:
+    """Return the definition in ``values``, None when they are programs or there are none; fills in the value's size."""
+    values = next((member for member in definition.members if member.name == _VALUES), None)
+    of_maps = numbers["type"] in MAPS_OF_MAPS
+    if values is None:
+        if of_maps:
+            hint = "add __array(values, struct { ... }) with the attributes of the inner maps"
+            why = f"without values the inner maps of a {_type_word(numbers['type'])} are unknown"
+            raise ObjectError(f"map {name} is incomplete", why=why, hint=hint, member=_VALUES)
+        return None
+    _check_values(btf, name, numbers, definition, values, is_inner=is_inner)
+    target = _element(btf, name, values)
+    if not of_maps:
+        if not isinstance(target, FuncProto):
+            raise _no_values(name, f"they are pointers to {type(target).__name__}, not to functions")
+        return None
+    if not isinstance(target, Struct):
+        raise _no_values(name, f"they are pointers to {type(target).__name__}, not to the struct of a map")
+    return _described(btf, f"{name}.inner", target, is_inner=True)
+
+
+def _check_values(
+    btf: Btf, name: str, numbers: dict[str, int], definition: Struct, values: Member, *, is_inner: bool
+) -> None:
+    if is_inner:
+        raise _no_values(name, "a map of maps cannot hold maps of maps")
+    if numbers["type"] not in {*MAPS_OF_MAPS, BpfMapType.PROG_ARRAY}:
+        raise _no_values(name, f"a {_type_word(numbers['type'])} holds neither maps nor programs")
+    if definition.members[-1] is not values:
+        raise _no_values(name, "they must be the last attribute: their number is open")
+    if numbers.setdefault("value_size", _FD_BYTES) != _FD_BYTES:
+        raise _no_values(name, f"value_size is {numbers['value_size']}; a map or program takes {_FD_BYTES}")
+
+
+def _element(btf: Btf, name: str, values: Member) -> BtfType:
+    """Return what the pointers in ``values`` point at."""
+    array = resolve(btf, values.type)
+    if not isinstance(array, Array) or array.count or values.bit_offset % (8 * SLOT_BYTES):
+        raise _no_values(name, "they are no array without a length")
+    pointer = resolve(btf, array.element_type)
+    if not isinstance(pointer, Ptr):
+        raise _no_values(name, f"they are of kind {type(pointer).__name__}, not pointers")
+    return resolve(btf, pointer.type)
+
+
+def _type_word(number: int) -> str:
+    try:
+        return BpfMapType(number).name.lower()
+    except ValueError:
+        return f"map of type {number}"
+
+
+def _no_values(name: str, why: str) -> ObjectError:
+    hint = "write them as __array(values, struct { ... }) or, for programs, __array(values, int (void *))"
+    return ObjectError(f"the values of map {name} make no sense", why=why, hint=hint, member=_VALUES)

@@ -56,7 +56,7 @@ def _read(data: bytes, name: str) -> ObjectSpec:
         btf=btf,
         functions=functions,
         struct_ops=read_struct_ops(elf, btf, addresses, functions),
-        maps=read_maps(elf, btf),
+        maps=read_maps(elf, btf, addresses),
         data=read_data(elf, btf),
         externs=externs,
     )

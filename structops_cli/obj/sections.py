@@ -13,6 +13,7 @@ from structops_cli.obj.elf_values import ElfObject, Section, SymbolType
 from structops_cli.records import NamedTuple
 
 __all__ = [
+    "ARENA",
     "MAPS",
     "SUBPROGRAMS",
     "StructOpsSection",
@@ -24,10 +25,12 @@ __all__ = [
     "struct_ops_section",
 ]
 
+ARENA = ".addr_space.1"
+"""Global variables of address space 1, which clang 19 and later have for an arena."""
 MAPS = ".maps"
 SUBPROGRAMS = ".text"
 
-_DATA = (".rodata", ".data", ".bss")
+_DATA = (".rodata", ".data", ".bss", ARENA)
 
 
 class StructOpsSection(NamedTuple):
@@ -56,7 +59,7 @@ def is_sleepable(name: str) -> bool:
 
 
 def is_data(name: str) -> bool:
-    """Tell whether the section holds global variables: one array map."""
+    """Tell whether the section holds global variables: one array map, or the beginning of the arena."""
     return name in _DATA or name.startswith(tuple(f"{prefix}." for prefix in _DATA))
 
 

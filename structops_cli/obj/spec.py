@@ -19,6 +19,7 @@ __all__ = [
     "Extern",
     "Function",
     "LinkedProgram",
+    "MapSlot",
     "MapSpec",
     "MemberFunction",
     "ObjectSpec",
@@ -102,12 +103,20 @@ class StructOpsVariable(NamedTuple):
     functions: tuple[MemberFunction, ...]
 
 
+class MapSlot(NamedTuple):
+    """What an element of a map holds at first: a map of a map of maps, or a program of a program array, by name."""
+
+    index: int
+    symbol: str
+
+
 class MapSpec(NamedTuple):
     """A map defined through BTF in ``.maps``.
 
     ``map_type`` is a number of ``BpfMapType``, or one that this project has no
     name for. ``key_type_id`` and ``value_type_id`` are 0 where only a size was
-    given.
+    given. ``inner`` is what a map of maps holds, ``slots`` its initial contents
+    or those of a program array.
     """
 
     name: str
@@ -121,6 +130,8 @@ class MapSpec(NamedTuple):
     key_type_id: int
     value_type_id: int
     pinned_by_name: bool
+    inner: MapSpec | None = None
+    slots: tuple[MapSlot, ...] = ()
 
 
 class DataVariable(NamedTuple):
@@ -138,7 +149,7 @@ class DataVariable(NamedTuple):
 
 
 class DataSection(NamedTuple):
-    """``.rodata*``, ``.data*`` or ``.bss*``: one array map of one element.
+    """``.rodata*``, ``.data*`` or ``.bss*``: one array map of one element; ``in_arena``: the first bytes of the arena.
 
     ``type_id`` is its Datasec, 0 for none.
     """
@@ -148,6 +159,7 @@ class DataSection(NamedTuple):
     contents: bytes
     type_id: int
     variables: tuple[DataVariable, ...]
+    in_arena: bool = False
 
 
 class Extern(NamedTuple):

@@ -21,6 +21,7 @@ __all__ = [
     "BPF_STATS_RUN_TIME",
     "BPF_STRUCT_OPS",
     "BTF_MAGIC",
+    "MAPS_OF_MAPS",
     "TCP_CA_NAME_MAX",
     "BpfCmd",
     "BpfLinkType",
@@ -122,6 +123,9 @@ class BpfMapType(IntEnum):
     USER_RINGBUF = 31
     CGRP_STORAGE = 32
     ARENA = 33
+
+
+MAPS_OF_MAPS = frozenset({BpfMapType.ARRAY_OF_MAPS, BpfMapType.HASH_OF_MAPS})
 
 
 class BpfProgType(IntEnum):
