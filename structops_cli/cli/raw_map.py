@@ -11,7 +11,7 @@ from structops_cli.cli.output import Output, common_options
 from structops_cli.errors import UsageError
 from structops_cli.runtime import raw_map
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.registration import DEFAULT_PIN_DIR
+from structops_cli.runtime.pins import DEFAULT_PIN_DIR
 from structops_cli.struct_ops.value import state_name
 
 __all__ = ["command"]

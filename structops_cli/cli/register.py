@@ -24,7 +24,8 @@ from structops_cli.runtime.objects import (
     register_object,
     with_constants,
 )
-from structops_cli.runtime.registration import DEFAULT_PIN_DIR, Registered, prepare_pin_dir
+from structops_cli.runtime.pins import DEFAULT_PIN_DIR, prepare_pin_dir
+from structops_cli.runtime.registration import Registered
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.struct_ops.plan import Selection
 

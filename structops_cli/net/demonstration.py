@@ -21,7 +21,8 @@ from structops_cli.records import NamedTuple
 from structops_cli.runtime.map_values import MapContents, read_contents
 from structops_cli.runtime.objects import RegisteredObject, register_object
 from structops_cli.runtime.objects import keep as keep_registered
-from structops_cli.runtime.registration import DEFAULT_PIN_DIR, Registered, prepare_pin_dir
+from structops_cli.runtime.pins import DEFAULT_PIN_DIR, prepare_pin_dir
+from structops_cli.runtime.registration import Registered
 from structops_cli.struct_ops.plan import Selection
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.info import ProgInfo, prog_info

@@ -31,7 +31,7 @@ class SlotPlace(NamedTuple):
 def read_slots(
     elf: ElfObject, places: Mapping[int, SlotPlace], addresses: Addresses
 ) -> dict[int, tuple[MapSlot, ...]]:
-    """Return the initial contents in the order of their indices, by where in ``.maps`` the map's variable begins.
+    """Return the initial contents in the order of their elements, by where in ``.maps`` the map's variable begins.
 
     ``places`` are all maps, by the same. Raises ``ObjectError`` for an address
     outside of ``values`` and for one of something else than such a map holds.
@@ -42,8 +42,8 @@ def read_slots(
         nearest = bisect_right(starts, relocation.offset_bytes)
         start = starts[nearest - 1] if nearest else -1
         slot = _slot(elf, places.get(start), relocation, addresses)
-        found.setdefault(start, {})[slot.index] = slot
-    return {start: tuple(slots[index] for index in sorted(slots)) for start, slots in found.items()}
+        found.setdefault(start, {})[slot.element] = slot
+    return {start: tuple(slots[element] for element in sorted(slots)) for start, slots in found.items()}
 
 
 def _slot(
@@ -51,16 +51,16 @@ def _slot(
 ) -> MapSlot:
     if place is None or place.values is None or relocation.type not in _ADDRESSES:
         raise _misplaced(place, relocation)
-    index, within = divmod(relocation.offset_bytes - place.values, SLOT_BYTES)
-    if index < 0 or within:
+    element, within = divmod(relocation.offset_bytes - place.values, SLOT_BYTES)
+    if element < 0 or within:
         raise _misplaced(place, relocation)
-    label = f"element {index} of map {place.name}"
+    label = f"element {element} of map {place.name}"
     target = addresses.find(relocation.symbol, _addend(elf, relocation), label)
     if target.kind is not place.holds:
         why = f"it is {target.kind.value} {target.name}, and should be a {place.holds.value}"
         what, section = f"{label} is of the wrong kind", MAPS
         raise ObjectError(what, why=why, map=place.name, section=section, member="values", symbol=target.name)
-    return MapSlot(index, target.name)
+    return MapSlot(element, target.name)
 
 
 def _addend(elf: ElfObject, relocation: ElfRelocation) -> int:

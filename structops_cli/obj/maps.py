@@ -176,7 +176,7 @@ def _inner(
             why = f"without values the inner maps of a {_type_word(numbers['type'])} are unknown"
             raise ObjectError(f"map {name} is incomplete", why=why, hint=hint, member=_VALUES)
         return None
-    _check_values(btf, name, numbers, definition, values, is_inner=is_inner)
+    _check_values(name, numbers, definition, values, is_inner=is_inner)
     target = _element(btf, name, values)
     if not of_maps:
         if not isinstance(target, FuncProto):
@@ -188,7 +188,7 @@ def _inner(
 
 
 def _check_values(
-    btf: Btf, name: str, numbers: dict[str, int], definition: Struct, values: Member, *, is_inner: bool
+    name: str, numbers: dict[str, int], definition: Struct, values: Member, *, is_inner: bool
 ) -> None:
     if is_inner:
         raise _no_values(name, "a map of maps cannot hold maps of maps")

@@ -106,7 +106,7 @@ class StructOpsVariable(NamedTuple):
 class MapSlot(NamedTuple):
     """What an element of a map holds at first: a map of a map of maps, or a program of a program array, by name."""
 
-    index: int
+    element: int
     symbol: str
 
 

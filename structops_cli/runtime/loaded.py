@@ -8,6 +8,7 @@ from typing import Self
 
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.struct_ops.plan import Plan
+from structops_cli.syscall import bpffs
 from structops_cli.syscall.fd import Fd
 
 __all__ = ["Loaded"]
@@ -16,17 +17,30 @@ __all__ = ["Loaded"]
 class Loaded:
     """Own the fds of a loaded object; a context manager that closes them all.
 
-    ``maps`` has ordinary maps by name and data sections by section, ``struct_ops``
-    the struct_ops maps by variable, ``programs`` those that the plan asks for.
+    ``maps`` has ordinary maps by name and data sections by section (an arena's
+    is the arena), ``struct_ops`` the struct_ops maps by variable, ``programs``
+    those that the plan asks for. ``created`` are the maps that were not pinned
+    before. Maps are pinned in ``map_pin_dir``, and unpinned by ``undo``; without
+    one, when this is closed.
     """
 
-    def __init__(self, spec: ObjectSpec, plan: Plan) -> None:
+    def __init__(
+        self,
+        spec: ObjectSpec,
+        plan: Plan,
+        *,
+        map_pin_dir: str = bpffs.DEFAULT,
+        undo: ExitStack | None = None,
+    ) -> None:
         self.spec = spec
         self.plan = plan
+        self.map_pin_dir = map_pin_dir
+        self.created: set[str] = set()
         self.maps: dict[str, Fd] = {}
         self.programs: dict[str, Fd] = {}
         self.struct_ops: dict[str, Fd] = {}
         self._owned = ExitStack()
+        self.undo = self._owned if undo is None else undo
 
     def own(self, fd: Fd) -> Fd:
         """Take over an fd."""

@@ -7,35 +7,51 @@ all that was made goes with the fds: ``Loaded`` owns every one of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 
 from structops_cli.core.fixup import Relocator
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError
+from structops_cli.obj.needed_maps import needed_maps
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.runtime.maps import create_maps
+from structops_cli.runtime.maps import create_maps, fill_program_arrays
 from structops_cli.runtime.object_btf import load_object_btf
 from structops_cli.runtime.programs import PreparedProgram, load_programs, prepare_program
 from structops_cli.runtime.struct_ops_map import create_struct_ops_maps
 from structops_cli.struct_ops.plan import Plan
+from structops_cli.syscall import bpffs
 
 __all__ = ["load"]
 
 
-def load(spec: ObjectSpec, plan: Plan, target: Target) -> Loaded:
+def load(
+    spec: ObjectSpec,
+    plan: Plan,
+    target: Target,
+    *,
+    map_pin_dir: str = bpffs.DEFAULT,
+    undo: ExitStack | None = None,
+) -> Loaded:
     """Load what a plan needs of an object; the caller owns the answer. Every error carries the object's name.
 
     Programs are relocated before anything is created, so that an object that
-    does not fit this kernel is refused without a trace of it.
+    does not fit this kernel is refused without a trace of it. Maps that want to
+    be pinned by name are shared through ``map_pin_dir``; the pins made here are
+    undone by ``undo``, without one when the answer is closed.
     """
     relocator = Relocator(spec.btf, target)
     prepared = [prepare_program(spec, program, relocator) for program in plan.programs]
-    loaded = Loaded(spec, plan)
+    needed = needed_maps(
+        spec, _used_symbols(prepared) | _constants(spec), [one.name for one in plan.programs]
+    )
+    loaded = Loaded(spec, plan, map_pin_dir=map_pin_dir, undo=undo)
     try:
         btf_fd = loaded.own(load_object_btf(spec))
         create_struct_ops_maps(loaded, btf_fd)
-        create_maps(loaded, btf_fd, _used_symbols(prepared) | _constants(spec))
+        create_maps(loaded, btf_fd, needed)
         load_programs(loaded, btf_fd, prepared)
+        fill_program_arrays(loaded, needed)
     except BaseException as error:
         loaded.close()
         if isinstance(error, KernelError):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
 from errno import ENOENT
 
 from structops_cli.errors import KernelError
 from structops_cli.obj.spec import MapSpec, ObjectSpec
 from structops_cli.records import NamedTuple
-from structops_cli.runtime.maps import data_map_name
+from structops_cli.runtime.cpus import possible_cpus
+from structops_cli.runtime.data_maps import data_map_name
 from structops_cli.struct_ops.member_text import MemberValue, decode_bytes
 from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf
@@ -87,19 +87,8 @@ def _value(spec: ObjectSpec, fd: Fd, info: MapInfo, known: MapSpec, key: bytes) 
     if info.map_type not in PER_CPU:
         return decode_bytes(spec.btf, known.value_type_id, bpf.map_lookup_elem(fd, key, info.value_size))
     stride = -(-info.value_size // 8) * 8
-    raw = bpf.map_lookup_elem(fd, key, stride * _possible_cpus())
+    raw = bpf.map_lookup_elem(fd, key, stride * possible_cpus())
     return [
         decode_bytes(spec.btf, known.value_type_id, raw[at : at + info.value_size])
         for at in range(0, len(raw), stride)
     ]
-
-
-def _possible_cpus() -> int:
-    """Return the number of possible CPUs, for each of which a per-CPU map holds a value."""
-    fd = os.open("/sys/devices/system/cpu/possible", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        text = os.read(fd, 4096).decode()
-    finally:
-        os.close(fd)
-    ranges = [part.split("-") for part in text.strip().split(",")]
-    return sum(int(part[-1]) - int(part[0]) + 1 for part in ranges)

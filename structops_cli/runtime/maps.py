@@ -1,110 +1,141 @@
-"""Create the maps of an object, and those that its data sections become."""
+"""Create the maps of an object, find those that are pinned already, and fill in what they hold at first."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import os
+import struct
+from errno import EINVAL, EOPNOTSUPP
 
-from structops_cli.errors import FitError, KernelError
-from structops_cli.obj.spec import DataSection, MapSpec
+from structops_cli.errors import ENOTSUPP, KernelError
+from structops_cli.obj.needed_maps import NeededMaps
+from structops_cli.obj.spec import MapSpec
+from structops_cli.runtime.data_maps import create_data_map, fill_arena
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.struct_ops.explain import explained
-from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.uapi import BPF_F_MMAPABLE, BPF_F_RDONLY_PROG, BPF_OBJ_NAME_LEN, BpfMapType
+from structops_cli.syscall.uapi import BpfMapType
 
-__all__ = ["create_maps", "data_map_name"]
+__all__ = ["adjusted", "create_maps", "fill_program_arrays"]
 
-OBJECT_PREFIX_LEN = 8
-"""Characters of the object's name before a data section's in the name of its map: the accepted convention."""
+NUMBER = struct.Struct("=I")
 WITHOUT_BTF = frozenset({
-    BpfMapType.PROG_ARRAY, BpfMapType.PERF_EVENT_ARRAY, BpfMapType.STACK_TRACE, BpfMapType.CGROUP_ARRAY,
-    BpfMapType.ARRAY_OF_MAPS, BpfMapType.HASH_OF_MAPS, BpfMapType.DEVMAP, BpfMapType.DEVMAP_HASH, BpfMapType.SOCKMAP,
-    BpfMapType.SOCKHASH, BpfMapType.CPUMAP, BpfMapType.XSKMAP, BpfMapType.RINGBUF, BpfMapType.USER_RINGBUF,
-    BpfMapType.REUSEPORT_SOCKARRAY, BpfMapType.QUEUE, BpfMapType.STACK, BpfMapType.BLOOM_FILTER,
+    BpfMapType.PERF_EVENT_ARRAY, BpfMapType.STACK_TRACE, BpfMapType.CGROUP_ARRAY, BpfMapType.ARRAY_OF_MAPS,
+    BpfMapType.HASH_OF_MAPS, BpfMapType.DEVMAP, BpfMapType.DEVMAP_HASH, BpfMapType.SOCKMAP, BpfMapType.SOCKHASH,
+    BpfMapType.CPUMAP, BpfMapType.XSKMAP, BpfMapType.QUEUE, BpfMapType.STACK, BpfMapType.ARENA,
 })  # fmt: skip
-"""Map types for which the kernel takes no key and value types (``map_check_btf`` is absent)."""
+"""Map types that no kernel creates with key and value types (``map_check_btf``); others are tried with them first."""
+UNTYPED_MAY_DO = frozenset({EINVAL, ENOTSUPP, EOPNOTSUPP})
+"""What a kernel answers that knows the map but not with these types, or not the types."""
+RING_BUFFERS = frozenset({BpfMapType.RINGBUF, BpfMapType.USER_RINGBUF})
 
 
-def create_maps(loaded: Loaded, btf_fd: Fd, used: Collection[str]) -> None:
-    """Create the maps and data sections of these names, and fill in what they hold at first."""
-    for spec in loaded.spec.maps:
-        if spec.name in used:
-            loaded.maps[spec.name] = loaded.own(_create_map(spec, btf_fd))
-    for section in loaded.spec.data:
-        if section.name in used:
-            loaded.maps[section.name] = loaded.own(_create_data_map(loaded.spec.name, section, btf_fd))
+def create_maps(loaded: Loaded, btf_fd: Fd, needed: NeededMaps) -> None:
+    """Create maps and data sections, with all that they hold at first but programs, which are not there yet."""
+    for spec in needed.maps:
+        _own_map(loaded, adjusted(spec), btf_fd, needed)
+    for section in needed.data:
+        loaded.maps[section.name] = loaded.own(create_data_map(loaded.spec, section, btf_fd))
+    if needed.arena and needed.arena_data:
+        loaded.maps[needed.arena_data.name] = loaded.maps[needed.arena.name]
+    for spec in needed.maps:
+        if spec.inner and spec.name in loaded.created:
+            _fill_slots(loaded, spec, loaded.maps)
+
+
+def fill_program_arrays(loaded: Loaded, needed: NeededMaps) -> None:
+    """Put the programs into program arrays, those that were pinned already included: they hold no programs of ours yet."""
+    for spec in needed.maps:
+        if not spec.inner:
+            _fill_slots(loaded, spec, loaded.programs)
+
+
+def _fill_slots(loaded: Loaded, spec: MapSpec, held: dict[str, Fd]) -> None:
+    for slot in spec.slots:
+        try:
+            key, value = NUMBER.pack(slot.element), NUMBER.pack(held[slot.symbol].fileno())
+            bpf.map_update_elem(loaded.maps[spec.name], key, value)
+        except KernelError as error:
+            error.add(map=spec.name, symbol=slot.symbol)
+            what = f"element {slot.element} of map {spec.name} could not be set to {slot.symbol}"
+            raise _explained(error, spec, what) from None
+
+
+def adjusted(spec: MapSpec) -> MapSpec:
+    """Return a definition with the sizes that depend on the machine: pages of a ring buffer, CPUs of an event array."""
+    if spec.map_type in RING_BUFFERS and spec.max_entries:
+        size = os.sysconf("SC_PAGE_SIZE")
+        while size < spec.max_entries:
+            size *= 2
+        return spec._replace(max_entries=size)
+    if spec.map_type == BpfMapType.PERF_EVENT_ARRAY and not spec.max_entries:
+        from structops_cli.runtime.cpus import possible_cpus  # rare
+
+        return spec._replace(max_entries=possible_cpus())
+    return spec
+
+
+def _own_map(loaded: Loaded, spec: MapSpec, btf_fd: Fd, needed: NeededMaps) -> None:
+    """Open a map that is pinned, or create it; and pin it then, when it wants to be."""
+    if spec.pinned_by_name:
+        from structops_cli.runtime.pinned_maps import open_pinned, pin_map  # rare
+
+        fd = open_pinned(spec, loaded.map_pin_dir)
+        if fd is not None:
+            loaded.maps[spec.name] = loaded.own(fd)
+            return
+    loaded.maps[spec.name] = loaded.own(_create_map(spec, btf_fd))
+    loaded.created.add(spec.name)
+    if spec.map_type == BpfMapType.ARENA:
+        fill_arena(loaded.maps[spec.name], spec, needed.arena_data if needed.arena else None)
+    if spec.pinned_by_name:
+        pin_map(loaded.maps[spec.name], spec, loaded.map_pin_dir, loaded.undo)
 
 
 def _create_map(spec: MapSpec, btf_fd: Fd) -> Fd:
-    if spec.pinned_by_name:
-        raise FitError(
-            f"map {spec.name} wants to be pinned by name",
-            why="shared pinned maps are not supported yet",
-            map=spec.name,
-        )
-    typed = spec.map_type not in WITHOUT_BTF and spec.value_type_id
+    """Create a map; one of maps with the help of an inner one that is closed again, for only its shape counts."""
     try:
-        return bpf.map_create(
-            spec.map_type,
-            key_size=spec.key_size,
-            value_size=spec.value_size,
-            max_entries=spec.max_entries,
-            name=spec.name,
-            map_flags=spec.map_flags,
-            numa_node=spec.numa_node or 0,
-            map_extra=spec.map_extra,
-            btf_fd=btf_fd.fileno() if typed else 0,
-            btf_key_type_id=spec.key_type_id if typed else 0,
-            btf_value_type_id=spec.value_type_id if typed else 0,
-        )
+        if spec.inner is None:
+            return _map_create(spec, btf_fd, 0)
+        with _create_map(adjusted(spec.inner), btf_fd) as inner:
+            return _map_create(spec, btf_fd, inner.fileno())
     except KernelError as error:
         error.add(map=spec.name)
-        raise explained(error, f"map {spec.name} could not be created") from None
+        raise _explained(error, spec, f"map {spec.name} could not be created") from None
 
 
-def _create_data_map(object_name: str, section: DataSection, btf_fd: Fd) -> Fd:
-    flags = BPF_F_MMAPABLE | (BPF_F_RDONLY_PROG if section.read_only else 0)
-    name = data_map_name(object_name, section.name)
-    typed = bool(section.type_id)
+def _explained(error: KernelError, spec: MapSpec, what: str) -> KernelError:
+    from structops_cli.runtime.map_faults import explained_map  # only a refusal needs it
+
+    return explained_map(error, spec, what)
+
+
+def _map_create(spec: MapSpec, btf_fd: Fd, inner_map_fd: int) -> Fd:
+    """Create a map with its key and value types, or without where only that is refused, as other loaders do."""
+    if not spec.value_type_id or spec.map_type in WITHOUT_BTF:
+        return _with_types(spec, 0, inner_map_fd)
     try:
-        fd = bpf.map_create(
-            BpfMapType.ARRAY,
-            key_size=4,
-            value_size=len(section.contents),
-            max_entries=1,
-            name=name,
-            map_flags=flags,
-            btf_fd=btf_fd.fileno() if typed else 0,
-            btf_value_type_id=section.type_id,
-        )
-        _fill(fd, section)
-    except KernelError as error:
-        error.add(map=name, section=section.name)
-        raise explained(error, f"the data section {section.name} could not be created") from None
-    return fd
+        return _with_types(spec, btf_fd.fileno(), inner_map_fd)
+    except KernelError as refused:
+        if refused.errno not in UNTYPED_MAY_DO:
+            raise
+        try:
+            return _with_types(spec, 0, inner_map_fd)
+        except KernelError:
+            raise refused from None
 
 
-def _fill(fd: Fd, section: DataSection) -> None:
-    try:
-        if any(section.contents):
-            bpf.map_update_elem(fd, KEY, section.contents)
-        if section.read_only:
-            bpf.map_freeze(fd)
-    except BaseException:
-        fd.close()
-        raise
-
-
-def data_map_name(object_name: str, section: str) -> str:
-    """Return the name that the accepted convention gives a data section's map, before the kernel cuts it to 15 bytes.
-
-    Up to 8 characters of the object's name and then the section's; a section with
-    a name of its own, such as ``.data.mine``, is named by it alone.
-    """
-    if section.count(".") > 1:
-        return section
-    room = min(
-        OBJECT_PREFIX_LEN, BPF_OBJ_NAME_LEN - 1 - max(len(section), BPF_OBJ_NAME_LEN - 1 - OBJECT_PREFIX_LEN)
+def _with_types(spec: MapSpec, btf_fd: int, inner_map_fd: int) -> Fd:
+    return bpf.map_create(
+        spec.map_type,
+        key_size=spec.key_size,
+        value_size=spec.value_size,
+        max_entries=spec.max_entries,
+        name=spec.name,
+        map_flags=spec.map_flags,
+        inner_map_fd=inner_map_fd,
+        numa_node=spec.numa_node or 0,
+        map_extra=spec.map_extra,
+        btf_fd=btf_fd,
+        btf_key_type_id=spec.key_type_id if btf_fd else 0,
+        btf_value_type_id=spec.value_type_id if btf_fd else 0,
     )
-    return object_name.rsplit("/", 1)[-1].split(".", 1)[0][: max(room, 0)] + section

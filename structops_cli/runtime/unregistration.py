@@ -9,7 +9,7 @@ from errno import EINPROGRESS, ENOENT, ENOLINK, EOPNOTSUPP
 from structops_cli.errors import KernelError, NotPermittedError, StateError, StructopsError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveLink, LiveMap
-from structops_cli.runtime.registration import PIN_FOLDER
+from structops_cli.runtime.pins import PIN_FOLDER
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.value import KEY, read_state, state_name
 from structops_cli.syscall import bpf

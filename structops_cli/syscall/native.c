@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -85,4 +87,23 @@ int so_detached_bpffs(void)
 		root = -errno;
 	close(context);
 	return root;
+}
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000	/* Linux 4.17 */
+#endif
+
+int so_write_arena(int fd, uint64_t address, uint64_t size, const char *data, uint32_t data_len)
+{
+	int flags = MAP_SHARED | (address ? MAP_FIXED_NOREPLACE : 0);
+	void *place;
+
+	if (data_len > size)
+		return -EINVAL;
+	place = mmap((void *)(uintptr_t)address, size, PROT_READ | PROT_WRITE, flags, fd, 0);
+	if (place == MAP_FAILED)
+		return -errno;
+	memcpy(place, data, data_len);
+	munmap(place, size);
+	return 0;
 }

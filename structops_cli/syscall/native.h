@@ -133,3 +133,8 @@ int so_unmount(const char *path);
  * goes, with every pin in it, when the last fd of it is closed, however the
  * process ends. */
 int so_detached_bpffs(void);
+
+/* Map all of an arena shared at an address (0: where the kernel likes), write
+ * its first bytes, and unmap it: 0, or -errno. The mapping is what gives an
+ * arena without map_extra the address that programs see it at. */
+int so_write_arena(int fd, uint64_t address, uint64_t size, const char *data, uint32_t data_len);

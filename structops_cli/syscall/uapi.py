@@ -13,8 +13,11 @@ __all__ = [
     "BPF_CALL",
     "BPF_F_LINK",
     "BPF_F_MMAPABLE",
+    "BPF_F_NO_PREALLOC",
+    "BPF_F_NUMA_NODE",
     "BPF_F_RDONLY_PROG",
     "BPF_F_REPLACE",
+    "BPF_F_SEGV_ON_FAULT",
     "BPF_F_SLEEPABLE",
     "BPF_F_VTYPE_BTF_OBJ_FD",
     "BPF_OBJ_NAME_LEN",
@@ -40,10 +43,13 @@ __all__ = [
 
 BPF_OBJ_NAME_LEN = 16
 """Bytes of an object's name in the kernel, the NUL included."""
+BPF_F_NO_PREALLOC = 1 << 0
+BPF_F_NUMA_NODE = 1 << 2
 BPF_F_RDONLY_PROG = 1 << 7
 BPF_F_MMAPABLE = 1 << 10
 BPF_F_LINK = 1 << 13
 BPF_F_VTYPE_BTF_OBJ_FD = 1 << 15
+BPF_F_SEGV_ON_FAULT = 1 << 17
 BPF_F_REPLACE = 1 << 2
 BPF_F_SLEEPABLE = 1 << 4
 BPF_STRUCT_OPS = 44

@@ -45,6 +45,8 @@ LOADED_BY_BOTH = (
     Subject("cubic"),
     Subject("aimd"),
     Subject("live_maps"),
+    Subject("map_in_map"),
+    Subject("arena"),
 )
 
 ONLY_BY_STRUCTOPS = (

@@ -16,8 +16,8 @@ import pytest
 
 from structops_cli.errors import KernelError
 from structops_cli.net.traffic import send_traffic
+from structops_cli.runtime.data_maps import data_map_name
 from structops_cli.runtime.map_values import read_contents
-from structops_cli.runtime.maps import data_map_name
 from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.member_text import decode_bytes
 from structops_cli.syscall import bpf

@@ -11,7 +11,7 @@ from structops_cli.errors import ErrorFields, InputError
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import MapSpec
 from tests.compile import OBJECTS, compile_object
-from tests.elf_writers import INIT_PROTO, MAP_STRUCT, U32, VOID_PTR, Rel, small_object
+from tests.elf_writers import INIT_PROTO, MAP_STRUCT, U32, small_object
 
 FIRST = 25
 

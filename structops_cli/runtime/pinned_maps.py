@@ -1,0 +1,86 @@
+"""Maps that are shared by name: pinned in a bpffs by the first who needs them, opened there by all others."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from errno import ENOENT
+
+from structops_cli.errors import FitError, KernelError
+from structops_cli.obj.spec import MapSpec
+from structops_cli.runtime.pins import pin_name, pin_with_undo, prepare_pin_dir
+from structops_cli.struct_ops.explain import explained
+from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import MapInfo, map_info
+from structops_cli.syscall.uapi import BPF_F_RDONLY_PROG, BpfMapType
+
+__all__ = ["open_pinned", "pin_map"]
+
+COMPARED = ("map_type", "key_size", "value_size", "max_entries", "map_flags", "map_extra")
+RESIZABLE = ("max_entries", "map_flags", "map_extra")
+"""What the command line can change in the object's definition."""
+READ_ONLY = frozenset({BpfMapType.DEVMAP, BpfMapType.DEVMAP_HASH})
+"""Types to which the kernel adds BPF_F_RDONLY_PROG by itself (``dev_map_init_map``)."""
+PRIVATE = "/proc/self/fd/"
+"""A bpffs that only this process knows: it is there, and in no list of mounts."""
+
+
+def open_pinned(spec: MapSpec, folder: str) -> Fd | None:
+    """Open the map that is pinned under the name of one and own its fd; None when there is none.
+
+    Raises ``FitError`` when what is pinned there is another sort of map.
+    """
+    path = _path(spec, folder)
+    try:
+        fd = bpf.obj_get(path)
+    except KernelError as error:
+        if error.errno == ENOENT:
+            return None
+        error.add(map=spec.name)
+        raise explained(error, f"the pin {path} of map {spec.name} could not be opened") from None
+    try:
+        _check(spec, path, fd)
+    except BaseException:
+        fd.close()
+        raise
+    return fd
+
+
+def pin_map(fd: Fd, spec: MapSpec, folder: str, undo: ExitStack) -> None:
+    """Pin a new map under its name, and push the undoing on ``undo``."""
+    if not folder.startswith(PRIVATE):
+        prepare_pin_dir(folder, undo)
+    try:
+        pin_with_undo(fd, _path(spec, folder), undo)
+    except KernelError as error:
+        error.add(map=spec.name)
+        raise explained(error, f"map {spec.name} could not be pinned at {_path(spec, folder)}") from None
+
+
+def _path(spec: MapSpec, folder: str) -> str:
+    return f"{folder}/{pin_name(spec.name)}"
+
+
+def _check(spec: MapSpec, path: str, fd: Fd) -> None:
+    what, hint = f"map {spec.name} cannot be the one that is pinned at {path}", f"unpin that one: rm {path}"
+    sort = os.readlink(f"/proc/self/fd/{fd.fileno()}").rpartition(":")[2]
+    if sort != "bpf-map":
+        raise FitError(what, why=f"it is no map but a {sort}", hint=hint, map=spec.name)
+    wanted, there = _attributes(spec), _attributes(map_info(fd))
+    different = [name for name in COMPARED if wanted[name] != there[name]]
+    if different:
+        why = "; ".join(
+            f"{name} is {there[name]} there and {wanted[name]} in the object" for name in different
+        )
+        if all(name in RESIZABLE for name in different):
+            words = " ".join(f"--map {spec.name}.{name}={there[name]}" for name in different)
+            hint = f"share it with {words}, or {hint}"
+        raise FitError(what, why=why, hint=hint, map=spec.name)
+
+
+def _attributes(one: MapSpec | MapInfo) -> dict[str, int]:
+    found: dict[str, int] = {name: getattr(one, name) for name in COMPARED}
+    if one.map_type in READ_ONLY:
+        found["map_flags"] |= BPF_F_RDONLY_PROG
+    return found

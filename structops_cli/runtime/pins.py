@@ -1,0 +1,81 @@
+"""Pins: where they go, and making one together with its undoing."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, suppress
+from errno import EEXIST
+
+from structops_cli.errors import KernelError, NotPermittedError, UsageError
+from structops_cli.runtime.interrupts import uninterrupted
+from structops_cli.struct_ops.explain import explained
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.fd import Fd
+
+__all__ = ["DEFAULT_PIN_DIR", "PIN_FOLDER", "pin_name", "pin_with_undo", "prepare_pin_dir"]
+
+PIN_FOLDER = "structops"
+"""The directory of a bpffs that holds the pins of this project's links."""
+DEFAULT_PIN_DIR = f"{bpffs.DEFAULT}/{PIN_FOLDER}"
+"""Where links are pinned when the caller names no place; always the same, so that runbooks can rely on it."""
+
+
+def prepare_pin_dir(path: str, undo: ExitStack) -> None:
+    """Make a directory for pins, mounting the bpffs of the default place when there is none."""
+    path = os.path.abspath(path)
+    mounted = bpffs.DEFAULT in (mount.path for mount in bpffs.mounts())
+    if f"{path}/".startswith(f"{bpffs.DEFAULT}/") and not mounted:
+        with uninterrupted():
+            bpffs.mount()
+            undo.callback(_unmount_quietly)
+    if not bpffs.is_bpffs(path):
+        raise UsageError(
+            f"{path} is not on a bpffs",
+            why="links and maps can be pinned nowhere else",
+            hint="mount -t bpf bpf DIR, or leave the option out",
+        )
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for folder in reversed(missing):
+        undo.callback(_rmdir_quietly, folder)
+        _mkdir(folder)
+
+
+def _mkdir(folder: str) -> None:
+    try:
+        os.mkdir(folder, 0o700)
+    except OSError as error:
+        if error.errno == EEXIST and os.path.isdir(folder):
+            return  # somebody else was faster
+        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
+        refused = kind("mkdir failed", why=error.strerror or "", errno=error.errno or 0, operation="mkdir")
+        raise explained(refused, f"{folder} could not be made") from None
+
+
+def pin_with_undo(fd: Fd, path: str, undo: ExitStack) -> None:
+    """Pin a map or link, and push its unpinning on ``undo``; no signal comes between the two."""
+    with uninterrupted():
+        bpf.obj_pin(fd, path)
+        undo.callback(_unlink_quietly, path)
+
+
+def pin_name(name: str) -> str:
+    """Return a name as a pin may be called; bpffs itself refuses a dot."""
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "_-" else "_" for c in name)
+
+
+def _unlink_quietly(path: str) -> None:
+    with suppress(OSError):
+        os.unlink(path)
+
+
+def _rmdir_quietly(path: str) -> None:
+    with suppress(OSError):
+        os.rmdir(path)
+
+
+def _unmount_quietly() -> None:
+    with suppress(KernelError):
+        bpffs.unmount()
