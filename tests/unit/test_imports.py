@@ -14,7 +14,7 @@ import structops_cli
 ROOT = Path(structops_cli.__file__).parent
 
 LAYERS = (
-    ("structops_cli", "structops_cli.errors", "structops_cli.records"),
+    ("structops_cli", "structops_cli.errors", "structops_cli.postponed", "structops_cli.records"),
     (
         "structops_cli.syscall",
         "structops_cli.syscall.uapi",
