@@ -57,7 +57,7 @@ $(VENV)/run-ready: pyproject.toml setup.py $(NATIVE) | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/test-ready: $(VENV)/run-ready
-	@.ci/need clang-19 llvm-strip-19
+	@.ci/need clang-19 llvm-strip-19 libbpf
 	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@
 

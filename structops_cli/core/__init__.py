@@ -18,6 +18,7 @@ on purpose:
   what is around it, which is another place unless it comes first; here that is poison.
 - An unsigned enumerator from 2^31 on stays unsigned; libbpf extends bit 31 as a sign,
   whatever the kernel's BTF says.
+- Shifts of what is larger than 8 bytes, which mean nothing, are negative; libbpf cuts them to 32 bits.
 - The number in a poisoned instruction says which relocation it was.
 - Types are followed 64 levels deep, not 32.
 """
