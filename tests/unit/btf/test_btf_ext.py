@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +55,16 @@ def test_an_old_header_has_no_relocations() -> None:
 def test_a_longer_header_that_is_zero() -> None:
     data = write_ext({OPS: [(0, 3)]}, None, {OPS: [(0, 1, ACCESS, 0)]}, tail=bytes(8))
     assert parse_ext(data, BTF).core_relos == {"struct_ops": (CoreRelo(0, 1, "0:1", 0),)}
+
+
+def test_the_header_of_llvm_9_with_the_place_of_a_fourth_part_that_is_empty() -> None:
+    data = write_ext({OPS: [(0, 3)]}, tail=struct.pack("<II", 392, 0))
+    assert parse_ext(data, BTF) == BtfExt({"struct_ops": (FuncInfo(0, 3),)}, {}, {})
+
+
+def test_a_fourth_part_that_is_not_empty() -> None:
+    with pytest.raises(BtfError, match="8 more bytes than are known"):
+        parse_ext(write_ext({OPS: [(0, 3)]}, tail=struct.pack("<II", 392, 4)), BTF)
 
 
 def test_longer_records_than_are_known() -> None:

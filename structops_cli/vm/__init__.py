@@ -1,1 +1,0 @@
-"""Other kernels, under QEMU: what Debian offers is fetched, booted, given a command, and asked for its results."""
