@@ -7,13 +7,20 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 OBJECTS = Path(__file__).parent / "objects"
+REPOSITORY = Path(__file__).parents[1]
 FLAGS = ("-O2", "-g", "-mcpu=v3")
+OLD_COMPILERS = ("clang-9", "clang-11")
+"""Those that no present distribution has any more."""
+FOLDERS = {"bpftool": "bench", "clang": "clang"}
+"""Where below ``build`` things are fetched to; the benchmark wants bpftool as well."""
 
 
 def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str] = FLAGS) -> bytes:
@@ -32,6 +39,21 @@ def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str
     return kept.read_bytes()
 
 
+def bpftool() -> str:
+    """Return the path of a bpftool to compare with; without it: a failure in CI, a skip elsewhere."""
+    return os.fspath(_fetched("bpftool") / "bpftool")
+
+
+def link(*objects: bytes) -> bytes:
+    """Return the object that bpftool's static linker makes of several, or of one."""
+    with tempfile.TemporaryDirectory() as folder:
+        made, parts = Path(folder) / "made.o", [Path(folder) / f"{n}.o" for n in range(len(objects))]
+        for path, data in zip(parts, objects, strict=True):
+            path.write_bytes(data)
+        _run([bpftool(), "gen", "object", made, *parts])
+        return made.read_bytes()
+
+
 def strip(data: bytes, *, tool: str = "llvm-strip-19") -> bytes:
     """Return the object without its debug information, as ``llvm-strip -g`` leaves it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -44,12 +66,23 @@ def strip(data: bytes, *, tool: str = "llvm-strip-19") -> bytes:
 def compiler(name: str) -> str:
     """Return the path of a compiler or another tool of its; without it: a failure in CI, a skip elsewhere."""
     path = shutil.which(name)
-    if path is None:
-        missing = f"{name} is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return path
+    if path is None and name in OLD_COMPILERS:
+        return os.fspath(_fetched("clang") / name)
+    return path or _without(f"{name} is not installed")
+
+
+@cache
+def _fetched(name: str) -> Path:
+    """Have ``.ci/fetch-NAME`` find or download it below ``build``, once, and return the folder of what it prints."""
+    command = [REPOSITORY / ".ci" / f"fetch-{name}", REPOSITORY / "build" / FOLDERS[name]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return Path(done.stdout.splitlines()[0]).parent if done.returncode == 0 else _without(done.stderr)
+
+
+def _without(missing: str) -> NoReturn:
+    if os.environ.get("CI") == "true":
+        pytest.fail(missing)
+    pytest.skip(missing)
 
 
 def _folder() -> Path:

@@ -6,11 +6,8 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import NamedTuple
-
-import pytest
 
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError
@@ -22,10 +19,10 @@ from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.info import map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_LINK, BpfMapType
+from tests.compile import bpftool
 
-__all__ = ["Held", "Refused", "bpftool", "by_bpftool", "by_structops"]
+__all__ = ["Held", "Refused", "by_bpftool", "by_structops"]
 
-REPOSITORY = Path(__file__).parents[2]
 PATIENCE_S = 60
 
 
@@ -38,18 +35,6 @@ class Held(NamedTuple):
 
 class Refused(Exception):  # noqa: N818 -- an answer, not an error
     """bpftool did not load the object; the text is what it said."""
-
-
-@cache
-def bpftool() -> str:
-    """Return the path of a bpftool to compare with; without one: a failure in CI, a skip elsewhere."""
-    fetch = [REPOSITORY / ".ci" / "fetch-bpftool", REPOSITORY / "build" / "bench"]
-    done = subprocess.run(fetch, capture_output=True, text=True, check=False)
-    if done.returncode:
-        if os.environ.get("CI") == "true":
-            pytest.fail(done.stderr)
-        pytest.skip(done.stderr)
-    return done.stdout.strip()
 
 
 @contextmanager

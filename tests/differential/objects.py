@@ -6,47 +6,84 @@ name under which it is shipped.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from structops_cli.runtime.objects import object_path
-from tests.compile import FLAGS, OBJECTS, compile_object
+from tests.compile import FLAGS, OBJECTS, compile_object, link, strip
 
-__all__ = ["LOADED_BY_BOTH", "ONLY_BY_STRUCTOPS", "Subject"]
+__all__ = ["LOADED_BY_BOTH", "ONLY_BY_STRUCTOPS", "Build", "Subject"]
+
+
+class Build(NamedTuple):
+    """How an object is made of its source: compiler and flags, and what is done to it afterwards."""
+
+    clang: str = "clang-19"
+    flags: tuple[str, ...] = FLAGS
+    after: Callable[[bytes], bytes] | None = None
+
+    def __str__(self) -> str:
+        """Return what names the test."""
+        return " ".join((self.clang, *self.flags, *([self.after.__name__] if self.after else [])))
 
 
 class Subject(NamedTuple):
-    """One object to load twice. ``registers`` is False for a type that only ever is loaded."""
+    """One object to load twice.
+
+    ``registers`` is False for a type that only ever is loaded; ``poisons`` says
+    that it has relocations that no kernel can satisfy, in code that is never
+    reached; ``builds`` are those to try besides the usual one.
+    """
 
     name: str
     macros: tuple[str, ...] = ()
     registers: bool = True
+    poisons: bool = False
+    builds: tuple[Build, ...] = ()
 
     def __str__(self) -> str:
         """Return what names the test."""
         return "-".join((self.name, *self.macros))
 
-    def read(self, *, clang: str = "clang-19", flags: tuple[str, ...] = FLAGS) -> bytes:
+    def read(self, build: Build = Build()) -> bytes:  # noqa: B008 -- immutable
         """Return the object's bytes."""
         source = OBJECTS / f"{self.name}.bpf.c"
         if not source.exists():
             return Path(object_path(self.name)).read_bytes()
-        return compile_object(source, clang=clang, flags=(*flags, *(f"-D{macro}" for macro in self.macros)))
+        flags = (*build.flags, *(f"-D{macro}" for macro in self.macros))
+        data = compile_object(source, clang=build.clang, flags=flags)
+        return build.after(data) if build.after else data
 
-    def write(self, folder: Path) -> Path:
+    def write(self, folder: Path, build: Build = Build()) -> Path:  # noqa: B008 -- immutable
         """Write the object to a file of a folder, under the name that it would have, and return its path."""
         path = folder / f"{self.name}.bpf.o"
-        path.write_bytes(self.read())
+        path.write_bytes(self.read(build))
         return path
 
+
+CURRENT = (
+    *(Build(flags=("-O2", "-g", f"-mcpu=v{version}")) for version in (1, 2, 4)),
+    Build(flags=("-O1", "-g", "-mcpu=v3")),
+    Build(after=strip),
+    Build(after=link),
+)
+"""A present compiler's instruction sets, less optimised, without DWARF, and through the static linker."""
+OLD = (Build("clang-11"), Build("clang-11", ("-O2", "-g", "-mcpu=v2")), Build("clang-11", after=link))
+"""LLVM 11: offsets in BTF that the loader fills in, pointers in data as R_BPF_64_64."""
+OLDEST = (Build("clang-9", (*FLAGS, "-fno-common")),)
+"""LLVM 9: no CO-RE, functions without linkage in BTF, .BTF.ext with a longer header."""
 
 LOADED_BY_BOTH = (
     Subject("reno"),
     Subject("cubic"),
     Subject("aimd"),
-    Subject("live_maps"),
+    Subject("live_maps", builds=(*CURRENT, *OLD, *OLDEST)),
     Subject("map_in_map"),
     Subject("arena"),
+    Subject("habits_tunables", builds=(*CURRENT, *OLD, *OLDEST)),
+    Subject("habits_ecn", builds=(*CURRENT, *OLD), poisons=True),
+    Subject("habits_helpers", builds=(*CURRENT, *OLD)),
 )
 
 ONLY_BY_STRUCTOPS = (
