@@ -9,7 +9,7 @@ from threading import Thread
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
-from structops_cli.errors import InputError, KernelError, NotFoundError, UnsupportedError
+from structops_cli.errors import InputError, KernelError, UnsupportedError
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import btf_info
 
@@ -65,15 +65,10 @@ def begin_live_kernel() -> Callable[[], KernelTypes]:
 
 
 def kernel_from_file(path: str) -> KernelTypes:
-    """Return the types of a raw BTF file, or of the ``.BTF`` section of an ELF file such as a vmlinux."""
-    try:
-        data = _read(path)
-    except OSError as error:
-        raise NotFoundError(f"{path} cannot be read", why=error.strerror or "", object=path) from None
-    if data.startswith(b"\x7fELF"):
-        from structops_cli.obj.elf import btf_section  # pyelftools is start-up time
+    """Return the types of a kernel from a file: raw BTF, a vmlinux, or a kernel image; errors as ``read_kernel_btf``."""
+    from structops_cli.runtime.kernel_image import read_kernel_btf  # only files of other kernels need it
 
-        data = btf_section(data, path)
+    data = read_kernel_btf(path)
     try:
         return KernelTypes(Btf.from_bytes(data, origin=path))
     except InputError as error:

@@ -54,6 +54,8 @@ EXCEPTIONS = {
 HOMES = {
     "click": ("structops_cli.cli",),
     "elftools": ("structops_cli.obj.elf", "structops_cli.obj.elf_symbols"),
+    "compression": ("structops_cli.runtime.decompress",),  # Python's own, from 3.14 on
+    "zstandard": ("structops_cli.runtime.decompress",),
     "pyroute2": ("structops_cli.net",),
     "cffi": ("structops_cli.syscall",),
     "structops_cli.syscall._native": ("structops_cli.syscall",),

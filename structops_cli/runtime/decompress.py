@@ -1,0 +1,230 @@
+"""Undo the compression of a kernel image: with the standard library, a library that is installed, or a command.
+
+Output comes in steps and ends at a limit, so that neither a damaged nor a
+hostile image costs more than that. ``is_right`` judges the first step: what
+holds something else is not decompressed any further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from structops_cli.errors import InputError, UnsupportedError
+from structops_cli.records import NamedTuple
+
+__all__ = ["LARGEST_OUTPUT", "Compression", "compression_of", "decompress"]
+
+LARGEST_OUTPUT = 512 << 20
+"""Bytes. A distribution's kernel has some 60 MB; one with its debug information is not kept compressed."""
+STEP = 1 << 20
+LZMA_MEMORY = 256 << 20
+"""Bytes that an xz header may ask for; the kernel's build asks for 64 MB at most."""
+
+Pieces = Iterator[bytes]
+
+
+class Decoder(Protocol):
+    """What the standard library's decompressors have in common."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the end of the compressed data was reached."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether there is no more output without more input."""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Take some input and return up to so much output."""
+
+
+class Compression(NamedTuple):
+    """One way to compress: how its output begins, and how to undo it. ``install`` is what to install for it."""
+
+    name: str
+    magic: bytes
+    pieces: Callable[[bytes], Pieces]
+    install: str = ""
+
+
+def compression_of(head: bytes) -> Compression | None:
+    """Return how data that begins so is compressed, None for not at all."""
+    return next((one for one in COMPRESSIONS if head.startswith(one.magic)), None)
+
+
+def decompress(data: bytes, how: Compression, origin: str, is_right: Callable[[bytes], bool]) -> bytes:
+    """Return what ``data`` was before it was compressed; what lies behind its end is ignored.
+
+    Raises ``InputError`` for data that is damaged, too large or not ``is_right``,
+    and ``UnsupportedError`` when nothing here can undo this compression.
+    """
+    found: list[bytes] = []
+    size = 0
+    try:
+        for piece in how.pieces(data):
+            if not found and not is_right(piece):
+                why = f"the {how.name} data in it holds neither an ELF file nor BTF"
+                raise InputError(f"{origin} holds no kernel", why=why)
+            found.append(piece)
+            size += len(piece)
+            if size > LARGEST_OUTPUT:
+                why = f"decompressed it has more than {LARGEST_OUTPUT >> 20} MiB"
+                raise InputError(
+                    f"{origin} is too large", why=why, hint="decompress it, and give what comes out"
+                )
+    except _Nothing:
+        why = "neither this Python nor a command on this machine can decompress it"
+        raise UnsupportedError(f"{origin} is compressed with {how.name}", why=why, hint=how.install) from None
+    except _Damaged as error:
+        raise InputError(f"{origin} is damaged", why=f"its {how.name} data {error}") from None
+    return b"".join(found)
+
+
+class _Nothing(Exception):  # noqa: N818 -- no error of a user's, and never seen outside
+    """Nothing here can undo this compression."""
+
+
+class _Damaged(Exception):  # noqa: N818
+    """The compressed data is no such data, or ends too early."""
+
+
+# With the standard library
+
+
+class _Gzip:
+    """zlib's decompressor in the shape of the others."""
+
+    def __init__(self) -> None:
+        import zlib
+
+        self._inner = zlib.decompressobj(wbits=31)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        piece = self._inner.decompress(data or self._inner.unconsumed_tail, max_length)
+        self.needs_input = not self._inner.unconsumed_tail and len(piece) < max_length
+        return piece
+
+
+def _lzma(form: str) -> Callable[[], Decoder]:
+    def make() -> Decoder:
+        import lzma
+
+        return lzma.LZMADecompressor(format=getattr(lzma, form), memlimit=LZMA_MEMORY)
+
+    return make
+
+
+def _bzip2() -> Decoder:
+    import bz2
+
+    return bz2.BZ2Decompressor()
+
+
+def _by(make: Callable[[], Decoder]) -> Callable[[bytes], Pieces]:
+    """Return what goes through the output of a decompressor of the standard library."""
+
+    def pieces(data: bytes) -> Pieces:
+        try:
+            decoder = make()
+        except ImportError:  # a Python that was built without it
+            raise _Nothing from None
+        piece = _step(decoder.decompress, data, STEP)
+        while piece or not (decoder.eof or decoder.needs_input):
+            yield piece
+            piece = b"" if decoder.eof else _step(decoder.decompress, b"", STEP)
+        if not decoder.eof:
+            raise _Damaged("ends too early")
+
+    return pieces
+
+
+def _step(call: Callable[..., bytes], *arguments: object) -> bytes:
+    try:
+        return call(*arguments)
+    except Exception:  # noqa: BLE001 -- zlib.error, LZMAError, ZstdError, OSError, ...: each has its own, and no base
+        raise _Damaged("cannot be decompressed") from None
+
+
+# With a library or a command
+
+
+def _zstd(data: bytes) -> Pieces:
+    """Take Python's own (3.14), else the package zstandard, else the command."""
+    try:
+        from compression.zstd import ZstdDecompressor
+    except ImportError:
+        return _zstandard(data)
+    return _by(ZstdDecompressor)(data)
+
+
+def _zstandard(data: bytes) -> Pieces:
+    try:
+        import zstandard
+    except ImportError:
+        return _command("zstd", "-dcq")(data)
+    return _zstandard_pieces(zstandard, data)
+
+
+def _zstandard_pieces(zstandard: Any, data: bytes) -> Pieces:
+    with zstandard.ZstdDecompressor().stream_reader(data) as reader:
+        while piece := _step(reader.read, STEP):
+            yield piece
+
+
+def _command(*words: str) -> Callable[[bytes], Pieces]:
+    """Return what goes through the output of a command that decompresses its standard input."""
+
+    def pieces(data: bytes) -> Pieces:
+        import subprocess
+        import tempfile
+
+        with tempfile.TemporaryFile() as given:
+            given.write(data)
+            given.seek(0)
+            try:
+                process = subprocess.Popen(  # noqa: S603 -- a fixed command, no shell
+                    words, stdin=given, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                )
+            except OSError:
+                raise _Nothing from None
+            yield from _output(process, data)
+
+    return pieces
+
+
+def _output(process: Any, data: bytes) -> Pieces:
+    """Go through what a process prints; it is ended with the generator at the latest.
+
+    The kernel's build appends the size (``size_append`` of scripts/Makefile.lib),
+    and a command complains of that after all its output.
+    """
+    size = 0
+    try:
+        while piece := process.stdout.read(STEP):
+            size += len(piece)
+            yield piece
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+    if process.returncode and size != int.from_bytes(data[-4:], "little"):
+        raise _Damaged("cannot be decompressed")
+
+
+COMPRESSIONS = (
+    Compression("gzip", b"\x1f\x8b\x08", _by(_Gzip)),
+    Compression("xz", b"\xfd7zXZ\0", _by(_lzma("FORMAT_XZ"))),
+    Compression("bzip2", b"BZh", _by(_bzip2)),
+    Compression("lzma", b"\x5d\0\0", _by(_lzma("FORMAT_ALONE"))),
+    Compression("zstd", b"\x28\xb5\x2f\xfd", _zstd, "install zstd, or Python's zstandard"),
+    Compression("lz4", b"\x02\x21\x4c\x18", _command("lz4", "-dcq"), "install lz4"),
+    Compression("lz4", b"\x04\x22\x4d\x18", _command("lz4", "-dcq"), "install lz4"),
+    Compression("lzo", b"\x89LZO\0\r\n\x1a\n", _command("lzop", "-dcq"), "install lzop"),
+)
+"""Every compression that the build of an x86 kernel offers (arch/x86/boot/compressed/Makefile)."""

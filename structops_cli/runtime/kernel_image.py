@@ -1,0 +1,162 @@
+"""The BTF in a file: raw, or that of a vmlinux, a compressed vmlinux or a bootable kernel image.
+
+A file is told by its first bytes. Nothing is read whole that need not be: of an
+ELF file, which can have a gigabyte of debug information, only the section is.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+from struct import Struct
+
+from structops_cli.errors import BtfError, InputError, NotFoundError, UnsupportedError
+from structops_cli.runtime.decompress import compression_of, decompress
+from structops_cli.syscall.uapi import BTF_MAGIC
+
+__all__ = ["is_kernel_file", "read_kernel_btf"]
+
+ELF_MAGIC = b"\x7fELF"
+BTF_MAGICS = (BTF_MAGIC.to_bytes(2, "little"), BTF_MAGIC.to_bytes(2, "big"))
+HEAD_BYTES = 1024
+LARGEST_FILE = 256 << 20
+"""Bytes of raw BTF, or of a compressed image; the largest in use have 15 MB."""
+ACCEPTED = "give raw BTF (such as /sys/kernel/btf/vmlinux), a vmlinux, or a kernel image (vmlinuz, bzImage)"
+
+# struct setup_header of arch/x86/include/uapi/asm/bootparam.h: Documentation/arch/x86/boot.rst
+_SETUP_SECTS = 0x1F1
+_BOOT_FLAG = (0x1FE, b"\x55\xaa")
+_HEADER = (0x202, b"HdrS")
+_VERSION = (Struct("<H"), 0x206)
+_PAYLOAD = (Struct("<II"), 0x248)
+_PAYLOAD_SINCE = 0x0208
+_SECTOR = 512
+
+
+def read_kernel_btf(path: str) -> bytes:
+    """Return the BTF of a kernel from any file that has it.
+
+    Raises ``NotFoundError`` for a file that cannot be read, ``InputError`` for
+    one that has no BTF or is damaged, and ``UnsupportedError`` for a compression
+    that nothing on this machine can undo.
+    """
+    try:
+        fd = _open(path)
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read", why=error.strerror or "", object=path) from None
+    try:
+        return _of_file(fd, path)
+    except (InputError, UnsupportedError) as error:
+        error.add(object=path)
+        raise
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read", why=error.strerror or "", object=path) from None
+    finally:
+        os.close(fd)
+
+
+def is_kernel_file(path: str) -> bool:
+    """Tell from its first bytes whether a file may be a kernel or BTF; false for one that cannot be read."""
+    try:
+        fd = _open(path)
+    except OSError:
+        return False
+    try:
+        head = os.pread(fd, HEAD_BYTES, 0)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return _is_plain(head) or _is_image(head) or compression_of(head) is not None
+
+
+def _open(path: str) -> int:
+    """Open a regular file; what has no end, such as a device or a pipe, is refused without a byte read."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    mode = os.fstat(fd).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(fd)
+        raise OSError(0, "it is a directory" if stat.S_ISDIR(mode) else "it is no regular file")
+    return fd
+
+
+def _of_file(fd: int, path: str) -> bytes:
+    head = os.pread(fd, HEAD_BYTES, 0)
+    if head.startswith(ELF_MAGIC):
+        # views of it may live as long as an exception: it goes with the last of them
+        return _of_elf(mmap.mmap(fd, 0, mmap.MAP_PRIVATE, mmap.PROT_READ), path)
+    if head.startswith(BTF_MAGICS):
+        return _whole(fd, path)
+    if _is_image(head):
+        return _of_payload(_payload(_whole(fd, path), path), path)
+    if compression_of(head):
+        return _of_payload(_whole(fd, path), path)
+    why = f"it begins with {head[:4].hex(' ')}" if head else "it is empty"
+    raise BtfError(f"{path} is no kernel and no BTF", why=why, hint=ACCEPTED)
+
+
+def _whole(fd: int, path: str) -> bytes:
+    """Read a file whole; sysfs hands BTF out in pages, and ``readall`` takes them without a copy for each."""
+    with open(fd, "rb", buffering=0, closefd=False) as file:
+        if os.fstat(fd).st_size > LARGEST_FILE:
+            raise InputError(f"{path} is too large", why=f"it has more than {LARGEST_FILE >> 20} MiB")
+        return file.readall()
+
+
+def _is_plain(head: bytes) -> bool:
+    return head.startswith((ELF_MAGIC, *BTF_MAGICS))
+
+
+def _of_payload(data: bytes, path: str) -> bytes:
+    """Return the BTF of a payload, which a kernel may have uncompressed too (CONFIG_KERNEL_UNCOMPRESSED)."""
+    how = compression_of(data[:HEAD_BYTES])
+    if how:
+        data = decompress(data, how, path, _is_plain)
+    if data.startswith(BTF_MAGICS):
+        return data
+    if data.startswith(ELF_MAGIC):
+        return _of_elf(data, path)
+    why = (
+        f"its payload begins with {data[:4].hex(' ')}, which is no ELF file and no compression that is known"
+    )
+    raise InputError(f"{path} holds no kernel", why=why, hint=ACCEPTED)
+
+
+def _of_elf(data: bytes | mmap.mmap, path: str) -> bytes:
+    from structops_cli.obj.elf import btf_section  # pyelftools is start-up time
+
+    found = btf_section(data, path)
+    if not found:
+        why = "its section .BTF is without contents: this is the half of a vmlinux that has debug information only"
+        raise BtfError(f"{path} has no types", why=why, hint="give the vmlinux, or the kernel image, itself")
+    return found
+
+
+# The image
+
+
+def _is_image(head: bytes) -> bool:
+    """Tell whether a file begins as a bootable x86 image does (bzImage)."""
+    return all(head[at : at + len(text)] == text for at, text in (_BOOT_FLAG, _HEADER))
+
+
+def _payload(data: bytes, path: str) -> bytes:
+    """Return the kernel in an image, compressed as a rule, where the setup header says it is."""
+    if len(data) < HEAD_BYTES:
+        raise InputError(f"{path} is damaged", why=f"it ends after {len(data)} bytes, within its own header")
+    shape, at = _VERSION
+    if shape.unpack_from(data, at)[0] < _PAYLOAD_SINCE:
+        why = "its header is older than boot protocol 2.08, and does not say where the kernel is"
+        raise InputError(f"{path} cannot be read", why=why)
+    shape, at = _PAYLOAD
+    offset, length = shape.unpack_from(data, at)
+    start = ((data[_SETUP_SECTS] or 4) + 1) * _SECTOR + offset
+    if not length or start + length > len(data):
+        why = (
+            f"its payload ends at byte {start + length}, and it has {len(data)}"
+            if length
+            else "it has no payload"
+        )
+        raise InputError(f"{path} is damaged", why=why)
+    return data[start : start + length]

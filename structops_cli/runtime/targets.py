@@ -1,0 +1,123 @@
+"""The kernels that an object is checked against: this one, or those of files and folders. Each is read when asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
+from structops_cli.errors import InputError, NotFoundError, StructopsError
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.kernel import kernel_from_file, live_kernel
+from structops_cli.syscall.uapi import BTF_MAGIC
+
+__all__ = ["CheckTarget", "live_target", "targets_of"]
+
+VMLINUX = "vmlinux"
+
+
+class CheckTarget(NamedTuple):
+    """A kernel to check against.
+
+    ``label`` is short and unique among the targets of one call, ``path`` what
+    it is read from ("" for the running kernel), ``open`` reads it.
+    ``found`` says that nobody named the file itself: it lies in a folder that
+    somebody named, and may turn out to be none.
+    """
+
+    label: str
+    path: str
+    open: Callable[[], KernelTypes]
+    found: bool = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is the running kernel."""
+        return not self.path
+
+
+def live_target() -> CheckTarget:
+    """Return the running kernel, under its release."""
+    return CheckTarget(os.uname().release, "", live_kernel)
+
+
+def targets_of(paths: Iterable[str]) -> tuple[CheckTarget, ...]:
+    """Return the kernels behind some paths, in their order: the running one when there is no path.
+
+    A file is one kernel. A folder with a raw BTF ``vmlinux`` in it, such as
+    /sys/kernel/btf, is one kernel with modules; of any other every file that
+    may be a kernel is one, by name. Raises ``NotFoundError`` for a path that
+    is not there, and ``InputError`` for a folder without any.
+    """
+    found = [target for path in paths for target in _of_path(path)]
+    return _labelled(found) if found else (live_target(),)
+
+
+def _of_path(path: str) -> Iterator[CheckTarget]:
+    if not os.path.isdir(path):
+        yield CheckTarget(os.path.basename(path), path, lambda: kernel_from_file(path))
+    elif _is_raw_btf(os.path.join(path, VMLINUX)):
+        yield CheckTarget(os.path.basename(os.path.normpath(path)), path, lambda: _with_modules(path))
+    else:
+        yield from _of_folder(path)
+
+
+def _of_folder(path: str) -> Iterator[CheckTarget]:
+    from structops_cli.runtime.kernel_image import is_kernel_file  # only folders need it
+
+    names = [name for name in _names(path) if is_kernel_file(os.path.join(path, name))]
+    if not names:
+        raise InputError(
+            f"{path} holds no kernel",
+            why="no file in it is BTF, a vmlinux or a kernel image" if _names(path) else "it is empty",
+            hint="give a copy of /sys/kernel/btf, or a folder of BTF files or kernel images",
+            object=path,
+        )
+    for name in names:
+        yield _of_file(os.path.join(path, name))
+
+
+def _of_file(path: str) -> CheckTarget:
+    return CheckTarget(os.path.basename(path), path, lambda: kernel_from_file(path), found=True)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise NotFoundError(f"{folder} cannot be read", why=error.strerror or "", object=folder) from None
+
+
+def _is_raw_btf(path: str) -> bool:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return os.path.isfile(path) and file.read(2) == BTF_MAGIC.to_bytes(2, "little")
+    except OSError:
+        return False
+
+
+def _with_modules(folder: str) -> KernelTypes:
+    """Return the kernel of a folder like /sys/kernel/btf; its modules are read when first asked for."""
+    base = kernel_from_file(os.path.join(folder, VMLINUX)).vmlinux
+    names = [name for name in _names(folder) if name != VMLINUX and _is_raw_btf(os.path.join(folder, name))]
+    return KernelTypes(base, lambda: [_module(folder, name, base) for name in names])
+
+
+def _module(folder: str, name: str, base: Btf) -> ModuleBtf:
+    from structops_cli.runtime.kernel_image import read_kernel_btf
+
+    path = os.path.join(folder, name)
+    try:
+        return ModuleBtf(name, Btf.from_bytes(read_kernel_btf(path), base=base, origin=path), 0)
+    except StructopsError as error:
+        error.add(object=path)
+        raise
+
+
+def _labelled(targets: list[CheckTarget]) -> tuple[CheckTarget, ...]:
+    """Return targets with labels that differ: the whole path where file names are alike."""
+    labels = [target.label for target in targets]
+    return tuple(
+        target._replace(label=target.path) if labels.count(target.label) > 1 else target for target in targets
+    )

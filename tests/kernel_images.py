@@ -1,0 +1,65 @@
+"""Bootable kernel images, written: a setup header, and a payload in any of the ways that a kernel's build compresses it."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import subprocess
+from collections.abc import Callable
+from struct import pack, pack_into
+from typing import Any
+
+from tests.elf_writers import Sec, write_elf
+
+NOBITS = 8
+X86_64 = 62
+EXECUTABLE = 2
+
+
+def vmlinux(btf: bytes | None, **changes: Any) -> bytes:
+    """Return an ELF file such as a vmlinux, with BTF or without."""
+    sections = [Sec(".text", b"\x90" * 64)]
+    if btf is not None:
+        sections.append(Sec(".BTF", btf, 0))
+    return write_elf(sections, [], [], machine=X86_64, elf_type=EXECUTABLE, **changes)
+
+
+def debug_half(btf: bytes) -> bytes:
+    """Return what ``objcopy --only-keep-debug`` leaves of a vmlinux: sections without contents."""
+    return write_elf(
+        [Sec(".BTF", b"", 0, NOBITS, size=len(btf))], [], [], machine=X86_64, elf_type=EXECUTABLE
+    )
+
+
+def appended(data: bytes, original: bytes) -> bytes:
+    """Return compressed data with the size of the original behind it, as the kernel's build appends it."""
+    return data + pack("<I", len(original))
+
+
+def by_command(*words: str, data: bytes) -> bytes:
+    return subprocess.run(words, input=data, capture_output=True, check=True).stdout
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, mtime=0),
+    "xz": lambda data: appended(lzma.compress(data, check=lzma.CHECK_CRC32), data),
+    "bzip2": lambda data: appended(bz2.compress(data), data),
+    "lzma": lambda data: appended(lzma.compress(data, lzma.FORMAT_ALONE), data),
+    "zstd": lambda data: appended(by_command("zstd", "-qc", data=data), data),
+    "lz4": lambda data: appended(by_command("lz4", "-lqc", data=data), data),
+    "none": lambda data: data,
+}
+"""How to compress a payload as the kernel's build does (scripts/Makefile.lib)."""
+
+
+def bzimage(payload: bytes, *, protocol: int = 0x20F, sectors: int = 2, length: int | None = None) -> bytes:
+    """Return an image of that boot protocol whose setup has so many sectors behind the first."""
+    setup = bytearray((sectors + 1) * 512)
+    setup[0x1F1] = sectors
+    setup[0x1FE:0x200] = b"\x55\xaa"
+    setup[0x202:0x206] = b"HdrS"
+    pack_into("<H", setup, 0x206, protocol)
+    before = b"\x90" * 100
+    pack_into("<II", setup, 0x248, len(before), len(payload) if length is None else length)
+    return bytes(setup) + before + payload

@@ -1,0 +1,87 @@
+"""Which kernels a path means."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from structops_cli.btf.encode import encode
+from structops_cli.btf.types import Struct
+from structops_cli.errors import InputError, NotFoundError
+from structops_cli.runtime.targets import targets_of
+from structops_cli.syscall.uapi import BtfKind
+from tests.kernel_images import vmlinux
+from tests.kernel_shapes import kernel
+
+BTF = kernel().vmlinux
+
+
+def test_no_path_means_the_running_kernel() -> None:
+    (target,) = targets_of([])
+    assert target.is_live
+    assert target.label == os.uname().release
+
+
+def test_a_folder_like_that_of_sysfs_is_one_kernel_with_modules(tmp_path: Path) -> None:
+    (tmp_path / "vmlinux").write_bytes(BTF.raw())
+    (tmp_path / "README").write_text("no BTF")
+    module = encode([Struct(BTF.end_id, "t_of_module", 0, (), False)], base=BTF)
+    (tmp_path / "t_module").write_bytes(module)
+    (target,) = targets_of([str(tmp_path)])
+    types = target.open()
+    assert [one.name for one in types.modules()] == ["t_module"]
+    hit = types.find("t_of_module", BtfKind.STRUCT)
+    assert hit
+    assert hit[0]
+    assert hit[0].btf_obj_id == 0
+
+
+def test_a_damaged_module_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vmlinux").write_bytes(BTF.raw())
+    (tmp_path / "t_module").write_bytes(BTF.raw()[:40])
+    (target,) = targets_of([str(tmp_path)])
+    with pytest.raises(InputError) as caught:
+        target.open().modules()
+    assert caught.value.fields["object"] == str(tmp_path / "t_module")
+
+
+def test_any_other_folder_is_one_kernel_for_each_file_that_may_be_one(tmp_path: Path) -> None:
+    (tmp_path / "b.btf").write_bytes(BTF.raw())
+    (tmp_path / "a.vmlinux").write_bytes(vmlinux(BTF.raw()))
+    (tmp_path / "config").write_text("CONFIG_BPF=y")
+    (tmp_path / "inner").mkdir()
+    targets = targets_of([str(tmp_path)])
+    assert [target.label for target in targets] == ["a.vmlinux", "b.btf"]
+    assert all(target.found and target.open().vmlinux.end_id == BTF.end_id for target in targets)
+
+
+def test_a_folder_whose_vmlinux_is_an_elf_file_is_no_kernel_with_modules(tmp_path: Path) -> None:
+    (tmp_path / "vmlinux").write_bytes(vmlinux(BTF.raw()))
+    (tmp_path / "vmlinux-6.1").write_bytes(vmlinux(BTF.raw()))
+    assert [target.label for target in targets_of([str(tmp_path)])] == ["vmlinux", "vmlinux-6.1"]
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "vmlinux.btf").write_bytes(BTF.raw())
+    paths = [str(tmp_path / folder / "vmlinux.btf") for folder in ("a", "b")]
+    assert [target.label for target in targets_of(paths)] == paths
+
+
+def test_a_folder_without_a_kernel_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        targets_of([str(tmp_path)])
+    assert caught.value.why == "it is empty"
+    (tmp_path / "README").write_text("nothing")
+    with pytest.raises(InputError) as caught:
+        targets_of([str(tmp_path)])
+    assert "no file in it" in caught.value.why
+
+
+def test_a_path_that_is_not_there_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    (target,) = targets_of([str(tmp_path / "nothing")])
+    with pytest.raises(NotFoundError):
+        target.open()
