@@ -60,6 +60,7 @@ def _data(spec: ObjectSpec) -> dict[str, Any]:
                 "section": section.name,
                 "size": len(section.contents),
                 "read_only": section.read_only,
+                "addresses": [{"offset": a.offset_bytes, "symbol": a.symbol} for a in section.addresses],
                 "variables": [
                     {"name": v.name, "offset": v.offset_bytes, "size": v.size_bytes, "static": v.is_static,
                      "value": decode_bytes(spec.btf, v.type_id, section.contents[v.offset_bytes : v.offset_bytes + v.size_bytes])
@@ -136,6 +137,9 @@ def _text(data: dict[str, Any], *, relocations: bool) -> str:
                  ((m["name"], m["type"], m["key_size"], m["value_size"], m["max_entries"]) for m in data["maps"])),
         _section(("VARIABLE", "SECTION", "SIZE", "VALUE"),
                  ((v["name"], s["section"], v["size"], c_text(v["value"])) for s in data["data"] for v in s["variables"])),
+        _section(("ADDRESS OF", "STORED IN", "BYTE", "NOTE"),
+                 ((a["symbol"], s["section"], a["offset"], "stays as the file has it")
+                  for s in data["data"] for a in s["addresses"])),
         _section(("CO-RE RELOCATION", "OF", "INSN", "KIND"), _relocation_rows(data) if relocations else ()),
         _section(("EXTERN", "SECTION", "WEAK"),
                  ((e["name"], e["section"], "yes" if e["weak"] else "no") for e in data["externs"])),

@@ -9,9 +9,9 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.types import Datasec
 from structops_cli.errors import AmbiguousError, ErrorFields, ObjectError, UsageError
 from structops_cli.obj.datasec import datasec_of, variables_of
-from structops_cli.obj.elf_values import ElfObject, Section
+from structops_cli.obj.elf_values import ElfObject, ElfRelocation, Section
 from structops_cli.obj.sections import ARENA, is_data, is_read_only
-from structops_cli.obj.spec import DataSection, DataVariable
+from structops_cli.obj.spec import DataAddress, DataSection, DataVariable
 from structops_cli.syscall.uapi import BtfVarLinkage
 
 __all__ = ["MAX_DATA_BYTES", "contents", "read_data", "section_of_variable", "set_variable"]
@@ -23,8 +23,7 @@ MAX_DATA_BYTES = 64 << 20
 def read_data(elf: ElfObject, btf: Btf) -> tuple[DataSection, ...]:
     """Return the data sections that are not empty, in the order of the object.
 
-    Raises ``ObjectError`` for data that holds addresses, which have no meaning
-    in a map, and for more than ``MAX_DATA_BYTES``.
+    Raises ``ObjectError`` for more than ``MAX_DATA_BYTES``.
     """
     sections = [s for s in elf.sections if s.is_loaded and s.size_bytes and is_data(s.name)]
     total = sum(section.size_bytes for section in sections)
@@ -76,11 +75,6 @@ def set_variable(section: DataSection, btf: Btf, path: str, text: str) -> DataSe
 
 
 def _data_section(elf: ElfObject, btf: Btf, section: Section) -> DataSection:
-    for relocation in elf.relocations.get(section.position, ()):
-        what = f"section {section.name} holds the address of {relocation.symbol.name or 'a section'}"
-        why = f"at byte {relocation.offset_bytes}; an address in global data means nothing to a BPF program"
-        hint = "refer to it from the code, or store an index"
-        raise ObjectError(what, why=why, hint=hint, section=section.name, offset=relocation.offset_bytes)
     datasec = datasec_of(btf, section.name)
     return DataSection(
         name=section.name,
@@ -89,6 +83,17 @@ def _data_section(elf: ElfObject, btf: Btf, section: Section) -> DataSection:
         type_id=datasec.id if datasec else 0,
         variables=_variables(btf, datasec) if datasec else (),
         in_arena=section.name == ARENA,
+        addresses=tuple(
+            _address(elf, relocation) for relocation in elf.relocations.get(section.position, ())
+        ),
+    )
+
+
+def _address(elf: ElfObject, relocation: ElfRelocation) -> DataAddress:
+    symbol = relocation.symbol
+    of_section = not symbol.name and symbol.section < len(elf.sections)
+    return DataAddress(
+        relocation.offset_bytes, elf.sections[symbol.section].name if of_section else symbol.name
     )
 
 

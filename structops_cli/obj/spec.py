@@ -14,6 +14,7 @@ from structops_cli.btf.ext import CoreRelo, FuncInfo, LineInfo
 from structops_cli.records import NamedTuple
 
 __all__ = [
+    "DataAddress",
     "DataSection",
     "DataVariable",
     "Extern",
@@ -148,10 +149,18 @@ class DataVariable(NamedTuple):
     is_static: bool
 
 
+class DataAddress(NamedTuple):
+    """An address that the object stores in global data, of ``symbol`` (or of the section of that name)."""
+
+    offset_bytes: int
+    symbol: str
+
+
 class DataSection(NamedTuple):
     """``.rodata*``, ``.data*`` or ``.bss*``: one array map of one element; ``in_arena``: the first bytes of the arena.
 
-    ``type_id`` is its Datasec, 0 for none.
+    ``type_id`` is its Datasec, 0 for none. ``addresses`` are where a linker would
+    store an address: nobody does for BPF, and the bytes stay as they are.
     """
 
     name: str
@@ -160,6 +169,7 @@ class DataSection(NamedTuple):
     type_id: int
     variables: tuple[DataVariable, ...]
     in_arena: bool = False
+    addresses: tuple[DataAddress, ...] = ()
 
 
 class Extern(NamedTuple):

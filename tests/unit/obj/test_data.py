@@ -7,7 +7,7 @@ import pytest
 from structops_cli.errors import InputError
 from structops_cli.obj.data import MAX_DATA_BYTES
 from structops_cli.obj.reader import read_object
-from structops_cli.obj.spec import DataSection
+from structops_cli.obj.spec import DataAddress, DataSection
 from tests.elf_writers import ALLOC, NOBITS, WRITE, Rel, Sec, small_object
 
 
@@ -51,11 +51,8 @@ def test_too_much_data() -> None:
     assert error.hint == "keep it in a map"
 
 
-def test_data_that_holds_addresses() -> None:
-    error = refusal(small_object(more_relocations=[Rel(".rodata", 0, "t_init", 2)]))
-    assert str(error) == (
-        "x.o: section .rodata holds the address of t_init: "
-        "at byte 0; an address in global data means nothing to a BPF program"
-    )
-    assert error.hint == "refer to it from the code, or store an index"
-    assert error.fields == {"section": ".rodata", "offset": 0, "object": "x.o"}
+def test_data_that_holds_addresses_keeps_its_bytes() -> None:
+    data = small_object(more_relocations=[Rel(".rodata", 0, "t_init", 2)])
+    [changed, *_], [plain, *_] = (read_object(one, "x.o").data for one in (data, small_object()))
+    assert changed.addresses == (DataAddress(0, "t_init"),)
+    assert changed._replace(addresses=()) == plain
