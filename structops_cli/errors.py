@@ -79,6 +79,7 @@ if TYPE_CHECKING:
         variable: str
         program: str
         member: str
+        member_index: int
         map: str
         symbol: str
         type_name: str

@@ -26,6 +26,7 @@ from structops_cli.runtime.objects import (
 )
 from structops_cli.runtime.pins import DEFAULT_PIN_DIR, prepare_pin_dir
 from structops_cli.runtime.registration import Registered
+from structops_cli.runtime.token import acting
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.struct_ops.plan import Selection
 
@@ -52,6 +53,11 @@ HOLD_POLL_MS = 500
 @click.option(
     "--const", "constants", metavar="NAME=VALUE", multiple=True, help="Override a .rodata variable."
 )
+@click.option(
+    "--token",
+    metavar="DIR",
+    help="Act with the BPF token that this bpffs delegates.  [default: the usual bpffs, if it delegates]",
+)
 @common_options
 @click.pass_obj
 def command(
@@ -64,6 +70,7 @@ def command(
     only: tuple[str, ...],
     members: tuple[str, ...],
     constants: tuple[str, ...],
+    token: str | None,
 ) -> None:
     """Register the struct_ops of compiled objects, or of the bundled default: all of it, or nothing.
 
@@ -78,7 +85,7 @@ def command(
     kernel = begin_live_kernel()
     specs = [with_constants(open_object(name), given) for name in objects or (DEFAULT_OBJECT,)]
     target = Target(kernel())
-    with ExitStack() as undo:
+    with acting(token), ExitStack() as undo:
         place = None if transient else os.path.abspath(pin_dir or DEFAULT_PIN_DIR)
         done = [_register(spec, target, selection, place, undo) for spec in specs]
         if not transient:

@@ -100,7 +100,7 @@ def _load_program(loaded: Loaded, btf_fd: Fd, program: PreparedProgram) -> Fd:
 
             raise explain_refusal(error, loaded.spec, program.plan, linked, program.fixups) from None
         except KernelError as error:
-            error.add(program=plan.name, member=plan.member.name)
+            error.add(program=plan.name, member=plan.member.name, member_index=plan.member.member_index)
             raise explained(error, f"{plan.name} could not be loaded", plan.type.name) from None
 
 

@@ -7,12 +7,17 @@ failure is a ``KernelError`` with the command's name and the errno (EPERM, EACCE
 errno *means* is not known here. EINTR is retried (a Python signal handler
 runs in between, so Ctrl-C gets through), EAGAIN a bounded number of times, and
 EPERM once with RLIMIT_MEMLOCK lifted where it may mean no more than that.
+
+Within ``using_token`` the three commands that take one, MAP_CREATE, PROG_LOAD
+and BTF_LOAD, act with a BPF token.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from errno import EAGAIN, EINTR, EINVAL, ENOENT, ENOSPC, EPERM
 from typing import Any
 
@@ -20,7 +25,7 @@ from structops_cli.errors import KernelError, NotPermittedError, VerifierError
 from structops_cli.records import NamedTuple
 from structops_cli.syscall._native import ffi, lib
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.uapi import BPF_F_REPLACE, BPF_OBJ_NAME_LEN, BPF_STRUCT_OPS, BpfCmd
+from structops_cli.syscall.uapi import BPF_F_REPLACE, BPF_F_TOKEN_FD, BPF_OBJ_NAME_LEN, BPF_STRUCT_OPS, BpfCmd
 
 __all__ = [
     "RunResult",
@@ -49,6 +54,8 @@ __all__ = [
     "prog_ids",
     "prog_load",
     "prog_test_run",
+    "token_create",
+    "using_token",
 ]
 
 EAGAIN_TRIES = 8
@@ -60,6 +67,8 @@ LOG_SIZES = tuple(1 << shift for shift in (16, 20, 24))
 LOG_SIZE_MAX = (1 << 24) - 1
 FUNC_INFO_SIZE = 8
 LINE_INFO_SIZE = 16
+_token: ContextVar[Fd | None] = ContextVar("token", default=None)
+"""The BPF token of ``using_token``."""
 
 
 class RunResult(NamedTuple):
@@ -112,6 +121,38 @@ def _name(text: str) -> bytes:
     return kept.encode()[: BPF_OBJ_NAME_LEN - 1]
 
 
+# Tokens
+
+
+def token_create(bpffs: Fd) -> Fd:
+    """Create the BPF token that a bpffs delegates, and own the fd; ``bpffs`` is an fd of its root (since 6.9)."""
+    attr = ffi.new("struct so_token_create *", {"bpffs_fd": bpffs.fileno()})
+    return Fd(_call(BpfCmd.TOKEN_CREATE, attr))
+
+
+@contextmanager
+def using_token(token: Fd | None) -> Iterator[None]:
+    """Let MAP_CREATE, PROG_LOAD and BTF_LOAD act with a token; None: with the caller's capabilities alone."""
+    before = _token.set(token)
+    try:
+        yield
+    finally:
+        _token.reset(before)
+
+
+def _token_fields(flags_name: str, fd_name: str, flags: int = 0) -> dict[str, int]:
+    """Return the two fields of an attribute that say which token counts: its flags and the token's fd."""
+    token = _token.get()
+    return (
+        {flags_name: flags}
+        if token is None
+        else {
+            flags_name: flags | BPF_F_TOKEN_FD,
+            fd_name: token.fileno(),
+        }
+    )
+
+
 # Maps
 
 
@@ -139,7 +180,7 @@ def map_create(
         "value_size": value_size,
         "max_entries": max_entries,
         "map_name": _name(name),
-        "map_flags": map_flags,
+        **_token_fields("map_flags", "map_token_fd", map_flags),
         "inner_map_fd": inner_map_fd,
         "numa_node": numa_node,
         "btf_fd": btf_fd,
@@ -221,7 +262,7 @@ def prog_load(
         "insn_cnt": len(insns) // 8,
         "insns": _address(kept[0]),
         "license": _address(licence_buffer),
-        "prog_flags": prog_flags,
+        **_token_fields("prog_flags", "prog_token_fd", prog_flags),
         "prog_name": _name(name),
         "expected_attach_type": expected_attach_type,
         "prog_btf_fd": prog_btf_fd,
@@ -281,7 +322,9 @@ def prog_test_run(prog_fd: Fd, args: Sequence[int | bytearray], *, repeat: int =
 def btf_load(btf: bytes, *, with_log: bool = True) -> Fd:
     """Load BTF and own its fd; when the kernel refuses, ``KernelError.why`` holds the last line of its log."""
     data = ffi.from_buffer(btf)
-    attr = ffi.new("struct so_btf_load *", {"btf": _address(data), "btf_size": len(btf)})
+    attr = ffi.new("struct so_btf_load *", {
+        "btf": _address(data), "btf_size": len(btf), **_token_fields("btf_flags", "btf_token_fd"),
+    })  # fmt: skip
     result = _try(BpfCmd.BTF_LOAD, attr)
     if result >= 0:
         return Fd(result)

@@ -31,6 +31,7 @@ AT(so_test_run, batch_size, 72);
 AT(so_obj, file_flags, 12);
 AT(so_info, info, 8);
 AT(so_btf_load, btf_log_level, 24);
+AT(so_btf_load, btf_token_fd, 36);
 AT(so_link_create, flags, 12);
 AT(so_prog_bind_map, flags, 8);
 AT(so_link_update, old_map_fd, 12);

@@ -60,7 +60,12 @@ struct so_info {
 
 struct so_btf_load {
 	uint64_t btf, btf_log_buf;
-	uint32_t btf_size, btf_log_size, btf_log_level;
+	uint32_t btf_size, btf_log_size, btf_log_level, btf_log_true_size, btf_flags;
+	int32_t btf_token_fd;
+};
+
+struct so_token_create {
+	uint32_t flags, bpffs_fd;
 };
 
 struct so_link_create {

@@ -19,6 +19,7 @@ __all__ = [
     "BPF_F_REPLACE",
     "BPF_F_SEGV_ON_FAULT",
     "BPF_F_SLEEPABLE",
+    "BPF_F_TOKEN_FD",
     "BPF_F_VTYPE_BTF_OBJ_FD",
     "BPF_OBJ_NAME_LEN",
     "BPF_STATS_RUN_TIME",
@@ -50,6 +51,8 @@ BPF_F_MMAPABLE = 1 << 10
 BPF_F_LINK = 1 << 13
 BPF_F_VTYPE_BTF_OBJ_FD = 1 << 15
 BPF_F_SEGV_ON_FAULT = 1 << 17
+BPF_F_TOKEN_FD = 1 << 16
+"""In the flags of MAP_CREATE, PROG_LOAD and BTF_LOAD: act with the BPF token whose fd is given."""
 BPF_F_REPLACE = 1 << 2
 BPF_F_SLEEPABLE = 1 << 4
 BPF_STRUCT_OPS = 44
@@ -89,6 +92,7 @@ class BpfCmd(IntEnum):
     LINK_GET_NEXT_ID = 31
     ENABLE_STATS = 32
     LINK_DETACH = 34
+    TOKEN_CREATE = 36
     PROG_BIND_MAP = 35
 
 

@@ -1,0 +1,149 @@
+"""BPF tokens: what an unprivileged user namespace may do with BPF, when its bpffs was mounted to allow it (since 6.9).
+
+Who mounts a bpffs for a container can delegate to it commands, map types,
+program types and attach types (mount options ``delegate_cmds``, ``_maps``,
+``_progs``, ``_attachs``). Within the container a token made from that bpffs
+stands for the capabilities, as far as the delegation goes
+(kernel/bpf/token.c); the caller needs CAP_BPF, and what else a program type
+asks for, in its own user namespace only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from errno import EINVAL, ENOENT, EOPNOTSUPP, EPERM
+
+from structops_cli.errors import KernelError, NotFoundError, NotPermittedError
+from structops_cli.struct_ops.explain import Cause, explained
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.uapi import BpfCmd, BpfMapType, BpfProgType
+
+__all__ = ["ENVIRONMENT", "acting"]
+
+ENVIRONMENT = "LIBBPF_BPF_TOKEN_PATH"
+"""The variable with which users of libbpf name the bpffs; empty: no token at all."""
+INITIAL = "user:[4026531837]"
+"""The initial user namespace (``PROC_USER_INIT_INO``), where capabilities count."""
+ANY = (1 << 64) - 1
+TOKENED = ("BTF_LOAD", "MAP_CREATE", "PROG_LOAD")
+"""The commands of this project that a token can stand for; registering by a link needs no capability at all."""
+DELEGATE_ALL = (
+    "mount the bpffs with -o delegate_cmds=any,delegate_maps=any,delegate_progs=any,delegate_attachs=any"
+)
+CAUSES = {
+    EINVAL: Cause("this kernel has no BPF tokens: they came with Linux 6.9", "leave the token out, and run as root"),
+    ENOENT: Cause("that bpffs delegates nothing", DELEGATE_ALL),
+    EOPNOTSUPP: Cause("a token is for a user namespace of its own; this process is in the initial one",
+                      "leave the token out: capabilities count here"),
+    EPERM: Cause("the bpffs belongs to another user namespace, or this process lacks CAP_BPF in its own",
+                 "use the bpffs that was made for this user namespace, as its root"),
+}  # fmt: skip
+"""Why BPF_TOKEN_CREATE refused (``bpf_token_create``)."""
+
+
+@contextmanager
+def acting(path: str | None = None) -> Iterator[None]:
+    """Load with the token of the bpffs at ``path``, and explain a refusal by what that token lacks.
+
+    None: the bpffs that the environment names, or the usual one if it
+    delegates anything; it need not.
+    """
+    named = os.environ.get(ENVIRONMENT) if path is None else path
+    token = _usual() if named is None else _create(named) if named else None
+    with token or nullcontext(), bpf.using_token(token):
+        try:
+            yield
+        except NotPermittedError as error:
+            if token is not None:
+                _explain(error, token, named or bpffs.DEFAULT)
+            elif os.readlink("/proc/self/ns/user") != INITIAL:
+                error.hint = (
+                    f"in a user namespace a token has to allow it: {DELEGATE_ALL}, and name it with --token"
+                )
+            raise
+
+
+def _usual() -> Fd | None:
+    """Return the token of the usual bpffs; None where there is none to be had, which is nearly everywhere."""
+    try:
+        with _opened(bpffs.DEFAULT) as root:
+            return bpf.token_create(root)
+    except (OSError, KernelError):
+        return None
+
+
+def _create(path: str) -> Fd:
+    what = f"no BPF token could be made from {path}"
+    try:
+        with _opened(path) as root:
+            return bpf.token_create(root)
+    except KernelError as error:
+        raise explained(error, what, cause=_cause(error, path)) from None
+    except OSError as error:
+        hint = "name the directory where the delegated bpffs is mounted"
+        raise NotFoundError(what, why=error.strerror or "", hint=hint, object=path) from None
+
+
+def _opened(path: str) -> Fd:
+    return Fd(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+
+def _cause(error: KernelError, path: str) -> Cause | None:
+    if error.errno == EINVAL and not (bpffs.is_bpffs(path) and os.path.ismount(path)):
+        return Cause(f"{path} is not the root of a bpffs", "name the directory where the bpffs is mounted")
+    return CAUSES.get(error.errno or 0)
+
+
+# What a token lacks
+
+
+def _explain(error: NotPermittedError, token: Fd, path: str) -> None:
+    lacking = ", ".join(_lacking(error, _granted(token)))
+    if lacking:
+        error.why = f"the BPF token of {path} does not allow it: {lacking} ({error.operation}: EPERM)"
+        error.hint = "whoever mounts that bpffs has to add it to the option, or to write =any"
+    elif error.operation in TOKENED:
+        error.hint = (
+            f"the BPF token of {path} allows {error.operation}: what is missing are CAP_BPF, CAP_PERFMON "
+            "or CAP_NET_ADMIN in this user namespace, or a security module refused"
+        )
+
+
+def _granted(token: Fd) -> dict[str, int]:
+    """Return what a token allows, bits by ``cmds``, ``maps``, ``progs`` and ``attachs`` (``bpf_token_show_fdinfo``)."""
+    found = dict.fromkeys(("cmds", "maps", "progs", "attachs"), 0)
+    with open(f"/proc/self/fdinfo/{token.fileno()}", encoding="ascii") as file:
+        for line in file:
+            key, _, value = line.partition(":")
+            if key.startswith("allowed_"):
+                text = value.strip()
+                found[key.removeprefix("allowed_")] = ANY if text == "any" else int(text, 16)
+    return found
+
+
+def _lacking(error: NotPermittedError, granted: dict[str, int]) -> Iterator[str]:
+    """Yield the mount options that do not cover what was refused, each with what it lacks."""
+    wanted: list[tuple[str, int, str]] = []
+    if error.operation in TOKENED:
+        wanted.append(("cmds", BpfCmd[error.operation], error.operation.lower()))
+    if error.operation == "MAP_CREATE":
+        wanted += [("maps", kind, kind.name.lower()) for kind in _map_types(error)]
+    if error.operation == "PROG_LOAD":
+        wanted.append(("progs", BpfProgType.STRUCT_OPS, "struct_ops"))
+    if "member_index" in error.fields:
+        # the kernel takes the index for an attach type (bpf_token_allow_prog_type)
+        index = error.fields["member_index"]
+        wanted.append(("attachs", index, f"bit {index}, the index of member {error.fields['member']}"))
+    for option, bit, word in wanted:
+        if not granted[option] >> bit & 1:
+            yield f"delegate_{option} lacks {word}"
+
+
+def _map_types(error: NotPermittedError) -> tuple[BpfMapType, ...]:
+    """Return the type of the map that was refused, as far as the error tells: its variable, or its data section."""
+    if "variable" in error.fields:
+        return (BpfMapType.STRUCT_OPS,)
+    return (BpfMapType.ARRAY,) if "section" in error.fields else ()

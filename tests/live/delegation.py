@@ -1,0 +1,88 @@
+"""A user namespace with a bpffs that was delegated to it, and the command run inside (what a container would be)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+
+from tests.cli_runner import COMMAND, PATIENCE_S, Result
+
+MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT = 429, 430, 431, 432
+FROM_EMPTY_PATH = 4
+SET_STRING, CREATE = 1, 6
+CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
+EVERYTHING = {
+    "delegate_cmds": "any",
+    "delegate_maps": "any",
+    "delegate_progs": "any",
+    "delegate_attachs": "any",
+}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def run_delegated(
+    *arguments: str, options: Mapping[str, str] = EVERYTHING, environment: Mapping[str, str] | None = None
+) -> Result:
+    """Run the command in a user namespace of its own.
+
+    A bpffs of that namespace with these mount options lies where the usual one
+    is, and goes with it, pins and all.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        command = [sys.executable, "-m", "tests.live.delegation", str(theirs.fileno()), *arguments]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            pass_fds=[theirs.fileno()], env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+        with process:
+            theirs.close()
+            _delegate(process.pid, ours, options)
+            out, err = process.communicate(timeout=PATIENCE_S)
+    return Result(process.returncode, out, err)
+
+
+def _delegate(pid: int, child: socket.socket, options: Mapping[str, str]) -> None:
+    """Map root to root, and turn the file system that the child has opened into a mount for it."""
+    assert child.recv(1) == b"u", "the child could not make its namespace"
+    for name, text in (("uid_map", "0 0 65536"), ("gid_map", "0 0 65536")):
+        with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+    child.send(b"m")
+    _, [context], _, _ = socket.recv_fds(child, 1, 1)
+    for key, value in options.items():
+        _syscall(FSCONFIG, context, SET_STRING, key.encode(), value.encode(), 0)
+    _syscall(FSCONFIG, context, CREATE, None, None, 0)
+    root = _syscall(FSMOUNT, context, 0, 0)
+    socket.send_fds(child, [b"f"], [root])
+    os.close(root)
+    os.close(context)
+
+
+def _syscall(number: int, *arguments: int | bytes | None) -> int:
+    result = _libc.syscall(number, *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments))
+    if result < 0:
+        raise OSError(ctypes.get_errno(), f"system call {number}")
+    return int(result)
+
+
+def _inside(parent: socket.socket, arguments: list[str]) -> None:
+    """Be the child: make the namespaces, open the file system there, and become the command."""
+    if _libc.unshare(CLONE_NEWUSER | CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    parent.send(b"u")
+    assert parent.recv(1) == b"m"
+    context = _syscall(FSOPEN, b"bpf", 0)
+    socket.send_fds(parent, [b"c"], [context])
+    _, [root], _, _ = socket.recv_fds(parent, 1, 1)
+    _syscall(MOVE_MOUNT, root, b"", -100, b"/sys/fs/bpf", FROM_EMPTY_PATH)
+    os.execv(COMMAND[0], [*COMMAND, *arguments])
+
+
+if __name__ == "__main__":
+    _inside(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
