@@ -14,7 +14,7 @@ from structops_cli.cli.live import c_text
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.core.subject import subject
 from structops_cli.errors import StructopsError
-from structops_cli.obj.spec import Function, ObjectSpec, StructOpsVariable
+from structops_cli.obj.spec import ExternKind, Function, ObjectSpec, StructOpsVariable
 from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.member_text import decode_bytes
 from structops_cli.syscall.uapi import BpfMapType, CoreReloKind
@@ -70,7 +70,11 @@ def _data(spec: ObjectSpec) -> dict[str, Any]:
             }
             for section in spec.data
         ],
-        "externs": [{"name": e.name, "section": e.section, "weak": e.weak, "function": e.is_function} for e in spec.externs],
+        "externs": [
+            {"name": e.name, "section": e.section, "weak": e.weak, "kind": e.kind.value,
+             "function": e.kind is ExternKind.FUNCTION}
+            for e in spec.externs
+        ],
     }  # fmt: skip
 
 
@@ -141,8 +145,8 @@ def _text(data: dict[str, Any], *, relocations: bool) -> str:
                  ((a["symbol"], s["section"], a["offset"], "stays as the file has it")
                   for s in data["data"] for a in s["addresses"])),
         _section(("CO-RE RELOCATION", "OF", "INSN", "KIND"), _relocation_rows(data) if relocations else ()),
-        _section(("EXTERN", "SECTION", "WEAK"),
-                 ((e["name"], e["section"], "yes" if e["weak"] else "no") for e in data["externs"])),
+        _section(("EXTERN", "KIND", "SECTION", "WEAK"),
+                 ((e["name"], e["kind"], e["section"], "yes" if e["weak"] else "no") for e in data["externs"])),
     ]  # fmt: skip
     return "\n\n".join(filter(None, parts))
 

@@ -169,6 +169,8 @@ def say_aside(output: Output, item: RegisteredObject) -> None:
             output.note(
                 f"note: {one.name} is registered without a link: this kernel has none, so no pin holds it"
             )
+    if item.missing:
+        output.debug(f"note: weak symbols that this kernel lacks: {', '.join(item.missing)}")
     if item.plan.unused:
         output.debug(f"note: not loaded, no registered variable uses them: {', '.join(item.plan.unused)}")
 

@@ -17,6 +17,7 @@ from structops_cli.btf.layout import size_of
 from structops_cli.btf.types import Datasec, DatasecEntry, Var
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, Section, Symbol, SymbolType
+from structops_cli.obj.kconfig import lay_out_kconfig
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["datasec_of", "repair_datasecs", "variables_of"]
@@ -25,8 +26,8 @@ __all__ = ["datasec_of", "repair_datasecs", "variables_of"]
 def repair_datasecs(elf: ElfObject, btf: Btf) -> Btf:
     """Return ``btf`` with every Datasec of a section of this object as the symbols have it.
 
-    Sections that are not in the object (those of externs) stay as they are.
-    Raises ``ObjectError`` for a variable that has no symbol.
+    Of those that are not in the object, ``.kconfig`` is laid out anew and
+    ``.ksyms`` stays as it is. Raises ``ObjectError`` for a variable that has no symbol.
     """
     by_section: dict[int, list[Symbol]] = {}
     for symbol in elf.symbols:
@@ -37,6 +38,9 @@ def repair_datasecs(elf: ElfObject, btf: Btf) -> Btf:
         datasec = datasec_of(btf, section.name) if section.is_loaded else None
         if datasec is not None:
             repaired.append(_repaired(btf, section, datasec, by_section.get(section.position, [])))
+    kconfig = lay_out_kconfig(btf)
+    if kconfig is not None:
+        repaired.append(kconfig)
     return btf.with_datasecs(repaired) if repaired else btf
 
 

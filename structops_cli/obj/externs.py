@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.types import Func, Var
+from structops_cli.btf.layout import resolve
+from structops_cli.btf.types import Func, Var, Void
 from structops_cli.errors import ObjectError
 from structops_cli.obj.datasec import datasec_of
 from structops_cli.obj.elf_values import ElfObject, SymbolBinding
-from structops_cli.obj.spec import Extern
+from structops_cli.obj.extern_types import KSYMS
+from structops_cli.obj.kconfig import KCONFIG
+from structops_cli.obj.spec import Extern, ExternKind
 
 __all__ = ["read_externs"]
-
-_SECTIONS = (".kconfig", ".ksyms")
 
 
 def read_externs(elf: ElfObject, btf: Btf) -> tuple[Extern, ...]:
@@ -26,18 +27,26 @@ def read_externs(elf: ElfObject, btf: Btf) -> tuple[Extern, ...]:
     declared = {extern.name: extern for extern in _declared(btf, weak)}
     for name in weak:
         if name not in declared:
-            why = f"it is in neither {' nor '.join(_SECTIONS)} of its BTF"
-            hint = f'define it, or declare it as extern with __attribute__((section("{_SECTIONS[1]}")))'
+            why = f"it is in neither {KCONFIG} nor {KSYMS} of its BTF"
+            hint = f'define it, or declare it as extern with __attribute__((section("{KSYMS}")))'
             raise ObjectError(f"symbol {name} is undefined", why=why, hint=hint, symbol=name)
     return tuple(declared[name] for name in weak)
 
 
-def _declared(btf: Btf, weak: dict[str, bool]) -> Iterator[Extern]:
-    for section in _SECTIONS:
+def _declared(btf: Btf, weak: Mapping[str, bool]) -> Iterator[Extern]:
+    for section in (KCONFIG, KSYMS):
         datasec = datasec_of(btf, section)
         for entry in datasec.entries if datasec else ():
             target = btf.type(entry.type)
             if isinstance(target, Func | Var):
-                is_function = isinstance(target, Func)
-                type_id = target.id if is_function else target.type
-                yield Extern(target.name, section, type_id, weak.get(target.name, False), is_function)
+                type_id = target.id if isinstance(target, Func) else target.type
+                kind = _kind(btf, section, target)
+                yield Extern(target.name, section, type_id, weak.get(target.name, False), kind)
+
+
+def _kind(btf: Btf, section: str, target: Func | Var) -> ExternKind:
+    if isinstance(target, Func):
+        return ExternKind.FUNCTION
+    if section == KCONFIG:
+        return ExternKind.KCONFIG
+    return ExternKind.ADDRESS if isinstance(resolve(btf, target.type), Void) else ExternKind.VARIABLE

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from structops_cli.btf.types import BtfType, Func
+from structops_cli.obj.extern_types import extern_types
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.syscall.uapi import BtfFuncLinkage
 
@@ -13,7 +14,7 @@ __all__ = ["loadable_btf"]
 
 def loadable_btf(spec: ObjectSpec) -> bytes:
     """Return the bytes for BTF_LOAD; ids are those of ``spec.btf``. What an older kernel lacks is left as it is."""
-    changed = tuple(_hidden_functions(spec))
+    changed = (*_hidden_functions(spec), *extern_types(spec.btf))
     if not changed:
         return spec.btf.raw()
     from structops_cli.btf.rewrite import rewrite  # few objects need it

@@ -18,6 +18,7 @@ __all__ = [
     "DataSection",
     "DataVariable",
     "Extern",
+    "ExternKind",
     "Function",
     "LinkedProgram",
     "MapSlot",
@@ -43,6 +44,8 @@ class RelocationTarget(Enum):
     """The address of the function ``symbol`` (a callback); BPF_PSEUDO_FUNC."""
     EXTERN = "extern"
     """A symbol that the object leaves to the kernel: ``symbol`` is its name."""
+    MODULE = "module"
+    """Something of the module ``symbol``: the load's second half becomes an fd of the module's BTF."""
 
 
 class Relocation(NamedTuple):
@@ -172,6 +175,17 @@ class DataSection(NamedTuple):
     addresses: tuple[DataAddress, ...] = ()
 
 
+class ExternKind(Enum):
+    """What an extern is; the value is what messages call it."""
+
+    FUNCTION = "kernel function"
+    VARIABLE = "kernel variable"
+    """A variable with a type: a program reads it through the kernel's BTF."""
+    ADDRESS = "kernel symbol"
+    """A variable of type void: nothing but an address."""
+    KCONFIG = "configuration variable"
+
+
 class Extern(NamedTuple):
     """A symbol that the object does not define.
 
@@ -183,7 +197,7 @@ class Extern(NamedTuple):
     section: str
     type_id: int
     weak: bool
-    is_function: bool
+    kind: ExternKind
 
 
 class ObjectSpec(NamedTuple):

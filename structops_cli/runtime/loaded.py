@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.struct_ops.plan import Plan
 from structops_cli.syscall import bpffs
 from structops_cli.syscall.fd import Fd
+
+if TYPE_CHECKING:
+    from structops_cli.core.externs import Externs
 
 __all__ = ["Loaded"]
 
@@ -21,19 +24,22 @@ class Loaded:
     is the arena), ``struct_ops`` the struct_ops maps by variable, ``programs``
     those that the plan asks for. ``created`` are the maps that were not pinned
     before. Maps are pinned in ``map_pin_dir``, and unpinned by ``undo``; without
-    one, when this is closed.
+    one, when this is closed. ``externs`` is what the programs use of the kernel,
+    None when they use nothing.
     """
 
     def __init__(
         self,
         spec: ObjectSpec,
         plan: Plan,
+        externs: Externs | None = None,
         *,
         map_pin_dir: str = bpffs.DEFAULT,
         undo: ExitStack | None = None,
     ) -> None:
         self.spec = spec
         self.plan = plan
+        self.externs = externs
         self.map_pin_dir = map_pin_dir
         self.created: set[str] = set()
         self.maps: dict[str, Fd] = {}

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
-from structops_cli.core.fixup import Relocator
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError
 from structops_cli.obj.needed_maps import needed_maps
-from structops_cli.obj.spec import ObjectSpec
+from structops_cli.obj.spec import ObjectSpec, RelocationTarget
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps import create_maps, fill_program_arrays
 from structops_cli.runtime.object_btf import load_object_btf
-from structops_cli.runtime.programs import PreparedProgram, load_programs, prepare_program
+from structops_cli.runtime.programs import PreparedProgram, load_programs, prepare_programs
 from structops_cli.runtime.struct_ops_map import create_struct_ops_maps
 from structops_cli.struct_ops.plan import Plan
 from structops_cli.syscall import bpffs
+
+if TYPE_CHECKING:
+    from structops_cli.core.externs import Externs
 
 __all__ = ["load"]
 
@@ -40,12 +43,12 @@ def load(
     be pinned by name are shared through ``map_pin_dir``; the pins made here are
     undone by ``undo``, without one when the answer is closed.
     """
-    relocator = Relocator(spec.btf, target)
-    prepared = [prepare_program(spec, program, relocator) for program in plan.programs]
+    prepared, externs = prepare_programs(spec, plan.programs, target)
+    spec = _with_kconfig(spec, externs)
     needed = needed_maps(
         spec, _used_symbols(prepared) | _constants(spec), [one.name for one in plan.programs]
     )
-    loaded = Loaded(spec, plan, map_pin_dir=map_pin_dir, undo=undo)
+    loaded = Loaded(spec, plan, externs, map_pin_dir=map_pin_dir, undo=undo)
     try:
         btf_fd = loaded.own(load_object_btf(spec))
         create_struct_ops_maps(loaded, btf_fd)
@@ -60,10 +63,21 @@ def load(
     return loaded
 
 
+def _with_kconfig(spec: ObjectSpec, externs: Externs | None) -> ObjectSpec:
+    """Return the object with the kernel's configuration as read-only data like any other."""
+    kconfig = externs.kconfig if externs else None
+    return spec._replace(data=(*spec.data, kconfig)) if kconfig else spec
+
+
 def _constants(spec: ObjectSpec) -> frozenset[str]:
     """Return the read-only sections: every program holds them all, for what they say about the object."""
     return frozenset(section.name for section in spec.data if section.read_only)
 
 
 def _used_symbols(prepared: Iterable[PreparedProgram]) -> frozenset[str]:
-    return frozenset(item.symbol for program in prepared for item in program.linked.relocations)
+    return frozenset(
+        item.symbol
+        for program in prepared
+        for item in program.linked.relocations
+        if item.target is not RelocationTarget.MODULE
+    )

@@ -36,11 +36,12 @@ LARGEST_OBJECT = 64 << 20
 
 
 class RegisteredObject(NamedTuple):
-    """What became of one object."""
+    """What became of one object. ``missing`` are weak symbols that its programs could use, and the kernel lacks."""
 
     spec: ObjectSpec
     plan: Plan
     registered: tuple[Registered, ...]
+    missing: tuple[str, ...] = ()
 
 
 def bundled_objects() -> tuple[str, ...]:
@@ -96,7 +97,9 @@ def register_object(
     """Plan, load and register one object; what is done is pushed on ``undo``, and only links stay open."""
     plan = plan_object(spec, target.kernel, selection)
     with load(spec, plan, target) as loaded:
-        return RegisteredObject(spec, plan, register(loaded, pin_dir, undo))
+        missing = loaded.externs.missing() if loaded.externs else ()
+        names = tuple(one.extern.name for one in missing)
+        return RegisteredObject(spec, plan, register(loaded, pin_dir, undo), names)
 
 
 def keep(undo: ExitStack, done: Iterable[RegisteredObject]) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 from structops_cli.core.apply import apply_fixups
 from structops_cli.core.fixup import Fixup, Relocator
-from structops_cli.errors import FitError, KernelError, VerifierError
+from structops_cli.core.target import Target
+from structops_cli.errors import KernelError, VerifierError
 from structops_cli.obj.insn import set_imm64, set_src_reg
-from structops_cli.obj.link import link_program
-from structops_cli.obj.spec import LinkedProgram, ObjectSpec, Relocation, RelocationTarget
+from structops_cli.obj.link import link_programs
+from structops_cli.obj.sections import is_read_only
+from structops_cli.obj.spec import LinkedProgram, ObjectSpec, RelocationTarget
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.struct_ops_map import open_module_btf
@@ -21,14 +24,17 @@ from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BPF_F_SLEEPABLE, BpfProgType, PseudoSrc
 
-__all__ = ["PreparedProgram", "load_programs", "prepare_program"]
+if TYPE_CHECKING:
+    from structops_cli.core.externs import Externs
+
+__all__ = ["PreparedProgram", "load_programs", "prepare_programs"]
 
 FUNC_INFO = struct.Struct("<II")
 LINE_INFO = struct.Struct("<IIII")
 
 
 class PreparedProgram(NamedTuple):
-    """A program ready for PROG_LOAD but for the fds of its maps."""
+    """A program ready for PROG_LOAD but for the fds of its maps and of the modules that it refers to."""
 
     plan: ProgramPlan
     linked: LinkedProgram
@@ -36,26 +42,28 @@ class PreparedProgram(NamedTuple):
     insns: bytes
 
 
-def prepare_program(spec: ObjectSpec, plan: ProgramPlan, relocator: Relocator) -> PreparedProgram:
-    """Link a program with its subprograms and apply its CO-RE relocations. Pure."""
-    linked = link_program(spec, plan.name)
-    for relocation in linked.relocations:
-        if relocation.target is RelocationTarget.EXTERN:
-            raise _extern(spec, plan.name, relocation)
+def prepare_programs(
+    spec: ObjectSpec, plans: Sequence[ProgramPlan], target: Target
+) -> tuple[tuple[PreparedProgram, ...], Externs | None]:
+    """Link programs with their subprograms, fill in externs and apply CO-RE relocations; nothing is created yet.
+
+    The externs are None when no program uses any.
+    """
+    linked = tuple(link_programs(spec, [plan.name for plan in plans]))
+    externs = None
+    if any(item.target is RelocationTarget.EXTERN for program in linked for item in program.relocations):
+        from structops_cli.core.apply_externs import apply_externs  # few objects have externs
+        from structops_cli.runtime.externs import find_externs
+
+        externs = find_externs(spec, linked, target.kernel)
+        linked = tuple([apply_externs(spec, program, externs) for program in linked])
+    relocator = Relocator(spec.btf, target)
+    return tuple([_relocated(*item, relocator) for item in zip(plans, linked, strict=True)]), externs
+
+
+def _relocated(plan: ProgramPlan, linked: LinkedProgram, relocator: Relocator) -> PreparedProgram:
     fixups = relocator.fixups(linked.core_relos)
     return PreparedProgram(plan, linked, fixups, apply_fixups(linked.insns, fixups))
-
-
-def _extern(spec: ObjectSpec, program: str, relocation: Relocation) -> FitError:
-    return FitError(
-        f"{program} of {spec.name} uses the extern symbol {relocation.symbol}",
-        why="kernel functions, kernel symbols and configuration variables are not resolved yet",
-        hint="build the object without externs",
-        object=spec.name,
-        program=program,
-        symbol=relocation.symbol,
-        insn=relocation.insn_index,
-    )
 
 
 def load_programs(loaded: Loaded, btf_fd: Fd, prepared: Iterable[PreparedProgram]) -> None:
@@ -63,12 +71,31 @@ def load_programs(loaded: Loaded, btf_fd: Fd, prepared: Iterable[PreparedProgram
     constants = [
         loaded.maps[section.name]
         for section in loaded.spec.data
-        if section.name in loaded.maps and section.read_only
+        if section.name in loaded.maps and is_read_only(section.name)
     ]
-    for program in prepared:
-        fd = loaded.programs[program.plan.name] = loaded.own(_load_program(loaded, btf_fd, program))
-        for section in constants:
-            _bind(fd, section)
+    with ExitStack() as stack:
+        modules = _open_modules(loaded, prepared, stack)
+        for program in prepared:
+            fd = loaded.own(_load_program(loaded, btf_fd, program, modules))
+            loaded.programs[program.plan.name] = fd
+            for section in constants:
+                _bind(fd, section)
+
+
+def _open_modules(loaded: Loaded, prepared: Iterable[PreparedProgram], stack: ExitStack) -> dict[str, Fd]:
+    """Open the BTF of every module that a program calls or reads from; a loaded program holds them itself."""
+    names = [
+        item.symbol
+        for one in prepared
+        for item in one.linked.relocations
+        if item.target is RelocationTarget.MODULE
+    ]
+    names += loaded.externs.modules if loaded.externs else ()
+    if not names:
+        return {}
+    from structops_cli.runtime.externs import open_module
+
+    return {name: stack.enter_context(open_module(name)) for name in dict.fromkeys(names)}
 
 
 def _bind(program: Fd, section: Fd) -> None:
@@ -77,14 +104,15 @@ def _bind(program: Fd, section: Fd) -> None:
         bpf.prog_bind_map(program, section)
 
 
-def _load_program(loaded: Loaded, btf_fd: Fd, program: PreparedProgram) -> Fd:
+def _load_program(loaded: Loaded, btf_fd: Fd, program: PreparedProgram, modules: Mapping[str, Fd]) -> Fd:
     plan, linked = program.plan, program.linked
+    called = loaded.externs.modules if loaded.externs else ()
     with ExitStack() as stack:
         module = stack.enter_context(open_module_btf(plan.type)) if plan.type.module else None
         try:
             return bpf.prog_load(
                 BpfProgType.STRUCT_OPS,
-                _with_fds(program, loaded.maps),
+                _with_fds(program, loaded.maps, modules),
                 licence=loaded.spec.licence,
                 name=plan.name,
                 prog_flags=BPF_F_SLEEPABLE if linked.sleepable else 0,
@@ -94,20 +122,25 @@ def _load_program(loaded: Loaded, btf_fd: Fd, program: PreparedProgram) -> Fd:
                 prog_btf_fd=btf_fd.fileno(),
                 func_info=b"".join(FUNC_INFO.pack(*item) for item in linked.func_info),
                 line_info=b"".join(LINE_INFO.pack(*item) for item in linked.line_info),
+                fd_array=[modules[name].fileno() for name in called],
             )
         except VerifierError as error:
             from structops_cli.runtime.verifier_log import explain_refusal  # only a refusal needs it
 
-            raise explain_refusal(error, loaded.spec, program.plan, linked, program.fixups) from None
+            missing = loaded.externs.missing() if loaded.externs else ()
+            raise explain_refusal(error, loaded.spec, program.plan, linked, program.fixups, missing) from None
         except KernelError as error:
             error.add(program=plan.name, member=plan.member.name, member_index=plan.member.member_index)
             raise explained(error, f"{plan.name} could not be loaded", plan.type.name) from None
 
 
-def _with_fds(program: PreparedProgram, maps: Mapping[str, Fd]) -> bytes:
-    """Put the fds of maps and data sections where the program refers to them."""
+def _with_fds(program: PreparedProgram, maps: Mapping[str, Fd], modules: Mapping[str, Fd]) -> bytes:
+    """Put the fds of maps, data sections and modules where the program refers to them."""
     insns = bytearray(program.insns)
     for item in program.linked.relocations:
+        if item.target is RelocationTarget.MODULE:
+            set_imm64(insns, item.insn_index, item.addend, modules[item.symbol].fileno())
+            continue
         number = maps[item.symbol].fileno()
         if item.target is RelocationTarget.DATA:
             set_imm64(insns, item.insn_index, number, item.addend)

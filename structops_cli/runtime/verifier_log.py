@@ -9,15 +9,21 @@ number that stands for a poisoned CO-RE relocation.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from errno import EINVAL
+from typing import TYPE_CHECKING
 
 from structops_cli.core.apply import poisoned_relocation, why_poisoned
 from structops_cli.core.fixup import Fixup
 from structops_cli.errors import VerifierError
+from structops_cli.obj.lines import source_line
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec
 from structops_cli.struct_ops.plan import ProgramPlan
 
-__all__ = ["explain_refusal", "meaningful_lines", "refusing_instruction", "source_line"]
+if TYPE_CHECKING:
+    from structops_cli.core.externs import Resolved
+
+__all__ = ["explain_refusal", "meaningful_lines", "refusing_instruction"]
 
 STATISTICS = re.compile(r"^(processed \d+ insns|verification time|stack depth|mark_precise:|max_states)")
 INSTRUCTION = re.compile(r"^\s*(\d+): \(")
@@ -26,6 +32,7 @@ STATE = re.compile(
 )
 INVALID_CALL = re.compile(r"invalid func \S*#(\d+)")
 GPL = re.compile(r"GPL", re.IGNORECASE)
+NO_ADDRESS = "failed to find the address for kernel symbol"
 SHOWN = 3
 
 
@@ -35,13 +42,14 @@ def explain_refusal(
     plan: ProgramPlan,
     linked: LinkedProgram,
     fixups: tuple[Fixup, ...],
+    missing: Sequence[Resolved] = (),
 ) -> VerifierError:
     """Return the refusal with program, member, source line and the verifier's last meaningful words."""
     insn = refusing_instruction(error.log)
     said = meaningful_lines(error.log)
-    poisoned = _poisoned(error.log, fixups)
+    poisoned = _poisoned(error.log, fixups) or _poisoned_call(error.log, spec, missing)
     if poisoned:
-        said = (f"it reaches a CO-RE relocation that this kernel cannot satisfy: {poisoned}",)
+        said = (poisoned,)
     elif not said:
         said = (_silent_refusal(spec, error.errno or 0),)
     line = source_line(spec, linked, insn) if insn is not None else ""
@@ -50,7 +58,7 @@ def explain_refusal(
         errno=error.errno or 0,
         log=error.log,
         why="; ".join(said) + (f", at {line}" if line else ""),
-        hint=_hint(error.log),
+        hint=_hint(error.log, missing),
         object=spec.name,
         program=plan.name,
         member=plan.member.name,
@@ -93,28 +101,35 @@ def refusing_instruction(log: str) -> int | None:
     return last
 
 
-def source_line(spec: ObjectSpec, linked: LinkedProgram, insn: int) -> str:
-    """Return ``file:line: text`` of an instruction of a linked program, "" when the object has no line info."""
-    found = None
-    for info in linked.line_info:
-        if info.insn_index <= insn:
-            found = info
-    if found is None:
-        return ""
-    text = spec.btf.string(found.line_off).strip()
-    return f"{spec.btf.string(found.file_name_off)}:{found.line}: {text}"
-
-
 def _poisoned(log: str, fixups: tuple[Fixup, ...]) -> str:
     match = INVALID_CALL.search(log)
     index = poisoned_relocation(int(match.group(1))) if match else None
-    return why_poisoned(fixups[index]) if index is not None and index < len(fixups) else ""
+    if index is None or index >= len(fixups):
+        return ""
+    return f"it reaches a CO-RE relocation that this kernel cannot satisfy: {why_poisoned(fixups[index])}"
 
 
-def _hint(log: str) -> str:
+def _poisoned_call(log: str, spec: ObjectSpec, missing: Sequence[Resolved]) -> str:
+    match = INVALID_CALL.search(log)
+    if not match or not missing:
+        return ""
+    from structops_cli.core.apply_externs import poisoned_extern  # only objects with externs need it
+
+    name = poisoned_extern(spec, int(match.group(1)))
+    why = next((one.missing for one in missing if one.extern.name == name), "")
+    return f"it calls the kernel function {name}, which this kernel does not have ({why})" if name else ""
+
+
+def _hint(log: str, missing: Sequence[Resolved]) -> str:
+    if NO_ADDRESS in log:
+        return "variables of the kernel need one that was built with CONFIG_KALLSYMS_ALL=y"
     count = len(log.splitlines())
-    return (
+    hint = (
         f"-v shows the verifier's whole log ({count} lines)"
         if count
         else "check the object's licence and member types"
     )
+    if not missing:
+        return hint
+    names = ", ".join(one.extern.name for one in missing)
+    return f"{hint}; test a weak symbol before it is used: this kernel lacks {names}"

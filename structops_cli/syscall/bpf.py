@@ -247,11 +247,13 @@ def prog_load(
     prog_btf_fd: int = 0,
     func_info: bytes = b"",
     line_info: bytes = b"",
+    fd_array: Sequence[int] = (),
 ) -> Fd:
     """Load a program and own its fd.
 
     ``insns`` are whole 8-byte instructions, ``func_info`` records of 8 bytes and
-    ``line_info`` of 16. The verifier is asked for its log only when it refused
+    ``line_info`` of 16. ``fd_array`` are the BTF fds of modules that calls name
+    by their place, from 1: 0 is vmlinux. The verifier is asked for its log only when it refused
     (writing a log costs it more than the check), with a buffer that grows until
     the log fits. ``VerifierError`` carries the whole log.
     """
@@ -275,6 +277,9 @@ def prog_load(
     if line_info:
         attr.line_info_rec_size, attr.line_info_cnt = LINE_INFO_SIZE, len(line_info) // LINE_INFO_SIZE
         attr.line_info = _address(kept[2])
+    if fd_array:
+        fds = ffi.new("int32_t[]", [0, *fd_array])
+        attr.fd_array = _address(fds)
     result = _try(BpfCmd.PROG_LOAD, attr)
     return Fd(result) if result >= 0 else _prog_load_with_log(attr, -result)
 

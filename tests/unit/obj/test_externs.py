@@ -7,7 +7,7 @@ import pytest
 from structops_cli.btf.types import Datasec, DatasecEntry
 from structops_cli.errors import ObjectError
 from structops_cli.obj.reader import read_object
-from structops_cli.obj.spec import Extern, Relocation, RelocationTarget
+from structops_cli.obj.spec import Extern, ExternKind, Relocation, RelocationTarget
 from structops_cli.syscall.uapi import BtfKind
 from tests.compile import OBJECTS, compile_object
 from tests.elf_writers import NOTYPE, UNDEFINED, Sym, small_object
@@ -18,15 +18,14 @@ def test_externs_that_a_compiler_made() -> None:
     (kfunc,) = spec.btf.ids("t_kfunc", BtfKind.FUNC)
     (weak,) = spec.btf.ids("t_weak_kfunc", BtfKind.FUNC)
     found = {extern.name: extern for extern in spec.externs}
-    assert found["t_kfunc"] == Extern("t_kfunc", ".ksyms", kfunc, weak=False, is_function=True)
-    assert found["t_weak_kfunc"] == Extern("t_weak_kfunc", ".ksyms", weak, weak=True, is_function=True)
-    assert (found["t_ksym"].section, found["t_ksym"].weak, found["t_ksym"].is_function) == (
-        ".ksyms",
-        False,
-        False,
+    assert found["t_kfunc"] == Extern("t_kfunc", ".ksyms", kfunc, weak=False, kind=ExternKind.FUNCTION)
+    assert found["t_weak_kfunc"] == Extern(
+        "t_weak_kfunc", ".ksyms", weak, weak=True, kind=ExternKind.FUNCTION
     )
+    ksym = found["t_ksym"]
+    assert (ksym.section, ksym.weak, ksym.kind) == (".ksyms", False, ExternKind.VARIABLE)
     version = found["LINUX_KERNEL_VERSION"]
-    assert (version.section, version.weak, version.is_function) == (".kconfig", False, False)
+    assert (version.section, version.weak, version.kind) == (".kconfig", False, ExternKind.KCONFIG)
     assert spec.btf.name(version.type_id) == "int"
     assert found["CONFIG_T_WEAK"].weak
     assert set(found) == {"t_kfunc", "t_weak_kfunc", "t_ksym", "LINUX_KERNEL_VERSION", "CONFIG_T_WEAK"}

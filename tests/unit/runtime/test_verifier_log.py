@@ -9,13 +9,13 @@ import pytest
 from structops_cli.core.apply import POISON_BASE
 from structops_cli.core.fixup import Fixup
 from structops_cli.errors import VerifierError
+from structops_cli.obj.lines import source_line
 from structops_cli.obj.link import link_program
 from structops_cli.obj.reader import read_object
 from structops_cli.runtime.verifier_log import (
     explain_refusal,
     meaningful_lines,
     refusing_instruction,
-    source_line,
 )
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.plan import ProgramPlan

@@ -1,0 +1,243 @@
+"""Find what an object leaves to the kernel: functions, variables, addresses and configuration. Pure.
+
+Names, order and comparison are those of libbpf (``bpf_object__resolve_externs``):
+vmlinux first, then the modules; a function without its ``___flavour``, its
+prototype by the compatibility of types. Only what a planned program uses is
+looked for, and only a strong extern must be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.c_declarations import declare
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.btf.names import essential_name
+from structops_cli.btf.types import Datasec, Enum, Enum64, Func, Var
+from structops_cli.core.compatibility import types_compatible
+from structops_cli.core.externs import OPTION, VERSION, Externs, KernelFacts, Resolved, Use, uses_of
+from structops_cli.core.kconfig import number_bytes, option_bytes
+from structops_cli.core.matching import Mismatch
+from structops_cli.errors import FitError
+from structops_cli.obj.insn import CALL, opcode
+from structops_cli.obj.kconfig import KCONFIG
+from structops_cli.obj.lines import source_line
+from structops_cli.obj.spec import DataSection, DataVariable, ExternKind, LinkedProgram, ObjectSpec
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.uapi import BtfKind
+
+__all__ = ["resolve_externs"]
+
+VIRTUAL = "LINUX_"
+SYSCALL_WRAPPERS = ("__x64_sys_bpf", "__arm64_sys_bpf", "__riscv_sys_bpf", "__s390x_sys_bpf")
+"""The function behind bpf(2) where system calls take their arguments from ``struct pt_regs``."""
+COOKIE_HELPER = "BPF_FUNC_get_attach_cookie"
+WEAKEN = "declare it __weak, and test it before it is used"
+
+
+class _Missing(NamedTuple):
+    """The kernel has no such thing; ``why`` is a sentence without its full stop."""
+
+    why: str
+    hint: str
+
+
+_Place: TypeAlias = tuple[int, str]
+"""The number and the module of a ``Resolved``."""
+
+
+def resolve_externs(
+    spec: ObjectSpec, programs: Iterable[LinkedProgram], kernel: KernelTypes, facts: KernelFacts
+) -> Externs:
+    """Return what every extern that the programs use is on a kernel.
+
+    Raises ``FitError`` for a strong one that the kernel lacks, and for any that is something else there.
+    """
+    search = _Search(spec, kernel, facts)
+    resolved = {use.extern.name: search.resolve(use) for use in uses_of(spec, programs)}
+    called = {
+        one.module for one in resolved.values() if one.module and one.extern.kind is ExternKind.FUNCTION
+    }
+    return Externs(resolved, search.kconfig(), tuple(sorted(called)))
+
+
+class _Search:
+    """One object's search. ``contents`` is the ``.kconfig`` section as far as it is known."""
+
+    def __init__(self, spec: ObjectSpec, kernel: KernelTypes, facts: KernelFacts) -> None:
+        self.spec = spec
+        self.kernel = kernel
+        self.facts = facts
+        self.section = _kconfig_section(spec.btf)
+        self.contents = bytearray(self.section.contents) if self.section else bytearray()
+        self.configured = False
+
+    def resolve(self, use: Use) -> Resolved:
+        extern = use.extern
+        if extern.kind is not ExternKind.FUNCTION and opcode(use.program.insns, use.insn_index) == CALL:
+            raise self._misfit(use, Mismatch("the object calls it, and declares it as a variable"))
+        found = self._found(use)
+        if isinstance(found, Mismatch):
+            raise self._misfit(use, found)
+        if isinstance(found, _Missing):
+            if not extern.weak:
+                raise self._absent(use, found)
+            return Resolved(extern, 0, "", found.why)
+        return Resolved(extern, *found, missing="")
+
+    def kconfig(self) -> DataSection | None:
+        """Return the section with the values that were found; None when no program reads it."""
+        return (
+            self.section._replace(contents=bytes(self.contents)) if self.section and self.configured else None
+        )
+
+    def _found(self, use: Use) -> _Place | _Missing | Mismatch:
+        match use.extern.kind:
+            case ExternKind.FUNCTION:
+                return self._function(use)
+            case ExternKind.VARIABLE:
+                return self._variable(use)
+            case ExternKind.ADDRESS:
+                return self._address(use)
+            case ExternKind.KCONFIG:
+                return self._configuration(use)
+
+    def _type(self, name: str, kind: BtfKind) -> tuple[Btf, str, int] | None:
+        for wanted in dict.fromkeys((name, essential_name(name))):
+            found = self.kernel.find(wanted, kind)
+            if found is not None:
+                module, type_id = found
+                return (
+                    (module.btf if module else self.kernel.vmlinux),
+                    (module.name if module else ""),
+                    type_id,
+                )
+        return None
+
+    def _function(self, use: Use) -> _Place | _Missing | Mismatch:
+        local = self.spec.btf.type(use.extern.type_id)
+        found = self._type(use.extern.name, BtfKind.FUNC)
+        if found is None or not isinstance(local, Func):
+            return self._nowhere("function", "load the module that has it, or " + WEAKEN)
+        btf, module, type_id = found
+        function = btf.type(type_id)
+        if isinstance(function, Func) and types_compatible(self.spec.btf, local.type, btf, function.type):
+            return type_id, module
+        here, there = declare(self.spec.btf, local.id), declare(btf, type_id)
+        why = f"the object declares '{here}', and {btf.origin} has '{there}'"
+        # a weak function of another prototype is another function, and not there (libbpf: likewise)
+        return _Missing(why, "") if use.extern.weak else Mismatch(why)
+
+    def _variable(self, use: Use) -> _Place | _Missing | Mismatch:
+        found = self._type(use.extern.name, BtfKind.VAR)
+        if found is None:
+            hint = f"for its address alone, declare it as 'extern const void {use.extern.name} __ksym'"
+            return self._nowhere("variable", f"BTF has few but per-CPU variables; {hint}")
+        btf, module, type_id = found
+        variable = btf.type(type_id)
+        if isinstance(variable, Var) and types_compatible(
+            self.spec.btf, use.extern.type_id, btf, variable.type
+        ):
+            return type_id, module
+        here, there = declare(self.spec.btf, use.extern.type_id, use.extern.name), declare(btf, type_id)
+        return Mismatch(f"the object declares '{here}', and {btf.origin} has '{there}'")
+
+    def _nowhere(self, noun: str, hint: str) -> _Missing:
+        modules = len(self.kernel.modules())
+        also = f", nor in that of {modules} modules" if modules else ""
+        return _Missing(f"no {noun} of that name is in the BTF of {self.kernel.vmlinux.origin}{also}", hint)
+
+    def _address(self, use: Use) -> _Place | _Missing | Mismatch:
+        found = self.facts.symbols.get(use.extern.name, ())
+        if not found:
+            return _Missing("/proc/kallsyms has no such symbol", f"load the module that has it, or {WEAKEN}")
+        if len(set(found)) > 1:
+            return Mismatch(f"the kernel has several of that name, at {', '.join(map(hex, found))}")
+        return found[0], ""
+
+    def _configuration(self, use: Use) -> _Place | _Missing | Mismatch:
+        """Return where the variable lies, and write its value there; zero when it is missing."""
+        assert self.section is not None
+        self.configured = True
+        place = next(one for one in self.section.variables if one.name == use.extern.name)
+        value = self._value(use.extern.name, use.extern.type_id)
+        if isinstance(value, bytes):
+            self.contents[place.offset_bytes : place.offset_bytes + place.size_bytes] = value
+            return place.offset_bytes, ""
+        return value
+
+    def _value(self, name: str, type_id: int) -> bytes | _Missing | Mismatch:
+        btf = self.spec.btf
+        if name.startswith(OPTION):
+            text = self.facts.options.get(name)
+            return self._no_option() if text is None else option_bytes(btf, type_id, text)
+        if name == VERSION:
+            return number_bytes(btf, type_id, self.facts.version)
+        if name == "LINUX_HAS_BPF_COOKIE":
+            return number_bytes(btf, type_id, _has_cookies(self.kernel.vmlinux))
+        if name == "LINUX_HAS_SYSCALL_WRAPPER":
+            return number_bytes(btf, type_id, _has_syscall_wrapper(self.kernel.vmlinux))
+        why = (
+            f"there are variables {OPTION}..., {VERSION}, LINUX_HAS_BPF_COOKIE and LINUX_HAS_SYSCALL_WRAPPER"
+        )
+        return (
+            _Missing(why, f"only one that begins with {VIRTUAL} may be unknown, when it is __weak")
+            if name.startswith(VIRTUAL)
+            else Mismatch(why)
+        )
+
+    def _no_option(self) -> _Missing:
+        if self.facts.found:
+            return _Missing(f"{self.facts.found} does not set it: the kernel was built without", WEAKEN)
+        why = f"the kernel's configuration is in none of {', '.join(self.facts.sought) or 'the files given'}"
+        return _Missing(why, f"put the kernel's config file at one of these places, or {WEAKEN}")
+
+    def _absent(self, use: Use, missing: _Missing) -> FitError:
+        extern = use.extern
+        what = f"this kernel has no {extern.kind.value} {extern.name}, which {use.program.name} of {self.spec.name} uses"
+        return self._error(use, what, missing.why, missing.hint)
+
+    def _misfit(self, use: Use, mismatch: Mismatch) -> FitError:
+        extern = use.extern
+        what = f"the {extern.kind.value} {extern.name}, which {use.program.name} of {self.spec.name} uses, does not fit this kernel"
+        return self._error(use, what, mismatch.why, "declare it as this kernel has it")
+
+    def _error(self, use: Use, what: str, why: str, hint: str) -> FitError:
+        line = source_line(self.spec, use.program, use.insn_index)
+        return FitError(
+            what,
+            why=why + (f"; used at {line}" if line else ""),
+            hint=hint,
+            object=self.spec.name,
+            program=use.program.name,
+            symbol=use.extern.name,
+            section=use.extern.section,
+            insn=use.insn_index,
+        )
+
+
+def _kconfig_section(btf: Btf) -> DataSection | None:
+    """Return ``.kconfig`` as a section of zeros; its places are those that ``lay_out_kconfig`` gave."""
+    type_id = btf.find(KCONFIG, BtfKind.DATASEC)
+    datasec = btf.type(type_id) if type_id is not None else None
+    if not isinstance(datasec, Datasec):
+        return None
+    variables = []
+    for entry in datasec.entries:
+        var = btf.type(entry.type)
+        assert isinstance(var, Var)  # lay_out_kconfig has refused others
+        variables.append(DataVariable(var.name, var.type, entry.offset_bytes, entry.size_bytes, False))
+    return DataSection(KCONFIG, True, bytes(datasec.size_bytes), datasec.id, tuple(variables))
+
+
+def _has_cookies(vmlinux: Btf) -> bool:
+    """Tell whether programs can ask for the cookie of their attachment, by the kernel's list of helpers."""
+    type_id = vmlinux.find("bpf_func_id", BtfKind.ENUM, BtfKind.ENUM64)
+    helpers = vmlinux.type(type_id) if type_id is not None else None
+    return isinstance(helpers, Enum | Enum64) and any(value.name == COOKIE_HELPER for value in helpers.values)
+
+
+def _has_syscall_wrapper(vmlinux: Btf) -> bool:
+    return any(vmlinux.find(name, BtfKind.FUNC) is not None for name in SYSCALL_WRAPPERS)
