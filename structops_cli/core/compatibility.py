@@ -71,12 +71,16 @@ def _elements_compatible(ours: BtfType, theirs: BtfType) -> bool:
     return isinstance(ours, Fwd) and isinstance(theirs, Fwd) and _same_or_no_name(ours.name, theirs.name)
 
 
-def types_compatible(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:
+def types_compatible(
+    local: Btf, local_id: int, target: Btf, target_id: int, *, declared: bool = False
+) -> bool:
     """Return whether two types whose essential names agree are the same sort of type.
 
     Pointers, arrays and prototypes are followed, composites and enums are not.
+    With ``declared``, one that is only declared is as good as its definition;
+    libbpf never has it so.
     """
-    return _Comparison(local, target).compatible(local_id, target_id, MAX_NESTING)
+    return _Comparison(local, target, declared=declared).compatible(local_id, target_id, MAX_NESTING)
 
 
 def types_match(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:
@@ -92,7 +96,8 @@ def types_match(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:
 class _Comparison:
     """One comparison. It keeps the answers to pairs of types, which makes shared parts cost once."""
 
-    def __init__(self, local: Btf, target: Btf) -> None:
+    def __init__(self, local: Btf, target: Btf, *, declared: bool = False) -> None:
+        self.declared = declared
         self.local = local
         self.target = target
         self.known: dict[tuple[int, int, bool], bool] = {}
@@ -112,6 +117,8 @@ class _Comparison:
                 alike = ours.bit_offset == theirs.bit_offset == 0
             case ((Enum() | Enum64()), (Enum() | Enum64())):
                 alike = True
+            case ((Struct() | Union() | Fwd()), (Struct() | Union() | Fwd())) if self.declared:
+                alike = _is_union(ours) == _is_union(theirs)
             case ((Void() | Struct() | Union() | Fwd()), _):
                 alike = type(ours) is type(theirs)
             case _:

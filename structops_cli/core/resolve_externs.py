@@ -2,7 +2,8 @@
 
 Names, order and comparison are those of libbpf (``bpf_object__resolve_externs``):
 vmlinux first, then the modules; a function without its ``___flavour``, its
-prototype by the compatibility of types. Only what a planned program uses is
+prototype by the compatibility of types (a struct that the object only declares is
+taken too: the verifier checks arguments by the kernel's prototype alone). Only what a planned program uses is
 looked for, and only a strong extern must be there.
 """
 
@@ -123,7 +124,9 @@ class _Search:
             return self._nowhere("function", "load the module that has it, or " + WEAKEN)
         btf, module, type_id = found
         function = btf.type(type_id)
-        if isinstance(function, Func) and types_compatible(self.spec.btf, local.type, btf, function.type):
+        if isinstance(function, Func) and types_compatible(
+            self.spec.btf, local.type, btf, function.type, declared=True
+        ):
             return type_id, module
         here, there = declare(self.spec.btf, local.id), declare(btf, type_id)
         why = f"the object declares '{here}', and {btf.origin} has '{there}'"

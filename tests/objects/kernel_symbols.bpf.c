@@ -30,14 +30,26 @@ struct rq {
 
 enum libbpf_tristate { TRI_NO = 0, TRI_YES = 1, TRI_MODULE = 2 };
 
+#ifdef OTHER_PROTOTYPE
+extern u32 tcp_reno_ssthresh(struct sock *sk, u32 more) KSYM;
+#else
 extern u32 tcp_reno_ssthresh(struct sock *sk) KSYM;
+#endif
 extern u32 tcp_reno_undo_cwnd(struct sock *) KSYM;
+#ifdef NO_KFUNC
+struct sk_buff;
+extern int tcp_v4_do_rcv(struct sock *sk, struct sk_buff *skb) KSYM;
+#endif
 extern void tcp_reno_cong_avoid___mine(struct sock *sk, u32 ack, u32 acked) KSYM;
 extern u32 tcp_slow_start(struct tcp_sock *tp, u32 acked) KSYM;
 extern void tcp_cong_avoid_ai(struct tcp_sock *tp, u32 w, u32 acked) KSYM;
 extern void bpf_rcu_read_lock(void) KSYM WEAK;
 extern void bpf_rcu_read_unlock(void) KSYM WEAK;
+#ifdef STRONG_FUNCTION
+extern void t_no_such_function(struct sock *sk) KSYM;
+#else
 extern void t_no_such_function(struct sock *sk) KSYM WEAK;
+#endif
 /* A function of that name, and another prototype: weak, so it is not there. */
 extern u64 tcp_is_cwnd_limited(u64 a, u64 b, u64 c) KSYM WEAK;
 
@@ -46,14 +58,22 @@ extern const int bpf_prog_active KSYM;
 extern const int t_no_such_variable KSYM WEAK;
 extern const void _text KSYM;
 extern const void tcp_v4_rcv KSYM;
+#ifdef STRONG_SYMBOL
+extern const void t_no_such_symbol KSYM;
+#else
 extern const void t_no_such_symbol KSYM WEAK;
+#endif
 
 extern u32 LINUX_KERNEL_VERSION KCONFIG;
 extern _Bool LINUX_HAS_BPF_COOKIE KCONFIG;
 extern u64 LINUX_HAS_SYSCALL_WRAPPER KCONFIG;
 extern u32 LINUX_NOT_INVENTED_YET KCONFIG WEAK;
 extern int CONFIG_HZ KCONFIG;
+#ifdef OTHER_TYPE
+extern _Bool CONFIG_NR_CPUS KCONFIG;
+#else
 extern u16 CONFIG_NR_CPUS KCONFIG;
+#endif
 extern u8 CONFIG_LOG_BUF_SHIFT KCONFIG;
 extern u64 CONFIG_ILLEGAL_POINTER_VALUE KCONFIG WEAK;
 extern _Bool CONFIG_BPF_SYSCALL KCONFIG;
@@ -62,7 +82,11 @@ extern enum libbpf_tristate CONFIG_INET KCONFIG;
 extern enum libbpf_tristate CONFIG_TCP_CONG_CUBIC KCONFIG WEAK;
 extern char CONFIG_CC_VERSION_TEXT[64] KCONFIG;
 extern char CONFIG_DEFAULT_TCP_CONG[4] KCONFIG WEAK;
+#ifdef STRONG_OPTION
+extern s64 CONFIG_T_NO_SUCH_OPTION KCONFIG;
+#else
 extern s64 CONFIG_T_NO_SUCH_OPTION KCONFIG WEAK;
+#endif
 
 static void *(*const per_cpu_ptr)(const void *, u32) = (void *)153;
 static void *(*const this_cpu_ptr)(const void *) = (void *)154;
@@ -77,7 +101,15 @@ struct {
 
 SEC("struct_ops/ssthresh") u32 ks_ssthresh(u64 *arguments)
 {
+#ifdef OTHER_PROTOTYPE
+	return tcp_reno_ssthresh((void *)arguments[0], 1);
+#else
+#ifdef NO_KFUNC
+	if (tcp_v4_do_rcv((void *)arguments[0], 0))
+		return 2;
+#endif
 	return tcp_reno_ssthresh((void *)arguments[0]);
+#endif
 }
 
 SEC("struct_ops/undo_cwnd") u32 ks_undo_cwnd(u64 *arguments)

@@ -1,0 +1,182 @@
+"""What an object leaves to the kernel is found in the running one, and each symbol that it lacks is named."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from structops_cli.net.traffic import send_traffic
+from structops_cli.runtime.map_values import read_contents
+from structops_cli.runtime.objects import open_object
+from structops_cli.syscall import bpf
+from structops_cli.syscall.info import prog_info
+from tests.cli_runner import done, done_json, refused
+from tests.compile import FLAGS, OBJECTS, compile_object
+from tests.live.situations import available, below
+
+SOURCE = OBJECTS / "kernel_symbols.bpf.c"
+
+
+def object_file(folder: Path, *macros: str) -> str:
+    path = folder / "symbols.bpf.o"
+    path.write_bytes(compile_object(SOURCE, flags=(*FLAGS, *(f"-D{macro}" for macro in macros))))
+    return str(path)
+
+
+def option(name: str) -> str:
+    """Return what the running kernel's configuration says, "" for nothing, read in another way than the product does."""
+    with gzip.open("/proc/config.gz", "rt") as file:
+        found = re.search(rf"^{name}=(.*)$", file.read(), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def kernel_address(symbol: str) -> int:
+    with open("/proc/kallsyms", encoding="ascii") as file:
+        return next(int(line.split()[0], 16) for line in file if line.split()[2] == symbol)
+
+
+def found_by(path: str, name: str, pin_dir: str) -> dict[str, Any]:
+    """Register the object, let one connection use it, and return what it wrote of the kernel to its .bss."""
+    [one] = done_json("register", path, "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]
+    assert send_traffic(name, 100_000).tcp_info.bytes_acked >= 100_000
+    programs = []
+    for program in one["programs"]:
+        with bpf.prog_get_fd_by_id(program["id"]) as fd:
+            programs.append(prog_info(fd))
+    [bss] = [item for item in read_contents(open_object(path), programs) if item.name == ".bss"]
+    found = dict(bss.entries)["found"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.fixture(scope="module")
+def with_variables() -> bool:
+    """Tell whether this kernel gives programs its variables: it looks for their addresses among its own symbols."""
+    return option("CONFIG_KALLSYMS_ALL") == "y"
+
+
+def test_configuration_addresses_and_functions(tmp_path: Path, name: str, pin_dir: str) -> None:
+    """The congestion control is reno's own functions, so the transfer itself says that they are called."""
+    found = found_by(object_file(tmp_path), name, pin_dir)
+    major, minor, patch = map(int, re.match(r"(\d+)\.(\d+)\.(\d+)", os.uname().release).groups())  # type: ignore[union-attr]
+    compiler = option("CONFIG_CC_VERSION_TEXT").strip('"').encode()
+    assert found == {
+        "text": kernel_address("_text"),
+        "tcp_v4_rcv": kernel_address("tcp_v4_rcv"),
+        "no_such_symbol": 0,
+        "running": 0,
+        "active": 0,
+        "no_such_variable": 0,
+        "version": (major << 16) + (minor << 8) + min(patch, 255),
+        "cookie": 1,
+        "wrapper": int(option("CONFIG_ARCH_HAS_SYSCALL_WRAPPER") == "y"),
+        "invented": 0,
+        "hz": int(option("CONFIG_HZ")),
+        "cpus": int(option("CONFIG_NR_CPUS")),
+        "shift": int(option("CONFIG_LOG_BUF_SHIFT")),
+        "poison": int(option("CONFIG_ILLEGAL_POINTER_VALUE"), 16),
+        "no_such_option": 0,
+        "syscall": 1,
+        "net": ord("y"),
+        "inet": 1,
+        "cubic": {"": 0, "y": 1, "m": 2}[option("CONFIG_TCP_CONG_CUBIC")],
+        "compiler": compiler[:63].decode(),
+        "congestion": option("CONFIG_DEFAULT_TCP_CONG").strip('"')[:3],
+    }
+
+
+def test_weak_symbols_that_are_not_there_are_said_with_v(tmp_path: Path, name: str, pin_dir: str) -> None:
+    result = done("register", object_file(tmp_path), "--set", f"name={name}", "--pin-dir", pin_dir, "-v")
+    [note] = [line for line in result.stderr.splitlines() if line.startswith("note: weak symbols")]
+    missing = set(note.partition("lacks: ")[2].split(", "))
+    # tcp_is_cwnd_limited is there, with another prototype: a weak function of that sort is another one
+    expected = {"t_no_such_function", "tcp_is_cwnd_limited", "t_no_such_symbol", "t_no_such_variable"}
+    assert missing >= expected | {"CONFIG_T_NO_SUCH_OPTION", "LINUX_NOT_INVENTED_YET"}
+
+
+def test_variables_of_the_kernel(tmp_path: Path, name: str, bpf_root: str, with_variables: bool) -> None:
+    path = object_file(tmp_path, "VARIABLES")
+    if with_variables:
+        assert found_by(path, name, f"{bpf_root}/pins")["active"] >= 1
+        return
+    error = refuse(path, name, bpf_root)
+    assert error["why"] == "ldimm64 failed to find the address for kernel symbol 'runqueues'."
+    assert error["hint"] == "variables of the kernel need one that was built with CONFIG_KALLSYMS_ALL=y"
+
+
+def refuse(path: str, name: str, bpf_root: str, exit_code: int = 1) -> dict[str, Any]:
+    """Return the error of an object that is refused, and hold that nothing is left of it."""
+    words = ("register", path, "--set", f"name={name}", "--pin-dir", f"{bpf_root}/pins")
+    error = refused(*words, exit_code=exit_code)
+    assert not available(name)
+    assert below(bpf_root) == []
+    return error
+
+
+def test_a_weak_function_that_is_called_all_the_same(tmp_path: Path, name: str, bpf_root: str) -> None:
+    error = refuse(object_file(tmp_path, "UNGUARDED"), name, bpf_root)
+    assert (error["kind"], error["program"]) == ("VerifierError", "ks_init")
+    assert error["why"].startswith(
+        "it calls the kernel function t_no_such_function, which this kernel does not have "
+        "(no function of that name is in the BTF of the running kernel"
+    )
+    assert "t_no_such_function((void *)arguments[0]);" in error["why"]
+    assert "this kernel lacks t_no_such_function, " in error["hint"]
+
+
+def test_a_weak_variable_that_is_read_all_the_same(tmp_path: Path, name: str, bpf_root: str) -> None:
+    error = refuse(object_file(tmp_path, "UNGUARDED_VARIABLE"), name, bpf_root)
+    assert (error["kind"], error["program"]) == ("VerifierError", "ks_init")
+    assert "t_no_such_variable" in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("macro", "what", "why"),
+    [
+        (
+            "STRONG_FUNCTION",
+            "this kernel has no kernel function t_no_such_function, which ks_init of symbols.bpf.o uses",
+            "no function of that name is in the BTF of the running kernel",
+        ),
+        (
+            "STRONG_SYMBOL",
+            "this kernel has no kernel symbol t_no_such_symbol, which ks_init of symbols.bpf.o uses",
+            "/proc/kallsyms has no such symbol",
+        ),
+        (
+            "STRONG_OPTION",
+            "this kernel has no configuration variable CONFIG_T_NO_SUCH_OPTION, which ks_init of symbols.bpf.o uses",
+            "/proc/config.gz does not set it: the kernel was built without",
+        ),
+        (
+            "OTHER_PROTOTYPE",
+            "the kernel function tcp_reno_ssthresh, which ks_ssthresh of symbols.bpf.o uses, does not fit this kernel",
+            "the object declares 'u32 tcp_reno_ssthresh(struct sock *, u32)', and the running kernel has 'u32 ",
+        ),
+        (
+            "OTHER_TYPE",
+            "the configuration variable CONFIG_NR_CPUS, which ks_init of symbols.bpf.o uses, does not fit this kernel",
+            "its value ",
+        ),
+    ],
+)
+def test_a_strong_symbol_that_does_not_fit(
+    tmp_path: Path, name: str, bpf_root: str, macro: str, what: str, why: str
+) -> None:
+    error = refuse(object_file(tmp_path, macro), name, bpf_root)
+    assert (error["kind"], error["what"]) == ("FitError", what)
+    assert error["why"].startswith(why)
+    assert "; used at " in error["why"]
+    assert "kernel_symbols.bpf.c:" in error["why"]
+
+
+def test_a_function_that_is_not_for_programs(tmp_path: Path, name: str, bpf_root: str) -> None:
+    """BTF has every function; which of them programs may call, the verifier says."""
+    error = refuse(object_file(tmp_path, "NO_KFUNC"), name, bpf_root)
+    assert (error["kind"], error["program"]) == ("VerifierError", "ks_ssthresh")
+    assert "calling kernel function tcp_v4_do_rcv is not allowed" in error["why"]
