@@ -1,0 +1,128 @@
+"""Which arguments a program uses, and what the verifier is sure to come to: programs written instruction by instruction."""
+
+from __future__ import annotations
+
+import pytest
+
+from structops_cli.core.apply import POISON_BASE
+from structops_cli.struct_ops.flow import Code, Use, uses_of
+from tests.elf_writers import insn, load
+
+LDX = {8: 0x79, 4: 0x61}
+MOV_K, MOV_X, ADD_K, JEQ_K, JNE_K, JGT_K, EXIT, CALL = 0xB7, 0xBF, 0x07, 0x15, 0x55, 0x25, 0x95, 0x85
+STX = 0x7B
+DONE = insn(MOV_K, 0) + insn(EXIT)
+
+
+def ldx(to: int, base: int, offset: int = 0, size: int = 8) -> bytes:
+    return insn(LDX[size], to, base, offset)
+
+
+def found(*parts: bytes, **more: object) -> set[tuple[str, int, bool]]:
+    return {(use.kind, use.number, use.sure) for use in uses_of(Code(b"".join(parts), **more))}  # type: ignore[arg-type]
+
+
+def test_words_of_the_context_that_are_read() -> None:
+    assert found(ldx(2, 1), ldx(3, 1, 16), DONE) == {("read", 0, True), ("read", 2, True)}
+
+
+def test_a_moved_copy_of_the_context() -> None:
+    assert found(insn(MOV_X, 6, 1), insn(ADD_K, 6, imm=8), ldx(2, 6, 8), DONE) == {("read", 2, True)}
+
+
+def test_memory_behind_a_word() -> None:
+    assert found(ldx(2, 1, 8), ldx(3, 2, 40), DONE) == {("read", 1, True), ("through", 1, True)}
+    assert ("through", 1, True) in found(ldx(2, 1, 8), insn(STX, 2, 1), DONE)
+
+
+def test_a_word_kept_on_the_stack() -> None:
+    code = ldx(2, 1, 8), insn(STX, 10, 2, -8), insn(CALL, imm=5), ldx(3, 10, -8), ldx(4, 3), DONE
+    assert ("through", 1, True) in found(*code)
+    overwritten = ldx(2, 1, 8), insn(STX, 10, 2, -8), insn(STX, 10, 10, -8), ldx(3, 10, -8), ldx(4, 3), DONE
+    assert ("through", 1, True) not in found(*overwritten)
+
+
+@pytest.mark.parametrize(("constant", "sure"), [(0, set()), (1, {("read", 0, True)})])
+def test_a_branch_on_a_constant_goes_one_way(constant: int, sure: set[tuple[str, int, bool]]) -> None:
+    assert found(insn(MOV_K, 2, imm=constant), insn(JEQ_K, 2, 0, 1, 0), ldx(3, 1), DONE) == sure
+
+
+@pytest.mark.parametrize(("constant", "sure"), [(0, set()), (1, {("read", 0, True)})])
+def test_a_branch_on_read_only_data_goes_one_way(constant: int, sure: set[tuple[str, int, bool]]) -> None:
+    data = {0: (constant.to_bytes(4, "little"), 0)}
+    code = load(2), ldx(3, 2, 0, 4), insn(JEQ_K, 3, 0, 1, 0), ldx(3, 1), DONE
+    assert found(*code, data=data) == sure
+
+
+def test_a_branch_on_a_number_of_the_kernel_goes_both_ways() -> None:
+    code = ldx(2, 1, 8), insn(JEQ_K, 2, 0, 1, 7), ldx(3, 1), DONE
+    assert found(*code) == {("read", 1, True), ("read", 0, True)}
+
+
+def test_a_second_branch_on_the_same_number_is_not_sure() -> None:
+    code = ldx(2, 1, 8), insn(JGT_K, 2, 0, 2, 7), insn(JGT_K, 2, 0, 1, 9), ldx(3, 1), DONE
+    assert ("read", 0, False) in found(*code)
+
+
+def test_a_pointer_is_never_zero_for_sure() -> None:
+    not_zero = ldx(2, 1, 8), insn(JEQ_K, 2, 0, 1, 0), ldx(3, 2), DONE
+    zero = ldx(2, 1, 8), insn(JNE_K, 2, 0, 1, 0), ldx(3, 1), DONE
+    assert ("through", 1, True) in found(*not_zero, pointers=frozenset({1}))
+    assert ("read", 0, False) in found(*zero, pointers=frozenset({1}))
+
+
+def test_two_values_that_meet_are_told_apart_no_more() -> None:
+    meet = ldx(2, 1, 8), insn(MOV_K, 3), insn(JEQ_K, 2, 0, 1, 7), insn(MOV_K, 3, imm=1)
+    assert ("read", 0, False) in found(*meet, insn(JEQ_K, 3, 0, 1, 0), ldx(4, 1), DONE)
+
+
+def test_a_loop_ends() -> None:
+    loop = insn(MOV_K, 2), insn(ADD_K, 2, imm=1), ldx(3, 1, 8), insn(JNE_K, 2, 0, -3, 1000)
+    assert ("read", 1, True) in found(*loop, DONE)
+
+
+def test_poison_is_found_where_it_is_reached() -> None:
+    poison = insn(CALL, imm=POISON_BASE + 3)
+    assert found(poison, DONE) == {("poison", 3, True)}
+    assert found(insn(MOV_K, 2), insn(JEQ_K, 2, 0, 1, 0), poison, DONE) == set()
+    assert found(insn(EXIT), poison) == {("no-result", 0, True)}
+
+
+def test_helpers_are_told_by_number() -> None:
+    assert found(insn(CALL, imm=211), DONE) == {("helper", 211, True)}
+    assert found(insn(CALL, 0, 2, imm=-1), DONE) == set()
+
+
+def test_an_end_with_nothing_to_return() -> None:
+    assert found(insn(EXIT)) == {("no-result", 0, True)}
+    assert found(insn(CALL, imm=5), insn(EXIT)) == {("helper", 5, True)}
+
+
+def test_a_subprogram_gets_what_its_caller_gives_it() -> None:
+    main = ldx(2, 1, 8), insn(CALL, 0, 1, imm=2), DONE
+    callee = ldx(3, 2, 4), ldx(3, 1, 16), DONE
+    assert found(*main, *callee) == {("read", 1, True), ("through", 1, True), ("read", 2, True)}
+
+
+def test_a_global_subprogram_is_looked_at_on_its_own() -> None:
+    main = insn(MOV_K, 2), insn(JEQ_K, 2, 0, 1, 0), insn(CALL, 0, 1, imm=2), DONE
+    callee = insn(CALL, imm=POISON_BASE), DONE
+    assert found(*main, *callee, starts_sure=(5,)) == {("poison", 0, True)}
+    assert found(*main, *callee) == set()
+
+
+def test_recursion_ends() -> None:
+    assert found(insn(CALL, 0, 1, imm=-1), DONE) == set()
+
+
+def test_damaged_code_is_walked_too() -> None:
+    assert found(insn(0x05, offset=1000)) == set()
+    assert found(insn(LDX[8], 2, 1, -8)) == {("read", -1, True)}
+    assert found(load(2)[:8]) == set()
+
+
+def test_uses_come_in_the_order_of_instructions() -> None:
+    assert uses_of(Code(ldx(2, 1, 8) + ldx(3, 2) + DONE)) == (
+        Use("read", 1, 0, True),
+        Use("through", 1, 1, True),
+    )
