@@ -14,7 +14,12 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
+from structops_cli.postponed import StandIn, cleandoc, standing_in
+
 __all__ = ["entry"]
+
+NOT_NEEDED_BY_CLICK = (StandIn("inspect", cleandoc=cleandoc), StandIn("uuid", UUID=type("UUID", (), {})))
+"""click cleans help texts with the first, and names by the second a sort of parameter that no command has."""
 
 
 def _ended(number: int, _frame: FrameType | None) -> NoReturn:
@@ -26,7 +31,8 @@ def _import_command() -> Callable[[list[str]], int]:
     """Import the command with signals held back: an import can swallow a KeyboardInterrupt, and Ctrl-C be lost."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
-        from structops_cli.cli.main import run
+        with standing_in(*NOT_NEEDED_BY_CLICK):
+            from structops_cli.cli.main import run
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return run

@@ -13,6 +13,7 @@
     │   ├── VerifierError                     PROG_LOAD with the whole verifier log
     │   └── NotPermittedError             4   EPERM or EACCES: capabilities are missing
     ├── StateError                        1   the kernel said yes, and the state says no
+    ├── GuestError                        1   a virtual machine ended before its command did
     ├── UnsupportedError                  77  this kernel cannot
     ├── NotFoundError   (LookupError)     3   nothing matches the selector
     ├── AmbiguousError  (LookupError)     1   more than one thing matches
@@ -36,6 +37,7 @@ __all__ = [
     "ErrorFields",
     "ExitCode",
     "FitError",
+    "GuestError",
     "InputError",
     "KernelError",
     "NotFoundError",
@@ -87,6 +89,7 @@ if TYPE_CHECKING:
         insn: int
         offset: int
         candidates: list[str]
+        console: str
 
 else:
     ErrorFields = dict  # defining it costs a millisecond that only a type checker has use for
@@ -197,6 +200,10 @@ class NotPermittedError(KernelError):
 
 class StateError(StructopsError):
     """The kernel said yes, and the state that it shows says no."""
+
+
+class GuestError(StructopsError):
+    """A virtual machine panicked, ended or ran out of time before its command did; ``fields["console"]`` has its last lines."""
 
 
 class UnsupportedError(StructopsError):

@@ -29,6 +29,7 @@ COMMANDS = {
     "inspect": ("Say what an object holds. Needs no root.", "inspect"),
     "run": ("Run a bpf_dummy_ops program once.", "run"),
     "map": ("Raw operations on a struct_ops map, with the kernel's answers explained.", "raw_map"),
+    "vm": ("Run commands on other kernels, under QEMU.", "vm"),
     "btf": ("Print C declarations from the kernel's BTF.", "btf"),
 }
 """Command name to its one-line help and the module of this package that holds it."""

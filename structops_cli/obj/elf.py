@@ -1,34 +1,41 @@
 """Read the ELF container of a BPF object into plain values: the only home of pyelftools.
 
 ``elftools.elf.elffile`` is avoided on purpose: importing it costs some 20 ms
-more than the structures that are needed here. So is the debugger of its parser
-generator, which imports pdb and with it another 8 ms.
+more than the structures that are needed here. So are the debugger of its parser
+generator, which imports pdb, and pprint: another 8 and 11 ms.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-_DEBUGGER = ModuleType("elftools.construct.debug")
-_DEBUGGER.__dict__.update(Probe=None, Debugger=None)  # all that it offers; no structure of ELF uses either
-sys.modules.setdefault(_DEBUGGER.__name__, _DEBUGGER)
-
-# ruff: noqa: E402 -- the stand-in comes first
-from elftools.common.exceptions import ELFError
-from elftools.common.utils import struct_parse
-from elftools.elf.structs import ELFStructs
 
 from structops_cli.errors import ElfError
 from structops_cli.obj.elf_symbols import damaged, name_at, read_relocations, read_symbols, symbol_table
 from structops_cli.obj.elf_values import ElfObject, Section
+from structops_cli.postponed import StandIn, standing_in
 
 if TYPE_CHECKING:
     from mmap import mmap
+
+
+def _pformat(value: object) -> str:
+    from pprint import pformat  # only the repr of a parsed structure is made by it
+
+    return pformat(value)
+
+
+with standing_in(
+    StandIn(
+        "elftools.construct.debug", Probe=None, Debugger=None
+    ),  # all that it offers; nothing here uses either
+    StandIn("pprint", pformat=_pformat),
+):
+    from elftools.common.exceptions import ELFError
+    from elftools.common.utils import struct_parse
+    from elftools.elf.structs import ELFStructs
 
 __all__ = ["MAX_OBJECT_BYTES", "MAX_SECTIONS", "btf_section", "read_elf"]
 

@@ -14,7 +14,7 @@ import structops_cli
 ROOT = Path(structops_cli.__file__).parent
 
 LAYERS = (
-    ("structops_cli", "structops_cli.errors", "structops_cli.records"),
+    ("structops_cli", "structops_cli.errors", "structops_cli.postponed", "structops_cli.records"),
     (
         "structops_cli.syscall",
         "structops_cli.syscall.uapi",
@@ -29,6 +29,7 @@ LAYERS = (
     ("structops_cli.syscall.",),
     ("structops_cli.runtime",),
     ("structops_cli.net",),
+    ("structops_cli.vm",),
     ("structops_cli.cli", "structops_cli.__main__"),
 )
 """From the inside out. A module imports from its own layer and from those before it."""

@@ -11,7 +11,11 @@ from structops_cli.errors import ExitCode
 from tests.cli_runner import run_cli, run_process
 from tests.golden_files import Golden
 
-GROUPS = {"map": ("create", "delete", "lookup", "next-key", "update"), "btf": ("header",)}
+GROUPS = {
+    "map": ("create", "delete", "lookup", "next-key", "update"),
+    "btf": ("header",),
+    "vm": ("kernels", "run"),
+}
 EVERY = [(), *((name,) for name in COMMANDS), *((name, inner) for name in GROUPS for inner in GROUPS[name])]
 
 
@@ -56,7 +60,7 @@ def test_every_command_takes_the_common_options() -> None:
             found = command.get_command(click.Context(command), word)
             assert found is not None
             command = found
-        if words not in (("map",), ("btf",)):
+        if words not in (("map",), ("btf",), ("vm",)):
             assert common <= {option for param in command.params for option in param.opts}, words
 
 

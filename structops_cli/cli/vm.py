@@ -1,0 +1,187 @@
+"""``structops vm``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from structops_cli.cli.output import Output, common_options, table
+from structops_cli.errors import StructopsError, UsageError
+from structops_cli.vm.archives import HOME, Job
+from structops_cli.vm.emulator import Machine
+from structops_cli.vm.guest import Outcome, run_in_guest
+from structops_cli.vm.kernels import Offer, best_match, kept_kernels, kernel_for, offered_kernels
+from structops_cli.vm.results import write_back
+
+__all__ = ["command"]
+
+
+@click.group()
+@common_options
+def command() -> None:
+    """Run commands on other kernels: Debian's, booted by QEMU. Needs no root."""
+
+
+@command.command(context_settings={"allow_interspersed_args": False})
+@click.option(
+    "-k",
+    "--kernel",
+    "wanted",
+    metavar="VERSION",
+    required=True,
+    help="As 6.12, 6.12-amd64 or a whole release.",
+)
+@click.option("--newest", is_flag=True, help="Look for a newer one of that version, even if one is kept.")
+@click.option(
+    "--file",
+    "files",
+    metavar="PATH[:GUEST]",
+    multiple=True,
+    help=f"Take a file or folder along; GUEST counts from {HOME}.",
+)
+@click.option("--fetch", "fetched", metavar="GUEST:PATH", multiple=True, help="Bring a file or folder back.")
+@click.option("--module", "modules", metavar="NAME", multiple=True, help="Take one more kernel module along.")
+@click.option(
+    "--env",
+    "environment",
+    metavar="NAME=VALUE",
+    multiple=True,
+    help="Set a variable of the command's environment.",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    default=120.0,
+    show_default=True,
+    help="For booting and the command together.",
+)
+@click.option("--memory", metavar="MIB", default=1024, show_default=True, help="Of the guest.")
+@click.option("--cpus", metavar="N", default=1, show_default=True, help="Of the guest.")
+@click.argument("words", metavar="COMMAND...", nargs=-1, required=True)
+@common_options
+@click.pass_obj
+def run(
+    output: Output,
+    wanted: str,
+    newest: bool,
+    files: tuple[str, ...],
+    fetched: tuple[str, ...],
+    modules: tuple[str, ...],
+    environment: tuple[str, ...],
+    timeout: float,
+    memory: int,
+    cpus: int,
+    words: tuple[str, ...],
+) -> int:
+    """Run COMMAND as root on another kernel, and end with its exit code.
+
+    The guest has this structops, Python, bash, ip and busybox, and a bpffs on
+    /sys/fs/bpf. What COMMAND prints comes out as it is printed. A kernel that
+    does not boot ends with 77, one that dies with 1.
+    """
+    wishes = dict(_pair(item, "--fetch", ":") for item in fetched)
+    job = Job(
+        words,
+        files=tuple(_file(item) for item in files),
+        fetch=tuple(os.path.join(HOME, there) for there in wishes),
+        environment=tuple(_pair(item, "--env", "=") for item in environment),
+    )
+    kernel = kernel_for(wanted, newest=newest)
+    output.debug(f"booting {kernel.release}")
+    passed_on: dict[str, Any] = {} if output.json else {"stdout": _to_stdout, "stderr": _to_stderr}
+    try:
+        outcome = run_in_guest(
+            kernel, job, timeout_s=timeout, machine=Machine(memory, cpus), modules=modules, **passed_on
+        )
+    except StructopsError as error:
+        if not output.json and error.fields.get("console"):
+            output.note(f"{error.fields['console']}\n")
+        raise
+    for there, here in wishes.items():
+        write_back(outcome.results, os.path.join(HOME, there), here)
+    output.debug(f"{kernel.release}: booted in {outcome.boot_s:.1f} s, ran {outcome.run_s:.1f} s")
+    output.result("vm run", lambda: _told(outcome), str)
+    return outcome.results.exit_code
+
+
+@command.command()
+@click.option("--all", "whole", is_flag=True, help="List every release, not only the newest of each version.")
+@common_options
+@click.pass_obj
+def kernels(output: Output, whole: bool) -> None:
+    """List the kernels that Debian has now, and those that are kept here."""
+    kept = {kernel.release for kernel in kept_kernels()}
+    offers = offered_kernels()
+    releases = list(dict.fromkeys([*(offer.release for offer in offers), *sorted(kept)]))
+    if not whole:
+        releases = _newest_of_each(releases, kept)
+    rows = [_row(release, kept, offers) for release in releases]
+    header = ("VERSION", "RELEASE", "KEPT", "OFFERED")
+    output.result(
+        "vm kernels",
+        {"kernels": rows},
+        lambda: table(header, [[_said(value) for value in row.values()] for row in rows]),
+    )
+
+
+def _row(release: str, kept: set[str], offers: list[Offer]) -> dict[str, object]:
+    return {
+        "version": _series(release),
+        "release": release,
+        "kept": release in kept,
+        "offered": any(offer.release == release for offer in offers),
+    }
+
+
+def _newest_of_each(releases: list[str], kept: set[str]) -> list[str]:
+    """Leave of each version and flavour the newest, and whatever is kept."""
+    keys = {(_series(release), release.endswith("cloud-amd64")) for release in releases}
+    newest = {best_match(f"{series}-{'cloud-' * cloud}amd64", releases) for series, cloud in keys}
+    return [release for release in releases if release in newest or release in kept]
+
+
+def _series(release: str) -> str:
+    return ".".join(release.partition("-")[0].partition("+")[0].split(".")[:2])
+
+
+def _said(value: object) -> object:
+    return {True: "yes", False: "-"}.get(value, value) if isinstance(value, bool) else value
+
+
+def _pair(text: str, option: str, sign: str) -> tuple[str, str]:
+    first, found, second = text.partition(sign)
+    if not (first and found and second):
+        raise UsageError(
+            f"{option} {text} has no {sign} between two words", hint="write it as in structops vm run --help"
+        )
+    return first, second
+
+
+def _file(text: str) -> tuple[str, str]:
+    here, _, there = text.partition(":")
+    return here, there or os.path.basename(os.path.abspath(here))
+
+
+def _told(outcome: Outcome) -> dict[str, object]:
+    return {
+        "release": outcome.release,
+        "kvm": outcome.kvm,
+        "exit_code": outcome.results.exit_code,
+        "stdout": outcome.stdout.decode(errors="replace"),
+        "stderr": outcome.stderr.decode(errors="replace"),
+        "boot_s": round(outcome.boot_s, 2),
+        "run_s": round(outcome.run_s, 2),
+    }
+
+
+def _to_stdout(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+
+
+def _to_stderr(data: bytes) -> None:
+    sys.stderr.buffer.write(data)
+    sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""Other kernels, under QEMU: what Debian offers is fetched, booted, given a command, and asked for its results."""

@@ -1,0 +1,130 @@
+"""The initramfs of a guest: archives that are kept (userland, modules of a kernel), and one that is made for each job."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+
+import structops_cli
+from structops_cli.errors import NotFoundError
+from structops_cli.records import NamedTuple
+from structops_cli.vm.cpio import CpioWriter
+from structops_cli.vm.kernels import Kernel
+from structops_cli.vm.modules import needed_modules, write_modules
+from structops_cli.vm.store import alone_in, store_folder
+from structops_cli.vm.userland import (
+    PACKAGES,
+    SITE,
+    SOURCES,
+    add_package_sources,
+    distributions,
+    write_userland,
+)
+
+__all__ = ["HOME", "Job", "modules_archive", "userland_archive", "write_job"]
+
+HOME = "/root"
+"""Where a command runs in the guest, and where files without a path of their own go."""
+HERE = os.path.dirname(os.path.abspath(__file__))
+PACKAGE = os.path.dirname(os.path.abspath(structops_cli.__file__))
+
+
+class Job(NamedTuple):
+    """What a guest is to do: run ``command`` with ``files`` (here to there) and give back the files named by ``fetch``.
+
+    ``packages`` are distributions beside those that structops needs, with all
+    that they require.
+    """
+
+    command: tuple[str, ...]
+    files: tuple[tuple[str, str], ...] = ()
+    fetch: tuple[str, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+def userland_archive(packages: Iterable[str] = ()) -> str:
+    """Return the path of the archive with Python, its packages and a shell, made when its parts have changed."""
+    roots = (*PACKAGES, *packages)
+    parts = [
+        sys.version,
+        sys.base_prefix,
+        *sorted(f"{item.name} {version(item.name)}" for item in distributions(roots)),
+    ]
+    name = f"userland-{_digest([*parts, *map(_stamp, _sources())])}.cpio"
+
+    def fill(archive: CpioWriter) -> None:
+        write_userland(archive, roots)
+
+    return _kept(store_folder("archives"), name, fill)
+
+
+def modules_archive(kernel: Kernel, wanted: Sequence[str]) -> str:
+    """Return the path of the archive with modules of a kernel and all that those need."""
+    name = f"modules-{_digest([*sorted(wanted), *map(_stamp, _sources())])}.cpio"
+
+    def fill(archive: CpioWriter) -> None:
+        write_modules(archive, kernel.release, needed_modules(kernel.modules, wanted))
+
+    return _kept(kernel.folder, name, fill)
+
+
+def write_job(job: Job, path: str) -> None:
+    """Write the archive of one job: this package as it is now, the command, its files."""
+    with open(path, "wb") as file, CpioWriter(file) as archive:
+        with open(os.path.join(HERE, "init.sh"), "rb") as script:
+            archive.file("job/init", script.read(), 0o755)
+        archive.file("job/command", f"#!/bin/sh\nexec {shlex.join(job.command)}\n".encode(), 0o755)
+        archive.file("job/environment", _exports({**_environment(), **dict(job.environment)}).encode())
+        archive.file("job/fetch", "".join(f"{item.lstrip('/')}\n" for item in job.fetch).encode())
+        add_package_sources(archive, PACKAGE, f"{SOURCES}/{os.path.basename(PACKAGE)}")
+        for here, there in job.files:
+            if not os.path.lexists(here):
+                raise NotFoundError(f"{here} is not there", why="the guest was to have it")
+            archive.copy(here, os.path.join(HOME, there))
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "HOME": HOME,
+        "LANG": "C.UTF-8",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": f"/{SOURCES}:/{SITE}",
+        "TERM": "dumb",
+    }
+
+
+def _exports(environment: Mapping[str, str]) -> str:
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
+
+
+def _kept(folder: str, name: str, fill: object) -> str:
+    path = os.path.join(folder, name)
+    if not os.path.exists(path):
+        with alone_in(folder), tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+            try:
+                with CpioWriter(file) as archive:  # type: ignore[arg-type]
+                    fill(archive)  # type: ignore[operator]
+                os.rename(file.name, path)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    return path
+
+
+def _sources() -> list[str]:
+    return [os.path.join(HERE, name) for name in ("userland.py", "modules.py", "cpio.py")]
+
+
+def _stamp(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

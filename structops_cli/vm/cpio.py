@@ -1,0 +1,106 @@
+"""Write cpio archives as the kernel unpacks them: "newc", Documentation/driver-api/early-userspace/buffer-format.rst.
+
+No privilege is asked for: owners, device nodes and times are words in a header.
+Archives may follow one another; the kernel unpacks all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from typing import BinaryIO, Self
+
+__all__ = ["CpioWriter", "concatenated"]
+
+MAGIC = b"070701"
+TRAILER = "TRAILER!!!"
+ALIGNMENT = 4
+BLOCK = 512
+"""Archives end on a multiple of it, so that the next one starts aligned."""
+
+
+class CpioWriter:
+    """An archive that is being written to ``file``, everything in it owned by root.
+
+    Folders above a path are added when they are first needed. A path that
+    comes twice is written once: the first one stays. Ends with the block that
+    it is used in, and does not close ``file``.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._known: set[str] = set()
+        self._offset = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        self._write(TRAILER, 0)
+        self._file.write(bytes(-self._offset % BLOCK))
+
+    def folder(self, path: str, permissions: int = 0o755) -> None:
+        """Add a folder."""
+        self._add(path, stat.S_IFDIR | permissions)
+
+    def file(self, path: str, data: bytes, permissions: int = 0o644) -> None:
+        """Add a file."""
+        self._add(path, stat.S_IFREG | permissions, data)
+
+    def link(self, path: str, target: str) -> None:
+        """Add a symbolic link."""
+        self._add(path, stat.S_IFLNK | 0o777, os.fsencode(target))
+
+    def character_device(self, path: str, major: int, minor: int, permissions: int = 0o600) -> None:
+        """Add a device node."""
+        self._add(path, stat.S_IFCHR | permissions, device=(major, minor))
+
+    def copy(self, source: str, path: str) -> None:
+        """Add what lies at ``source``, with all that is below it; links stay links."""
+        if os.path.islink(source):
+            self.link(path, os.readlink(source))
+        elif os.path.isdir(source):
+            self.folder(path)
+            for name in sorted(os.listdir(source)):
+                self.copy(os.path.join(source, name), os.path.join(path, name))
+        else:
+            with open(source, "rb") as file:
+                self.file(path, file.read(), stat.S_IMODE(os.stat(source).st_mode))
+
+    def __contains__(self, path: str) -> bool:
+        return path.strip("/") in self._known
+
+    def _add(self, path: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
+        path = path.strip("/")
+        if not path or path in self._known:
+            return
+        self.folder(os.path.dirname(path))
+        self._known.add(path)
+        self._write(path, mode, data, device)
+
+    def _write(self, path: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
+        name = os.fsencode(path) + b"\0"
+        links = 2 if stat.S_ISDIR(mode) else 1
+        # inode, mode, uid, gid, links, time, size, device of the file system, device of the node, name's size, check
+        inode = len(self._known) if mode else 0
+        words = (inode, mode, 0, 0, links, 0, len(data), 0, 0, *device, len(name), 0)
+        header = MAGIC + b"".join(b"%08X" % word for word in words)
+        self._padded(header + name)
+        self._padded(data)
+
+    def _padded(self, data: bytes) -> None:
+        self._file.write(data)
+        padding = -len(data) % ALIGNMENT
+        self._file.write(bytes(padding))
+        self._offset += len(data) + padding
+
+
+def concatenated(paths: Iterable[str], into: str) -> None:
+    """Write archives one behind the other to the file ``into``."""
+    import shutil  # only here
+
+    with open(into, "wb") as whole:
+        for path in paths:
+            with open(path, "rb") as part:
+                shutil.copyfileobj(part, whole, 1 << 20)

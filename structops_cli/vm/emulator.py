@@ -1,0 +1,108 @@
+"""The command line of QEMU, and whether this machine's KVM can be used."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+
+from structops_cli.records import NamedTuple
+from structops_cli.vm.store import store_folder
+from structops_cli.vm.tools import Tool
+
+__all__ = ["Machine", "command_line", "forget_kvm", "kvm_works"]
+
+KVM = "/dev/kvm"
+PROBE_S = 5
+BIOS_SIZE = 64 << 10
+SAYS_ALIVE = bytes.fromhex("ba f8 03 b0 4b ee fa f4 eb fd")
+"""16-bit code: mov dx, 0x3f8; mov al, 'K'; out dx, al; cli; hlt; jmp back to hlt."""
+FROM_RESET = bytes.fromhex("ea 00 00 00 f0")
+"""At the reset vector: jmp 0xf000:0."""
+
+KERNEL_WORDS = (
+    "console=ttyS0,115200", "panic=-1", "oops=panic", "loglevel=4", "nokaslr", "mitigations=off", "tsc=nowatchdog",
+    "cryptomgr.notests", "rcupdate.rcu_expedited=1", "audit=0", "random.trust_cpu=1", "init_on_alloc=0",
+    "rdinit=/job/init",
+)  # fmt: skip
+"""Say what goes wrong, end at once when it does, and leave out what costs seconds under emulation."""
+
+
+class Machine(NamedTuple):
+    """What a guest has."""
+
+    memory_mib: int = 1024
+    cpus: int = 1
+
+
+def command_line(
+    qemu: Tool, kernel: str, initrd: str, lines: tuple[str, ...], machine: Machine, *, kvm: bool
+) -> list[str]:
+    """Return the words that boot ``kernel`` with ``initrd``; ``lines`` are the files that its serial lines write."""
+    serial = [word for path in lines for word in ("-serial", f"file:{path}")]
+    accelerated = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg", "-cpu", "max"]
+    return [
+        *qemu.command,
+        *("-M", "pc", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none"),
+        *accelerated,
+        *("-smp", str(machine.cpus), "-m", f"{machine.memory_mib}M"),
+        *("-kernel", kernel, "-initrd", initrd, "-append", " ".join(KERNEL_WORDS)),
+        *serial,
+    ]
+
+
+def kvm_works(qemu: Tool) -> bool:
+    """Tell whether KVM runs a guest here; the answer is kept until the machine is booted again.
+
+    The device may be there and hang: nested virtualisation often does. So a
+    guest of ten bytes is given some seconds to say a letter.
+    """
+    if not os.access(KVM, os.R_OK | os.W_OK):
+        return False
+    kept = _answer_file()
+    if not os.path.exists(kept):
+        _answer(works=_says_alive(qemu))
+    with open(kept, encoding="ascii") as file:
+        return file.read() == "yes"
+
+
+def forget_kvm() -> None:
+    """Leave KVM alone from now on: a kernel did not boot with it."""
+    _answer(works=False)
+
+
+def _answer_file() -> str:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return os.path.join(store_folder("kvm"), file.read().strip())
+
+
+def _answer(*, works: bool) -> None:
+    with open(_answer_file(), "w", encoding="ascii") as file:
+        file.write("yes" if works else "no")
+
+
+def _says_alive(qemu: Tool) -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        bios, said = os.path.join(folder, "bios"), os.path.join(folder, "said")
+        with open(bios, "wb") as file:
+            file.write(SAYS_ALIVE.ljust(BIOS_SIZE - 16, b"\0") + FROM_RESET.ljust(16, b"\0"))
+        words = ("-M", "pc", "-nodefaults", "-display", "none", "-accel", "kvm", "-cpu", "host", "-m", "16M")
+        command = [*qemu.command, *words, "-bios", bios, "-serial", f"file:{said}"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            try:
+                return _wait_for(said, process)
+            finally:
+                process.kill()
+
+
+def _wait_for(said: str, process: subprocess.Popen[bytes]) -> bool:
+    import time
+
+    deadline = time.monotonic() + PROBE_S
+    while time.monotonic() < deadline:
+        if os.path.exists(said) and os.path.getsize(said):
+            return True
+        if process.poll() is not None:
+            return False
+        time.sleep(0.02)
+    return False

@@ -1,0 +1,211 @@
+"""Boot a kernel, let it run one command, and bring back what the command said, left and ended with."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+
+from structops_cli.errors import GuestError, UnsupportedError
+from structops_cli.records import NamedTuple
+from structops_cli.vm.archives import Job, modules_archive, userland_archive, write_job
+from structops_cli.vm.cpio import concatenated
+from structops_cli.vm.emulator import Machine, command_line, forget_kvm, kvm_works
+from structops_cli.vm.kernels import Kernel
+from structops_cli.vm.modules import USUAL
+from structops_cli.vm.results import Results, read_results
+from structops_cli.vm.tools import Tool, qemu
+
+__all__ = ["Heard", "Outcome", "Said", "console_tail", "judged", "run_in_guest"]
+
+Heard = Callable[[bytes], object]
+"""Takes what a command writes, while it runs."""
+POLL_S = 0.02
+KVM_STARTS_S = 30
+"""A guest under KVM that has not started its command by then never will."""
+CONSOLE_LINES = 12
+PANIC_LINES = 4
+"""What stands before a panic says what led to it."""
+LINES = ("console", "stdout", "stderr", "results")
+"""The serial lines, in the order of their ports; init.sh has the other end."""
+PR_SET_PDEATHSIG = 1
+"""``include/uapi/linux/prctl.h``."""
+
+
+class Said(NamedTuple):
+    """What came out of one boot: the four serial lines, QEMU's own stderr, and when what happened (seconds)."""
+
+    console: bytes
+    stdout: bytes
+    stderr: bytes
+    results: bytes
+    emulator: bytes
+    boot_s: float
+    run_s: float
+    in_time: bool
+
+    @property
+    def started(self) -> bool:
+        """Tell whether the guest came as far as its command."""
+        return b"\n" in self.results
+
+
+class Outcome(NamedTuple):
+    """What became of a job."""
+
+    release: str
+    kvm: bool
+    stdout: bytes
+    stderr: bytes
+    console: str
+    boot_s: float
+    run_s: float
+    results: Results
+
+
+def run_in_guest(
+    kernel: Kernel,
+    job: Job,
+    *,
+    timeout_s: float = 120,
+    machine: Machine = Machine(),  # noqa: B008 -- a value
+    modules: Sequence[str] = (),
+    stdout: Heard = bytes,
+    stderr: Heard = bytes,
+) -> Outcome:
+    """Boot ``kernel`` and run one command in it.
+
+    ``timeout_s`` counts from the start of QEMU. Raises ``UnsupportedError``
+    when the kernel does not come as far as the command, and ``GuestError``
+    when it panics, ends or runs out of time while the command runs; both with
+    the last lines of its console.
+    """
+    emulator = qemu()
+    with tempfile.TemporaryDirectory(prefix="structops-vm-") as folder:
+        initrd, own = os.path.join(folder, "initrd"), os.path.join(folder, "job")
+        write_job(job, own)
+        concatenated(
+            [userland_archive(job.packages), modules_archive(kernel, [*USUAL, *modules]), own], initrd
+        )
+        os.unlink(own)
+        boot = _Boot(kernel, emulator, folder, machine, (stdout, stderr))
+        if kvm_works(emulator):
+            said = boot.run(timeout_s, min(KVM_STARTS_S, timeout_s), kvm=True)
+            if said.started:
+                return judged(kernel.release, said, timeout_s, kvm=True)
+            forget_kvm()
+        return judged(kernel.release, boot.run(timeout_s, timeout_s, kvm=False), timeout_s, kvm=False)
+
+
+def judged(release: str, said: Said, timeout_s: float, *, kvm: bool) -> Outcome:
+    """Make of what a guest said what became of its job; raise what ``run_in_guest`` raises when it has no results."""
+    started, _, packed = said.results.partition(b"\n")
+    console = said.console.decode(errors="replace").replace("\r", "")
+    results = read_results(packed)
+    if results is not None:
+        return Outcome(release, kvm, said.stdout, said.stderr, console, said.boot_s, said.run_s, results)
+    kind, what = (
+        (GuestError, "ended before its command did") if started else (UnsupportedError, "did not boot")
+    )
+    raise kind(
+        f"{release} {what}",
+        why=_why(console, said, timeout_s),
+        hint="see the last lines of its console" if said.in_time else "give it more time with --timeout",
+        console=console_tail(console),
+    )
+
+
+def console_tail(console: str) -> str:
+    """Return the last lines of a console, or those around a panic."""
+    lines = console.rstrip().splitlines()
+    panics = [number for number, line in enumerate(lines) if "Kernel panic" in line]
+    end = min(len(lines), panics[0] + CONSOLE_LINES) if panics else len(lines)
+    return "\n".join(lines[max(0, end - CONSOLE_LINES - PANIC_LINES * bool(panics)) : end])
+
+
+def _why(console: str, said: Said, timeout_s: float) -> str:
+    panics = [line.partition("] ")[2] or line for line in console.splitlines() if "Kernel panic" in line]
+    if panics:
+        return panics[0].strip()
+    if not said.in_time:
+        return f"it was not done after {timeout_s:g} s"
+    return said.emulator.decode(errors="replace").strip().rpartition("\n")[2] or "QEMU ended by itself"
+
+
+class _Boot:
+    """How to boot: everything but the time it may take and what accelerates it."""
+
+    def __init__(
+        self, kernel: Kernel, emulator: Tool, folder: str, machine: Machine, heard: tuple[Heard, Heard]
+    ) -> None:
+        self._kernel = kernel
+        self._emulator = emulator
+        self._initrd = os.path.join(folder, "initrd")
+        self._paths = tuple(os.path.join(folder, name) for name in LINES)
+        self._machine = machine
+        self._heard = heard
+
+    def run(self, timeout_s: float, starts_s: float, *, kvm: bool) -> Said:
+        """Start QEMU and stay with it until it ends or is out of time, handing on what the command writes."""
+        for path in self._paths:
+            with open(path, "wb"):
+                pass
+        words = command_line(
+            self._emulator, self._kernel.image, self._initrd, self._paths, self._machine, kvm=kvm
+        )
+        begun = time.monotonic()
+        with subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one system call, in a child of few threads
+        ) as process:
+            try:
+                started, in_time = self._watch(process, begun, timeout_s, starts_s)
+            finally:
+                process.kill()
+            ended = time.monotonic()
+            assert process.stderr is not None
+            emulator = process.stderr.read()
+        console, stdout, stderr, results = map(_content, self._paths)
+        started = started or ended
+        boot_s, run_s = started - begun, ended - started
+        return Said(console, stdout, stderr, results, emulator, boot_s, run_s, in_time)
+
+    def _watch(
+        self, process: subprocess.Popen[bytes], begun: float, timeout_s: float, starts_s: float
+    ) -> tuple[float, bool]:
+        """Return when the command started (0 if it never did), and whether QEMU ended in time."""
+        offsets, started = [0, 0], 0.0
+        while True:
+            ended = process.poll() is not None
+            self._hand_on(offsets)
+            if not started and os.path.getsize(self._paths[3]):
+                started = time.monotonic()
+            late = time.monotonic() - begun > (timeout_s if started else starts_s)
+            if ended or late:
+                return started, ended
+            time.sleep(POLL_S)
+
+    def _hand_on(self, offsets: list[int]) -> None:
+        for number, (path, heard) in enumerate(zip(self._paths[1:3], self._heard, strict=True)):
+            with open(path, "rb") as file:
+                file.seek(offsets[number])
+                if new := file.read():
+                    offsets[number] += len(new)
+                    heard(new)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when its parent has gone, however it went: no guest is left behind."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

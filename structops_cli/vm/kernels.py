@@ -1,0 +1,166 @@
+"""Which kernels can be had, and getting one: Debian's, kept in the store even after Debian has replaced them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+
+from structops_cli.errors import NotFoundError
+from structops_cli.records import NamedTuple
+from structops_cli.vm.apt import KERNELS, SID, Source, download, names, refresh, unpack
+from structops_cli.vm.store import alone_in, store_folder, whole_folder
+
+__all__ = [
+    "DEFAULT_FLAVOUR",
+    "Kernel",
+    "Offer",
+    "best_match",
+    "kept_kernels",
+    "kernel_for",
+    "offered_kernels",
+]
+
+DEFAULT_FLAVOUR = "cloud-amd64"
+"""The smaller of Debian's two; ``amd64`` has HID and many drivers more."""
+IMAGE = "linux-image-"
+PARTS = ("linux-binary-", "linux-base-", "linux-modules-")
+"""From 6.19 on ``linux-image`` is empty, or nearly, and these hold the kernel."""
+_RELEASE = re.compile(r"(\d+\.\d+(?:[\w.+~]|-(?=\d))*)-((?:cloud-)?amd64)")
+
+
+class Offer(NamedTuple):
+    """A kernel that a source has, by its release (what ``uname -r`` says)."""
+
+    release: str
+    source: Source
+
+
+class Kernel(NamedTuple):
+    """A kernel in the store: ``image`` boots, ``modules`` is the folder that has ``kernel/`` in it."""
+
+    release: str
+    folder: str
+
+    @property
+    def image(self) -> str:
+        """Return the path of the bzImage."""
+        return os.path.join(self.folder, "vmlinuz")
+
+    @property
+    def modules(self) -> str:
+        """Return the folder of its modules."""
+        return os.path.join(self.folder, "modules")
+
+
+def offered_kernels(source: Source = KERNELS) -> list[Offer]:
+    """Return what Debian has now, newest first."""
+    refresh(source)
+    releases = {name.removeprefix(IMAGE) for name in names(source, IMAGE)}
+    return [Offer(release, source) for release in _newest_first(filter(_RELEASE.fullmatch, releases))]
+
+
+def kept_kernels() -> list[Kernel]:
+    """Return what the store has, newest first."""
+    top = store_folder("kernels")
+    releases = (name for name in os.listdir(top) if _RELEASE.fullmatch(name))
+    return [Kernel(release, os.path.join(top, release)) for release in _newest_first(releases)]
+
+
+def kernel_for(wanted: str, *, newest: bool = False) -> Kernel:
+    """Return the kernel that a user's word means, fetched when the store has none that fits.
+
+    ``wanted`` is a version as ``6.12`` or ``6.12.117``, optionally with a
+    flavour behind it (``6.12-amd64``), or a whole release. ``newest`` looks at
+    what Debian has now even if the store has one that fits. Raises
+    ``NotFoundError`` when nobody has it.
+    """
+    kept = {kernel.release: kernel for kernel in kept_kernels()}
+    release = best_match(wanted, kept)
+    if release is None or newest:
+        offer = _offer_for(wanted)
+        if offer.release not in kept:
+            return _fetched(offer)
+        release = offer.release
+    return kept[release]
+
+
+def best_match(wanted: str, releases: Iterable[str]) -> str | None:
+    """Return the newest release that a user's word means, or None."""
+    version, flavour = wanted, DEFAULT_FLAVOUR
+    if whole := _RELEASE.fullmatch(wanted):
+        version, flavour = whole.groups()
+    fitting = [
+        release
+        for release in releases
+        if (parts := _RELEASE.fullmatch(release))
+        and parts[2] == flavour
+        and re.match(rf"{re.escape(version)}(?![\d])", parts[1])
+    ]
+    return next(iter(_newest_first(fitting)), None)
+
+
+def _offer_for(wanted: str) -> Offer:
+    seen: list[str] = []
+    for source in (KERNELS, SID):
+        offers = {offer.release: offer for offer in offered_kernels(source)}
+        release = best_match(wanted, offers)
+        if release is not None:
+            return offers[release]
+        seen += offers
+    series = {".".join(release.split(".")[:2]) for release in seen}
+    raise NotFoundError(
+        f"Debian has no kernel {wanted}",
+        why=f"there are {', '.join(sorted(series, key=_order))}",
+        hint="structops vm kernels lists what can be had",
+        candidates=sorted(seen, key=_order),
+    )
+
+
+def _fetched(offer: Offer) -> Kernel:
+    top = store_folder("kernels")
+    kernel = Kernel(offer.release, os.path.join(top, offer.release))
+    with alone_in(top):
+        if not os.path.isdir(kernel.folder):
+            with whole_folder(kernel.folder) as part:
+                _fill(offer, part)
+    return kernel
+
+
+def _fill(offer: Offer, folder: str) -> None:
+    """Fetch and unpack the packages of a kernel, and keep what booting takes."""
+    offered = {name for prefix in (IMAGE, *PARTS) for name in names(offer.source, prefix + offer.release)}
+    packages = [prefix + offer.release for prefix in (IMAGE, *PARTS) if prefix + offer.release in offered]
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        unpack(download(offer.source, packages, place), place)
+        shutil.move(
+            _first(place, f"boot/vmlinuz-{offer.release}", _modules(offer, "vmlinuz")), f"{folder}/vmlinuz"
+        )
+        shutil.move(
+            _first(place, f"boot/config-{offer.release}", _modules(offer, "config")), f"{folder}/config"
+        )
+        shutil.move(_first(place, f"lib/modules/{offer.release}", _modules(offer, "")), f"{folder}/modules")
+
+
+def _modules(offer: Offer, name: str) -> str:
+    return f"usr/lib/modules/{offer.release}/{name}".rstrip("/")
+
+
+def _first(folder: str, *paths: str) -> str:
+    """Return the first of some paths that is there; Debian has moved things over the years."""
+    for path in paths:
+        if os.path.exists(os.path.join(folder, path)):
+            return os.path.join(folder, path)
+    raise NotFoundError(
+        f"the package has no {paths[0]}", why="Debian has changed the layout of its kernel packages"
+    )
+
+
+def _newest_first(releases: Iterable[str]) -> list[str]:
+    return sorted(releases, key=_order, reverse=True)
+
+
+def _order(release: str) -> tuple[list[int], str]:
+    return [int(number) for number in re.findall(r"\d+", release.replace("amd64", ""))], release

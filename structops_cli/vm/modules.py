@@ -1,0 +1,99 @@
+"""A kernel's modules: which ones a guest takes, what those need, and the tables that modprobe reads.
+
+A package brings no ``modules.dep``; each module says itself what it depends on
+and which names it goes by, so no depmod is needed (``include/linux/module.h``,
+``MODULE_INFO``).
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import re
+from collections.abc import Iterable, Mapping
+
+from structops_cli.records import NamedTuple
+from structops_cli.vm.cpio import CpioWriter
+
+__all__ = ["USUAL", "Module", "needed_modules", "write_modules"]
+
+USUAL = (
+    "veth", "dummy", "ifb", "tun", "sch_netem", "sch_fq", "sch_tbf", "cls_u32", "act_mirred", "tcp_bbr", "tcp_dctcp", "tcp_cubic",
+    "tcp_diag", "inet_diag", "overlay", "hid", "uhid", "hid_generic",
+)  # fmt: skip
+"""What a guest takes; what a kernel has built in, or not at all, is left out."""
+SUFFIXES = (".ko", ".ko.xz")
+_INFO = re.compile(rb"(?<![\w.])(depends|alias)=([^\0]*)\0")
+
+
+class Module(NamedTuple):
+    """One module: its place below the modules' folder (``kernel/net/....ko``), its bytes, and what it says of itself."""
+
+    name: str
+    path: str
+    data: bytes
+    depends: tuple[str, ...]
+    aliases: tuple[str, ...]
+
+
+def needed_modules(folder: str, wanted: Iterable[str]) -> dict[str, Module]:
+    """Read the wanted modules below a folder, and all that they depend on, by name; those that are not there are left out."""
+    places = dict(_places(folder))
+    found: dict[str, Module] = {}
+    waiting = [_name(item) for item in wanted]
+    while waiting:
+        name = waiting.pop()
+        if name in found or name not in places:
+            continue
+        found[name] = _read(folder, places[name])
+        waiting += found[name].depends
+    return found
+
+
+def write_modules(archive: CpioWriter, release: str, modules: Mapping[str, Module]) -> None:
+    """Add modules, uncompressed, and the tables of their dependencies and aliases."""
+    top = f"usr/lib/modules/{release}"
+    dependencies, aliases = [], []
+    for module in modules.values():
+        archive.file(f"{top}/{module.path}", module.data)
+        paths = [modules[name].path for name in _all_below(module, modules)]
+        dependencies.append(f"{module.path}: {' '.join(paths)}".rstrip())
+        aliases += [f"alias {alias} {module.name}" for alias in module.aliases]
+    for name, lines in (("dep", dependencies), ("alias", aliases), ("symbols", []), ("builtin", [])):
+        archive.file(f"{top}/modules.{name}", "".join(f"{line}\n" for line in lines).encode())
+
+
+def _all_below(module: Module, modules: Mapping[str, Module]) -> list[str]:
+    """Return everything that a module depends on, each before what it depends on itself, as modprobe expects it."""
+    found: list[str] = []
+    waiting = list(module.depends)
+    while waiting:
+        name = waiting.pop(0)
+        if name in modules:
+            found = [item for item in found if item != name] + [name]
+            waiting += modules[name].depends
+    return found
+
+
+def _places(folder: str) -> Iterable[tuple[str, str]]:
+    for place, _, files in os.walk(folder):
+        for file in files:
+            if file.endswith(SUFFIXES):
+                yield _name(file.partition(".")[0]), os.path.relpath(os.path.join(place, file), folder)
+
+
+def _read(folder: str, path: str) -> Module:
+    with open(os.path.join(folder, path), "rb") as file:
+        data = file.read()
+    if path.endswith(".xz"):
+        path, data = path.removesuffix(".xz"), lzma.decompress(data)
+    info = [(key, value.decode("ascii", "replace")) for key, value in _INFO.findall(data)]
+    depends = [_name(name) for key, value in info if key == b"depends" for name in value.split(",") if name]
+    aliases = [value for key, value in info if key == b"alias"]
+    name = _name(os.path.basename(path).partition(".")[0])
+    return Module(name, path, data, tuple(depends), tuple(aliases))
+
+
+def _name(text: str) -> str:
+    """Return a module's name as the kernel spells it."""
+    return text.replace("-", "_")

@@ -1,0 +1,113 @@
+"""The BTF of objects against the running kernel: as it is, and as it becomes for a kernel that knows less."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.sanitise import BtfFeature, sanitise
+from structops_cli.core.target import Target
+from structops_cli.errors import KernelError
+from structops_cli.net.traffic import send_traffic
+from structops_cli.obj.loadable import loadable_btf
+from structops_cli.obj.reader import read_object
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.runtime import object_btf
+from structops_cli.runtime.btf_probes import accepts
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.loader import load
+from structops_cli.runtime.objects import bundled_objects, open_object
+from structops_cli.runtime.probes import Answer
+from structops_cli.struct_ops.plan import Selection, plan_object
+from structops_cli.syscall import bpf
+from structops_cli.syscall.info import btf_bytes
+from structops_cli.syscall.uapi import BtfKind
+from tests.cli_runner import done_json
+from tests.compile import OBJECTS, compile_object
+
+COMPILED = tuple(path.name for path in sorted(OBJECTS.glob("*.bpf.c")))
+LOADED = ("new_btf.bpf.c", "live_ops.bpf.c")
+"""Those of the tests' objects that load on every kernel; others are read only, or ask for what is rare."""
+
+
+def opened(name: str) -> ObjectSpec:
+    source = OBJECTS / name
+    return read_object(compile_object(source), name) if source.exists() else open_object(name)
+
+
+@pytest.fixture
+def old_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every BTF of an object be rewritten as for a kernel that knows nothing new."""
+    monkeypatch.setattr(object_btf, "loadable_btf", all_off)
+
+
+def all_off(spec: ObjectSpec) -> bytes:
+    return sanitise(Btf.from_bytes(loadable_btf(spec)), set(BtfFeature))
+
+
+@pytest.mark.parametrize("feature", BtfFeature, ids=lambda feature: feature.name)
+def test_the_kernel_is_asked_which_btf_it_accepts(feature: BtfFeature) -> None:
+    answer = accepts(feature)
+    assert answer is not Answer.UNKNOWN
+    if answer is Answer.NO:
+        release = tuple(int(part) for part in os.uname().release.split(".")[:2])
+        brought = tuple(int(part) for part in feature.value.split("."))
+        assert release < brought, f"{feature.name} came with {feature.value}"
+        pytest.skip(f"waits for Linux {feature.value}")
+
+
+def test_answers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = accepts(BtfFeature.FLOAT)
+    monkeypatch.setattr(bpf, "btf_load", None)
+    assert accepts(BtfFeature.FLOAT) is first
+
+
+@pytest.mark.parametrize(
+    "name", [*bundled_objects(), *(name for name in COMPILED if name != "externs.bpf.c")]
+)
+def test_what_an_object_becomes_for_an_old_kernel_is_accepted(name: str) -> None:
+    bpf.btf_load(all_off(opened(name))).close()
+
+
+@pytest.mark.parametrize("name", [*bundled_objects(), *LOADED])
+@pytest.mark.usefixtures("old_kernel")
+def test_programs_and_maps_load_with_it(name: str) -> None:
+    spec, kernel = opened(name), live_kernel()
+    plan = plan_object(spec, kernel, Selection())
+    with load(spec, plan, Target(kernel)) as loaded:
+        assert list(loaded.programs) == [program.name for program in plan.programs]
+
+
+@pytest.mark.usefixtures("old_kernel")
+def test_programs_run_with_it() -> None:
+    [argument] = done_json("run", "dummy_ops", "test_1", "5")["arguments"]
+    assert (argument["before"], argument["after"]) == ({"val": 5}, {"val": 6})
+
+
+def test_an_object_that_no_kernel_takes_as_it_is_registers(tmp_path: Path, name: str, pin_dir: str) -> None:
+    """It has an enum that is only declared, and a parameter without a name."""
+    path = tmp_path / "new_btf.bpf.o"
+    path.write_bytes(compile_object(OBJECTS / "new_btf.bpf.c"))
+    with pytest.raises(KernelError, match="Unexpected size"):
+        bpf.btf_load(loadable_btf(read_object(path.read_bytes(), "new_btf.bpf.o")))
+    [one] = done_json("register", str(path), "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]
+    assert one["state"] == "registered"
+    send_traffic(name, 1 << 16)
+
+
+def test_what_this_kernel_knows_stays() -> None:
+    """Rewritten for this kernel, which refuses the object as it is: with its tags, floats and large enums."""
+    spec = opened("new_btf.bpf.c")
+    known = [feature for feature in BtfFeature if accepts(feature) is Answer.YES]
+    with object_btf.load_object_btf(spec) as fd:
+        held = Btf.from_bytes(btf_bytes(fd))
+    kinds = {
+        BtfFeature.FLOAT: BtfKind.FLOAT, BtfFeature.DECL_TAG: BtfKind.DECL_TAG,
+        BtfFeature.TYPE_TAG: BtfKind.TYPE_TAG, BtfFeature.ENUM64: BtfKind.ENUM64,
+    }  # fmt: skip
+    for feature, kind in kinds.items():
+        assert bool(list(held.of_kinds(kind))) is (feature in known), feature
+    assert held.end_id == spec.btf.end_id

@@ -1,0 +1,120 @@
+"""Which kernel a user's word means, and which modules a guest takes of it."""
+
+from __future__ import annotations
+
+import io
+import lzma
+from pathlib import Path
+
+import pytest
+
+from structops_cli.errors import NotFoundError
+from structops_cli.vm import kernels
+from structops_cli.vm.apt import KERNELS, SID, Source
+from structops_cli.vm.cpio import CpioWriter
+from structops_cli.vm.kernels import Offer, best_match, kept_kernels, kernel_for
+from structops_cli.vm.modules import needed_modules, write_modules
+from tests.unit.vm.test_cpio import entries
+
+RELEASES = (
+    "5.10.0-9-cloud-amd64",
+    "5.10.0-46-cloud-amd64",
+    "5.10.0-46-amd64",
+    "6.1.0-0.deb11.51-cloud-amd64",
+    "6.1.0-56-cloud-amd64",
+    "6.12.99+deb13-cloud-amd64",
+    "6.12.117+deb12-cloud-amd64",
+    "6.12.117+deb13-cloud-amd64",
+    "6.18.15+deb13-rt-amd64",
+    "6.18.5+deb13-amd64",
+)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "release"),
+    [
+        ("5.10", "5.10.0-46-cloud-amd64"),
+        ("5.10-amd64", "5.10.0-46-amd64"),
+        ("5.10.0-9", "5.10.0-9-cloud-amd64"),
+        ("6.1", "6.1.0-56-cloud-amd64"),
+        ("6.12", "6.12.117+deb13-cloud-amd64"),
+        ("6.12.99", "6.12.99+deb13-cloud-amd64"),
+        ("6.12.117+deb12-cloud-amd64", "6.12.117+deb12-cloud-amd64"),
+        ("6.18-amd64", "6.18.5+deb13-amd64"),
+        ("6.18", None),
+        ("6.2", None),
+        ("6", "6.12.117+deb13-cloud-amd64"),
+        ("", None),
+        ("6.12.11", None),
+        (".*", None),
+    ],
+)
+def test_a_word_means_the_newest_that_fits(wanted: str, release: str | None) -> None:
+    assert best_match(wanted, RELEASES) == release
+
+
+def test_what_is_kept_is_taken_without_asking_anybody(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (store / "kernels" / "6.12.9+deb13-cloud-amd64").mkdir(parents=True)
+    (store / "kernels" / ".part-of-one").mkdir()
+    monkeypatch.setattr(kernels, "offered_kernels", lambda *_: pytest.fail("asked Debian"))
+    assert [kernel.release for kernel in kept_kernels()] == ["6.12.9+deb13-cloud-amd64"]
+    assert kernel_for("6.12").image == str(store / "kernels" / "6.12.9+deb13-cloud-amd64" / "vmlinuz")
+
+
+def test_a_version_that_nobody_has_is_said_with_those_that_there_are(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Source] = []
+
+    def offered(source: Source) -> list[Offer]:
+        asked.append(source)
+        return [Offer("6.12.1+deb13-cloud-amd64", source), Offer("5.10.0-46-cloud-amd64", source)]
+
+    monkeypatch.setattr(kernels, "offered_kernels", offered)
+    with pytest.raises(NotFoundError) as caught:
+        kernel_for("6.13")
+    assert caught.value.why == "there are 5.10, 6.12"
+    assert asked == [KERNELS, SID]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STRUCTOPS_VM_FOLDER", str(tmp_path))
+    return tmp_path
+
+
+def module(depends: str = "", *aliases: str) -> bytes:
+    """Write what of a module the code looks at: strings as MODULE_INFO leaves them, among other bytes."""
+    words = ["license=GPL", f"depends={depends}", *(f"alias={alias}" for alias in aliases), "xdepends=none"]
+    return b"\x7fELF\0\0" + b"".join(word.encode() + b"\0" for word in words) + b"\0rest"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    net = tmp_path / "kernel" / "net"
+    net.mkdir(parents=True)
+    (net / "tcp_diag.ko").write_bytes(module("inet-diag", "net-pf-16-proto-4-type-2-6"))
+    (net / "inet_diag.ko.xz").write_bytes(lzma.compress(module("base")))
+    (net / "base.ko").write_bytes(module())
+    (net / "other.ko").write_bytes(module("base"))
+    return tmp_path
+
+
+def test_a_module_comes_with_all_that_it_needs_and_nothing_else(folder: Path) -> None:
+    found = needed_modules(str(folder), ["tcp-diag", "absent"])
+    assert found.keys() == {"tcp_diag", "inet_diag", "base"}
+    assert found["inet_diag"].data == module("base")
+    assert found["inet_diag"].path == "kernel/net/inet_diag.ko"
+
+
+def test_the_tables_of_modprobe(folder: Path) -> None:
+    file = io.BytesIO()
+    with CpioWriter(file) as archive:
+        write_modules(archive, "6.99-x", needed_modules(str(folder), ["tcp_diag"]))
+    found = {entry.path: entry.data for entry in entries(file.getvalue())}
+    dependencies = found["usr/lib/modules/6.99-x/modules.dep"].decode().splitlines()
+    assert "kernel/net/tcp_diag.ko: kernel/net/inet_diag.ko kernel/net/base.ko" in dependencies
+    assert "kernel/net/base.ko:" in dependencies
+    aliases = found["usr/lib/modules/6.99-x/modules.alias"].decode()
+    assert aliases == "alias net-pf-16-proto-4-type-2-6 tcp_diag\n"
+    assert found["usr/lib/modules/6.99-x/kernel/net/inet_diag.ko"] == module("base")
