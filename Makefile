@@ -1,6 +1,7 @@
 # make run    register a bundled congestion control, send real TCP data through it, prove it, unregister
 # make test   lint, types and all tests, those on the running kernel included
 # make fuzz   look for inputs that break the readers, with coverage feedback (FUZZ_ARGS="object --seconds 3600")
+# make vmtest KERNELS="5.10 6.12"   the live tests on other kernels, under QEMU, as one table
 # make bench  compare with Debian's bpftool, as ratios in one run
 #
 # All of it in a virtual environment of its own, .venv. What is missing outside
@@ -16,7 +17,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-warn-
 # Bytecode is a third of a command's start-up; an environment that forbids it must not slow the product down.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test lint fuzz bench objects wheel clean
+.PHONY: run test lint vmtest fuzz bench objects wheel clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run-ready
@@ -32,6 +33,9 @@ lint: $(VENV)/test-ready
 
 fuzz: $(VENV)/test-ready
 	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+vmtest: $(VENV)/test-ready
+	$(BIN)/python -m tests.vm $(KERNELS) $(VMTEST_ARGS)
 
 bench: $(VENV)/test-ready
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)

@@ -13,9 +13,10 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple
 
 from structops_cli.cli.main import run
+from tests.patience import patient
 
 COMMAND = (sys.executable, "-m", "structops_cli")
-PATIENCE_S = 30.0
+PATIENCE_S = patient(30.0)
 """How long a process may take before a test gives up on it."""
 
 

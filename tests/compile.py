@@ -6,13 +6,16 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from tests.carried_objects import Wish, carried, remember, remembered
 
 OBJECTS = Path(__file__).parent / "objects"
 REPOSITORY = Path(__file__).parents[1]
@@ -24,7 +27,13 @@ FOLDERS = {"bpftool": "bench", "clang": "clang"}
 
 
 def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str] = FLAGS) -> bytes:
-    """Return the object that ``clang`` makes of ``source``; without the compiler: a failure in CI, a skip elsewhere."""
+    """Return the object that ``clang`` makes of ``source``; without the compiler: a failure in CI, a skip elsewhere.
+
+    A guest of ``make vmtest`` has no compiler: its objects were made before.
+    """
+    wish = Wish(os.path.relpath(source, REPOSITORY), clang, tuple(flags))
+    if (made_before := carried(wish)) is not None:
+        return made_before
     command = [compiler(clang), "-target", "bpf", *flags]
     text = _run([*command, "-E", "-P", source])
     version = _run([command[0], "--version"])
@@ -36,7 +45,17 @@ def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str
             # a name without the folder: objects do not depend on where the tree is
             _run([*command, "-c", source.name, "-o", made], cwd=source.parent)
             made.replace(kept)
+    remember(wish, _folder())
     return kept.read_bytes()
+
+
+def carry_objects(into: Path, more: Iterable[Wish] = ()) -> None:
+    """Fill a folder with every object that was ever asked for here, compiled again where its source has changed."""
+    into.mkdir(parents=True, exist_ok=True)
+    for wish in {*more, *remembered(_folder())}:
+        with suppress(AssertionError):  # a source that is gone, or no longer compiles so: a wish of long ago
+            data = compile_object(REPOSITORY / wish.source, clang=wish.clang, flags=wish.flags)
+            (into / wish.key).write_bytes(data)
 
 
 def bpftool() -> str:

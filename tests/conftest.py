@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.golden_files import Golden
+from tests.patience import patient
 
 IN_CI = os.environ.get("CI") == "true"
 
@@ -34,6 +35,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if IN_CI:
             pytest.fail("the live tests need root, and in CI they must run", pytrace=False)
         pytest.skip("live: needs root")
+    if marks := list(item.iter_markers("needs")):
+        from tests.needs import require  # looks at the kernel's types
+
+        for mark in marks:
+            for feature in mark.args:
+                require(feature)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -105,7 +112,7 @@ def _assert_same(before: Footprint) -> None:
     """Compare, giving the kernel a moment: it frees maps and programs after an RCU grace period."""
     import time
 
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + patient(5)
     while True:
         after = take_footprint()
         if after == before or time.monotonic() > deadline:

@@ -7,7 +7,8 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 
 import structops_cli
@@ -30,6 +31,7 @@ __all__ = ["HOME", "Job", "modules_archive", "userland_archive", "write_job"]
 
 HOME = "/root"
 """Where a command runs in the guest, and where files without a path of their own go."""
+KEEP_UNUSED_S = 7 * 24 * 3600
 HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = os.path.dirname(os.path.abspath(structops_cli.__file__))
 
@@ -103,18 +105,25 @@ def _exports(environment: Mapping[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
 
 
-def _kept(folder: str, name: str, fill: object) -> str:
+def _kept(folder: str, name: str, fill: Callable[[CpioWriter], None]) -> str:
     path = os.path.join(folder, name)
-    if not os.path.exists(path):
-        with alone_in(folder), tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            try:
-                with CpioWriter(file) as archive:  # type: ignore[arg-type]
-                    fill(archive)  # type: ignore[operator]
-                os.rename(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+    if os.path.exists(path):
+        os.utime(path)
+    else:
+        _forget_unused(folder, name.partition("-")[0])
+        with alone_in(folder), tempfile.TemporaryDirectory(dir=folder) as part:
+            made = os.path.join(part, name)
+            with open(made, "wb") as file, CpioWriter(file) as archive:
+                fill(archive)
+            os.rename(made, path)
     return path
+
+
+def _forget_unused(folder: str, kind: str) -> None:
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if name.startswith(f"{kind}-") and time.time() - os.stat(path).st_mtime > KEEP_UNUSED_S:
+            os.unlink(path)
 
 
 def _sources() -> list[str]:

@@ -44,9 +44,9 @@ class CpioWriter:
         """Add a folder."""
         self._add(path, stat.S_IFDIR | permissions)
 
-    def file(self, path: str, data: bytes, permissions: int = 0o644) -> None:
-        """Add a file."""
-        self._add(path, stat.S_IFREG | permissions, data)
+    def file(self, path: str, data: bytes, permissions: int = 0o644, modified: int = 0) -> None:
+        """Add a file; ``modified`` in seconds since the epoch."""
+        self._add(path, stat.S_IFREG | permissions, data, modified=modified)
 
     def link(self, path: str, target: str) -> None:
         """Add a symbolic link."""
@@ -57,7 +57,7 @@ class CpioWriter:
         self._add(path, stat.S_IFCHR | permissions, device=(major, minor))
 
     def copy(self, source: str, path: str) -> None:
-        """Add what lies at ``source``, with all that is below it; links stay links."""
+        """Add what lies at ``source``, with all that is below it; links stay links, and files keep their times."""
         if os.path.islink(source):
             self.link(path, os.readlink(source))
         elif os.path.isdir(source):
@@ -65,26 +65,31 @@ class CpioWriter:
             for name in sorted(os.listdir(source)):
                 self.copy(os.path.join(source, name), os.path.join(path, name))
         else:
+            status = os.stat(source)
             with open(source, "rb") as file:
-                self.file(path, file.read(), stat.S_IMODE(os.stat(source).st_mode))
+                self.file(path, file.read(), stat.S_IMODE(status.st_mode), int(status.st_mtime))
 
     def __contains__(self, path: str) -> bool:
         return path.strip("/") in self._known
 
-    def _add(self, path: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
+    def _add(
+        self, path: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0), modified: int = 0
+    ) -> None:
         path = path.strip("/")
         if not path or path in self._known:
             return
         self.folder(os.path.dirname(path))
         self._known.add(path)
-        self._write(path, mode, data, device)
+        self._write(path, mode, data, device, modified)
 
-    def _write(self, path: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0)) -> None:
+    def _write(
+        self, path: str, mode: int, data: bytes = b"", device: tuple[int, int] = (0, 0), modified: int = 0
+    ) -> None:
         name = os.fsencode(path) + b"\0"
         links = 2 if stat.S_ISDIR(mode) else 1
         # inode, mode, uid, gid, links, time, size, device of the file system, device of the node, name's size, check
         inode = len(self._known) if mode else 0
-        words = (inode, mode, 0, 0, links, 0, len(data), 0, 0, *device, len(name), 0)
+        words = (inode, mode, 0, 0, links, modified, len(data), 0, 0, *device, len(name), 0)
         header = MAGIC + b"".join(b"%08X" % word for word in words)
         self._padded(header + name)
         self._padded(data)

@@ -15,6 +15,7 @@ from structops_cli.records import NamedTuple
 from structops_cli.vm.archives import Job, modules_archive, userland_archive, write_job
 from structops_cli.vm.cpio import concatenated
 from structops_cli.vm.emulator import Machine, command_line, forget_kvm, kvm_works
+from structops_cli.vm.image import vmlinux
 from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.modules import USUAL
 from structops_cli.vm.results import Results, read_results
@@ -155,7 +156,7 @@ class _Boot:
             with open(path, "wb"):
                 pass
         words = command_line(
-            self._emulator, self._kernel.image, self._initrd, self._paths, self._machine, kvm=kvm
+            self._emulator, vmlinux(self._kernel), self._initrd, self._paths, self._machine, kvm=kvm
         )
         begun = time.monotonic()
         with subprocess.Popen(

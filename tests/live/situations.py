@@ -14,8 +14,9 @@ from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import set_congestion_control
 from tests.cli_runner import done_json, started
+from tests.patience import patient
 
-SOON_S = 5.0
+SOON_S = patient(5.0)
 
 
 def listed(name: str) -> list[dict[str, Any]]:

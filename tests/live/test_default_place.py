@@ -61,11 +61,12 @@ assert not mounted()
 TRANSIENT_MOUNTS_NOTHING = """
 import signal
 from tests.live.situations import held_by_a_process
+from tests.patience import patient
 with held_by_a_process(good) as process:
     assert available(name)
     assert not mounted()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=patient(10))
 assert process.returncode == 0
 assert not mounted()
 """

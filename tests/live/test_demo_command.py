@@ -16,6 +16,7 @@ from tests.cli_runner import done, done_json, refused, run_cli, started
 from tests.live.objects import live_ops_file
 from tests.live.private_mounts import in_private_mounts
 from tests.live.situations import available, listed, soon
+from tests.patience import patient
 
 BYTES = 3_000_001
 
@@ -141,7 +142,7 @@ def test_a_signal_amid_the_traffic_leaves_nothing(tmp_path: Path, name: str, num
     with started("demo", path, "--bytes", str(1 << 34)) as process:
         assert soon(lambda: available(name))
         process.send_signal(number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=patient(20))
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
     assert err.strip() == ""
     assert soon(lambda: not available(name) and not listed(name))
@@ -153,7 +154,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing(tmp_path: Path, name: str, delay_ms
     with started("demo", path, "--bytes", str(1 << 34)) as process:
         time.sleep(delay_ms / 1000)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=patient(20))
     assert process.returncode != 0
     assert soon(lambda: not available(name) and not listed(name))
 

@@ -13,6 +13,7 @@ from structops_cli.syscall.uapi import StructOpsState
 from tests.cli_runner import done, done_json, refused, run_cli
 from tests.live.objects import live_ops_file
 from tests.live.situations import available, held_by_a_process, held_by_a_socket, listed, soon
+from tests.patience import patient
 
 DEBUG_HEAD = re.compile(r"(#[^\n]*\n)*")
 
@@ -96,7 +97,7 @@ def test_a_link_that_a_process_holds_has_no_pin(name: str) -> None:
         assert re.search(r"^pin +none$", text, re.MULTILINE)
         assert re.search(rf"^link +{seen['links'][0]['id']}$", text, re.MULTILINE)
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=patient(10))
     assert soon(lambda: not listed(name))
 
 

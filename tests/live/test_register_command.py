@@ -26,6 +26,7 @@ from structops_cli.syscall.uapi import BPF_F_LINK
 from tests.cli_runner import COMMAND, done, done_json, refused, started
 from tests.live.objects import live_ops_file
 from tests.live.situations import available, below, held_by_a_process, listed, soon
+from tests.patience import patient
 
 ZERO = bytes(4)
 
@@ -342,7 +343,7 @@ def test_transient_is_unregistered_by_a_signal(
         )
         assert available(name)
         process.send_signal(number)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=patient(10))
         assert not available(name), "it is unregistered before the process ends"
     assert process.returncode == exit_code
     assert out.startswith(f"registered {name} (tcp_congestion_ops)\n")
@@ -354,7 +355,7 @@ def test_transient_through_a_link_does_not_survive_a_kill(name: str) -> None:
     with held_by_a_process("reno", "--set", f"name={name}") as process:
         assert available(name)
         process.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=patient(10))
     assert soon(lambda: not available(name) and not listed(name))
 
 
@@ -363,7 +364,7 @@ def test_transient_notices_when_somebody_else_unregisters(name: str) -> None:
         [seen] = listed(name)
         gone = done_json("unregister", name)
         assert gone["unregistered"][0]["how"] == "detach"
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=patient(10))
     assert process.returncode == 1
     assert f'"what":"{name} was unregistered by somebody else"' in err
     assert f'"why":"link {seen["links"][0]["id"]} was detached' in err
@@ -379,7 +380,7 @@ def test_ctrl_c_at_any_moment_leaves_all_or_nothing(name: str, pin_dir: str, del
     ) as process:
         time.sleep(delay_ms / 1000)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=patient(20))
     if process.returncode == 0:
         assert below(pin_dir) == [name]
         assert available(name)

@@ -10,6 +10,7 @@ import pytest
 from structops_cli.syscall import bpf
 from tests.cli_runner import done, done_json, refused
 from tests.live.situations import available, below, held_by_a_process, held_by_a_socket, listed, soon
+from tests.patience import patient
 
 
 def register(name: str, pin_dir: str, *more: str) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def test_a_link_that_a_process_holds_is_detached(name: str) -> None:
         gone = unregister(name)
         assert (gone["how"], gone["changed"], gone["pins_removed"]) == ("detach", True, [])
         assert not available(name), "though the process still holds the link"
-        process.communicate(timeout=10)
+        process.communicate(timeout=patient(10))
 
 
 @pytest.mark.parametrize("link", ["--link", "--no-link"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
+from os import utime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ class Entry(NamedTuple):
     mode: int
     owner: tuple[int, int]
     device: tuple[int, int]
+    modified: int
     data: bytes
 
 
@@ -35,7 +37,14 @@ def entries(data: bytes) -> list[Entry]:
         if name != b"TRAILER!!!\0":
             content = data[offset : offset + size]
             found.append(
-                Entry(name[:-1].decode(), words[1], (words[2], words[3]), (words[9], words[10]), content)
+                Entry(
+                    name[:-1].decode(),
+                    words[1],
+                    (words[2], words[3]),
+                    (words[9], words[10]),
+                    words[5],
+                    content,
+                )
             )
         offset += (size + 3) // 4 * 4
     return found
@@ -87,9 +96,11 @@ def test_a_folder_is_copied_with_its_links_and_permissions(tmp_path: Path) -> No
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "tool").write_bytes(b"#!/bin/sh\n")
     (tmp_path / "inner" / "tool").chmod(0o750)
+    utime(tmp_path / "inner" / "tool", (1, 1_000_000))
     (tmp_path / "link").symlink_to("inner/tool")
     found = {entry.path: entry for entry in written(lambda archive: archive.copy(str(tmp_path), "top"))}
     assert stat.S_IMODE(found["top/inner/tool"].mode) == 0o750
+    assert found["top/inner/tool"].modified == 1_000_000
     assert (stat.S_ISLNK(found["top/link"].mode), found["top/link"].data) == (True, b"inner/tool")
 
 

@@ -1,0 +1,80 @@
+"""The kernel inside a bzImage: QEMU starts a plain vmlinux seconds sooner than one that unpacks itself under emulation.
+
+``Documentation/arch/x86/boot.rst`` has the header. A vmlinux has the kernel's
+BTF as well, so its types can be read without booting it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import subprocess
+import tempfile
+from struct import error, unpack_from
+
+from structops_cli.errors import UnsupportedError
+from structops_cli.vm.kernels import Kernel
+from structops_cli.vm.tools import decompressor
+
+__all__ = ["vmlinux", "vmlinux_of"]
+
+SETUP_SECTORS = 0x1F1
+SIGNATURE = (0x202, b"HdrS")
+PAYLOAD = 0x248
+"""Offset and length of the packed kernel, counted from the end of the setup code."""
+SECTOR = 512
+ELF = b"\x7fELF"
+GZIP, XZ, ZSTD, LZ4 = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x02\x21\x4c\x18"
+SIZE_BYTES = 4
+"""Behind what has no size of its own in it stands the size of the unpacked kernel."""
+
+
+def vmlinux(kernel: Kernel) -> str:
+    """Return the path of a kernel's vmlinux, unpacked when it is asked for the first time."""
+    path = os.path.join(kernel.folder, "vmlinux")
+    if not os.path.exists(path):
+        with open(kernel.image, "rb") as image, tempfile.TemporaryDirectory(dir=kernel.folder) as folder:
+            part = os.path.join(folder, "vmlinux")
+            with open(part, "wb") as file:
+                file.write(vmlinux_of(image.read()))
+            os.rename(part, path)
+    return path
+
+
+def vmlinux_of(image: bytes) -> bytes:
+    """Return the vmlinux that a bzImage holds; ``UnsupportedError`` when it holds none that can be unpacked."""
+    try:
+        packed = _payload(image)
+        vmlinux = _unpacked(packed)
+    except (error, OSError, EOFError, lzma.LZMAError, subprocess.CalledProcessError) as problem:
+        raise _unreadable(str(problem)) from None
+    if not vmlinux.startswith(ELF):
+        raise _unreadable("what it holds is no ELF file")
+    return vmlinux
+
+
+def _payload(image: bytes) -> bytes:
+    offset, mark = SIGNATURE
+    if image[offset : offset + len(mark)] != mark:
+        raise _unreadable("it has no setup header")
+    (sectors,) = unpack_from("<B", image, SETUP_SECTORS)
+    start, length = unpack_from("<II", image, PAYLOAD)
+    start += (sectors + 1) * SECTOR
+    return image[start : start + length]
+
+
+def _unpacked(packed: bytes) -> bytes:
+    if packed.startswith(GZIP):
+        return gzip.decompress(packed[:-SIZE_BYTES])
+    if packed.startswith(XZ):
+        return lzma.LZMADecompressor().decompress(packed)  # stops where the stream does
+    for magic, name in ((ZSTD, "zstd"), (LZ4, "lz4")):
+        if packed.startswith(magic):
+            words = [*decompressor(name).command, "-d", "-c", "-q"]
+            return subprocess.run(words, input=packed[:-SIZE_BYTES], capture_output=True, check=True).stdout
+    raise _unreadable(f"it is packed in a way that begins with {packed[:4].hex(' ')}")
+
+
+def _unreadable(why: str) -> UnsupportedError:
+    return UnsupportedError("the kernel's image cannot be unpacked", why=why)

@@ -1,0 +1,75 @@
+"""Objects for a machine without a compiler: made elsewhere, and found by what a test asks for.
+
+Every object that was ever compiled is remembered, so that all of them can be
+taken along. ``STRUCTOPS_TEST_OBJECTS=FOLDER:WISHES`` says where they are, and
+where a wish is noted that nobody has had before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+__all__ = ["CARRIED", "Wish", "carried", "remember", "remembered", "wish_from"]
+
+CARRIED = "STRUCTOPS_TEST_OBJECTS"
+
+
+class Wish(NamedTuple):
+    """An object that a test asks for; ``source`` counts from the root of the tree."""
+
+    source: str
+    clang: str
+    flags: tuple[str, ...]
+
+    @property
+    def of_this_tree(self) -> bool:
+        """Tell whether another machine has the source as well; what a test wrote is its own."""
+        return not self.source.startswith("..")
+
+    @property
+    def key(self) -> str:
+        """Return a name for it that needs neither compiler nor source."""
+        return sha256("\0".join([self.source, self.clang, *self.flags]).encode()).hexdigest()[:24]
+
+    @property
+    def text(self) -> str:
+        """Return it as ``wish_from`` reads it."""
+        return json.dumps(self._asdict())
+
+
+def wish_from(text: str | bytes) -> Wish:
+    """Return a wish from its text."""
+    data = json.loads(text)
+    return Wish(data["source"], data["clang"], tuple(data["flags"]))
+
+
+def carried(wish: Wish) -> bytes | None:
+    """Return an object that was made elsewhere; None where objects are made when they are asked for."""
+    folder, _, wishes = os.environ.get(CARRIED, "").partition(":")
+    if not folder or not wish.of_this_tree:
+        return None
+    path = Path(folder, wish.key)
+    if not path.exists():
+        Path(wishes).mkdir(exist_ok=True)
+        Path(wishes, wish.key).write_text(wish.text, encoding="utf-8")
+        pytest.fail(f"{wish.source} was not compiled with {' '.join(wish.flags)} before", pytrace=False)
+    return path.read_bytes()
+
+
+def remember(wish: Wish, folder: Path) -> None:
+    """Note below a folder that an object was asked for."""
+    path = folder / "wishes" / wish.key
+    if wish.of_this_tree and not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(wish.text, encoding="utf-8")
+
+
+def remembered(folder: Path) -> list[Wish]:
+    """Return all that was noted below a folder."""
+    return [wish_from(path.read_bytes()) for path in (folder / "wishes").glob("*")]

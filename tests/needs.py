@@ -1,0 +1,56 @@
+"""Tests that wait for a kernel: left out where a feature is absent, and a failure where a newer kernel lacks it.
+
+``@needs(LINKS)`` on a test, or ``pytestmark = needs(LINKS)`` for a module.
+A probe decides; the release only guards against a probe that is wrong.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.struct_ops.catalogue import has_links
+from structops_cli.syscall.uapi import BtfKind
+
+__all__ = ["DUMMY_OPS", "LINKS", "Feature", "needs", "require"]
+
+
+class Feature(NamedTuple):
+    """Something that kernels have from a release on."""
+
+    what: str
+    since: tuple[int, int]
+    present: Callable[[], bool]
+
+
+def _knows_struct(name: str) -> bool:
+    return live_kernel().vmlinux.find(name, BtfKind.STRUCT) is not None
+
+
+LINKS = Feature("links of struct_ops", (6, 4), lambda: has_links(live_kernel()))
+DUMMY_OPS = Feature("bpf_dummy_ops", (5, 17), lambda: _knows_struct("bpf_dummy_ops"))
+
+
+def needs(*features: Feature) -> pytest.MarkDecorator:
+    """Return the mark of a test that runs only where these features are."""
+    return pytest.mark.needs(*features)
+
+
+def require(feature: Feature) -> None:
+    """Skip the test that runs now where a feature is absent and may be; fail where it may not."""
+    if feature.present():
+        return
+    major, minor = feature.since
+    release = os.uname().release
+    if _version(release) >= feature.since:
+        pytest.fail(f"{release} lacks {feature.what}, which came with {major}.{minor}", pytrace=False)
+    pytest.skip(f"waits for Linux {major}.{minor}, which has {feature.what}")
+
+
+def _version(release: str) -> tuple[int, int]:
+    major, minor = release.split(".")[:2]
+    return int(major), int("".join(digit for digit in minor if digit.isdigit()) or 0)

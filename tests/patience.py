@@ -1,0 +1,15 @@
+"""How long a test waits for what another process or the kernel does: longer where everything is slower."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["patient"]
+
+FACTOR = float(os.environ.get("STRUCTOPS_TEST_PATIENCE", "1"))
+"""Under emulation 10."""
+
+
+def patient(seconds: float) -> float:
+    """Return a time of a machine of its own, as long as it has to be on this one."""
+    return seconds * FACTOR

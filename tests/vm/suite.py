@@ -1,0 +1,40 @@
+"""What runs in a guest, and what the guest gets for it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from structops_cli.vm.archives import Job
+from structops_cli.vm.userland import SOURCES
+from tests.carried_objects import CARRIED
+from tests.compile import REPOSITORY
+
+__all__ = ["OBJECTS", "REPORT", "SELECTION", "WISHES", "job"]
+
+SELECTION = ("tests/live",)
+REPORT = "/root/junit.xml"
+OBJECTS = "/root/objects"
+WISHES = "/root/wishes"
+PACKAGES = ("pytest", "hypothesis")
+TREE = ("tests", "pyproject.toml", "bpf_objects", "README.md")
+PATIENCE = "10"
+"""How many times longer than on a machine of its own a test may wait for something."""
+PYTEST = (
+    "python3", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-o", "junit_family=xunit1",
+    f"--junitxml={REPORT}", "--durations=15", "-q",
+)  # fmt: skip
+
+
+def job(objects: Path, selection: tuple[str, ...]) -> Job:
+    """Return the job that runs live tests with the compiled objects of a folder."""
+    command = f"cd /{SOURCES} && exec {shlex.join((*PYTEST, *selection))}"
+    tree = tuple((os.path.join(REPOSITORY, name), f"/{SOURCES}/{name}") for name in TREE)
+    return Job(
+        ("bash", "-c", command),
+        files=(*tree, (str(objects), OBJECTS)),
+        fetch=(REPORT, WISHES),
+        environment=((CARRIED, f"{OBJECTS}:{WISHES}"), ("STRUCTOPS_TEST_PATIENCE", PATIENCE)),
+        packages=PACKAGES,
+    )
