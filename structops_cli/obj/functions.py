@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import BtfExt
@@ -34,17 +34,20 @@ class Extent(NamedTuple):
     is_hidden: bool = False
 
 
-def function_extents(elf: ElfObject) -> tuple[Extent, ...]:
+def function_extents(elf: ElfObject, btf: Btf, ext: BtfExt) -> tuple[Extent, ...]:
     """Return every function of the executable sections, in the order of sections and addresses.
 
     Static functions of one name, as a linker of several objects leaves them,
-    get ``#2``, ``#3`` and so on behind their names. Raises ``ObjectError``
-    for functions that overlap, are empty or share a global name.
+    get ``#2``, ``#3`` and so on behind their names, and so does the code that
+    remains of a weak function when another file's took its place. Raises
+    ``ObjectError`` for functions that overlap, are empty or share a global name.
     """
     symbols = [symbol for symbol in elf.symbols if symbol.type == SymbolType.FUNC and symbol.section]
     symbols.sort(key=attrgetter("section", "value"))
+    symbols += [*_replaced(elf, btf, ext, symbols)]  # named last
     names = _unique_names(symbols)
     extents = [_extent(elf, symbol, name) for symbol, name in zip(symbols, names, strict=True)]
+    extents.sort(key=attrgetter("section.position", "start"))
     for before, after in pairwise(extents):
         if before.section is after.section and after.start < before.end:
             what = f"functions {before.name} and {after.name} overlap"
@@ -88,6 +91,33 @@ def check_ext(ext: BtfExt, functions: Sequence[Function]) -> None:
             if lost:
                 what = f"{lost} {label} records of section {section} lie in no function"
                 raise ObjectError(what, why=".BTF.ext and the symbols disagree", hint=_AGAIN, section=section)
+
+
+def _replaced(elf: ElfObject, btf: Btf, ext: BtfExt, symbols: Sequence[Symbol]) -> Iterator[Symbol]:
+    """Yield symbols for functions that only ``.BTF.ext`` knows of.
+
+    A static linker keeps the code of a weak function, its records included, and
+    gives its symbol to the one that is used instead.
+    """
+    for section in elf.sections if ext.func_info else ():
+        records = ext.func_info.get(section.name, ())
+        own = sorted(
+            (s.value, s.value + max(s.size_bytes, 1)) for s in symbols if s.section == section.position
+        )
+        if not section.is_executable or len(records) <= len(own):
+            continue
+        starts = sorted({start for start, _ in own} | {info.insn_index * INSN_BYTES for info in records})
+        for info in records:
+            start = info.insn_index * INSN_BYTES
+            before = bisect_right(own, start, key=itemgetter(0))
+            if before == 0 or own[before - 1][1] <= start:
+                after = bisect_right(starts, start)
+                end = starts[after] if after < len(starts) else section.size_bytes
+                yield _local(btf.name(info.type_id), section, start, end)
+
+
+def _local(name: str, section: Section, start: int, end: int) -> Symbol:
+    return Symbol(name, SymbolType.FUNC, SymbolBinding.LOCAL, section.position, start, max(end - start, 0))
 
 
 def _counted(functions: Sequence[Function], count: Callable[[Function], int]) -> dict[str, int]:

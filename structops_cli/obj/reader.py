@@ -41,10 +41,10 @@ def _read(data: bytes, name: str) -> ObjectSpec:
     check_sections(elf)
     btf = _btf(elf)
     externs = read_externs(elf, btf)
-    extents = function_extents(elf)
+    ext = _ext(elf, btf)
+    extents = function_extents(elf, btf, ext)
     addresses = Addresses(elf, extents, map_places(elf, btf), (extern.name for extern in externs))
     relocations = function_relocations(elf, extents, addresses)
-    ext = _ext(elf, btf)
     functions = tuple(
         read_function(extent, btf, ext, references)
         for extent, references in zip(extents, relocations, strict=True)

@@ -133,6 +133,28 @@ def test_records_are_divided_between_functions() -> None:
     assert (half.core_relos, third.core_relos) == ((), (CoreRelo(1, U32, "0:0", 0),))
 
 
+def test_the_code_that_remains_of_a_replaced_function_is_nobodys() -> None:
+    """A static linker gives the symbol of a weak function to the one that is used, and keeps the code of both."""
+    spec = read_object(
+        small_object(
+            sections={".text": {"data": EXIT + ZERO + EXIT + EXIT}},
+            symbols={"half": {"value": 8, "binding": WEAK}},
+            func_info={**FUNC_INFO, ".text": ((0, HALF_FUNC), (8, HALF_FUNC), (24, INIT_FUNC))},
+            line_info={".text": ((0, 1, 1, 1 << 10), (8, 1, 1, 2 << 10), (24, 1, 1, 3 << 10))},
+        ),
+        "x.o",
+    )
+    assert [
+        (one.name, one.is_global, len(one.insns)) for one in spec.functions if one.section == ".text"
+    ] == [
+        ("half#2", False, 8),
+        ("half", True, 16),
+        ("t_init#2", False, 8),
+    ]
+    assert spec.function("half#2").line_info[0].line == 1
+    assert spec.function("t_init").relocations[2].symbol == "half"
+
+
 @pytest.mark.parametrize(
     ("records", "label"),
     [
