@@ -60,10 +60,13 @@ else:
         def _all_of(cls, args, kwargs):
             rest = cls._fields[len(args) :]
             given = {**cls._field_defaults, **kwargs}
-            missing = [field for field in rest if field not in given]
-            if len(args) > len(cls._fields) or missing or not kwargs.keys() <= set(rest):
+            try:
+                values = [given[field] for field in rest]
+            except KeyError:
+                values = None
+            if values is None or len(args) > len(cls._fields) or not kwargs.keys() <= set(rest):
                 raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}")
-            return (*args, *[given[field] for field in rest])
+            return (*args, *values)
 
         @classmethod
         def _make(cls, iterable):

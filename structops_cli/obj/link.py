@@ -25,7 +25,7 @@ def link_program(spec: ObjectSpec, name: str) -> LinkedProgram:
     main = spec.function(name)
     if any(relocation.target in _REFERENCES for relocation in main.relocations):
         return next(link_programs(spec, (name,)))
-    return _linked({}, main)
+    return _alone(main)
 
 
 def link_programs(spec: ObjectSpec, names: Iterable[str]) -> Iterator[LinkedProgram]:
@@ -39,6 +39,20 @@ def link_programs(spec: ObjectSpec, names: Iterable[str]) -> Iterator[LinkedProg
         yield _linked(functions, functions[name])
 
 
+def _alone(main: Function) -> LinkedProgram:
+    """Return a program that refers to no function, as it is: most are so."""
+    return LinkedProgram(
+        main.name,
+        main.sleepable,
+        main.insns,
+        main.relocations,
+        main.core_relos,
+        main.func_info,
+        main.line_info if _has_lines([main]) else (),
+        ((0, main.name),),
+    )
+
+
 def _linked(functions: Mapping[str, Function], main: Function) -> LinkedProgram:
     parts = _reachable(functions, main)
     _check_func_info(parts)
@@ -47,8 +61,6 @@ def _linked(functions: Mapping[str, Function], main: Function) -> LinkedProgram:
     for part in parts:
         starts[part.name] = end
         end += len(part.insns) // INSN_BYTES
-    # the kernel wants a line for the first instruction of every function, or none at all (check_btf_line)
-    has_lines = all(part.line_info and part.line_info[0].insn_index == 0 for part in parts)
     return LinkedProgram(
         name=main.name,
         sleepable=main.sleepable,
@@ -56,9 +68,14 @@ def _linked(functions: Mapping[str, Function], main: Function) -> LinkedProgram:
         relocations=_joined((_outward(part), starts[part.name]) for part in parts),
         core_relos=_joined((part.core_relos, starts[part.name]) for part in parts),
         func_info=_joined((part.func_info, starts[part.name]) for part in parts),
-        line_info=_joined((part.line_info, starts[part.name]) for part in parts) if has_lines else (),
+        line_info=_joined((part.line_info, starts[part.name]) for part in parts) if _has_lines(parts) else (),
         functions=tuple((start, name) for name, start in starts.items()),
     )
+
+
+def _has_lines(parts: Iterable[Function]) -> bool:
+    """Tell whether line info can be given: for the first instruction of every function, or not at all (``check_btf_line``)."""
+    return all(part.line_info and part.line_info[0].insn_index == 0 for part in parts)
 
 
 def _reachable(functions: Mapping[str, Function], main: Function) -> list[Function]:

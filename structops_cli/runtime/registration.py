@@ -110,7 +110,8 @@ def _refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
 
 
 def _value(plan: MapPlan, loaded: Loaded) -> bytes:
-    return encode_value(plan, {name: fd.fileno() for name, fd in loaded.programs.items()})
+    used = {item.program for item in plan.members if item.program}
+    return encode_value(plan, {name: loaded.programs[name].fileno() for name in used})
 
 
 def _check_link(plan: MapPlan, map_fd: Fd, link: Fd) -> None:

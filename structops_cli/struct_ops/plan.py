@@ -103,8 +103,10 @@ def plan_object(spec: ObjectSpec, kernel: KernelTypes, selection: Selection = Se
             hint="leave --link out: it is registered without one",
         )
     maps, skipped = [], []
+    names = dict.fromkeys(essential_name(variable.type_name) for variable in variables)
+    types = {name: find_type(kernel, name) for name in names}
     for variable in variables:
-        kernel_type = find_type(kernel, essential_name(variable.type_name))
+        kernel_type = types[essential_name(variable.type_name)]
         members, left_out = _plan_members(spec, variable, kernel_type)
         members = _override(variable, kernel_type, members, selection)
         skipped += left_out

@@ -117,7 +117,9 @@ def _address(buffer: Any) -> int:
 
 def _name(text: str) -> bytes:
     """Return a kernel object name: what it may hold of ``text``, cut to 15 bytes."""
-    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in text)
+    kept = text
+    if not (text.isascii() and text.isidentifier()):
+        kept = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in text)
     return kept.encode()[: BPF_OBJ_NAME_LEN - 1]
 
 
