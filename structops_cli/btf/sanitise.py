@@ -44,8 +44,8 @@ from structops_cli.syscall.uapi import BtfIntEncoding, BtfKind
 
 __all__ = ["BtfFeature", "features_used", "sanitise"]
 
-OLD_NAME_LEN = 127
-"""Characters of a name before 6.1 (``KSYM_NAME_LEN`` less the NUL)."""
+OLD_NAME_LEN = 128
+"""The most characters of a name before 6.1 (``KSYM_NAME_LEN``)."""
 SECTION_CHARACTERS = frozenset(ascii_letters + digits + "_.")
 _Named: TypeAlias = Func | Struct | Union | Enum | Fwd | Typedef | Var | Datasec
 

@@ -44,6 +44,7 @@ def _data(spec: ObjectSpec) -> dict[str, Any]:
         "struct_ops": [_variable(spec, variable) for variable in spec.struct_ops],
         "programs": [_function(spec, function) for function in spec.functions if function.is_program],
         "subprograms": [_function(spec, function) for function in spec.functions if not function.is_program],
+        "other_programs": [{"name": item.name, "section": item.section} for item in spec.other_programs],
         "maps": [
             {
                 "name": item.name,
@@ -137,6 +138,7 @@ def _text(data: dict[str, Any], *, relocations: bool) -> str:
     parts += [
         _section(("PROGRAM", "SECTION", "INSNS", "CO-RE", "REFERS TO"), map(_function_row, data["programs"])),
         _section(("SUBPROGRAM", "SECTION", "INSNS", "CO-RE", "REFERS TO"), map(_function_row, data["subprograms"])),
+        _section(("PROGRAM OF ANOTHER TYPE", "SECTION"), ((p["name"], p["section"]) for p in data["other_programs"])),
         _section(("MAP", "TYPE", "KEY", "VALUE", "ENTRIES"),
                  ((m["name"], m["type"], m["key_size"], m["value_size"], m["max_entries"]) for m in data["maps"])),
         _section(("VARIABLE", "SECTION", "SIZE", "VALUE"),

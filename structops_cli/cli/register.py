@@ -171,6 +171,9 @@ def say_aside(output: Output, item: RegisteredObject) -> None:
             )
     if item.missing:
         output.debug(f"note: weak symbols that this kernel lacks: {', '.join(item.missing)}")
+    if item.spec.other_programs:
+        others = ", ".join(f"{one.name} ({one.section})" for one in item.spec.other_programs)
+        output.debug(f"note: not loaded, programs of other types: {others}")
     if item.plan.unused:
         output.debug(f"note: not loaded, no registered variable uses them: {', '.join(item.plan.unused)}")
 

@@ -13,12 +13,12 @@ from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, Section, Symbol, SymbolBinding, SymbolType
 from structops_cli.obj.insn import INSN_BYTES
 from structops_cli.obj.records import Record, moved
-from structops_cli.obj.sections import is_program, is_sleepable
-from structops_cli.obj.spec import Function, Relocation
+from structops_cli.obj.sections import holds_functions, is_other, is_program, is_sleepable
+from structops_cli.obj.spec import Function, OtherProgram, Relocation
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["Extent", "check_ext", "function_extents", "read_function"]
+__all__ = ["Extent", "check_ext", "function_extents", "other_programs", "read_function"]
 
 _AGAIN = "the file is damaged: compile it or copy it again"
 
@@ -35,14 +35,14 @@ class Extent(NamedTuple):
 
 
 def function_extents(elf: ElfObject, btf: Btf, ext: BtfExt) -> tuple[Extent, ...]:
-    """Return every function of the executable sections, in the order of sections and addresses.
+    """Return every function that a struct_ops may need, in the order of sections and addresses.
 
     Static functions of one name, as a linker of several objects leaves them,
     get ``#2``, ``#3`` and so on behind their names, and so does the code that
     remains of a weak function when another file's took its place. Raises
     ``ObjectError`` for functions that overlap, are empty or share a global name.
     """
-    symbols = [symbol for symbol in elf.symbols if symbol.type == SymbolType.FUNC and symbol.section]
+    symbols = [symbol for symbol in _functions(elf) if not _of_another_type(elf, symbol)]
     symbols.sort(key=attrgetter("section", "value"))
     symbols += [*_replaced(elf, btf, ext, symbols)]  # named last
     names = _unique_names(symbols)
@@ -54,6 +54,12 @@ def function_extents(elf: ElfObject, btf: Btf, ext: BtfExt) -> tuple[Extent, ...
             why = f"in section {after.section.name}, at instruction {after.start}"
             raise ObjectError(what, why=why, hint=_AGAIN, symbol=after.name, section=after.section.name)
     return tuple(extents)
+
+
+def other_programs(elf: ElfObject) -> tuple[OtherProgram, ...]:
+    """Return the functions in sections of other program types, in the order of the symbol table."""
+    others = (symbol for symbol in _functions(elf) if _of_another_type(elf, symbol))
+    return tuple(OtherProgram(symbol.name, elf.sections[symbol.section].name) for symbol in others)
 
 
 def read_function(extent: Extent, btf: Btf, ext: BtfExt, relocations: tuple[Relocation, ...]) -> Function:
@@ -79,8 +85,9 @@ def read_function(extent: Extent, btf: Btf, ext: BtfExt, relocations: tuple[Relo
     )
 
 
-def check_ext(ext: BtfExt, functions: Sequence[Function]) -> None:
-    """Refuse records of ``.BTF.ext`` that lie in no function."""
+def check_ext(elf: ElfObject, ext: BtfExt, functions: Sequence[Function]) -> None:
+    """Refuse records of ``.BTF.ext`` that lie in no function; those of programs of other types are theirs."""
+    others = {section.name for section in elf.sections if is_other(section)}
     for label, by_section, count in (
         ("function", ext.func_info, _counted(functions, lambda function: len(function.func_info))),
         ("line", ext.line_info, _counted(functions, lambda function: len(function.line_info))),
@@ -88,7 +95,7 @@ def check_ext(ext: BtfExt, functions: Sequence[Function]) -> None:
     ):
         for section, records in by_section.items():
             lost = len(records) - count.get(section, 0)
-            if lost:
+            if lost and section not in others:
                 what = f"{lost} {label} records of section {section} lie in no function"
                 raise ObjectError(what, why=".BTF.ext and the symbols disagree", hint=_AGAIN, section=section)
 
@@ -104,7 +111,7 @@ def _replaced(elf: ElfObject, btf: Btf, ext: BtfExt, symbols: Sequence[Symbol]) 
         own = sorted(
             (s.value, s.value + max(s.size_bytes, 1)) for s in symbols if s.section == section.position
         )
-        if not section.is_executable or len(records) <= len(own):
+        if not holds_functions(section) or len(records) <= len(own):
             continue
         starts = sorted({start for start, _ in own} | {info.insn_index * INSN_BYTES for info in records})
         for info in records:
@@ -125,6 +132,14 @@ def _counted(functions: Sequence[Function], count: Callable[[Function], int]) ->
     for function in functions:
         counts[function.section] = counts.get(function.section, 0) + count(function)
     return counts
+
+
+def _functions(elf: ElfObject) -> Iterator[Symbol]:
+    return (symbol for symbol in elf.symbols if symbol.type == SymbolType.FUNC and symbol.section)
+
+
+def _of_another_type(elf: ElfObject, symbol: Symbol) -> bool:
+    return symbol.section < len(elf.sections) and is_other(elf.sections[symbol.section])
 
 
 def _unique_names(symbols: Sequence[Symbol]) -> Iterator[str]:

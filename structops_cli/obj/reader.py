@@ -10,7 +10,7 @@ from structops_cli.obj.datasec import repair_datasecs
 from structops_cli.obj.elf import read_elf
 from structops_cli.obj.elf_values import ElfObject
 from structops_cli.obj.externs import read_externs
-from structops_cli.obj.functions import check_ext, function_extents, read_function
+from structops_cli.obj.functions import check_ext, function_extents, other_programs, read_function
 from structops_cli.obj.maps import map_places, read_maps
 from structops_cli.obj.relocations import Addresses, function_relocations
 from structops_cli.obj.sections import check_sections
@@ -49,7 +49,7 @@ def _read(data: bytes, name: str) -> ObjectSpec:
         read_function(extent, btf, ext, references)
         for extent, references in zip(extents, relocations, strict=True)
     )
-    check_ext(ext, functions)
+    check_ext(elf, ext, functions)
     return ObjectSpec(
         name=name,
         licence=_licence(elf),
@@ -59,6 +59,7 @@ def _read(data: bytes, name: str) -> ObjectSpec:
         maps=read_maps(elf, btf, addresses),
         data=read_data(elf, btf),
         externs=externs,
+        other_programs=other_programs(elf),
     )
 
 

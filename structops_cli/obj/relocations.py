@@ -14,7 +14,7 @@ from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, ElfRelocation, RelocationType, Section, Symbol
 from structops_cli.obj.functions import Extent
 from structops_cli.obj.insn import CALL, INSN_BYTES, LD_IMM64, find, imm, opcode, src_reg
-from structops_cli.obj.sections import MAPS, is_data
+from structops_cli.obj.sections import MAPS, holds_functions, is_data, is_other
 from structops_cli.obj.spec import Relocation, RelocationTarget
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import PseudoCall
@@ -52,6 +52,9 @@ class Addresses:
         section, offset = self._sections[symbol.section], symbol.value + addend
         if symbol.section == 0:
             return self._extern(symbol, label)
+        if is_other(section):
+            why = f"it is in section {section.name}, a program of another type, which is not loaded here"
+            raise _lost(label, symbol, why)
         if section.is_executable:
             return self._function(symbol, section, offset, label)
         if section.name == MAPS:
@@ -98,7 +101,7 @@ def function_relocations(
             own.append(relocations.pop())
         yield _of_function(extent, own, addresses)
     for position, lost in left.items():
-        if lost and elf.sections[position].is_executable:
+        if lost and holds_functions(elf.sections[position]):
             raise _outside(elf.sections[position], lost[-1])
 
 

@@ -9,7 +9,7 @@ means: not unless asked for.
 from __future__ import annotations
 
 from structops_cli.errors import ObjectError
-from structops_cli.obj.elf_values import ElfObject, Section, SymbolType
+from structops_cli.obj.elf_values import ElfObject, Section
 from structops_cli.records import NamedTuple
 
 __all__ = [
@@ -18,7 +18,9 @@ __all__ = [
     "SUBPROGRAMS",
     "StructOpsSection",
     "check_sections",
+    "holds_functions",
     "is_data",
+    "is_other",
     "is_program",
     "is_read_only",
     "is_sleepable",
@@ -53,6 +55,15 @@ def is_program(name: str) -> bool:
     return name.removeprefix("?").partition("/")[0] in {"struct_ops", "struct_ops.s"}
 
 
+def holds_functions(section: Section) -> bool:
+    """Tell whether the section holds code that a struct_ops may need: programs, or subprograms of any program.
+
+    Programs of other types, each in a section of its own name, are for other
+    loaders: they are left alone.
+    """
+    return section.is_executable and (section.name == SUBPROGRAMS or is_program(section.name))
+
+
 def is_sleepable(name: str) -> bool:
     """Tell whether the programs of this section may sleep."""
     return name.removeprefix("?").partition("/")[0] == "struct_ops.s"
@@ -71,13 +82,12 @@ def is_read_only(name: str) -> bool:
 def check_sections(elf: ElfObject) -> None:
     """Refuse sections that mean something to other loaders and cannot be honoured here.
 
-    Raises ``ObjectError`` for programs of other types, for maps in the form
-    that ended with libbpf 1.0, and for two loaded sections of one name, which
-    BTF could not tell apart.
+    Raises ``ObjectError`` for maps in the form that ended with libbpf 1.0, and
+    for two loaded sections of one name, which BTF could not tell apart.
     """
     seen: set[str] = set()
     for section in elf.sections:
-        if section.size_bytes == 0 or not section.is_loaded:
+        if section.size_bytes == 0 or not section.is_loaded or is_other(section):
             continue
         if section.name in seen:
             why = "BTF describes sections by their names"
@@ -89,24 +99,16 @@ def check_sections(elf: ElfObject) -> None:
             what = "this object defines its maps the old way"
             raise ObjectError(what, why=why, hint=hint, section=section.name)
         if section.is_executable:
-            _check_code(elf, section)
+            _check_code(section)
 
 
-def _check_code(elf: ElfObject, section: Section) -> None:
-    if section.name != SUBPROGRAMS and not is_program(section.name):
-        name = _first_function(elf, section)
-        what = (
-            f"{f'program {name}' if name else 'the code'} in section {section.name} is no struct_ops program"
-        )
-        why = "a struct_ops program is in section struct_ops, struct_ops.s, or either with /NAME"
-        hint = "move it to another object"
-        raise ObjectError(what, why=why, hint=hint, section=section.name, program=name)
+def is_other(section: Section) -> bool:
+    """Tell whether the section holds a program of another type."""
+    return section.is_executable and not holds_functions(section)
+
+
+def _check_code(section: Section) -> None:
     if len(section.data) != section.size_bytes or section.size_bytes % 8:
         what = f"section {section.name} does not hold whole instructions"
         why = f"{len(section.data)} of its {section.size_bytes} bytes are in the file; an instruction has 8"
         raise ObjectError(what, why=why, section=section.name)
-
-
-def _first_function(elf: ElfObject, section: Section) -> str:
-    own = (one.name for one in elf.symbols if one.section == section.position and one.type == SymbolType.FUNC)
-    return next(own, "")

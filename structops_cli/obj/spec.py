@@ -25,6 +25,7 @@ __all__ = [
     "MapSpec",
     "MemberFunction",
     "ObjectSpec",
+    "OtherProgram",
     "Relocation",
     "RelocationTarget",
     "StructOpsVariable",
@@ -200,6 +201,13 @@ class Extern(NamedTuple):
     kind: ExternKind
 
 
+class OtherProgram(NamedTuple):
+    """A function of a section that is neither ``.text`` nor for struct_ops: left out, whatever it is."""
+
+    name: str
+    section: str
+
+
 class ObjectSpec(NamedTuple):
     """A whole object. ``btf`` is its BTF with DATASEC sizes and offsets repaired from the ELF symbols."""
 
@@ -211,6 +219,7 @@ class ObjectSpec(NamedTuple):
     maps: tuple[MapSpec, ...]
     data: tuple[DataSection, ...]
     externs: tuple[Extern, ...]
+    other_programs: tuple[OtherProgram, ...] = ()
 
     def function(self, name: str) -> Function:
         """Return the function of that name; ``KeyError`` when there is none."""

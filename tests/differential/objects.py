@@ -103,5 +103,9 @@ ONLY_BY_STRUCTOPS = (
     Subject("live_ops"),
     # a function for a member that this kernel lacks
     Subject("live_ops", ("UNKNOWN_MEMBER=0",)),
+    # BTF that no kernel takes as the compiler writes it
+    Subject("new_btf"),
+    # programs of other types, among them one that is not for this kernel
+    Subject("mixed"),
 )
 """bpftool has to refuse them: an object that it loads belongs to the other list."""

@@ -24,6 +24,7 @@ from structops_cli.syscall import bpf
 from structops_cli.syscall.info import MapInfo, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_LINK
 from tests.cli_runner import COMMAND, done, done_json, refused, started
+from tests.compile import OBJECTS, compile_object
 from tests.live.objects import live_ops_file
 from tests.live.situations import available, below, held_by_a_process, listed, soon
 from tests.patience import patient
@@ -493,3 +494,22 @@ def test_a_little_endian_number_by_any_reader(name: str, pin_dir: str) -> None:
     assert refcnt >= 1
     assert state == 3
     assert name.encode().ljust(16, b"\0") in raw
+
+
+def test_an_object_with_programs_of_other_types(tmp_path: Path, name: str, pin_dir: str) -> None:
+    """Two kinds in one object, with a link and without, members in another order: the rest is left out by name."""
+    path = tmp_path / "mixed.bpf.o"
+    path.write_bytes(compile_object(OBJECTS / "mixed.bpf.c"))
+    names = ("--set", f"legacy.name={name}a", "--set", f"by_link.name={name}b")
+    result = done("register", str(path), *names, "--pin-dir", pin_dir, "--json", "-v")
+    found = {one["variable"]: one for one in result.json()["registered"]}
+    assert {variable: one["link_id"] is not None for variable, one in found.items()} == {
+        "legacy": False,
+        "by_link": True,
+    }
+    programs = [{item["id"] for item in one["programs"]} for one in found.values()]
+    assert programs[0] == programs[1], "each program is loaded once"
+    assert "programs of other types: " in result.stderr
+    assert "a_syscall (syscall)" in result.stderr
+    assert "nobody_calls_this" in result.stderr
+    assert "mixed_test_1" in result.stderr, "nor one of a variable that nobody asked for"

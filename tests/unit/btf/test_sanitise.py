@@ -81,7 +81,7 @@ CASES: dict[BtfFeature, tuple[list[Record], list[BtfType]]] = {
             Enum(4, "signed", 4, False, (Enumerator("C", 0xFFFFFFFE),)),
         ],
     ),
-    BtfFeature.LONG_NAMES: ([typedef(LONG, 1)], [Typedef(2, "n" * 127, 1)]),
+    BtfFeature.LONG_NAMES: ([typedef(LONG, 1)], [Typedef(2, "n" * 128, 1)]),
     BtfFeature.DOTTED_NAMES: (
         [proto(1), func("f.isra.0", 2, linkage=0)],
         [FuncProto(2, 1, ()), Func(3, "f_isra_0", 2, 0)],
@@ -136,7 +136,7 @@ def test_names_of_every_kind_that_must_be_identifiers_are_cut_and_lose_their_dot
     name = f"a.{LONG}"
     records = [fwd(name), struct_(name, 0), union(name, 0), enum(name, {"A": 1}), typedef(name, 1)]
     for target in after(records, BtfFeature.LONG_NAMES, BtfFeature.DOTTED_NAMES):
-        assert getattr(target, "name", "") == f"a_{'n' * 125}"
+        assert getattr(target, "name", "") == f"a_{'n' * 126}"
 
 
 def test_a_variable_keeps_its_dots() -> None:

@@ -20,7 +20,7 @@ from structops_cli.obj.spec import (
 )
 from structops_cli.syscall.uapi import BtfKind, CoreReloKind
 from tests.compile import OBJECTS, compile_object, strip
-from tests.elf_writers import EXIT, LOCAL, PROGRAM, Sec, Sym, small_object
+from tests.elf_writers import ALLOC, EXEC, EXIT, FUNC, LINE_INFO, LOCAL, PROGRAM, Rel, Sec, Sym, small_object
 
 CALL, DATA, MAP, FUNCTION = (
     RelocationTarget.CALL,
@@ -331,3 +331,72 @@ def test_static_functions_of_one_name_stay_apart() -> None:
     spec = read_object(small_object(more_sections=[section], more_symbols=more), "x.o")
     assert [function.name for function in spec.functions] == ["half", "t_init", "half#2", "other"]
     assert spec.function("half#2").type_id == 0
+
+
+# Programs of other types
+
+
+def mixed() -> ObjectSpec:
+    return read_object(compile_object(OBJECTS / "mixed.bpf.c"), "mixed.bpf.o")
+
+
+def test_programs_of_other_types_are_left_out_by_name() -> None:
+    spec = mixed()
+    assert {(one.name, one.section) for one in spec.other_programs} == {
+        ("a_syscall", "syscall"),
+        ("an_fentry", "fentry/tcp_reno_cong_avoid"),
+        ("a_tracepoint", "tp_btf/tcp_probe"),
+        ("a_kprobe", "kprobe/tcp_ack"),
+        ("an_iterator", "iter/tcp"),
+        ("an_xdp", "xdp"),
+        ("a_filter", "socket"),
+    }
+    assert {function.section.partition("/")[0] for function in spec.functions} == {
+        ".text",
+        "struct_ops",
+        "?struct_ops",
+    }
+    assert spec.licence == "Dual BSD/GPL"
+
+
+def test_several_kinds_in_one_object() -> None:
+    found = [(one.name, one.type_name, one.link, one.optional) for one in mixed().struct_ops]
+    assert sorted(found) == [
+        ("by_link", "tcp_congestion_ops___mixed", True, False),
+        ("dummy", "bpf_dummy_ops", False, True),
+        ("legacy", "tcp_congestion_ops___mixed", False, False),
+    ]
+
+
+def test_a_member_cannot_point_at_a_program_of_another_type() -> None:
+    section, symbol = Sec("xdp", EXIT, ALLOC | EXEC), Sym("drop", "xdp", 0, 8, FUNC)
+    data = small_object(
+        more_sections=[section],
+        more_symbols=[symbol],
+        relocations={(".struct_ops.link", 8): {"symbol": "drop"}},
+    )
+    with pytest.raises(ObjectError) as caught:
+        read_object(data, "x.o")
+    assert str(caught.value) == (
+        "x.o: member init of t_ops is lost: it refers to drop: "
+        "it is in section xdp, a program of another type, which is not loaded here"
+    )
+
+
+def test_code_without_a_symbol_in_a_section_of_another_type_is_nothing() -> None:
+    spec = read_object(small_object(more_sections=[Sec("socket", EXIT, ALLOC | EXEC)]), "x.o")
+    assert spec.other_programs == ()
+
+
+def test_relocations_and_records_of_programs_of_other_types_are_theirs() -> None:
+    section, symbol = Sec("xdp", EXIT, ALLOC | EXEC), Sym("drop", "xdp", 0, 8, FUNC)
+    spec = read_object(
+        small_object(
+            more_sections=[section],
+            more_symbols=[symbol],
+            more_relocations=[Rel("xdp", 0, "t_map")],
+            line_info={**LINE_INFO, "xdp": ((0, 1, 1, 1024),)},
+        ),
+        "x.o",
+    )
+    assert [one.name for one in spec.other_programs] == ["drop"]

@@ -9,13 +9,15 @@ from structops_cli.obj.elf import read_elf
 from structops_cli.obj.sections import (
     StructOpsSection,
     check_sections,
+    holds_functions,
     is_data,
+    is_other,
     is_program,
     is_read_only,
     is_sleepable,
     struct_ops_section,
 )
-from tests.elf_writers import ALLOC, EXEC, EXIT, FUNC, NOBITS, Sec, Sym, small_object
+from tests.elf_writers import ALLOC, EXEC, EXIT, NOBITS, Sec, small_object
 
 
 @pytest.mark.parametrize(
@@ -85,21 +87,24 @@ def test_a_sound_object() -> None:
     check_sections(read_elf(small_object(), "x.o"))
 
 
-@pytest.mark.parametrize("name", ["xdp", "kprobe/tcp_ack", "tc", "iter/tcp", "struct_opsx"])
-def test_programs_of_other_types(name: str) -> None:
-    section, symbol = Sec(name, EXIT, ALLOC | EXEC), Sym("drop", name, 0, 8, FUNC)
-    error = refusal(small_object(more_sections=[section], more_symbols=[symbol]))
-    assert str(error) == (
-        f"program drop in section {name} is no struct_ops program: "
-        "a struct_ops program is in section struct_ops, struct_ops.s, or either with /NAME"
-    )
-    assert error.hint == "move it to another object"
-    assert error.fields == {"section": name, "program": "drop"}
+@pytest.mark.parametrize("name", ["xdp", "kprobe/tcp_ack", "tc", "iter/tcp", "struct_opsx", ".text.unlikely"])
+def test_programs_of_other_types_are_left_alone(name: str) -> None:
+    """Whatever they hold: half an instruction, two sections of one name, or nothing that has a name."""
+    sections = [
+        Sec(name, EXIT[:5], ALLOC | EXEC),
+        Sec(name, b"", ALLOC | EXEC),
+        Sec(name, EXIT, ALLOC | EXEC),
+    ]
+    elf = read_elf(small_object(more_sections=sections), "x.o")
+    check_sections(elf)
+    others = [section for section in elf.sections if is_other(section)]
+    assert [section.name for section in others] == [name] * 3
+    assert not any(holds_functions(section) for section in others)
 
 
-def test_code_without_a_name() -> None:
-    error = refusal(small_object(more_sections=[Sec("socket", EXIT, ALLOC | EXEC)]))
-    assert error.what == "the code in section socket is no struct_ops program"
+def test_sections_that_hold_functions() -> None:
+    elf = read_elf(small_object(), "x.o")
+    assert [one.name for one in elf.sections if holds_functions(one)] == [".text", "struct_ops/init"]
 
 
 def test_an_empty_section_of_another_type_is_nothing() -> None:
