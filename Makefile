@@ -2,6 +2,7 @@
 # make test   lint, types and all tests, those on the running kernel included
 # make fuzz   look for inputs that break the readers, with coverage feedback (FUZZ_ARGS="object --seconds 3600")
 # make vmtest KERNELS="5.10 6.12"   the live tests on other kernels, under QEMU, as one table
+# make model-check   the model of the kernel's rules against the running kernel, for some minutes
 # make bench  compare with Debian's bpftool, as ratios in one run
 #
 # All of it in a virtual environment of its own, .venv. What is missing outside
@@ -17,7 +18,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-warn-
 # Bytecode is a third of a command's start-up; an environment that forbids it must not slow the product down.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test lint vmtest fuzz bench objects wheel clean
+.PHONY: run test lint vmtest fuzz model-check bench objects wheel clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run-ready
@@ -36,6 +37,12 @@ fuzz: $(VENV)/test-ready
 
 vmtest: $(VENV)/test-ready
 	$(BIN)/python -m tests.vm $(KERNELS) $(VMTEST_ARGS)
+
+# make model-check OPERATIONS=20000 [SEED=N]: SEED runs again what a run printed
+OPERATIONS ?= 20000
+
+model-check: $(VENV)/test-ready
+	STRUCTOPS_MODEL_OPERATIONS=$(OPERATIONS) STRUCTOPS_MODEL_SEED=$(SEED) $(BIN)/python -m pytest -q tests/live/test_model.py
 
 bench: $(VENV)/test-ready
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)

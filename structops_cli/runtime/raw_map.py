@@ -21,7 +21,6 @@ from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_bt
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.member_text import encode_member
-from structops_cli.struct_ops.rules import refused_update
 from structops_cli.struct_ops.value import POINTER, StructOpsValue, decode_value
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
@@ -99,10 +98,25 @@ def update(kernel: KernelTypes, fd: Fd, assignments: Mapping[str, str], *, key: 
         try:
             result = bpf.map_update_elem(fd, struct.pack("<I", key), bytes(raw), flags)
         except KernelError as error:
-            cause = refused_update(kernel_type, bytes(raw), flags) if error.errno == EINVAL else None
+            cause = _cause(kernel, kernel_type, bytes(raw), key, flags, error.errno or 0)
             what = f"the kernel refused the update of map {map_info(fd).id}"
             raise explained(error, what, kernel_type.name, cause) from None
     return _answered(kernel, "MAP_UPDATE_ELEM", result, fd)
+
+
+def _cause(
+    kernel: KernelTypes, kernel_type: StructOpsType, raw: bytes, key: int, flags: int, errno: int
+) -> Cause | None:
+    """Return the rule that the kernel answered with; the programs are still open to be looked at."""
+    from structops_cli.runtime.fd_facts import fd_facts  # only a refusal needs them
+    from structops_cli.struct_ops.rules.facts import World
+    from structops_cli.struct_ops.rules.generation import generation_of
+    from structops_cli.struct_ops.rules.refusal import refused_update
+    from structops_cli.struct_ops.rules.value import program_fd
+
+    fds = fd_facts(program_fd(kernel_type, raw, member) for member in kernel_type.members if member.proto)
+    world = World(generation_of(kernel), fds)
+    return refused_update(kernel_type, raw, flags, key=key, errno=errno, world=world)
 
 
 def _assignment(kernel_type: StructOpsType, name: str, text: str, stack: ExitStack) -> tuple[int, bytes]:

@@ -8,8 +8,8 @@ included, leaves the kernel as it was.
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from errno import EINVAL
 
+from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError, StateError, StructopsError, UsageError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.loaded import Loaded
@@ -102,10 +102,14 @@ def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState)
 
 def _refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
     """Say which rule the value broke, where the errno alone does not."""
-    from structops_cli.struct_ops.rules import refused_update  # only a refusal needs it
+    from structops_cli.struct_ops.rules.facts import World
+    from structops_cli.struct_ops.rules.generation import generation_of  # only a refusal needs them
+    from structops_cli.struct_ops.rules.refusal import refused_update
 
-    of_the_value = (error.operation, error.errno) == ("MAP_UPDATE_ELEM", EINVAL)
-    cause = refused_update(plan.type, _value(plan, loaded)) if of_the_value else None
+    cause = None
+    if error.operation == "MAP_UPDATE_ELEM":
+        world = World(generation_of(KernelTypes(plan.type.btf)), fds=None)
+        cause = refused_update(plan.type, _value(plan, loaded), errno=error.errno or 0, world=world)
     return explained(error, f"{plan.registered_name} could not be registered", plan.type.name, cause)
 
 

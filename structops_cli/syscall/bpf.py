@@ -440,9 +440,16 @@ def link_create(map_fd: Fd, *, flags: int = 0) -> Fd:
     return Fd(_call(BpfCmd.LINK_CREATE, attr))
 
 
-def link_update(link_fd: Fd, new_map_fd: Fd, *, old_map_fd: Fd | None = None) -> None:
-    """Put another READY map behind a link; with ``old_map_fd`` only if that one is there now (BPF_F_REPLACE)."""
-    old, flags = (old_map_fd.fileno(), BPF_F_REPLACE) if old_map_fd else (0, 0)
+def link_update(
+    link_fd: Fd, new_map_fd: Fd, *, old_map_fd: Fd | None = None, flags: int | None = None
+) -> None:
+    """Put another READY map behind a link; with ``old_map_fd`` only if that one is there now.
+
+    ``flags`` is BPF_F_REPLACE with ``old_map_fd`` and 0 without, unless given.
+    """
+    old = old_map_fd.fileno() if old_map_fd else 0
+    if flags is None:
+        flags = BPF_F_REPLACE if old_map_fd else 0
     attr = ffi.new("struct so_link_update *", [link_fd.fileno(), new_map_fd.fileno(), flags, old])
     _call(BpfCmd.LINK_UPDATE, attr)
 

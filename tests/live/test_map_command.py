@@ -144,7 +144,7 @@ def test_flags_and_keys_that_the_kernel_refuses(name: str, bpf_root: str, progra
     error = refused("map", "update", pin, f"name={name}", *programs, "--key", "1")
     assert (error["errno"], error["hint"]) == (
         "E2BIG",
-        "a struct_ops map has the one key 0; implement fewer members",
+        "a struct_ops map has the one key 0",
     )
     error = refused("map", "lookup", pin, "--key", "1")
     assert (error["operation"], error["errno"], error["hint"]) == (

@@ -6,4 +6,11 @@ from structops_cli.struct_ops.kinds.kind import Kind
 
 __all__ = ["KIND"]
 
-KIND = Kind("bpf_dummy_ops", settable=frozenset(), registers=False)
+KIND = Kind(
+    "bpf_dummy_ops",
+    settable=frozenset(),
+    # as bpf_dummy_ops_check_member() allows
+    sleepable=frozenset({"test_sleepable"}),
+    registers=False,
+    proven=True,
+)

@@ -25,28 +25,40 @@ class Need(Enum):
 class Kind(NamedTuple):
     """One struct_ops type's own rules.
 
-    ``required`` members must be there, and one of each set of ``either``.
+    ``required`` members must be there, and one of each set of ``either``;
+    ``optional_before_6_0`` are the functions that old kernels do not require.
     ``name_member`` is the ``char`` array under which users know a registered
-    instance, ``name_pattern`` the regular expression of what it may hold, and
-    ``names_listed_in`` where the kernel lists all of them, its own included.
-    ``flags`` maps a data member to the names of its bits, which C spells with
-    ``flag_prefix``.
-    ``settable`` are the data members that the subsystem takes (None: unknown).
-    ``registers`` is false for a type that exists for test runs only.
+    instance, and ``names_listed_in`` where the kernel lists all of them, its
+    own included. ``flags`` maps a data member to the names of its bits, which C
+    spells with ``flag_prefix``; ``flag_mask`` to the (enum, enumerator) of the
+    kernel's BTF that has all bits. ``settable`` are the data members that the
+    subsystem takes (None: unknown), and of these ``at_most`` has the largest
+    values (beyond: E2BIG). ``reserved`` must be zero. ``sleepable`` are the
+    members whose programs may sleep (None: unknown, or all).
+    ``registers`` is false for a type that exists for test runs only,
+    ``replaceable`` for one whose links refuse LINK_UPDATE, ``one_at_a_time``
+    true where a second registration is EBUSY. ``proven`` says that the running
+    kernel was asked, and not only its source.
     """
 
     name: str
     required: frozenset[str] = frozenset()
     either: tuple[frozenset[str], ...] = ()
+    optional_before_6_0: frozenset[str] | None = None
     unsupported: frozenset[str] = frozenset()
     reserved: frozenset[str] = frozenset()
     settable: frozenset[str] | None = None
+    at_most: Mapping[str, int] = {}
     name_member: str = ""
-    name_pattern: str = ""
     names_listed_in: str = ""
     flags: Mapping[str, type[IntEnum]] = {}
     flag_prefix: str = ""
+    flag_mask: Mapping[str, tuple[str, str]] = {}
+    sleepable: frozenset[str] | None = None
     registers: bool = True
+    replaceable: bool = True
+    one_at_a_time: bool = False
+    proven: bool = False
 
     def need(self, member: str) -> Need:
         """Return what the subsystem wants of a member; OPTIONAL when nothing is known."""

@@ -12,14 +12,28 @@ KIND = Kind(
     # as tcp_validate_congestion_control() wants them
     required=frozenset({"ssthresh", "undo_cwnd"}),
     either=(frozenset({"cong_avoid", "cong_control"}),),
-    # unsupported_ops of bpf_tcp_ca.c
+    # optional_ops of bpf_tcp_ca.c, which 6.0 took away
+    optional_before_6_0=frozenset(
+        {
+            "init",
+            "release",
+            "set_state",
+            "cwnd_event",
+            "in_ack_event",
+            "pkts_acked",
+            "min_tso_segs",
+            "sndbuf_expand",
+            "cong_control",
+        }
+    ),
+    # unsupported_ops of bpf_tcp_ca.c, and later the one function without a stub
     unsupported=frozenset({"get_info"}),
     # all that bpf_tcp_ca_init_member() does not take: the kernel's own list entry, hash and owner
     reserved=frozenset({"list", "key", "owner"}),
     settable=frozenset({"name", "flags"}),
     name_member="name",
-    name_pattern=r"[A-Za-z0-9_.]+",  # since 6.4; before, anything that is not empty
     names_listed_in="net.ipv4.tcp_available_congestion_control",
     flags={"flags": TcpCongFlags},
     flag_prefix="TCP_CONG_",
+    proven=True,
 )

@@ -1,0 +1,90 @@
+"""How the struct_ops of one kernel differs from that of others, told from its BTF and never from its version.
+
+What BTF shows itself (a struct, a member, the length of an array) is read. Two
+things it shows only by what came with them in the same release; ``TOLD_BY``
+says so. Fixes that distributions carry back alone can make these two wrong, and
+whoever has asked the kernel replaces them: ``generation._replace(...)``.
+"""
+
+from __future__ import annotations
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.btf.layout import resolve
+from structops_cli.btf.types import Array, Struct
+from structops_cli.records import NamedTuple
+from structops_cli.struct_ops.catalogue import has_links
+from structops_cli.syscall.uapi import BtfKind
+
+__all__ = ["TOLD_BY", "Generation", "generation_of"]
+
+MAX_MEMBERS = 64
+"""BPF_STRUCT_OPS_MAX_NR_MEMBERS (include/linux/bpf.h), where BTF does not show it."""
+
+
+class Generation(NamedTuple):
+    """What a kernel's struct_ops can do and asks for; the default is what today's kernels do.
+
+    ``common_value``: values have two members, ``common`` and ``data``; before, three.
+    ``links``: BPF_F_LINK, the state READY and LINK_CREATE; the refcnt of a lookup is an estimate.
+    ``link_detach``: LINK_DETACH and EPOLLHUP.
+    ``module_types``: types of modules, through BPF_F_VTYPE_BTF_OBJ_FD.
+    ``trampoline_pages``: how many pages the trampolines of one map may take.
+    ``max_members``: how many members a type may have.
+    ``every_member_required``: a congestion control needs each function that is not optional, cong_avoid among them.
+    ``name_taken_at_update``: a congestion control's name is looked up when the member is read, of link maps too.
+    """
+
+    common_value: bool = True
+    links: bool = True
+    link_detach: bool = True
+    module_types: bool = True
+    trampoline_pages: int = 8
+    max_members: int = MAX_MEMBERS
+    every_member_required: bool = False
+    name_taken_at_update: bool = False
+
+
+TOLD_BY = {
+    "common_value": "BTF has struct bpf_struct_ops_common_value",
+    "links": "BTF has struct bpf_struct_ops_link",
+    "link_detach": "struct bpf_struct_ops_link has wait_hup, which came with it",
+    "module_types": "BTF has struct bpf_struct_ops_desc, which came with it",
+    "trampoline_pages": "the length of image_pages in struct bpf_struct_ops_map, one page where there is none",
+    "max_members": "the length of func_models in struct bpf_struct_ops",
+    "every_member_required": "BTF lacks struct btf_id_set8, which came with the kernel that stopped asking (6.0)",
+    "name_taken_at_update": "BTF lacks struct bpf_struct_ops_link, which came with the kernel that stopped looking",
+}
+"""Field of ``Generation`` to how it is told."""
+
+
+def generation_of(kernel: KernelTypes) -> Generation:
+    """Return what a kernel's BTF tells of its struct_ops."""
+    btf, links = kernel.vmlinux, has_links(kernel)
+    return Generation(
+        common_value=_has(btf, "bpf_struct_ops_common_value"),
+        links=links,
+        link_detach="wait_hup" in _members(btf, "bpf_struct_ops_link"),
+        module_types=_has(btf, "bpf_struct_ops_desc"),
+        trampoline_pages=_length(btf, "bpf_struct_ops_map", "image_pages") or 1,
+        max_members=_length(btf, "bpf_struct_ops", "func_models") or MAX_MEMBERS,
+        every_member_required=not links and not _has(btf, "btf_id_set8"),
+        name_taken_at_update=not links,
+    )
+
+
+def _has(btf: Btf, name: str) -> bool:
+    return btf.find(name, BtfKind.STRUCT) is not None
+
+
+def _members(btf: Btf, name: str) -> dict[str, int]:
+    """Return the members of a struct, name to type; none when BTF lacks the struct."""
+    type_id = btf.find(name, BtfKind.STRUCT)
+    struct = btf.type(type_id) if type_id else None
+    return {member.name: member.type for member in struct.members} if isinstance(struct, Struct) else {}
+
+
+def _length(btf: Btf, struct: str, member: str) -> int:
+    type_id = _members(btf, struct).get(member)
+    array = resolve(btf, type_id) if type_id else None
+    return array.count if isinstance(array, Array) else 0

@@ -1,0 +1,111 @@
+"""The rules of PROG_LOAD before the verifier reads an instruction, and of PROG_TEST_RUN.
+
+``check_struct_ops_btf_id`` (kernel/bpf/verifier.c), the subsystems' ``check_member``,
+and ``bpf_struct_ops_test_run`` (net/bpf/bpf_dummy_struct_ops.c).
+"""
+
+from __future__ import annotations
+
+from errno import EINVAL, EOPNOTSUPP
+
+from structops_cli.errors import ENOTSUPP
+from structops_cli.struct_ops.catalogue import KernelMember
+from structops_cli.struct_ops.rules.facts import LoadProgram, RunProgram
+from structops_cli.struct_ops.rules.rule import Case, Facts, Rule
+
+__all__ = ["LOAD_RULES", "RUN_RULES"]
+
+
+def _load(case: Case) -> LoadProgram:
+    assert isinstance(case.operation, LoadProgram)
+    return case.operation
+
+
+def _target(case: Case) -> KernelMember | None:
+    index = _load(case).member_index
+    return case.type.members[index] if 0 <= index < len(case.type.members) else None
+
+
+def _licence(case: Case) -> Facts | None:
+    return None if _load(case).gpl_compatible else {}
+
+
+def _no_type(case: Case) -> Facts | None:
+    return None if _load(case).attach_btf_id == case.type.struct.id else {"id": _load(case).attach_btf_id}
+
+
+def _index(case: Case) -> Facts | None:
+    facts = {"index": _load(case).member_index, "type": case.type.name, "count": len(case.type.members)}
+    return facts if _target(case) is None else None
+
+
+def _function(case: Case) -> Facts | None:
+    target = _target(case)
+    return {"member": target.name} if target and target.proto is None else None
+
+
+def _unsupported(case: Case) -> Facts | None:
+    target = _target(case)
+    return {"member": target.name} if target and target.name in case.kind.unsupported else None
+
+
+def _sleepable(case: Case) -> Facts | None:
+    target, allowed = _target(case), case.kind.sleepable
+    if target is None or allowed is None or not _load(case).sleepable or target.name in allowed:
+        return None
+    return {"member": target.name, "allowed": ", ".join(sorted(allowed))}
+
+
+LOAD_RULES = (
+    Rule(
+        "licence", "PROG_LOAD", EINVAL, _licence,
+        "the licence is not compatible with the GPL, and struct_ops programs need one that is",
+        'SEC("license") with "GPL" or "Dual BSD/GPL"', rank=2,
+    ),
+    Rule(
+        "type-registered", "PROG_LOAD", ENOTSUPP, _no_type,
+        "attach_btf_id {id} is no struct_ops type of this kernel", "see what this kernel offers: structops types",
+        tell="structops types", rank=2,
+    ),
+    Rule(
+        "member-index", "PROG_LOAD", EINVAL, _index,
+        "expected_attach_type {index} is no member of struct {type}, which has {count}",
+        "count members as this kernel's BTF does", rank=4,
+    ),
+    Rule(
+        "member-function", "PROG_LOAD", EINVAL, _function,
+        "{member} is no pointer to a function", "count members as this kernel's BTF does", rank=4,
+    ),
+    Rule(
+        "member-supported", "PROG_LOAD", ENOTSUPP, _unsupported,
+        "no program may implement {member}", "leave {member} out", tell="structops types {TYPE}", rank=1,
+    ),
+    Rule(
+        "member-sleepable", "PROG_LOAD", EINVAL, _sleepable,
+        "{member} may not sleep; these may: {allowed}", 'take it out of its "struct_ops.s" section', rank=3,
+    ),
+)  # fmt: skip
+
+
+def _run(case: Case) -> RunProgram:
+    assert isinstance(case.operation, RunProgram)
+    return case.operation
+
+
+def _context(case: Case) -> Facts | None:
+    member = case.type.members[_run(case).member_index]
+    wanted = len(member.proto.params) if member.proto else 0
+    given = _run(case).argument_count
+    return {"member": member.name, "wanted": wanted, "given": given} if wanted != given else None
+
+
+RUN_RULES = (
+    Rule(
+        "test-type", "PROG_TEST_RUN", EOPNOTSUPP, lambda case: {} if case.kind.registers else None,
+        "only bpf_dummy_ops programs can be run on their own", "register it instead", rank=1,
+    ),
+    Rule(
+        "context-size", "PROG_TEST_RUN", EINVAL, _context,
+        "{member} takes {wanted} arguments, and {given} were given", "give one word for each argument", rank=1,
+    ),
+)  # fmt: skip

@@ -1,0 +1,321 @@
+"""What the differential test draws: sequences of operations, right ones mostly, and each thing that can be wrong with one.
+
+A drawn sequence is plain data (words and numbers), so that a case which shows a
+difference can be written down as a regression test and still means the same on
+another kernel: members by name, programs by what they were loaded for.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, TypeAlias
+
+from hypothesis import strategies as st
+
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
+from structops_cli.struct_ops.kinds import Need, kind_of
+from structops_cli.struct_ops.rules.facts import (
+    CloseLink,
+    CreateLink,
+    CreateMap,
+    Delete,
+    DetachLink,
+    Freeze,
+    GetNextKey,
+    LoadProgram,
+    Lookup,
+    Model,
+    Operation,
+    RunProgram,
+    Update,
+    UpdateLink,
+)
+from structops_cli.syscall.uapi import BPF_F_LINK, BPF_F_VTYPE_BTF_OBJ_FD, StructOpsState
+from tests.live.model_kernel import CLOSED, Pool
+
+Words: TypeAlias = tuple[Any, ...]
+TCP, DUMMY = "tcp_congestion_ops", "bpf_dummy_ops"
+MAPS, LINKS = ("m0", "m1", "m2"), ("l0", "l1")
+POINTER = struct.Struct("<Q")
+
+# Strategies: the first choice is what shrinking ends at
+
+
+def weighted(*choices: tuple[int, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
+    """Draw from one of several strategies, each as often as its weight says (``one_of`` drops what it has twice)."""
+    table = [index for index, (weight, _) in enumerate(choices) for _ in range(weight)]
+    return st.sampled_from(range(len(table))).flatmap(lambda at: choices[table[at]][1])
+
+
+def mostly(usual: object, rare: st.SearchStrategy[Any], times: int = 12) -> st.SearchStrategy[Any]:
+    """Draw a value, and once in so many times something else."""
+    return weighted((times, st.just(usual)), (1, rare))
+
+
+handle = st.sampled_from(MAPS)
+some_map = weighted((20, handle), (1, st.just("closed")))
+ready_map = weighted((5, st.sampled_from(["ready 0", "ready 1", "ready 2"])), (1, some_map))
+link = st.sampled_from(LINKS)
+some_link = weighted((8, st.sampled_from(["open 0", "open 1"])), (1, link))
+number = weighted((1, st.integers(0, 3)), (1, st.integers(0, (1 << 32) - 1)))
+key = mostly(0, number)
+flags = mostly(0, number, times=20)
+odd_name = st.sampled_from([
+    "!taken", "!empty", "!full", "!blank", "!slash", "!latin", "!divide", "!tail", "!dot", "!del", "!nbsp",
+])  # fmt: skip
+name = weighted((6, st.just("a")), (2, st.just("b")), (1, odd_name))
+member = st.sampled_from([
+    "ssthresh", "cong_avoid", "set_state", "cwnd_event", "in_ack_event", "pkts_acked", "min_tso_segs", "cong_control",
+    "undo_cwnd", "sndbuf_expand", "get_info", "init", "release", "test_1", "test_2", "test_sleepable",
+])  # fmt: skip
+odd_program = st.sampled_from([
+    ("none",), ("right",), ("high",), ("filter",), ("array",), ("btf",), ("closed",), ("minus",),
+])  # fmt: skip
+program = weighted(
+    (1, odd_program), (1, st.tuples(st.just("of"), st.sampled_from([TCP, DUMMY]), st.integers(0, 17)))
+)
+mutation = weighted(
+    (3, st.tuples(st.just("program"), member, program)),
+    (2, st.tuples(st.just("data"), st.sampled_from(["flags", "owner", "list", "key"]), number)),
+    (1, st.tuples(st.just("hole"), st.sampled_from(["value", "struct"]), st.integers(0, 200), st.integers(1, 255))),
+    (1, st.tuples(st.just("own"), st.sampled_from(["state", "refcnt"]), number)),
+)  # fmt: skip
+mutations = weighted((5, st.just(())), (3, st.tuples(mutation)), (1, st.tuples(mutation, mutation)))
+unset_map = weighted((4, st.sampled_from(["unset 0", "unset 1", "unset 2"])), (1, some_map))
+update = st.tuples(
+    st.just("update"), unset_map, mostly("least", st.just("all"), times=3), name, mutations, key, flags
+)
+attribute = st.one_of(
+    st.tuples(st.just("key_size"), st.sampled_from([0, 1, 8])),
+    st.tuples(st.just("max_entries"), st.sampled_from([0, 2])),
+    st.tuples(st.just("value_size"), st.sampled_from([0, 1, 255, 257, 4096])),
+    st.tuples(st.just("map_flags"), st.sampled_from([1, 1 << 3, 3 << 3, 1 << 10, BPF_F_LINK | 1, 1 << 16, 1 << 31])),
+    st.tuples(st.just("module"), st.sampled_from(["btf", "vmlinux", "array", "closed"])),
+    st.tuples(st.just("btf_vmlinux_value_type_id"), st.sampled_from([0, 1, 0x7FFFFFFF, -1])),
+    st.tuples(st.just("btf"), st.sampled_from(["vmlinux", "array", "closed", "filter"])),
+    st.tuples(st.just("btf_key_type_id"), st.just(1)),
+    st.tuples(st.just("btf_value_type_id"), st.just(1)),
+    st.tuples(st.just("map_extra"), st.just(1)),
+)  # fmt: skip
+attributes = weighted((6, st.just(())), (6, st.tuples(attribute)), (1, st.tuples(attribute, attribute)))
+types = mostly(TCP, st.just(DUMMY), times=9)
+new_map = st.sampled_from(["m3", "m4", "m5"])
+create = st.tuples(st.just("create"), new_map, types, st.booleans(), attributes)
+relink_flags = mostly(None, st.sampled_from([0, 1, 4, 5]), times=6)
+old_map = weighted((2, st.none()), (2, st.just("behind")), (1, some_map))
+load = st.tuples(
+    st.just("load"),
+    st.sampled_from([TCP, DUMMY]),
+    mostly("own", st.sampled_from([0, 1, "other"]), times=8),
+    st.integers(0, 20),
+    mostly(True, st.just(False), times=8),
+    st.booleans(),
+)
+operation = weighted(
+    (12, update),
+    (2, create),
+    (8, st.tuples(st.just("link"), link, ready_map, flags)),
+    (8, st.tuples(st.just("relink"), some_link, ready_map, old_map, relink_flags)),
+    (2, st.tuples(st.just("detach"), some_link)),
+    (2, st.tuples(st.just("close"), some_link)),
+    (4, st.tuples(st.just("delete"), some_map, key)),
+    (2, st.tuples(st.just("lookup"), some_map, key)),
+    (1, st.tuples(st.just("next"), some_map, st.one_of(st.none(), key))),
+    (1, st.tuples(st.just("freeze"), some_map)),
+    (2, load),
+    (1, st.tuples(st.just("run"), types, st.integers(0, 2), st.integers(1, 6))),
+)
+link_maps = st.sampled_from(
+    [(True, True, True), (True, True, False), (False, True, True), (False, False, True)]
+)
+first = st.tuples(link_maps, types).map(lambda drawn: tuple(
+    ("create", item, drawn[1] if item == "m2" else TCP, is_link, ()) for item, is_link in zip(MAPS, drawn[0], strict=True)
+))  # fmt: skip
+set_first = st.sampled_from([(), ("m0",), ("m0", "m1")]).map(
+    lambda handles: tuple(("update", item, "least", "a", (), 0, 0) for item in handles)
+)
+sequences = st.tuples(first, set_first, st.lists(operation, min_size=15, max_size=40)).map(
+    lambda parts: (*parts[0], *parts[1], *parts[2])
+)
+
+
+# From words to operations
+
+
+class Speaker:
+    """Turns drawn words into operations on what is there."""
+
+    def __init__(self, pool: Pool, prefix: str, taken: str) -> None:
+        self.pool, self.prefix, self.taken = pool, prefix, taken
+        self.model = Model()
+
+    def operation(self, words: Words, model: Model) -> Operation | None:
+        """Return the operation that some words mean now; None where they mean none."""
+        self.model = model
+        verb, *rest = words
+        meant = [_meant(model, word) if isinstance(word, str) else word for word in rest]
+        if None in [new for new, old in zip(meant, rest, strict=True) if old is not None]:
+            return None
+        made: Operation | None = getattr(self, f"_{verb}")(*meant)
+        return made
+
+    def _create(self, handle: str, type_name: str, link: bool, attributes: Words) -> Operation | None:
+        if handle in self.model.maps:
+            return None
+        kernel_type = self.pool.types[type_name]
+        made = CreateMap(
+            handle,
+            kernel_type,
+            key_size=4,
+            value_size=kernel_type.value.size_bytes,
+            max_entries=1,
+            map_flags=BPF_F_LINK if link else 0,
+            btf_vmlinux_value_type_id=kernel_type.value.id,
+            btf_fd=self.pool.btf.fileno(),
+        )
+        for attribute, value in attributes:
+            made = made._replace(**self._attribute(kernel_type, attribute, value))
+        return made
+
+    def _attribute(self, kernel_type: StructOpsType, attribute: str, value: Any) -> dict[str, Any]:
+        if attribute == "module":
+            return {"map_flags": BPF_F_VTYPE_BTF_OBJ_FD, "value_type_btf_obj_fd": self._fd(value)}
+        if attribute == "btf":
+            return {"btf_fd": self._fd(value)}
+        if value == -1:
+            return {attribute: kernel_type.struct.id}
+        return {attribute: value}
+
+    def _fd(self, word: str) -> int:
+        pool = self.pool
+        return {
+            "btf": pool.btf.fileno(),
+            "vmlinux": pool.vmlinux_btf.fileno(),
+            "array": pool.array.fileno(),
+            "filter": pool.filter,
+            "closed": CLOSED,
+        }[word]
+
+    def _update(
+        self, handle: str, which: str, name: str, mutations: Words, key: int, flags: int
+    ) -> Operation:
+        held = self.model.maps.get(handle)
+        kernel_type = held.type if held else self.pool.types[TCP]
+        value = bytearray(kernel_type.value.size_bytes)
+        for item in kernel_type.members:
+            self._fill(value, kernel_type, item, which, name)
+        for mutation in mutations:
+            self._mutate(value, kernel_type, *mutation)
+        return Update(handle, bytes(value), key, flags)
+
+    def _fill(
+        self, value: bytearray, kernel_type: StructOpsType, item: KernelMember, which: str, name: str
+    ) -> None:
+        kind, start = kind_of(kernel_type.name), kernel_type.data_offset + item.offset_bytes
+        number = self.pool.programs.get((kernel_type.name, item.member_index))
+        wanted = which == "all" or kind.need(item.name) in (Need.REQUIRED, Need.EITHER)
+        if number is not None and wanted:
+            POINTER.pack_into(value, start, number)
+        elif item.name == kind.name_member:
+            data = self._name(name, item.size_bytes)
+            value[start : start + len(data)] = data
+
+    def _name(self, word: str, room: int) -> bytes:
+        odd = {
+            "!taken": self.taken.encode(), "!empty": b"", "!full": b"x" * room, "!blank": b"a b", "!slash": b"a/b",
+            "!tail": self.prefix.encode() + b"\0left", "!dot": self.prefix.encode() + b".", "!del": b"a\x7f",
+            "!latin": self.prefix.encode() + b"\xe9", "!divide": b"a\xf7", "!nbsp": b"a\xa0",
+        }  # fmt: skip
+        return odd.get(word, (self.prefix + word).encode())
+
+    def _mutate(self, value: bytearray, kernel_type: StructOpsType, what: str, *rest: Any) -> None:
+        members = {item.name: item for item in kernel_type.members}
+        if what == "own":
+            offset = kernel_type.state_offset if rest[0] == "state" else kernel_type.refcnt_offset
+            struct.pack_into("<I", value, offset, rest[1])
+        elif what == "hole":
+            holes = _holes(kernel_type)[rest[0]]
+            if holes:
+                value[holes[rest[1] % len(holes)]] = rest[2]
+        elif rest[0] in members:
+            item = members[rest[0]]
+            start = kernel_type.data_offset + item.offset_bytes
+            if what == "program":
+                old = POINTER.unpack_from(value, start)[0]
+                POINTER.pack_into(
+                    value, start, self._program(kernel_type, item, rest[1], old) & (1 << 64) - 1
+                )
+            else:
+                struct.pack_into("<I", value, start, rest[1])
+
+    def _program(self, kernel_type: StructOpsType, item: KernelMember, word: Words, old: int) -> int:
+        right = self.pool.programs.get((kernel_type.name, item.member_index), CLOSED)
+        if word[0] == "of":
+            return self.pool.programs.get((str(word[1]), int(word[2])), self.pool.filter)
+        odd = {"none": 0, "minus": -1, "high": old | 1 << 32, "right": right}
+        sort = str(word[0])
+        return odd[sort] if sort in odd else self._fd(sort)
+
+    def _link(self, link: str, handle: str, flags: int) -> Operation | None:
+        return None if link in self.model.links else CreateLink(link, handle, flags)
+
+    def _relink(self, link: str, handle: str, old: str | None, flags: int | None) -> Operation:
+        old = self.model.links.get(link, "closed") if old == "behind" else old
+        plain = 4 if old is not None else 0
+        return UpdateLink(link, handle, old, plain if flags is None else flags)
+
+    def _detach(self, link: str) -> Operation:
+        return DetachLink(link)
+
+    def _close(self, link: str) -> Operation | None:
+        return CloseLink(link) if link in self.model.links else None
+
+    def _delete(self, handle: str, key: int) -> Operation:
+        return Delete(handle, key)
+
+    def _lookup(self, handle: str, key: int) -> Operation:
+        return Lookup(handle, key)
+
+    def _next(self, handle: str, key: int | None) -> Operation:
+        return GetNextKey(handle, key)
+
+    def _freeze(self, handle: str) -> Operation:
+        return Freeze(handle)
+
+    def _load(self, type_name: str, attach: Any, index: int, gpl: bool, sleepable: bool) -> Operation:
+        kernel_type = self.pool.types[type_name]
+        ids = {"own": kernel_type.struct.id, "other": kernel_type.value.id}
+        return LoadProgram(kernel_type, ids.get(attach, attach), index, gpl, sleepable)
+
+    def _run(self, type_name: str, index: int, count: int) -> Operation:
+        return RunProgram(self.pool.types[type_name], index, count)
+
+
+def _meant(model: Model, word: str) -> str | None:
+    """Return the handle that ``ready N``, ``unset N`` or ``open N`` means now, None when there is none such."""
+    sort, _, index = word.partition(" ")
+    states = {"ready": StructOpsState.READY, "unset": StructOpsState.INIT}
+    if not index or sort not in (*states, "open"):
+        return word
+    there = sorted(item for item, held in model.maps.items() if held.state == states.get(sort))
+    there = sorted(model.links) if sort == "open" else there
+    return there[int(index) % len(there)] if there else None
+
+
+def _holes(kernel_type: StructOpsType) -> dict[str, list[int]]:
+    """Return the offsets of all padding bytes of a value, and of its inner struct."""
+    start, size = kernel_type.data_offset, kernel_type.struct.size_bytes
+    used = {
+        start + at
+        for item in kernel_type.members
+        for at in range(item.offset_bytes, item.offset_bytes + item.size_bytes)
+    }
+    own = {at + n for at in (kernel_type.state_offset, kernel_type.refcnt_offset) for n in range(4)}
+    inner = range(start, start + size)
+    return {
+        "struct": [at for at in inner if at not in used],
+        "value": [at for at in range(kernel_type.value.size_bytes) if at not in inner and at not in own],
+    }
+
+
+__all__ = ["Speaker", "Words", "sequences"]

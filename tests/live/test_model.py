@@ -1,0 +1,167 @@
+"""The model of the kernel's rules against the running kernel: it predicts, the kernel answers, and both must agree.
+
+After each operation of a drawn sequence errno and result are compared, and then
+what a lookup of each map shows, byte by byte: its state, who holds it, and its
+members. ``make model-check`` runs the same for longer.
+
+STRUCTOPS_MODEL_OPERATIONS: how many operations at least (1000).
+STRUCTOPS_MODEL_SEED: a seed that a run printed, to run the same again.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import seed as with_seed
+
+from structops_cli.net.congestion_controls import read_congestion_controls
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.struct_ops.rules.facts import Model, World
+from structops_cli.struct_ops.rules.generation import generation_of
+from structops_cli.struct_ops.rules.links import harmful
+from structops_cli.struct_ops.rules.step import looked_up, step
+from structops_cli.struct_ops.value import KEY
+from structops_cli.syscall import bpf
+from tests.live.model_draw import Speaker, Words, sequences
+from tests.live.model_kernel import ModelKernel, Pool, model_pool
+
+IN_MAKE_TEST = 1000
+OPERATIONS = int(os.environ.get("STRUCTOPS_MODEL_OPERATIONS", str(IN_MAKE_TEST)))
+SEED = int(os.environ.get("STRUCTOPS_MODEL_SEED") or secrets.randbits(32))
+A_SEQUENCE = 12
+"""About how many operations a drawn sequence has at least."""
+
+
+def compare(pool: Pool, world: World, prefix: str, sequence: Sequence[Words]) -> Counter[str]:
+    """Hold that model and kernel agree on a sequence; return how often each (command, rule) was met."""
+    speaker = Speaker(pool, prefix, min(name for _, name in world.taken))
+    kernel, model, met = ModelKernel(pool), Model(), Counter[str]()
+    try:
+        for words in sequence:
+            operation = speaker.operation(words, model)
+            if operation is None or harmful(model, operation):
+                continue
+            model, answer = step(model, operation, world)
+            got, said = kernel.apply(operation), (answer.errno, answer.result, answer.value)
+            met[f"{answer.operation} {answer.rule or 'done'}"] += 1
+            assert got == said, (
+                f"{words}: the kernel says {got}, the model {said} by {answer.rule} {answer.member}"
+            )
+            for handle, fd in kernel.maps.items():
+                shown = bpf.map_lookup_elem(fd, KEY, model.maps[handle].type.value.size_bytes)
+                assert shown == looked_up(model, handle), f"{words}: then {handle} is not as the model says"
+    finally:
+        kernel.close()
+    return met
+
+
+@pytest.fixture
+def pool() -> Iterator[Pool]:
+    """Return loaded programs for one test."""
+    with model_pool(live_kernel()) as made:
+        yield made
+
+
+@pytest.fixture
+def world(pool: Pool) -> World:
+    """Return what the model has to know of this machine."""
+    taken = frozenset(("tcp_congestion_ops", name) for name in read_congestion_controls().available)
+    return World(generation_of(live_kernel()), pool.fds, taken)
+
+
+def test_the_model_and_the_kernel_agree(
+    name: str, pool: Pool, world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    met: Counter[str] = Counter()
+
+    @with_seed(SEED)
+    @settings(
+        max_examples=max(1, OPERATIONS // A_SEQUENCE),
+        deadline=None,
+        database=None,
+        print_blob=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(sequences)
+    def agree(sequence: tuple[Words, ...]) -> None:
+        met.update(compare(pool, world, name, sequence))
+
+    try:
+        agree()
+    finally:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{met.total()} operations, STRUCTOPS_MODEL_SEED={SEED}\n")
+            if OPERATIONS > IN_MAKE_TEST:
+                sys.stdout.write("".join(f"{count:8} {what}\n" for what, count in sorted(met.items())))
+    assert met.total() >= OPERATIONS
+
+
+CASES: dict[str, tuple[Words, ...]] = {
+    "replacing asks for the old map, and without one the kernel takes fd 0 for it": (
+        ("create", "m0", "tcp_congestion_ops", True, ()),
+        ("update", "m0", "least", "a", (), 0, 0),
+        ("link", "l0", "m0", 0),
+        ("relink", "l0", "m0", None, 4),
+    ),
+    "a map that is not open comes before flags and key": (
+        ("create", "m0", "tcp_congestion_ops", False, ()),
+        ("update", "closed", "least", "a", (), 1, 1),
+        ("lookup", "closed", 1),
+        ("next", "closed", 0),
+        ("delete", "closed", 0),
+        ("freeze", "closed"),
+        ("detach", "l0"),
+    ),
+    "delete does not look at the key": (
+        ("create", "m0", "tcp_congestion_ops", False, ()),
+        ("update", "m0", "least", "a", (), 0, 0),
+        ("delete", "m0", 7),
+        ("delete", "m0", 0),
+    ),
+    "a program's fd is the lower half of its slot": (
+        ("create", "m0", "tcp_congestion_ops", False, ()),
+        ("update", "m0", "least", "a", (("program", "ssthresh", ("high",)), ("program", "init", ("high",))), 0, 0),
+    ),
+    "isalnum of the kernel knows Latin-1": (
+        ("create", "m0", "tcp_congestion_ops", False, ()),
+        ("update", "m0", "least", "!divide", (), 0, 0),
+        ("update", "m0", "least", "!nbsp", (), 0, 0),
+        ("update", "m0", "least", "!latin", (), 0, 0),
+    ),
+    "what is behind a name's NUL stays in the value and does not count": (
+        ("create", "m0", "tcp_congestion_ops", False, ()),
+        ("update", "m0", "least", "!tail", (), 0, 0),
+    ),
+    "an owner is no error, and nothing is registered": (
+        ("create", "m0", "tcp_congestion_ops", False, ()),
+        ("update", "m0", "least", "a", (("data", "owner", 1),), 0, 0),
+        ("update", "m0", "least", "a", (), 0, 0),
+    ),
+    "a link map may be linked again, and a detached link detached again": (
+        ("create", "m0", "tcp_congestion_ops", True, ()),
+        ("update", "m0", "least", "a", (), 0, 0),
+        ("link", "l0", "m0", 0),
+        ("detach", "l0"),
+        ("detach", "l0"),
+        ("link", "l1", "m0", 7),
+        ("relink", "l0", "m0", None, None),
+        ("close", "l1"),
+    ),
+    "a refused update may be tried again": (
+        ("create", "m0", "tcp_congestion_ops", True, ()),
+        ("update", "m0", "least", "a", (("program", "undo_cwnd", ("none",)),), 0, 0),
+        ("update", "m0", "least", "a", (), 0, 0),
+    ),
+}  # fmt: skip
+"""Sequences that once showed a difference, and those whose answer surprises."""
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_a_known_case(case: str, name: str, pool: Pool, world: World) -> None:
+    assert compare(pool, world, name, CASES[case]).total() >= 2
