@@ -29,6 +29,7 @@ COMMANDS = {
     "inspect": ("Say what an object holds. Needs no root.", "inspect"),
     "run": ("Run a bpf_dummy_ops program once.", "run"),
     "map": ("Raw operations on a struct_ops map, with the kernel's answers explained.", "raw_map"),
+    "explain": ("Say what an errno of a struct_ops operation means, and what to do.", "explain"),
     "vm": ("Run commands on other kernels, under QEMU.", "vm"),
     "btf": ("Print C declarations from the kernel's BTF.", "btf"),
 }

@@ -13,6 +13,7 @@ from structops_cli.runtime.kernel import kernel_from_file, live_kernel
 from structops_cli.runtime.probes import Answer, is_registered
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, offered_types
 from structops_cli.struct_ops.kinds import Need, kind_of
+from structops_cli.struct_ops.rules.offered import not_offered
 
 __all__ = ["command"]
 
@@ -22,9 +23,12 @@ __all__ = ["command"]
 @click.option(
     "--btf", "btf_file", metavar="FILE", help="Read a BTF file (or a vmlinux) instead of this kernel's."
 )
+@click.option(
+    "--all", "-a", "everything", is_flag=True, help="Also what looks like a type and cannot be one, and why."
+)
 @common_options
 @click.pass_obj
-def command(output: Output, name: str | None, btf_file: str | None) -> None:
+def command(output: Output, name: str | None, btf_file: str | None, *, everything: bool) -> None:
     """List the struct_ops types of this kernel, or every member of the type NAME.
 
     BTF shows which types a kernel knows; whether a subsystem offers one, only
@@ -35,7 +39,9 @@ def command(output: Output, name: str | None, btf_file: str | None) -> None:
     if name is None:
         answers = {item.name: Answer.UNKNOWN if btf_file else is_registered(item) for item in found}
         data = [_data(item, answers[item.name]) for item in found]
-        output.result("types", {"types": data}, lambda: _list(data))
+        others = [item._asdict() for item in not_offered(kernel)] if everything else []
+        more = {"not_offered": others} if everything else {}
+        output.result("types", {"types": data, **more}, lambda: _list(data) + _others(others))
         return
     one = next((item for item in found if item.name == name), None)
     if one is None:
@@ -86,6 +92,15 @@ def _list(data: list[dict[str, Any]]) -> str:
     return table(
         ("TYPE", "MODULE", "OFFERED", "STRUCT-ID", "VALUE-ID", "SIZE", "VALUE-SIZE", "MEMBERS"), rows
     )
+
+
+def _others(others: list[dict[str, Any]]) -> str:
+    rows = [
+        (f"bpf_struct_ops_{item['type_name']}", item["module"] or "vmlinux",
+         item["why"] if item["certain"] else f"{item['why']}, unless the subsystem leaves that member out")
+        for item in others
+    ]  # fmt: skip
+    return f"\n\n{table(('NO TYPE', 'MODULE', 'WHY'), rows)}" if rows else ""
 
 
 def _detail(data: dict[str, Any]) -> str:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import Enum
+from errno import EBADF
 
 from structops_cli.errors import ENOTSUPP, KernelError
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
-from structops_cli.struct_ops.catalogue import StructOpsType
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.value import KEY
+from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
 
-__all__ = ["Answer", "is_registered"]
+__all__ = ["Answer", "flag_masks", "is_registered"]
+
+CLOSED_FD = 0x7FFFFFFF
+"""No process has as many open files."""
 
 
 class Answer(Enum):
@@ -30,3 +39,44 @@ def is_registered(kernel_type: StructOpsType) -> Answer:
     except KernelError as error:
         return Answer.NO if error.errno == ENOTSUPP else Answer.UNKNOWN
     return Answer.YES
+
+
+def flag_masks(kernel_type: StructOpsType) -> dict[tuple[str, str], int]:
+    """Return the bits that this kernel takes in each flags member of a type, by (type, member); empty when it cannot tell.
+
+    BTF has no trace of them. A value with one bit set, and a closed fd in a member
+    behind it, is refused with EINVAL for the bit or with EBADF for the fd: the
+    map of the probe never holds a value.
+    """
+    found = {}
+    for member in kernel_type.members:
+        behind = [item for item in kernel_type.members[member.member_index :] if item.proto is not None]
+        if member.name in kind_of(kernel_type.name).flags and behind:
+            with suppress(KernelError):
+                found[kernel_type.name, member.name] = _taken_bits(kernel_type, member, behind[0])
+    return found
+
+
+def _taken_bits(kernel_type: StructOpsType, flags: KernelMember, behind: KernelMember) -> int:
+    with least_btf() as btf, create_struct_ops_map(kernel_type, "bpf_probe", btf, link=False) as fd:
+        answers = {
+            bit: _answer(fd, kernel_type, flags, behind, 1 << bit) for bit in range(8 * flags.size_bytes)
+        }
+    return sum(1 << bit for bit, errno in answers.items() if errno == EBADF)
+
+
+def _answer(fd: Fd, kernel_type: StructOpsType, flags: KernelMember, behind: KernelMember, bits: int) -> int:
+    raw, name = bytearray(kernel_type.value.size_bytes), kind_of(kernel_type.name).name_member
+    for member in kernel_type.members:
+        start = kernel_type.data_offset + member.offset_bytes
+        if member.name == name:
+            raw[start : start + 1] = b"t"
+        elif member is flags:
+            raw[start : start + member.size_bytes] = bits.to_bytes(member.size_bytes, "little")
+        elif member is behind:
+            raw[start : start + member.size_bytes] = CLOSED_FD.to_bytes(member.size_bytes, "little")
+    try:
+        bpf.map_update_elem(fd, KEY, bytes(raw))
+    except KernelError as error:
+        return error.errno or 0
+    return 0

@@ -109,13 +109,14 @@ def _cause(
 ) -> Cause | None:
     """Return the rule that the kernel answered with; the programs are still open to be looked at."""
     from structops_cli.runtime.fd_facts import fd_facts  # only a refusal needs them
+    from structops_cli.runtime.probes import flag_masks
     from structops_cli.struct_ops.rules.facts import World
     from structops_cli.struct_ops.rules.generation import generation_of
     from structops_cli.struct_ops.rules.refusal import refused_update
     from structops_cli.struct_ops.rules.value import program_fd
 
     fds = fd_facts(program_fd(kernel_type, raw, member) for member in kernel_type.members if member.proto)
-    world = World(generation_of(kernel), fds)
+    world = World(generation_of(kernel), fds, flag_masks=flag_masks(kernel_type))
     return refused_update(kernel_type, raw, flags, key=key, errno=errno, world=world)
 
 

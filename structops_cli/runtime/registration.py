@@ -102,13 +102,15 @@ def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState)
 
 def _refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
     """Say which rule the value broke, where the errno alone does not."""
+    from structops_cli.runtime.probes import flag_masks
     from structops_cli.struct_ops.rules.facts import World
     from structops_cli.struct_ops.rules.generation import generation_of  # only a refusal needs them
     from structops_cli.struct_ops.rules.refusal import refused_update
 
     cause = None
     if error.operation == "MAP_UPDATE_ELEM":
-        world = World(generation_of(KernelTypes(plan.type.btf)), fds=None)
+        generation = generation_of(KernelTypes(plan.type.btf))
+        world = World(generation, fds=None, flag_masks=flag_masks(plan.type))
         cause = refused_update(plan.type, _value(plan, loaded), errno=error.errno or 0, world=world)
     return explained(error, f"{plan.registered_name} could not be registered", plan.type.name, cause)
 

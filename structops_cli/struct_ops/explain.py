@@ -26,7 +26,7 @@ from structops_cli.errors import ENOTSUPP, KernelError, errno_name
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.kinds import kind_of
 
-__all__ = ["Cause", "cause_of", "explained"]
+__all__ = ["CAUSES", "EVERYWHERE", "Cause", "cause_of", "explained"]
 
 ROOT = "run as root, or with CAP_BPF and CAP_NET_ADMIN (CAP_SYS_ADMIN before 5.8; up to 5.10 ulimit -l matters too)"
 

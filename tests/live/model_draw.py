@@ -57,7 +57,7 @@ some_map = weighted((20, handle), (1, st.just("closed")))
 ready_map = weighted((5, st.sampled_from(["ready 0", "ready 1", "ready 2"])), (1, some_map))
 link = st.sampled_from(LINKS)
 some_link = weighted((8, st.sampled_from(["open 0", "open 1"])), (1, link))
-number = weighted((1, st.integers(0, 3)), (1, st.integers(0, (1 << 32) - 1)))
+number = weighted((1, st.integers(0, 3)), (1, st.integers(0, 255)), (1, st.integers(0, (1 << 32) - 1)))
 key = mostly(0, number)
 flags = mostly(0, number, times=20)
 odd_name = st.sampled_from([

@@ -187,8 +187,29 @@ def test_types_and_header_of_a_written_kernel(stage: Stage) -> None:
     path.write_bytes(kernel().vmlinux.raw())
     words = ("--btf", str(path))
     stage.both("types", "types", *words, volatile=UNUSED)
+    stage.both("types_all", "types", "--all", *words, volatile=UNUSED)
     stage.both("types_one", "types", "tcp_congestion_ops", *words, volatile=UNUSED)
     stage.both("btf_header", "btf", "header", "tcp_congestion_ops", *words, volatile=UNUSED)
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("explain_update", ("MAP_UPDATE_ELEM", "EINVAL")),
+        ("explain_register", ("register", "EEXIST")),
+        ("explain_number", ("BPF_MAP_CREATE", "524")),
+        ("explain_unknown", ("delete", "EIO")),
+        ("explain_object", ("update", "EINVAL", "MISSING")),
+        ("explain_map", ("delete", "ENOENT", "NAME")),
+    ],
+)
+def test_explain(stage: Stage, label: str, words: tuple[str, ...]) -> None:
+    place = {
+        "MISSING": live_ops_file(stage.folder, "NO_CONG_AVOID", name="missing.bpf.o"),
+        "NAME": stage.name,
+    }
+    done("map", "create", "tcp_congestion_ops", stage.name, "--pin", f"{stage.root}/map")
+    stage.both(label, "explain", *(place.get(word, word) for word in words), volatile=UNUSED)
 
 
 def test_refusals(stage: Stage) -> None:

@@ -22,6 +22,7 @@ from hypothesis import seed as with_seed
 
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.probes import flag_masks
 from structops_cli.struct_ops.rules.facts import Model, World
 from structops_cli.struct_ops.rules.generation import generation_of
 from structops_cli.struct_ops.rules.links import harmful
@@ -72,7 +73,8 @@ def pool() -> Iterator[Pool]:
 def world(pool: Pool) -> World:
     """Return what the model has to know of this machine."""
     taken = frozenset(("tcp_congestion_ops", name) for name in read_congestion_controls().available)
-    return World(generation_of(live_kernel()), pool.fds, taken)
+    masks = flag_masks(pool.types["tcp_congestion_ops"])
+    return World(generation_of(live_kernel()), pool.fds, taken, flag_masks=masks)
 
 
 def test_the_model_and_the_kernel_agree(
@@ -152,6 +154,13 @@ CASES: dict[str, tuple[Words, ...]] = {
         ("link", "l1", "m0", 7),
         ("relink", "l0", "m0", None, None),
         ("close", "l1"),
+    ),
+    "the flags that a kernel takes are not in its BTF": (
+        ("create", "m0", "tcp_congestion_ops", True, ()),
+        ("update", "m0", "least", "a", (("data", "flags", 1 << 31),), 0, 0),
+        ("update", "m0", "least", "a", (("data", "flags", 3),), 0, 0),
+        *((("create", f"m{bit}", "tcp_congestion_ops", True, ())) for bit in range(2, 8)),
+        *((("update", f"m{bit}", "least", "a", (("data", "flags", 1 << bit),), 0, 0)) for bit in range(2, 8)),
     ),
     "a refused update may be tried again": (
         ("create", "m0", "tcp_congestion_ops", True, ()),

@@ -98,7 +98,7 @@ CREATE_RULES = (
     Rule(
         "no-links-here", OPERATION, EINVAL,
         lambda case: _when(bool(_attr(case).map_flags & BPF_F_LINK) and not case.generation.links),
-        "this kernel has no struct_ops links, they came with 6.4", "leave --link out", rank=1,
+        "this kernel has no struct_ops links, they came with 6.4", "leave --link out", rank=3,
         kernels="before 6.4",
     ),
     Rule(

@@ -89,7 +89,8 @@ class World(NamedTuple):
     name), that somebody else has registered, the kernel included. ``offered``
     are the ids of the values whose types a subsystem registered, None for "all
     that BTF has". ``trampoline_bytes`` is the size of one trampoline by member
-    index, for those who know it. ``capable``: CAP_BPF and what goes with it.
+    index, for those who know it. ``flag_masks`` are the bits that this kernel
+    takes by (type, member), where somebody asked it. ``capable``: CAP_BPF and what goes with it.
     """
 
     generation: Generation = Generation()
@@ -97,6 +98,7 @@ class World(NamedTuple):
     taken: frozenset[tuple[str, str]] = frozenset()
     offered: frozenset[int] | None = None
     trampoline_bytes: Mapping[int, int] = {}
+    flag_masks: Mapping[tuple[str, str], int] = {}
     capable: bool = True
 
 

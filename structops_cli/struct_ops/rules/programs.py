@@ -13,7 +13,12 @@ from structops_cli.struct_ops.catalogue import KernelMember
 from structops_cli.struct_ops.rules.facts import LoadProgram, RunProgram
 from structops_cli.struct_ops.rules.rule import Case, Facts, Rule
 
-__all__ = ["LOAD_RULES", "RUN_RULES"]
+__all__ = ["GPL_COMPATIBLE", "LOAD_RULES", "RUN_RULES"]
+
+GPL_COMPATIBLE = frozenset({
+    "GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL",
+})  # fmt: skip
+"""What license_is_gpl_compatible() takes (include/linux/license.h)."""
 
 
 def _load(case: Case) -> LoadProgram:

@@ -75,9 +75,12 @@ def _name_taken_early(case: Case) -> Facts | None:
 
 
 def _flag_mask(case: Case) -> int | None:
-    """Return the bits that a flags member may have; None when nothing says so."""
+    """Return the bits that a flags member may have: as the kernel was asked, or those that have names; None: unknown."""
     assert case.member is not None
     name = case.member.name
+    asked = case.world.flag_masks.get((case.type.name, name))
+    if asked is not None:
+        return asked
     if name in case.kind.flags:
         return sum(item.value for item in case.kind.flags[name])
     if name not in case.kind.flag_mask:
@@ -136,7 +139,7 @@ SUBSYSTEM_MEMBER_RULES = (
     Rule(
         "name-taken-early", OPERATION, EEXIST, _name_taken_early,
         "the name is taken by something that is registered", "see structops list{ELSEWHERE}; choose another name "
-        "with --set name=NAME", tell="structops list", kernels="before 6.4", rank=2,
+        "with --set name=NAME", tell="structops list", kernels="before 6.4", rank=3,
     ),
     Rule(
         "at-most", OPERATION, E2BIG, _at_most,
@@ -146,7 +149,7 @@ SUBSYSTEM_MEMBER_RULES = (
     Rule(
         "required-early", OPERATION, EINVAL, _required_early,
         "{member} has no program, and this kernel requires every function that is not optional",
-        "implement {member}", kernels="before 6.0", rank=1,
+        "implement {member}", kernels="before 6.0", rank=4,
     ),
 )  # fmt: skip
 

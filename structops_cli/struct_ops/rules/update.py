@@ -117,16 +117,15 @@ def _owner(case: Case) -> Facts | None:
     return {"result": int(before is not None and is_handled(case, before))}
 
 
-def _data_zero(case: Case) -> Facts | None:
+def _is_set_data(case: Case) -> bool:
     member = _member(case)
     if member.proto is not None or is_handled(case, member):
-        return None
-    if not any(member_bytes(case.type, _value(case), member)):
-        return None
-    what = "the kernel fills it itself"
-    return {
-        "because": what if case.kind.need(member.name) is Need.RESERVED else "the subsystem does not take it"
-    }
+        return False
+    return any(member_bytes(case.type, _value(case), member))
+
+
+def _is_reserved(case: Case) -> bool:
+    return case.kind.need(_member(case).name) is Need.RESERVED
 
 
 def _fd(case: Case) -> int:
@@ -198,8 +197,12 @@ HEAD_RULES = (
 
 TAIL_RULES = (
     Rule(
-        "data-zero", OPERATION, EINVAL, _data_zero,
-        "{member} is not zero, and {because}", "leave {member} zero", rank=3,
+        "reserved-zero", OPERATION, EINVAL, lambda case: {} if _is_set_data(case) and _is_reserved(case) else None,
+        "{member} is not zero, and the kernel fills it itself", "leave {member} zero", rank=3,
+    ),
+    Rule(
+        "data-zero", OPERATION, EINVAL, lambda case: {} if _is_set_data(case) and not _is_reserved(case) else None,
+        "{member} is not zero, and the subsystem does not take it", "leave {member} zero", rank=3,
     ),
     Rule(
         "fd-open", OPERATION, EBADF, _fd_open,

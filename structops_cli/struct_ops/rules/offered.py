@@ -1,0 +1,142 @@
+"""Why a kernel does not offer a type of its BTF: the rules of registering a *type*. Pure, over BTF alone.
+
+``bpf_struct_ops_desc_init`` and ``is_valid_value_type`` (kernel/bpf/bpf_struct_ops.c),
+``btf_distill_func_proto`` (kernel/bpf/btf.c). The kernel says nothing but a line
+in its log, and the type looks as if it were not there.
+
+BTF cannot show everything: a function that the subsystem does not support is not
+looked at since 6.9, and which these are only its stubs tell. Such findings are
+not ``certain``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.btf.layout import pointee_proto, resolve, size_of
+from structops_cli.btf.types import Enum, Enum64, FuncProto, Int, Member, Ptr, Struct, Union, Void
+from structops_cli.errors import BtfError
+from structops_cli.records import NamedTuple
+from structops_cli.struct_ops.catalogue import VALUE_PREFIX
+from structops_cli.struct_ops.rules.generation import Generation, generation_of
+from structops_cli.syscall.uapi import BtfKind
+
+__all__ = ["WhyNot", "not_offered", "why_not"]
+
+MOST_ARGUMENTS = 12
+"""MAX_BPF_FUNC_ARGS."""
+LARGEST_ARGUMENT = 16
+"""Bytes: two registers."""
+VALUE_MEMBERS = 2
+KERNELS_OWN = frozenset({"value", "map", "link", "desc", "arg_info", "common_value", "state"})
+"""What is named ``bpf_struct_ops_*`` and is the machinery itself."""
+
+
+class WhyNot(NamedTuple):
+    """One reason for which a type cannot be registered. ``certain`` is false where BTF does not tell the whole story."""
+
+    type_name: str
+    module: str
+    rule: str
+    member: str
+    why: str
+    certain: bool = True
+
+
+def not_offered(kernel: KernelTypes) -> tuple[WhyNot, ...]:
+    """Return every ``struct bpf_struct_ops_X`` that is no type which can be registered, with the first reason, by name."""
+    generation = generation_of(kernel)
+    found = []
+    for module, btf in [("", kernel.vmlinux), *((item.name, item.btf) for item in kernel.modules())]:
+        for value_id in btf.with_prefix(VALUE_PREFIX, BtfKind.STRUCT):
+            value = btf.type(value_id)
+            if isinstance(value, Struct):
+                found += list(why_not(btf, value, generation, module))[:1]
+    return tuple(sorted(found, key=lambda item: (item.type_name, item.module)))
+
+
+def why_not(btf: Btf, value: Struct, generation: Generation, module: str = "") -> Iterator[WhyNot]:
+    """Go through the reasons for which the type of a value struct cannot be registered, in the kernel's order."""
+    name = value.name.removeprefix(VALUE_PREFIX)
+    no = partial(WhyNot, name, module)
+    if name in KERNELS_OWN:
+        yield no("kernels-own", "", "it is the kernel's own machinery")
+        return
+    struct_id = btf.find(name, BtfKind.STRUCT)
+    struct = btf.type(struct_id) if struct_id else None
+    if not isinstance(struct, Struct):
+        yield no("struct", "", f"there is no struct {name}")
+        return
+    if len(struct.members) > generation.max_members:
+        yield no(
+            "members",
+            "",
+            f"struct {name} has {len(struct.members)} members, and this kernel takes {generation.max_members}",
+        )
+    shape = _value_shape(btf, value, struct, generation)
+    if shape:
+        yield no("value", "", shape)
+    for member in struct.members:
+        yield from _member(btf, member, generation, no)
+
+
+def _value_shape(btf: Btf, value: Struct, struct: Struct, generation: Generation) -> str:
+    """Return what is wrong with the value struct, "" when nothing is."""
+    held = [resolve(btf, member.type) for member in value.members]
+    if not any(isinstance(item, Struct) and item.id == struct.id for item in held):
+        return f"struct {value.name} does not hold struct {struct.name}"
+    if not generation.common_value:
+        return ""
+    if len(value.members) != VALUE_MEMBERS:
+        return f"struct {value.name} has {len(value.members)} members and not {VALUE_MEMBERS}"
+    first, second = held
+    if not (isinstance(first, Struct) and first.name == "bpf_struct_ops_common_value"):
+        return f"the first member of struct {value.name} is not struct bpf_struct_ops_common_value"
+    if not (isinstance(second, Struct) and second.id == struct.id):
+        return f"the second member of struct {value.name} is not struct {struct.name}"
+    return ""
+
+
+def _member(btf: Btf, member: Member, generation: Generation, no: partial[WhyNot]) -> Iterator[WhyNot]:
+    if not member.name:
+        yield no("anonymous", "", "it has an anonymous member")
+    if member.bit_size:
+        yield no("bit-field", member.name, f"{member.name} is a bit-field")
+    proto = pointee_proto(btf, member.type)
+    why = _prototype(btf, proto, generation) if proto else ""
+    if why:
+        # since 6.9 a function without a stub is not looked at
+        yield no("prototype", member.name, f"{member.name} {why}", not generation.module_types)
+
+
+def _prototype(btf: Btf, proto: FuncProto, generation: Generation) -> str:
+    """Return why no trampoline can carry a prototype, "" when one can."""
+    if len(proto.params) > MOST_ARGUMENTS:
+        return f"takes {len(proto.params)} arguments, and a trampoline carries {MOST_ARGUMENTS}"
+    returned = resolve(btf, proto.return_type)
+    if not isinstance(returned, Void | Ptr | Int | Enum | Enum64):
+        return "returns neither a number nor a pointer"
+    if isinstance(returned, Ptr) and generation.module_types:
+        target = resolve(btf, returned.type)
+        if not isinstance(target, Struct):
+            return "returns a pointer to something that is no struct"
+    for index, param in enumerate(proto.params):
+        if param.type == 0:
+            return "takes a variable number of arguments"
+        why = _argument(btf, param.type)
+        if why:
+            return f"takes an argument ({index}) that {why}"
+    return ""
+
+
+def _argument(btf: Btf, type_id: int) -> str:
+    if not isinstance(resolve(btf, type_id), Ptr | Int | Enum | Enum64 | Struct | Union):
+        return "is neither a number, a pointer nor a struct"
+    try:
+        size = size_of(btf, type_id)
+    except BtfError:
+        return "has no size"
+    return f"has {size} bytes, and a trampoline carries {LARGEST_ARGUMENT}" if size > LARGEST_ARGUMENT else ""

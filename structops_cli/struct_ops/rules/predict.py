@@ -1,0 +1,187 @@
+"""What an object would meet on a kernel: every rule that its registration would break there, before anything is done. Pure.
+
+It knows all that a plan, BTF and the rules tell. The verifier's opinion of the
+programs, memory, capabilities and what happens meanwhile it does not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.errors import ENOTSUPP
+from structops_cli.records import NamedTuple
+from structops_cli.struct_ops.kinds import REGISTRY as KINDS
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.plan import MapPlan, Plan
+from structops_cli.struct_ops.rules.facts import (
+    BtfFacts,
+    CreateLink,
+    CreateMap,
+    FdFacts,
+    LoadProgram,
+    Model,
+    Operation,
+    ProgramFacts,
+    Update,
+    World,
+)
+from structops_cli.struct_ops.rules.generation import Generation, generation_of
+from structops_cli.struct_ops.rules.offered import why_not
+from structops_cli.struct_ops.rules.rule import Broken, answer_of, broken
+from structops_cli.struct_ops.rules.step import RULES, case_of, step
+from structops_cli.struct_ops.rules.update import update_findings
+from structops_cli.struct_ops.value import encode_value
+from structops_cli.syscall.uapi import BPF_F_LINK, BPF_F_VTYPE_BTF_OBJ_FD, BpfProgType
+
+__all__ = ["Finding", "predict_registration"]
+
+ERROR, NOTE = "error", "note"
+BTF_FD, MODULE_FD, FIRST_PROGRAM_FD = 3, 4, 10
+"""Numbers that stand for fds; nothing is open."""
+
+
+class Finding(NamedTuple):
+    """One thing that a registration would meet.
+
+    ``severity`` is ``error`` for what the kernel refuses, with ``operation``,
+    ``errno`` and ``rule``, and ``note`` for what is worth knowing (errno 0). The
+    first error of a variable is the one that the kernel would answer with.
+    """
+
+    severity: str
+    rule: str
+    variable: str
+    member: str
+    why: str
+    hint: str = ""
+    operation: str = ""
+    errno: int = 0
+
+
+def predict_registration(
+    plan: Plan,
+    kernel: KernelTypes,
+    generation: Generation | None = None,
+    *,
+    taken_names: Iterable[tuple[str, str]] = (),
+    gpl_compatible: bool = True,
+    sleepable: Iterable[str] = (),
+) -> tuple[Finding, ...]:
+    """Return what the registration of a plan would meet, map by map in the plan's order.
+
+    ``taken_names`` are (type, name) pairs that are registered already;
+    ``sleepable`` names the programs that may sleep. ``generation`` is told from
+    the kernel's BTF when it is None.
+    """
+    known = generation or generation_of(kernel)
+    world = World(known, _fds(plan), frozenset(taken_names))
+    sleeping, model = frozenset(sleepable), Model()
+    found: list[Finding] = []
+    for item in plan.maps:
+        found += _of_type(item, known)
+        found += _of_programs(plan, item, world, gpl_compatible=gpl_compatible, sleepable=sleeping)
+        model, findings = _of_map(plan, item, model, world)
+        found += findings
+    found += [
+        Finding(NOTE, "member-unknown", item.variable, item.member, f"this kernel has no {item.member}: it is left out")
+        for item in plan.skipped
+    ]  # fmt: skip
+    return tuple(found)
+
+
+def _fds(plan: Plan) -> dict[int, FdFacts]:
+    fds: dict[int, FdFacts] = {
+        BTF_FD: BtfFacts(is_kernel=False),
+        MODULE_FD: BtfFacts(is_kernel=True, is_module=True),
+    }
+    for index, program in enumerate(plan.programs):
+        fds[FIRST_PROGRAM_FD + index] = ProgramFacts(
+            index, BpfProgType.STRUCT_OPS, program.type.struct.id, program.member.member_index
+        )
+    return fds
+
+
+def _program_fds(plan: Plan) -> Mapping[str, int]:
+    return {program.name: FIRST_PROGRAM_FD + index for index, program in enumerate(plan.programs)}
+
+
+def _of_type(item: MapPlan, generation: Generation) -> Iterator[Finding]:
+    for reason in why_not(item.type.btf, item.type.value, generation, item.type.module):
+        if reason.certain:
+            yield Finding(
+                ERROR,
+                f"type-{reason.rule}",
+                item.variable,
+                reason.member,
+                f"this kernel does not offer {item.type.name}: {reason.why}",
+                "see what it offers: structops types --all",
+                "MAP_CREATE",
+                ENOTSUPP,
+            )
+    if item.type.name not in KINDS:
+        why = f"nothing is known of {item.type.name} beside its BTF: its subsystem may ask for more"
+        yield Finding(NOTE, "kind-unknown", item.variable, "", why)
+    elif not kind_of(item.type.name).proven:
+        why = f"the rules of {item.type.name} were read in its source and never tried"
+        yield Finding(NOTE, "kind-unproven", item.variable, "", why)
+    if item.link_wanted and not item.link and not generation.links:
+        why = "this kernel has no struct_ops links, they came with 6.4: it is registered without one"
+        yield Finding(NOTE, "no-links-here", item.variable, "", why)
+
+
+def _of_programs(
+    plan: Plan, item: MapPlan, world: World, *, gpl_compatible: bool, sleepable: frozenset[str]
+) -> Iterator[Finding]:
+    names = {member.program for member in item.members if member.program}
+    for program in plan.programs:
+        if program.name in names:
+            load = LoadProgram(
+                program.type,
+                program.type.struct.id,
+                program.member.member_index,
+                gpl_compatible,
+                program.name in sleepable,
+            )
+            for finding in broken(RULES[LoadProgram], case_of(Model(), load, world)):
+                yield _finding(item, finding, program.member.name)
+
+
+def _of_map(plan: Plan, item: MapPlan, model: Model, world: World) -> tuple[Model, list[Finding]]:
+    """Create, set and link one map, as far as the kernel would go; collect every rule that is broken on the way."""
+    flags = (BPF_F_LINK if item.link else 0) | (BPF_F_VTYPE_BTF_OBJ_FD if item.type.module else 0)
+    create = CreateMap(
+        item.variable,
+        item.type,
+        key_size=4,
+        value_size=item.type.value.size_bytes,
+        max_entries=1,
+        map_flags=flags,
+        btf_vmlinux_value_type_id=item.type.value.id,
+        btf_fd=BTF_FD,
+        value_type_btf_obj_fd=MODULE_FD if item.type.module else 0,
+    )
+    update = Update(item.variable, encode_value(item, _program_fds(plan)))
+    operations: list[Operation] = [create, update]
+    if item.link:
+        operations.append(CreateLink(item.variable, item.variable))
+    for operation in operations:
+        findings = [_finding(item, found) for found in _broken(model, operation, world)]
+        if findings:
+            return model, findings
+        model, _ = step(model, operation, world)
+    return model, []
+
+
+def _broken(model: Model, operation: Operation, world: World) -> Iterator[Broken]:
+    case = case_of(model, operation, world)
+    yield from (
+        update_findings(case) if isinstance(operation, Update) else broken(RULES[type(operation)], case)
+    )
+
+
+def _finding(item: MapPlan, found: Broken, member: str = "") -> Finding:
+    answer = answer_of(found)
+    return Finding(
+        ERROR, answer.rule, item.variable, answer.member or member, answer.why, answer.hint, answer.operation, answer.errno
+    )  # fmt: skip

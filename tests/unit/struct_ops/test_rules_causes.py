@@ -1,0 +1,108 @@
+"""From an errno back to the rules that answer so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from errno import EBUSY, EEXIST, EINVAL, ENOENT
+
+import pytest
+
+from structops_cli.errors import ENOTSUPP, UsageError
+from structops_cli.struct_ops.catalogue import find_type
+from structops_cli.struct_ops.explain import CAUSES
+from structops_cli.struct_ops.rules.causes import (
+    ALL_RULES,
+    errno_number,
+    narrowed,
+    operations_named,
+    possible_causes,
+)
+from structops_cli.struct_ops.rules.facts import COMMANDS, MapModel, Model, World
+from structops_cli.struct_ops.rules.rule import general
+from structops_cli.syscall.uapi import BPF_F_LINK, StructOpsState
+from tests.kernel_shapes import kernel
+
+TCP = find_type(kernel(), "tcp_congestion_ops")
+
+
+@pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: f"{rule.operation}-{rule.name}")
+def test_every_rule_reads_as_a_sentence_without_a_case(rule: object) -> None:
+    for sentence in (rule.why, rule.hint, rule.tell):  # type: ignore[attr-defined]
+        said = general(sentence)
+        assert "{" not in said
+        assert not said.endswith(".")
+    assert rule.hint  # type: ignore[attr-defined]
+    assert rule.operation in COMMANDS.values()  # type: ignore[attr-defined]
+
+
+def test_a_rule_has_one_name_in_its_operation() -> None:
+    names = Counter((rule.operation, rule.name) for rule in ALL_RULES)
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_every_known_errno_has_causes() -> None:
+    for operation, errno in [*CAUSES, *((rule.operation, rule.errno) for rule in ALL_RULES if rule.errno)]:
+        assert possible_causes(operation, errno), (operation, errno)
+
+
+def test_the_likeliest_comes_first() -> None:
+    assert possible_causes("MAP_UPDATE_ELEM", EINVAL)[0].rule == "required"
+    assert possible_causes("MAP_UPDATE_ELEM", EINVAL)[-1].rule == "flags-zero"
+
+
+def test_a_type_fills_in_its_words() -> None:
+    plain, tcp = (possible_causes("LINK_CREATE", EEXIST, name)[0].hint for name in ("", "tcp_congestion_ops"))
+    assert plain == "see structops list; choose another name with --set name=NAME"
+    assert "net.ipv4.tcp_available_congestion_control" in tcp
+
+
+@pytest.mark.parametrize(
+    ("word", "commands"),
+    [
+        ("MAP_UPDATE_ELEM", ("MAP_UPDATE_ELEM",)),
+        ("bpf_map_update_elem", ("MAP_UPDATE_ELEM",)),
+        ("update", ("MAP_UPDATE_ELEM",)),
+        ("next-key", ("MAP_GET_NEXT_KEY",)),
+        ("register", ("MAP_UPDATE_ELEM", "LINK_CREATE")),
+        ("BTF_LOAD", ("BTF_LOAD",)),
+    ],
+)
+def test_operations_by_any_of_their_names(word: str, commands: tuple[str, ...]) -> None:
+    assert operations_named(word) == commands
+
+
+@pytest.mark.parametrize(
+    ("word", "number"),
+    [("EINVAL", 22), ("einval", 22), ("22", 22), ("-22", 22), ("524", 524), ("ENOTSUPP", 524)],
+)
+def test_errnos_by_name_or_number(word: str, number: int) -> None:
+    assert errno_number(word) == number
+
+
+@pytest.mark.parametrize("word", ["", "EWHAT", "0", "4096", "9" * 30, "²", "1.5"])
+def test_what_is_no_errno(word: str) -> None:
+    with pytest.raises(UsageError):
+        errno_number(word)
+
+
+def test_what_is_no_operation() -> None:
+    with pytest.raises(UsageError, match="dance names no operation"):
+        operations_named("dance")
+
+
+@pytest.mark.parametrize(
+    ("operation", "errno", "flags", "state", "rules"),
+    [
+        ("MAP_DELETE_ELEM", ENOENT, 0, StructOpsState.INIT, ["never-registered"]),
+        ("MAP_DELETE_ELEM", ENOENT, 0, StructOpsState.INUSE, []),
+        ("MAP_UPDATE_ELEM", EBUSY, 0, StructOpsState.TOBEFREE, ["used-before"]),
+        ("MAP_UPDATE_ELEM", EBUSY, 0, StructOpsState.INIT, ["one-at-a-time"]),
+        ("LINK_CREATE", EINVAL, BPF_F_LINK, StructOpsState.INIT, ["not-ready"]),
+        ("LINK_CREATE", EINVAL, 0, StructOpsState.INUSE, ["no-link-map"]),
+        ("MAP_FREEZE", ENOTSUPP, 0, StructOpsState.INIT, ["never-frozen"]),
+    ],
+)
+def test_a_live_map_narrows(operation: str, errno: int, flags: int, state: int, rules: list[str]) -> None:
+    model = Model({"m": MapModel(TCP, flags, state, bytes(TCP.value.size_bytes))})
+    left = narrowed(possible_causes(operation, errno), model, "m", World(fds=None))
+    assert [item.rule for item in left] == rules

@@ -1,0 +1,87 @@
+"""What an object would meet on a kernel, told before anything is done."""
+
+from __future__ import annotations
+
+from errno import EEXIST, EINVAL
+from typing import Any
+
+import pytest
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.struct_ops.plan import Selection, plan_object
+from structops_cli.struct_ops.rules.generation import Generation
+from structops_cli.struct_ops.rules.predict import Finding, predict_registration
+from tests.kernel_shapes import kernel
+from tests.unit.struct_ops.objects import spec
+
+TAKEN = [("tcp_congestion_ops", "t_one")]
+
+
+def findings(
+    kernel_types: KernelTypes | None = None,
+    selection: Selection = Selection(),  # noqa: B008 -- immutable
+    generation: Generation | None = None,
+    taken: list[tuple[str, str]] | None = None,
+    **changes: Any,
+) -> tuple[Finding, ...]:
+    there = kernel_types or kernel()
+    plan = plan_object(spec(**changes), there, selection)
+    return predict_registration(plan, there, generation, taken_names=taken or [])
+
+
+def errors(*given: Any, **more: Any) -> list[tuple[str, int, str, str]]:
+    return [
+        (item.operation, item.errno, item.rule, item.member)
+        for item in findings(*given, **more)
+        if item.severity == "error"
+    ]
+
+
+@pytest.mark.parametrize("link", [True, False])
+def test_a_sound_object_meets_nothing(link: bool) -> None:
+    assert findings(link=link) == ()
+
+
+def test_everything_that_is_wrong_is_found_and_the_kernels_answer_comes_first() -> None:
+    assert errors(members=("ssthresh",), name="a b", flags=1 << 31) == [
+        ("MAP_UPDATE_ELEM", EINVAL, "name-characters", "name"),
+        ("MAP_UPDATE_ELEM", EINVAL, "flags-known", "flags"),
+        ("MAP_UPDATE_ELEM", EINVAL, "required", "undo_cwnd"),
+        ("MAP_UPDATE_ELEM", EINVAL, "either", ""),
+    ]
+
+
+@pytest.mark.parametrize(("link", "operation"), [(True, "LINK_CREATE"), (False, "MAP_UPDATE_ELEM")])
+def test_a_taken_name_is_met_when_it_is_registered(link: bool, operation: str) -> None:
+    assert errors(link=link, taken=TAKEN) == [(operation, EEXIST, "name-taken", "")]
+
+
+def test_an_old_kernel_looks_at_the_name_earlier() -> None:
+    old = kernel(new=False, links=False)
+    assert errors(old, link=False, taken=TAKEN)[0] == ("MAP_UPDATE_ELEM", EEXIST, "name-taken-early", "name")
+
+
+def test_a_link_that_there_is_not_is_a_note() -> None:
+    notes = [(item.severity, item.rule) for item in findings(kernel(new=False, links=False))]
+    assert notes == [("note", "no-links-here")]
+
+
+def test_a_member_that_the_kernel_lacks_is_a_note() -> None:
+    found = findings(members=("ssthresh", "cong_avoid", "undo_cwnd", "brand_new"))
+    assert [(item.severity, item.rule, item.member) for item in found] == [
+        ("note", "member-unknown", "brand_new")
+    ]
+
+
+def test_programs_are_judged_before_they_are_loaded() -> None:
+    plan = plan_object(spec(), kernel())
+    found = predict_registration(plan, kernel(), gpl_compatible=False)
+    assert {(item.operation, item.rule) for item in found} == {("PROG_LOAD", "licence")}
+    assert len(found) == 3
+
+
+def test_findings_say_what_to_do() -> None:
+    for item in findings(members=("ssthresh",), name="", flags=1 << 31):
+        assert item.variable == "one"
+        assert item.why
+        assert item.hint
