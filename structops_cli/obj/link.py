@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from structops_cli.errors import ObjectError
+from structops_cli.obj.exceptions import exception_callback, exception_tags
 from structops_cli.obj.insn import INSN_BYTES, set_imm, set_imm64, set_src_reg
 from structops_cli.obj.records import Record, moved
 from structops_cli.obj.spec import Function, LinkedProgram, ObjectSpec, Relocation, RelocationTarget
@@ -23,20 +24,29 @@ _REFERENCES = (RelocationTarget.CALL, RelocationTarget.FUNCTION)
 def link_program(spec: ObjectSpec, name: str) -> LinkedProgram:
     """Link one program; ``link_programs`` does the same for many."""
     main = spec.function(name)
-    if any(relocation.target in _REFERENCES for relocation in main.relocations):
-        return next(link_programs(spec, (name,)))
-    return _alone(main)
+    if _refers_to_none(main) and main.type_id not in exception_tags(spec.btf):
+        return _alone(main)
+    return next(link_programs(spec, (name,)))
 
 
 def link_programs(spec: ObjectSpec, names: Iterable[str]) -> Iterator[LinkedProgram]:
     """Yield each program linked with its subprograms, in the order of ``names``.
 
     Raises ``KeyError`` for a name that is no function of the object, and
-    ``ObjectError`` for a subprogram without function info.
+    ``ObjectError`` for a subprogram without function info, or an exception
+    callback that cannot be one.
     """
     functions = {function.name: function for function in spec.functions}
+    tags = exception_tags(spec.btf)
     for name in names:
-        yield _linked(functions, functions[name])
+        main = functions[name]
+        callback = exception_callback(functions, main, tags)
+        alone = callback is None and _refers_to_none(main)
+        yield _alone(main) if alone else _linked(functions, main, callback)
+
+
+def _refers_to_none(main: Function) -> bool:
+    return not any(relocation.target in _REFERENCES for relocation in main.relocations)
 
 
 def _alone(main: Function) -> LinkedProgram:
@@ -53,8 +63,8 @@ def _alone(main: Function) -> LinkedProgram:
     )
 
 
-def _linked(functions: Mapping[str, Function], main: Function) -> LinkedProgram:
-    parts = _reachable(functions, main)
+def _linked(functions: Mapping[str, Function], main: Function, callback: Function | None) -> LinkedProgram:
+    parts = _reachable(functions, main, callback)
     _check_func_info(parts)
     starts: dict[str, int] = {}
     end = 0
@@ -78,10 +88,23 @@ def _has_lines(parts: Iterable[Function]) -> bool:
     return all(part.line_info and part.line_info[0].insn_index == 0 for part in parts)
 
 
-def _reachable(functions: Mapping[str, Function], main: Function) -> list[Function]:
-    """Return ``main`` and every function that it reaches, each once; the verifier judges loops of calls."""
+def _reachable(
+    functions: Mapping[str, Function], main: Function, callback: Function | None
+) -> list[Function]:
+    """Return ``main`` and every function that it reaches, each once; the verifier judges loops of calls.
+
+    An exception callback comes last, with what only it reaches.
+    """
     found = {main.name: main}
-    pending = [iter(main.relocations)]
+    _add_reachable(functions, main, found)
+    if callback is not None and callback.name not in found:
+        found[callback.name] = callback
+        _add_reachable(functions, callback, found)
+    return list(found.values())
+
+
+def _add_reachable(functions: Mapping[str, Function], start: Function, found: dict[str, Function]) -> None:
+    pending = [iter(start.relocations)]
     while pending:
         for relocation in pending[-1]:
             if relocation.target in _REFERENCES and relocation.symbol not in found:
@@ -91,7 +114,6 @@ def _reachable(functions: Mapping[str, Function], main: Function) -> list[Functi
                 break
         else:
             pending.pop()
-    return list(found.values())
 
 
 def _outward(part: Function) -> tuple[Relocation, ...]:

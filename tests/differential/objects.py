@@ -85,6 +85,7 @@ LOADED_BY_BOTH = (
     Subject("live_maps", builds=(*CURRENT, *OLD, *OLDEST)),
     # libbpf asks for a syscall wrapper by means of a kprobe, and says no on a kernel without kprobes
     Subject("kernel_symbols", ("NO_WRAPPER",)),
+    Subject("exceptions"),
     Subject("map_in_map"),
     Subject("arena"),
     Subject("habits_tunables", builds=(*CURRENT, *OLD, *OLDEST)),

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from structops_cli.btf.types import Datasec, DatasecEntry
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.encode import encode
+from structops_cli.btf.types import (
+    BtfType,
+    Datasec,
+    DatasecEntry,
+    Func,
+    FuncProto,
+    Fwd,
+    Int,
+    Struct,
+    Var,
+)
 from structops_cli.errors import ObjectError
+from structops_cli.obj.datasec import datasec_of
+from structops_cli.obj.extern_types import extern_types
+from structops_cli.obj.kconfig import lay_out_kconfig
+from structops_cli.obj.loadable import loadable_btf
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import Extern, ExternKind, Relocation, RelocationTarget
-from structops_cli.syscall.uapi import BtfKind
+from structops_cli.syscall.uapi import BtfFuncLinkage, BtfKind, BtfVarLinkage
 from tests.compile import OBJECTS, compile_object
 from tests.elf_writers import NOTYPE, UNDEFINED, Sym, small_object
 
@@ -60,3 +76,80 @@ def test_an_undefined_symbol(section: str) -> None:
     )
     assert caught.value.hint == 'define it, or declare it as extern with __attribute__((section(".ksyms")))'
     assert caught.value.fields == {"symbol": "t_gone", "object": "x.o"}
+
+
+# What the kernel is told of them
+
+
+def test_the_types_that_the_kernel_takes() -> None:
+    """Variables and functions are global, parameters named, .ksyms a struct, and every id is what it was."""
+    spec = read_object(compile_object(OBJECTS / "externs.bpf.c"), "externs.bpf.o")
+    before, after = spec.btf, Btf.from_bytes(loadable_btf(spec))
+    assert after.end_id == before.end_id
+    after.check()
+    changed = {one.id for one in before.types() if after.type(one.id) != one}
+    names = {"LINUX_KERNEL_VERSION", "CONFIG_T_WEAK", "t_ksym", "t_kfunc", "t_weak_kfunc"}
+    assert {before.name(one) for one in changed} == names | {".ksyms", ""}
+    for name in ("LINUX_KERNEL_VERSION", "CONFIG_T_WEAK", "t_ksym"):
+        [var] = [after.type(one) for one in after.ids(name, BtfKind.VAR)]
+        assert isinstance(var, Var)
+        assert var.linkage == BtfVarLinkage.GLOBAL_ALLOCATED
+    for name in ("t_kfunc", "t_weak_kfunc"):
+        [function] = [after.type(one) for one in after.ids(name, BtfKind.FUNC)]
+        assert isinstance(function, Func)
+        assert function.linkage == BtfFuncLinkage.GLOBAL
+        proto = after.type(function.type)
+        assert isinstance(proto, FuncProto)
+        assert [param.name for param in proto.params] == ["arg1"]
+    [ksyms] = before.ids(".ksyms", BtfKind.DATASEC)
+    struct = after.type(ksyms)
+    assert isinstance(struct, Struct)
+    assert (struct.name, struct.size_bytes, len(struct.members)) == ("", 12, 3)
+    assert [member.bit_offset for member in struct.members] == [0, 32, 64]
+    kconfig = datasec_of(after, ".kconfig")
+    assert kconfig is not None
+    assert kconfig == datasec_of(before, ".kconfig")
+    assert [tuple(entry)[1:] for entry in kconfig.entries] == [(0, 4), (4, 1)]
+
+
+def written(*types: BtfType) -> Btf:
+    return Btf.from_bytes(encode(types), origin="a written object")
+
+
+def test_without_externs_nothing_changes() -> None:
+    number = Int(1, "int", 4, 1, 0, 32)
+    assert extern_types(written(number, Datasec(2, ".data", 0, ()))) == ()
+
+
+def test_no_integer_to_stand_for_a_symbol() -> None:
+    btf = written(Var(1, "symbol", 0, 2), Datasec(2, ".ksyms", 0, (DatasecEntry(1, 0, 0),)))
+    with pytest.raises(ObjectError, match="has no integer to stand for its entries"):
+        extern_types(btf)
+
+
+@pytest.mark.parametrize(
+    ("types", "what", "why"),
+    [
+        (
+            (FuncProto(1, 0, ()), Func(2, "CONFIG_T", 1, 2)),
+            "CONFIG_T of section .kconfig is no variable",
+            "it is a Func",
+        ),
+        (
+            (Fwd(1, "unknown", False), Var(2, "CONFIG_T", 1, 2)),
+            "the configuration variable CONFIG_T has no size",
+            "it is a Fwd",
+        ),
+        (
+            (Struct(1, "empty", 0, (), False), Var(2, "CONFIG_T", 1, 2)),
+            "the configuration variable CONFIG_T has no size",
+            "it has no bytes",
+        ),
+    ],
+)
+def test_configuration_that_has_no_place(types: tuple[BtfType, ...], what: str, why: str) -> None:
+    section = Datasec(3, ".kconfig", 0, (DatasecEntry(2, 0, 0),))
+    with pytest.raises(ObjectError) as caught:
+        lay_out_kconfig(written(*types, section))
+    assert (caught.value.what, caught.value.why) == (what, why)
+    assert caught.value.fields["section"] == ".kconfig"

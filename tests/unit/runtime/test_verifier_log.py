@@ -7,11 +7,14 @@ from errno import EACCES, EINVAL
 import pytest
 
 from structops_cli.core.apply import POISON_BASE
+from structops_cli.core.apply_externs import EXTERN_POISON_BASE
+from structops_cli.core.externs import Resolved
 from structops_cli.core.fixup import Fixup
 from structops_cli.errors import VerifierError
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.link import link_program
 from structops_cli.obj.reader import read_object
+from structops_cli.obj.spec import Extern, ExternKind
 from structops_cli.runtime.verifier_log import (
     explain_refusal,
     meaningful_lines,
@@ -164,3 +167,36 @@ def test_a_refusal_without_a_log() -> None:
 def test_a_refusal_without_a_log_of_an_object_without_a_gpl_licence(licence: str, said: str) -> None:
     why = refusal("", EINVAL, licence=licence).why
     assert why == f"struct_ops programs need a GPL-compatible licence, and the object's is {said}"
+
+
+# Symbols that the kernel lacks
+
+WEAK = Extern("t_gone", ".ksyms", 1, True, ExternKind.FUNCTION)
+MISSING = (Resolved(WEAK, 0, "", "no function of that name is in its BTF"),)
+
+
+def refusal_with_externs(log: str) -> VerifierError:
+    error = VerifierError("PROG_LOAD failed", errno=EACCES, log=log)
+    return explain_refusal(error, SPEC._replace(externs=(WEAK,)), PLAN, LINKED, (), MISSING)
+
+
+def test_a_call_of_a_function_that_the_kernel_lacks() -> None:
+    number = EXTERN_POISON_BASE
+    log = f"2: (85) call unknown#{number}\ninvalid func unknown#{number}\nprocessed 3 insns\n"
+    error = refusal_with_externs(log)
+    line = source_line(SPEC, LINKED, 2)
+    assert error.why == (
+        "it calls the kernel function t_gone, which this kernel does not have "
+        f"(no function of that name is in its BTF), at {line}"
+    )
+    assert error.hint.endswith("; test a weak symbol before it is used: this kernel lacks t_gone")
+
+
+def test_a_call_of_a_number_that_nobody_made() -> None:
+    log = f"2: (85) call unknown#{EXTERN_POISON_BASE + 1}\ninvalid func unknown#{EXTERN_POISON_BASE + 1}\n"
+    assert refusal_with_externs(log).why.startswith(f"invalid func unknown#{EXTERN_POISON_BASE + 1}")
+
+
+def test_a_kernel_that_does_not_know_where_its_variables_are() -> None:
+    error = refusal("ldimm64 failed to find the address for kernel symbol 'runqueues'.\nprocessed 0 insns\n")
+    assert error.hint == "variables of the kernel need one that was built with CONFIG_KALLSYMS_ALL=y"

@@ -308,6 +308,27 @@ def test_a_program_that_is_accepted_asks_for_no_log(faking: Faking) -> None:
     assert log_sizes(lib) == [(0, 0)]
 
 
+@pytest.mark.parametrize(("fds", "expected"), [((), None), ((7,), [0, 7]), ((7, 9), [0, 7, 9])])
+def test_the_modules_of_a_program_count_from_one(
+    faking: Faking, fds: tuple[int, ...], expected: list[int] | None
+) -> None:
+    seen: list[list[int] | None] = []
+
+    def look(attr: Any) -> int:
+        if attr.fd_array:
+            seen.append(list(ffi.unpack(ffi.cast("int32_t *", attr.fd_array), len(fds) + 1)))
+        else:
+            seen.append(None)
+        return real_fd()
+
+    lib = faking(look)
+    bpf.prog_load(BpfProgType.STRUCT_OPS, EXIT, licence="GPL", fd_array=fds).close()
+    assert seen == [expected]
+    assert [size for _, attr in lib.calls for size in [unpack_from("<I", attr, 148)[0]]] == [0], (
+        "fd_array_cnt stays 0: kernels before 6.14 know no such field"
+    )
+
+
 def test_a_refused_program_is_loaded_again_for_its_log(faking: Faking) -> None:
     lib = faking(-EACCES, writing_log(b"0: (95) exit\nR0 !read_ok\n", -EACCES))
     with pytest.raises(VerifierError) as caught:

@@ -14,7 +14,7 @@ from structops_cli.net.traffic import send_traffic
 from structops_cli.runtime.map_values import read_contents
 from structops_cli.runtime.objects import open_object
 from structops_cli.syscall import bpf
-from structops_cli.syscall.info import prog_info
+from structops_cli.syscall.info import ProgInfo, prog_info
 from tests.cli_runner import done, done_json, refused
 from tests.compile import FLAGS, OBJECTS, compile_object
 from tests.live.situations import available, below
@@ -44,14 +44,18 @@ def found_by(path: str, name: str, pin_dir: str) -> dict[str, Any]:
     """Register the object, let one connection use it, and return what it wrote of the kernel to its .bss."""
     [one] = done_json("register", path, "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]
     assert send_traffic(name, 100_000).tcp_info.bytes_acked >= 100_000
-    programs = []
-    for program in one["programs"]:
-        with bpf.prog_get_fd_by_id(program["id"]) as fd:
-            programs.append(prog_info(fd))
-    [bss] = [item for item in read_contents(open_object(path), programs) if item.name == ".bss"]
+    [bss] = [item for item in read_contents(open_object(path), programs_of(one)) if item.name == ".bss"]
     found = dict(bss.entries)["found"]
     assert isinstance(found, dict)
     return found
+
+
+def programs_of(registered: dict[str, Any]) -> list[ProgInfo]:
+    programs = []
+    for program in registered["programs"]:
+        with bpf.prog_get_fd_by_id(program["id"]) as fd:
+            programs.append(prog_info(fd))
+    return programs
 
 
 @pytest.fixture(scope="module")
@@ -180,3 +184,16 @@ def test_a_function_that_is_not_for_programs(tmp_path: Path, name: str, bpf_root
     error = refuse(object_file(tmp_path, "NO_KFUNC"), name, bpf_root)
     assert (error["kind"], error["program"]) == ("VerifierError", "ks_ssthresh")
     assert "calling kernel function tcp_v4_do_rcv is not allowed" in error["why"]
+
+
+def test_a_program_that_throws(tmp_path: Path, name: str, pin_dir: str) -> None:
+    """Lost packets bring the program to ``bpf_throw``; what it returns then is what its callback returns."""
+    path = tmp_path / "exceptions.bpf.o"
+    path.write_bytes(compile_object(OBJECTS / "exceptions.bpf.c"))
+    [one] = done_json("register", str(path), "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]
+    report = send_traffic(name, 300_000, loss_percent=5)
+    [bss] = [item for item in read_contents(open_object(str(path)), programs_of(one)) if item.name == ".bss"]
+    counted: dict[Any, Any] = dict(bss.entries)
+    assert counted["thrown"] > 0
+    assert counted["caught"] == 10 * counted["thrown"]
+    assert report.tcp_info.snd_ssthresh == 10

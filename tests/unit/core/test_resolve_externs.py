@@ -1,0 +1,412 @@
+"""What an object leaves to a kernel is found in written BTF, facts and configuration, and put into instructions."""
+
+from __future__ import annotations
+
+import pytest
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.encode import encode
+from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
+from structops_cli.btf.types import (
+    Array,
+    BtfType,
+    Const,
+    Datasec,
+    DatasecEntry,
+    Enum,
+    Enumerator,
+    Func,
+    FuncProto,
+    Fwd,
+    Int,
+    Member,
+    Param,
+    Ptr,
+    Struct,
+    Var,
+)
+from structops_cli.core.apply import POISON_BASE
+from structops_cli.core.apply_externs import EXTERN_POISON_BASE, apply_externs, poisoned_extern
+from structops_cli.core.externs import Externs, KernelFacts, Resolved, facts_needed
+from structops_cli.core.resolve_externs import resolve_externs
+from structops_cli.errors import FitError
+from structops_cli.obj.kconfig import lay_out_kconfig
+from structops_cli.obj.spec import Extern, ExternKind, LinkedProgram, ObjectSpec, Relocation, RelocationTarget
+from structops_cli.syscall.uapi import BtfIntEncoding
+from tests.elf_writers import EXIT, call, insn, load
+
+FUNCTION, VARIABLE, ADDRESS, KCONFIG = ExternKind
+EXTERN, DATA, MODULE = RelocationTarget.EXTERN, RelocationTarget.DATA, RelocationTarget.MODULE
+
+# The object: ids 1 to 12 are types, 20 and on are declarations.
+LOCAL_TYPES: tuple[BtfType, ...] = (
+    Int(1, "unsigned int", 4, 0, 0, 32),
+    Fwd(2, "sock", False),
+    Ptr(3, 2),
+    FuncProto(4, 1, (Param("", 3),)),
+    Const(5, 0),
+    Struct(6, "rq___mine", 4, (Member("nr_running", 1, 0, 0),), False),
+    Int(7, "_Bool", 1, BtfIntEncoding.BOOL, 0, 8),
+    Int(8, "unsigned long long", 8, 0, 0, 64),
+    Int(9, "char", 1, BtfIntEncoding.SIGNED, 0, 8),
+    Array(10, 9, 1, 5),
+    Func(11, "t_function", 4, 2),
+    FuncProto(12, 1, (Param("", 3), Param("", 1))),
+    Func(13, "t_function", 12, 2),
+    Var(14, "CONFIG_TEXT", 10, 2),
+    Var(15, "CONFIG_ON", 7, 2),
+    Var(16, "CONFIG_WIDE", 8, 2),
+    Var(17, "LINUX_KERNEL_VERSION", 1, 2),
+    Var(18, "CONFIG_BEFORE", 7, 2),
+    Datasec(19, ".kconfig", 0, tuple(DatasecEntry(type_id, 0, 0) for type_id in range(14, 19))),
+)
+U32, VOID, RQ, BOOL, U64, TEXT, T_FUNCTION, OTHER_FUNCTION = 1, 5, 6, 7, 8, 10, 11, 13
+"""Type ids of the object."""
+
+# A kernel and its modules: the module's types follow those of the kernel.
+KERNEL_TYPES: tuple[BtfType, ...] = (
+    Int(1, "unsigned int", 4, 0, 0, 32),
+    Struct(2, "sock", 4, (Member("x", 1, 0, 0),), False),
+    Ptr(3, 2),
+    FuncProto(4, 1, (Param("sk", 3),)),
+    Func(5, "t_function", 4, 1),
+    Struct(6, "rq", 8, (Member("clock", 1, 0, 0), Member("nr_running", 1, 32, 0)), False),
+    Var(7, "runqueues", 6, 1),
+    Var(8, "counter", 1, 1),
+    Enum(9, "bpf_func_id", 4, False, (Enumerator("BPF_FUNC_get_attach_cookie", 174),)),
+    Func(10, "__x64_sys_bpf", 4, 1),
+)
+MODULE_TYPES: tuple[BtfType, ...] = (Func(11, "m_function", 4, 1), Var(12, "m_counter", 1, 1))
+VMLINUX = Btf.from_bytes(encode(KERNEL_TYPES), origin="a written kernel")
+
+
+def module(name: str) -> ModuleBtf:
+    data = encode(MODULE_TYPES, base=VMLINUX)
+    return ModuleBtf(name, Btf.from_bytes(data, base=VMLINUX, origin=f"module {name}"), 7)
+
+
+KERNEL = KernelTypes(VMLINUX, lambda: (module("m_first"), module("m_second")))
+ALONE = KernelTypes(VMLINUX)
+NOTHING = KernelFacts()
+
+
+def local() -> Btf:
+    btf = Btf.from_bytes(encode(LOCAL_TYPES), origin="t.bpf.o .BTF")
+    layout = lay_out_kconfig(btf)
+    assert layout is not None
+    return btf.with_datasecs([layout])
+
+
+def extern(name: str, kind: ExternKind, type_id: int, *, weak: bool = False) -> Extern:
+    return Extern(name, ".kconfig" if kind is KCONFIG else ".ksyms", type_id, weak, kind)
+
+
+def spec(*externs: Extern) -> ObjectSpec:
+    return ObjectSpec("t.bpf.o", "GPL", local(), (), (), (), (), externs)
+
+
+def program(insns: bytes, *relocations: Relocation) -> LinkedProgram:
+    return LinkedProgram("t_init", False, insns + EXIT, relocations, (), (), (), ((0, "t_init"),))
+
+
+def loading(name: str) -> LinkedProgram:
+    return program(load(1), Relocation(0, EXTERN, name, 0))
+
+
+def calling(name: str) -> LinkedProgram:
+    return program(call(-1), Relocation(0, EXTERN, name, 0))
+
+
+def resolved(
+    one: Extern, used: LinkedProgram, facts: KernelFacts = NOTHING, kernel: KernelTypes = KERNEL
+) -> Resolved:
+    found = resolve_externs(spec(one), [used], kernel, facts)
+    return found.resolved[one.name]
+
+
+def refused(
+    one: Extern, used: LinkedProgram, facts: KernelFacts = NOTHING, kernel: KernelTypes = KERNEL
+) -> FitError:
+    with pytest.raises(FitError) as caught:
+        resolved(one, used, facts, kernel)
+    assert caught.value.fields == {
+        "object": "t.bpf.o",
+        "program": "t_init",
+        "symbol": one.name,
+        "section": one.section,
+        "insn": used.relocations[0].insn_index,
+    }
+    return caught.value
+
+
+# What is looked for
+
+
+def test_only_what_is_used_is_asked_for() -> None:
+    externs = (
+        extern("a_symbol", ADDRESS, VOID),
+        extern("not_used", ADDRESS, VOID),
+        extern("CONFIG_ON", KCONFIG, BOOL),
+        extern("CONFIG_WIDE", KCONFIG, U64),
+        extern("LINUX_KERNEL_VERSION", KCONFIG, U32),
+        extern("t_function", FUNCTION, T_FUNCTION),
+    )
+    used = [loading("a_symbol"), loading("CONFIG_ON"), calling("t_function")]
+    assert facts_needed(spec(*externs), used) == (frozenset({"a_symbol"}), frozenset({"CONFIG_ON"}), False)
+    used = [loading("LINUX_KERNEL_VERSION"), loading("LINUX_KERNEL_VERSION")]
+    assert facts_needed(spec(*externs), used) == (frozenset(), frozenset(), True)
+    assert facts_needed(spec(*externs), []) == (frozenset(), frozenset(), False)
+
+
+def test_an_extern_that_no_program_uses_may_be_missing() -> None:
+    externs = spec(extern("nowhere", FUNCTION, T_FUNCTION), extern("CONFIG_ON", KCONFIG, BOOL))
+    assert resolve_externs(externs, [program(b"")], KERNEL, KernelFacts()) == Externs({}, None, ())
+
+
+# Functions
+
+
+@pytest.mark.parametrize("name", ["t_function", "t_function___mine"])
+def test_a_function_of_the_kernel(name: str) -> None:
+    """With its flavour or without; the struct that the object only declares is as good as the kernel's."""
+    one = extern(name, FUNCTION, T_FUNCTION)
+    assert resolved(one, calling(name)) == Resolved(one, 5, "", "")
+
+
+def test_a_function_of_a_module_is_of_the_first_that_has_it() -> None:
+    one = extern("m_function", FUNCTION, T_FUNCTION)
+    assert resolved(one, calling("m_function")) == Resolved(one, 11, "m_first", "")
+
+
+def test_a_function_with_another_prototype() -> None:
+    why = (
+        "the object declares 'unsigned int t_function(struct sock *, unsigned int)', "
+        "and a written kernel has 'unsigned int t_function(struct sock *sk)'"
+    )
+    error = refused(extern("t_function", FUNCTION, OTHER_FUNCTION), calling("t_function"))
+    assert (
+        error.what == "the kernel function t_function, which t_init of t.bpf.o uses, does not fit this kernel"
+    )
+    assert error.why == why
+    weak = extern("t_function", FUNCTION, OTHER_FUNCTION, weak=True)
+    assert resolved(weak, calling("t_function")) == Resolved(weak, 0, "", why)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "why"),
+    [
+        (ALONE, "no function of that name is in the BTF of a written kernel"),
+        (KERNEL, "no function of that name is in the BTF of a written kernel, nor in that of 2 modules"),
+    ],
+)
+def test_a_function_that_is_missing(kernel: KernelTypes, why: str) -> None:
+    error = refused(extern("nowhere", FUNCTION, T_FUNCTION), calling("nowhere"), kernel=kernel)
+    assert error.what == "this kernel has no kernel function nowhere, which t_init of t.bpf.o uses"
+    assert error.why == why
+    assert error.hint == "load the module that has it, or declare it __weak, and test it before it is used"
+    weak = extern("nowhere", FUNCTION, T_FUNCTION, weak=True)
+    assert resolved(weak, calling("nowhere"), kernel=kernel) == Resolved(weak, 0, "", why)
+
+
+def test_a_variable_is_no_function() -> None:
+    assert refused(extern("counter", FUNCTION, T_FUNCTION), calling("counter")).why.startswith("no function")
+    error = refused(extern("counter", VARIABLE, U32), calling("counter"))
+    assert error.why == "the object calls it, and declares it as a variable"
+
+
+# Variables
+
+
+def test_a_variable_of_the_kernel() -> None:
+    """The struct has another name behind a flavour, and other members: what is in it is for CO-RE."""
+    one = extern("runqueues", VARIABLE, RQ)
+    assert resolved(one, loading("runqueues")) == Resolved(one, 7, "", "")
+    one = extern("m_counter", VARIABLE, U32)
+    assert resolved(one, loading("m_counter")) == Resolved(one, 12, "m_first", "")
+
+
+@pytest.mark.parametrize("weak", [False, True])
+def test_a_variable_of_another_type(*, weak: bool) -> None:
+    error = refused(extern("counter", VARIABLE, RQ, weak=weak), loading("counter"))
+    assert error.what == "the kernel variable counter, which t_init of t.bpf.o uses, does not fit this kernel"
+    assert error.why == (
+        "the object declares 'struct rq___mine counter', and a written kernel has 'unsigned int counter'"
+    )
+
+
+def test_a_variable_that_is_missing() -> None:
+    error = refused(extern("nowhere", VARIABLE, U32), loading("nowhere"), kernel=ALONE)
+    assert error.what == "this kernel has no kernel variable nowhere, which t_init of t.bpf.o uses"
+    assert error.why == "no variable of that name is in the BTF of a written kernel"
+    assert "declare it as 'extern const void nowhere __ksym'" in error.hint
+
+
+# Addresses
+
+
+def test_an_address() -> None:
+    one = extern("a_symbol", ADDRESS, VOID)
+    facts = KernelFacts(symbols={"a_symbol": (0xFFFFFFFF81000020,)})
+    assert resolved(one, loading("a_symbol"), facts) == Resolved(one, 0xFFFFFFFF81000020, "", "")
+
+
+def test_addresses_that_are_missing_or_several() -> None:
+    one = extern("a_symbol", ADDRESS, VOID)
+    assert refused(one, loading("a_symbol")).why == "/proc/kallsyms has no such symbol"
+    facts = KernelFacts(symbols={"a_symbol": (0x10, 0x20)})
+    assert (
+        refused(one, loading("a_symbol"), facts).why == "the kernel has several of that name, at 0x10, 0x20"
+    )
+    weak = extern("a_symbol", ADDRESS, VOID, weak=True)
+    assert resolved(weak, loading("a_symbol")).missing == "/proc/kallsyms has no such symbol"
+
+
+# Configuration
+
+CONFIGURED = KernelFacts(
+    options={"CONFIG_TEXT": '"abc"', "CONFIG_ON": "y", "CONFIG_WIDE": "0x1122334455667788"},
+    sought=("/a/config", "/b/config"),
+    found="/b/config",
+    version=0x061233,
+)
+
+
+def test_configuration_is_laid_out_by_alignment_size_and_name() -> None:
+    externs = [
+        extern("CONFIG_TEXT", KCONFIG, TEXT),
+        extern("CONFIG_ON", KCONFIG, BOOL),
+        extern("CONFIG_WIDE", KCONFIG, U64),
+        extern("LINUX_KERNEL_VERSION", KCONFIG, U32),
+        extern("CONFIG_BEFORE", KCONFIG, BOOL, weak=True),
+    ]
+    used = [loading(one.name) for one in externs]
+    found = resolve_externs(spec(*externs), used, KERNEL, CONFIGURED)
+    assert found.kconfig is not None
+    assert [(one.name, one.offset_bytes, one.size_bytes) for one in found.kconfig.variables] == [
+        ("CONFIG_WIDE", 0, 8),
+        ("LINUX_KERNEL_VERSION", 8, 4),
+        ("CONFIG_BEFORE", 12, 1),
+        ("CONFIG_ON", 13, 1),
+        ("CONFIG_TEXT", 14, 5),
+    ]
+    assert found.kconfig.contents == bytes.fromhex("8877665544332211 33120600 00 01 6162630000")
+    assert (found.kconfig.name, found.kconfig.read_only, found.kconfig.type_id) == (".kconfig", True, 19)
+    assert [(one.extern.name, one.missing) for one in found.missing()] == [
+        ("CONFIG_BEFORE", "/b/config does not set it: the kernel was built without")
+    ]
+    loads = [apply_externs(spec(*externs), one, found) for one in used]
+    assert [one.relocations for one in loads] == [
+        (Relocation(0, DATA, ".kconfig", offset),) for offset in (14, 13, 0, 8, 12)
+    ]
+    assert [one.insns for one in loads] == [one.insns for one in used]
+
+
+@pytest.mark.parametrize(("name", "type_id"), [("CONFIG_ON", BOOL), ("CONFIG_WIDE", U64)])
+def test_an_option_that_is_not_set(name: str, type_id: int) -> None:
+    facts = CONFIGURED._replace(options={})
+    error = refused(extern(name, KCONFIG, type_id), loading(name), facts)
+    assert error.why == "/b/config does not set it: the kernel was built without"
+    error = refused(extern(name, KCONFIG, type_id), loading(name), facts._replace(found=""))
+    assert error.why == "the kernel's configuration is in none of /a/config, /b/config"
+    assert error.hint.startswith("put the kernel's config file at one of these places, or declare it __weak")
+
+
+@pytest.mark.parametrize("weak", [False, True])
+def test_an_option_of_another_type(*, weak: bool) -> None:
+    facts = CONFIGURED._replace(options={"CONFIG_ON": "m"})
+    error = refused(extern("CONFIG_ON", KCONFIG, BOOL, weak=weak), loading("CONFIG_ON"), facts)
+    assert error.what.endswith("CONFIG_ON, which t_init of t.bpf.o uses, does not fit this kernel")
+    assert error.why.startswith("its value is m, a module")
+
+
+def virtual(name: str, kernel: KernelTypes, *, weak: bool = False) -> Externs:
+    """Resolve a variable of libbpf's own in place of LINUX_KERNEL_VERSION, which has its type and place."""
+    types = [one._replace(name=name) if isinstance(one, Var) and one.id == 17 else one for one in LOCAL_TYPES]
+    btf = Btf.from_bytes(encode(types))
+    layout = lay_out_kconfig(btf)
+    assert layout is not None
+    one = extern(name, KCONFIG, U32, weak=weak)
+    return resolve_externs(
+        spec(one)._replace(btf=btf.with_datasecs([layout])), [loading(name)], kernel, CONFIGURED
+    )
+
+
+@pytest.mark.parametrize("name", ["LINUX_HAS_BPF_COOKIE", "LINUX_HAS_SYSCALL_WRAPPER"])
+def test_what_libbpf_tells_of_a_kernel(name: str) -> None:
+    lesser = KernelTypes(Btf.from_bytes(encode(KERNEL_TYPES[:8])))
+    for kernel, expected in ((KERNEL, 1), (lesser, 0)):
+        kconfig = virtual(name, kernel).kconfig
+        assert kconfig is not None
+        assert kconfig.contents[8:12] == bytes([expected, 0, 0, 0])
+
+
+def test_variables_that_nobody_knows() -> None:
+    assert [one.extern.name for one in virtual("LINUX_NEW", KERNEL, weak=True).missing()] == ["LINUX_NEW"]
+    for name in ("LINUX_NEW", "HERTZ"):
+        with pytest.raises(FitError, match="there are variables CONFIG_"):
+            virtual(name, KERNEL)
+    with pytest.raises(FitError, match="there are variables CONFIG_"):
+        virtual("HERTZ", KERNEL, weak=True)
+
+
+# Instructions
+
+
+def applied(used: LinkedProgram, *found: Resolved, modules: tuple[str, ...] = ()) -> LinkedProgram:
+    one = spec(*(item.extern for item in found))
+    return apply_externs(one, used, Externs({item.extern.name: item for item in found}, None, modules))
+
+
+KFUNC = extern("t_function", FUNCTION, T_FUNCTION)
+COUNTER = extern("counter", VARIABLE, U32)
+SYMBOL = extern("a_symbol", ADDRESS, VOID)
+
+
+def test_calls() -> None:
+    calls = program(insn(0x85, 3, 2, 9, -1), Relocation(0, EXTERN, "t_function", 0))
+    assert applied(calls, Resolved(KFUNC, 5, "", "")) == calls._replace(
+        insns=insn(0x85, 0, 2, 0, 5) + EXIT, relocations=()
+    )
+    in_module = applied(calls, Resolved(KFUNC, 11, "m_second", ""), modules=("m_first", "m_second"))
+    assert (in_module.insns, in_module.relocations) == (insn(0x85, 0, 2, 2, 11) + EXIT, ())
+
+
+def test_loads() -> None:
+    assert applied(loading("t_function"), Resolved(KFUNC, 5, "", "")).insns == load(1, 5, 3) + EXIT
+    assert applied(loading("counter"), Resolved(COUNTER, 8, "", "")).insns == load(1, 8, 3) + EXIT
+    address = applied(loading("a_symbol"), Resolved(SYMBOL, 0xFFFFFFFF81000020, "", "")).insns
+    assert address == insn(0x18, 1, 0, imm=0x81000020 - (1 << 32)) + insn(0, imm=-1) + EXIT
+
+
+def test_a_load_of_something_of_a_module_waits_for_its_fd() -> None:
+    waiting = applied(loading("counter"), Resolved(COUNTER, 12, "m_first", ""))
+    assert waiting.insns == load(1, 12, 3) + EXIT
+    assert waiting.relocations == (Relocation(0, MODULE, "m_first", 12),)
+
+
+@pytest.mark.parametrize("one", [KFUNC, COUNTER, SYMBOL])
+def test_loads_of_what_is_missing_are_zero(one: Extern) -> None:
+    zero = applied(program(load(1, 7, 3), Relocation(0, EXTERN, one.name, 0)), Resolved(one, 0, "", "gone"))
+    assert (zero.insns, zero.relocations) == (load(1) + EXIT, ())
+
+
+def test_calls_of_what_is_missing_say_which_it_was() -> None:
+    externs = [
+        extern("z_function", FUNCTION, T_FUNCTION, weak=True),
+        extern("a_function", FUNCTION, T_FUNCTION, weak=True),
+        extern("CONFIG_ON", KCONFIG, BOOL),
+    ]
+    found = Externs({one.name: Resolved(one, 0, "", "gone") for one in externs}, None, ())
+    for number, name in ((1, "a_function"), (2, "z_function")):  # configuration comes first
+        poisoned = apply_externs(spec(*externs), calling(name), found)
+        assert poisoned.insns == insn(0x85, imm=EXTERN_POISON_BASE + number) + EXIT
+        assert poisoned_extern(spec(*externs), EXTERN_POISON_BASE + number) == name
+    assert poisoned_extern(spec(*externs), EXTERN_POISON_BASE + 3) == ""
+    assert poisoned_extern(spec(*externs), POISON_BASE) == ""
+    assert poisoned_extern(spec(*externs), -1) == ""
+
+
+def test_other_relocations_stay() -> None:
+    kept = (Relocation(0, RelocationTarget.MAP, "t_map", 0), Relocation(2, DATA, ".bss", 4))
+    used = program(load(1) + load(2), *kept)
+    assert applied(used) == used
