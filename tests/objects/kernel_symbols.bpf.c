@@ -129,6 +129,7 @@ SEC("struct_ops/cong_avoid") void ks_cong_avoid(u64 *arguments)
 	tcp_reno_cong_avoid___mine((void *)arguments[0], arguments[1], arguments[2]);
 }
 
+#ifndef NO_CONFIGURATION
 static __attribute__((noinline)) void note_configuration(void)
 {
 	found.version = LINUX_KERNEL_VERSION;
@@ -149,6 +150,7 @@ static __attribute__((noinline)) void note_configuration(void)
 	__builtin_memcpy(found.compiler, CONFIG_CC_VERSION_TEXT, sizeof(found.compiler));
 	__builtin_memcpy(found.congestion, CONFIG_DEFAULT_TCP_CONG, sizeof(found.congestion));
 }
+#endif
 
 SEC("struct_ops/init") void ks_init(u64 *arguments)
 {
@@ -179,7 +181,9 @@ SEC("struct_ops/init") void ks_init(u64 *arguments)
 	found.text = (u64)&_text;
 	found.tcp_v4_rcv = (u64)&tcp_v4_rcv;
 	found.no_such_symbol = (u64)&t_no_such_symbol;
+#ifndef NO_CONFIGURATION
 	note_configuration();
+#endif
 }
 
 struct tcp_congestion_ops {
