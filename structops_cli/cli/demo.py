@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
+from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.output import Output, common_options, fields, table
-from structops_cli.cli.register import registered_data, registered_text, say_aside, selection_from
+from structops_cli.cli.register import registered_data, registered_text, say_aside
 from structops_cli.net.demonstration import LOSS_PERCENT, Demonstration, Proof, demonstrate
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.member_text import MemberValue
 
 __all__ = ["command"]
@@ -25,7 +25,10 @@ DEFAULT = ("aimd", "aimd_link")
               help="How much to send.")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Leave it registered, pinned, at the end.")
 @click.option("--only", metavar="VAR", multiple=True, help="This struct_ops variable only; may be repeated.")
-@click.option("--set", "members", metavar="VAR.MEMBER=VALUE", multiple=True, help="Override a data member.")
+@click.option(
+    "--with", "also", metavar="VAR", multiple=True, help="This optional variable too; may be repeated."
+)
+@changing_options
 @common_options
 @click.pass_obj
 def command(
@@ -35,7 +38,10 @@ def command(
     *,
     keep: bool,
     only: tuple[str, ...],
+    also: tuple[str, ...],
     members: tuple[str, ...],
+    constants: tuple[str, ...],
+    maps: tuple[str, ...],
 ) -> None:
     """Do the main job once: register a congestion control, send real TCP data through it, prove it, unregister.
 
@@ -44,8 +50,9 @@ def command(
     moment leaves nothing behind.
     """
     name, default_only = (object_name, only) if object_name else (DEFAULT[0], only or (DEFAULT[1],))
-    selection = selection_from(default_only, None, members)
-    done = demonstrate(open_object(name), live_kernel(), selection, byte_count, keep=keep, say=output.debug)
+    selection = selection_from(default_only, None, members, also)
+    spec = open_changed(name, constants, maps)
+    done = demonstrate(spec, live_kernel(), selection, byte_count, keep=keep, say=output.debug)
     output.result("demo", _data(done), lambda: _text(output, done))
     say_aside(output, done.object)
 

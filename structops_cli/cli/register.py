@@ -10,27 +10,22 @@ from typing import Any
 
 import click
 
+from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.core.target import Target
 from structops_cli.errors import StateError, UsageError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.kernel import begin_live_kernel
-from structops_cli.runtime.objects import (
-    DEFAULT_OBJECT,
-    RegisteredObject,
-    keep,
-    open_object,
-    register_object,
-    with_constants,
-)
+from structops_cli.runtime.objects import DEFAULT_OBJECT, RegisteredObject, keep, register_object
 from structops_cli.runtime.pins import DEFAULT_PIN_DIR, prepare_pin_dir
 from structops_cli.runtime.registration import Registered
 from structops_cli.runtime.token import acting
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.struct_ops.plan import Selection
+from structops_cli.syscall import bpffs
 
-__all__ = ["command", "registered_data", "registered_text", "selection_from"]
+__all__ = ["command", "registered_data", "registered_text"]
 
 HOLD_POLL_MS = 500
 
@@ -49,9 +44,18 @@ HOLD_POLL_MS = 500
 @click.option(
     "--only", metavar="VAR", multiple=True, help="Register this struct_ops variable only; may be repeated."
 )
-@click.option("--set", "members", metavar="VAR.MEMBER=VALUE", multiple=True, help="Override a data member.")
 @click.option(
-    "--const", "constants", metavar="NAME=VALUE", multiple=True, help="Override a .rodata variable."
+    "--with",
+    "also",
+    metavar="VAR",
+    multiple=True,
+    help="Register this optional variable too; may be repeated.",
+)
+@changing_options
+@click.option(
+    "--map-pin-dir",
+    metavar="DIR",
+    help="Directory of a bpffs for maps that are shared by name.  [default: the bpffs]",
 )
 @click.option(
     "--token",
@@ -68,8 +72,11 @@ def command(
     transient: bool,
     link: bool | None,
     only: tuple[str, ...],
+    also: tuple[str, ...],
     members: tuple[str, ...],
     constants: tuple[str, ...],
+    maps: tuple[str, ...],
+    map_pin_dir: str | None,
     token: str | None,
 ) -> None:
     """Register the struct_ops of compiled objects, or of the bundled default: all of it, or nothing.
@@ -80,14 +87,14 @@ def command(
     """
     if transient and pin_dir is not None:
         raise UsageError("--transient pins nothing", hint="leave out --pin-dir or --transient")
-    selection = selection_from(only, link, members)
-    given = dict(_split(text, "--const") for text in constants)
+    selection = selection_from(only, link, members, also)
     kernel = begin_live_kernel()
-    specs = [with_constants(open_object(name), given) for name in objects or (DEFAULT_OBJECT,)]
+    specs = [open_changed(name, constants, maps) for name in objects or (DEFAULT_OBJECT,)]
     target = Target(kernel())
     with acting(token), ExitStack() as undo:
         place = None if transient else os.path.abspath(pin_dir or DEFAULT_PIN_DIR)
-        done = [_register(spec, target, selection, place, undo) for spec in specs]
+        shared = os.path.abspath(map_pin_dir or bpffs.DEFAULT)
+        done = [_register(spec, target, selection, place, shared, undo) for spec in specs]
         if not transient:
             from_here_uninterrupted()
             keep(undo, done)  # before a word is said: a reader that goes away undoes nothing
@@ -97,34 +104,17 @@ def command(
 
 
 def _register(
-    spec: ObjectSpec, target: Target, selection: Selection, place: str | None, undo: ExitStack
+    spec: ObjectSpec, target: Target, selection: Selection, place: str | None, shared: str, undo: ExitStack
 ) -> RegisteredObject:
     if place is not None and _may_link(spec, target, selection):
         prepare_pin_dir(place, undo)
-    return register_object(spec, target, selection, place, undo)
+    return register_object(spec, target, selection, place, undo, map_pin_dir=shared)
 
 
 def _may_link(spec: ObjectSpec, target: Target, selection: Selection) -> bool:
     """Tell whether an object may need a place for pins: only links are pinned."""
     wanted = any(one.link for one in spec.struct_ops) if selection.link is None else selection.link
     return wanted and has_links(target.kernel)
-
-
-def selection_from(only: tuple[str, ...], link: bool | None, members: tuple[str, ...]) -> Selection:
-    """Return the selection that the options --only, --link and --set make."""
-    overrides = {}
-    for text in members:
-        path, value = _split(text, "--set")
-        variable, dot, member = path.partition(".")
-        overrides[(variable, member) if dot else ("", variable)] = value
-    return Selection(only, link, overrides)
-
-
-def _split(text: str, option: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise UsageError(f"{option} {text} has no '='", hint=f"write {option} NAME=VALUE")
-    return name, value
 
 
 def _hold(output: Output, held: list[Registered]) -> None:
@@ -169,6 +159,9 @@ def say_aside(output: Output, item: RegisteredObject) -> None:
             output.note(
                 f"note: {one.name} is registered without a link: this kernel has none, so no pin holds it"
             )
+    for shared in item.shared_maps:
+        how = "pinned at" if shared.created else "the one that was pinned at"
+        output.note(f"note: map {shared.name} (map {shared.map_id}) is {how} {shared.pin}")
     if item.missing:
         output.debug(f"note: weak symbols that this kernel lacks: {', '.join(item.missing)}")
     if item.spec.other_programs:
@@ -205,6 +198,7 @@ def registered_data(item: RegisteredObject) -> list[dict[str, Any]]:
                 for name, info in one.programs
             ],
             "skipped_members": [s.member for s in item.plan.skipped if s.variable == one.variable],
+            "shared_maps": [shared._asdict() for shared in item.shared_maps],
         }
         for one in item.registered
     ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.live import c_text
 from structops_cli.cli.output import Output, common_options, fields
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.objects import open_object
 from structops_cli.runtime.program_run import ProgramRun, run_program
 
 __all__ = ["command"]
@@ -17,15 +17,26 @@ __all__ = ["command"]
 @click.argument("object_name", metavar="OBJ", type=click.Path())
 @click.argument("program")
 @click.argument("arguments", metavar="[ARG]...", nargs=-1)
+@changing_options
 @common_options
 @click.pass_obj
-def command(output: Output, object_name: str, program: str, arguments: tuple[str, ...]) -> None:
+def command(
+    output: Output,
+    object_name: str,
+    program: str,
+    arguments: tuple[str, ...],
+    *,
+    members: tuple[str, ...],
+    constants: tuple[str, ...],
+    maps: tuple[str, ...],
+) -> None:
     """Run a bpf_dummy_ops program of an object once (BPF_PROG_TEST_RUN).
 
     Each ARG is by the member's prototype: a number, or for a pointer to a
     struct MEMBER=VALUE[,...] (a bare value sets the first member) or null.
     """
-    done = run_program(open_object(object_name), program, arguments, live_kernel())
+    spec, selection = open_changed(object_name, constants, maps), selection_from((), None, members)
+    done = run_program(spec, program, arguments, live_kernel(), selection.members)
     data = {
         "program": {"id": done.program.id, "name": program, "jited_bytes": done.program.jited_bytes},
         "member": done.member,

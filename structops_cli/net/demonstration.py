@@ -69,7 +69,9 @@ def demonstrate(
     """
     before = read_congestion_controls()
     with ExitStack() as undo:
-        done = register_object(spec, Target(kernel), selection, _pin_dir(undo, keep=keep), undo)
+        place = _pin_dir(undo, keep=keep)
+        shared = bpffs.DEFAULT if keep else place  # a demo shares its maps with nobody
+        done = register_object(spec, Target(kernel), selection, place, undo, map_pin_dir=shared)
         chosen = [one for one in done.registered if one.type_name == TYPE]
         if not chosen:
             raise UsageError(

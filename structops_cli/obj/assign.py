@@ -8,7 +8,8 @@ may be follows the type there:
 * bool: ``true``, ``false``, ``1``, ``0``;
 * enums: the name of a value, or a number;
 * ``char``: one character, or a number;
-* an array of ``char``: the text itself, which has to leave room for the NUL; what is left is zeroed.
+* an array of ``char``: the text itself, which has to leave room for the NUL; what is left is zeroed;
+* another array: its elements from the first on, with commas between; what is left is zeroed.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def store(btf: Btf, data: bytes, location: Location, text: str) -> bytes:
     if end > len(data):
         raise _refused(location, f"it ends at byte {end} of a variable of {len(data)}")
     if isinstance(location.type, Array):
-        return data[:first] + _characters(btf, location, location.type, text) + data[end:]
+        return data[:first] + _elements(btf, location, location.type, text) + data[end:]
     shift, mask = location.bit_offset % 8, (1 << location.bit_size) - 1
     bits = int.from_bytes(data[first:end], "little") & ~(mask << shift)
     bits |= (_value(location, text) & mask) << shift
@@ -121,11 +122,27 @@ def _element(btf: Btf, target: BtfType, path: str, index: int) -> tuple[int, int
     return target.element_type, index * size_of(btf, target.element_type) * 8, 0
 
 
-def _characters(btf: Btf, location: Location, array: Array, text: str) -> bytes:
+def _elements(btf: Btf, location: Location, array: Array, text: str) -> bytes:
+    """Return the bytes of an array: a text where it is of char, numbers otherwise."""
     element = resolve(btf, array.element_type)
-    if not isinstance(element, Int) or element.name != "char":
-        hint = f"set its elements: {location.path}[0]={text}"
-        raise _refused(location, f"it is an array of {array.count} elements, no text", hint)
+    if isinstance(element, Int) and element.name == "char":
+        return _characters(location, array, text)
+    size = size_of(btf, array.element_type)
+    if isinstance(element, Array | Struct | Union):
+        why = f"it is an array of {array.count} elements of kind {_label(element)}"
+        raise _refused(location, why, f"set parts of them: {location.path}[0]...={text}")
+    words = text.split(",")
+    if len(words) > array.count:
+        why = f"{text!r} has {len(words)} elements; there is room for {array.count}"
+        raise _refused(location, why)
+    whole = b""
+    for index, word in enumerate(words):
+        place = Location(f"{location.path}[{index}]", element, 0, 8 * size)
+        whole += store(btf, bytes(size), place, word.strip())
+    return whole.ljust(size * array.count, b"\0")
+
+
+def _characters(location: Location, array: Array, text: str) -> bytes:
     raw = text.encode()
     if len(raw) >= array.count:
         raise _refused(

@@ -14,7 +14,7 @@ from structops_cli.obj.sections import ARENA, is_data, is_read_only
 from structops_cli.obj.spec import DataAddress, DataSection, DataVariable
 from structops_cli.syscall.uapi import BtfVarLinkage
 
-__all__ = ["MAX_DATA_BYTES", "contents", "read_data", "section_of_variable", "set_variable"]
+__all__ = ["MAX_DATA_BYTES", "contents", "read_data", "section_of_variable", "set_variable", "split_place"]
 
 MAX_DATA_BYTES = 64 << 20
 """All data sections of an object together; one struct_ops with more global data than this is a mistake."""
@@ -41,6 +41,12 @@ def contents(section: Section) -> bytes:
     return bytes(section.size_bytes)
 
 
+def split_place(place: str) -> tuple[str, str]:
+    """Return the section, "" for any, and the path that a place such as ``.bss:a.b[2]`` names."""
+    section, colon, path = place.partition(":")
+    return (section, path) if colon else ("", place)
+
+
 def section_of_variable(sections: Sequence[DataSection], path: str) -> DataSection:
     """Return the section with the variable that a path such as ``a.b[2]`` begins with.
 
@@ -49,7 +55,7 @@ def section_of_variable(sections: Sequence[DataSection], path: str) -> DataSecti
     """
     found = [section for section in sections if _variable(section, path) is not None]
     if len(found) > 1:
-        raise _ambiguous(path, [section.name for section in found])
+        raise _ambiguous(path, [section.name for section in found], f"write {found[0].name}:{path}=...")
     if not found:
         raise _unknown(path, [variable.name for section in sections for variable in section.variables])
     return found[0]
@@ -124,11 +130,9 @@ def _variable(section: DataSection, path: str) -> DataVariable | None:
     return same[0] if same else None
 
 
-def _ambiguous(path: str, places: list[str]) -> AmbiguousError:
+def _ambiguous(path: str, places: list[str], hint: str = "give them names of their own") -> AmbiguousError:
     what, why = f"there are several variables {path}", f"static ones in {', '.join(places)}"
-    return AmbiguousError(
-        what, why=why, hint="give them names of their own", variable=path, candidates=places
-    )
+    return AmbiguousError(what, why=why, hint=hint, variable=path, candidates=places)
 
 
 def _too_large(size: int, **fields: Unpack[ErrorFields]) -> ObjectError:

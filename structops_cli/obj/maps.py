@@ -173,7 +173,7 @@ def _inner(
     if values is None:
         if of_maps:
             hint = "add __array(values, struct { ... }) with the attributes of the inner maps"
-            why = f"without values the inner maps of a {_type_word(numbers['type'])} are unknown"
+            why = "it holds maps, and no values say of what sort"
             raise ObjectError(f"map {name} is incomplete", why=why, hint=hint, member=_VALUES)
         return None
     _check_values(name, numbers, definition, values, is_inner=is_inner)

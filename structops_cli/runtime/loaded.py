@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from structops_cli.obj.spec import ObjectSpec
+from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.plan import Plan
 from structops_cli.syscall import bpffs
 from structops_cli.syscall.fd import Fd
@@ -14,7 +15,16 @@ from structops_cli.syscall.fd import Fd
 if TYPE_CHECKING:
     from structops_cli.core.externs import Externs
 
-__all__ = ["Loaded"]
+__all__ = ["Loaded", "SharedMap"]
+
+
+class SharedMap(NamedTuple):
+    """A map that is pinned by its name; ``created`` is False for one that was there before."""
+
+    name: str
+    map_id: int
+    pin: str
+    created: bool
 
 
 class Loaded:

@@ -10,12 +10,14 @@ from structops_cli.errors import ENOTSUPP, KernelError
 from structops_cli.obj.needed_maps import NeededMaps
 from structops_cli.obj.spec import MapSpec
 from structops_cli.runtime.data_maps import create_data_map, fill_arena
-from structops_cli.runtime.loaded import Loaded
+from structops_cli.runtime.loaded import Loaded, SharedMap
+from structops_cli.runtime.pins import pin_path
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import map_info
 from structops_cli.syscall.uapi import BpfMapType
 
-__all__ = ["adjusted", "create_maps", "fill_program_arrays"]
+__all__ = ["adjusted", "create_maps", "fill_program_arrays", "shared_maps"]
 
 NUMBER = struct.Struct("=I")
 WITHOUT_BTF = frozenset({
@@ -58,6 +60,17 @@ def _fill_slots(loaded: Loaded, spec: MapSpec, held: dict[str, Fd]) -> None:
             error.add(map=spec.name, symbol=slot.symbol)
             what = f"element {slot.element} of map {spec.name} could not be set to {slot.symbol}"
             raise _explained(error, spec, what) from None
+
+
+def shared_maps(loaded: Loaded) -> tuple[SharedMap, ...]:
+    """Return the maps of a loaded object that are pinned by name."""
+    pinned = [spec.name for spec in loaded.spec.maps if spec.pinned_by_name]
+    return tuple(
+        SharedMap(
+            name, map_info(loaded.maps[name]).id, pin_path(name, loaded.map_pin_dir), name in loaded.created
+        )
+        for name in pinned
+    )
 
 
 def adjusted(spec: MapSpec) -> MapSpec:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 
 from structops_cli.core.target import Target
 from structops_cli.errors import NotFoundError, UsageError
-from structops_cli.obj.data import section_of_variable, set_variable
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.records import NamedTuple
+from structops_cli.runtime.loaded import SharedMap
 from structops_cli.runtime.loader import load
+from structops_cli.runtime.maps import shared_maps
 from structops_cli.runtime.registration import Registered, register
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
+from structops_cli.syscall import bpffs
 
 __all__ = [
     "DEFAULT_OBJECT",
@@ -24,7 +26,6 @@ __all__ = [
     "object_path",
     "open_object",
     "register_object",
-    "with_constants",
 ]
 
 DEFAULT_OBJECT = "reno"
@@ -41,6 +42,7 @@ class RegisteredObject(NamedTuple):
     spec: ObjectSpec
     plan: Plan
     registered: tuple[Registered, ...]
+    shared_maps: tuple[SharedMap, ...] = ()
     missing: tuple[str, ...] = ()
 
 
@@ -77,29 +79,31 @@ def open_object(name: str) -> ObjectSpec:
     return read_object(data, os.path.basename(path))
 
 
-def with_constants(spec: ObjectSpec, constants: Mapping[str, str]) -> ObjectSpec:
-    """Return the object with ``.rodata`` variables set from text, before it is loaded."""
-    for path, text in constants.items():
-        spec = _with_constant(spec, path, text)
-    return spec
-
-
-def _with_constant(spec: ObjectSpec, path: str, text: str) -> ObjectSpec:
-    constants = [section for section in spec.data if section.read_only]
-    section = section_of_variable(constants, path)
-    changed = set_variable(section, spec.btf, path, text)
-    return spec._replace(data=tuple(changed if item is section else item for item in spec.data))
-
-
 def register_object(
-    spec: ObjectSpec, target: Target, selection: Selection, pin_dir: str | None, undo: ExitStack
+    spec: ObjectSpec,
+    target: Target,
+    selection: Selection,
+    pin_dir: str | None,
+    undo: ExitStack,
+    *,
+    map_pin_dir: str = bpffs.DEFAULT,
 ) -> RegisteredObject:
-    """Plan, load and register one object; what is done is pushed on ``undo``, and only links stay open."""
+    """Plan, load and register one object; what is done is pushed on ``undo``, and only links stay open.
+
+    What ``selection`` sets of global variables is set first. Links are pinned in
+    ``pin_dir``, maps that want to be shared by name in ``map_pin_dir``.
+    """
+    if selection.members:
+        from structops_cli.obj.settings import with_globals  # only --set needs it
+
+        spec, members = with_globals(spec, selection.members)
+        selection = selection._replace(members=members)
     plan = plan_object(spec, target.kernel, selection)
-    with load(spec, plan, target) as loaded:
+    with load(spec, plan, target, map_pin_dir=map_pin_dir, undo=undo) as loaded:
         missing = loaded.externs.missing() if loaded.externs else ()
         names = tuple(one.extern.name for one in missing)
-        return RegisteredObject(spec, plan, register(loaded, pin_dir, undo), names)
+        registered = register(loaded, pin_dir, undo)
+        return RegisteredObject(spec, plan, registered, shared_maps(loaded), names)
 
 
 def keep(undo: ExitStack, done: Iterable[RegisteredObject]) -> None:

@@ -8,7 +8,7 @@ from errno import ENOENT
 
 from structops_cli.errors import FitError, KernelError
 from structops_cli.obj.spec import MapSpec
-from structops_cli.runtime.pins import pin_name, pin_with_undo, prepare_pin_dir
+from structops_cli.runtime.pins import pin_path, pin_with_undo, prepare_pin_dir
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
@@ -31,7 +31,7 @@ def open_pinned(spec: MapSpec, folder: str) -> Fd | None:
 
     Raises ``FitError`` when what is pinned there is another sort of map.
     """
-    path = _path(spec, folder)
+    path = pin_path(spec.name, folder)
     try:
         fd = bpf.obj_get(path)
     except KernelError as error:
@@ -52,14 +52,12 @@ def pin_map(fd: Fd, spec: MapSpec, folder: str, undo: ExitStack) -> None:
     if not folder.startswith(PRIVATE):
         prepare_pin_dir(folder, undo)
     try:
-        pin_with_undo(fd, _path(spec, folder), undo)
+        pin_with_undo(fd, pin_path(spec.name, folder), undo)
     except KernelError as error:
         error.add(map=spec.name)
-        raise explained(error, f"map {spec.name} could not be pinned at {_path(spec, folder)}") from None
-
-
-def _path(spec: MapSpec, folder: str) -> str:
-    return f"{folder}/{pin_name(spec.name)}"
+        raise explained(
+            error, f"map {spec.name} could not be pinned at {pin_path(spec.name, folder)}"
+        ) from None
 
 
 def _check(spec: MapSpec, path: str, fd: Fd) -> None:

@@ -12,7 +12,7 @@ from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
 
-__all__ = ["DEFAULT_PIN_DIR", "PIN_FOLDER", "pin_name", "pin_with_undo", "prepare_pin_dir"]
+__all__ = ["DEFAULT_PIN_DIR", "PIN_FOLDER", "pin_path", "pin_with_undo", "prepare_pin_dir"]
 
 PIN_FOLDER = "structops"
 """The directory of a bpffs that holds the pins of this project's links."""
@@ -61,7 +61,12 @@ def pin_with_undo(fd: Fd, path: str, undo: ExitStack) -> None:
         undo.callback(_unlink_quietly, path)
 
 
-def pin_name(name: str) -> str:
+def pin_path(name: str, folder: str) -> str:
+    """Return where something of this name is pinned in a folder."""
+    return f"{folder}/{_pin_name(name)}"
+
+
+def _pin_name(name: str) -> str:
     """Return a name as a pin may be called; bpffs itself refuses a dot."""
     return "".join(c if (c.isascii() and c.isalnum()) or c in "_-" else "_" for c in name)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from structops_cli.btf.c_declarations import prototype
 from structops_cli.btf.kernel_types import KernelTypes
@@ -10,6 +11,7 @@ from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Int, Ptr, Struct
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError, UsageError
+from structops_cli.obj.settings import with_globals
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.loader import load
@@ -42,13 +44,24 @@ class ProgramRun(NamedTuple):
     duration_ns: int
 
 
-def run_program(spec: ObjectSpec, name: str, texts: Sequence[str], kernel: KernelTypes) -> ProgramRun:
+def run_program(
+    spec: ObjectSpec,
+    name: str,
+    texts: Sequence[str],
+    kernel: KernelTypes,
+    members: Mapping[tuple[str, str], str] = MappingProxyType({}),
+) -> ProgramRun:
     """Load one program of an object, run it once with arguments given as text, and close everything again.
+
+    ``members`` sets global variables before, and members that a run has no use for,
+    as ``Selection`` has them.
 
     A number is passed as it is; for a pointer to a struct, ``MEMBER=VALUE,...``
     (or one value for its first member) makes the struct, and ``null`` none.
     """
-    plan = plan_object(spec, kernel, Selection(only=tuple(variable.name for variable in spec.struct_ops)))
+    spec, members = with_globals(spec, members)
+    only = tuple(variable.name for variable in spec.struct_ops)
+    plan = plan_object(spec, kernel, Selection(only=only, members=members))
     program = next((item for item in plan.programs if item.name == name), None)
     if program is None:
         known = ", ".join(item.name for item in plan.programs) or "none"

@@ -13,7 +13,7 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError, StateError, StructopsError, UsageError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.runtime.pins import pin_name, pin_with_undo
+from structops_cli.runtime.pins import pin_path, pin_with_undo
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan
@@ -155,6 +155,6 @@ def _describe(loaded: Loaded, plan: MapPlan, map_fd: Fd, link: Fd | None, pin: s
 
 
 def _pin(plan: MapPlan, link: Fd, pin_dir: str, undo: ExitStack) -> str:
-    path = f"{pin_dir}/{pin_name(plan.registered_name)}"
+    path = pin_path(plan.registered_name, pin_dir)
     pin_with_undo(link, path, undo)
     return path

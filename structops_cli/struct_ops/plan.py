@@ -38,13 +38,15 @@ class Selection(NamedTuple):
     """What the caller asks of an object.
 
     ``only`` names the variables to register (empty: all that are not
-    optional). ``link`` forces links on or off (None: as the object says).
+    optional). ``also`` names optional ones to register besides. ``link`` forces
+    links on or off (None: as the object says).
     ``members`` overrides data members, as ``(variable or "", member) -> text``.
     """
 
     only: tuple[str, ...] = ()
     link: bool | None = None
     members: Mapping[tuple[str, str], str] = {}
+    also: tuple[str, ...] = ()
 
 
 class MemberPlan(NamedTuple):
@@ -93,7 +95,7 @@ class Plan(NamedTuple):
 
 def plan_object(spec: ObjectSpec, kernel: KernelTypes, selection: Selection = Selection()) -> Plan:  # noqa: B008 -- immutable
     """Plan an object against a kernel's types; ``FitError`` names the member that does not fit."""
-    variables = select(spec, selection.only)
+    variables = select(spec, selection.only, selection.also)
     _check_overrides(variables, selection)
     links = has_links(kernel)
     if selection.link and not links:
@@ -120,22 +122,26 @@ def plan_object(spec: ObjectSpec, kernel: KernelTypes, selection: Selection = Se
     return Plan(tuple(maps), programs, tuple(skipped), unused)
 
 
-def select(spec: ObjectSpec, only: tuple[str, ...]) -> tuple[StructOpsVariable, ...]:
+def select(
+    spec: ObjectSpec, only: tuple[str, ...], also: tuple[str, ...] = ()
+) -> tuple[StructOpsVariable, ...]:
     """Return the variables that a call is about, in the object's order; ``UsageError`` for a name it lacks."""
     names = [variable.name for variable in spec.struct_ops]
-    for name in only:
+    for name in (*only, *also):
         if name not in names:
             raise UsageError(
                 f"{spec.name} has no struct_ops variable {name}",
                 hint=f"it has: {', '.join(names)}",
                 variable=name,
             )
-    chosen = tuple(v for v in spec.struct_ops if (v.name in only if only else not v.optional))
+    chosen = tuple(
+        v for v in spec.struct_ops if v.name in also or (v.name in only if only else not v.optional)
+    )
     if not chosen:
         raise ObjectError(
             f"{spec.name} registers nothing unless asked to",
             why="all its struct_ops variables are optional (their section starts with '?')",
-            hint=f"name one with --only: {', '.join(names)}",
+            hint=f"name one with --with: {', '.join(names)}",
             object=spec.name,
         )
     return chosen

@@ -103,6 +103,9 @@ def test_members_and_elements(spec: ObjectSpec, path: str, text: str, expected: 
 
 def test_elements_of_arrays(spec: ObjectSpec) -> None:
     assert after(spec, "bytes[2]", "9", "bytes") == "01020904"
+    assert after(spec, "bytes", "9", "bytes") == "09000000"
+    assert after(spec, "bytes", "0x10, 255,3 ,4", "bytes") == "10ff0304"
+    assert after(spec, "inner.halves", "1,65535", "inner")[8:16] == "0100ffff"
     assert after(spec, "text[1]", "xy", "text") == "6162000078790000"
     assert after(spec, "text[0][1]", "z", "text") == "617a000063640000"
 
@@ -128,8 +131,11 @@ def test_elements_of_arrays(spec: ObjectSpec) -> None:
         ("letter", "é", "letter cannot be set: 'é' is no whole number"),
         ("name", "12345678", "name cannot be set: '12345678' has 8 bytes; there is room for 7"),
         ("name", "a\0b", "name cannot be set: 'a\\x00b' has a NUL within"),
-        ("bytes", "1", "bytes cannot be set: it is an array of 4 elements, no text"),
-        ("text", "ab", "text cannot be set: it is an array of 2 elements, no text"),
+        ("bytes", "1,2,3,4,5", "bytes cannot be set: '1,2,3,4,5' has 5 elements; there is room for 4"),
+        ("bytes", "1,256", "bytes[1] cannot be set: 256 is not within 0 to 255"),
+        ("bytes", "1,,2", "bytes[1] cannot be set: '' is no whole number"),
+        ("text", "ab", "text cannot be set: it is an array of 2 elements of kind array"),
+        ("inner.named", "ab", "inner.named cannot be set: it is an array of 2 elements of kind struct"),
         ("colour", "PINK", "colour cannot be set: 'PINK' is none of RED, GREEN, BLUE"),
         ("colour", "-1", "colour cannot be set: -1 is not within 0 to 4294967295"),
         ("ratio", "2", "ratio cannot be set: it is float float"),
@@ -159,7 +165,7 @@ def test_refusals(spec: ObjectSpec, path: str, text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("path", "text", "hint"),
     [
-        ("bytes", "1", "set its elements: bytes[0]=1"),
+        ("text", "ab", "set parts of them: text[0]...=ab"),
         ("ratio", "2", "BPF has no floating point"),
         ("pointer", "0", "an address cannot be written down"),
         ("inner", "0", "set its members"),
@@ -206,8 +212,9 @@ def test_statics_of_one_name(everything: ObjectSpec) -> None:
     elsewhere = data._replace(variables=(*data.variables, twin))
     with pytest.raises(
         AmbiguousError, match=r"^there are several variables hidden_limit: static ones in .rodata, .data$"
-    ):
+    ) as caught:
         section_of_variable((rodata, elsewhere), "hidden_limit")
+    assert caught.value.hint == "write .rodata:hidden_limit=..."
 
 
 def test_the_section_of_a_variable(everything: ObjectSpec) -> None:

@@ -6,12 +6,24 @@ from typing import Any
 
 import pytest
 
-from structops_cli.btf.types import Array, BtfType, Enum, Enum64, Enumerator, Member, Ptr, Struct, Var
+from structops_cli.btf.types import (
+    Array,
+    BtfType,
+    Enum,
+    Enum64,
+    Enumerator,
+    FuncProto,
+    Int,
+    Member,
+    Ptr,
+    Struct,
+    Var,
+)
 from structops_cli.errors import ErrorFields, InputError
 from structops_cli.obj.reader import read_object
-from structops_cli.obj.spec import MapSpec
+from structops_cli.obj.spec import MapSlot, MapSpec
 from tests.compile import OBJECTS, compile_object
-from tests.elf_writers import INIT_PROTO, MAP_STRUCT, U32, small_object
+from tests.elf_writers import INIT_PROTO, MAP_STRUCT, U32, VOID_PTR, Rel, small_object
 
 FIRST = 25
 
@@ -142,6 +154,97 @@ def test_definitions_that_are_none(changes: dict[str, Any], message: str, hint: 
         hint,
         {"map": "t_map", "section": ".maps", "member": member, "object": "x.o"},
     )
+
+
+OF_MAPS = ("type", number(FIRST, 12))
+PROGRAMS = ("type", number(FIRST, 3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (define(HASH, ("values", Array(27, VOID_PTR, U32, 0))), "a hash holds neither maps nor programs"),
+        (
+            define(("type", number(FIRST, 99)), ("values", Array(27, VOID_PTR, U32, 0))),
+            "a map of type 99 holds neither maps nor programs",
+        ),
+        (define(OF_MAPS, ("values", Array(27, VOID_PTR, U32, 2))), "they are no array without a length"),
+        (define(OF_MAPS, ("values", Ptr(27, U32))), "they are no array without a length"),
+        (define(OF_MAPS, ("values", Array(27, U32, U32, 0))), "they are of kind Int, not pointers"),
+        (
+            define(OF_MAPS, ("values", Array(27, 26, U32, 0))),
+            "they are pointers to Array, not to the struct of a map",
+        ),
+        (define(PROGRAMS, ("values", Array(27, 26, U32, 0))), "they are pointers to Array, not to functions"),
+        (
+            define(OF_MAPS, ("values", Array(27, VOID_PTR, U32, 0)), ("max_entries", number(28, 1))),
+            "they must be the last attribute: their number is open",
+        ),
+        (
+            define(OF_MAPS, ("value_size", number(27, 8)), ("values", Array(29, VOID_PTR, U32, 0))),
+            "value_size is 8; a map or program takes 4",
+        ),
+    ],
+)
+def test_values_that_make_no_sense(changes: dict[str, Any], why: str) -> None:
+    message, hint, fields = refusal(**changes)
+    assert message == f"x.o: the values of map t_map make no sense: {why}"
+    assert hint.startswith("write them as __array(values, struct { ... })")
+    assert fields == {"map": "t_map", "section": ".maps", "member": "values", "object": "x.o"}
+
+
+def test_a_map_of_maps_of_unknown_shape() -> None:
+    message, hint, fields = refusal(**define(OF_MAPS))
+    assert message == "x.o: map t_map is incomplete: it holds maps, and no values say of what sort"
+    assert hint == "add __array(values, struct { ... }) with the attributes of the inner maps"
+    assert fields["member"] == "values"
+
+
+def test_maps_of_maps_and_programs_that_a_compiler_made() -> None:
+    spec = read_object(compile_object(OBJECTS / "map_in_map.bpf.c"), "map_in_map.bpf.o")
+    by_name = {one.name: one for one in spec.maps}
+    array, hashed = by_name["array_of_maps"], by_name["hash_of_maps"]
+    first = by_name["first"]
+    assert (array.value_size, array.inner) == (4, first._replace(name="array_of_maps.inner"))
+    assert array.slots == (MapSlot(0, "first"), MapSlot(2, "second"))
+    assert hashed.inner is not None
+    assert (hashed.inner.map_type, hashed.inner.max_entries, hashed.inner.map_flags) == (1, 8, 1)
+    assert (hashed.slots, by_name["program_array"].slots) == ((), ())
+    assert by_name["with_programs"].slots == (MapSlot(1, "inner_release"),)
+    assert by_name["with_programs"].inner is None
+
+
+def test_an_address_in_a_map_without_values() -> None:
+    message, hint, fields = refusal(more_relocations=[Rel(".maps", 24, "t_init", 2)])
+    assert message == (
+        "x.o: map t_map holds an address where none can be: "
+        "byte 24 of .maps, relocation type 2, is no element of values"
+    )
+    assert hint == "write initial contents as .values = {[INDEX] = &MAP}"
+    assert fields == {"map": "t_map", "section": ".maps", "offset": 24, "member": "values", "object": "x.o"}
+
+
+PROGRAM_ARRAY = define(PROGRAMS, ("values", Array(30, 29, U32, 0)))
+PROGRAM_ARRAY["more_types"][2:2] = [FuncProto(27, 0, ()), Int(28, "filler", 4, 0, 0, 32), Ptr(29, 27)]
+
+
+@pytest.mark.parametrize(
+    ("relocation", "message"),
+    [
+        (Rel(".maps", 8, "t_map", 2), "element 0 of map t_map is of the wrong kind: it is map t_map"),
+        (Rel(".maps", 16, "count", 2), "element 1 of map t_map is of the wrong kind: it is data .bss"),
+        (Rel(".maps", 9, "t_init", 2), "map t_map holds an address where none can be: byte 9"),
+        (Rel(".maps", 0, "t_init", 2), "map t_map holds an address where none can be: byte 0"),
+        (Rel(".maps", 8, "t_init", 3), "map t_map holds an address where none can be: byte 8"),
+    ],
+)
+def test_elements_that_cannot_be(relocation: Rel, message: str) -> None:
+    assert refusal(**PROGRAM_ARRAY, more_relocations=[relocation])[0].startswith(f"x.o: {message}")
+
+
+def test_an_element_that_is_a_program() -> None:
+    relocation = Rel(".maps", 16, "t_init", 2)
+    assert the_map(**PROGRAM_ARRAY, more_relocations=[relocation]).slots == (MapSlot(1, "t_init"),)
 
 
 def test_a_map_that_is_no_struct() -> None:

@@ -1,0 +1,69 @@
+"""The options that change what an object says of itself, for every command that loads one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from structops_cli.errors import UsageError
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.runtime.objects import open_object
+from structops_cli.struct_ops.plan import Selection
+
+__all__ = ["changing_options", "open_changed", "selection_from"]
+
+
+def changing_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that change what an object says of itself."""
+    for option in reversed((
+        click.option("--set", "members", metavar="VAR[.MEMBER]=VALUE", multiple=True,
+                     help="Override a data member of a struct_ops variable, or a global variable."),
+        click.option("--const", "constants", metavar="NAME=VALUE", multiple=True,
+                     help="Override a .rodata variable."),
+        click.option("--map", "maps", metavar="NAME.ATTR=NUMBER", multiple=True,
+                     help="Override max_entries, map_flags, map_extra or numa_node of a map."),
+    )):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def selection_from(
+    only: tuple[str, ...], link: bool | None, members: tuple[str, ...], also: tuple[str, ...] = ()
+) -> Selection:
+    """Return the selection that the options --only, --link, --set and --with make."""
+    overrides = {}
+    for text in members:
+        path, value = _split(text, "--set")
+        variable, dot, member = path.partition(".")
+        overrides[(variable, member) if dot and variable else ("", path)] = value
+    return Selection(only, link, overrides, also)
+
+
+def open_changed(name: str, constants: tuple[str, ...], maps: tuple[str, ...]) -> ObjectSpec:
+    """Return an object as the options --const and --map change it."""
+    spec = open_object(name)
+    if constants:
+        from structops_cli.obj.settings import with_constants  # rare
+
+        spec = with_constants(spec, dict(_split(text, "--const") for text in constants))
+    if maps:
+        from structops_cli.obj.settings import with_map_attributes  # rare
+
+        spec = with_map_attributes(spec, dict(_map_attribute(text) for text in maps))
+    return spec
+
+
+def _map_attribute(text: str) -> tuple[tuple[str, str], str]:
+    path, value = _split(text, "--map")
+    name, _, attribute = path.rpartition(".")
+    if not name:
+        raise UsageError(f"--map {text} names no attribute", hint="write --map NAME.max_entries=NUMBER")
+    return (name, attribute), value
+
+
+def _split(text: str, option: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise UsageError(f"{option} {text} has no '='", hint=f"write {option} NAME=VALUE")
+    return name, value

@@ -1,0 +1,144 @@
+"""Change an object by what a user says, before it is loaded: constants, global variables, attributes of maps. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from structops_cli.btf.types import Struct
+from structops_cli.errors import AmbiguousError, UsageError
+from structops_cli.obj.data import section_of_variable, set_variable, split_place
+from structops_cli.obj.spec import DataSection, MapSpec, ObjectSpec
+from structops_cli.syscall.uapi import BPF_F_NUMA_NODE
+
+__all__ = ["with_constants", "with_globals", "with_map_attributes"]
+
+LIMITS = {
+    "max_entries": (1 << 32) - 1,
+    "map_flags": (1 << 32) - 1,
+    "numa_node": (1 << 32) - 1,
+    "map_extra": (1 << 64) - 1,
+}
+"""What can be changed of a map, and up to which number; the sizes of keys and values are the programs' business."""
+INNER = ".inner"
+"""Behind the name of a map of maps: the definition of the maps that it holds."""
+
+
+def with_constants(spec: ObjectSpec, constants: Mapping[str, str]) -> ObjectSpec:
+    """Return the object with ``.rodata`` variables set from text; ``UsageError`` for one that it has not."""
+    for place, text in constants.items():
+        section, path = split_place(place)
+        if not _holds(spec, place, read_only=True) and _holds(spec, place, read_only=False):
+            why, hint = "programs may write to it", f"write --set {place}={text}"
+            raise UsageError(f"{place} is no constant", why=why, hint=hint, variable=path)
+        spec = _set(spec, _sections(spec, section, read_only=True), path, text)
+    return spec
+
+
+def with_globals(
+    spec: ObjectSpec, members: Mapping[tuple[str, str], str]
+) -> tuple[ObjectSpec, dict[tuple[str, str], str]]:
+    """Return the object with writable global variables set from text, and what is left: members of struct_ops variables.
+
+    Keys are (variable or "", member), as ``Selection.members`` has them. Raises
+    ``AmbiguousError`` for a name that is both.
+    """
+    left = {}
+    for (variable, member), text in members.items():
+        place = f"{variable}.{member}" if variable else member
+        of_struct_ops = _is_member(spec, variable, member)
+        if not _holds(spec, place, read_only=False):
+            if not of_struct_ops and _holds(spec, place, read_only=True):
+                hint = f"write --const {place}={text}"
+                raise UsageError(f"{place} is a constant", hint=hint, variable=place)
+            left[variable, member] = text
+        elif of_struct_ops:
+            raise _two_meanings(spec, place)
+        else:
+            section, path = split_place(place)
+            spec = _set(spec, _sections(spec, section, read_only=False), path, text)
+    return spec, left
+
+
+def _sections(spec: ObjectSpec, name: str, *, read_only: bool) -> list[DataSection]:
+    return [one for one in spec.data if one.read_only is read_only and name in {"", one.name}]
+
+
+def _set(spec: ObjectSpec, sections: Sequence[DataSection], path: str, text: str) -> ObjectSpec:
+    section = section_of_variable(sections, path)
+    changed = set_variable(section, spec.btf, path, text)
+    return spec._replace(data=tuple(changed if item is section else item for item in spec.data))
+
+
+def _holds(spec: ObjectSpec, place: str, *, read_only: bool) -> bool:
+    """Tell whether a place begins with a variable of the object, in sections of one sort."""
+    section, path = split_place(place)
+    names = {v.name for one in _sections(spec, section, read_only=read_only) for v in one.variables}
+    ends = [match.start() for match in re.finditer(r"[.\[]", path)]
+    return any(path[:end] in names for end in (*ends, len(path)))
+
+
+def _is_member(spec: ObjectSpec, variable: str, member: str) -> bool:
+    """Tell whether a path names a struct_ops variable, or without one a member that such a variable has."""
+    if variable:
+        return any(one.name == variable for one in spec.struct_ops)
+    structs = (spec.btf.type(one.type_id) for one in spec.struct_ops)
+    return any(item.name == member for one in structs if isinstance(one, Struct) for item in one.members)
+
+
+def _two_meanings(spec: ObjectSpec, place: str) -> AmbiguousError:
+    section = section_of_variable(_sections(spec, "", read_only=False), place).name
+    candidates = [f"{section}:{place}", *(f"{one.name}.{place}" for one in spec.struct_ops)]
+    why = f"it is a member of a struct_ops variable, and a variable of {section}"
+    hint = f"write {candidates[0]}=... or VAR.{place}=..."
+    what = f"--set {place} could mean two things"
+    return AmbiguousError(what, why=why, hint=hint, variable=place, candidates=candidates)
+
+
+# Maps
+
+
+def with_map_attributes(spec: ObjectSpec, attributes: Mapping[tuple[str, str], str]) -> ObjectSpec:
+    """Return the object with attributes of its maps set, by (map, attribute); ``MAP.inner`` is what a map of maps holds.
+
+    Raises ``UsageError`` for a map or attribute that there is none of, and for a
+    number that does not fit.
+    """
+    for (name, attribute), text in attributes.items():
+        outer = name.removesuffix(INNER)
+        chosen = [one for one in spec.maps if one.name == outer and (name == outer or one.inner)]
+        if not chosen:
+            raise _no_map(spec, name)
+        number = _number(name, attribute, text)
+        changed = {one: _changed(one, attribute, number, inner=name != outer) for one in chosen}
+        spec = spec._replace(maps=tuple(changed.get(one, one) for one in spec.maps))
+    return spec
+
+
+def _changed(one: MapSpec, attribute: str, number: int, *, inner: bool) -> MapSpec:
+    if inner and one.inner:
+        return one._replace(inner=_changed(one.inner, attribute, number, inner=False))
+    if attribute == "numa_node":  # the kernel looks at the node only with the flag
+        one = one._replace(map_flags=one.map_flags | BPF_F_NUMA_NODE)
+    return one._replace(**{attribute: number})  # type: ignore[arg-type]  # every attribute in LIMITS is a number
+
+
+def _number(name: str, attribute: str, text: str) -> int:
+    what = f"--map {name}.{attribute}={text} cannot be"
+    if attribute not in LIMITS:
+        known = list(LIMITS)
+        why, hint = f"{attribute} is none of {', '.join(known)}", "write --map NAME.max_entries=NUMBER"
+        raise UsageError(what, why=why, hint=hint, map=name, candidates=known)
+    try:
+        number = int(text, 0)
+    except ValueError:
+        raise UsageError(what, why=f"{text!r} is no whole number", map=name) from None
+    if not 0 <= number <= LIMITS[attribute]:
+        raise UsageError(what, why=f"it has to be 0 to {LIMITS[attribute]}", map=name)
+    return number
+
+
+def _no_map(spec: ObjectSpec, name: str) -> UsageError:
+    names = [part for one in spec.maps for part in (one.name, *([one.name + INNER] if one.inner else []))]
+    why = f"its maps are {', '.join(names)}" if names else "it has none"
+    return UsageError(f"{spec.name} has no map {name}", why=why, map=name, candidates=names)
