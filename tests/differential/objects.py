@@ -88,6 +88,8 @@ LOADED_BY_BOTH = (
     Subject("exceptions"),
     Subject("map_in_map"),
     Subject("arena"),
+    Subject("every_map"),
+    Subject("managed_fields"),
     Subject("habits_tunables", builds=(*CURRENT, *OLD, *OLDEST)),
     # libbpf's linker takes no addresses of sections in data
     Subject("habits_addresses", builds=tuple(b for b in (*CURRENT, *OLD, *OLDEST) if b.after is not link)),

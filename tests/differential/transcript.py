@@ -134,7 +134,7 @@ class _Writer:
             return f"map {self._maps(insn.imm)} at byte {second.imm}"
         if insn.src_reg == PseudoSrc.FUNC:
             return f"function {insn.imm:+}"
-        if value >= KERNEL_HALF and value < (1 << 64) - (1 << 31):
+        if _is_address(value):
             return f"an address of the kernel (source {insn.src_reg})"
         return f"{value:#x} (source {insn.src_reg})"
 
@@ -190,7 +190,22 @@ class _Writer:
             elif info.map_type == BpfMapType.PROG_ARRAY:
                 yield f"  [{key.hex()}] = program {self._programs(WORD.unpack(value)[0])}"
             elif any(value):
-                yield f"  [{key.hex()}] = {value.hex()}"
+                yield f"  [{key.hex()}] = {_value(value)}"
+
+
+def _value(raw: bytes) -> str:
+    """Print a value; an empty list or tree that the kernel manages holds addresses, of itself."""
+    words = (raw[at : at + POINTER.size] for at in range(0, len(raw), POINTER.size))
+    return "".join(
+        "(an address of the kernel)"
+        if len(word) == POINTER.size and _is_address(POINTER.unpack(word)[0])
+        else word.hex()
+        for word in words
+    )
+
+
+def _is_address(value: int) -> bool:
+    return KERNEL_HALF <= value < (1 << 64) - (1 << 31)
 
 
 def _plain(insn: Insn) -> str:
