@@ -14,7 +14,7 @@ from structops_cli.cli.live import c_text
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.core.subject import subject
 from structops_cli.errors import StructopsError
-from structops_cli.obj.spec import ExternKind, Function, ObjectSpec, StructOpsVariable
+from structops_cli.obj.spec import ExternKind, Function, MapSpec, ObjectSpec, StructOpsVariable
 from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.member_text import decode_bytes
 from structops_cli.syscall.uapi import BpfMapType, CoreReloKind
@@ -45,17 +45,7 @@ def _data(spec: ObjectSpec) -> dict[str, Any]:
         "programs": [_function(spec, function) for function in spec.functions if function.is_program],
         "subprograms": [_function(spec, function) for function in spec.functions if not function.is_program],
         "other_programs": [{"name": item.name, "section": item.section} for item in spec.other_programs],
-        "maps": [
-            {
-                "name": item.name,
-                "type": _map_type(item.map_type),
-                "key_size": item.key_size,
-                "value_size": item.value_size,
-                "max_entries": item.max_entries,
-                "flags": item.map_flags,
-            }
-            for item in spec.maps
-        ],
+        "maps": [_map(item) for item in spec.maps],
         "data": [
             {
                 "section": section.name,
@@ -77,6 +67,36 @@ def _data(spec: ObjectSpec) -> dict[str, Any]:
             for e in spec.externs
         ],
     }  # fmt: skip
+
+
+def _map(item: MapSpec) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "type": _map_type(item.map_type),
+        "key_size": item.key_size,
+        "value_size": item.value_size,
+        "max_entries": item.max_entries,
+        "flags": item.map_flags,
+        "extra": item.map_extra,
+        "numa_node": item.numa_node,
+        "pinned_by_name": item.pinned_by_name,
+        "inner": _map(item.inner) if item.inner else None,
+        "contents": [{"element": slot.element, "symbol": slot.symbol} for slot in item.slots],
+    }
+
+
+def _map_rows(maps: Iterable[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
+    """Yield a row for each map, and one behind it for what a map of maps holds."""
+    for item in maps:
+        more = [f"flags {item['flags']:#x}"] if item["flags"] else []
+        more += [f"extra {item['extra']:#x}"] if item["extra"] else []
+        more += [f"numa node {item['numa_node']}"] if item["numa_node"] is not None else []
+        more += ["pinned by name"] if item["pinned_by_name"] else []
+        more += [f"[{one['element']}] = {one['symbol']}" for one in item["contents"]]
+        sizes = (item["key_size"], item["value_size"], item["max_entries"])
+        yield item["name"], item["type"], *sizes, ", ".join(more) or "-"
+        if item["inner"]:
+            yield from _map_rows([item["inner"]])
 
 
 def _map_type(number: int) -> str:
@@ -139,8 +159,7 @@ def _text(data: dict[str, Any], *, relocations: bool) -> str:
         _section(("PROGRAM", "SECTION", "INSNS", "CO-RE", "REFERS TO"), map(_function_row, data["programs"])),
         _section(("SUBPROGRAM", "SECTION", "INSNS", "CO-RE", "REFERS TO"), map(_function_row, data["subprograms"])),
         _section(("PROGRAM OF ANOTHER TYPE", "SECTION"), ((p["name"], p["section"]) for p in data["other_programs"])),
-        _section(("MAP", "TYPE", "KEY", "VALUE", "ENTRIES"),
-                 ((m["name"], m["type"], m["key_size"], m["value_size"], m["max_entries"]) for m in data["maps"])),
+        _section(("MAP", "TYPE", "KEY", "VALUE", "ENTRIES", "MORE"), _map_rows(data["maps"])),
         _section(("VARIABLE", "SECTION", "SIZE", "VALUE"),
                  ((v["name"], s["section"], v["size"], c_text(v["value"])) for s in data["data"] for v in s["variables"])),
         _section(("ADDRESS OF", "STORED IN", "BYTE", "NOTE"),

@@ -24,13 +24,26 @@ BY_INDEX = frozenset({
 })  # fmt: skip
 OF_FDS = frozenset({Type.PROG_ARRAY, Type.PERF_EVENT_ARRAY, Type.CGROUP_ARRAY, *MAPS_OF_MAPS})
 UNSIZED = frozenset({*STORAGE, Type.CGROUP_STORAGE, Type.PERCPU_CGROUP_STORAGE})
+OTHER_SHAPE = Cause(
+    "it is of another type or size than the inner map that values describes",
+    "define both through one named struct; an array may differ in max_entries with the flag BPF_F_INNER_MAP",
+)
+"""``bpf_map_meta_equal``."""
+OTHER_PROGRAM = Cause(
+    "a program array takes programs of one kind, that of the program which calls through it: "
+    "the same prototype, and since 6.18 the same member",
+    "keep an array for each member",
+)
+"""``bpf_prog_map_compatible``."""
 
 
 def explained_map(error: KernelError, spec: MapSpec, what: str) -> KernelError:
     """Return the error with the rule that the definition breaks, when it is one that can be told."""
-    told = (error.operation, error.errno) == ("MAP_CREATE", EINVAL)
-    cause = next(_faults(spec), None) if told else None
-    return explained(error, what, "", cause)
+    if (error.operation, error.errno) == ("MAP_CREATE", EINVAL):
+        return explained(error, what, "", next(_faults(spec), None))
+    if (error.operation, error.errno) == ("MAP_UPDATE_ELEM", EINVAL):
+        return explained(error, what, "", OTHER_SHAPE if spec.inner else OTHER_PROGRAM)
+    return explained(error, what)
 
 
 def _faults(spec: MapSpec) -> Iterator[Cause]:

@@ -53,8 +53,10 @@ def held_by_a_process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """Run ``register --transient`` with more arguments in a process, from when it holds the registration."""
     with started("register", "--transient", *arguments) as process:
         assert process.stderr is not None
-        said = process.stderr.readline()
-        assert said == "held until Ctrl-C\n", said + process.stderr.read()
+        said = []
+        while (line := process.stderr.readline()) != "held until Ctrl-C\n":  # notes may come first
+            said.append(line)
+            assert line, "".join(said)
         yield process
 
 

@@ -54,13 +54,6 @@ struct {
 	});
 } hash_of_maps SEC(".maps");
 
-struct {
-	__uint(type, 3); /* PROG_ARRAY */
-	__uint(max_entries, 3);
-	__uint(key_size, 4);
-	__array(values, void(u64 *));
-} program_array SEC(".maps");
-
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
 static long (*const tail_call)(void *context, void *map, u32 index) = (void *)12;
 
@@ -84,30 +77,47 @@ SEC("struct_ops") u32 inner_undo_cwnd(u64 *arguments)
 	return 10;
 }
 
+#ifdef NOBODY
+SEC("struct_ops") void inner_nobody(u64 *arguments)
+{
+}
+#endif
+
+/* of the same member as its caller, which since 6.18 the kernel wants */
+SEC("struct_ops") void inner_other_init(u64 *arguments)
+{
+	u32 key = 0;
+	u64 *count = map_lookup(&first, &key);
+
+	if (count)
+		*count += 77;
+}
+
+SEC("struct_ops") void inner_release(u64 *arguments)
+{
+}
+
+struct {
+	__uint(type, 3); /* PROG_ARRAY */
+	__uint(max_entries, 3);
+	__uint(key_size, 4);
+#ifdef PINNED
+	__uint(pinning, 1);
+#endif
+	__array(values, void(u64 *));
+} with_programs SEC(".maps")
+#ifdef HOLDS
+	= {.values = {[1] = (void *)HOLDS}}
+#endif
+;
+
 SEC("struct_ops") void inner_init(u64 *arguments)
 {
 	u32 key = 0;
 
 	map_lookup(&hash_of_maps, &key);
-	tail_call(arguments, &program_array, 1);
+	tail_call(arguments, &with_programs, 1);
 }
-
-SEC("struct_ops") void inner_release(u64 *arguments)
-{
-	u32 key = 0, *count = map_lookup(&first, &key);
-
-	if (count)
-		*count = 77;
-}
-
-struct {
-	__uint(type, 3);
-	__uint(max_entries, 3);
-	__uint(key_size, 4);
-	__array(values, void(u64 *));
-} with_programs SEC(".maps") = {
-	.values = {[1] = (void *)inner_release},
-};
 
 SEC(".struct_ops.link") struct tcp_congestion_ops inner_ops = {
 	.ssthresh = (void *)inner_ssthresh,
@@ -116,6 +126,14 @@ SEC(".struct_ops.link") struct tcp_congestion_ops inner_ops = {
 	.init = (void *)inner_init,
 	.release = (void *)inner_release,
 	.name = "t_inner",
+};
+
+SEC(".struct_ops.link") struct tcp_congestion_ops inner_other = {
+	.ssthresh = (void *)inner_ssthresh,
+	.cong_avoid = (void *)inner_cong_avoid,
+	.undo_cwnd = (void *)inner_undo_cwnd,
+	.init = (void *)inner_other_init,
+	.name = "t_inner_other",
 };
 
 char _license[] SEC("license") = "GPL";
