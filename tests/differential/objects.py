@@ -96,6 +96,7 @@ LOADED_BY_BOTH = (
     Subject("habits_ecn", builds=(*CURRENT, *OLD), poisons=True),
     Subject("habits_helpers", builds=(*CURRENT, *OLD)),
     Subject("habits_linked", parts=("habits_linked_more",), builds=(*CURRENT, *OLD)),
+    Subject("habits_odd", builds=(Build(flags=(*FLAGS, "-fdata-sections")), *CURRENT, *OLD, *OLDEST)),
     Subject("habits_dummy", registers=False, builds=OLD),
 )
 
@@ -104,6 +105,8 @@ ONLY_BY_STRUCTOPS = (
     Subject("habits_linked", ("SHARED_THERE",), parts=("habits_linked_more",)),
     # a program that no variable refers to
     Subject("live_ops"),
+    Subject("habits_odd", ("STATIC_MAP",)),
+    Subject("habits_odd", ("STATIC_SUBPROGRAM",)),
     # a function for a member that this kernel lacks
     Subject("live_ops", ("UNKNOWN_MEMBER=0",)),
     # BTF that no kernel takes as the compiler writes it
