@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -24,6 +25,9 @@ from tests.compile import bpftool
 __all__ = ["Held", "Refused", "by_bpftool", "by_structops"]
 
 PATIENCE_S = 60
+SETTLE_S = 0.03
+"""What the kernel gets to clear the program arrays that bpftool closed: one that is opened by its id meanwhile is
+cleared a second time, and the reference that the second clearing takes is lost for ever (``prog_array_map_clear``)."""
 
 
 class Held(NamedTuple):
@@ -45,6 +49,7 @@ def by_bpftool(path: Path, folder: Path, *, registers: bool) -> Iterator[Held]:
     try:
         if registers:
             said = _run("struct_ops", "register", path, folder)
+            time.sleep(SETTLE_S)
             # bpftool 7.5 registers all there is and ends with 255 when the object has optional variables
             held = Held((), tuple(_registered(frozenset(bpf.map_ids()) - before)))
         else:
