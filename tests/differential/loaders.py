@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -18,16 +18,17 @@ from structops_cli.runtime.registration import register
 from structops_cli.struct_ops.plan import plan_object
 from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf, bpffs
-from structops_cli.syscall.info import map_info, prog_info
-from structops_cli.syscall.uapi import BPF_F_LINK, BpfMapType
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import MapInfo, ProgInfo, map_info, prog_info
+from structops_cli.syscall.uapi import BPF_F_LINK, BpfMapType, BpfProgType
 from tests.compile import bpftool
 
 __all__ = ["Held", "Refused", "by_bpftool", "by_structops"]
 
 PATIENCE_S = 60
-SETTLE_S = 0.03
-"""What the kernel gets to clear the program arrays that bpftool closed: one that is opened by its id meanwhile is
-cleared a second time, and the reference that the second clearing takes is lost for ever (``prog_array_map_clear``)."""
+SETTLE_S = 0.3
+"""What the kernel gets to clear program arrays that were closed. One whose last fd is closed again before that keeps a
+reference for ever: ``prog_array_map_clear`` takes it for work that is queued already. So each is opened once only."""
 
 
 class Held(NamedTuple):
@@ -45,21 +46,38 @@ class Refused(Exception):  # noqa: N818 -- an answer, not an error
 def by_bpftool(path: Path, folder: Path, *, registers: bool) -> Iterator[Held]:
     """Load with bpftool, and register what can be when asked to; ``folder`` is a new one, on a bpffs."""
     folder.mkdir()
-    before = frozenset(bpf.map_ids())
-    try:
-        if registers:
-            said = _run("struct_ops", "register", path, folder)
-            time.sleep(SETTLE_S)
-            # bpftool 7.5 registers all there is and ends with 255 when the object has optional variables
-            held = Held((), tuple(_registered(frozenset(bpf.map_ids()) - before)))
-        else:
-            said = _run("prog", "loadall", path, folder / "programs", "pinmaps", folder / "maps")
-            held = Held(_pinned_programs(folder / "programs"), _pinned_maps(folder / "maps"))
-        if not (held.maps or held.programs):
-            raise Refused(said)
+    with _registered_by_bpftool(path, folder) if registers else _loaded_by_bpftool(path, folder) as held:
         yield held
-    finally:
-        _unregister(folder, frozenset(bpf.map_ids()) - before)
+
+
+@contextmanager
+def _registered_by_bpftool(path: Path, folder: Path) -> Iterator[Held]:
+    before = frozenset(bpf.map_ids())
+    said = _run("struct_ops", "register", path, folder)
+    if any(one.map_type == BpfMapType.PROG_ARRAY for one in read_object(path.read_bytes(), path.name).maps):
+        time.sleep(SETTLE_S)
+    with ExitStack() as stack:
+        fds = [stack.enter_context(fd) for fd in _opened(frozenset(bpf.map_ids()) - before)]
+        maps = [fd for fd in fds if map_info(fd).map_type == BpfMapType.STRUCT_OPS and _is_set(fd)]
+        stack.callback(_unregister, folder, maps)
+        if not maps:  # told by the maps: bpftool 7.5 ends with 255 when there are optional variables
+            raise Refused(said)
+        yield Held((), tuple(map_info(fd).id for fd in maps))
+
+
+@contextmanager
+def _loaded_by_bpftool(path: Path, folder: Path) -> Iterator[Held]:
+    said = _run("prog", "loadall", path, folder / "programs", "pinmaps", folder / "maps")
+    pins = bpffs.pins(str(folder))
+    with ExitStack() as stack:
+        for pin in pins:
+            stack.callback(os.unlink, pin)
+        if not pins:
+            raise Refused(said)
+        yield Held(
+            tuple(_pinned(folder / "programs", prog_info, BpfProgType.STRUCT_OPS)),
+            tuple(_pinned(folder / "maps", map_info, BpfMapType.STRUCT_OPS)),
+        )
 
 
 @contextmanager
@@ -85,42 +103,32 @@ def _run(*arguments: str | Path) -> str:
     return done.stderr
 
 
-def _registered(new: frozenset[int]) -> Iterator[int]:
-    """Yield the struct_ops maps among new ones whose value is set."""
-    for map_id in sorted(new):
-        with suppress(KernelError), bpf.map_get_fd_by_id(map_id) as fd:
-            info = map_info(fd)
-            if info.map_type == BpfMapType.STRUCT_OPS and any(bpf.map_lookup_elem(fd, KEY, info.value_size)):
-                yield map_id
+def _opened(ids: Iterable[int]) -> Iterator[Fd]:
+    """Open maps that are still there; all of them for as long as one is looked at, see ``SETTLE_S``."""
+    for map_id in ids:
+        with suppress(KernelError):
+            yield bpf.map_get_fd_by_id(map_id)
 
 
-def _pinned_programs(folder: Path) -> tuple[int, ...]:
-    found = []
-    for path in bpffs.pins(str(folder)) if folder.is_dir() else ():
+def _is_set(map_fd: Fd) -> bool:
+    return any(bpf.map_lookup_elem(map_fd, KEY, map_info(map_fd).value_size))
+
+
+def _pinned(folder: Path, info_of: Callable[[Fd], MapInfo | ProgInfo], wanted: int) -> Iterator[int]:
+    """Yield what of struct_ops is pinned in a folder; other maps count when a program uses them."""
+    for path in bpffs.pins(str(folder)):
         with bpf.obj_get(path) as fd:
-            found.append(prog_info(fd).id)
-    return tuple(found)
+            info = info_of(fd)
+        if (info.map_type if isinstance(info, MapInfo) else info.prog_type) == wanted:
+            yield info.id
 
 
-def _pinned_maps(folder: Path) -> tuple[int, ...]:
-    """Return the struct_ops maps among the pinned ones; the others count when a program uses them."""
-    found = []
-    for path in bpffs.pins(str(folder)) if folder.is_dir() else ():
-        with bpf.obj_get(path) as fd:
-            info = map_info(fd)
-        if info.map_type == BpfMapType.STRUCT_OPS:
-            found.append(info.id)
-    return tuple(found)
-
-
-def _unregister(folder: Path, new: frozenset[int]) -> None:
+def _unregister(folder: Path, maps: Iterable[Fd]) -> None:
     """Take back what bpftool did; links are detached first, for an unpinned one is given up later, by a worker."""
     for path in bpffs.pins(str(folder)):
-        if Path(path).parent == folder:
-            with bpf.obj_get(path) as link:
-                bpf.link_detach(link)
+        with bpf.obj_get(path) as link:
+            bpf.link_detach(link)
         os.unlink(path)
-    for map_id in _registered(new):
-        with suppress(KernelError), bpf.map_get_fd_by_id(map_id) as fd:
-            if not map_info(fd).map_flags & BPF_F_LINK:
-                bpf.map_delete_elem(fd, KEY)
+    for fd in maps:
+        if not map_info(fd).map_flags & BPF_F_LINK:
+            bpf.map_delete_elem(fd, KEY)

@@ -97,6 +97,7 @@ LOADED_BY_BOTH = (
     Subject("habits_helpers", builds=(*CURRENT, *OLD)),
     Subject("habits_linked", parts=("habits_linked_more",), builds=(*CURRENT, *OLD)),
     Subject("habits_odd", builds=(Build(flags=(*FLAGS, "-fdata-sections")), *CURRENT, *OLD, *OLDEST)),
+    Subject("habits_types"),
     Subject("habits_dummy", registers=False, builds=OLD),
 )
 
