@@ -68,7 +68,7 @@ $(VENV)/run-ready: pyproject.toml setup.py $(NATIVE) | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/test-ready: $(VENV)/run-ready
-	@.ci/need clang-19 llvm-strip-19 libbpf
+	@.ci/need clang-19 llvm-strip-19 libelf libbpf
 	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@
 
