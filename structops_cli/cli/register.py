@@ -159,6 +159,11 @@ def say_aside(output: Output, item: RegisteredObject) -> None:
             output.note(
                 f"note: {one.name} is registered without a link: this kernel has none, so no pin holds it"
             )
+    for lost in item.unheld:
+        output.note(
+            f"note: {lost.loss} when this command ends, for nobody holds map {lost.name} then: "
+            "pin it by name (__uint(pinning, LIBBPF_PIN_BY_NAME)), or use --transient"
+        )
     for shared in item.shared_maps:
         how = "pinned at" if shared.created else "the one that was pinned at"
         output.note(f"note: map {shared.name} (map {shared.map_id}) is {how} {shared.pin}")

@@ -71,7 +71,9 @@ def demonstrate(
     with ExitStack() as undo:
         place = _pin_dir(undo, keep=keep)
         shared = bpffs.DEFAULT if keep else place  # a demo shares its maps with nobody
-        done = register_object(spec, Target(kernel), selection, place, undo, map_pin_dir=shared)
+        done = register_object(
+            spec, Target(kernel), selection, place, undo, map_pin_dir=shared, hold=not keep
+        )
         chosen = [one for one in done.registered if one.type_name == TYPE]
         if not chosen:
             raise UsageError(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, ElfRelocation, RelocationType
 from structops_cli.obj.relocations import Addresses
-from structops_cli.obj.sections import MAPS
+from structops_cli.obj.sections import MAPS, is_other
 from structops_cli.obj.spec import MapSlot, RelocationTarget
 from structops_cli.records import NamedTuple
 
@@ -54,6 +54,8 @@ def _slot(
     element, within = divmod(relocation.offset_bytes - place.values, SLOT_BYTES)
     if element < 0 or within:
         raise _misplaced(place, relocation)
+    if relocation.symbol.section < len(elf.sections) and is_other(elf.sections[relocation.symbol.section]):
+        return MapSlot(element, relocation.symbol.name)  # it counts only when a program of ours uses the map
     label = f"element {element} of map {place.name}"
     target = addresses.find(relocation.symbol, _addend(elf, relocation), label)
     if target.kind is not place.holds:

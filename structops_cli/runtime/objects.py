@@ -10,8 +10,9 @@ from structops_cli.core.target import Target
 from structops_cli.errors import NotFoundError, UsageError
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import ObjectSpec
+from structops_cli.obj.user_held import UserHeld, user_held
 from structops_cli.records import NamedTuple
-from structops_cli.runtime.loaded import SharedMap
+from structops_cli.runtime.loaded import Loaded, SharedMap
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.maps import shared_maps
 from structops_cli.runtime.registration import Registered, register
@@ -37,13 +38,18 @@ LARGEST_OBJECT = 64 << 20
 
 
 class RegisteredObject(NamedTuple):
-    """What became of one object. ``missing`` are weak symbols that its programs could use, and the kernel lacks."""
+    """What became of one object.
+
+    ``missing`` are weak symbols that its programs could use, and the kernel lacks.
+    ``unheld`` are maps that nobody in user space holds, and that lose something by it.
+    """
 
     spec: ObjectSpec
     plan: Plan
     registered: tuple[Registered, ...]
     shared_maps: tuple[SharedMap, ...] = ()
     missing: tuple[str, ...] = ()
+    unheld: tuple[UserHeld, ...] = ()
 
 
 def bundled_objects() -> tuple[str, ...]:
@@ -87,8 +93,12 @@ def register_object(
     undo: ExitStack,
     *,
     map_pin_dir: str = bpffs.DEFAULT,
+    hold: bool = False,
 ) -> RegisteredObject:
     """Plan, load and register one object; what is done is pushed on ``undo``, and only links stay open.
+
+    With ``hold``, and when no link is pinned, maps and programs stay open until
+    ``undo`` is done: what somebody in user space has to hold is held.
 
     What ``selection`` sets of global variables is set first. Links are pinned in
     ``pin_dir``, maps that want to be shared by name in ``map_pin_dir``.
@@ -99,11 +109,19 @@ def register_object(
         spec, members = with_globals(spec, selection.members)
         selection = selection._replace(members=members)
     plan = plan_object(spec, target.kernel, selection)
-    with load(spec, plan, target, map_pin_dir=map_pin_dir, undo=undo) as loaded:
+    with ExitStack() as closing:
+        loaded = load(spec, plan, target, map_pin_dir=map_pin_dir, undo=undo)
+        (undo if hold or pin_dir is None else closing).enter_context(loaded)
         missing = loaded.externs.missing() if loaded.externs else ()
         names = tuple(one.extern.name for one in missing)
         registered = register(loaded, pin_dir, undo)
-        return RegisteredObject(spec, plan, registered, shared_maps(loaded), names)
+        unheld = () if hold or pin_dir is None else _unheld(loaded)
+        return RegisteredObject(spec, plan, registered, shared_maps(loaded), names, unheld)
+
+
+def _unheld(loaded: Loaded) -> tuple[UserHeld, ...]:
+    pinned = {one.name for one in loaded.spec.maps if one.pinned_by_name}
+    return tuple(one for one in user_held(loaded.spec) if one.name in loaded.maps.keys() - pinned)
 
 
 def keep(undo: ExitStack, done: Iterable[RegisteredObject]) -> None:

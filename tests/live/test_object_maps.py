@@ -168,6 +168,31 @@ def test_a_program_array_that_is_pinned_keeps_its_programs(
     assert soon(lambda: other["shared_maps"][0]["map_id"] not in bpf.map_ids())
 
 
+def test_a_map_that_nobody_holds_is_told_of(tmp_path: Path, name: str, pin_dir: str) -> None:
+    words = ("--set", f"name={name}", "--pin-dir", pin_dir)
+    assert done("register", file_of(tmp_path, "managed_fields"), *words).stderr == (
+        "note: its timers stop when this command ends, for nobody holds map timers then: "
+        "pin it by name (__uint(pinning, LIBBPF_PIN_BY_NAME)), or use --transient\n"
+    )
+
+
+def test_a_process_holds_its_program_array(tmp_path: Path, name: str) -> None:
+    path = file_of(tmp_path, "map_in_map", "HOLDS=inner_other_init")
+    names = ("--set", f"inner_ops.name={name}", "--set", f"inner_other.name={name}o")
+    before = frozenset(bpf.map_ids())
+    with held_by_a_process(path, *names) as process:
+        held = {}
+        for number in frozenset(bpf.map_ids()) - before:
+            with bpf.map_get_fd_by_id(number) as fd:
+                if map_info(fd).name == "with_programs":
+                    held[number] = held_ids(fd, 3)
+        process.terminate()
+        process.wait()
+    ((number, elements),) = held.items()
+    assert elements[1] > 0
+    assert soon(lambda: number not in bpf.map_ids())
+
+
 def test_a_program_of_another_member_is_refused(target: Target) -> None:
     with pytest.raises(KernelError) as caught, loaded(read("map_in_map", "HOLDS=inner_release"), target):
         pass
