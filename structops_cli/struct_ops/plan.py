@@ -21,6 +21,7 @@ from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
 from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.member_data import Scalar, as_the_kernels
 
 __all__ = [
     "MapPlan",
@@ -185,8 +186,24 @@ def _local_value(
             variable=variable.name,
             member=local.name,
         )
-    start = local.bit_offset // 8
-    return variable.data[start : start + size_of(btf, local.type)], pointers.get(start, "")
+    start, size = local.bit_offset // 8, size_of(btf, local.type)
+    if not isinstance(resolve(btf, local.type), Ptr):
+        _check_no_program_within(variable, local, range(start, start + size))
+    return variable.data[start : start + size], pointers.get(start, "")
+
+
+def _check_no_program_within(variable: StructOpsVariable, local: Member, places: range) -> None:
+    """Refuse programs in nested structs and arrays, which would be left out without a word."""
+    for item in variable.functions:
+        if item.offset_bytes in places:
+            raise FitError(
+                f"{variable.name}.{local.name} has the program {item.function} within it",
+                why=f"at byte {item.offset_bytes} of the variable; the kernel calls programs of the struct itself only",
+                hint="give the program to a member that is a pointer to a function",
+                variable=variable.name,
+                member=local.name,
+                program=item.function,
+            )
 
 
 def _plan_member(
@@ -199,7 +216,8 @@ def _plan_member(
     data: bytes,
 ) -> MemberPlan:
     mine, kernels = resolve(btf, local.type), resolve(kernel_type.btf, member.type_id)
-    if type(mine) is not type(kernels):
+    numbers = isinstance(mine, Scalar) and isinstance(kernels, Scalar)
+    if type(mine) is not type(kernels) and not numbers:
         why = f"it is {_kind_word(mine)} in the object and {_kind_word(kernels)} in the kernel"
         raise _misfit(
             variable, local, kernel_type, why, "declare it as this kernel's BTF does (structops btf header)"
@@ -211,12 +229,16 @@ def _plan_member(
         return MemberPlan(member, program, b"")
     if isinstance(kernels, Ptr):
         raise _misfit(variable, local, kernel_type, "it is a pointer and not zero", "leave it zero")
-    if len(data) != member.size_bytes:
+    fitting = as_the_kernels(mine, kernels, data) if numbers else data
+    if fitting is None:
+        why = f"its value needs more than the {member.size_bytes} bytes that it has in the kernel"
+        raise _misfit(variable, local, kernel_type, why, "give it a value that this kernel can hold")
+    if len(fitting) != member.size_bytes:
         why = f"it has {len(data)} bytes in the object and {member.size_bytes} in the kernel"
         raise _misfit(
             variable, local, kernel_type, why, "declare it as this kernel's BTF does (structops btf header)"
         )
-    return MemberPlan(member, "", data)
+    return MemberPlan(member, "", fitting)
 
 
 def _kind_word(resolved: object) -> str:

@@ -185,9 +185,9 @@ def test_a_member_that_points_somewhere(refuse: Any, tmp_path: Path) -> None:
 
 
 def test_a_member_of_another_size(refuse: Any, tmp_path: Path) -> None:
-    error = refuse(live_ops_file(tmp_path, "WIDE_FLAGS", "FLAGS=1"))
+    error = refuse(live_ops_file(tmp_path, "WIDE_FLAGS", "FLAGS=0x100000001ULL"))
     assert (error["kind"], error["member"]) == ("FitError", "flags")
-    assert error["why"] == "it has 8 bytes in the object and 4 in the kernel"
+    assert error["why"] == "its value needs more than the 4 bytes that it has in the kernel"
 
 
 def test_a_symbol_of_the_kernel(refuse: Any, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from structops_cli.errors import FitError, ObjectError, UnsupportedError, UsageError
+from structops_cli.obj.spec import MemberFunction
 from structops_cli.struct_ops.plan import Selection, SkippedMember, plan_object
 from tests.kernel_shapes import kernel
 from tests.unit.struct_ops.objects import function, spec
@@ -65,9 +66,25 @@ def test_an_unknown_member_that_is_zero_does_not_matter() -> None:
     assert plan_object(spec(extra=bytes(8)), kernel()).skipped == ()
 
 
-def test_a_data_member_of_another_size_is_refused() -> None:
-    with pytest.raises(FitError, match="8 bytes in the object and 4 in the kernel"):
-        plan_object(spec(flags=1, flags_size=8), kernel())
+def test_a_number_of_another_size_is_written_in_the_kernels() -> None:
+    [one] = plan_object(spec(flags=3, flags_size=8), kernel()).maps
+    assert [item.data for item in one.members if item.member.name == "flags"] == [b"\3\0\0\0"]
+
+
+def test_a_number_that_does_not_fit_the_kernels_member_is_refused() -> None:
+    with pytest.raises(FitError, match="its value needs more than the 4 bytes that it has in the kernel"):
+        plan_object(spec(flags=1 << 32, flags_size=8), kernel())
+
+
+def test_a_program_within_a_member_is_refused() -> None:
+    one = spec(extra=bytes(16))
+    [variable] = one.struct_ops
+    inner = MemberFunction(len(variable.data) - 8, "p_ssthresh")
+    changed = variable._replace(functions=(*variable.functions, inner))
+    with pytest.raises(FitError) as caught:
+        plan_object(one._replace(struct_ops=(changed,)), kernel())
+    assert caught.value.what == "one.extra has the program p_ssthresh within it"
+    assert caught.value.fields["program"] == "p_ssthresh"
 
 
 def test_a_program_where_the_kernel_has_data_is_refused() -> None:
