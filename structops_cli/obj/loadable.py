@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from structops_cli.btf.types import BtfType, Func
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.layout import resolve
+from structops_cli.btf.types import BtfType, Enum64, Func, FuncProto, Int, Param
 from structops_cli.obj.extern_types import extern_types
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.syscall.uapi import BtfFuncLinkage
@@ -14,7 +16,7 @@ __all__ = ["loadable_btf"]
 
 def loadable_btf(spec: ObjectSpec) -> bytes:
     """Return the bytes for BTF_LOAD; ids are those of ``spec.btf``. What an older kernel lacks is left as it is."""
-    changed = (*_hidden_functions(spec), *extern_types(spec.btf))
+    changed = (*_hidden_functions(spec), *_large_enum_arguments(spec), *extern_types(spec.btf))
     if not changed:
         return spec.btf.raw()
     from structops_cli.btf.rewrite import rewrite  # few objects need it
@@ -33,3 +35,33 @@ def _hidden_functions(spec: ObjectSpec) -> Iterator[BtfType]:
             target = spec.btf.type(function.type_id)
             if isinstance(target, Func) and target.linkage == BtfFuncLinkage.GLOBAL:
                 yield target._replace(linkage=BtfFuncLinkage.STATIC)
+
+
+def _large_enum_arguments(spec: ObjectSpec) -> Iterator[BtfType]:
+    """Yield the prototypes of global functions with a 64-bit enum as an argument, which becomes a number.
+
+    Kernels from 6.0 on know such enums, and their verifiers up to some 6.7 refuse
+    them there (``btf_prepare_func_args``). The number is a type of its own behind
+    the last one.
+    """
+    number = Int(spec.btf.end_id, "unsigned long long", 8, 0, 0, 64)
+    changed = dict(_protos_with_large_enums(spec, number.id))
+    if changed:
+        yield number
+        yield from changed.values()
+
+
+def _protos_with_large_enums(spec: ObjectSpec, number_id: int) -> Iterator[tuple[int, BtfType]]:
+    for function in spec.functions:
+        target = spec.btf.type(function.type_id) if function.is_global and not function.is_program else None
+        proto = spec.btf.type(target.type) if isinstance(target, Func) else None
+        if isinstance(proto, FuncProto) and any(_is_large(spec.btf, param) for param in proto.params):
+            params = [
+                param._replace(type=number_id) if _is_large(spec.btf, param) else param
+                for param in proto.params
+            ]
+            yield proto.id, proto._replace(params=tuple(params))
+
+
+def _is_large(btf: Btf, param: Param) -> bool:
+    return param.type != 0 and isinstance(resolve(btf, param.type), Enum64)
