@@ -86,9 +86,11 @@ LOADED_BY_BOTH = (
     # libbpf asks for a syscall wrapper by means of a kprobe, and says no on a kernel without kprobes
     Subject("kernel_symbols", ("NO_WRAPPER",)),
     Subject("exceptions"),
-    Subject("map_in_map"),
+    # without program arrays: the kernel forgets a reference of one that is opened by id and closed twice in a moment
+    # while nobody else has it open (prog_array_map_clear), and such a map is left for good
+    Subject("map_in_map", ("COMPARED",)),
     Subject("arena"),
-    Subject("every_map"),
+    Subject("every_map", ("COMPARED",)),
     Subject("managed_fields"),
     Subject("habits_tunables", builds=(*CURRENT, *OLD, *OLDEST)),
     # libbpf's linker takes no addresses of sections in data

@@ -43,7 +43,12 @@ struct prefix {
 
 MAP(hash, 1, ENTRIES(8) KEY(u32) VALUE(struct seen))
 MAP(array, 2, ENTRIES(8) KEY(u32) VALUE(struct seen))
+#ifdef COMPARED /* see tests/differential/objects.py */
+#define REFER_PROG_ARRAY
+#else
 MAP(prog_array, 3, ENTRIES(2) SIZES(4, 4))
+#define REFER_PROG_ARRAY REFER(prog_array)
+#endif
 MAP(perf_event_array, 4, SIZES(4, 4))
 MAP(percpu_hash, 5, ENTRIES(8) KEY(u32) VALUE(u64))
 MAP(percpu_array, 6, ENTRIES(8) KEY(u32) VALUE(u64))
@@ -80,7 +85,7 @@ MAP(with_a_very_long_name, 2, ENTRIES(1) KEY(u32) VALUE(u64))
 
 SEC("struct_ops") u32 every_ssthresh(u64 *arguments)
 {
-	REFER(hash) REFER(array) REFER(prog_array) REFER(perf_event_array) REFER(percpu_hash) REFER(percpu_array)
+	REFER(hash) REFER(array) REFER_PROG_ARRAY REFER(perf_event_array) REFER(percpu_hash) REFER(percpu_array)
 	REFER(stack_trace) REFER(cgroup_array) REFER(lru_hash) REFER(lru_percpu_hash) REFER(lpm_trie) REFER(devmap)
 	REFER(sockmap) REFER(cpumap) REFER(xskmap) REFER(sockhash) REFER(reuseport_array) REFER(queue) REFER(stack)
 	return 10;

@@ -97,6 +97,7 @@ SEC("struct_ops") void inner_release(u64 *arguments)
 {
 }
 
+#ifndef COMPARED /* see tests/differential/objects.py */
 struct {
 	__uint(type, 3); /* PROG_ARRAY */
 	__uint(max_entries, 3);
@@ -110,13 +111,16 @@ struct {
 	= {.values = {[1] = (void *)HOLDS}}
 #endif
 ;
+#endif
 
 SEC("struct_ops") void inner_init(u64 *arguments)
 {
 	u32 key = 0;
 
 	map_lookup(&hash_of_maps, &key);
+#ifndef COMPARED
 	tail_call(arguments, &with_programs, 1);
+#endif
 }
 
 SEC(".struct_ops.link") struct tcp_congestion_ops inner_ops = {
