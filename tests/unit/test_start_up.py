@@ -97,3 +97,22 @@ def test_the_heavy_part_of_pyelftools_is_left_out() -> None:
     modules = imported("inspect", "reno")
     assert "elftools.elf.structs" in modules
     assert not {name for name in modules if name.startswith(("elftools.elf.elffile", "elftools.dwarf"))}
+
+
+def test_an_object_without_externs_pays_nothing_for_them() -> None:
+    """It looks at neither the kernel's symbols nor its configuration, nor imports what does."""
+    modules = imported("register", "reno", "--pin-dir", "/nowhere")
+    assert "structops_cli.runtime.programs" in modules
+    names = {
+        name.rpartition(".")[2]
+        for name in modules
+        if name.startswith(("structops_cli.core", "structops_cli.runtime"))
+    }
+    assert not names & {
+        "apply_externs",
+        "externs",
+        "resolve_externs",
+        "kconfig",
+        "kernel_config",
+        "kernel_symbols",
+    }
