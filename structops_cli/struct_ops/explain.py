@@ -75,9 +75,7 @@ CAUSES: dict[tuple[str, int], Cause] = {
     ),
     ("MAP_LOOKUP_ELEM", ENOENT): Cause("the key is not 0", "a struct_ops map has the one key 0"),
     ("MAP_GET_NEXT_KEY", ENOENT): Cause("0 is the last key", "a struct_ops map has the one key 0"),
-    ("MAP_DELETE_ELEM", ENOENT): Cause(
-        "nothing was ever registered through this map, or the key is not 0", "nothing to do"
-    ),
+    ("MAP_DELETE_ELEM", ENOENT): Cause("nothing was ever registered through this map", "nothing to do"),
     ("MAP_DELETE_ELEM", EINPROGRESS): Cause(
         "it is unregistered already, and a socket, a default, a pin or an open fd still holds it",
         "wait until they are closed: structops show SELECTOR",
@@ -108,7 +106,6 @@ CAUSES: dict[tuple[str, int], Cause] = {
     ("LINK_DETACH", EOPNOTSUPP): Cause(
         "this kernel cannot detach a struct_ops link (6.11 can)", "close or unpin the link"
     ),
-    ("LINK_DETACH", ENOLINK): Cause("the link is detached already", "nothing to do"),
     ("BTF_LOAD", EINVAL): Cause(
         "this kernel does not know something in the object's BTF",
         "build the object with an older clang, or without BTF tags",

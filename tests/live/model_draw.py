@@ -160,7 +160,7 @@ class Speaker:
         return made
 
     def _create(self, handle: str, type_name: str, link: bool, attributes: Words) -> Operation | None:
-        if handle in self.model.maps:
+        if handle in self.model.maps or type_name not in self.pool.types:
             return None
         kernel_type = self.pool.types[type_name]
         made = CreateMap(
@@ -287,7 +287,9 @@ class Speaker:
         ids = {"own": kernel_type.struct.id, "other": kernel_type.value.id}
         return LoadProgram(kernel_type, ids.get(attach, attach), index, gpl, sleepable)
 
-    def _run(self, type_name: str, index: int, count: int) -> Operation:
+    def _run(self, type_name: str, index: int, count: int) -> Operation | None:
+        if (type_name, index) not in self.pool.programs:
+            return None
         return RunProgram(self.pool.types[type_name], index, count)
 
 

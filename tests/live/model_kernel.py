@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError
 from structops_cli.runtime.struct_ops_map import RETURN_ZERO, least_btf
-from structops_cli.struct_ops.catalogue import StructOpsType, find_type
+from structops_cli.struct_ops.catalogue import StructOpsType, offered_types
 from structops_cli.struct_ops.rules.facts import (
     BtfFacts,
     CloseLink,
@@ -39,6 +39,8 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_SLEEPABLE, BpfMapType, BpfProgType
 
+TYPES = ("tcp_congestion_ops", "bpf_dummy_ops")
+"""What the test registers, and what it must not; kernels before 5.17 have the first only."""
 CLOSED = 1 << 20
 """A number above every fd that this process may have."""
 WORD = struct.Struct("<I")
@@ -57,7 +59,7 @@ class Pool:
     """What updates may put where a program belongs: loaded programs by (type, member), and everything that is wrong."""
 
     def __init__(self, kernel: KernelTypes, stack: ExitStack) -> None:
-        self.types = {name: find_type(kernel, name) for name in ("tcp_congestion_ops", "bpf_dummy_ops")}
+        self.types = {item.name: item for item in offered_types(kernel) if item.name in TYPES}
         self.fds: dict[int, FdFacts] = {}
         self.programs: dict[tuple[str, int], int] = {}
         self.btf = stack.enter_context(least_btf())

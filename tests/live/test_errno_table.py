@@ -206,6 +206,7 @@ ELSEWHERE = {
     (RELINK, "replaceable"): SCHED_EXT,
     (RELINK, "same-type"): "any with a second type that registers: " + SCHED_EXT,
     (DETACH, "detachable"): "6.4 to 6.10",
+    (RUN, "no-test-runs"): "before 5.17",
 }
 """(operation, rule) that the running 6.18 cannot show, and what can."""
 

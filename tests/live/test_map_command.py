@@ -180,6 +180,7 @@ def test_a_program_at_the_wrong_member(name: str, bpf_root: str, programs: list[
     wrong = [f"undo_cwnd=id:{programs[0].partition('=id:')[2]}", *programs[:2]]
     error = refused("map", "update", f"{bpf_root}/m", f"name={name}", *wrong)
     assert error["errno"] == "EINVAL"
+    assert "was loaded for another struct or another member" in error["why"]
 
 
 def test_programs_by_number_and_by_pin(name: str, bpf_root: str, programs: list[str]) -> None:
@@ -213,8 +214,9 @@ def test_assignments_that_make_no_sense(bpf_root: str) -> None:
 
 def test_a_pin_of_something_else_is_no_program(bpf_root: str) -> None:
     create(f"{bpf_root}/m")
-    error = refused("map", "update", f"{bpf_root}/m", f"ssthresh={bpf_root}/m")
+    error = refused("map", "update", f"{bpf_root}/m", "name=t_map", f"ssthresh={bpf_root}/m")
     assert (error["operation"], error["errno"]) == ("MAP_UPDATE_ELEM", "EINVAL")
+    assert "which is no program" in error["why"]
 
 
 def test_delete_of_what_was_never_registered(bpf_root: str) -> None:

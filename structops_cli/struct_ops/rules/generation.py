@@ -30,6 +30,7 @@ class Generation(NamedTuple):
     ``link_detach``: LINK_DETACH and EPOLLHUP.
     ``module_types``: types of modules, through BPF_F_VTYPE_BTF_OBJ_FD.
     ``trampoline_pages``: how many pages the trampolines of one map may take.
+    ``test_runs``: programs of bpf_dummy_ops can be run on their own.
     ``max_members``: how many members a type may have.
     ``every_member_required``: a congestion control needs each function that is not optional, cong_avoid among them.
     ``name_taken_at_update``: a congestion control's name is looked up when the member is read, of link maps too.
@@ -41,6 +42,7 @@ class Generation(NamedTuple):
     module_types: bool = True
     trampoline_pages: int = 8
     max_members: int = MAX_MEMBERS
+    test_runs: bool = True
     every_member_required: bool = False
     name_taken_at_update: bool = False
 
@@ -52,6 +54,7 @@ TOLD_BY = {
     "module_types": "BTF has struct bpf_struct_ops_desc, which came with it",
     "trampoline_pages": "the length of image_pages in struct bpf_struct_ops_map, one page where there is none",
     "max_members": "the length of func_models in struct bpf_struct_ops",
+    "test_runs": "BTF has struct bpf_dummy_ops",
     "every_member_required": "BTF lacks struct btf_id_set8, which came with the kernel that stopped asking (6.0)",
     "name_taken_at_update": "BTF lacks struct bpf_struct_ops_link, which came with the kernel that stopped looking",
 }
@@ -68,6 +71,7 @@ def generation_of(kernel: KernelTypes) -> Generation:
         module_types=_has(btf, "bpf_struct_ops_desc"),
         trampoline_pages=_length(btf, "bpf_struct_ops_map", "image_pages") or 1,
         max_members=_length(btf, "bpf_struct_ops", "func_models") or MAX_MEMBERS,
+        test_runs=_has(btf, "bpf_dummy_ops"),
         every_member_required=not links and not _has(btf, "btf_id_set8"),
         name_taken_at_update=not links,
     )

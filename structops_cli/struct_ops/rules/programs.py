@@ -106,6 +106,11 @@ def _context(case: Case) -> Facts | None:
 
 RUN_RULES = (
     Rule(
+        "no-test-runs", "PROG_TEST_RUN", ENOTSUPP, lambda case: None if case.generation.test_runs else {},
+        "this kernel runs no struct_ops program on its own, bpf_dummy_ops came with 5.17", "register it instead",
+        kernels="before 5.17", rank=1,
+    ),
+    Rule(
         "test-type", "PROG_TEST_RUN", EOPNOTSUPP, lambda case: {} if case.kind.registers else None,
         "only bpf_dummy_ops programs can be run on their own", "register it instead", rank=1,
     ),

@@ -21,6 +21,7 @@ from structops_cli.struct_ops.rules.facts import (
     MapModel,
     Model,
     ProgramFacts,
+    RunProgram,
     Update,
     UpdateLink,
     World,
@@ -131,6 +132,14 @@ def test_links_where_there_are_none() -> None:
         "known-flags",
         "",
     )
+
+
+def test_a_run_where_there_are_none() -> None:
+    assert answer(RunProgram(TCP, 0, 1), generation=Generation(test_runs=False))[:2] == (
+        ENOTSUPP,
+        "no-test-runs",
+    )
+    assert answer(RunProgram(TCP, 0, 1))[:2] == (EOPNOTSUPP, "test-type")
 
 
 def test_detach_before_6_11() -> None:
