@@ -36,7 +36,7 @@ from structops_cli.struct_ops.rules.facts import (
 from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import map_info, prog_info
+from structops_cli.syscall.info import btf_info, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_SLEEPABLE, BpfMapType, BpfProgType
 
 TYPES = ("tcp_congestion_ops", "bpf_dummy_ops")
@@ -72,7 +72,7 @@ class Pool:
         self.fds |= {
             self.btf.fileno(): BtfFacts(is_kernel=False),
             self.array.fileno(): None,
-            self.vmlinux_btf.fileno(): BtfFacts(is_kernel=True),
+            self.vmlinux_btf.fileno(): BtfFacts(is_kernel=btf_info(self.vmlinux_btf).is_kernel),
         }
         for kernel_type in self.types.values():
             for member in kernel_type.members:

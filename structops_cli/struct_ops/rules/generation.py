@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.btf.layout import resolve
+from structops_cli.btf.layout import pointee_proto, resolve
 from structops_cli.btf.types import Array, Struct
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import has_links
@@ -20,6 +20,9 @@ __all__ = ["TOLD_BY", "Generation", "generation_of"]
 
 MAX_MEMBERS = 64
 """BPF_STRUCT_OPS_MAX_NR_MEMBERS (include/linux/bpf.h), where BTF does not show it."""
+
+CHECKED_WITHOUT_PROGRAM = 2
+"""The parameters of check_member before 6.3: struct and member."""
 
 
 class Generation(NamedTuple):
@@ -31,6 +34,7 @@ class Generation(NamedTuple):
     ``module_types``: types of modules, through BPF_F_VTYPE_BTF_OBJ_FD.
     ``trampoline_pages``: how many pages the trampolines of one map may take.
     ``test_runs``: programs of bpf_dummy_ops can be run on their own.
+    ``sleepable``: programs may sleep, where the subsystem lets them.
     ``max_members``: how many members a type may have.
     ``every_member_required``: a congestion control needs each function that is not optional, cong_avoid among them.
     ``name_taken_at_update``: a congestion control's name is looked up when the member is read, of link maps too.
@@ -43,6 +47,7 @@ class Generation(NamedTuple):
     trampoline_pages: int = 8
     max_members: int = MAX_MEMBERS
     test_runs: bool = True
+    sleepable: bool = True
     every_member_required: bool = False
     name_taken_at_update: bool = False
 
@@ -55,6 +60,7 @@ TOLD_BY = {
     "trampoline_pages": "the length of image_pages in struct bpf_struct_ops_map, one page where there is none",
     "max_members": "the length of func_models in struct bpf_struct_ops",
     "test_runs": "BTF has struct bpf_dummy_ops",
+    "sleepable": "check_member of struct bpf_struct_ops is given the program, which came with it (6.3)",
     "every_member_required": "BTF lacks struct btf_id_set8, which came with the kernel that stopped asking (6.0)",
     "name_taken_at_update": "BTF lacks struct bpf_struct_ops_link, which came with the kernel that stopped looking",
 }
@@ -72,6 +78,7 @@ def generation_of(kernel: KernelTypes) -> Generation:
         trampoline_pages=_length(btf, "bpf_struct_ops_map", "image_pages") or 1,
         max_members=_length(btf, "bpf_struct_ops", "func_models") or MAX_MEMBERS,
         test_runs=_has(btf, "bpf_dummy_ops"),
+        sleepable=_parameters(btf, "bpf_struct_ops", "check_member") != CHECKED_WITHOUT_PROGRAM,
         every_member_required=not links and not _has(btf, "btf_id_set8"),
         name_taken_at_update=not links,
     )
@@ -86,6 +93,12 @@ def _members(btf: Btf, name: str) -> dict[str, int]:
     type_id = btf.find(name, BtfKind.STRUCT)
     struct = btf.type(type_id) if type_id else None
     return {member.name: member.type for member in struct.members} if isinstance(struct, Struct) else {}
+
+
+def _parameters(btf: Btf, struct: str, member: str) -> int:
+    type_id = _members(btf, struct).get(member)
+    proto = pointee_proto(btf, type_id) if type_id else None
+    return len(proto.params) if proto else 0
 
 
 def _length(btf: Btf, struct: str, member: str) -> int:

@@ -100,12 +100,13 @@ def _ready_rules(operation: str, which: str) -> tuple[Rule, ...]:
 
 
 LINK_RULES = (
+    _ready_rules("LINK_CREATE", "the map")[0],
     Rule(
         "no-links-here", "LINK_CREATE", EINVAL, _no_links,
         "this kernel has no struct_ops links, they came with 6.4", "register without one: --no-link",
         kernels="before 6.4", rank=3,
     ),
-    *_ready_rules("LINK_CREATE", "the map"),
+    *_ready_rules("LINK_CREATE", "the map")[1:],
     Rule(
         "name-taken", "LINK_CREATE", EEXIST, name_taken,
         "the name is taken by something that is registered", "see structops list{ELSEWHERE}; choose another name "

@@ -63,6 +63,12 @@ def _sleepable(case: Case) -> Facts | None:
 
 LOAD_RULES = (
     Rule(
+        "sleepable-here", "PROG_LOAD", EINVAL,
+        lambda case: {} if _load(case).sleepable and not case.generation.sleepable else None,
+        "struct_ops programs of this kernel may not sleep, they may since 6.3", 'take it out of its "struct_ops.s" section',
+        kernels="before 6.3", rank=4,
+    ),
+    Rule(
         "licence", "PROG_LOAD", EINVAL, _licence,
         "the licence is not compatible with the GPL, and struct_ops programs need one that is",
         'SEC("license") with "GPL" or "Dual BSD/GPL"', rank=2,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
 
+from structops_cli.btf.types import Struct
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.rules.create import CREATE_RULES
 from structops_cli.struct_ops.rules.facts import (
@@ -35,7 +37,14 @@ from structops_cli.struct_ops.rules.value import program_fd
 from structops_cli.struct_ops.value import POINTER, WORD
 from structops_cli.syscall.uapi import BPF_F_LINK, StructOpsState
 
+if TYPE_CHECKING:
+    from structops_cli.btf.btf import Btf
+
 __all__ = ["case_of", "looked_up", "step"]
+
+NOTHING = Struct(0, "", 0, (), kind_flag=False)
+NO_TYPE = StructOpsType("", "", cast("Btf", None), NOTHING, NOTHING, 0, 0, 0, ())
+"""The type of a case where nothing is open; the rules that come first do not look at it."""
 
 RULES: Mapping[type, tuple[Rule, ...]] = {
     CreateMap: CREATE_RULES,
@@ -78,8 +87,8 @@ def case_of(model: Model, operation: Operation, world: World) -> Case:
 def _some_type(model: Model, operation: Operation) -> StructOpsType:
     """Return the type for a case whose map is not open: that of the link's map, or of any."""
     behind = model.links.get(getattr(operation, "link", ""), "")
-    item = model.maps.get(behind) or next(iter(model.maps.values()))
-    return item.type
+    item = model.maps.get(behind) or next(iter(model.maps.values()), None)
+    return item.type if item else NO_TYPE
 
 
 def _after(model: Model, operation: Operation, world: World) -> Model:

@@ -134,6 +134,23 @@ def test_links_where_there_are_none() -> None:
     )
 
 
+def test_programs_may_not_sleep_before_6_3() -> None:
+    load = LoadProgram(TCP, TCP.struct.id, 0, sleepable=True)
+    assert answer(load, generation=Generation(sleepable=False)) == (EINVAL, "sleepable-here", "")
+    assert answer(load) == (0, "", "")
+
+
+def test_a_closed_map_comes_before_links_that_there_are_not() -> None:
+    assert answer(CreateLink("k", "closed"), generation=BEFORE_6_0)[:2] == (EBADF, "map-open")
+
+
+@pytest.mark.parametrize(
+    "operation", [Update("m", b""), Lookup("m"), Delete("m"), CreateLink("k", "m"), DetachLink("k")]
+)
+def test_nothing_is_open(operation: object) -> None:
+    assert answer(operation, model=Model(links={"other": ""}))[0] == EBADF
+
+
 def test_a_run_where_there_are_none() -> None:
     assert answer(RunProgram(TCP, 0, 1), generation=Generation(test_runs=False))[:2] == (
         ENOTSUPP,
