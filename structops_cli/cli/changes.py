@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import click
 
@@ -14,7 +15,7 @@ from structops_cli.struct_ops.plan import Selection
 __all__ = ["changing_options", "open_changed", "selection_from"]
 
 
-def changing_options(function: Callable[..., None]) -> Callable[..., None]:
+def changing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that change what an object says of itself."""
     for option in reversed((
         click.option("--set", "members", metavar="VAR[.MEMBER]=VALUE", multiple=True,

@@ -26,6 +26,7 @@ COMMANDS = {
     "show": ("Show one struct_ops map with its links, pins and programs.", "show"),
     "dump": ("Dump the whole value of a struct_ops map.", "dump"),
     "types": ("List the struct_ops types of this kernel, or one type's members.", "types"),
+    "check": ("Say whether objects would register, here or on other kernels. Needs no root.", "check"),
     "inspect": ("Say what an object holds. Needs no root.", "inspect"),
     "run": ("Run a bpf_dummy_ops program once.", "run"),
     "map": ("Raw operations on a struct_ops map, with the kernel's answers explained.", "raw_map"),

@@ -9,7 +9,7 @@ looked for, and only a strong extern must be there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from structops_cli.btf.btf import Btf
@@ -49,15 +49,29 @@ _Place: TypeAlias = tuple[int, str]
 """The number and the module of a ``Resolved``."""
 
 
+def _refuse(error: FitError) -> None:
+    raise error
+
+
 def resolve_externs(
-    spec: ObjectSpec, programs: Iterable[LinkedProgram], kernel: KernelTypes, facts: KernelFacts
+    spec: ObjectSpec,
+    programs: Iterable[LinkedProgram],
+    kernel: KernelTypes,
+    facts: KernelFacts,
+    report: Callable[[FitError], None] = _refuse,
 ) -> Externs:
     """Return what every extern that the programs use is on a kernel.
 
-    Raises ``FitError`` for a strong one that the kernel lacks, and for any that is something else there.
+    Raises ``FitError`` for a strong one that the kernel lacks, and for any that is something else there;
+    a caller that wants to know all of them gives ``report``, which is told of each.
     """
     search = _Search(spec, kernel, facts)
-    resolved = {use.extern.name: search.resolve(use) for use in uses_of(spec, programs)}
+    resolved = {}
+    for use in uses_of(spec, programs):
+        try:
+            resolved[use.extern.name] = search.resolve(use)
+        except FitError as error:
+            report(error)
     called = {
         one.module for one in resolved.values() if one.module and one.extern.kind is ExternKind.FUNCTION
     }

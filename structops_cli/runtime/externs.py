@@ -13,16 +13,16 @@ from structops_cli.runtime.kernel import btf_ids
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 
-__all__ = ["find_externs", "open_module"]
+__all__ = ["find_externs", "live_facts", "open_module"]
 
 
 def find_externs(spec: ObjectSpec, programs: Sequence[LinkedProgram], kernel: KernelTypes) -> Externs:
     """Return what every extern that the programs use is on the running kernel; errors as ``resolve_externs``."""
-    return resolve_externs(spec, programs, kernel, _facts(facts_needed(spec, programs)))
+    return resolve_externs(spec, programs, kernel, live_facts(facts_needed(spec, programs)))
 
 
-def _facts(needed: FactsNeeded) -> KernelFacts:
-    """Ask the system for what is needed, and read no file that is not."""
+def live_facts(needed: FactsNeeded) -> KernelFacts:
+    """Ask the running system for what is needed, and read no file that is not."""
     facts = KernelFacts()
     if needed.symbols:
         from structops_cli.runtime.kernel_symbols import read_symbols

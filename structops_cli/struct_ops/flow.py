@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from structops_cli.core.apply import poisoned_relocation
-from structops_cli.obj.insn import INSN_BYTES, LD_IMM64, Insn, decode
+from structops_cli.obj.insn import INSN_BYTES, LD_IMM64, Insn, decode, instructions
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.flow_values import (
     ARG,
+    BOUNDED,
     COMPARED,
     CONST,
     CTX,
@@ -64,13 +65,15 @@ class Code(NamedTuple):
     ``insns`` have their fixups applied. ``data`` says which loads are of
     read-only data: instruction to (contents, byte). ``starts_sure`` are the
     functions that the verifier looks at on their own: the global ones.
-    ``pointers`` are the words of the context that hold a pointer.
+    ``pointers`` are the words of the context that hold a pointer, ``addresses``
+    the loads of what has an address at load time only: maps, other data.
     """
 
     insns: bytes
     data: Mapping[int, tuple[bytes, int]] = {}
     starts_sure: tuple[int, ...] = ()
     pointers: frozenset[int] = frozenset()
+    addresses: frozenset[int] = frozenset()
 
 
 class _State(NamedTuple):
@@ -81,7 +84,8 @@ class _State(NamedTuple):
     sure: bool
 
     def with_reg(self, register: int, value: Value) -> _State:
-        return self._replace(regs=(*self.regs[:register], value, *self.regs[register + 1 :]))
+        regs = self.regs
+        return _State((*regs[:register], value, *regs[register + 1 :]), self.stack, self.sure)
 
 
 def uses_of(code: Code) -> tuple[Use, ...]:
@@ -107,6 +111,7 @@ class _Walk:
         self.count = len(code.insns) // INSN_BYTES
         self.found: set[Use] = set()
         self.steps = 0
+        self.meetings = _targets(code.insns)
         self.seen: set[tuple[int, tuple[Value, ...], bool]] = set()
 
     def function(self, start: int, arguments: tuple[Value, ...], *, sure: bool, depth: int) -> None:
@@ -118,14 +123,22 @@ class _Walk:
         states = {start: _State((UNSET, *arguments, *rest, (FP, 0, "")), (), sure)}
         pending = [start]
         while pending and self.steps < _MAX_STEPS:
-            self.steps += 1
             index = pending.pop()
-            for to, state in self._step(index, states[index], depth):
+            for to, state in self._run(index, states[index], depth):
                 known = states.get(to)
                 merged = state if known is None else _merge(known, state)
-                if 0 <= to < self.count and merged != known:
+                if merged != known:
                     states[to] = merged
                     pending.append(to)
+
+    def _run(self, index: int, state: _State, depth: int) -> list[tuple[int, _State]]:
+        """Walk on until ways part or meet, and return where it goes from there."""
+        while True:
+            self.steps += 1
+            ways = [(to, after) for to, after in self._step(index, state, depth) if 0 <= to < self.count]
+            if len(ways) != 1 or ways[0][0] in self.meetings or self.steps >= _MAX_STEPS:
+                return ways
+            index, state = ways[0]
 
     def _use(self, kind: str, number: int, insn: int, state: _State) -> None:
         self.found.add(Use(kind, number, insn, state.sure))
@@ -148,6 +161,8 @@ class _Walk:
     def _immediate(self, index: int, insn: Insn) -> Value:
         if index in self.code.data:
             return DATA, self.code.data[index][1], str(index)
+        if index in self.code.addresses:
+            return RETURNED
         if insn.src_reg or index + 1 >= self.count:
             return MAYBE
         high = decode(self.code.insns, index + 1).imm
@@ -184,9 +199,9 @@ class _Walk:
             kept = {place: value for place, value in state.stack if not at - WORD_BYTES < place < at + size}
             if insn.opcode & 7 == _STX and insn.opcode & 0xE0 == _MEM and size == WORD_BYTES:
                 kept[at] = state.regs[insn.src_reg]
-            state = state._replace(stack=tuple(sorted(kept.items())))
+            state = _State(state.regs, tuple(sorted(kept.items())), state.sure)
         elif base == MAYBE:
-            state = state._replace(stack=())  # it may be of the stack
+            state = _State(state.regs, (), state.sure)  # it may be of the stack
         if insn.opcode & 7 == _STX and insn.opcode & 0xE0 == _ATOMIC and insn.imm & 1:
             state = state.with_reg(0 if insn.imm & 0xF0 == 0xF0 else insn.src_reg, SOME)
         return [(index + 1, state)]
@@ -210,10 +225,11 @@ class _Walk:
         if operation == _MAY_GOTO:
             ways = "maybe", "maybe"
         narrowed = state
-        if left == SOME or left[0] == ARG:
-            narrowed = state.with_reg(insn.dst_reg, MAYBE if left == SOME else (ARG, left[1], COMPARED))
+        if left in {SOME, BOUNDED} or left[0] == ARG:
+            seen = (ARG, left[1], COMPARED) if left[0] == ARG else MAYBE
+            narrowed = state.with_reg(insn.dst_reg, seen)
         return [
-            (to, narrowed._replace(sure=state.sure and way == "sure"))
+            (to, _State(narrowed.regs, narrowed.stack, state.sure and way == "sure"))
             for to, way in zip((index + 1, target), ways, strict=True)
             if way != "never"
         ]
@@ -232,7 +248,16 @@ class _Walk:
             self._use("helper", insn.imm, index, state)
         shared = any(value[0] == FP or value == MAYBE for value in state.regs[1:6])
         after = (RETURNED, *(UNSET,) * 5, *state.regs[6:])
-        return [(index + 1, state._replace(regs=after, stack=() if shared else state.stack))]
+        return [(index + 1, _State(after, () if shared else state.stack, state.sure))]
+
+
+def _targets(insns: bytes) -> frozenset[int]:
+    """Return where jumps go to."""
+    found = set()
+    for index, insn in instructions(insns):
+        if insn.opcode & 7 in {_JMP, _JMP32} and insn.opcode >> 4 not in {_CALL, _EXIT}:
+            found.add(index + 1 + (insn.imm if insn.opcode == _JMP32 else insn.offset))
+    return frozenset(found)
 
 
 def _alu(insn: Insn, state: _State) -> _State:

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 __all__ = [
     "ARG",
+    "BOUNDED",
     "COMPARED",
     "CONST",
     "CTX",
@@ -38,6 +39,8 @@ MAYBE: Value = ("maybe", 0, "")
 """Something of which the verifier may know more than is known here."""
 SOME: Value = ("some", 0, "")
 """A number of which the verifier knows nothing: it tries both ways of a branch."""
+BOUNDED: Value = ("bounded", 0, "")
+"""A number of which the verifier knows no more than that it is within bounds."""
 RETURNED: Value = ("returned", 0, "")
 """Something that the verifier takes for not zero, perhaps among others: a pointer, what a helper returned."""
 CONST, CTX, ARG, DATA, FP = "const", "ctx", "arg", "data", "fp"
@@ -91,13 +94,13 @@ def arithmetic(operation: int, bits: int, left: Value, right: Value) -> Value:
     if left[0] == CONST and right[0] == CONST and operation in _FOLD:
         by = right[1] & (bits - 1 if operation in _SHIFTS else mask)
         return CONST, _FOLD[operation](left[1] & mask, by) & mask, ""
-    if operation in {_ADD, _SUB} and right[0] == CONST and bits == 64:
-        if left[0] in {CTX, DATA, FP}:
-            distance = _signed(right[1], 64)
-            return moved(left, distance if operation == _ADD else -distance)
-        if left[0] == ARG:
-            return left  # a pointer keeps to be one, and a number keeps to be none
-    return SOME if {left[0], right[0]} & {"some", ARG} else MAYBE
+    if operation in {_ADD, _SUB} and right[0] == CONST and bits == 64 and left[0] in {CTX, DATA, FP, ARG}:
+        distance = _signed(right[1], 64)
+        # a word of the context stays what it is: a pointer a pointer, and a number a number
+        return moved(left, distance if operation == _ADD else -distance)
+    if not {left[0], right[0]} & {"some", ARG}:
+        return MAYBE
+    return SOME if operation in {_ADD, _SUB, _MUL, _XOR} else BOUNDED
 
 
 def _signed(number: int, bits: int) -> int:
@@ -127,6 +130,8 @@ def compare(
         return ("never", "sure") if _taken(operation, bits, left[1], right[1]) else ("sure", "never")
     if left == SOME or (left[0] == ARG and left[1] not in pointers and left[2] != COMPARED):
         return ("sure", "sure") if right[0] == CONST else ("maybe", "maybe")
+    if left == BOUNDED and right == (CONST, 0, "") and operation in {_JEQ, _JNE}:
+        return "sure", "sure"
     is_pointer = left == RETURNED or left[0] in {ARG, DATA, CTX, FP}
     if is_pointer and right == (CONST, 0, "") and operation in {_JEQ, _JNE}:
         return ("sure", "maybe") if operation == _JEQ else ("maybe", "sure")

@@ -9,14 +9,15 @@ member index.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.names import essential_name
 from structops_cli.btf.types import Member, Ptr, Struct
-from structops_cli.errors import FitError, ObjectError, UnsupportedError, UsageError
+from structops_cli.errors import FitError, ObjectError, StructopsError, UnsupportedError, UsageError
 from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
@@ -28,11 +29,20 @@ __all__ = [
     "MemberPlan",
     "Plan",
     "ProgramPlan",
+    "Report",
     "Selection",
     "SkippedMember",
     "plan_object",
     "select",
 ]
+
+
+Report: TypeAlias = Callable[[StructopsError], None]
+"""What is told of an error, and raises it or goes on."""
+
+
+def _refuse(error: StructopsError) -> None:
+    raise error
 
 
 class Selection(NamedTuple):
@@ -94,33 +104,60 @@ class Plan(NamedTuple):
     unused: tuple[str, ...]
 
 
-def plan_object(spec: ObjectSpec, kernel: KernelTypes, selection: Selection = Selection()) -> Plan:  # noqa: B008 -- immutable
-    """Plan an object against a kernel's types; ``FitError`` names the member that does not fit."""
+def plan_object(
+    spec: ObjectSpec,
+    kernel: KernelTypes,
+    selection: Selection = Selection(),  # noqa: B008 -- immutable
+    report: Report = _refuse,
+) -> Plan:
+    """Plan an object against a kernel's types; ``FitError`` names the member that does not fit.
+
+    A caller that wants to know all that is wrong gives ``report``: it is told of
+    each error, and what the error is about is left out of the plan.
+    """
     variables = select(spec, selection.only, selection.also)
     _check_overrides(variables, selection)
     links = has_links(kernel)
     if selection.link and not links:
-        raise UnsupportedError(
-            "--link asks for a link, and this kernel has none for struct_ops",
-            why="they came with Linux 6.4",
-            hint="leave --link out: it is registered without one",
-        )
+        report(_no_links())
     maps, skipped = [], []
-    names = dict.fromkeys(essential_name(variable.type_name) for variable in variables)
-    types = {name: find_type(kernel, name) for name in names}
+    types = _find_types(kernel, variables, report)
     for variable in variables:
-        kernel_type = types[essential_name(variable.type_name)]
-        members, left_out = _plan_members(spec, variable, kernel_type)
+        kernel_type = types.get(essential_name(variable.type_name))
+        if kernel_type is None:
+            continue
+        members, left_out = _plan_members(spec, variable, kernel_type, report)
         members = _override(variable, kernel_type, members, selection)
         skipped += left_out
         wanted = variable.link if selection.link is None else selection.link
         name = _registered_name(kernel_type, members) or variable.name
         maps.append(MapPlan(variable.name, kernel_type, wanted and links, wanted, members, name))
-    _check_names(maps)
-    programs = _plan_programs(spec, maps)
+    _check_names(maps, report)
+    programs = _plan_programs(spec, maps, report)
     used = {program.name for program in programs}
     unused = tuple(f.name for f in spec.functions if f.is_program and f.name not in used)
     return Plan(tuple(maps), programs, tuple(skipped), unused)
+
+
+def _find_types(
+    kernel: KernelTypes, variables: tuple[StructOpsVariable, ...], report: Report
+) -> dict[str, StructOpsType]:
+    """Return the types of variables by name, each looked up once."""
+    types = {}
+    for name in dict.fromkeys(essential_name(variable.type_name) for variable in variables):
+        try:
+            types[name] = find_type(kernel, name)
+        except UnsupportedError as error:
+            report(error)
+    return types
+
+
+def _no_links() -> UnsupportedError:
+    return UnsupportedError(
+        "--link asks for a link, and this kernel has none for struct_ops",
+        why="they came with Linux 6.4",
+        hint="leave --link out: it is registered without one",
+    )
 
 
 def select(
@@ -152,7 +189,7 @@ def select(
 
 
 def _plan_members(
-    spec: ObjectSpec, variable: StructOpsVariable, kernel_type: StructOpsType
+    spec: ObjectSpec, variable: StructOpsVariable, kernel_type: StructOpsType, report: Report
 ) -> tuple[tuple[MemberPlan, ...], list[SkippedMember]]:
     local_struct = spec.btf.type(variable.type_id)
     assert isinstance(local_struct, Struct)
@@ -160,18 +197,20 @@ def _plan_members(
     pointers = {item.offset_bytes: item.function for item in variable.functions}
     planned, skipped = [], []
     for local in local_struct.members:
-        data, program = _local_value(spec.btf, variable, local, pointers)
-        if not program and not any(data):
-            continue
-        if local.name in known:
-            planned.append(
-                _plan_member(spec.btf, variable, local, known[local.name], kernel_type, program, data)
-            )
-        elif any(data):
-            raise _misfit(variable, local, kernel_type, "the kernel's struct has no such member, and it is not zero",
-                          "set it to zero for this kernel, or register on a kernel that has it")  # fmt: skip
-        else:
-            skipped.append(SkippedMember(variable.name, local.name, program))
+        try:
+            data, program = _local_value(spec.btf, variable, local, pointers)
+            if not program and not any(data):
+                continue
+            if local.name in known:
+                member = known[local.name]
+                planned.append(_plan_member(spec.btf, variable, local, member, kernel_type, program, data))
+            elif any(data):
+                raise _misfit(variable, local, kernel_type, "the kernel's struct has no such member, and it is not zero",
+                              "set it to zero for this kernel, or register on a kernel that has it")  # fmt: skip
+            else:
+                skipped.append(SkippedMember(variable.name, local.name, program))
+        except (FitError, ObjectError) as error:
+            report(error)
     return tuple(sorted(planned, key=lambda item: item.member.member_index)), skipped
 
 
@@ -315,16 +354,18 @@ def _registered_name(kernel_type: StructOpsType, members: tuple[MemberPlan, ...]
     return ""
 
 
-def _check_names(maps: list[MapPlan]) -> None:
+def _check_names(maps: list[MapPlan], report: Report) -> None:
     seen: dict[tuple[str, str], str] = {}
     for item in maps:
         key = (item.type.name, item.registered_name)
         if key in seen:
-            raise ObjectError(
-                f"{seen[key]} and {item.variable} would both be {item.registered_name}",
-                why=f"one name can be registered once for {item.type.name}",
-                hint="choose one with --only, or rename one with --set VAR.name=NAME",
-                variable=item.variable,
+            report(
+                ObjectError(
+                    f"{seen[key]} and {item.variable} would both be {item.registered_name}",
+                    why=f"one name can be registered once for {item.type.name}",
+                    hint="choose one with --only, or rename one with --set VAR.name=NAME",
+                    variable=item.variable,
+                )
             )
         seen[key] = item.variable
 
@@ -332,7 +373,7 @@ def _check_names(maps: list[MapPlan]) -> None:
 # Programs
 
 
-def _plan_programs(spec: ObjectSpec, maps: list[MapPlan]) -> tuple[ProgramPlan, ...]:
+def _plan_programs(spec: ObjectSpec, maps: list[MapPlan], report: Report) -> tuple[ProgramPlan, ...]:
     """Return each program once, in the object's order; a program serves several maps only at the same type and index."""
     found: dict[str, ProgramPlan] = {}
     for item in maps:
@@ -341,12 +382,14 @@ def _plan_programs(spec: ObjectSpec, maps: list[MapPlan]) -> tuple[ProgramPlan, 
                 continue
             first = found.setdefault(planned.program, ProgramPlan(planned.program, item.type, planned.member))
             if (first.type.name, first.member.member_index) != (item.type.name, planned.member.member_index):
-                raise FitError(
-                    f"{planned.program} cannot serve both {first.type.name}.{first.member.name} and "
-                    f"{item.type.name}.{planned.member.name}",
-                    why="the kernel checks a program for exactly one type and member",
-                    hint="write a second program for the second member",
-                    program=planned.program,
-                    member=planned.member.name,
+                report(
+                    FitError(
+                        f"{planned.program} cannot serve both {first.type.name}.{first.member.name} and "
+                        f"{item.type.name}.{planned.member.name}",
+                        why="the kernel checks a program for exactly one type and member",
+                        hint="write a second program for the second member",
+                        program=planned.program,
+                        member=planned.member.name,
+                    )
                 )
     return tuple(found[function.name] for function in spec.functions if function.name in found)

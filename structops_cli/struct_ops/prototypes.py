@@ -131,7 +131,8 @@ def _values_alike(mine: BtfType, theirs: BtfType) -> bool:
     if isinstance(mine, Void) or isinstance(theirs, Void):
         return isinstance(mine, Void) and isinstance(theirs, Void)
     if isinstance(mine, Int) and isinstance(theirs, Int):
-        signs = (mine.encoding ^ theirs.encoding) & BtfIntEncoding.SIGNED
+        # char has a sign in BPF, and none in kernels from 6.2 on
+        signs = 0 if mine.name == theirs.name else (mine.encoding ^ theirs.encoding) & BtfIntEncoding.SIGNED
         return mine.size_bytes == theirs.size_bytes and not signs
     if isinstance(mine, Int | Enum | Enum64) and isinstance(theirs, Int | Enum | Enum64):
         return mine.size_bytes == theirs.size_bytes

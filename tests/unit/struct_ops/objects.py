@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structops_cli.btf.types import Array
+from structops_cli.btf.types import Array, Ptr
 from structops_cli.obj.spec import Function, MemberFunction, ObjectSpec, StructOpsVariable
 from structops_cli.syscall.uapi import BtfIntEncoding
 from tests.kernel_shapes import BtfBuilder
@@ -35,7 +35,8 @@ def spec(
     number, char = b.integer("unsigned int", flags_size), b.integer("char", 1, BtfIntEncoding.SIGNED)
     index = b.integer("int", 4)
     text = b.add(Array, char, index, 16)
-    pointer = b.function_pointer()
+    u32 = b.integer("u32", 4)
+    pointer = b.function_pointer(b.add(Ptr, b.struct("sock", 4, [("x", u32, 0)])), returns=u32)
     layout = [(member, pointer, 8 * at) for at, member in enumerate(members)]
     at = 8 * len(members)
     layout += [("name", text, at), ("flags", number, at + 16)]

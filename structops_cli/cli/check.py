@@ -1,0 +1,138 @@
+"""``structops check``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import click
+
+from structops_cli.cli.changes import changing_options, open_changed, selection_from
+from structops_cli.cli.check_text import Checked, checked_data, checked_text, overall
+from structops_cli.cli.output import Output, common_options
+from structops_cli.core.target import Target
+from structops_cli.errors import InputError, NotFoundError, StructopsError, UsageError
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.runtime.checking import live_surroundings, verified
+from structops_cli.runtime.targets import CheckTarget, targets_of
+from structops_cli.struct_ops.check import CheckReport, Surroundings, check_object
+from structops_cli.struct_ops.findings import Finding
+from structops_cli.struct_ops.plan import Plan, Selection
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("objects", metavar="OBJ...", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--btf",
+    "paths",
+    metavar="PATH",
+    multiple=True,
+    help="Check against this kernel instead: BTF, a vmlinux, a kernel image, or a folder of them; may be repeated.",
+)
+@click.option("--strict", is_flag=True, help="End with 1 for warnings too.")
+@click.option("--verify", is_flag=True, help="Ask this kernel's verifier too (as root); registers nothing.")
+@click.option("--junit", metavar="FILE", type=click.Path(), help="Write the results as JUnit XML too.")
+@click.option("--link/--no-link", "link", default=None, help="As for register.")
+@click.option("--only", metavar="VAR", multiple=True, help="As for register.")
+@click.option("--with", "also", metavar="VAR", multiple=True, help="As for register.")
+@changing_options
+@common_options
+@click.pass_obj
+def command(
+    output: Output,
+    objects: tuple[str, ...],
+    paths: tuple[str, ...],
+    junit: str | None,
+    *,
+    strict: bool,
+    verify: bool,
+    link: bool | None,
+    only: tuple[str, ...],
+    also: tuple[str, ...],
+    members: tuple[str, ...],
+    constants: tuple[str, ...],
+    maps: tuple[str, ...],
+) -> int:
+    """Say whether objects would register, here or on other kernels, and why not. Registers nothing.
+
+    Needs no root. What only a verifier can know, --verify asks it. Ends with 0
+    when all would register, with 1 when one would not, and with 77 when it
+    cannot be told.
+    """
+    if verify and paths:
+        raise UsageError("--verify asks the verifier of this kernel", hint="leave out --btf, or --verify")
+    selection = selection_from(only, link, members, also)
+    specs = [_read(name, constants, maps) for name in objects]
+    checked = list(_check(output, specs, targets_of(paths), selection, verify=verify))
+    code = overall(checked, strict=strict)
+    if junit:
+        from structops_cli.cli.junit import write_junit  # rare
+
+        write_junit(junit, checked, strict=strict)
+    data = {"results": [checked_data(item) for item in checked], "exit_code": int(code)}
+    output.result("check", data, lambda: checked_text(output, checked))
+    return int(code)
+
+
+def _read(name: str, constants: tuple[str, ...], maps: tuple[str, ...]) -> ObjectSpec | CheckReport:
+    """Read an object; one that is damaged is checked already."""
+    try:
+        return open_changed(name, constants, maps)
+    except InputError as error:
+        error.add(object=name)
+        return CheckReport(name, Plan((), (), (), ()), (Finding.of_error(error),), (), ())
+
+
+def _check(
+    output: Output,
+    specs: Sequence[ObjectSpec | CheckReport],
+    targets: Sequence[CheckTarget],
+    selection: Selection,
+    *,
+    verify: bool,
+) -> Iterator[Checked]:
+    """Check every object against every kernel, one kernel in memory at a time."""
+    opened = 0
+    for kernel in targets:
+        target = _open(output, kernel)
+        if target is None:
+            continue
+        opened += 1
+        around = live_surroundings() if kernel.is_live else Surroundings()
+        for spec in specs:
+            yield Checked(kernel, _one(spec, target, selection, around, verify=verify))
+    if not opened:
+        raise InputError("no kernel is left to check against", why="none of the files found has types")
+
+
+def _open(output: Output, kernel: CheckTarget) -> Target | None:
+    """Read a kernel's types; a file that nobody named may turn out to have none, and is left out with a word."""
+    try:
+        return Target(kernel.open())
+    except NotFoundError:
+        raise
+    except StructopsError as error:
+        if not kernel.found:
+            raise
+        output.note(f"note: left out: {error}")
+        return None
+
+
+def _one(
+    spec: ObjectSpec | CheckReport,
+    target: Target,
+    selection: Selection,
+    around: Surroundings,
+    *,
+    verify: bool,
+) -> CheckReport:
+    if isinstance(spec, CheckReport):
+        return spec
+    if selection.members:
+        from structops_cli.obj.settings import with_globals  # only --set needs it
+
+        spec, left = with_globals(spec, selection.members)
+        selection = selection._replace(members=left)
+    report = check_object(spec, target, selection, around)
+    return verified(report, spec, target) if verify else report

@@ -1,0 +1,196 @@
+"""What ``structops check`` found, as text, as JSON and as an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from structops_cli.cli.live import c_text
+from structops_cli.cli.output import Output, table
+from structops_cli.errors import ExitCode
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.targets import CheckTarget
+from structops_cli.struct_ops.check import CheckReport
+from structops_cli.struct_ops.check_members import MemberRow, VariableReport
+from structops_cli.struct_ops.check_programs import ProgramReport
+from structops_cli.struct_ops.findings import Finding, Severity, Verdict
+
+__all__ = ["Checked", "checked_data", "checked_text", "overall", "problem_lines", "problems_of"]
+
+COLORS = {Verdict.WOULD: "green", Verdict.WOULD_NOT: "red", Verdict.UNDECIDABLE: "yellow"}
+CELLS = {Verdict.WOULD: "yes", Verdict.WOULD_NOT: "no", Verdict.UNDECIDABLE: "?"}
+HEADER = ("MEMBER", "INDEX", "SIZE", "NEED", "HAS", "PROTOTYPE", "STATE")
+
+
+class Checked(NamedTuple):
+    """One object on one kernel."""
+
+    kernel: CheckTarget
+    report: CheckReport
+
+
+def overall(checked: Sequence[Checked], *, strict: bool) -> ExitCode:
+    """Return what all of it comes to: one that would not register decides."""
+    verdicts = {item.report.verdict for item in checked}
+    warned = any(finding.severity is Severity.WARNING for item in checked for finding in item.report.findings)
+    if Verdict.WOULD_NOT in verdicts or (strict and warned):
+        return ExitCode.FAILED
+    return ExitCode.UNSUPPORTED if Verdict.UNDECIDABLE in verdicts else ExitCode.DONE
+
+
+def problems_of(report: CheckReport) -> list[Finding]:
+    """Return all findings but the notes."""
+    return [finding for finding in report.findings if finding.severity is not Severity.NOTE]
+
+
+# JSON
+
+
+def checked_data(item: Checked) -> dict[str, Any]:
+    """Return one object on one kernel as plain data."""
+    report = item.report
+    return {
+        "object": report.object,
+        "kernel": item.kernel.label,
+        "path": item.kernel.path,
+        "verdict": report.verdict.value,
+        "findings": [_finding_data(finding) for finding in report.findings],
+        "variables": [_variable_data(variable) for variable in report.variables],
+        "programs": [_program_data(program) for program in report.programs],
+    }
+
+
+def _finding_data(finding: Finding) -> dict[str, Any]:
+    head = {
+        "severity": finding.severity.value,
+        "what": finding.what,
+        "why": finding.why,
+        "hint": finding.hint,
+    }
+    return head | dict(finding.fields)
+
+
+def _variable_data(variable: VariableReport) -> dict[str, Any]:
+    return {
+        "name": variable.name,
+        "type": variable.type_name,
+        "module": variable.module or "vmlinux",
+        "registered_name": variable.registered_name,
+        "link": variable.link,
+        "members": [_row_data(row) for row in variable.rows],
+    }
+
+
+def _row_data(row: MemberRow) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "index": row.member_index,
+        "size": row.size_bytes,
+        "local_size": row.local_size_bytes,
+        "declaration": row.declaration,
+        "need": row.need,
+        "program": row.program,
+        "value": row.value,
+        "prototype": row.prototype,
+        "state": row.state,
+    }
+
+
+def _program_data(program: ProgramReport) -> dict[str, Any]:
+    return {
+        "name": program.plan.name,
+        "member": program.plan.member.name,
+        "section": program.section,
+        "sleepable": program.sleepable,
+        "relocations": program.relocations,
+        "poisoned": program.poisoned,
+        "differences": [item.describe() for item in program.arguments.differences],
+    }
+
+
+# Text
+
+
+def checked_text(output: Output, checked: Sequence[Checked]) -> str:
+    """Return the tables and problems; a matrix for several kernels; problems only for ``-q``."""
+    several = len({item.kernel.label for item in checked}) > 1
+    parts = [_matrix(checked)] if several and not output.quiet else []
+    for item in checked:
+        if output.quiet or (several and not output.verbosity):
+            parts.append(_problems(output, item, with_heading=True))
+        else:
+            parts.append("\n\n".join(filter(None, _whole(output, item))))
+    return "\n\n".join(filter(None, parts))
+
+
+def _matrix(checked: Sequence[Checked]) -> str:
+    """Return one line an object, one column a kernel."""
+    kernels = list(dict.fromkeys(item.kernel.label for item in checked))
+    rows: dict[int, list[str]] = {}
+    names: dict[int, str] = {}
+    per_kernel = len(checked) // len(kernels)
+    for place, item in enumerate(checked):
+        rows.setdefault(place % per_kernel, []).append(_cell(item.report))
+        names[place % per_kernel] = item.report.object
+    return table(("OBJECT", *kernels), [(names[place], *cells) for place, cells in rows.items()])
+
+
+def _cell(report: CheckReport) -> str:
+    warnings = sum(finding.severity is Severity.WARNING for finding in report.findings)
+    more = (
+        f", {warnings} warning{'s' if warnings > 1 else ''}"
+        if warnings and report.verdict is Verdict.WOULD
+        else ""
+    )
+    return CELLS[report.verdict] + more
+
+
+def _whole(output: Output, item: Checked) -> Iterator[str]:
+    yield _heading(output, item)
+    for variable in item.report.variables:
+        yield _variable(variable)
+    yield _problems(output, item, with_heading=False)
+    notes = [finding.what for finding in item.report.findings if finding.severity is Severity.NOTE]
+    yield "\n".join(f"note: {note}" for note in notes)
+
+
+def _heading(output: Output, item: Checked) -> str:
+    verdict = item.report.verdict
+    here = " (this kernel)" if item.kernel.is_live else ""
+    return f"{item.report.object} on {item.kernel.label}{here}: {output.style(verdict.value, fg=COLORS[verdict], bold=True)}"
+
+
+def _variable(variable: VariableReport) -> str:
+    how = "through a link" if variable.link else "without a link"
+    head = f"struct_ops {variable.name} ({variable.type_name}), as {variable.registered_name}, {how}"
+    if not variable.rows:
+        return head
+    rows = table(HEADER, [_cells(row) for row in variable.rows])
+    return head + "\n" + "\n".join(f"  {line}" for line in rows.splitlines())
+
+
+def _cells(row: MemberRow) -> tuple[object, ...]:
+    has = row.program or (c_text(row.value) if row.value is not None else "-")
+    size = "-" if row.size_bytes is None else row.size_bytes
+    if row.size_bytes is not None and row.local_size_bytes not in {None, row.size_bytes}:
+        size = f"{row.size_bytes} ({row.local_size_bytes} here)"
+    place = "-" if row.member_index is None else row.member_index
+    return row.name, place, size, row.need or "-", has, row.prototype or "-", row.state
+
+
+def _problems(output: Output, item: Checked, *, with_heading: bool) -> str:
+    found = problems_of(item.report)
+    heading = [_heading(output, item)] if with_heading and found else []
+    return "\n".join([*heading, *(problem_lines(finding, output) for finding in found)])
+
+
+def problem_lines(finding: Finding, output: Output | None = None) -> str:
+    """Return a finding as three lines: what, why, and what to do."""
+    color = {Severity.ERROR: "red", Severity.UNKNOWN: "yellow", Severity.WARNING: "yellow"}.get(
+        finding.severity
+    )
+    word = f"{finding.severity.value}:"
+    lines = [f"{output.style(word, fg=color, bold=True) if output else word} {finding.what}"]
+    lines += [f"  why: {finding.why}"] if finding.why else []
+    lines += [f"  fix: {finding.hint}"] if finding.hint else []
+    return "\n".join(lines)

@@ -1,0 +1,69 @@
+"""Results of a check as JUnit XML, which every CI shows: a suite for each kernel, a case for each object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from xml.sax.saxutils import escape, quoteattr
+
+from structops_cli.cli.check_text import Checked, problem_lines, problems_of
+from structops_cli.errors import UsageError
+from structops_cli.struct_ops.findings import Severity, Verdict
+
+__all__ = ["junit_xml", "write_junit"]
+
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 has no way to write; names in objects can hold anything."""
+
+
+def write_junit(path: str, checked: Sequence[Checked], *, strict: bool) -> None:
+    """Write the results to a file; ``UsageError`` when it cannot be written."""
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(junit_xml(checked, strict=strict))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written", why=error.strerror or "") from None
+
+
+def junit_xml(checked: Sequence[Checked], *, strict: bool) -> str:
+    """Return the results as XML: a failure would not register, an error cannot be told; warnings count when strict."""
+    suites: dict[str, list[Checked]] = {}
+    for item in checked:
+        suites.setdefault(item.kernel.label, []).append(item)
+    bodies = [_suite(label, items, strict=strict) for label, items in suites.items()]
+    return '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n' + "".join(bodies) + "</testsuites>\n"
+
+
+def _suite(label: str, items: Sequence[Checked], *, strict: bool) -> str:
+    outcomes = [_outcome(item, strict=strict) for item in items]
+    counts = f'tests="{len(items)}" failures="{outcomes.count("failure")}" errors="{outcomes.count("error")}"'
+    cases = "".join(_case(item, outcome) for item, outcome in zip(items, outcomes, strict=True))
+    return f"  <testsuite name={_attribute(f'structops check {label}')} {counts}>\n{cases}  </testsuite>\n"
+
+
+def _outcome(item: Checked, *, strict: bool) -> str:
+    """Return the element that a result is, "" for one that passed."""
+    if item.report.verdict is Verdict.WOULD_NOT:
+        return "failure"
+    if item.report.verdict is Verdict.UNDECIDABLE:
+        return "error"
+    warned = any(finding.severity is Severity.WARNING for finding in item.report.findings)
+    return "failure" if strict and warned else ""
+
+
+def _case(item: Checked, outcome: str) -> str:
+    problems = problems_of(item.report)
+    said = escape(_clean("\n".join(problem_lines(finding) for finding in problems)))
+    head = f"    <testcase classname={_attribute(item.kernel.label)} name={_attribute(item.report.object)}"
+    if outcome:
+        first = _attribute(problems[0].what if problems else item.report.verdict.value)
+        return f"{head}>\n      <{outcome} message={first}>{said}</{outcome}>\n    </testcase>\n"
+    return f"{head}>\n      <system-out>{said}</system-out>\n    </testcase>\n" if said else f"{head}/>\n"
+
+
+def _attribute(text: str) -> str:
+    return quoteattr(_clean(text))
+
+
+def _clean(text: str) -> str:
+    return NOT_XML.sub("\ufffd", text)

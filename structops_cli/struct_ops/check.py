@@ -1,0 +1,141 @@
+"""Check a whole object against a kernel's types: the pipeline of a registration, stopped before its effects. Pure.
+
+Nothing stops at the first thing that is wrong: what can be looked at without it
+is looked at. ``CheckReport`` has a verdict, every finding, and a row for every
+member of every struct_ops variable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from structops_cli.core.externs import Externs, FactsNeeded, KernelFacts, facts_needed
+from structops_cli.core.fixup import Relocator
+from structops_cli.core.target import Target
+from structops_cli.errors import StructopsError
+from structops_cli.obj.link import link_programs
+from structops_cli.obj.spec import LinkedProgram, ObjectSpec
+from structops_cli.records import NamedTuple
+from structops_cli.struct_ops.check_members import VariableReport, report_variables
+from structops_cli.struct_ops.check_needs import check_externs, check_maps
+from structops_cli.struct_ops.check_programs import ProgramReport, check_program
+from structops_cli.struct_ops.check_rules import check_rules
+from structops_cli.struct_ops.findings import Finding, Severity, Verdict, verdict_of
+from structops_cli.struct_ops.plan import Plan, Selection, plan_object
+
+__all__ = ["CheckReport", "Surroundings", "check_object"]
+
+GRAVEST_FIRST = tuple(Severity)
+
+
+class Surroundings(NamedTuple):
+    """What is known of a kernel beside its types.
+
+    ``facts`` returns what the system says of the externs that an object needs,
+    None where there is no system to ask. ``taken`` are the names, as (type,
+    name), that are registered there.
+    """
+
+    facts: Callable[[FactsNeeded], KernelFacts | None] = lambda needed: None  # noqa: ARG005
+    taken: frozenset[tuple[str, str]] = frozenset()
+
+
+class CheckReport(NamedTuple):
+    """What became of a check: the plan as far as there can be one, and everything that was found."""
+
+    object: str
+    plan: Plan
+    findings: tuple[Finding, ...]
+    variables: tuple[VariableReport, ...]
+    programs: tuple[ProgramReport, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the findings come to."""
+        return verdict_of(self.findings)
+
+
+def check_object(
+    spec: ObjectSpec,
+    target: Target,
+    selection: Selection = Selection(),  # noqa: B008 -- immutable
+    surroundings: Surroundings = Surroundings(),  # noqa: B008 -- immutable
+) -> CheckReport:
+    """Check an object against a kernel. ``UsageError`` for a selection that makes no sense for the object."""
+    findings: list[Finding] = []
+    plan = plan_object(spec, target.kernel, selection, lambda error: findings.append(_about(spec, error)))
+    findings += check_rules(spec, plan, target.kernel, surroundings.taken)
+    linked = _linked(spec, plan, findings)
+    findings += check_maps(spec, plan, linked, target.kernel)
+    programs = tuple(_programs(spec, plan, linked, target, surroundings, findings))
+    findings += [finding for program in programs for finding in program.findings]
+    findings += _left_out(spec, plan)
+    findings.sort(key=lambda finding: GRAVEST_FIRST.index(finding.severity))
+    variables = report_variables(spec, target.kernel, selection, plan, programs, findings)
+    return CheckReport(spec.name, plan, tuple(findings), variables, programs)
+
+
+def _about(spec: ObjectSpec, error: StructopsError) -> Finding:
+    error.add(object=spec.name)
+    return Finding.of_error(error)
+
+
+def _linked(spec: ObjectSpec, plan: Plan, findings: list[Finding]) -> tuple[LinkedProgram, ...]:
+    found: list[LinkedProgram] = []
+    for program in plan.programs:
+        try:
+            found += link_programs(spec, [program.name])
+        except StructopsError as error:
+            findings.append(_about(spec, error))
+    return tuple(found)
+
+
+def _programs(
+    spec: ObjectSpec,
+    plan: Plan,
+    linked: Sequence[LinkedProgram],
+    target: Target,
+    surroundings: Surroundings,
+    findings: list[Finding],
+) -> Iterator[ProgramReport]:
+    externs, untold = _externs(spec, linked, target, surroundings)
+    findings += untold
+    if externs is not None and externs.resolved:
+        from structops_cli.core.apply_externs import apply_externs  # few objects have externs
+
+        linked = [apply_externs(spec, program, externs) for program in linked]
+        spec = spec._replace(data=(*spec.data, externs.kconfig)) if externs.kconfig else spec
+    relocator = Relocator(spec.btf, target)
+    plans = {program.name: program for program in plan.programs}
+    for one in linked:
+        yield check_program(spec, plan, plans[one.name], one, relocator, target.kernel.vmlinux)
+
+
+def _externs(
+    spec: ObjectSpec, linked: Sequence[LinkedProgram], target: Target, surroundings: Surroundings
+) -> tuple[Externs | None, tuple[Finding, ...]]:
+    needed = facts_needed(spec, linked)
+    try:
+        facts = surroundings.facts(needed)
+    except StructopsError as error:  # the system does not tell everybody
+        return None, (_about(spec, error)._replace(severity=Severity.UNKNOWN),)
+    return check_externs(spec, linked, target.kernel, facts)
+
+
+def _left_out(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
+    """Note what a registration leaves out, or does another way than the object asks for."""
+    for item in plan.skipped:
+        program = f"; its program {item.program} is not loaded" if item.program else ""
+        fields = {"object": spec.name, "variable": item.variable, "member": item.member}
+        yield Finding(
+            Severity.NOTE,
+            f"this kernel has no member {item.member} ({item.variable}){program}",
+            fields=fields,
+        )
+    for one in plan.maps:
+        if one.link_wanted and not one.link:
+            yield Finding(
+                Severity.NOTE,
+                f"{one.registered_name} would be registered without a link: this kernel has none",
+                fields={"object": spec.name, "variable": one.variable},
+            )

@@ -1,0 +1,198 @@
+"""Check how a program takes its arguments against how the kernel passes them. Pure.
+
+An error is something that the verifier is sure to meet and refuses; a warning a
+program that loads and takes one thing for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.c_declarations import declare
+from structops_cli.btf.layout import pointee_proto, resolve
+from structops_cli.btf.types import Enum, Enum64, Func, FuncProto, Int, Ptr, Struct, Void
+from structops_cli.obj.lines import source_line
+from structops_cli.obj.spec import Function, LinkedProgram, ObjectSpec
+from structops_cli.records import NamedTuple
+from structops_cli.struct_ops.findings import Finding, Severity
+from structops_cli.struct_ops.flow import Use
+from structops_cli.struct_ops.plan import ProgramPlan
+from structops_cli.struct_ops.prototypes import (
+    Difference,
+    compare_prototypes,
+    describe_parameters,
+    is_context,
+    typed_body,
+    words_of,
+)
+
+__all__ = ["Arguments", "arguments_of", "check_arguments", "pointer_words"]
+
+
+class Arguments(NamedTuple):
+    """How a program takes the arguments of its member.
+
+    ``local`` is the prototype that the object has for it, None when it says
+    nothing, ``differences`` what it has otherwise than the kernel. ``typed`` is
+    the program's own prototype when it takes the arguments themselves and not
+    the array of them.
+    """
+
+    local: FuncProto | None
+    differences: tuple[Difference, ...]
+    typed: FuncProto | None
+
+
+def arguments_of(spec: ObjectSpec, plan: ProgramPlan, variables: Iterable[str]) -> Arguments:
+    """Compare what the object says of a program's arguments with the kernel's member.
+
+    ``variables`` are those whose member is this program. The body that BPF_PROG
+    makes says most, when BTF has it, then the member of the local struct.
+    """
+    function = spec.function(plan.name)
+    typed = _own_prototype(spec.btf, function)
+    local = typed_body(spec.btf, function) or _local_member(spec, plan.member.name, variables)
+    if local is not None and is_context(spec.btf, local):
+        local = None
+    assert plan.member.proto is not None
+    found = compare_prototypes(spec.btf, local, plan.type.btf, plan.member.proto) if local else ()
+    return Arguments(local, found, typed)
+
+
+def _own_prototype(btf: Btf, function: Function) -> FuncProto | None:
+    own = btf.type(function.type_id)
+    proto = btf.type(own.type) if isinstance(own, Func) else None
+    if not isinstance(proto, FuncProto) or not proto.params or is_context(btf, proto):
+        return None
+    one = resolve(btf, proto.params[0].type)
+    if len(proto.params) == 1 and isinstance(one, Ptr) and _is_own_struct(btf, one):
+        return None
+    return proto
+
+
+def _is_own_struct(btf: Btf, pointer: Ptr) -> bool:
+    """Tell whether a pointer is to a struct of words, by which some programs name what is in the array."""
+    struct = resolve(btf, pointer.type)
+    return isinstance(struct, Struct) and all(member.bit_offset % 64 == 0 for member in struct.members)
+
+
+def _local_member(spec: ObjectSpec, member: str, variables: Iterable[str]) -> FuncProto | None:
+    for variable in spec.struct_ops:
+        struct = spec.btf.type(variable.type_id)
+        if variable.name in variables and isinstance(struct, Struct):
+            for one in struct.members:
+                if one.name == member:
+                    return pointee_proto(spec.btf, one.type)
+    return None
+
+
+def pointer_words(plan: ProgramPlan) -> frozenset[int]:
+    """Return the words of the kernel's array that hold pointers."""
+    proto, btf = plan.member.proto, plan.type.btf
+    assert proto is not None
+    return frozenset(
+        word
+        for word, position in enumerate(words_of(btf, proto))
+        if isinstance(resolve(btf, proto.params[position - 1].type), Ptr)
+    )
+
+
+def check_arguments(
+    spec: ObjectSpec, plan: ProgramPlan, linked: LinkedProgram, arguments: Arguments, uses: Sequence[Use]
+) -> Iterator[Finding]:
+    """Find what a program does with its arguments that the verifier refuses, or that cannot be meant."""
+    return iter(_Check(spec, plan, linked, arguments).findings(uses))
+
+
+class _Check:
+    """One program's arguments."""
+
+    def __init__(
+        self, spec: ObjectSpec, plan: ProgramPlan, linked: LinkedProgram, arguments: Arguments
+    ) -> None:
+        assert plan.member.proto is not None
+        self.spec, self.plan, self.linked, self.arguments = spec, plan, linked, arguments
+        self.btf, self.proto = plan.type.btf, plan.member.proto
+        self.words = words_of(self.btf, self.proto)
+        self.differs = {item.position: item for item in arguments.differences}
+
+    def findings(self, uses: Sequence[Use]) -> Iterator[Finding]:
+        told: set[tuple[str, int]] = set()
+        for use in sorted(uses, key=lambda use: (not use.sure, use.insn)):
+            why = self._refused(use)
+            if why and (use.kind, use.number) not in told:
+                told.add((use.kind, use.number))
+                yield self._refusal(use, why)
+        if not told:
+            yield from self._mistaken(uses)
+
+    def _refused(self, use: Use) -> str:
+        """Return why the verifier refuses a use when it comes to it, "" when it does not."""
+        if use.kind == "read" and not 0 <= use.number < len(self.words):
+            return self._beyond(use.number)
+        if use.kind == "through" and 0 <= use.number < len(self.words):
+            return self._through(self.words[use.number])
+        returns = not isinstance(resolve(self.btf, self.proto.return_type), Void)
+        if use.kind == "no-result" and returns:
+            return f"it returns nothing, and the kernel wants {declare(self.btf, self.proto.return_type)}"
+        return ""
+
+    def _beyond(self, word: int) -> str:
+        count = len(self.proto.params)
+        if self.arguments.typed:
+            return self._takes_the_arguments_themselves()
+        return f"it reads argument {word + 1}, and the kernel passes {count}: {self._signature()}"
+
+    def _through(self, position: int) -> str:
+        kernels = resolve(self.btf, self.proto.params[position - 1].type)
+        if not isinstance(kernels, Int | Enum | Enum64):
+            return ""
+        known = self.differs.get(position)
+        text = known.describe() if known else f"argument {position} is {self._spell(position)}"
+        return f"{text}, and memory is used through it"
+
+    def _spell(self, position: int) -> str:
+        param = self.proto.params[position - 1]
+        return declare(self.btf, param.type, param.name)
+
+    def _signature(self) -> str:
+        return f"{self.plan.member.name}{describe_parameters(self.btf, self.proto)}"
+
+    def _refusal(self, use: Use, why: str) -> Finding:
+        line = source_line(self.spec, self.linked, use.insn)
+        return Finding(
+            Severity.ERROR if use.sure else Severity.WARNING,
+            f"the verifier {'refuses' if use.sure else 'may refuse'} {self.plan.name} (member {self.plan.member.name})",
+            why + (f", at {line}" if line else ""),
+            f"take what this kernel passes: {self._signature()}",
+            self._fields() | {"insn": use.insn},
+        )
+
+    def _mistaken(self, uses: Sequence[Use]) -> Iterator[Finding]:
+        """Find what loads and is probably wrong."""
+        what = f"{self.plan.name} is not written for {self.plan.member.name} of this kernel"
+        hint = f"take what this kernel passes: {self._signature()}"
+        read = {
+            self.words[use.number] for use in uses if use.kind == "read" and 0 <= use.number < len(self.words)
+        }
+        wrong = [item.describe() for item in self.arguments.differences if item.position in read]
+        if self.arguments.typed and read:
+            wrong = [self._takes_the_arguments_themselves()]
+        if 0 in self.differs and not isinstance(resolve(self.btf, self.proto.return_type), Void):
+            wrong.append(self.differs[0].describe())
+        if wrong:
+            yield Finding(Severity.WARNING, what, "; ".join(wrong), hint, self._fields())
+
+    def _takes_the_arguments_themselves(self) -> str:
+        assert self.arguments.typed is not None
+        mine = describe_parameters(self.spec.btf, self.arguments.typed)
+        return f"it takes {mine} itself, and the kernel hands every program one pointer to an array of its arguments"
+
+    def _fields(self) -> dict[str, object]:
+        return {
+            "object": self.spec.name,
+            "program": self.plan.name,
+            "member": self.plan.member.name,
+            "type_name": self.plan.type.name,
+        }

@@ -1,0 +1,178 @@
+"""What a check found, as one row for every member of every struct_ops variable. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from structops_cli.btf.c_declarations import declare
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.btf.layout import size_of
+from structops_cli.btf.names import essential_name
+from structops_cli.btf.types import Member, Struct
+from structops_cli.errors import StructopsError
+from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
+from structops_cli.records import NamedTuple
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type
+from structops_cli.struct_ops.check_programs import ProgramReport
+from structops_cli.struct_ops.findings import Finding, Severity
+from structops_cli.struct_ops.kinds import Need, kind_of
+from structops_cli.struct_ops.member_text import MemberValue, decode_member
+from structops_cli.struct_ops.plan import MapPlan, MemberPlan, Plan, Selection, select
+
+__all__ = ["MemberRow", "VariableReport", "report_variables"]
+
+
+class MemberRow(NamedTuple):
+    """A member, of the kernel's struct or of the object's alone.
+
+    ``member_index`` and ``size_bytes`` are the kernel's, None where it has no such
+    member; ``local_size_bytes`` is the object's, None where that has none.
+    ``declaration`` is the kernel's, or else the object's. ``program`` or
+    ``value`` is what the object puts there. ``prototype`` says how the object's
+    compares with the kernel's: "same", "differs", "unknown", "" for data.
+    ``state`` is "ok", "unset", "left out", or the worst severity found of it.
+    """
+
+    name: str
+    member_index: int | None
+    size_bytes: int | None
+    local_size_bytes: int | None
+    declaration: str
+    need: str
+    program: str
+    value: MemberValue
+    prototype: str
+    state: str
+
+
+class VariableReport(NamedTuple):
+    """A variable and its members; ``module`` is "" for vmlinux, ``rows`` empty when the kernel lacks its type."""
+
+    name: str
+    type_name: str
+    registered_name: str
+    link: bool
+    module: str
+    rows: tuple[MemberRow, ...]
+
+
+def report_variables(
+    spec: ObjectSpec,
+    kernel: KernelTypes,
+    selection: Selection,
+    plan: Plan,
+    programs: Sequence[ProgramReport],
+    findings: Sequence[Finding],
+) -> tuple[VariableReport, ...]:
+    """Return a report of each variable that a call is about, in the object's order."""
+    by_name = {item.variable: item for item in plan.maps}
+    reports = {program.plan.name: program for program in programs}
+    found = []
+    for variable in select(spec, selection.only, selection.also):
+        item, type_name = by_name.get(variable.name), essential_name(variable.type_name)
+        try:
+            kernel_type = find_type(kernel, type_name)
+        except StructopsError:
+            found.append(VariableReport(variable.name, type_name, variable.name, variable.link, "", ()))
+            continue
+        rows = tuple(_Rows(spec, variable, kernel_type, item, reports, findings).rows())
+        name, link = (item.registered_name, item.link) if item else (variable.name, variable.link)
+        found.append(VariableReport(variable.name, type_name, name, link, kernel_type.module, rows))
+    return tuple(found)
+
+
+class _Rows:
+    """The rows of one variable."""
+
+    def __init__(
+        self,
+        spec: ObjectSpec,
+        variable: StructOpsVariable,
+        kernel_type: StructOpsType,
+        item: MapPlan | None,
+        programs: Mapping[str, ProgramReport],
+        findings: Sequence[Finding],
+    ) -> None:
+        struct = spec.btf.type(variable.type_id)
+        assert isinstance(struct, Struct)
+        self.spec, self.variable, self.type, self.programs = spec, variable, kernel_type, programs
+        self.local = {member.name: member for member in struct.members}
+        self.planned = {one.member.name: one for one in item.members} if item else {}
+        self.pointers = {one.offset_bytes: one.function for one in variable.functions}
+        self.findings = [
+            finding for finding in findings if finding.fields.get("variable", variable.name) == variable.name
+        ]
+
+    def rows(self) -> Iterator[MemberRow]:
+        known = set()
+        for member in self.type.members:
+            known.add(member.name)
+            yield self._of_kernel(member)
+        for name, local in self.local.items():
+            if name not in known:
+                yield self._of_object(name, local)
+
+    def _of_kernel(self, member: KernelMember) -> MemberRow:
+        planned = self.planned.get(member.name)
+        program = planned.program if planned else self._program(member.name)
+        need = kind_of(self.type.name).need(member.name)
+        worst = self._worst(member.name, program)
+        return MemberRow(
+            name=member.name,
+            member_index=member.member_index,
+            size_bytes=member.size_bytes,
+            local_size_bytes=self._local_size(member.name),
+            declaration=declare(self.type.btf, member.type_id, member.name),
+            need="data" if member.proto is None and need is Need.OPTIONAL else need.value,
+            program=program,
+            value=self._value(member, planned),
+            prototype=self._prototype(program),
+            state=worst or ("ok" if planned else "unset"),
+        )
+
+    def _of_object(self, name: str, local: Member) -> MemberRow:
+        program = self._program(name)
+        return MemberRow(
+            name=name,
+            member_index=None,
+            size_bytes=None,
+            local_size_bytes=self._local_size(name),
+            declaration=declare(self.spec.btf, local.type, name),
+            need="",
+            program=program,
+            value=None,
+            prototype="",
+            state=self._worst(name, "") or "left out",
+        )
+
+    def _worst(self, member: str, program: str) -> str:
+        """Return the gravest severity of what is about a member or its program; "" for notes and for nothing."""
+        about = {
+            finding.severity
+            for finding in self.findings
+            if finding.fields.get("member") == member
+            or (program and "member" not in finding.fields and finding.fields.get("program") == program)
+        }
+        return next((one.value for one in Severity if one in about and one is not Severity.NOTE), "")
+
+    def _program(self, member: str) -> str:
+        local = self.local.get(member)
+        return self.pointers.get(local.bit_offset // 8, "") if local else ""
+
+    def _local_size(self, member: str) -> int | None:
+        local = self.local.get(member)
+        try:
+            return size_of(self.spec.btf, local.type) if local else None
+        except StructopsError:
+            return None
+
+    def _value(self, member: KernelMember, planned: MemberPlan | None) -> MemberValue:
+        return decode_member(self.type, member, planned.data) if planned and not planned.program else None
+
+    def _prototype(self, program: str) -> str:
+        report = self.programs.get(program)
+        if report is None:
+            return ""
+        if report.arguments.differences or report.arguments.typed:
+            return "differs"
+        return "same" if report.arguments.local else "unknown"

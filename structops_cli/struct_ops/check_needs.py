@@ -1,0 +1,110 @@
+"""Check what an object needs of a kernel beside its struct_ops types: map types and externs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.btf.types import Enum, Enum64
+from structops_cli.core.externs import Externs, KernelFacts, uses_of
+from structops_cli.core.resolve_externs import resolve_externs
+from structops_cli.errors import FitError, StructopsError
+from structops_cli.obj.needed_maps import needed_maps
+from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, RelocationTarget
+from structops_cli.struct_ops.findings import Finding, Severity
+from structops_cli.struct_ops.plan import Plan
+from structops_cli.syscall.uapi import BpfMapType, BtfKind
+
+__all__ = ["check_externs", "check_maps"]
+
+MAP_TYPES = "bpf_map_type"
+OF_THE_SYSTEM = frozenset({ExternKind.ADDRESS, ExternKind.KCONFIG})
+"""What BTF does not tell: where symbols are, and how the kernel is configured."""
+
+
+def check_maps(
+    spec: ObjectSpec, plan: Plan, linked: Sequence[LinkedProgram], kernel: KernelTypes
+) -> Iterator[Finding]:
+    """Find maps that a kernel does not know, and contents that they cannot have."""
+    used = {
+        item.symbol
+        for one in linked
+        for item in one.relocations
+        if item.target is not RelocationTarget.EXTERN
+    }
+    try:
+        needed = needed_maps(spec, used, [program.name for program in plan.programs])
+    except StructopsError as error:
+        error.add(object=spec.name)
+        yield Finding.of_error(error)
+        return
+    known = _map_types(kernel)
+    for one in needed.maps:
+        if known and one.map_type not in known:
+            yield Finding(
+                Severity.ERROR,
+                f"map {one.name} is of a type that this kernel does not have",
+                f"it is {_map_type(one.map_type)}, and its BTF lists {len(known)} types, up to {max(known)}",
+                "use another type of map for this kernel",
+                {"object": spec.name, "map": one.name},
+            )
+
+
+def _map_type(number: int) -> str:
+    try:
+        return BpfMapType(number).name
+    except ValueError:
+        return f"number {number}"
+
+
+def _map_types(kernel: KernelTypes) -> Collection[int]:
+    """Return the numbers of a kernel's map types; none when its BTF does not list them."""
+    type_id = kernel.vmlinux.find(MAP_TYPES, BtfKind.ENUM, BtfKind.ENUM64)
+    listed = kernel.vmlinux.type(type_id) if type_id else None
+    if not isinstance(listed, Enum | Enum64):
+        return ()
+    return {item.value for item in listed.values if not item.name.startswith("__")}
+
+
+def check_externs(
+    spec: ObjectSpec, linked: Sequence[LinkedProgram], kernel: KernelTypes, facts: KernelFacts | None
+) -> tuple[Externs | None, tuple[Finding, ...]]:
+    """Find externs that a kernel lacks; ``facts`` are None where only its types are known.
+
+    The externs are None when something is wrong with them, or not known.
+    """
+    used = uses_of(spec, linked)
+    if not used:
+        return Externs({}, None, ()), ()
+    kinds = {use.extern.name: use.extern.kind for use in used}
+    findings: list[Finding] = []
+
+    def report(error: FitError) -> None:
+        unknown = facts is None and kinds.get(error.fields.get("symbol", "")) in OF_THE_SYSTEM
+        findings.append(_untold(error) if unknown else Finding.of_error(error))
+
+    externs = resolve_externs(spec, linked, kernel, facts or KernelFacts(), report)
+    guessed = [name for name, kind in kinds.items() if facts is None and kind in OF_THE_SYSTEM]
+    told = {finding.fields.get("symbol") for finding in findings}
+    findings += [_guessed(spec, name) for name in guessed if name not in told]
+    return (None if findings else externs), tuple(findings)
+
+
+def _untold(error: FitError) -> Finding:
+    return Finding(
+        Severity.UNKNOWN,
+        f"nobody here knows what {error.fields.get('symbol')} is on this kernel",
+        "symbols' addresses and the configuration are not in BTF",
+        "check on a machine that runs this kernel",
+        dict(error.fields),
+    )
+
+
+def _guessed(spec: ObjectSpec, name: str) -> Finding:
+    return Finding(
+        Severity.UNKNOWN,
+        f"nobody here knows what {name} is on this kernel",
+        "symbols' addresses and the configuration are not in BTF",
+        "check on a machine that runs this kernel",
+        {"object": spec.name, "symbol": name},
+    )

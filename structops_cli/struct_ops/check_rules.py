@@ -1,0 +1,67 @@
+"""Check a plan against the rules that the kernel applies to a struct_ops map and its subsystem. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.struct_ops.findings import Finding, Severity
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.plan import MapPlan, Plan
+from structops_cli.struct_ops.rules.predict import Finding as Predicted
+from structops_cli.struct_ops.rules.predict import predict_registration
+
+__all__ = ["check_rules", "is_gpl_compatible"]
+
+GPL_COMPATIBLE = frozenset({
+    "GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL",
+})  # fmt: skip
+"""``license_is_gpl_compatible`` (include/linux/license.h)."""
+TOLD_ELSEWHERE = frozenset({"member-unknown", "no-links-here"})
+"""Notes that a check has in words of its own."""
+
+
+def is_gpl_compatible(spec: ObjectSpec) -> bool:
+    """Tell whether the verifier takes the object's licence for one that goes with the GPL."""
+    return spec.licence in GPL_COMPATIBLE
+
+
+def check_rules(
+    spec: ObjectSpec, plan: Plan, kernel: KernelTypes, taken: Collection[tuple[str, str]]
+) -> Iterator[Finding]:
+    """Find every rule that the maps of a plan break."""
+    sleepable = [function.name for function in spec.functions if function.sleepable]
+    found = predict_registration(
+        plan, kernel, taken_names=taken, gpl_compatible=is_gpl_compatible(spec), sleepable=sleepable
+    )
+    maps = {item.variable: item for item in plan.maps}
+    for one in found:
+        if one.severity == "error" or one.rule not in TOLD_ELSEWHERE:
+            yield _finding(spec, maps[one.variable], one)
+
+
+def _finding(spec: ObjectSpec, item: MapPlan, one: Predicted) -> Finding:
+    severity = _severity(item, one)
+    fields: dict[str, object] = {
+        "object": spec.name,
+        "variable": item.variable,
+        "type_name": item.type.name,
+        "rule": one.rule,
+    }
+    if one.member:
+        fields["member"] = one.member
+    if severity is Severity.NOTE:
+        return Finding(severity, one.why, fields=fields)
+    fields |= {"operation": one.operation, "errno": one.errno}
+    could_not = "may not be registered" if severity is Severity.UNKNOWN else "could not be registered"
+    return Finding(severity, f"{item.registered_name} {could_not}", one.why, one.hint, fields)
+
+
+def _severity(item: MapPlan, one: Predicted) -> Severity:
+    """Return how bad a broken rule is: of flags only some kernels' BTF says which there are."""
+    if one.severity != "error":
+        return Severity.NOTE
+    if one.rule == "flags-known" and one.member not in kind_of(item.type.name).flag_mask:
+        return Severity.UNKNOWN
+    return Severity.ERROR

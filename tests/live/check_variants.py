@@ -1,0 +1,311 @@
+"""Objects and mutations of them, for holding what a check says against what a registration does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.encode import encode
+from structops_cli.btf.types import BtfType, FuncProto, Int, Member, Param, Ptr, Struct
+from structops_cli.obj.reader import read_object
+from structops_cli.obj.spec import MemberFunction, ObjectSpec
+from structops_cli.runtime.objects import bundled_objects, open_object
+from tests.compile import FLAGS, OBJECTS, compile_object
+from tests.live.objects import live_ops
+
+
+class Variant(NamedTuple):
+    """An object, and what is said of how it came about.
+
+    ``verifier`` tells that only a verifier can refuse it, ``unknown`` that nothing but an attempt can tell.
+    """
+
+    label: str
+    make: Callable[[], ObjectSpec]
+    verifier: bool = False
+    unknown: bool = False
+
+
+# Sources and macros
+
+SOURCES = tuple(sorted(path.name for path in OBJECTS.glob("*.bpf.c")))
+
+LIVE_OPS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("UNKNOWN_MEMBER=0",),
+    ("UNKNOWN_MEMBER=1",),
+    ("WIDE_FLAGS",),
+    ("WIDE_FLAGS", "FLAGS=1"),
+    ("FLAGS=1",),
+    ("FLAGS=3",),
+    ("FLAGS=4",),
+    ("FLAGS=0x80000000",),
+    ("GET_INFO",),
+    ("OWNER=1",),
+    ("NO_CONG_AVOID",),
+    ('LICENCE="Proprietary"',),
+    ('LICENCE="Dual BSD/GPL"',),
+    ('LICENCE=""',),
+    ("POISONED",),
+    ("EXTERN",),
+    ('SECTION=".struct_ops"',),
+    ('SECTION="?.struct_ops.link"',),
+    ("OPS=tcp_congestion_ops___mine",),
+    ("OPS=t_no_such_ops",),
+    ('SECOND="t_second"',),
+    ('SECOND="t_live_ops"', 'NAME="t_live_ops"'),
+)
+UNTOLD = (("FLAGS=4",), ("FLAGS=0x80000000",))
+"""Flags that kernels from some version on have, and no BTF tells."""
+NAMES = ("", "has space", "t-dash", "t.dot", "t_fifteen_bytes", "cubic", "t\\n", "t\\xff")
+
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "old, unread": ("CONTROL=struct sock *sk, const struct rate_sample *rs",),
+    "old, read": (
+        "CONTROL=struct sock *sk, const struct rate_sample *rs",
+        "BODY=seen = arguments[1];",
+    ),
+    "old, through": (
+        "CONTROL=struct sock *sk, const struct rate_sample *rs",
+        "BODY=seen = ((const struct rate_sample *)arguments[1])->losses;",
+    ),
+    "new, through": ("BODY=seen = ((const struct rate_sample *)arguments[3])->losses;",),
+    "new, null checked": ("BODY=const struct rate_sample *rs = (void *)arguments[3]; if (rs) seen = rs->losses;",),
+    "beyond": ("BODY=seen = arguments[4];",),
+    "beyond, dead by a constant": ("BODY=if (off) seen = arguments[4];",),
+    "beyond, alive by a constant": ("BODY=if (on) seen = arguments[4];",),
+    "beyond, by a global": ("BODY=if (unknown) seen = arguments[4];",),
+    "beyond, by an argument": ("BODY=if ((u32)arguments[1] == 7) seen = arguments[4];",),
+    "beyond, twice by an argument": (
+        "BODY=u32 a = arguments[1]; if (a > 7) { unknown++; if (a > 3) seen = arguments[4]; }",
+    ),
+    "beyond, never by an argument": (
+        "BODY=u32 a = (u32)arguments[1] & 7; UNKNOWN(a); if (a > 100) seen = arguments[4];",
+    ),
+    "through, null checked": (
+        "BODY=const struct rate_sample *rs = (void *)arguments[1]; if (rs) seen = rs->losses;",
+    ),
+    "through, dead by a constant": (
+        "BODY=if (off) seen = ((const struct rate_sample *)arguments[1])->losses;",
+    ),
+    "written through": ("BODY=((struct rate_sample *)arguments[1])->losses = 1;",),
+    "through in a subprogram": ("IN_SUBPROGRAM", "BODY=seen = losses((void *)arguments[1]);"),
+    "right in a subprogram": ("IN_SUBPROGRAM", "BODY=seen = losses((void *)arguments[3]);"),
+    "no such helper": ("BODY=no_helper();",),
+    "no such helper, dead": ("BODY=if (off) no_helper();",),
+    "no such helper, asked by a global": ("BODY=if (unknown) no_helper();",),
+    "no such helper, in a global function": ("IN_GLOBAL", "BODY=if (unknown) seen = poisoned(1);"),
+    "poison": ("BODY=seen = ((struct tcp_sock___never *)arguments[0])->in_no_kernel;",),
+    "poison, asked for": (
+        "BODY=struct tcp_sock___never *n = (void *)arguments[0]; if (__builtin_preserve_field_info(n->in_no_kernel, 2)) seen = n->in_no_kernel;",
+    ),
+    "poison, by a global": ("BODY=if (unknown) seen = ((struct tcp_sock___never *)arguments[0])->in_no_kernel;",),
+    "in a loop": (
+        "BODY=for (u32 i = 0; i < 4; i++) { seen += i; unknown++; } seen = arguments[4];",
+    ),
+    "on the stack": (
+        "BODY=u64 kept[2] = {arguments[1], arguments[3]}; OPAQUE(kept); seen = ((const struct rate_sample *)kept[0])->losses;",
+    ),
+    "nothing returned": ("RETURNS=void", 'SSTHRESH=SEC("struct_ops/ssthresh") void t_ssthresh(u64 *arguments) { }'),
+    "typed, unread": ('SSTHRESH=SEC("struct_ops/ssthresh") u32 t_ssthresh(struct sock *sk) { return 2; }',),
+    "typed, read": ('SSTHRESH=SEC("struct_ops/ssthresh") u32 t_ssthresh(struct sock *sk) { return sk->sk_mark; }',),
+    "other return": ("RETURNS=u64", 'SSTHRESH=SEC("struct_ops/ssthresh") u64 t_ssthresh(u64 *arguments) { return 2; }'),
+}  # fmt: skip
+
+
+def compiled(source: str, macros: tuple[str, ...]) -> ObjectSpec:
+    data = compile_object(OBJECTS / source, flags=(*FLAGS, *(f"-D{macro}" for macro in macros)))
+    return read_object(data, source.replace(".c", ".o"))
+
+
+def bundled() -> Iterator[Variant]:
+    """Go through the objects of the package."""
+    for name in bundled_objects():
+        yield Variant(name, partial(open_object, name))
+
+
+def of_live_ops() -> Iterator[Variant]:
+    """Go through ``live_ops`` with every macro that changes what becomes of it, and with every sort of name."""
+    for macros in LIVE_OPS:
+        make = partial(compiled, "live_ops.bpf.c", macros)
+        yield Variant(f"live_ops {' '.join(macros)}", make, unknown=macros in UNTOLD)
+    for name in NAMES:
+        yield Variant(f"named {name!r}", partial(compiled, "live_ops.bpf.c", (f'NAME="{name}"',)))
+    yield Variant("refused write", partial(compiled, "live_ops.bpf.c", ("REFUSED_WRITE",)), verifier=True)
+
+
+def of_arguments() -> Iterator[Variant]:
+    """Go through the ways to take arguments."""
+    for label, macros in ARGUMENTS.items():
+        yield Variant(label, partial(compiled, "check_arguments.bpf.c", macros))
+
+
+def of_sources() -> Iterator[Variant]:
+    """Go through every other source of the tests, as it is."""
+    for source in SOURCES:
+        yield Variant(source, partial(compiled, source, ()))
+
+
+# Mutations of the local struct
+
+
+def mutations() -> Iterator[Variant]:
+    """Go through mutations of a sound object, member by member."""
+    spec = read_object(live_ops(), "live_ops.bpf.o")
+    struct = spec.btf.type(spec.struct_ops[0].type_id)
+    assert isinstance(struct, Struct)
+    for place, member in enumerate(struct.members):
+        for label, mutate in MUTATIONS.items():
+            changed = mutate(spec, place)
+            if changed is not None:
+                yield Variant(f"{member.name}: {label}", partial(_same, changed))
+
+
+def _same(spec: ObjectSpec) -> ObjectSpec:
+    return spec
+
+
+def _variable(spec: ObjectSpec, **changes: object) -> ObjectSpec:
+    (variable,) = spec.struct_ops
+    return spec._replace(struct_ops=(variable._replace(**changes),))  # type: ignore[arg-type]
+
+
+def _rebuilt(spec: ObjectSpec, struct: Struct, more: tuple[BtfType, ...] = ()) -> ObjectSpec:
+    """Return the object with another local struct, and more types behind the others."""
+    types = [struct if one.id == struct.id else one for one in spec.btf.types()]
+    # the strings are encoded anew, and lines name their text by its place among them
+    functions = tuple(one._replace(line_info=()) for one in spec.functions)
+    return spec._replace(functions=functions, btf=Btf.from_bytes(encode([*types, *more]), origin=spec.name))
+
+
+def _struct(spec: ObjectSpec) -> Struct:
+    struct = spec.btf.type(spec.struct_ops[0].type_id)
+    assert isinstance(struct, Struct)
+    return struct
+
+
+def _with_member(spec: ObjectSpec, place: int, member: Member, *more: BtfType) -> ObjectSpec:
+    struct = _struct(spec)
+    members = (*struct.members[:place], member, *struct.members[place + 1 :])
+    return _rebuilt(spec, struct._replace(members=members), more)
+
+
+def _start(spec: ObjectSpec, place: int) -> int:
+    return _struct(spec).members[place].bit_offset // 8
+
+
+def _renamed(spec: ObjectSpec, place: int) -> ObjectSpec:
+    return _with_member(spec, place, _struct(spec).members[place]._replace(name="t_unknown"))
+
+
+def _emptied(spec: ObjectSpec, place: int) -> ObjectSpec | None:
+    start = _start(spec, place)
+    left = tuple(one for one in spec.struct_ops[0].functions if one.offset_bytes != start)
+    return _variable(spec, functions=left) if len(left) != len(spec.struct_ops[0].functions) else None
+
+
+def _moved_program(spec: ObjectSpec, place: int) -> ObjectSpec | None:
+    """Put another member's program here too."""
+    start, functions = _start(spec, place), spec.struct_ops[0].functions
+    if all(one.offset_bytes != start for one in functions):
+        return None
+    other = next(one.function for one in functions if one.offset_bytes != start)
+    return _variable(
+        spec,
+        functions=tuple(
+            MemberFunction(start, other) if one.offset_bytes == start else one for one in functions
+        ),
+    )
+
+
+def _swapped_names(spec: ObjectSpec, place: int) -> ObjectSpec | None:
+    """Give two neighbours each other's names: wrong order as far as the object's data goes."""
+    struct = _struct(spec)
+    if place + 1 >= len(struct.members):
+        return None
+    one, two = struct.members[place : place + 2]
+    members = (*struct.members[:place], one._replace(name=two.name), two._replace(name=one.name))
+    return _rebuilt(spec, struct._replace(members=(*members, *struct.members[place + 2 :])))
+
+
+def _swapped_places(spec: ObjectSpec, place: int) -> ObjectSpec | None:
+    """Exchange two neighbouring pointers with what they hold: another order, which is none to the kernel."""
+    struct, functions = _struct(spec), spec.struct_ops[0].functions
+    if place + 1 >= len(struct.members) or any(
+        not isinstance(spec.btf.type(one.type), Ptr) for one in struct.members[place : place + 2]
+    ):
+        return None
+    one, two = struct.members[place : place + 2]
+    members = (
+        *struct.members[:place],
+        two._replace(bit_offset=one.bit_offset),
+        one._replace(bit_offset=two.bit_offset),
+        *struct.members[place + 2 :],
+    )
+    to = {one.bit_offset // 8: two.bit_offset // 8, two.bit_offset // 8: one.bit_offset // 8}
+    moved = tuple(
+        sorted(
+            MemberFunction(to.get(item.offset_bytes, item.offset_bytes), item.function) for item in functions
+        )
+    )
+    return _variable(_rebuilt(spec, struct._replace(members=members)), functions=moved)
+
+
+def _as_integer(spec: ObjectSpec, place: int) -> ObjectSpec:
+    """Make the member an integer of 8 bytes, whatever it was."""
+    last = spec.btf.end_id
+    member = _struct(spec).members[place]._replace(type=last)
+    return _with_member(spec, place, member, Int(last, "t_word", 8, 0, 0, 64))
+
+
+def _shorter(spec: ObjectSpec, place: int) -> ObjectSpec:
+    last = spec.btf.end_id
+    member = _struct(spec).members[place]._replace(type=last)
+    return _with_member(spec, place, member, Int(last, "t_byte", 1, 0, 0, 8))
+
+
+def _another_prototype(spec: ObjectSpec, place: int) -> ObjectSpec | None:
+    """Let the member take three integers and return one."""
+    member = _struct(spec).members[place]
+    if not isinstance(spec.btf.type(member.type), Ptr):
+        return None
+    last = spec.btf.end_id
+    number = Int(last, "t_short", 2, 0, 0, 16)
+    proto = FuncProto(last + 1, last, tuple(Param(f"a{at}", last) for at in range(3)))
+    return _with_member(spec, place, member._replace(type=last + 2), number, proto, Ptr(last + 2, last + 1))
+
+
+def _set(spec: ObjectSpec, place: int) -> ObjectSpec | None:
+    """Set the member to something, where no program is."""
+    variable, start = spec.struct_ops[0], _start(spec, place)
+    if any(one.offset_bytes == start for one in variable.functions):
+        return None
+    # of flags, the one bit that every kernel knows
+    value = b"\1\0\0\0" if _struct(spec).members[place].name == "flags" else b"\1" * 8
+    return _variable(spec, data=variable.data[:start] + value + variable.data[start + len(value) :])
+
+
+MUTATIONS: dict[str, Callable[[ObjectSpec, int], ObjectSpec | None]] = {
+    "unknown to the kernel": _renamed,
+    "without its program": _emptied,
+    "with another's program": _moved_program,
+    "named as its neighbour": _swapped_names,
+    "in its neighbour's place": _swapped_places,
+    "an integer": _as_integer,
+    "a byte": _shorter,
+    "of another prototype": _another_prototype,
+    "set": _set,
+}
+
+
+SORTS: dict[str, Callable[[], Iterator[Variant]]] = {
+    "bundled": bundled,
+    "live_ops": of_live_ops,
+    "arguments": of_arguments,
+    "sources": of_sources,
+    "mutations": mutations,
+}
+"""Every sort of variants by its name."""

@@ -1,0 +1,102 @@
+"""What a check says is what a registration then does: for every object that there is, and every mutation of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from structops_cli.core.target import Target
+from structops_cli.errors import StructopsError
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.runtime.checking import live_surroundings, verified
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.objects import register_object
+from structops_cli.struct_ops.check import CheckReport, check_object
+from structops_cli.struct_ops.findings import Severity, Verdict
+from structops_cli.struct_ops.plan import Selection
+from tests.live.check_variants import SORTS, Variant
+
+COUNTED: Counter[str] = Counter()
+FEWEST = 100
+"""Comparisons; fewer mean that something has stopped the variants from being made."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def counts(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Print, after all, how many were compared and with what outcome."""
+    yield
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter:
+        said = ", ".join(f"{count} {outcome}" for outcome, count in sorted(COUNTED.items()))
+        reporter.write_line(f"\ncheck against register: {sum(COUNTED.values())} objects: {said}")
+
+
+def register(spec: ObjectSpec) -> StructopsError | None:
+    """Register an object and undo it; return what the registration was refused with."""
+    with ExitStack() as undo:
+        try:
+            done = register_object(spec, Target(live_kernel()), Selection(), None, undo)
+        except StructopsError as error:
+            return error
+        for one in done.registered:
+            if one.link is not None:
+                undo.callback(one.link.close)
+    return None
+
+
+def check(spec: ObjectSpec, target: Target) -> CheckReport | StructopsError:
+    """Check an object, or return the error of a call that makes no sense for it."""
+    try:
+        return check_object(spec, target, surroundings=live_surroundings())
+    except StructopsError as error:
+        return error
+
+
+def difference(variant: Variant) -> str:
+    """Return in what check and register differ, "" for nothing."""
+    try:
+        spec = variant.make()
+    except StructopsError:
+        COUNTED["unreadable"] += 1
+        return ""
+    target = Target(live_kernel())
+    report, refused = check(spec, target), register(spec)
+    if isinstance(report, StructopsError):
+        COUNTED["no call that makes sense"] += 1
+        return "" if type(refused) is type(report) else f"{report!r}, and register: {refused!r}"
+    expected = Verdict.WOULD if refused is None else Verdict.WOULD_NOT
+    errors = [
+        (finding.what, finding.why) for finding in report.findings if finding.severity is Severity.ERROR
+    ]
+    asked = verified(report, spec, target).verdict
+    COUNTED[expected.value] += 1
+    if variant.verifier:  # only the verifier knows, and without it nothing else may be promised against it
+        COUNTED["for the verifier alone to refuse"] += 1
+        return (
+            ""
+            if (report.verdict, asked, expected) == VERIFIERS_OWN
+            else f"{report.verdict}, {asked}: {errors}"
+        )
+    if Verdict.UNDECIDABLE in {report.verdict, asked}:  # it promises nothing
+        COUNTED["cannot tell"] += 1
+        return "" if variant.unknown else f"cannot tell: {report.findings}"
+    if report.verdict is expected and asked is expected:
+        return ""
+    return f"said {report.verdict.value}, verified {asked.value}: {errors}; register: {refused}"
+
+
+VERIFIERS_OWN = Verdict.WOULD, Verdict.WOULD_NOT, Verdict.WOULD_NOT
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_the_verdict_is_what_register_then_does(sort: str) -> None:
+    """One test for each sort of objects: each alone would cost more to set up than to compare."""
+    wrong = {variant.label: said for variant in SORTS[sort]() if (said := difference(variant))}
+    assert not wrong, "\n".join(f"{label}: {said}" for label, said in wrong.items())
+
+
+def test_as_many_as_there_should_be_were_compared() -> None:
+    assert COUNTED[Verdict.WOULD.value] + COUNTED[Verdict.WOULD_NOT.value] >= FEWEST or len(COUNTED) == 0

@@ -1,0 +1,252 @@
+"""A whole check, of written objects against written kernels: everything that is wrong, and what it comes to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from structops_cli.btf.types import Enum, Enumerator
+from structops_cli.core.externs import KernelFacts
+from structops_cli.core.target import Target
+from structops_cli.errors import NotPermittedError, UsageError
+from structops_cli.obj.spec import (
+    Extern,
+    ExternKind,
+    MapSpec,
+    ObjectSpec,
+    Relocation,
+    RelocationTarget,
+)
+from structops_cli.struct_ops.check import CheckReport, Surroundings, check_object
+from structops_cli.struct_ops.findings import Finding, Severity, Verdict, verdict_of
+from structops_cli.struct_ops.plan import Selection
+from tests.elf_writers import insn, load
+from tests.kernel_shapes import kernel
+from tests.unit.struct_ops.objects import function, spec
+
+CALL, MOV_K, EXIT, LDX = 0x85, 0xB7, 0x95, 0x79
+DONE = insn(MOV_K, 0) + insn(EXIT)
+
+
+def check(one: ObjectSpec, **changes: Any) -> CheckReport:
+    return check_object(one, Target(changes.pop("kernel", kernel())), **changes)
+
+
+def problems(report: CheckReport) -> list[tuple[str, str]]:
+    return [
+        (f.severity.value, f"{f.what}: {f.why}") for f in report.findings if f.severity is not Severity.NOTE
+    ]
+
+
+def with_code(code: bytes, **changes: object) -> ObjectSpec:
+    """Return an object whose first program is this code."""
+    one = spec()
+    first = one.functions[0]._replace(insns=code, **changes)  # type: ignore[arg-type]
+    return one._replace(functions=(first, *one.functions[1:]))
+
+
+def states(report: CheckReport) -> dict[str, str]:
+    (variable,) = report.variables
+    return {row.name: row.state for row in variable.rows}
+
+
+def test_a_sound_object_would_register() -> None:
+    report = check(spec())
+    assert report.verdict is Verdict.WOULD
+    assert problems(report) == []
+    assert states(report) == {
+        "ssthresh": "ok", "cong_avoid": "ok", "undo_cwnd": "ok", "name": "ok", "flags": "unset", "owner": "unset",
+    }  # fmt: skip
+    assert [row.member_index for row in report.variables[0].rows] == list(range(6))
+    assert report.variables[0].registered_name == "t_one"
+
+
+def test_a_type_that_the_kernel_lacks() -> None:
+    report = check(spec(type_name="t_no_such_ops"))
+    assert report.verdict is Verdict.WOULD_NOT
+    assert "no struct_ops type t_no_such_ops" in problems(report)[0][1]
+    assert report.variables[0].rows == ()
+
+
+def test_every_member_that_does_not_fit_is_told() -> None:
+    one = spec(members=("ssthresh", "cong_avoid", "name_less"), extra=b"\1\2", flags=1 << 40, flags_size=8)
+    said = [text for severity, text in problems(check(one)) if severity == "error"]
+    assert any("one.extra" in text for text in said)
+    assert any("one.flags" in text and "4 bytes" in text for text in said)
+    assert any("undo_cwnd" in text for text in said)
+
+
+def test_a_required_member_without_a_program() -> None:
+    report = check(spec(programs={"ssthresh": "p_one", "cong_avoid": "p_two"}))
+    assert report.verdict is Verdict.WOULD_NOT
+    assert "undo_cwnd has no program" in problems(report)[0][1]
+
+
+def test_a_member_that_is_left_out_is_noted() -> None:
+    members = ("ssthresh", "cong_avoid", "undo_cwnd", "t_new")
+    report = check(spec(members=members))
+    assert report.verdict is Verdict.WOULD
+    assert states(report)["t_new"] == "left out"
+    assert any("no member t_new" in finding.what for finding in report.findings)
+
+
+def test_a_kernel_without_links_is_noted_and_one_that_is_asked_for_a_link_refused() -> None:
+    old = kernel(new=False, links=False)
+    report = check(spec(), kernel=old)
+    assert report.verdict is Verdict.WOULD
+    assert any("without a link" in finding.what for finding in report.findings)
+    assert check(spec(), kernel=old, selection=Selection(link=True)).verdict is Verdict.WOULD_NOT
+
+
+def test_two_variables_of_one_name() -> None:
+    report = check(spec(variables=("one", "two")))
+    assert report.verdict is Verdict.WOULD_NOT
+    assert "would both be t_one" in problems(report)[0][1]
+
+
+def test_a_name_that_is_taken() -> None:
+    around = Surroundings(taken=frozenset({("tcp_congestion_ops", "t_one")}))
+    report = check(spec(), surroundings=around)
+    assert report.verdict is Verdict.WOULD_NOT
+    assert "taken" in problems(report)[0][1]
+
+
+def test_a_licence_that_is_not_compatible() -> None:
+    assert check(spec()._replace(licence="Proprietary")).verdict is Verdict.WOULD_NOT
+    assert check(spec()._replace(licence="")).verdict is Verdict.WOULD_NOT
+    assert check(spec()._replace(licence="Dual MIT/GPL")).verdict is Verdict.WOULD
+
+
+def test_a_call_that_makes_no_sense_is_no_finding() -> None:
+    with pytest.raises(UsageError):
+        check(spec(), selection=Selection(only=("nobody",)))
+
+
+# Programs
+
+
+def test_an_argument_that_the_kernel_does_not_pass() -> None:
+    report = check(with_code(insn(LDX, 2, 1, 8) + DONE))
+    ((severity, said),) = problems(report)
+    assert severity == "error"
+    assert "reads argument 2, and the kernel passes 1" in said
+    assert states(report)["ssthresh"] == "error"
+    assert report.findings[0].fields["insn"] == 0
+
+
+def test_nothing_is_returned_where_something_is_wanted() -> None:
+    ((severity, said),) = problems(check(with_code(insn(EXIT))))
+    assert (severity, "it returns nothing" in said) == ("error", True)
+
+
+def test_a_helper_that_the_kernel_lacks() -> None:
+    from tests.kernel_shapes import BtfBuilder
+
+    types = kernel().vmlinux
+    b = BtfBuilder()
+    b.types = list(types.types())
+    b.add(Enum, "bpf_func_id", 4, False, (Enumerator("BPF_FUNC_unspec", 0), Enumerator("BPF_FUNC_one", 1),
+                                         Enumerator("__BPF_FUNC_MAX_ID", 2)))  # fmt: skip
+    from structops_cli.btf.kernel_types import KernelTypes
+
+    few = KernelTypes(b.btf())
+    calls = with_code(insn(CALL, imm=2) + DONE)
+    ((severity, said),) = problems(check(calls, kernel=few))
+    assert (severity, "calls helper 2" in said) == ("error", True)
+    assert check(with_code(insn(CALL, imm=1) + DONE), kernel=few).verdict is Verdict.WOULD
+    assert check(calls).verdict is Verdict.WOULD, "a kernel that does not list its helpers"
+
+
+def test_a_map_type_that_the_kernel_lacks() -> None:
+    from structops_cli.btf.kernel_types import KernelTypes
+    from tests.kernel_shapes import BtfBuilder
+
+    b = BtfBuilder()
+    b.types = list(kernel().vmlinux.types())
+    b.add(Enum, "bpf_map_type", 4, False, (Enumerator("BPF_MAP_TYPE_HASH", 1),))
+    few = KernelTypes(b.btf())
+    uses = with_code(load(1) + DONE, relocations=(Relocation(0, RelocationTarget.MAP, "t_map", 0),))
+    plain = MapSpec("t_map", 33, 0, 0, 1, 0, 0, None, 0, 0, False)
+    ((severity, said),) = problems(check(uses._replace(maps=(plain,)), kernel=few))
+    assert (severity, "ARENA" in said) == ("error", True)
+    other = uses._replace(maps=(plain._replace(map_type=9999),))
+    assert "number 9999" in problems(check(other, kernel=few))[0][1]
+    sound = uses._replace(maps=(plain._replace(map_type=1),))
+    assert check(sound, kernel=few).verdict is Verdict.WOULD
+
+
+# Externs
+
+
+def with_extern(kind: ExternKind, *, weak: bool = False) -> ObjectSpec:
+    one = with_code(load(1) + DONE, relocations=(Relocation(0, RelocationTarget.EXTERN, "t_symbol", 0),))
+    extern = Extern("t_symbol", ".ksyms", 1, weak, kind)
+    return one._replace(externs=(extern,))
+
+
+def test_what_only_the_system_knows_is_unknown_without_it() -> None:
+    for weak in (False, True):
+        report = check(with_extern(ExternKind.ADDRESS, weak=weak))
+        assert report.verdict is Verdict.UNDECIDABLE
+        assert report.findings[0].fields["symbol"] == "t_symbol"
+
+
+@pytest.mark.parametrize(
+    ("symbols", "verdict"), [({}, Verdict.WOULD_NOT), ({"t_symbol": (1,)}, Verdict.WOULD)]
+)
+def test_what_the_system_says_decides(symbols: dict[str, tuple[int, ...]], verdict: Verdict) -> None:
+    around = Surroundings(lambda _: KernelFacts(symbols=symbols))
+    assert check(with_extern(ExternKind.ADDRESS), surroundings=around).verdict is verdict
+
+
+def test_what_the_system_does_not_tell_is_unknown() -> None:
+    def hidden(needed: object) -> KernelFacts:
+        raise NotPermittedError("addresses are hidden", errno=1, operation="read")
+
+    assert (
+        check(with_extern(ExternKind.ADDRESS), surroundings=Surroundings(hidden)).verdict
+        is Verdict.UNDECIDABLE
+    )
+
+
+def test_a_kernel_function_that_is_not_there() -> None:
+    report = check(with_extern(ExternKind.VARIABLE))
+    assert report.verdict is Verdict.WOULD_NOT
+    assert "no kernel variable t_symbol" in report.findings[0].what
+
+
+# Verdicts
+
+
+@pytest.mark.parametrize(
+    ("severities", "verdict"),
+    [
+        ((), Verdict.WOULD),
+        ((Severity.NOTE, Severity.WARNING), Verdict.WOULD),
+        ((Severity.WARNING, Severity.UNKNOWN), Verdict.UNDECIDABLE),
+        ((Severity.UNKNOWN, Severity.ERROR), Verdict.WOULD_NOT),
+    ],
+)
+def test_what_findings_come_to(severities: tuple[Severity, ...], verdict: Verdict) -> None:
+    assert verdict_of([Finding(severity, "something") for severity in severities]) is verdict
+
+
+def test_the_gravest_come_first() -> None:
+    one = spec(members=("ssthresh", "cong_avoid", "undo_cwnd", "t_new"), extra=b"\1")
+    order = [finding.severity for finding in check(one).findings]
+    assert order == sorted(order, key=tuple(Severity).index)
+    assert len(set(order)) > 1
+
+
+def test_programs_are_reported_with_their_section() -> None:
+    one = spec()
+    functions = tuple(item._replace(section="struct_ops.s/x", sleepable=True) for item in one.functions)
+    (first, *_rest) = check(one._replace(functions=functions)).programs
+    assert (first.section, first.sleepable, first.relocations, first.poisoned) == (
+        "struct_ops.s/x",
+        True,
+        0,
+        0,
+    )
+    assert function("p").section == "struct_ops"
