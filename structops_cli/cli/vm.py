@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import Any
 
@@ -89,6 +90,7 @@ def run(
         fetch=tuple(os.path.join(HOME, there) for there in wishes),
         environment=tuple(_pair(item, "--env", "=") for item in environment),
     )
+    signal.signal(signal.SIGTERM, _ended)
     kernel = kernel_for(wanted, newest=newest)
     output.debug(f"booting {kernel.release}")
     passed_on: dict[str, Any] = {} if output.json else {"stdout": _to_stdout, "stderr": _to_stderr}
@@ -125,6 +127,10 @@ def kernels(output: Output, whole: bool) -> None:
         {"kernels": rows},
         lambda: table(header, [[_said(value) for value in row.values()] for row in rows]),
     )
+
+
+def _ended(*unused: object) -> None:
+    sys.exit(128 + signal.SIGTERM)  # by way of what takes the guest and its files away
 
 
 def _row(release: str, kept: set[str], offers: list[Offer]) -> dict[str, object]:
