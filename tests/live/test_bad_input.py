@@ -21,6 +21,7 @@ from tests.compile import FLAGS
 from tests.elf_writers import small_object
 from tests.live.objects import live_ops, live_ops_file
 from tests.live.situations import available, below, listed
+from tests.needs import DUMMY_OPS, LINKS, needs
 
 
 def written(tmp_path: Path, data: bytes) -> str:
@@ -136,6 +137,7 @@ def test_optional_variables_only(refuse: Any, tmp_path: Path) -> None:
 # Types and members
 
 
+@needs(DUMMY_OPS)
 def test_an_unknown_type(refuse: Any, tmp_path: Path) -> None:
     error = refuse(live_ops_file(tmp_path, "OPS=t_no_such_ops"), exit_code=77)
     assert (error["kind"], error["what"]) == (
@@ -146,6 +148,7 @@ def test_an_unknown_type(refuse: Any, tmp_path: Path) -> None:
     assert error["hint"].startswith("it offers: bpf_dummy_ops, ")
 
 
+@needs(DUMMY_OPS)
 def test_a_type_that_never_registers(name: str, bpf_root: str) -> None:
     error = refused("register", "dummy_ops", "--pin-dir", f"{bpf_root}/pins", exit_code=2)
     assert error["what"] == "dummy is of type bpf_dummy_ops, which cannot be registered"
@@ -161,6 +164,7 @@ def test_an_unknown_member_that_is_not_zero(refuse: Any, tmp_path: Path) -> None
     assert error["why"] == "the kernel's struct has no such member, and it is not zero"
 
 
+@needs(LINKS)
 def test_an_unknown_member_that_is_zero_is_left_out_and_said(
     tmp_path: Path, name: str, bpf_root: str
 ) -> None:
@@ -198,12 +202,6 @@ def test_a_symbol_of_the_kernel(refuse: Any, tmp_path: Path) -> None:
     )
     assert error["why"].startswith("no variable of that name is in the BTF of the running kernel")
     assert "live_ops.bpf.c:" in error["why"]
-
-
-def test_a_map_that_wants_to_be_shared_by_its_pin(refuse: Any, tmp_path: Path) -> None:
-    error = refuse(live_ops_file(tmp_path, "PINNED_MAP"))
-    assert (error["kind"], error["map"]) == ("FitError", "shared")
-    assert error["what"] == "map shared wants to be pinned by name"
 
 
 # The kernel's own checks
@@ -299,7 +297,7 @@ def owned_plan(spec_path: str, name: str, *, link: bool) -> Plan:
     return plan._replace(maps=(one._replace(members=(*one.members, MemberPlan(owner, "", b"\1" * 8))),))
 
 
-@pytest.mark.parametrize("link", [True, False])
+@pytest.mark.parametrize("link", [pytest.param(True, marks=needs(LINKS)), False])
 def test_owner_makes_the_kernel_say_yes_and_register_nothing(tmp_path: Path, name: str, link: bool) -> None:
     path = live_ops_file(tmp_path)
     plan = owned_plan(path, name, link=link)
@@ -359,6 +357,7 @@ def _absent(path: str) -> bytes:
     raise FileNotFoundError(path)
 
 
+@needs(LINKS)
 def test_no_bpffs_can_be_told_from_a_bad_object(name: str, tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     error = refused(
@@ -371,5 +370,5 @@ def test_no_bpffs_can_be_told_from_a_bad_object(name: str, tmp_path: Path) -> No
         exit_code=2,
     )
     assert error["what"] == f"{tmp_path}/plain is not on a bpffs"
-    assert error["why"] == "links can be pinned nowhere else"
+    assert error["why"] == "links and maps can be pinned nowhere else"
     assert os.listdir(tmp_path / "plain") == []

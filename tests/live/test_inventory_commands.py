@@ -13,6 +13,7 @@ from structops_cli.syscall.uapi import StructOpsState
 from tests.cli_runner import done, done_json, refused, run_cli
 from tests.live.objects import live_ops_file
 from tests.live.situations import available, held_by_a_process, held_by_a_socket, listed, soon
+from tests.needs import LINKS, needs
 from tests.patience import patient
 
 DEBUG_HEAD = re.compile(r"(#[^\n]*\n)*")
@@ -27,6 +28,7 @@ def register(name: str, pin_dir: str, *more: str, obj: str = "reno") -> dict[str
 # States
 
 
+@needs(LINKS)
 def test_a_registered_link_map(name: str, pin_dir: str) -> None:
     one = register(name, pin_dir)
     [seen] = listed(name)
@@ -48,6 +50,7 @@ def test_a_registered_map_without_a_link(name: str, pin_dir: str) -> None:
     )
 
 
+@needs(LINKS)
 def test_unset_and_ready_maps(name: str, bpf_root: str) -> None:
     done("map", "create", "tcp_congestion_ops", name, "--link", "--pin", f"{bpf_root}/unset")
     [seen] = listed(name)
@@ -66,7 +69,9 @@ def _programs_of(one: dict[str, Any]) -> list[str]:
     return [f"{members[item['name']]}=id:{item['id']}" for item in one["programs"]]
 
 
-@pytest.mark.parametrize(("link", "kernel_state"), [("--link", "ready"), ("--no-link", "tobefree")])
+@pytest.mark.parametrize(
+    ("link", "kernel_state"), [pytest.param("--link", "ready", marks=needs(LINKS)), ("--no-link", "tobefree")]
+)
 def test_a_retired_map_is_shown_while_a_socket_holds_it(
     name: str, pin_dir: str, link: str, kernel_state: str
 ) -> None:
@@ -89,6 +94,7 @@ def test_a_retired_map_is_shown_while_a_socket_holds_it(
     assert soon(lambda: not listed(name)), "the kernel frees it when the socket lets go"
 
 
+@needs(LINKS)
 def test_a_link_that_a_process_holds_has_no_pin(name: str) -> None:
     with held_by_a_process("reno", "--set", f"name={name}") as process:
         [seen] = listed(name)
@@ -101,6 +107,7 @@ def test_a_link_that_a_process_holds_has_no_pin(name: str) -> None:
     assert soon(lambda: not listed(name))
 
 
+@needs(LINKS)
 def test_every_pin_of_a_link_and_of_a_map_is_found(name: str, bpf_root: str) -> None:
     one = register(name, f"{bpf_root}/pins")
     with bpf.obj_get(one["pin"]) as link:
@@ -114,6 +121,7 @@ def test_every_pin_of_a_link_and_of_a_map_is_found(name: str, bpf_root: str) -> 
     assert seen["pins"] == [f"{bpf_root}/map"]
 
 
+@needs(LINKS)
 def test_a_pin_in_a_folder_with_a_blank(name: str, tmp_path: Path) -> None:
     root = tmp_path / "a b\\c"
     root.mkdir()
@@ -147,6 +155,7 @@ def test_a_map_name_selects_when_nothing_is_registered_under_it(name: str, bpf_r
     assert done_json("show", name)["map_id"] == created["map_id"]
 
 
+@needs(LINKS)
 def test_a_map_name_selects_a_map_of_another_registered_name(name: str, bpf_root: str) -> None:
     donor = register(f"{name}d", f"{bpf_root}/pins")
     created = done_json("map", "create", "tcp_congestion_ops", f"{name}m", "--link", "--pin", f"{bpf_root}/m")
@@ -166,6 +175,7 @@ def test_nothing_matches(command: str, selector: str) -> None:
     assert error["hint"] == "structops list shows what there is"
 
 
+@needs(LINKS)
 def test_an_ambiguous_name_lists_the_candidates(name: str, pin_dir: str, bpf_root: str) -> None:
     one = register(name, pin_dir)
     two = done_json("map", "create", "tcp_congestion_ops", "bpf_map", "--link", "--pin", f"{bpf_root}/second")
@@ -216,6 +226,7 @@ def test_dump_has_every_member(name: str, pin_dir: str) -> None:
     assert members.keys() == known
 
 
+@needs(LINKS)
 def test_dump_as_text(name: str, pin_dir: str) -> None:
     one = register(name, pin_dir, "--set", "flags=3")
     lines = done("dump", name).stdout.splitlines()
@@ -233,7 +244,7 @@ def test_dump_as_text(name: str, pin_dir: str) -> None:
 
 
 @pytest.mark.parametrize("obj", ["reno", "cubic"])
-@pytest.mark.parametrize("link", ["--link", "--no-link"])
+@pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
 def test_dump_agrees_with_the_kernels_own_rendering(name: str, pin_dir: str, obj: str, link: str) -> None:
     register(name, pin_dir, link, "--set", "flags=3", obj=obj)
     data = done_json("dump", "--kernel", name)
@@ -268,7 +279,7 @@ def _parse_rendering(text: str) -> tuple[dict[str, Any], list[Any]]:
     """Read the kernel's text, ``{common, data}`` without names; pointers are hashed there, zero stays zero."""
     tokens = iter(re.findall(r"\{|\}|'.'|0x[0-9a-f]+|\w+|\[|\]", DEBUG_HEAD.sub("", text, count=1)))
     assert next(tokens) == "{"
-    common, data = _items(tokens, "}")
+    *common, data = _items(tokens, "}")  # on old kernels refcnt and state stand beside the data
     flat = _flatten(common)
     state = StructOpsState[flat[1].removeprefix("BPF_STRUCT_OPS_STATE_")].name.lower()
     return {"refcnt": flat[0], "state": state}, data

@@ -9,6 +9,9 @@ import pytest
 
 from tests.cli_runner import done, done_json, refused
 from tests.live.objects import live_ops_file
+from tests.needs import DUMMY_OPS, needs
+
+pytestmark = needs(DUMMY_OPS)
 
 
 def run(*arguments: str) -> dict[str, Any]:
