@@ -131,7 +131,7 @@ def test_optional_variables_only(refuse: Any, tmp_path: Path) -> None:
         "ObjectError",
         "live_ops.bpf.o registers nothing unless asked to",
     )
-    assert error["hint"] == "name one with --only: live_ops"
+    assert error["hint"] == "name one with --with: live_ops"
 
 
 # Types and members

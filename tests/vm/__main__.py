@@ -95,7 +95,7 @@ def _run(version: str, *, objects: Path, selection: tuple[str, ...], timeout_s: 
     place = REPORTS / version
     try:
         kernel = kernel_for(version)
-        outcome = run_in_guest(kernel, job(objects, selection), timeout_s=timeout_s)
+        outcome = run_in_guest(kernel, job(objects, selection, timeout_s), timeout_s=timeout_s)
         results, wishes = _brought_back(outcome, place), _wishes(outcome)
         trouble = "" if outcome.results.exit_code in (0, 1) else _last_lines(outcome)
     except StructopsError as error:

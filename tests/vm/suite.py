@@ -26,6 +26,8 @@ OBJECTS = "/root/objects"
 WISHES = "/root/wishes"
 PACKAGES = ("pytest", "hypothesis")
 TREE = ("tests", "pyproject.toml", "bpf_objects", "README.md")
+BOOT_S = 40
+"""What of a kernel's time booting and the reports may take on a busy machine."""
 PATIENCE = "10"
 """How many times longer than on a machine of its own a test may wait for something."""
 PYTEST = (
@@ -34,9 +36,13 @@ PYTEST = (
 )  # fmt: skip
 
 
-def job(objects: Path, selection: tuple[str, ...]) -> Job:
-    """Return the job that runs live tests with the compiled objects of a folder."""
-    command = f"cd /{SOURCES} && exec {shlex.join((*PYTEST, *selection))}"
+def job(objects: Path, selection: tuple[str, ...], timeout_s: float) -> Job:
+    """Return the job that runs live tests with the compiled objects of a folder.
+
+    pytest is told to stop in time: what it has found by then is told.
+    """
+    in_time = ("timeout", "-s", "INT", str(max(1, int(timeout_s) - BOOT_S)))
+    command = f"cd /{SOURCES} && exec {shlex.join((*in_time, *PYTEST, *selection))}"
     tree = tuple((os.path.join(REPOSITORY, name), f"/{SOURCES}/{name}") for name in TREE)
     return Job(
         ("bash", "-c", command),
