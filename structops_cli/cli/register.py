@@ -58,6 +58,9 @@ HOLD_POLL_MS = 500
     help="Directory of a bpffs for maps that are shared by name.  [default: the bpffs]",
 )
 @click.option(
+    "--no-check", "check", is_flag=True, flag_value=False, default=True, help="Leave the rules to the kernel."
+)
+@click.option(
     "--token",
     metavar="DIR",
     help="Act with the BPF token that this bpffs delegates.  [default: the usual bpffs, if it delegates]",
@@ -77,6 +80,7 @@ def command(
     constants: tuple[str, ...],
     maps: tuple[str, ...],
     map_pin_dir: str | None,
+    check: bool,
     token: str | None,
 ) -> None:
     """Register the struct_ops of compiled objects, or of the bundled default: all of it, or nothing.
@@ -94,7 +98,10 @@ def command(
     with acting(token), ExitStack() as undo:
         place = None if transient else os.path.abspath(pin_dir or DEFAULT_PIN_DIR)
         shared = os.path.abspath(map_pin_dir or bpffs.DEFAULT)
-        done = [_register(spec, target, selection, place, shared, undo) for spec in specs]
+        done = [
+            _register(spec, target, selection, undo, place=place, shared=shared, check=check)
+            for spec in specs
+        ]
         if not transient:
             from_here_uninterrupted()
             keep(undo, done)  # before a word is said: a reader that goes away undoes nothing
@@ -104,11 +111,18 @@ def command(
 
 
 def _register(
-    spec: ObjectSpec, target: Target, selection: Selection, place: str | None, shared: str, undo: ExitStack
+    spec: ObjectSpec,
+    target: Target,
+    selection: Selection,
+    undo: ExitStack,
+    *,
+    place: str | None,
+    shared: str,
+    check: bool,
 ) -> RegisteredObject:
     if place is not None and _may_link(spec, target, selection):
         prepare_pin_dir(place, undo)
-    return register_object(spec, target, selection, place, undo, map_pin_dir=shared)
+    return register_object(spec, target, selection, place, undo, map_pin_dir=shared, check=check)
 
 
 def _may_link(spec: ObjectSpec, target: Target, selection: Selection) -> bool:

@@ -16,6 +16,7 @@ from structops_cli.runtime.loaded import Loaded, SharedMap
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.maps import shared_maps
 from structops_cli.runtime.registration import Registered, register
+from structops_cli.struct_ops.early import refuse_early
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
 from structops_cli.syscall import bpffs
 
@@ -94,8 +95,11 @@ def register_object(
     *,
     map_pin_dir: str = bpffs.DEFAULT,
     hold: bool = False,
+    check: bool = True,
 ) -> RegisteredObject:
     """Plan, load and register one object; what is done is pushed on ``undo``, and only links stay open.
+
+    Unless ``check`` is false, what breaks a rule of this kernel is refused before anything is loaded.
 
     With ``hold``, and when no link is pinned, maps and programs stay open until
     ``undo`` is done: what somebody in user space has to hold is held.
@@ -109,6 +113,8 @@ def register_object(
         spec, members = with_globals(spec, selection.members)
         selection = selection._replace(members=members)
     plan = plan_object(spec, target.kernel, selection)
+    if check:
+        refuse_early(spec, plan, target.kernel)
     with ExitStack() as closing:
         loaded = load(spec, plan, target, map_pin_dir=map_pin_dir, undo=undo)
         (undo if hold or pin_dir is None else closing).enter_context(loaded)

@@ -208,7 +208,14 @@ def test_a_symbol_of_the_kernel(refuse: Any, tmp_path: Path) -> None:
 
 
 def test_a_missing_required_member(refuse: Any, tmp_path: Path) -> None:
-    error = refuse(live_ops_file(tmp_path, "NO_CONG_AVOID"))
+    path = live_ops_file(tmp_path, "NO_CONG_AVOID")
+    early, error = refuse(path), refuse(path, "--no-check")
+    assert (early["kind"], early["why"]) == (
+        "FitError",
+        "one of cong_avoid or cong_control must have a program",
+    )
+    assert early["hint"] == error["hint"]
+    assert (early["object"], early["variable"]) == (error["object"], error["variable"])
     assert (error["kind"], error["operation"], error["errno"]) == ("KernelError", "MAP_UPDATE_ELEM", "EINVAL")
     assert error["why"] == "one of cong_avoid or cong_control must have a program (MAP_UPDATE_ELEM: EINVAL)"
     assert error["hint"] == "implement cong_avoid or cong_control"
@@ -228,7 +235,7 @@ def test_a_missing_required_member(refuse: Any, tmp_path: Path) -> None:
     ],
 )
 def test_values_that_the_subsystem_refuses(refuse: Any, tmp_path: Path, setting: str, why: str) -> None:
-    error = refuse(live_ops_file(tmp_path), "--set", f"live_ops.{setting}")
+    error = refuse(live_ops_file(tmp_path), "--no-check", "--set", f"live_ops.{setting}")
     assert (error["operation"], error["errno"]) == ("MAP_UPDATE_ELEM", "EINVAL")
     assert error["why"] == f"{why} (MAP_UPDATE_ELEM: EINVAL)"
 
@@ -272,14 +279,17 @@ def test_a_relocation_that_this_kernel_cannot_satisfy(refuse: Any, tmp_path: Pat
 
 
 def test_a_member_that_no_program_may_implement(refuse: Any, tmp_path: Path) -> None:
-    error = refuse(live_ops_file(tmp_path, "GET_INFO"))
+    assert refuse(live_ops_file(tmp_path, "GET_INFO"))["why"] == "no program may implement get_info"
+    error = refuse(live_ops_file(tmp_path, "GET_INFO"), "--no-check")
     assert (error["program"], error["member"]) == ("live_extra", "get_info")
     assert "unsupported member get_info" in error["why"]
 
 
 @pytest.mark.parametrize("licence", ["Proprietary", ""])
 def test_a_licence_that_is_not_gpl(refuse: Any, tmp_path: Path, licence: str) -> None:
-    error = refuse(live_ops_file(tmp_path, f'LICENCE="{licence}"'))
+    path = live_ops_file(tmp_path, f'LICENCE="{licence}"')
+    assert "GPL" in refuse(path)["why"]
+    error = refuse(path, "--no-check")
     assert error["operation"] == "PROG_LOAD"
     assert "GPL" in error["why"]
 

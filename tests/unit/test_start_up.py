@@ -78,6 +78,7 @@ def test_help_imports_nothing_but_click(words: tuple[str, ...]) -> None:
         (("types",), {"click", "_cffi_backend"}),
         (("map", "lookup", "t_nobody"), {"click", "_cffi_backend"}),
         (("inspect", "reno"), {"click", "_cffi_backend", "elftools"}),
+        (("check", "reno"), {"click", "_cffi_backend", "elftools"}),
         (("register", "reno", "--pin-dir", "/nowhere"), {"click", "_cffi_backend", "elftools"}),
         (("run", "dummy_ops", "nothing"), {"click", "_cffi_backend", "elftools"}),
     ],

@@ -1,0 +1,71 @@
+"""Refuse what the kernel would refuse, before anything is loaded, in the words of a check. Pure.
+
+A registration is mostly of a sound object, and the rules take 40 ms to import:
+they are asked only where a look at the plan finds something that they may have
+a word on. What the look leaves out, the kernel finds.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.errors import ErrorFields, FitError
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.struct_ops.kinds import Kind, kind_of
+from structops_cli.struct_ops.plan import MapPlan, MemberPlan, Plan
+
+__all__ = ["refuse_early"]
+
+COMMON_LICENCES = ("GPL", "Dual BSD/GPL")
+KNOWN_FIELDS = ("object", "variable", "member", "program", "type_name")
+
+
+def refuse_early(spec: ObjectSpec, plan: Plan, kernel: KernelTypes) -> None:
+    """Raise ``FitError`` for a plan that breaks a rule of this kernel."""
+    if spec.licence in COMMON_LICENCES and not any(_is_suspect(spec, item) for item in plan.maps):
+        return
+    from structops_cli.struct_ops.check_rules import check_rules  # only what looks wrong pays for it
+    from structops_cli.struct_ops.findings import Severity
+
+    for finding in check_rules(spec, plan, kernel, ()):
+        if finding.severity is Severity.ERROR:
+            error = FitError(finding.what, why=finding.why, hint=finding.hint)
+            error.fields = cast(
+                "ErrorFields", {name: finding.fields[name] for name in KNOWN_FIELDS if name in finding.fields}
+            )
+            raise error
+
+
+def _is_suspect(spec: ObjectSpec, item: MapPlan) -> bool:
+    """Tell whether something about a map is worth a question; a type that never registers has its own refusal."""
+    kind = kind_of(item.type.name)
+    if not kind.registers:
+        return False
+    there = {member.member.name for member in item.members if member.program}
+    return (
+        not kind.required <= there
+        or any(not group & there for group in kind.either)
+        or bool(kind.unsupported & there)
+        or _may_sleep(spec, kind, item)
+        or any(_is_odd(kind, member) for member in item.members if not member.program)
+        or (bool(kind.name_member) and all(member.member.name != kind.name_member for member in item.members))
+    )
+
+
+def _may_sleep(spec: ObjectSpec, kind: Kind, item: MapPlan) -> bool:
+    sleepable = (
+        {function.name for function in spec.functions if function.sleepable}
+        if kind.sleepable is not None
+        else ()
+    )
+    return any(member.program in sleepable for member in item.members)
+
+
+def _is_odd(kind: Kind, member: MemberPlan) -> bool:
+    """Tell whether a data member is set in a way that is not the plainest."""
+    name = member.member.name
+    if name == kind.name_member:
+        text, nul, _ = member.data.partition(b"\0")
+        return not nul or not text.replace(b"_", b"a").replace(b".", b"a").isalnum()
+    return kind.settable is not None and (name not in kind.settable or name in kind.at_most)
