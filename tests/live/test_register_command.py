@@ -78,12 +78,13 @@ def test_what_it_says_is_what_the_kernel_has(name: str, pin_dir: str) -> None:
 def test_an_object_by_its_path(tmp_path: Path, name: str, pin_dir: str) -> None:
     [one] = register(live_ops_file(tmp_path), "--set", f"name={name}", "--pin-dir", pin_dir)
     assert (one["object"], one["variable"]) == ("live_ops.bpf.o", "live_ops")
-    assert [item["name"] for item in one["programs"]] == [
+    # in the order of the kernel's members, which 7.x has changed
+    assert {item["name"] for item in one["programs"]} == {
         "live_ssthresh",
         "live_cong_avoid",
         "live_undo_cwnd",
         "live_init",
-    ]
+    }
     send_traffic(name, 100_000)
 
 

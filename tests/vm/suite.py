@@ -32,7 +32,7 @@ PATIENCE = "10"
 """How many times longer than on a machine of its own a test may wait for something."""
 PYTEST = (
     "python3", "-m", "pytest", "-p", "tests.vm.limit", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-o", "junit_family=xunit1",
-    f"--junitxml={REPORT}", "--durations=15", "-q",
+    f"--junitxml={REPORT}", "--durations=15", "--tb=native", "-q",
 )  # fmt: skip
 
 
