@@ -40,6 +40,7 @@ _JA, _CALL, _EXIT, _MAY_GOTO = 0x0, 0x8, 0x9, 0xE
 _MEM, _MEMSX, _ATOMIC = 0x60, 0x80, 0xC0
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
 _UNARY = (0x8, 0xD)
+_LAST_REGISTER = 10
 _MAX_STEPS = 100_000
 _MAX_CALLS = 8
 
@@ -116,7 +117,7 @@ class _Walk:
 
     def function(self, start: int, arguments: tuple[Value, ...], *, sure: bool, depth: int) -> None:
         """Walk one function from its entry until nothing new is learnt."""
-        if depth > _MAX_CALLS or (start, arguments, sure) in self.seen:
+        if not 0 <= start < self.count or depth > _MAX_CALLS or (start, arguments, sure) in self.seen:
             return
         self.seen.add((start, arguments, sure))
         rest = (UNSET,) * (9 - len(arguments))
@@ -145,6 +146,11 @@ class _Walk:
 
     def _step(self, index: int, state: _State, depth: int) -> list[tuple[int, _State]]:
         insn = decode(self.code.insns, index)
+        if max(insn.dst_reg, insn.src_reg) > _LAST_REGISTER:
+            return []  # no such register: the verifier refuses it
+        return self._understood(index, insn, state, depth)
+
+    def _understood(self, index: int, insn: Insn, state: _State, depth: int) -> list[tuple[int, _State]]:
         family = insn.opcode & 7
         if family in {_ALU, _ALU64}:
             return [(index + 1, _alu(insn, state))]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import cache
@@ -15,25 +19,46 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import align_of, size_of
 from structops_cli.btf.sanitise import BtfFeature, sanitise
 from structops_cli.core.apply import apply_fixups
+from structops_cli.core.apply_externs import apply_externs
+from structops_cli.core.externs import KernelFacts, facts_needed
 from structops_cli.core.fixup import Relocator, compute_fixups
+from structops_cli.core.kconfig import option_bytes
+from structops_cli.core.resolve_externs import resolve_externs
 from structops_cli.core.target import Target
 from structops_cli.errors import StructopsError
 from structops_cli.obj.elf import read_elf
 from structops_cli.obj.link import link_programs
 from structops_cli.obj.loadable import loadable_btf
+from structops_cli.obj.needed_maps import needed_maps
 from structops_cli.obj.reader import read_object
-from structops_cli.obj.spec import ObjectSpec
+from structops_cli.obj.spec import LinkedProgram, ObjectSpec
+from structops_cli.runtime.kernel_config import parse_options, parse_version
+from structops_cli.runtime.kernel_image import is_kernel_file, read_kernel_btf
 from structops_cli.struct_ops.catalogue import offered_types
+from structops_cli.struct_ops.flow import Code, uses_of
 from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.value import decode_value, encode_value
 from tests.compile import OBJECTS, compile_object
 from tests.elf_writers import small_object
+from tests.kernel_images import bzimage
 from tests.kernel_shapes import kernel
 from tests.writers import every_kind, write_btf
 
 __all__ = ["TARGETS", "FuzzTarget", "seeds"]
 
-SOURCES = ("everything", "maps", "variables", "externs", "btf_kinds", "live_ops", "live_maps")
+SOURCES = (
+    "everything",
+    "maps",
+    "variables",
+    "externs",
+    "btf_kinds",
+    "live_ops",
+    "live_maps",
+    "map_in_map",
+    "kernel_symbols",
+    "new_btf",
+)
+ANSWERS = ("y", "m", "42", "0xffffffffffffffff", '"text"', "-1")
 MOST = 64
 """How many types, programs or relocations of one input are looked at: a fuzzer gains nothing from more of the same."""
 
@@ -78,11 +103,70 @@ def _use_object(spec: ObjectSpec) -> None:
         sanitise(Btf.from_bytes(loadable_btf(spec)), set(BtfFeature))
     for linked in link_programs(spec, programs[:MOST]):
         with suppress(StructopsError):
-            apply_fixups(linked.insns, relocator.fixups(linked.core_relos))
+            _fill_in_externs(spec, linked)
+        with suppress(StructopsError):
+            uses_of(Code(apply_fixups(linked.insns, relocator.fixups(linked.core_relos))))
+        with suppress(StructopsError):
+            needed_maps(spec, {item.symbol for item in linked.relocations}, programs)
     every = tuple(variable.name for variable in spec.struct_ops)
     for selection in (Selection(), Selection(only=every), Selection(link=False)):
         with suppress(StructopsError):
             plan_object(spec, _a_kernel(), selection)
+
+
+def _fill_in_externs(spec: ObjectSpec, linked: LinkedProgram) -> None:
+    """Find what a program leaves to the kernel, with an answer to every question."""
+    needed = facts_needed(spec, [linked])
+    facts = KernelFacts(
+        symbols=dict.fromkeys(needed.symbols, (1 << 63,)),
+        options=dict(zip(sorted(needed.options), ANSWERS * len(needed.options), strict=False)),
+        found="somewhere",
+        version=0x60000,
+    )
+    apply_externs(spec, linked, resolve_externs(spec, [linked], _a_kernel(), facts))
+
+
+# Other files of a kernel
+
+
+def read_any_image(data: bytes) -> None:
+    """Take the bytes for a file that may hold a kernel."""
+    with open(os.memfd_create("image"), "wb", buffering=0) as file:
+        file.write(data)
+        path = f"/proc/self/fd/{file.fileno()}"
+        with suppress(StructopsError):
+            is_kernel_file(path)
+            read_kernel_btf(path)
+
+
+def _image_seeds() -> Iterable[bytes]:
+    btf = _a_kernel().vmlinux.raw()
+    yield btf
+    for compressed in (gzip.compress(btf), lzma.compress(btf), bz2.compress(btf)):
+        yield compressed
+        yield bzimage(compressed)
+
+
+def read_any_options(data: bytes) -> None:
+    """Take the bytes for a kernel's configuration and for its version."""
+    lines = data.decode(errors="replace").splitlines()
+    names = {line.partition("=")[0] for line in lines[:MOST]}
+    for text in parse_options(lines, names).values():
+        for type_id in range(1, _base().end_id):
+            with suppress(StructopsError):
+                option_bytes(_base(), type_id, text)
+    with suppress(StructopsError):
+        parse_version(data.decode(errors="replace"), data.decode(errors="replace"))
+
+
+def walk_any_code(data: bytes) -> None:
+    """Take the bytes for a program's instructions, and see what it uses of its arguments."""
+    uses_of(Code(data[: len(data) // 8 * 8]))
+
+
+def _code_seeds() -> Iterable[bytes]:
+    for data in _objects():
+        yield from (function.insns for function in read_object(data, "seed").functions)
 
 
 # BTF
@@ -183,6 +267,11 @@ TARGETS: dict[str, FuzzTarget] = {
     "kernel": FuzzTarget(read_any_kernel, lambda: [_a_kernel().vmlinux.raw()]),
     "ext": FuzzTarget(read_any_ext, lambda: (_section(data, ".BTF.ext") for data in _objects()[:-1])),
     "relocations": FuzzTarget(relocate_any, _relocation_seeds),
+    "image": FuzzTarget(read_any_image, _image_seeds),
+    "options": FuzzTarget(
+        read_any_options, lambda: [b'CONFIG_HZ=1000\nCONFIG_A=y\nCONFIG_B="x"\n', b"6.18.5-1"]
+    ),
+    "code": FuzzTarget(walk_any_code, _code_seeds),
 }
 """By name; each is also what ``make fuzz FUZZ_ARGS=NAME`` takes."""
 
