@@ -181,8 +181,3 @@ SUBSYSTEM_RULES = (
         "one of {names} must have a program", "implement {names}", rank=1,
     ),
 )  # fmt: skip
-
-
-def registered_name(case: Case, raw: bytes) -> tuple[str, str]:
-    """Return the (type, name) under which the subsystem would know a value."""
-    return case.type.name, kernel_name(case.type, raw)
