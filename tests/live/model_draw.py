@@ -282,7 +282,9 @@ class Speaker:
     def _freeze(self, handle: str) -> Operation:
         return Freeze(handle)
 
-    def _load(self, type_name: str, attach: Any, index: int, gpl: bool, sleepable: bool) -> Operation:
+    def _load(self, type_name: str, attach: Any, index: int, gpl: bool, sleepable: bool) -> Operation | None:
+        if type_name not in self.pool.types:
+            return None
         kernel_type = self.pool.types[type_name]
         ids = {"own": kernel_type.struct.id, "other": kernel_type.value.id}
         return LoadProgram(kernel_type, ids.get(attach, attach), index, gpl, sleepable)

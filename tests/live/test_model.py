@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as with_seed
 
 from structops_cli.net.congestion_controls import read_congestion_controls
@@ -32,8 +32,10 @@ from structops_cli.syscall import bpf
 from tests.live.model_draw import Speaker, Words, sequences
 from tests.live.model_kernel import ModelKernel, Pool, model_pool
 
+PATIENCE = int(os.environ.get("STRUCTOPS_TEST_PATIENCE", "1"))
+"""How many times slower than a machine of its own this one is: there a run is shorter, and nothing is shrunk."""
 IN_MAKE_TEST = 1000
-OPERATIONS = int(os.environ.get("STRUCTOPS_MODEL_OPERATIONS", str(IN_MAKE_TEST)))
+OPERATIONS = int(os.environ.get("STRUCTOPS_MODEL_OPERATIONS", str(IN_MAKE_TEST // PATIENCE)))
 SEED = int(os.environ.get("STRUCTOPS_MODEL_SEED") or secrets.randbits(32))
 PARTS = max(1, OPERATIONS // 2000)
 """Long runs are cut in parts: each has the machine for itself only as long as it takes."""
@@ -90,6 +92,7 @@ def test_the_model_and_the_kernel_agree(
         max_examples=max(1, OPERATIONS // PARTS // A_SEQUENCE),
         deadline=None,
         database=None,
+        phases=[Phase.generate, Phase.shrink][: 1 + (PATIENCE == 1)],
         print_blob=False,
         suppress_health_check=list(HealthCheck),
     )

@@ -13,7 +13,7 @@ from structops_cli.btf.types import Enum, Enum64
 from structops_cli.struct_ops.catalogue import KernelMember
 from structops_cli.struct_ops.rules.facts import Update
 from structops_cli.struct_ops.rules.rule import Case, Facts, Rule
-from structops_cli.struct_ops.rules.value import kernel_name, member_bytes, program_fd
+from structops_cli.struct_ops.rules.value import member_bytes, program_fd
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["SUBSYSTEM_MEMBER_RULES", "SUBSYSTEM_RULES", "is_handled"]
