@@ -63,8 +63,9 @@ def command(
     if verify and paths:
         raise UsageError("--verify asks the verifier of this kernel", hint="leave out --btf, or --verify")
     selection = selection_from(only, link, members, also)
+    targets = targets_of(paths)
     specs = [_read(name, constants, maps) for name in objects]
-    checked = list(_check(output, specs, targets_of(paths), selection, verify=verify))
+    checked = list(_check(output, specs, targets, selection, verify=verify))
     code = overall(checked, strict=strict)
     if junit:
         from structops_cli.cli.junit import write_junit  # rare

@@ -9,7 +9,7 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
 from structops_cli.errors import InputError, NotFoundError, StructopsError
 from structops_cli.records import NamedTuple
-from structops_cli.runtime.kernel import kernel_from_file, live_kernel
+from structops_cli.runtime.kernel import begin_live_kernel, kernel_from_file
 from structops_cli.syscall.uapi import BTF_MAGIC
 
 __all__ = ["CheckTarget", "live_target", "targets_of"]
@@ -38,8 +38,8 @@ class CheckTarget(NamedTuple):
 
 
 def live_target() -> CheckTarget:
-    """Return the running kernel, under its release."""
-    return CheckTarget(os.uname().release, "", live_kernel)
+    """Return the running kernel, under its release; it is read on another core from now on."""
+    return CheckTarget(os.uname().release, "", begin_live_kernel())
 
 
 def targets_of(paths: Iterable[str]) -> tuple[CheckTarget, ...]:

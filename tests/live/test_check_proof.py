@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -28,10 +29,9 @@ FEWEST = 100
 def counts(request: pytest.FixtureRequest) -> Iterator[None]:
     """Print, after all, how many were compared and with what outcome."""
     yield
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter:
-        said = ", ".join(f"{count} {outcome}" for outcome, count in sorted(COUNTED.items()))
-        reporter.write_line(f"\ncheck against register: {sum(COUNTED.values())} objects: {said}")
+    said = ", ".join(f"{count} {outcome}" for outcome, count in sorted(COUNTED.items()))
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        sys.stdout.write(f"\ncheck against register: {sum(COUNTED.values())} comparisons: {said}\n")
 
 
 def register(spec: ObjectSpec) -> StructopsError | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from structops_cli.core.apply import POISON_BASE
 from structops_cli.struct_ops.flow import Code, Use, uses_of
@@ -11,6 +13,9 @@ from tests.elf_writers import insn, load
 LDX = {8: 0x79, 4: 0x61}
 MOV_K, MOV_X, ADD_K, JEQ_K, JNE_K, JGT_K, EXIT, CALL = 0xB7, 0xBF, 0x07, 0x15, 0x55, 0x25, 0x95, 0x85
 STX = 0x7B
+OPCODES = (0x07, 0x0F, 0x15, 0x18, 0x1D, 0x25, 0x61, 0x62, 0x63, 0x79, 0x7A, 0x7B, 0x85, 0x95, 0x05, 0x06, 0xB7, 0xBC, 0xBF,
+           0xC3, 0xDB, 0xD4, 0x30, 0xE5, 0x94, 0x87)  # fmt: skip
+"""Of every sort that there is."""
 DONE = insn(MOV_K, 0) + insn(EXIT)
 
 
@@ -119,6 +124,17 @@ def test_damaged_code_is_walked_too() -> None:
     assert found(insn(0x05, offset=1000)) == set()
     assert found(insn(LDX[8], 2, 1, -8)) == {("read", -1, True)}
     assert found(load(2)[:8]) == set()
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(OPCODES), *[st.integers(0, 15)] * 2, st.integers(-6, 6), st.integers(-9, 9))
+    )
+)
+def test_no_code_breaks_the_walk(code: list[tuple[int, int, int, int, int]]) -> None:
+    insns = b"".join(insn(opcode, dst, src, offset, imm) for opcode, dst, src, offset, imm in code)
+    for use in uses_of(Code(insns, starts_sure=(1, 3))):
+        assert 0 <= use.insn < len(code)
 
 
 def test_uses_come_in_the_order_of_instructions() -> None:
