@@ -53,6 +53,7 @@ def kernel(
     *,
     new: bool = True,
     links: bool = True,
+    machinery: bool = True,
     members: tuple[str, ...] = ("ssthresh", "cong_avoid", "undo_cwnd"),
 ) -> KernelTypes:
     """Return a kernel with tcp_congestion_ops of the given functions, then name, flags, owner; new or old value layout."""
@@ -75,7 +76,8 @@ def kernel(
         value_members = [("refcnt", refcnt, 0), ("state", state, 4), ("data", ops, 64)]
     b.struct("bpf_struct_ops_tcp_congestion_ops", 64 + at + 32, value_members)
     b.struct("bpf_struct_ops_value", 8, [("refcnt", refcnt, 0), ("state", state, 4)])
-    b.struct("bpf_struct_ops_map", 8, [("refcnt", refcnt, 0), ("state", state, 4)])
+    if machinery:
+        b.struct("bpf_struct_ops_map", 8, [("refcnt", refcnt, 0), ("state", state, 4)])
     if links:
         b.struct("bpf_struct_ops_link", 8, [("map", pointer, 0)])
     return KernelTypes(b.btf())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
@@ -116,8 +117,21 @@ def _module(folder: str, name: str, base: Btf) -> ModuleBtf:
 
 
 def _labelled(targets: list[CheckTarget]) -> tuple[CheckTarget, ...]:
-    """Return targets with labels that differ: the whole path where file names are alike."""
+    """Return targets with labels that differ: the part of the path that does, where file names are alike."""
     labels = [target.label for target in targets]
+    alike = [target.path.split(os.sep) for target in targets if labels.count(target.label) > 1]
+    first, last = _shared(alike), _shared([parts[::-1] for parts in alike])
     return tuple(
-        target._replace(label=target.path) if labels.count(target.label) > 1 else target for target in targets
+        target._replace(label=_between(target, first, last)) if labels.count(target.label) > 1 else target
+        for target in targets
     )
+
+
+def _shared(paths: list[list[str]]) -> int:
+    """Return how many parts all paths begin with."""
+    return sum(takewhile(bool, (len(set(parts)) == 1 for parts in zip(*paths, strict=False))))
+
+
+def _between(target: CheckTarget, first: int, last: int) -> str:
+    parts = target.path.split(os.sep)
+    return os.sep.join(parts[first : len(parts) - last]) or target.path

@@ -9,6 +9,7 @@ from structops_cli.obj.spec import ObjectSpec
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan, Plan
+from structops_cli.struct_ops.rules.generation import tells_generation
 from structops_cli.struct_ops.rules.predict import Finding as Predicted
 from structops_cli.struct_ops.rules.predict import predict_registration
 
@@ -31,6 +32,9 @@ def check_rules(
     spec: ObjectSpec, plan: Plan, kernel: KernelTypes, taken: Collection[tuple[str, str]]
 ) -> Iterator[Finding]:
     """Find every rule that the maps of a plan break."""
+    if not tells_generation(kernel):
+        yield _excerpt(spec, kernel)
+        return
     sleepable = [function.name for function in spec.functions if function.sleepable]
     found = predict_registration(
         plan, kernel, taken_names=taken, gpl_compatible=is_gpl_compatible(spec), sleepable=sleepable
@@ -39,6 +43,16 @@ def check_rules(
     for one in found:
         if one.severity == "error" or one.rule not in TOLD_ELSEWHERE:
             yield _finding(spec, maps[one.variable], one)
+
+
+def _excerpt(spec: ObjectSpec, kernel: KernelTypes) -> Finding:
+    return Finding(
+        Severity.UNKNOWN,
+        f"{kernel.vmlinux.origin} does not tell which rules this kernel applies",
+        why="it has no struct bpf_struct_ops_map: it is an excerpt of a kernel's BTF",
+        hint="give the whole of it: /sys/kernel/btf/vmlinux of that kernel, or its image",
+        fields={"object": spec.name},
+    )
 
 
 def _finding(spec: ObjectSpec, item: MapPlan, one: Predicted) -> Finding:

@@ -16,7 +16,7 @@ from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["TOLD_BY", "Generation", "generation_of"]
+__all__ = ["TOLD_BY", "Generation", "generation_of", "tells_generation"]
 
 MAX_MEMBERS = 64
 """BPF_STRUCT_OPS_MAX_NR_MEMBERS (include/linux/bpf.h), where BTF does not show it."""
@@ -67,8 +67,13 @@ TOLD_BY = {
 """Field of ``Generation`` to how it is told."""
 
 
+def tells_generation(kernel: KernelTypes) -> bool:
+    """Tell whether BTF has the kernel's own struct_ops machinery, as every whole one has and an excerpt may not."""
+    return _has(kernel.vmlinux, "bpf_struct_ops_map")
+
+
 def generation_of(kernel: KernelTypes) -> Generation:
-    """Return what a kernel's BTF tells of its struct_ops."""
+    """Return what a kernel's BTF tells of its struct_ops; of one that does not, ``tells_generation``."""
     btf, links = kernel.vmlinux, has_links(kernel)
     return Generation(
         common_value=_has(btf, "bpf_struct_ops_common_value"),

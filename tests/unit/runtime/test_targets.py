@@ -63,12 +63,13 @@ def test_a_folder_whose_vmlinux_is_an_elf_file_is_no_kernel_with_modules(tmp_pat
     assert [target.label for target in targets_of([str(tmp_path)])] == ["vmlinux", "vmlinux-6.1"]
 
 
-def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+def test_files_of_one_name_are_told_apart_by_the_part_of_their_paths_that_differs(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "vmlinux.btf").write_bytes(BTF.raw())
     paths = [str(tmp_path / folder / "vmlinux.btf") for folder in ("a", "b")]
-    assert [target.label for target in targets_of(paths)] == paths
+    assert [target.label for target in targets_of(paths)] == ["a", "b"]
+    assert [target.label for target in targets_of([paths[0], paths[0]])] == [paths[0], paths[0]]
 
 
 def test_a_folder_without_a_kernel_is_refused(tmp_path: Path) -> None:

@@ -18,11 +18,13 @@ from structops_cli.obj.spec import (
     Relocation,
     RelocationTarget,
 )
+from structops_cli.runtime.objects import bundled_objects, open_object
 from structops_cli.struct_ops.check import CheckReport, Surroundings, check_object
 from structops_cli.struct_ops.findings import Finding, Severity, Verdict, verdict_of
 from structops_cli.struct_ops.plan import Selection
 from tests.elf_writers import insn, load
 from tests.kernel_shapes import kernel
+from tests.kernels.data import KERNELS, kernel_types
 from tests.unit.struct_ops.objects import function, spec
 
 CALL, MOV_K, EXIT, LDX = 0x85, 0xB7, 0x95, 0x79
@@ -60,6 +62,21 @@ def test_a_sound_object_would_register() -> None:
     }  # fmt: skip
     assert [row.member_index for row in report.variables[0].rows] == list(range(6))
     assert report.variables[0].registered_name == "t_one"
+
+
+def test_an_excerpt_of_a_kernel_does_not_tell_its_rules() -> None:
+    report = check(spec(), kernel=kernel(machinery=False))
+    assert report.verdict is Verdict.UNDECIDABLE
+    [(severity, text)] = problems(report)
+    assert severity == "unknown"
+    assert text.endswith("it has no struct bpf_struct_ops_map: it is an excerpt of a kernel's BTF")
+
+
+@pytest.mark.parametrize("version", KERNELS)
+@pytest.mark.parametrize("name", [name for name in bundled_objects() if name != "dummy_ops"])
+def test_the_bundled_objects_would_register_on_every_kernel(name: str, version: str) -> None:
+    report = check(open_object(name), kernel=kernel_types(version))
+    assert report.verdict is Verdict.WOULD, problems(report)
 
 
 def test_a_type_that_the_kernel_lacks() -> None:
