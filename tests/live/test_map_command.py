@@ -11,6 +11,7 @@ from structops_cli.syscall import bpf
 from structops_cli.syscall.uapi import BpfMapType
 from tests.cli_runner import done, done_json, refused
 from tests.live.situations import available, below, held_by_a_socket, listed, soon
+from tests.needs import DUMMY_OPS, LINKS, needs
 
 TYPE = "tcp_congestion_ops"
 
@@ -34,7 +35,7 @@ def create(pin: str, *more: str, name: str = "t_map") -> dict[str, Any]:
 # create
 
 
-@pytest.mark.parametrize("link", [True, False])
+@pytest.mark.parametrize("link", [pytest.param(True, marks=needs(LINKS)), False])
 def test_create_pins_an_unset_map(bpf_root: str, link: bool) -> None:
     data = create(f"{bpf_root}/a/m", *(["--link"] if link else []))
     assert below(bpf_root) == ["a/m"]
@@ -42,6 +43,7 @@ def test_create_pins_an_unset_map(bpf_root: str, link: bool) -> None:
     assert (seen["state"], seen["link_map"], seen["pins"]) == ("unset", link, [f"{bpf_root}/a/m"])
 
 
+@needs(DUMMY_OPS)
 def test_create_for_a_type_that_never_registers(bpf_root: str) -> None:
     data = done_json("map", "create", "bpf_dummy_ops", "--pin", f"{bpf_root}/m")
     assert (data["type"], data["map_name"]) == ("bpf_dummy_ops", "bpf_map")
@@ -246,6 +248,7 @@ def test_delete_of_what_is_unregistered_and_held(name: str, bpf_root: str, progr
         assert "a socket, a default, a pin or an open fd still holds it" in error["why"]
 
 
+@needs(LINKS)
 def test_delete_of_a_link_map(name: str, bpf_root: str, programs: list[str]) -> None:
     pin = f"{bpf_root}/m"
     create(pin, "--link")
@@ -286,6 +289,7 @@ def test_a_map_by_selector_or_pin(bpf_root: str, name: str) -> None:
         assert done_json("map", "lookup", word)["map_id"] == data["map_id"]
 
 
+@needs(LINKS)
 def test_what_is_no_struct_ops_map(bpf_root: str, programs: list[str], name: str) -> None:
     error = refused("map", "lookup", f"{bpf_root}/none")
     assert (error["operation"], error["errno"], error["what"]) == (

@@ -27,6 +27,7 @@ from tests.cli_runner import COMMAND, done, done_json, refused, started
 from tests.compile import OBJECTS, compile_object
 from tests.live.objects import live_ops_file
 from tests.live.situations import available, below, held_by_a_process, listed, soon
+from tests.needs import LINKS, needs
 from tests.patience import patient
 
 ZERO = bytes(4)
@@ -48,6 +49,7 @@ def kernel_info(map_id: int) -> MapInfo:
         return map_info(fd)
 
 
+@needs(LINKS)
 def test_without_an_object_the_default_one(name: str, pin_dir: str) -> None:
     [one] = register("--set", f"name={name}", "--pin-dir", pin_dir)
     assert (one["object"], one["variable"], one["type"]) == ("reno.bpf.o", "reno", "tcp_congestion_ops")
@@ -58,6 +60,7 @@ def test_without_an_object_the_default_one(name: str, pin_dir: str) -> None:
     assert available(name)
 
 
+@needs(LINKS)
 def test_what_it_says_is_what_the_kernel_has(name: str, pin_dir: str) -> None:
     [one] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     seen = shown(one["map_id"])
@@ -88,6 +91,7 @@ def test_an_object_by_its_path(tmp_path: Path, name: str, pin_dir: str) -> None:
     send_traffic(name, 100_000)
 
 
+@needs(LINKS)
 def test_several_objects_at_once(tmp_path: Path, name: str, pin_dir: str) -> None:
     paths = [live_ops_file(tmp_path, f'NAME="{name}{i}"', name=f"live_{i}.bpf.o") for i in range(3)]
     found = register(*paths, "--pin-dir", pin_dir)
@@ -108,6 +112,7 @@ def test_an_object_that_registers_two(tmp_path: Path, name: str, pin_dir: str) -
     assert len(shared) == 3, "a program that both point at is loaded once"
 
 
+@needs(LINKS)
 def test_the_pin_directory_is_made_and_may_be_used_again(name: str, pin_dir: str) -> None:
     deep = f"{pin_dir}/a/b"
     register("reno", "--set", f"name={name}a", "--pin-dir", deep)
@@ -116,6 +121,7 @@ def test_the_pin_directory_is_made_and_may_be_used_again(name: str, pin_dir: str
     assert os.stat(deep).st_mode & 0o777 == 0o700
 
 
+@needs(LINKS)
 def test_a_relative_pin_directory(name: str, bpf_root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(bpf_root)
     [one] = register("reno", "--set", f"name={name}", "--pin-dir", "mine/here")
@@ -123,6 +129,7 @@ def test_a_relative_pin_directory(name: str, bpf_root: str, monkeypatch: pytest.
     assert shown(one["map_id"])["links"][0]["pins"] == [one["pin"]]
 
 
+@needs(LINKS)
 def test_a_dot_in_the_name_is_an_underscore_in_the_pin(name: str, pin_dir: str) -> None:
     [one] = register("reno", "--set", f"name={name}.1", "--pin-dir", pin_dir)
     assert (one["name"], one["pin"]) == (f"{name}.1", f"{pin_dir}/{name}_1")
@@ -131,6 +138,7 @@ def test_a_dot_in_the_name_is_an_underscore_in_the_pin(name: str, pin_dir: str) 
 
 
 @pytest.mark.parametrize("switch", ["--link", None])
+@needs(LINKS)
 def test_a_link_map_registers_through_a_link(name: str, pin_dir: str, switch: str | None) -> None:
     [one] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir, *filter(None, [switch]))
     assert one["link_id"] is not None
@@ -151,6 +159,7 @@ def test_no_link_registers_by_the_update_alone(name: str, pin_dir: str) -> None:
     assert below(pin_dir) == []
 
 
+@needs(LINKS)
 def test_link_gives_a_link_to_an_object_that_asks_for_none(tmp_path: Path, name: str, pin_dir: str) -> None:
     path = live_ops_file(tmp_path, 'SECTION=".struct_ops"')
     [plain] = register(path, "--set", f"name={name}p", "--pin-dir", pin_dir)
@@ -172,6 +181,7 @@ def test_an_optional_variable_is_registered_when_it_is_asked_for(name: str, pin_
     assert "aimd_set_state" not in names, "a program that no registered variable uses is not loaded"
 
 
+@needs(LINKS)
 def test_all_but_the_optional_ones_by_default(name: str, pin_dir: str) -> None:
     sets = ("--set", f"aimd.name={name}m", "--set", f"aimd_link.name={name}l")
     found = register("aimd", *sets, "--pin-dir", pin_dir)
@@ -333,7 +343,7 @@ def test_transient_and_pin_dir_exclude_each_other(pin_dir: str) -> None:
     ("number", "exit_code"),
     [(signal.SIGINT, 0), (signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGHUP, 128 + signal.SIGHUP)],
 )
-@pytest.mark.parametrize("link", ["--link", "--no-link"])
+@pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
 def test_transient_is_unregistered_by_a_signal(
     name: str, link: str, number: signal.Signals, exit_code: int
 ) -> None:
@@ -353,6 +363,7 @@ def test_transient_is_unregistered_by_a_signal(
     assert soon(lambda: not listed(name))
 
 
+@needs(LINKS)
 def test_transient_through_a_link_does_not_survive_a_kill(name: str) -> None:
     with held_by_a_process("reno", "--set", f"name={name}") as process:
         assert available(name)
@@ -361,6 +372,7 @@ def test_transient_through_a_link_does_not_survive_a_kill(name: str) -> None:
     assert soon(lambda: not available(name) and not listed(name))
 
 
+@needs(LINKS)
 def test_transient_notices_when_somebody_else_unregisters(name: str) -> None:
     with held_by_a_process("reno", "--set", f"name={name}", "--json") as process:
         [seen] = listed(name)
@@ -391,6 +403,7 @@ def test_ctrl_c_at_any_moment_leaves_all_or_nothing(name: str, pin_dir: str, del
         assert soon(lambda: not available(name) and not listed(name))
 
 
+@needs(LINKS)  # it waits for the pin
 def test_ctrl_c_while_the_result_is_written_finds_it_done(name: str, pin_dir: str) -> None:
     reader, writer = os.pipe()
     full = b"." * fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
@@ -439,7 +452,7 @@ def test_a_name_that_is_taken_by_the_objects_own_second_variable(
     assert not available(name)
 
 
-@pytest.mark.parametrize("link", ["--link", "--no-link"])
+@pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
 def test_a_taken_name(name: str, pin_dir: str, link: str) -> None:
     [first] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir, link)
     error = refused("register", "cubic", "--set", f"name={name}", "--pin-dir", f"{pin_dir}/other", link)
@@ -459,6 +472,7 @@ def test_the_names_of_the_kernels_own_are_taken(pin_dir: str) -> None:
     assert not os.path.exists(pin_dir)
 
 
+@needs(LINKS)
 def test_a_taken_pin_path(name: str, pin_dir: str) -> None:
     [first] = register("reno", "--set", f"name={name}.1", "--pin-dir", pin_dir)
     error = refused("register", "reno", "--set", f"name={name}_1", "--pin-dir", pin_dir)
@@ -470,6 +484,7 @@ def test_a_taken_pin_path(name: str, pin_dir: str) -> None:
     assert listed(f"{name}.1")[0]["links"][0]["id"] == first["link_id"]
 
 
+@needs(LINKS)
 def test_a_pin_directory_that_is_a_pin(name: str, pin_dir: str) -> None:
     [first] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     error = refused("register", "reno", "--set", f"name={name}b", "--pin-dir", str(first["pin"]))
@@ -477,6 +492,7 @@ def test_a_pin_directory_that_is_a_pin(name: str, pin_dir: str) -> None:
     assert below(pin_dir) == [name]
 
 
+@needs(LINKS)
 def test_not_on_a_bpffs(tmp_path: Path, name: str) -> None:
     error = refused(
         "register", "reno", "--set", f"name={name}", "--pin-dir", str(tmp_path / "x"), exit_code=2
@@ -486,6 +502,7 @@ def test_not_on_a_bpffs(tmp_path: Path, name: str) -> None:
     assert not available(name)
 
 
+@needs(LINKS)
 def test_a_little_endian_number_by_any_reader(name: str, pin_dir: str) -> None:
     """The value's first words, read without this project's decoder: the kernel's count and READY."""
     [one] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir)
@@ -497,6 +514,7 @@ def test_a_little_endian_number_by_any_reader(name: str, pin_dir: str) -> None:
     assert name.encode().ljust(16, b"\0") in raw
 
 
+@needs(LINKS)
 def test_an_object_with_programs_of_other_types(tmp_path: Path, name: str, pin_dir: str) -> None:
     """Two kinds in one object, with a link and without, members in another order: the rest is left out by name."""
     path = tmp_path / "mixed.bpf.o"

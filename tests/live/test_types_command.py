@@ -13,11 +13,13 @@ from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done, done_json, refused
 from tests.compile import FLAGS, compile_object
 from tests.live.objects import live_ops
+from tests.needs import DUMMY_OPS, needs
 
 VMLINUX = "/sys/kernel/btf/vmlinux"
 TCP = "tcp_congestion_ops"
 
 
+@needs(DUMMY_OPS)
 def test_what_this_kernel_offers() -> None:
     found = {item["name"]: item for item in done_json("types")["types"]}
     assert {TCP, "bpf_dummy_ops"} <= found.keys()
@@ -64,6 +66,7 @@ def test_every_member_of_one_type() -> None:
     assert members["name"]["size"] == 16
 
 
+@needs(DUMMY_OPS)
 def test_as_text() -> None:
     lines = done("types").stdout.splitlines()
     assert lines[0].split() == [

@@ -10,6 +10,7 @@ import pytest
 from structops_cli.syscall import bpf
 from tests.cli_runner import done, done_json, refused
 from tests.live.situations import available, below, held_by_a_process, held_by_a_socket, listed, soon
+from tests.needs import LINKS, needs
 from tests.patience import patient
 
 
@@ -44,6 +45,7 @@ def test_a_map_without_a_link_by_delete(name: str, pin_dir: str) -> None:
     assert not listed(name)
 
 
+@needs(LINKS)
 def test_a_pinned_link_by_detach_and_unpin(name: str, pin_dir: str) -> None:
     one = register(name, pin_dir)
     gone = unregister(f"id:{one['map_id']}")
@@ -54,6 +56,7 @@ def test_a_pinned_link_by_detach_and_unpin(name: str, pin_dir: str) -> None:
     assert os.path.isdir(pin_dir), "a directory of another name than structops is the user's own"
 
 
+@needs(LINKS)
 def test_the_projects_own_pin_directory_goes_with_its_last_pin(name: str, bpf_root: str) -> None:
     place = f"{bpf_root}/structops"
     register(f"{name}a", place)
@@ -64,6 +67,7 @@ def test_the_projects_own_pin_directory_goes_with_its_last_pin(name: str, bpf_ro
     assert not os.path.exists(place)
 
 
+@needs(LINKS)
 def test_every_pin_of_the_link_goes(name: str, bpf_root: str) -> None:
     one = register(name, f"{bpf_root}/pins")
     with bpf.obj_get(one["pin"]) as link:
@@ -72,6 +76,7 @@ def test_every_pin_of_the_link_goes(name: str, bpf_root: str) -> None:
     assert below(bpf_root) == []
 
 
+@needs(LINKS)
 def test_a_pin_of_the_map_itself_stays_and_so_does_the_map(name: str, bpf_root: str) -> None:
     one = register(name, f"{bpf_root}/pins")
     with bpf.map_get_fd_by_id(one["map_id"]) as fd:
@@ -83,6 +88,7 @@ def test_a_pin_of_the_map_itself_stays_and_so_does_the_map(name: str, bpf_root: 
     assert (seen["state"], seen["links"], seen["pins"]) == ("ready", [], [f"{bpf_root}/map"])
 
 
+@needs(LINKS)
 def test_a_link_that_a_process_holds_is_detached(name: str) -> None:
     with held_by_a_process("reno", "--set", f"name={name}") as process:
         gone = unregister(name)
@@ -91,7 +97,7 @@ def test_a_link_that_a_process_holds_is_detached(name: str) -> None:
         process.communicate(timeout=patient(10))
 
 
-@pytest.mark.parametrize("link", ["--link", "--no-link"])
+@pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
 def test_twice(name: str, pin_dir: str, link: str) -> None:
     one = register(name, pin_dir, link)
     with held_by_a_socket(name):
@@ -111,6 +117,7 @@ def test_twice(name: str, pin_dir: str, link: str) -> None:
     assert refused("unregister", name, exit_code=3)["kind"] == "NotFoundError"
 
 
+@needs(LINKS)
 def test_it_says_what_still_holds_a_retired_map(name: str, pin_dir: str) -> None:
     one = register(name, pin_dir)
     with held_by_a_socket(name), held_by_a_socket(name):
@@ -149,6 +156,7 @@ def test_all_that_matches_nothing(name: str) -> None:
     assert refused("unregister", name, "--all", exit_code=3)["what"] == f"no struct_ops map matches {name}"
 
 
+@needs(LINKS)
 def test_one_of_two_by_its_id(name: str, pin_dir: str, bpf_root: str) -> None:
     one = register(name, pin_dir)
     done("map", "create", "tcp_congestion_ops", "bpf_map", "--link", "--pin", f"{bpf_root}/m")

@@ -155,7 +155,8 @@ def _program_type(case: Case) -> Facts | None:
 
 def _program_struct(case: Case) -> Facts | None:
     program = _program(case)
-    if program is None or program.attach_btf_id == case.type.struct.id:
+    # 0: the bpf_prog_info of 5.10 does not say it, that of 6.1 does
+    if program is None or program.attach_btf_id in (0, case.type.struct.id):
         return None
     return {"program": program.id, "type": case.type.name}
 

@@ -51,3 +51,17 @@ def test_all_that_is_wanted_is_carried(tmp_path: Path, monkeypatch: pytest.Monke
     carry_objects(tmp_path / "into", [WISH])
     assert [path.name for path in (tmp_path / "into").iterdir()] == [WISH.key]
     assert (tmp_path / "into" / WISH.key).read_bytes() == compile_object(OBJECTS / "maps.bpf.c")
+
+
+def test_a_name_is_put_into_an_object_for_any_name(
+    places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = WISH._replace(source="tests/objects/live_ops.bpf.c", flags=(*WISH.flags, '-DNAME="t_12_3f"'))
+    source = OBJECTS / "live_ops.bpf.c"
+    monkeypatch.delenv(CARRIED)
+    made = compile_object(source, flags=named.flags)
+    other = compile_object(source, flags=named.for_any_name.flags)
+    (places[0] / named.for_any_name.key).write_bytes(other)
+    monkeypatch.setenv(CARRIED, f"{places[0]}:{places[1]}")
+    assert carried(named) == made != other
+    assert named.for_any_name.for_any_name == named.for_any_name
