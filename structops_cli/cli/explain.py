@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -123,16 +124,26 @@ def _text(operations: tuple[str, ...], number: int, found: tuple[Possible, ...],
             return f"{head}\n\nno cause that is known applies{subject}"
         return f"{head}\n\n{'; '.join(unknown_cause(name, number) for name in operations)}"
     several = len({item.operation for item in found}) > 1
-    parts = [_cause(place, item, several=several) for place, item in enumerate(found, 1)]
+    alike: dict[tuple[str, ...], list[Possible]] = {}
+    for item in found:
+        alike.setdefault((item.why, item.hint, item.tell), []).append(item)
+    parts = [_cause(place, group, several=several) for place, group in enumerate(alike.values(), 1)]
     return "\n\n".join([head, *parts])
 
 
-def _cause(place: int, item: Possible, *, several: bool) -> str:
+def _cause(place: int, group: list[Possible], *, several: bool) -> str:
+    """Return one cause, once, though several rules may have it: of several operations, or of old and new kernels."""
+    first = group[0]
+    kernels = [item.kernels for item in group]
     rest: list[tuple[str, Any]] = [
-        ("fix:", item.hint or None),
-        ("tell:", item.tell or None),
-        ("on:", item.kernels or None),
-        ("in:", item.operation if several else None),
-        ("rule:", item.rule or None),
+        ("fix:", first.hint or None),
+        ("tell:", first.tell or None),
+        ("on:", _each(kernels) if all(kernels) else None),
+        ("in:", _each(item.operation for item in group) if several else None),
+        ("rule:", _each(item.rule for item in group) or None),
     ]
-    return f"{place:2}. {item.why}\n{fields(rest, indent=4)}".rstrip()
+    return f"{place:2}. {first.why}\n{fields(rest, indent=4)}".rstrip()
+
+
+def _each(words: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(filter(None, words)))
