@@ -13,18 +13,20 @@ from typing import NamedTuple
 import pytest
 
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel_config import read_config
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["DUMMY_OPS", "LINKS", "Feature", "needs", "require"]
+__all__ = ["DUMMY_OPS", "LINKS", "QDISC_OPS", "Feature", "needs", "require"]
 
 
 class Feature(NamedTuple):
-    """Something that kernels have from a release on."""
+    """Something that kernels have from a release on; those with an ``option`` only where they are built with it."""
 
     what: str
     since: tuple[int, int]
     present: Callable[[], bool]
+    option: str = ""
 
 
 def _knows_struct(name: str) -> bool:
@@ -33,6 +35,10 @@ def _knows_struct(name: str) -> bool:
 
 LINKS = Feature("links of struct_ops", (6, 4), lambda: has_links(live_kernel()))
 DUMMY_OPS = Feature("bpf_dummy_ops", (5, 17), lambda: _knows_struct("bpf_dummy_ops"))
+
+QDISC_OPS = Feature(
+    "Qdisc_ops", (6, 16), lambda: _knows_struct("bpf_struct_ops_Qdisc_ops"), "CONFIG_NET_SCH_BPF"
+)
 
 
 def needs(*features: Feature) -> pytest.MarkDecorator:
@@ -46,9 +52,17 @@ def require(feature: Feature) -> None:
         return
     major, minor = feature.since
     release = os.uname().release
-    if _version(release) >= feature.since:
+    if _version(release) >= feature.since and not _left_out(feature.option):
         pytest.fail(f"{release} lacks {feature.what}, which came with {major}.{minor}", pytrace=False)
-    pytest.skip(f"waits for Linux {major}.{minor}, which has {feature.what}")
+    pytest.skip(
+        f"waits for Linux {major}.{minor}, which has {feature.what}{f' with {feature.option}' if feature.option else ''}"
+    )
+
+
+def _left_out(option: str) -> bool:
+    """Tell whether the running kernel says that it was built without an option; one that says nothing has it."""
+    config = read_config([option]) if option else None
+    return bool(config and config.found and not config.options)
 
 
 def _version(release: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from structops_cli.errors import NotFoundError
 from structops_cli.runtime.inventory import LiveMap, find_one, matching, take_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.unregistration import Unregistered, unregister
+from structops_cli.struct_ops.kinds import kind_of
 
 __all__ = ["command"]
 
@@ -65,7 +66,6 @@ def _line(item: Unregistered) -> str:
     if item.pins_removed:
         said += f"; unpinned {', '.join(item.pins_removed)}"
     if not item.gone and item.refcnt:
-        said += (
-            f"; {item.refcnt} still hold it: the kernel keeps it until the last socket and default lets go"
-        )
+        holder = kind_of(item.type_name).held_by
+        said += f"; {item.refcnt} still hold it: the kernel keeps it until the last {holder} lets go"
     return said

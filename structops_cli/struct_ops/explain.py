@@ -62,7 +62,7 @@ CAUSES: dict[tuple[str, int], Cause] = {
     ),
     ("MAP_UPDATE_ELEM", EEXIST): Cause(
         "the name is taken by something that is registered",
-        "see structops list{ELSEWHERE}; choose another name with --set name=NAME",
+        "see structops list{ELSEWHERE}; choose another name with --set {NAME_MEMBER}=NAME",
     ),
     ("MAP_UPDATE_ELEM", EBADF): Cause(
         "a member holds a number that is no open program fd", "pass programs by id or pin"
@@ -90,7 +90,7 @@ CAUSES: dict[tuple[str, int], Cause] = {
     ),
     ("LINK_CREATE", EEXIST): Cause(
         "the name is taken by something that is registered",
-        "see structops list{ELSEWHERE}; choose another name with --set name=NAME",
+        "see structops list{ELSEWHERE}; choose another name with --set {NAME_MEMBER}=NAME",
     ),
     ("LINK_CREATE", EBUSY): Cause(
         "the subsystem takes one at a time, and has one", "unregister that one first: structops list"
@@ -167,7 +167,9 @@ def explained(error: KernelError, what: str, type_name: str = "", cause: Cause |
 
 
 def _filled(hint: str, type_name: str) -> str:
-    """Put the type, and where the kernel lists its names, into a hint."""
-    listed = kind_of(type_name).names_listed_in
+    """Put the type, the member that names its instances, and where the kernel lists the names, into a hint."""
+    kind = kind_of(type_name)
+    listed = kind.names_listed_in
     hint = hint.replace("{ELSEWHERE}", f" and {listed}" if listed else "")
+    hint = hint.replace("{NAME_MEMBER}", kind.name_member or "name")
     return hint.replace("TYPE", type_name) if type_name else hint

@@ -27,6 +27,7 @@ from structops_cli.syscall.info import btf_bytes
 from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done_json
 from tests.compile import OBJECTS, compile_object
+from tests.needs import QDISC_OPS, needs
 
 COMPILED = tuple(
     f"{name}.bpf.c"
@@ -76,7 +77,16 @@ def test_what_an_object_becomes_for_an_old_kernel_is_accepted(name: str) -> None
     bpf.btf_load(all_off(opened(name))).close()
 
 
-@pytest.mark.parametrize("name", [*bundled_objects(), *LOADED])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            pytest.param(one, marks=needs(QDISC_OPS)) if one == "fifo_qdisc" else one
+            for one in bundled_objects()
+        ),
+        *LOADED,
+    ],
+)
 @pytest.mark.usefixtures("old_kernel")
 def test_programs_and_maps_load_with_it(name: str) -> None:
     spec, kernel = opened(name), live_kernel()

@@ -30,5 +30,6 @@ KIND = Kind(
     reserved=frozenset({"next", "cl_ops", "priv_size", "static_flags", "owner"}),
     settable=frozenset({"id"}),
     name_member="id",
+    held_by="queueing discipline",
     replaceable=False,
 )

@@ -110,7 +110,7 @@ LINK_RULES = (
     Rule(
         "name-taken", "LINK_CREATE", EEXIST, name_taken,
         "the name is taken by something that is registered", "see structops list{ELSEWHERE}; choose another name "
-        "with --set name=NAME", tell="structops list", rank=1,
+        "with --set {NAME_MEMBER}=NAME", tell="structops list", rank=1,
     ),
     Rule(
         "one-at-a-time", "LINK_CREATE", EBUSY, another_registered,

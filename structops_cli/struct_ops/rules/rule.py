@@ -124,7 +124,8 @@ def general(sentence: str, type_name: str = "") -> str:
 
 
 def _words(type_name: str) -> dict[str, object]:
-    """Return what a type puts into sentences: its name, and where the kernel lists the names of its instances."""
-    listed = kind_of(type_name).names_listed_in
-    words: dict[str, object] = {"ELSEWHERE": f" and {listed}" if listed else ""}
+    """Return what a type puts into sentences: its name, the member that names its instances, where those are listed."""
+    kind = kind_of(type_name)
+    listed = f" and {kind.names_listed_in}" if kind.names_listed_in else ""
+    words: dict[str, object] = {"ELSEWHERE": listed, "NAME_MEMBER": kind.name_member or "name"}
     return {**words, "TYPE": type_name} if type_name else words

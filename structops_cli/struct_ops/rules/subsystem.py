@@ -139,7 +139,7 @@ SUBSYSTEM_MEMBER_RULES = (
     Rule(
         "name-taken-early", OPERATION, EEXIST, _name_taken_early,
         "the name is taken by something that is registered", "see structops list{ELSEWHERE}; choose another name "
-        "with --set name=NAME", tell="structops list", kernels="before 6.4", rank=3,
+        "with --set {NAME_MEMBER}=NAME", tell="structops list", kernels="before 6.4", rank=3,
     ),
     Rule(
         "at-most", OPERATION, E2BIG, _at_most,

@@ -268,7 +268,7 @@ REGISTER_RULES = (
     Rule(
         "name-taken", OPERATION, EEXIST, _name_taken,
         "the name is taken by something that is registered", "see structops list{ELSEWHERE}; choose another name "
-        "with --set name=NAME", tell="structops list", rank=1,
+        "with --set {NAME_MEMBER}=NAME", tell="structops list", rank=1,
     ),
     Rule(
         "one-at-a-time", OPERATION, EBUSY, _another,

@@ -39,6 +39,8 @@ BECAME_ANOTHER_TYPE = {
     "task_struct.rseq": "a pointer, then a struct",
 }
 """Fields that some of these kernels have with a type that an access cannot be carried over to."""
+NOT_EXCERPTED = {"fifo_qdisc"}
+"""Objects of other subsystems, whose types the excerpts were cut without."""
 
 
 @pytest.mark.parametrize("version", KERNELS)
@@ -102,7 +104,7 @@ def place_of(relocator: Relocator, type_id: int, path: str, expected: Place | No
 
 
 def objects() -> Iterator[ObjectSpec]:
-    for name in bundled_objects():
+    for name in sorted({*bundled_objects()} - NOT_EXCERPTED):
         yield read_object(Path(object_path(name)).read_bytes(), name)
     yield read_object(compile_object(SOURCE), SOURCE.name)
 

@@ -1,0 +1,293 @@
+"""Queueing disciplines for real: packets that pass and packets that drop, counted, and what the kernel says of odd ones.
+
+Packets are raw frames of a packet socket on one end of a veth pair, in a
+namespace of the test's own with IPv6 off: nobody else sends there.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from errno import EEXIST, EINVAL, ENOBUFS, ENOENT
+from fcntl import ioctl
+from pathlib import Path
+from struct import unpack
+from termios import TIOCOUTQ
+from typing import Any, TypeVar
+
+import pyroute2
+import pytest
+
+from structops_cli.errors import KernelError, NotFoundError
+from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.qdisc import QdiscStatistics, attach_qdisc, detach_qdisc, read_qdiscs
+from structops_cli.runtime.data_maps import data_map_name
+from structops_cli.struct_ops.value import KEY
+from structops_cli.syscall import bpf
+from structops_cli.syscall.info import map_info, prog_info
+from tests.cli_runner import done, done_json, refused
+from tests.compile import FLAGS, OBJECTS, compile_object
+from tests.live.situations import listed, soon
+from tests.needs import QDISC_OPS, needs
+
+pytestmark = [pytest.mark.live, needs(QDISC_OPS)]
+
+Result = TypeVar("Result")
+FRAME_BYTES = 100
+PROTOCOL = 0x88B5
+"""``ETH_P_802_EX1``: for local experiments, nobody's protocol."""
+HEADER = b"\xff" * 6 + b"\x02" + b"\0" * 5 + PROTOCOL.to_bytes(2, "big")
+
+
+class Wires:
+    """Two veth pairs, t_a0 to t_a1 and t_b0 to t_b1, in a namespace."""
+
+    def __init__(self, namespace: ThrowawayNamespace) -> None:
+        self.namespace = namespace
+        self.run(_lay)
+        self._ends: dict[str, socket.socket] = {}
+
+    def run(self, function: Callable[[], Result]) -> Result:
+        return self.namespace.run(function)
+
+    def attach(self, device: str, kind: str) -> None:
+        self.run(lambda: attach_qdisc(device, kind))
+
+    def read(self, device: str) -> QdiscStatistics:
+        [found] = self.run(lambda: read_qdiscs(device))
+        return found
+
+    def end(self, device: str) -> socket.socket:
+        """Return the packet socket of a device, the same one each time."""
+        if device not in self._ends:
+            opened = self.namespace.open_socket(socket.AF_PACKET, socket.SOCK_RAW)
+            opened.bind((device, PROTOCOL))
+            opened.setblocking(False)
+            self._ends[device] = opened
+        return self._ends[device]
+
+    def send(self, device: str, *numbers: int) -> list[int]:
+        """Send numbered frames; return the numbers of those that were dropped before the sender's eyes."""
+        dropped = []
+        for number in numbers:
+            try:
+                self.end(device).send(HEADER + bytes([number]) * (FRAME_BYTES - len(HEADER)))
+            except OSError as error:
+                if error.errno != ENOBUFS:
+                    raise
+                dropped.append(number)
+        return dropped
+
+    def received(self, device: str, count: int) -> list[int]:
+        """Return the numbers of the frames that came to a device, when ``count`` are there."""
+        found: list[int] = []
+
+        def all_there() -> bool:
+            with suppress(BlockingIOError):
+                while True:
+                    found.append(self.end(device).recv(2048)[-1])
+            return len(found) >= count
+
+        assert soon(all_there), found
+        return found
+
+    def unsent_bytes(self, device: str) -> int:
+        """Return what of a socket's packets the kernel still has somewhere."""
+        [left] = unpack("i", ioctl(self.end(device).fileno(), TIOCOUTQ, b"\0" * 4))
+        return int(left)
+
+
+def _lay() -> None:
+    Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1", encoding="ascii")
+    with pyroute2.IPRoute() as route:
+        for pair in "ab":
+            route.link("add", ifname=f"t_{pair}0", kind="veth", peer=f"t_{pair}1")
+            for end in "01":
+                route.link("set", index=route.link_lookup(ifname=f"t_{pair}{end}")[0], state="up")
+
+
+@pytest.fixture
+def wires() -> Iterator[Wires]:
+    with ThrowawayNamespace() as namespace:
+        laid = Wires(namespace)
+        for device in ("t_a0", "t_a1", "t_b0", "t_b1"):
+            laid.end(device)
+        yield laid
+
+
+def registered(name: str, pin_dir: str, *words: str) -> dict[str, Any]:
+    [one] = done_json("register", "fifo_qdisc", "--set", f"id={name}", "--pin-dir", pin_dir, *words)[
+        "registered"
+    ]
+    assert (one["name"], one["type"], one["state"]) == (name, "Qdisc_ops", "registered")
+    return dict(one)
+
+
+def hold(one: dict[str, Any], held: int) -> None:
+    """Write the switch ``held`` of the object's .data."""
+    wanted = data_map_name("fifo_qdisc.bpf.o", ".data")[:15]
+    for program in one["programs"]:
+        with bpf.prog_get_fd_by_id(program["id"]) as fd:
+            ids = prog_info(fd).map_ids
+        for map_id in ids:
+            with bpf.map_get_fd_by_id(map_id) as fd:
+                if map_info(fd).name == wanted:
+                    bpf.map_update_elem(fd, KEY, held.to_bytes(4, "little"))
+                    return
+    raise AssertionError(wanted)
+
+
+def test_packets_pass_in_order_and_are_counted(wires: Wires, name: str, pin_dir: str) -> None:
+    registered(name, pin_dir)
+    wires.attach("t_a0", name)
+    assert wires.read("t_a0")[3:] == (0,) * 7
+    assert wires.send("t_a0", *range(50)) == []
+    assert wires.received("t_a1", 50) == list(range(50))
+    found = wires.read("t_a0")
+    assert found.kind == name
+    assert (found.packets, found.bytes) == (50, 50 * FRAME_BYTES)
+    assert (found.drops, found.qlen, found.backlog) == (0, 0, 0)
+
+
+def test_beyond_the_limit_the_newest_are_dropped(wires: Wires, name: str, pin_dir: str) -> None:
+    one = registered(name, pin_dir, "--const", "limit=3")
+    wires.attach("t_a0", name)
+    hold(one, 1)
+    assert wires.send("t_a0", 1, 2, 3, 4, 5) == [4, 5]
+    found = wires.read("t_a0")
+    assert (found.packets, found.drops, found.qlen, found.backlog) == (0, 2, 3, 3 * FRAME_BYTES)
+    hold(one, 0)
+    assert wires.send("t_a0", 6) == [6], "dropped as well, and then the queue is looked at"
+    assert wires.received("t_a1", 3) == [1, 2, 3]
+    found = wires.read("t_a0")
+    assert (found.packets, found.drops, found.qlen, found.backlog) == (3, 3, 0, 0)
+    assert wires.send("t_a0", 7) == []
+    assert wires.received("t_a1", 1) == [7]
+
+
+def test_a_limit_of_nothing_drops_everything(wires: Wires, name: str, pin_dir: str) -> None:
+    registered(name, pin_dir, "--const", "limit=0")
+    wires.attach("t_a0", name)
+    assert wires.send("t_a0", 1, 2) == [1, 2]
+    assert wires.read("t_a0").drops == 2
+
+
+def test_each_device_has_a_queue_of_its_own(wires: Wires, name: str, pin_dir: str) -> None:
+    one = registered(name, pin_dir, "--const", "limit=2")
+    wires.attach("t_a0", name)
+    wires.attach("t_b0", name)
+    hold(one, 1)
+    assert wires.send("t_a0", 1, 2, 3) == [3]
+    assert wires.send("t_b0", 4) == []
+    assert (wires.read("t_a0").qlen, wires.read("t_b0").qlen) == (2, 1)
+    hold(one, 0)
+    assert wires.send("t_b0", 5) == []
+    assert wires.received("t_b1", 2) == [4, 5]
+    assert wires.read("t_a0").qlen == 2
+
+
+@pytest.mark.parametrize("way", ["detached", "down"])
+def test_packets_that_wait_are_freed_with_their_queue(
+    way: str, wires: Wires, name: str, pin_dir: str
+) -> None:
+    one = registered(name, pin_dir)
+    wires.attach("t_a0", name)
+    hold(one, 1)
+    assert wires.send("t_a0", 1, 2, 3) == []
+    assert wires.unsent_bytes("t_a0") > 3 * FRAME_BYTES
+    if way == "detached":
+        wires.run(lambda: detach_qdisc("t_a0"))
+        assert wires.read("t_a0").kind != name
+    else:
+        wires.run(_down)
+        assert (wires.read("t_a0").qlen, wires.read("t_a0").backlog) == (0, 0)
+    assert soon(lambda: wires.unsent_bytes("t_a0") == 0)
+
+
+def _down() -> None:
+    with pyroute2.IPRoute() as route:
+        route.link("set", index=route.link_lookup(ifname="t_a0")[0], state="down")
+
+
+@pytest.mark.parametrize("link", ["--link", "--no-link"])
+def test_unregistered_it_serves_who_has_it_and_nobody_else(
+    link: str, wires: Wires, name: str, pin_dir: str
+) -> None:
+    registered(name, pin_dir, link)
+    wires.attach("t_a0", name)
+    said = done("unregister", name).stdout
+    assert "still hold it" in said
+    assert "queueing discipline" in said
+    assert wires.send("t_a0", 1) == []
+    assert wires.received("t_a1", 1) == [1]
+    with pytest.raises(KernelError, match="no queueing discipline of that kind is registered") as caught:
+        wires.attach("t_b0", name)
+    assert caught.value.errno == ENOENT
+    wires.run(lambda: detach_qdisc("t_a0"))
+    assert soon(lambda: not listed(name))
+
+
+def test_it_is_attached_once_and_to_a_device_that_exists(wires: Wires, name: str, pin_dir: str) -> None:
+    registered(name, pin_dir)
+    wires.attach("t_a0", name)
+    with pytest.raises(KernelError) as caught:
+        wires.attach("t_a0", name)
+    assert caught.value.errno == EEXIST
+    with pytest.raises(NotFoundError, match="no network device t_none"):
+        wires.attach("t_none", name)
+
+
+def test_an_id_that_is_taken_is_refused(name: str, pin_dir: str) -> None:
+    registered(name, pin_dir)
+    again = ("register", "fifo_qdisc", "--set", f"id={name}", "--pin-dir", f"{pin_dir}/other")
+    for way in ("--link", "--no-link"):
+        error = refused(*again, way)
+        assert error["errno"] == EEXIST
+        assert "taken" in error["why"]
+        assert "--set id=NAME" in error["hint"]
+
+
+@pytest.mark.parametrize("kind", ["pfifo", "bfifo", "noqueue"])
+def test_an_id_of_the_kernels_own_is_refused(kind: str, pin_dir: str) -> None:
+    error = refused("register", "fifo_qdisc", "--set", f"id={kind}", "--pin-dir", pin_dir)
+    assert error["errno"] == EEXIST
+
+
+def odd(folder: Path, *macros: str) -> str:
+    path = folder / "odd_qdisc.bpf.o"
+    path.write_bytes(
+        compile_object(
+            OBJECTS / "odd_qdisc.bpf.c", flags=(*FLAGS, "-Wno-unused", *(f"-D{macro}" for macro in macros))
+        )
+    )
+    return str(path)
+
+
+def test_the_odd_one_is_sound_as_it_is(tmp_path: Path, name: str) -> None:
+    done("register", odd(tmp_path), "--set", f"id={name}")
+    assert listed(name)
+
+
+@pytest.mark.parametrize(
+    "macros",
+    [
+        *[(f"WITHOUT_{member}",) for member in ("ENQUEUE", "DEQUEUE", "INIT", "RESET", "DESTROY")],
+        ("WITH_PEEK",),
+        ("PRIV_SIZE=8",),
+        ("STATIC_FLAGS=1",),
+        ('NAME=""',),
+        ('NAME="t odd"',),
+        ('NAME="t-odd"',),
+        ('NAME="t_odd_sixteen_by"',),
+    ],
+    ids=" ".join,
+)
+def test_what_the_kernel_refuses_is_told_before_it_is_asked(macros: tuple[str, ...], tmp_path: Path) -> None:
+    path = odd(tmp_path, *macros)
+    asked = refused("register", path, "--no-check")
+    assert asked["errno"] in (EINVAL, 524)
+    told = refused("register", path)
+    assert told["why"]
+    assert (told["operation"], told["errno"]) == (asked["operation"], asked["errno"])
+    assert not [item for item in done_json("list")["maps"] if item["type"] == "Qdisc_ops"]
