@@ -27,6 +27,7 @@
 
 enum {
 	MAP_ARRAY = 2,
+	MAP_PERCPU_ARRAY = 6,
 	MAP_LRU_HASH = 9,
 	MAP_SK_STORAGE = 24,
 };

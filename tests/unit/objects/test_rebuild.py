@@ -41,7 +41,10 @@ def rebuilt(tmp_path: Path) -> Path:
 def test_every_object_rebuilds_byte_for_byte(rebuilt: Path) -> None:
     names = sorted(path.name for path in BUILT.glob("*.bpf.o"))
     assert sorted(path.name for path in rebuilt.iterdir()) == names
-    assert names == [f"{name}.bpf.o" for name in ("aimd", "cubic", "dummy_ops", "fifo_qdisc", "reno")]
+    assert names == [
+        f"{name}.bpf.o"
+        for name in ("aimd", "cubic", "dummy_ops", "fifo_qdisc", "reno", "scx_fifo", "scx_vtime")
+    ]
     for name in names:
         assert (rebuilt / name).read_bytes() == (BUILT / name).read_bytes(), name
 
