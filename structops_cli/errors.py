@@ -87,6 +87,8 @@ if TYPE_CHECKING:
         type_name: str
         type_id: int
         insn: int
+        kernel_log: str
+        exit_reason: str
         offset: int
         candidates: list[str]
         console: str

@@ -17,7 +17,7 @@ from structops_cli.runtime.kernel_config import read_config
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["DUMMY_OPS", "LINKS", "QDISC_OPS", "Feature", "needs", "require"]
+__all__ = ["DUMMY_OPS", "LINKS", "QDISC_OPS", "SCHED_EXT", "Feature", "needs", "require"]
 
 
 class Feature(NamedTuple):
@@ -39,6 +39,8 @@ DUMMY_OPS = Feature("bpf_dummy_ops", (5, 17), lambda: _knows_struct("bpf_dummy_o
 QDISC_OPS = Feature(
     "Qdisc_ops", (6, 16), lambda: _knows_struct("bpf_struct_ops_Qdisc_ops"), "CONFIG_NET_SCH_BPF"
 )
+SCHED_EXT = Feature("sched_ext", (6, 16), lambda: _knows_struct("sched_ext_ops"), "CONFIG_SCHED_CLASS_EXT")
+"""Linux has it since 6.12, and Debian's kernels since 6.16."""
 
 
 def needs(*features: Feature) -> pytest.MarkDecorator:

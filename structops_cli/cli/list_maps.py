@@ -21,7 +21,8 @@ def command(output: Output) -> None:
     """List every struct_ops map: what is registered, what is not yet, and what is retired but still held.
 
     States: unset (no value), ready (value set, no link), registered, retired
-    (unregistered, and something still holds it). HOLDERS is the kernel's own
+    (unregistered, and something still holds it), ejected (the link is there,
+    and the kernel has ended what it registered: show says why). HOLDERS is the kernel's own
     count; since Linux 6.4 it is an estimate of the sockets that use it.
     """
     stock = take_stock(live_kernel())

@@ -22,6 +22,7 @@ def map_data(live: LiveMap) -> dict[str, Any]:
         "type": live.type.name,
         "module": live.type.module or "vmlinux",
         "state": live.state,
+        "reason": live.reason,
         "kernel_state": state_name(live.kernel_state),
         "link_map": live.is_link_map,
         "refcnt": live.refcnt,

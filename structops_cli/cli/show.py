@@ -27,7 +27,7 @@ def _text(live: LiveMap) -> str:
     head = fields([
         ("name", live.name),
         ("type", live.type.name + (f" (module {live.type.module})" if live.type.module else "")),
-        ("state", live.state),
+        ("state", f"{live.state} ({live.reason})" if live.reason else live.state),
         ("map", f"{live.info.id} ({live.info.name}{', link map' if live.is_link_map else ''})"),
         ("link", ", ".join(str(link.id) for link in live.links) or "none"),
         ("pin", ", ".join(pins_of(live)) or "none"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from errno import EAGAIN, ENOENT
+from importlib import import_module
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
@@ -22,6 +23,7 @@ from structops_cli.errors import (
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import StructOpsType, type_of_value
 from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import (
     KEY,
     StructOpsValue,
@@ -75,8 +77,9 @@ class LiveProgram(NamedTuple):
 class LiveMap(NamedTuple):
     """A struct_ops map as it is now; ``raw`` is its value, decoded when somebody asks.
 
-    ``state`` is one of ``unset``, ``ready``, ``registered`` and ``retired``
-    (unregistered, and still held). ``refcnt`` is the kernel's own count of who
+    ``state`` is one of ``unset``, ``ready``, ``registered``, ``retired``
+    (unregistered, and still held) and ``ejected`` (the link is there, and the
+    kernel has put an end to what it registered: ``reason``, if that is known). ``refcnt`` is the kernel's own count of who
     holds it (since 6.4 an estimate). ``pins`` are of the map itself.
     """
 
@@ -89,6 +92,7 @@ class LiveMap(NamedTuple):
     name: str
     links: tuple[LiveLink, ...]
     pins: tuple[str, ...]
+    reason: str = ""
 
     @property
     def value(self) -> StructOpsValue:
@@ -124,7 +128,7 @@ def take_stock(kernel: KernelTypes) -> tuple[LiveMap, ...]:
     links = _links_by_map()
     pins = _pins()
     types: dict[tuple[int, int], StructOpsType] = {}
-    return tuple(_describe(kernel, info, raw, links, pins, types) for info, raw in found)
+    return _without_ejected([_describe(kernel, info, raw, links, pins, types) for info, raw in found])
 
 
 def _struct_ops_maps() -> Iterator[tuple[MapInfo, bytes]]:
@@ -217,6 +221,23 @@ def type_of_map(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
     return type_of_value(btf, info.btf_vmlinux_value_type_id, module)
 
 
+def _without_ejected(stock: list[LiveMap]) -> tuple[LiveMap, ...]:
+    """Ask the subsystems whose links outlive what they registered which of them did."""
+    asked: dict[str, dict[int, str]] = {}
+    for item in stock:
+        if item.state == "registered" and item.links and (module := kind_of(item.type.name).ejected_by):
+            asked.setdefault(module, {}).update({link.id: item.name for link in item.links})
+    reasons: dict[int, str] = {}
+    for module, names in asked.items():
+        reasons |= import_module(f"structops_cli.runtime.{module}").ejections(names)
+    return tuple(_if_ejected(item, reasons) for item in stock)
+
+
+def _if_ejected(item: LiveMap, reasons: dict[int, str]) -> LiveMap:
+    mine = [reasons[link.id] for link in item.links if link.id in reasons]
+    return item._replace(state="ejected", reason=mine[-1]) if mine and len(mine) == len(item.links) else item
+
+
 def _module_name(btf_id: int) -> str:
     """Return the module whose BTF object this is, "" for vmlinux (and for kernels that do not say)."""
     if not btf_id:
@@ -285,7 +306,7 @@ def matching(stock: tuple[LiveMap, ...], selector: str) -> tuple[LiveMap, ...]:
 
 
 def find_one(stock: tuple[LiveMap, ...], selector: str) -> LiveMap:
-    """Return the one map that a selector means; a registered one wins over retired ones of its name."""
+    """Return the one map that a selector means; a registered one wins over retired and ejected ones of its name."""
     found = matching(stock, selector)
     if not found:
         raise NotFoundError(
@@ -293,7 +314,7 @@ def find_one(stock: tuple[LiveMap, ...], selector: str) -> LiveMap:
             why="it is neither the id, the registered name nor the map name of one",
             hint="structops list shows what there is",
         )
-    alive = tuple(item for item in found if item.state != "retired")
+    alive = tuple(item for item in found if item.state not in ("retired", "ejected"))
     if len(alive or found) > 1:
         raise AmbiguousError(
             f"{selector} matches {len(found)} struct_ops maps",

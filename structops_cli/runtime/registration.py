@@ -7,14 +7,15 @@ included, leaves the kernel as it was.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from importlib import import_module
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError, StateError, StructopsError, UsageError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.pins import pin_path, pin_with_undo
-from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan
 from structops_cli.struct_ops.value import KEY, encode_value, read_state, state_name
@@ -71,7 +72,8 @@ def _register_one(loaded: Loaded, plan: MapPlan, pin_dir: str | None, undo: Exit
     try:
         if plan.link:
             _update(plan, loaded, map_fd, StructOpsState.READY)
-            link = undo.enter_context(bpf.link_create(map_fd))
+            with _watched(plan):
+                link = undo.enter_context(bpf.link_create(map_fd))
             _check_link(plan, map_fd, link)
             pin = _pin(plan, link, pin_dir, undo) if pin_dir is not None else None
         else:
@@ -107,7 +109,8 @@ def _refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
     from structops_cli.struct_ops.rules.generation import generation_of  # only a refusal needs them
     from structops_cli.struct_ops.rules.refusal import refused_update
 
-    cause = None
+    said = error.fields.get("kernel_log")
+    cause = Cause(str(said), "the kernel log (dmesg) may say more") if said else None
     if error.operation == "MAP_UPDATE_ELEM":
         generation = generation_of(KernelTypes(plan.type.btf))
         world = World(generation, fds=None, flag_masks=flag_masks(plan.type))
@@ -118,6 +121,17 @@ def _refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
 def _value(plan: MapPlan, loaded: Loaded) -> bytes:
     used = {item.program for item in plan.members if item.program}
     return encode_value(plan, {name: loaded.programs[name].fileno() for name in used})
+
+
+def _watched(plan: MapPlan) -> AbstractContextManager[None]:
+    """Return what sees that a subsystem ends at once what it has just made a link for, without taking the link away."""
+    module = kind_of(plan.type.name).ejected_by
+    if not module:
+        return nullcontext()
+    watched: AbstractContextManager[None] = import_module(f"structops_cli.runtime.{module}").watched(
+        plan.registered_name
+    )
+    return watched
 
 
 def _check_link(plan: MapPlan, map_fd: Fd, link: Fd) -> None:

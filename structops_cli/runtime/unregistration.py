@@ -41,7 +41,7 @@ def unregister(live: LiveMap) -> Unregistered:
     """Unregister what ``take_stock`` found; a retired or never registered map is left alone and said to be unchanged."""
     how = ""
     removed: tuple[str, ...] = ()
-    if live.state == "registered":
+    if live.state in ("registered", "ejected"):
         if live.links:
             how, removed = _through_links(live)
         else:
@@ -155,6 +155,6 @@ def _settle(live: LiveMap) -> tuple[bool, int]:
         state, refcnt = read_state(live.type, raw)
         if state == StructOpsState.INUSE:
             raise StructopsError(f"{live.name} (id:{live.info.id}) is still {state_name(state)}")
-        if live.state != "registered" or refcnt or time.monotonic() > deadline:
+        if live.state not in ("registered", "ejected") or refcnt or time.monotonic() > deadline:
             return False, refcnt
         time.sleep(POLL_SECONDS)

@@ -18,6 +18,7 @@ REGISTRY = {
     "tcp_congestion_ops": "tcp_congestion_ops",
     "bpf_dummy_ops": "bpf_dummy_ops",
     "sched_ext_ops": "sched_ext_ops",
+    "sched_ext_ops_cid": "sched_ext_ops_cid",
     "Qdisc_ops": "qdisc_ops",
     "hid_bpf_ops": "hid_bpf_ops",
 }

@@ -37,7 +37,9 @@ class Kind(NamedTuple):
     members whose programs may sleep (None: unknown, or all).
     ``registers`` is false for a type that exists for test runs only,
     ``replaceable`` for one whose links refuse LINK_UPDATE, ``one_at_a_time``
-    true where a second registration is EBUSY. ``proven`` says that the running
+    true where a second registration is EBUSY. ``ejected_by`` names the module of
+    ``runtime/`` that knows which links have outlived what they registered, "" where
+    none does. ``proven`` says that the running
     kernel was asked, and not only its source.
     """
 
@@ -59,6 +61,7 @@ class Kind(NamedTuple):
     registers: bool = True
     replaceable: bool = True
     one_at_a_time: bool = False
+    ejected_by: str = ""
     proven: bool = False
 
     def need(self, member: str) -> Need:

@@ -41,4 +41,5 @@ KIND = Kind(
     ),
     replaceable=False,
     one_at_a_time=True,
+    ejected_by="sched_ext",
 )

@@ -1,0 +1,159 @@
+"""Schedulers on a kernel with sched_ext: the bundled ones run, and those that the kernel ejects are found out.
+
+One scheduler runs at a time, and the kernel log keeps their names: they are the tests' own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from structops_cli.runtime.sched_ext import FOLDER, running_schedulers
+from tests.cli_runner import done, done_json, refused
+from tests.compile import OBJECTS, compile_object
+from tests.live.situations import below, soon
+from tests.needs import SCHED_EXT, needs
+from tests.patience import patient
+
+pytestmark = needs(SCHED_EXT)
+
+SCHED_EXT_POLICY = 7
+
+
+def state() -> str:
+    return Path(FOLDER, "state").read_text(encoding="ascii").strip()
+
+
+def shown(name: str) -> dict[str, Any]:
+    return done_json("show", name)
+
+
+@pytest.fixture
+def ejected_ones(tmp_path: Path) -> str:
+    """Return the path of an object with schedulers that the kernel ejects."""
+    path = tmp_path / "sched_ext.bpf.o"
+    path.write_bytes(compile_object(OBJECTS / "sched_ext.bpf.c"))
+    return str(path)
+
+
+@contextmanager
+def a_task_of_sched_ext() -> Iterator[None]:
+    """Have a process that asks for SCHED_EXT, and wakes up again and again."""
+    child = os.fork()
+    if child == 0:
+        os.sched_setscheduler(0, SCHED_EXT_POLICY, os.sched_param(0))
+        while True:
+            time.sleep(0.01)
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def busy_child(nice: int) -> int:
+    """Start a process that uses all of CPU 0 that it gets."""
+    child = os.fork()
+    if child == 0:
+        os.sched_setaffinity(0, {0})
+        os.nice(nice)
+        while True:
+            pass
+    return child
+
+
+def shares() -> tuple[float, float]:
+    """Return what two processes got of one CPU, in seconds: one of nice 0 and one of nice 10 (weight 100 and 11 or so)."""
+    children = [busy_child(0), busy_child(10)]
+    time.sleep(patient(0.3))
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    used = [os.wait4(child, 0)[2] for child in children]
+    first, second = (usage.ru_utime + usage.ru_stime for usage in used)
+    return first, second
+
+
+def test_the_fifo_gives_turns_and_the_weighted_one_gives_by_weight(name: str, pin_dir: str) -> None:
+    done_json("register", "scx_fifo", "--set", f"fifo.name={name}", "--pin-dir", pin_dir)
+    first, second = shares()
+    assert second > first / 2
+    done_json("unregister", name)
+    done_json("register", "scx_vtime", "--set", f"vtime.name={name}", "--pin-dir", pin_dir)
+    first, second = shares()
+    assert 0 < second < first / 3
+
+
+@pytest.mark.parametrize(("name_of_object", "variable"), [("scx_fifo", "fifo"), ("scx_vtime", "vtime")])
+def test_a_bundled_scheduler_runs_until_it_is_unregistered(
+    name_of_object: str, variable: str, name: str, pin_dir: str
+) -> None:
+    done_json("register", name_of_object, "--set", f"{variable}.name={name}", "--pin-dir", pin_dir)
+    assert (state(), running_schedulers()) == ("enabled", (name,))
+    live = shown(name)
+    assert (live["state"], live["reason"], live["type"]) == ("registered", "", "sched_ext_ops")
+    gone = done_json("unregister", name)["unregistered"][0]
+    assert (gone["changed"], gone["gone"], gone["how"]) == (True, True, "detach")
+    assert (state(), running_schedulers()) == ("disabled", ())
+
+
+def test_a_second_scheduler_is_refused(name: str, pin_dir: str) -> None:
+    done_json("register", "scx_fifo", "--set", f"fifo.name={name}", "--pin-dir", pin_dir)
+    error = refused(
+        "register", "scx_vtime", "--no-check", "--set", f"vtime.name={name}x", "--pin-dir", pin_dir
+    )
+    assert (error["errno"], error["operation"]) == ("EBUSY", "LINK_CREATE")
+    assert below(pin_dir) == [name]
+    assert running_schedulers() == (name,)
+
+
+@pytest.mark.parametrize(
+    ("variable", "reason"),
+    [
+        ("refusing", "runtime error: ops.init() failed (-19)"),
+        ("complaining", "scx_bpf_error: no such luck"),
+    ],
+)
+def test_what_is_ejected_at_once_is_not_registered(
+    variable: str, reason: str, ejected_ones: str, name: str, pin_dir: str
+) -> None:
+    words = (ejected_ones, "--with", variable, "--set", f"{variable}.name={name}", "--pin-dir", pin_dir)
+    error = refused("register", *words)
+    assert (error["kind"], error["why"], error["exit_reason"]) == ("StateError", reason, reason)
+    assert error["what"] == f"the kernel made a link for {name}, and ejected the scheduler at once"
+    assert below(pin_dir) == []
+    assert [item for item in done_json("list")["maps"] if item["name"] == name] == []
+
+
+def test_what_is_ejected_later_is_said_to_be(ejected_ones: str, name: str, pin_dir: str) -> None:
+    words = (ejected_ones, "--with", "stalling", "--set", f"stalling.name={name}", "--pin-dir", pin_dir)
+    done_json("register", *words)
+    with a_task_of_sched_ext():
+        assert soon(lambda: state() == "disabled")
+    live = shown(name)
+    assert (live["state"], len(live["links"])) == ("ejected", 1)
+    assert live["reason"].startswith("runnable task stall: ")
+    assert f"state    ejected ({live['reason']})" in done("show", name).stdout
+    assert " ejected " in done("list").stdout
+    gone = done_json("unregister", name)["unregistered"][0]
+    assert (gone["changed"], gone["gone"]) == (True, True)
+
+
+def test_a_cpu_that_came_or_went_since_the_objects_setting(name: str, pin_dir: str) -> None:
+    words = ("--set", f"fifo.name={name}", "--set", "fifo.hotplug_seq=12345", "--pin-dir", pin_dir)
+    error = refused("register", "scx_fifo", *words)
+    assert (error["kind"], error["why"]) == ("StateError", "unregistered from the main kernel")
+    assert running_schedulers() == ()
+
+
+def test_a_timeout_beyond_the_kernels_limit(name: str, pin_dir: str) -> None:
+    words = ("--set", f"fifo.name={name}", "--set", "fifo.timeout_ms=30001", "--pin-dir", pin_dir)
+    refused("register", "scx_fifo", *words)
+    error = refused("register", "scx_fifo", *words, "--no-check")
+    assert (error["errno"], error["operation"]) == ("E2BIG", "MAP_UPDATE_ELEM")
