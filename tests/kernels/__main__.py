@@ -34,7 +34,7 @@ STRUCTS = (
 MORE = (
     "bpf_struct_ops_tcp_congestion_ops", "bpf_dummy_ops", "bpf_dummy_ops_state", "bpf_struct_ops_bpf_dummy_ops",
     "tcp_ca_state", "tcp_ca_event", "tcp_ca_ack_event_flags", "inet_csk_ack_state_t", "sk_pacing", "atomic_t",
-    "bpf_link_type", "ack_sample", "tcp_plb_state", "bpf_struct_ops", "bpf_struct_ops_map", "bpf_struct_ops_link",
+    "bpf_link_type", "ack_sample", "tcp_plb_state", "scx_dsq_id_flags", "bpf_struct_ops", "bpf_struct_ops_map", "bpf_struct_ops_link",
     "bpf_struct_ops_desc", "btf_id_set8", "bpf_map_type", "bpf_func_id",
 )  # fmt: skip
 """Other types that are kept, where a kernel has them."""

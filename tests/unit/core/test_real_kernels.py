@@ -122,7 +122,7 @@ def answers(spec: ObjectSpec) -> str:
     lines = [f"{spec.name:<{width}} object" + "".join(f"{version:>7}" for version in KERNELS)]
     for text, row in sorted(rows.items()):
         local = row[0].local_value
-        lines.append(f"{text:<{width}} {local:>6}" + "".join(f"{answered(fixup):>7}" for fixup in row))
+        lines.append(f"{text:<{width}} {local:>6}" + "".join(f" {answered(fixup):>6}" for fixup in row))
     return "\n".join(lines)
 
 

@@ -72,9 +72,13 @@ def test_an_excerpt_of_a_kernel_does_not_tell_its_rules() -> None:
     assert text.endswith("it has no struct bpf_struct_ops_map: it is an excerpt of a kernel's BTF")
 
 
+CONGESTION_CONTROLS = sorted({*bundled_objects()} - {"dummy_ops", "fifo_qdisc", "scx_fifo", "scx_vtime"})
+"""Of the bundled objects; the excerpts have no other type."""
+
+
 @pytest.mark.parametrize("version", KERNELS)
-@pytest.mark.parametrize("name", sorted({*bundled_objects()} - {"dummy_ops", "fifo_qdisc"}))
-def test_the_bundled_objects_would_register_on_every_kernel(name: str, version: str) -> None:
+@pytest.mark.parametrize("name", CONGESTION_CONTROLS)
+def test_the_bundled_congestion_controls_would_register_on_every_kernel(name: str, version: str) -> None:
     report = check(open_object(name), kernel=kernel_types(version))
     assert report.verdict is Verdict.WOULD, problems(report)
 
