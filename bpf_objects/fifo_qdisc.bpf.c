@@ -113,26 +113,35 @@ OPS_PROGRAM("struct_ops", struct sk_buff *, fifo_dequeue, struct Qdisc *, sch)
 	return skb;
 }
 
-static ALWAYS_INLINE int new_queue(u64 key)
+OPS_PROGRAM("struct_ops", int, fifo_init, struct Qdisc *, sch, struct nlattr *, arg, struct netlink_ext_ack *, extack)
 {
+	u64 key = (u64)sch;
 	u64 empty[sizeof(struct queue) / sizeof(u64)] = {};
 
+	sch->limit = limit;
 	return map_update(&queues, &key, empty, UPDATE_IF_ABSENT);
 }
 
-OPS_PROGRAM("struct_ops", int, fifo_init, struct Qdisc *, sch, struct nlattr *, arg, struct netlink_ext_ack *, extack)
-{
-	sch->limit = limit;
-	return new_queue((u64)sch);
-}
-
-/* The device goes down: the packets go with the old queue. */
+/*
+ * The device goes down, or the queue goes away. Deleting the queue would do as
+ * well in 6.17; 7.3 keeps what a deleted value owns until its place is used again.
+ */
 OPS_PROGRAM("struct_ops", void, fifo_reset, struct Qdisc *, sch)
 {
-	u64 key = (u64)sch;
+	struct queue *queue = queue_of(sch);
+	struct bpf_iter_num left;
+	struct sk_buff *skb;
 
-	map_delete(&queues, &key);
-	new_queue(key);
+	if (!queue)
+		return;
+	bpf_iter_num_new(&left, 0, sch->q.qlen);
+	while (bpf_iter_num_next(&left)) {
+		skb = pop(queue);
+		if (!skb)
+			break;
+		bpf_kfree_skb(skb);
+	}
+	bpf_iter_num_destroy(&left);
 	sch->q.qlen = 0;
 	sch->qstats.backlog = 0;
 }

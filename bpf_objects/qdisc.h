@@ -31,6 +31,10 @@ struct bpf_list_node {
 	u64 __opaque[3];
 } __attribute__((aligned(8)));
 
+struct bpf_iter_num {
+	u64 __opaque[1];
+} __attribute__((aligned(8)));
+
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct sk_buff {
@@ -91,6 +95,11 @@ KFUNC void *bpf_obj_new_impl(u64 local_type_id, void *meta);
 KFUNC void bpf_obj_drop_impl(void *object, void *meta);
 KFUNC int bpf_list_push_back_impl(struct bpf_list_head *head, struct bpf_list_node *node, void *meta, u64 off);
 KFUNC struct bpf_list_node *bpf_list_pop_front(struct bpf_list_head *head);
+
+/* A loop that the verifier goes through once, whatever its count. */
+KFUNC int bpf_iter_num_new(struct bpf_iter_num *it, int start, int end);
+KFUNC int *bpf_iter_num_next(struct bpf_iter_num *it);
+KFUNC void bpf_iter_num_destroy(struct bpf_iter_num *it);
 
 static long (*const map_delete)(void *map, const void *key) = (void *)3;
 static long (*const spin_lock)(struct bpf_spin_lock *lock) = (void *)93;

@@ -17,7 +17,7 @@ from structops_cli.runtime.kernel_config import read_config
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["DUMMY_OPS", "LINKS", "QDISC_OPS", "SCHED_EXT", "Feature", "needs", "require"]
+__all__ = ["DUMMY_OPS", "HID_BPF", "LINKS", "QDISC_OPS", "SCHED_EXT", "Feature", "needs", "require"]
 
 
 class Feature(NamedTuple):
@@ -41,6 +41,10 @@ QDISC_OPS = Feature(
 )
 SCHED_EXT = Feature("sched_ext", (6, 16), lambda: _knows_struct("sched_ext_ops"), "CONFIG_SCHED_CLASS_EXT")
 """Linux has it since 6.12, and Debian's kernels since 6.16."""
+
+HID_BPF = Feature(
+    "hid_bpf_ops", (6, 11), lambda: _knows_struct("bpf_struct_ops_hid_bpf_ops"), "CONFIG_HID_BPF"
+)
 
 
 def needs(*features: Feature) -> pytest.MarkDecorator:

@@ -151,7 +151,7 @@ def explained(error: KernelError, what: str, type_name: str = "", cause: Cause |
 
     ``cause`` is what the caller knows better than the table does.
     """
-    cause = cause or cause_of(error.operation, error.errno or 0)
+    cause = cause or _of_the_kind(error, type_name) or cause_of(error.operation, error.errno or 0)
     said = error.why or cause.why
     answer = type(error)(
         what,
@@ -164,6 +164,13 @@ def explained(error: KernelError, what: str, type_name: str = "", cause: Cause |
     if type_name:
         answer.add(type_name=type_name)
     return answer
+
+
+def _of_the_kind(error: KernelError, type_name: str) -> Cause | None:
+    """Return what the subsystem's own ``reg`` says by this errno; None where it was not asked, or says nothing special."""
+    registering = error.operation in ("MAP_UPDATE_ELEM", "LINK_CREATE")
+    known = kind_of(type_name).refusals.get(error.errno or 0) if registering else None
+    return Cause(*known) if known else None
 
 
 def _filled(hint: str, type_name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from errno import E2BIG, EINVAL
+
 from structops_cli.records import IntEnum
 from structops_cli.struct_ops.kinds.kind import Kind
 
@@ -24,4 +26,16 @@ KIND = Kind(
     # as hid_bpf_ops_check_member() allows
     sleepable=frozenset({"hid_rdesc_fixup", "hid_hw_request", "hid_hw_output_report"}),
     replaceable=False,
+    held_by="device",
+    # as hid_bpf_reg() answers
+    refusals={
+        EINVAL: (
+            "no HID device has that hid_id, or the one that has it has a hid_rdesc_fixup already",
+            "--set hid_id=N, the digits behind the last dot in /sys/bus/hid/devices (hexadecimal there); structops list",
+        ),
+        E2BIG: (
+            "the device has as many programs as the kernel allows it",
+            "unregister one: structops list",
+        ),
+    },
 )

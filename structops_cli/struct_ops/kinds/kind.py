@@ -29,7 +29,9 @@ class Kind(NamedTuple):
     ``optional_before_6_0`` are the functions that old kernels do not require.
     ``name_member`` is the ``char`` array under which users know a registered
     instance, and ``names_listed_in`` where the kernel lists all of them, its
-    own included. ``held_by`` says who keeps an unregistered one. ``flags`` maps a data member to the names of its bits, which C
+    own included. ``held_by`` says who keeps an unregistered one.
+    ``refusals`` has what the subsystem's own ``reg`` answers to a sound value:
+    errno to why, and what to do. ``flags`` maps a data member to the names of its bits, which C
     spells with ``flag_prefix``; ``flag_mask`` to the (enum, enumerator) of the
     kernel's BTF that has all bits. ``settable`` are the data members that the
     subsystem takes (None: unknown), and of these ``at_most`` has the largest
@@ -54,6 +56,7 @@ class Kind(NamedTuple):
     name_member: str = ""
     names_listed_in: str = ""
     held_by: str = "user"
+    refusals: Mapping[int, tuple[str, str]] = {}
     flags: Mapping[str, type[IntEnum]] = {}
     flag_prefix: str = ""
     flag_mask: Mapping[str, tuple[str, str]] = {}

@@ -11,6 +11,7 @@ import errno as errno_names
 from structops_cli.errors import ENOTSUPP, UsageError, errno_name
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.explain import CAUSES, EVERYWHERE
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.rules.create import CREATE_RULES
 from structops_cli.struct_ops.rules.facts import (
     CreateLink,
@@ -89,6 +90,10 @@ class Possible(NamedTuple):
     kernels: str = ""
 
 
+REGISTERING = frozenset({"MAP_UPDATE_ELEM", "LINK_CREATE"})
+"""The operations that end in the subsystem's own ``reg``: without a link, and with one."""
+
+
 def operations_named(word: str) -> tuple[str, ...]:
     """Return the bpf(2) commands that a word means; ``UsageError`` for none."""
     plain = word.lower().replace("_", "-")
@@ -119,6 +124,9 @@ def possible_causes(operation: str, errno: int, type_name: str = "") -> tuple[Po
     """Return every cause that is known for an errno of an operation, the likeliest first; none when none is known."""
     rules = [rule for rule in ALL_RULES if (rule.operation, rule.errno) == (operation, errno)]
     found = [_possible(rule, type_name) for rule in sorted(rules, key=lambda rule: rule.rank)]
+    if operation in REGISTERING and errno in (refusals := kind_of(type_name).refusals):
+        why, hint = refusals[errno]
+        found.insert(0, Possible(operation, errno, "", "", why, hint))
     other = None if found else CAUSES.get((operation, errno))
     other = other or EVERYWHERE.get(errno)
     if other and not any(item.why == other.why for item in found):

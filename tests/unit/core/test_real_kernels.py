@@ -39,7 +39,7 @@ BECAME_ANOTHER_TYPE = {
     "task_struct.rseq": "a pointer, then a struct",
 }
 """Fields that some of these kernels have with a type that an access cannot be carried over to."""
-NOT_EXCERPTED = {"fifo_qdisc"}
+NOT_EXCERPTED = {"fifo_qdisc", "hid_filter"}
 """Objects of other subsystems, whose types the excerpts were cut without."""
 
 

@@ -43,7 +43,16 @@ def test_every_object_rebuilds_byte_for_byte(rebuilt: Path) -> None:
     assert sorted(path.name for path in rebuilt.iterdir()) == names
     assert names == [
         f"{name}.bpf.o"
-        for name in ("aimd", "cubic", "dummy_ops", "fifo_qdisc", "reno", "scx_fifo", "scx_vtime")
+        for name in (
+            "aimd",
+            "cubic",
+            "dummy_ops",
+            "fifo_qdisc",
+            "hid_filter",
+            "reno",
+            "scx_fifo",
+            "scx_vtime",
+        )
     ]
     for name in names:
         assert (rebuilt / name).read_bytes() == (BUILT / name).read_bytes(), name

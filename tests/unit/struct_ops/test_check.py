@@ -72,7 +72,9 @@ def test_an_excerpt_of_a_kernel_does_not_tell_its_rules() -> None:
     assert text.endswith("it has no struct bpf_struct_ops_map: it is an excerpt of a kernel's BTF")
 
 
-CONGESTION_CONTROLS = sorted({*bundled_objects()} - {"dummy_ops", "fifo_qdisc", "scx_fifo", "scx_vtime"})
+CONGESTION_CONTROLS = sorted(
+    {*bundled_objects()} - {"dummy_ops", "fifo_qdisc", "hid_filter", "scx_fifo", "scx_vtime"}
+)
 """Of the bundled objects; the excerpts have no other type."""
 
 

@@ -1,0 +1,167 @@
+"""HID-BPF for real: a virtual device whose report descriptor is repaired, and whose reports are filtered.
+
+The device is made with uhid, and lives as long as its file is open. What
+programs read of it is what its hidraw file gives.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from errno import EINVAL
+from pathlib import Path
+from struct import pack
+from typing import Any
+
+import pytest
+
+from structops_cli.runtime.map_values import read_contents
+from structops_cli.runtime.objects import open_object
+from structops_cli.struct_ops.explain import cause_of
+from structops_cli.syscall import bpf
+from structops_cli.syscall.info import prog_info
+from tests.cli_runner import done, done_json, refused
+from tests.live.situations import listed, soon
+from tests.needs import HID_BPF, needs
+
+pytestmark = [pytest.mark.live, needs(HID_BPF)]
+
+DEVICES = Path("/sys/bus/hid/devices")
+DESCRIPTOR = bytes.fromhex("0600ff 0901 a101 0902 1500 26ff00 7508 9504 8102 c0")
+"""A vendor's page, one collection, one input report of four bytes."""
+BUS_USB = 3
+# include/uapi/linux/uhid.h
+UHID_CREATE2, UHID_INPUT2 = 11, 12
+
+
+class Device:
+    """A HID device of this test's own."""
+
+    def __init__(self) -> None:
+        before = set(os.listdir(DEVICES))
+        self._fd = os.open("/dev/uhid", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        head = pack(
+            "<I128s64s64sHHIIII",
+            UHID_CREATE2,
+            b"t_hid",
+            b"",
+            b"",
+            len(DESCRIPTOR),
+            BUS_USB,
+            0x7E57,
+            os.getpid() & 0xFFFF,
+            0,
+            0,
+        )
+        os.write(self._fd, head + DESCRIPTOR)
+        assert soon(lambda: bool(set(os.listdir(DEVICES)) - before)), "no device came"
+        [self.name] = set(os.listdir(DEVICES)) - before
+        assert soon(lambda: self.descriptor() == DESCRIPTOR), "no driver took the device"
+
+    @property
+    def hid_id(self) -> int:
+        return int(self.name.rpartition(".")[2], 16)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def descriptor(self) -> bytes:
+        """Return the report descriptor as the drivers have it."""
+        with suppress(OSError):  # the device is just being connected again
+            return (DEVICES / self.name / "report_descriptor").read_bytes()
+        return b""
+
+    def open_raw(self) -> int:
+        [raw] = os.listdir(DEVICES / self.name / "hidraw")
+        return os.open(f"/dev/{raw}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def report(self, first: int) -> None:
+        data = bytes([first, 1, 2, 3])
+        os.write(self._fd, pack("<IH", UHID_INPUT2, len(data)) + data)
+
+
+@pytest.fixture
+def device() -> Iterator[Device]:
+    subprocess.run(["modprobe", "-a", "uhid", "hid_generic"], check=False, capture_output=True)
+    made = Device()
+    yield made
+    made.close()
+    assert soon(lambda: made.name not in os.listdir(DEVICES))
+
+
+def register(device: Device, pin_dir: str, *words: str) -> dict[str, Any]:
+    [one] = done_json(
+        "register", "hid_filter", "--set", f"hid_id={device.hid_id}", "--pin-dir", pin_dir, *words
+    )["registered"]
+    assert (one["type"], one["state"]) == ("hid_bpf_ops", "registered")
+    return dict(one)
+
+
+def counts(one: dict[str, Any]) -> dict[str, int]:
+    infos = []
+    for program in one["programs"]:
+        with bpf.prog_get_fd_by_id(program["id"]) as fd:
+            infos.append(prog_info(fd))
+    [bss] = [item for item in read_contents(open_object("hid_filter"), infos) if item.name == ".bss"]
+    return dict(dict(bss.entries)["counts"])  # type: ignore[arg-type]
+
+
+def test_reports_are_filtered_and_counted(device: Device, pin_dir: str) -> None:
+    words = ("--const", "drop_at=0", "--const", "drop_mask=0x80", "--const", "drop_value=0x80")
+    one = register(device, pin_dir, *words)
+    raw = device.open_raw()
+    try:
+        for first in (1, 0x81, 2, 0xFF, 3):
+            device.report(first)
+        read = [os.read(raw, 64)[0] for _ in range(3)]
+        with pytest.raises(BlockingIOError):
+            os.read(raw, 64)
+    finally:
+        os.close(raw)
+    assert read == [1, 2, 3]
+    assert counts(one) | {"fixed": 0} == {"reports": 5, "discarded": 2, "fixed": 0}
+    done("unregister", "hid_filter")
+    assert soon(lambda: not listed("hid_filter"))
+
+
+def test_the_report_descriptor_is_another_one_while_it_is_registered(device: Device, pin_dir: str) -> None:
+    one = register(device, pin_dir, "--const", "fix_at=1", "--const", "fix_from=0", "--const", "fix_to=7")
+    fixed = DESCRIPTOR[:1] + b"\x07" + DESCRIPTOR[2:]
+    assert soon(lambda: device.descriptor() == fixed), device.descriptor().hex()
+    assert counts(one)["fixed"] > 0
+    done("unregister", "hid_filter")
+    assert soon(lambda: device.descriptor() == DESCRIPTOR)
+
+
+def test_one_fix_up_for_a_device_and_no_device_that_is_not_there(device: Device, pin_dir: str) -> None:
+    words = ("register", "hid_filter", "--pin-dir", f"{pin_dir}/other", "--set")
+    error = refused(*words, "hid_id=60000")
+    assert (error["operation"], error["errno"]) == ("LINK_CREATE", "EINVAL")
+    assert "no HID device" in error["why"]
+    assert error["why"] != cause_of("LINK_CREATE", EINVAL).why
+    register(device, pin_dir)
+    error = refused(*words, f"hid_id={device.hid_id}")
+    assert "hid_rdesc_fixup already" in error["why"]
+    done("unregister", "hid_filter")
+
+
+def test_flags(device: Device, pin_dir: str) -> None:
+    words = ("hid_filter", "--set", f"hid_id={device.hid_id}", "--pin-dir", pin_dir, "--set")
+    assert refused("register", *words, "flags=1")["errno"] == "EINVAL"
+    done("register", *words, "flags=before")
+    done("unregister", "hid_filter")
+
+
+def test_it_is_unregistered_when_its_device_has_gone(pin_dir: str) -> None:
+    subprocess.run(["modprobe", "-a", "uhid", "hid_generic"], check=False, capture_output=True)
+    made = Device()
+    try:
+        register(made, pin_dir)
+    finally:
+        made.close()
+    assert soon(lambda: made.name not in os.listdir(DEVICES))
+    assert listed("hid_filter"), "the link is there still, and does nothing"
+    done("unregister", "hid_filter")
+    assert soon(lambda: not listed("hid_filter"))
