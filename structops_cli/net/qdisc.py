@@ -24,7 +24,7 @@ __all__ = ["QdiscStatistics", "attach_qdisc", "detach_qdisc", "read_qdiscs"]
 TC_H_ROOT = 0xFFFFFFFF
 """``include/uapi/linux/pkt_sched.h``: the parent of a device's outermost queueing discipline."""
 HINTS = {
-    EEXIST: "the device has one: detach it first",
+    EEXIST: "the device has one of that kind: detach it first",
     ENOENT: "structops list shows what is registered",
     EINVAL: "the kernel's log may say more; a BPF one goes to the root of a device, or below mq",
 }
@@ -50,10 +50,10 @@ class QdiscStatistics(NamedTuple):
 
 
 def attach_qdisc(device: str, kind: str) -> None:
-    """Make a queueing discipline the root of a device.
+    """Make a queueing discipline the root of a device, in place of one of another kind.
 
     Raises ``NotFoundError`` without such a device, ``KernelError`` for a kind
-    that is not registered (ENOENT), a device that has one already (EEXIST), and
+    that is not registered (ENOENT), a root of that kind already (EEXIST), and
     what the discipline's own ``init`` answers. Source: ``qdisc_create``
     (net/sched/sch_api.c).
     """

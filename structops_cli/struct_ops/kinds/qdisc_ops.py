@@ -32,4 +32,5 @@ KIND = Kind(
     name_member="id",
     held_by="queueing discipline",
     replaceable=False,
+    proven=True,
 )

@@ -7,9 +7,9 @@ from errno import EBUSY, EEXIST, EINVAL, ENOENT
 
 import pytest
 
-from structops_cli.errors import ENOTSUPP, UsageError
+from structops_cli.errors import ENOTSUPP, KernelError, UsageError
 from structops_cli.struct_ops.catalogue import find_type
-from structops_cli.struct_ops.explain import CAUSES
+from structops_cli.struct_ops.explain import CAUSES, explained
 from structops_cli.struct_ops.rules.causes import (
     ALL_RULES,
     errno_number,
@@ -54,6 +54,17 @@ def test_a_type_fills_in_its_words() -> None:
     plain, tcp = (possible_causes("LINK_CREATE", EEXIST, name)[0].hint for name in ("", "tcp_congestion_ops"))
     assert plain == "see structops list; choose another name with --set name=NAME"
     assert "net.ipv4.tcp_available_congestion_control" in tcp
+    assert possible_causes("LINK_CREATE", EEXIST, "Qdisc_ops")[0].hint.endswith("--set id=NAME")
+
+
+def test_what_a_subsystem_itself_answers_comes_before_what_all_do() -> None:
+    first, *rest = possible_causes("LINK_CREATE", EINVAL, "hid_bpf_ops")
+    assert "no HID device" in first.why
+    assert rest == list(possible_causes("LINK_CREATE", EINVAL))
+    refused = explained(KernelError("", errno=EINVAL, operation="LINK_CREATE"), "it", "hid_bpf_ops")
+    assert refused.why.startswith(first.why)
+    elsewhere = explained(KernelError("", errno=EINVAL, operation="MAP_CREATE"), "it", "hid_bpf_ops")
+    assert "HID" not in elsewhere.why
 
 
 @pytest.mark.parametrize(
