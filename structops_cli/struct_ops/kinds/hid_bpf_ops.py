@@ -26,7 +26,6 @@ KIND = Kind(
     # as hid_bpf_ops_check_member() allows
     sleepable=frozenset({"hid_rdesc_fixup", "hid_hw_request", "hid_hw_output_report"}),
     replaceable=False,
-    proven=True,
     held_by="device",
     # as hid_bpf_reg() answers
     refusals={
