@@ -14,7 +14,9 @@
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
 struct sched_ext_entity {
+	u32 flags;
 	u32 weight;		/* 1 to 10000, and 100 for nice 0 */
+	u64 slice;		/* nanoseconds that are left */
 	u64 dsq_vtime;		/* the scheduler's own: where the task is in a queue that is ordered by it */
 };
 
@@ -23,6 +25,15 @@ struct task_struct {
 };
 
 #pragma clang attribute pop
+
+/* On the stack of a program; the kernel's own affair. */
+struct bpf_iter_scx_dsq {
+	u64 opaque[6];
+};
+
+enum scx_ent_flags {
+	SCX_TASK_QUEUED = 1,	/* runnable */
+};
 
 enum scx_dsq_id_flags {
 	SCX_DSQ_GLOBAL = 0x8000000000000001ull,
@@ -44,7 +55,11 @@ extern void scx_bpf_dsq_insert_vtime(struct task_struct *p, u64 dsq_id, u64 slic
 extern bool scx_bpf_dsq_move_to_local(u64 dsq_id) KERNEL_FUNCTION;
 extern s32 scx_bpf_select_cpu_dfl(struct task_struct *p, s32 prev_cpu, u64 wake_flags, bool *is_idle)
 	KERNEL_FUNCTION;
+extern s32 bpf_iter_scx_dsq_new(struct bpf_iter_scx_dsq *it, u64 dsq_id, u64 flags) KERNEL_FUNCTION;
+extern struct task_struct *bpf_iter_scx_dsq_next(struct bpf_iter_scx_dsq *it) KERNEL_FUNCTION;
+extern void bpf_iter_scx_dsq_destroy(struct bpf_iter_scx_dsq *it) KERNEL_FUNCTION;
 extern u64 scx_bpf_now(void) KERNEL_FUNCTION;
+extern bool scx_bpf_task_set_slice(struct task_struct *p, u64 slice) KERNEL_FUNCTION WEAK;
 extern bool scx_bpf_task_set_dsq_vtime(struct task_struct *p, u64 vtime) KERNEL_FUNCTION WEAK;
 
 enum {

@@ -50,13 +50,48 @@ static ALWAYS_INLINE bool is_before(u64 a, u64 b)
 	return (s64)(a - b) < 0;
 }
 
-/* Kernels that have a function for it frown at a plain write. */
+/* Kernels that have functions for them frown at plain writes. */
+static ALWAYS_INLINE void set_slice(struct task_struct *p, u64 slice)
+{
+	if (scx_bpf_task_set_slice)
+		scx_bpf_task_set_slice(p, slice);
+	else
+		p->scx.slice = slice;
+}
+
 static ALWAYS_INLINE void set_vtime(struct task_struct *p, u64 vtime)
 {
 	if (scx_bpf_task_set_dsq_vtime)
 		scx_bpf_task_set_dsq_vtime(p, vtime);
 	else
 		p->scx.dsq_vtime = vtime;
+}
+
+/* What the task that runs here has used since it began, by its weight. */
+static ALWAYS_INLINE u64 vtime_used(const struct task_struct *p)
+{
+	const u64 *start = map_lookup(&started, &(u32){0});
+	u32 weight = p->scx.weight;
+
+	if (!start || !weight)
+		return 0;
+	return (scx_bpf_now() - *start) * WEIGHT_OF_NICE_0 / weight;
+}
+
+/* Is the task behind all that wait? */
+static ALWAYS_INLINE bool is_furthest_behind(const struct task_struct *p)
+{
+	u64 vtime = p->scx.dsq_vtime + vtime_used(p);
+	struct bpf_iter_scx_dsq waiting;
+	const struct task_struct *first;
+	bool is_behind = true;
+
+	bpf_iter_scx_dsq_new(&waiting, SHARED_DSQ, 0);
+	first = bpf_iter_scx_dsq_next(&waiting);
+	if (first)
+		is_behind = is_before(vtime, first->scx.dsq_vtime);
+	bpf_iter_scx_dsq_destroy(&waiting);
+	return is_behind;
 }
 
 /* A task that finds a CPU idle need not queue. */
@@ -83,9 +118,17 @@ OPS_PROGRAM("struct_ops/enqueue", void, vtime_enqueue, struct task_struct *, p, 
 	scx_bpf_dsq_insert_vtime(p, SHARED_DSQ, slice_ns(), vtime, enq_flags);
 }
 
+/*
+ * The kernel asks before it puts the last task back into the queue. Taking the
+ * first of the queue each time would make two tasks take turns, whatever they
+ * weigh: a task that is still furthest behind gets another slice, and runs on.
+ */
 OPS_PROGRAM("struct_ops/dispatch", void, vtime_dispatch, s32, cpu, struct task_struct *, prev)
 {
-	scx_bpf_dsq_move_to_local(SHARED_DSQ);
+	if (prev && prev->scx.flags & SCX_TASK_QUEUED && is_furthest_behind(prev))
+		set_slice(prev, slice_ns());
+	else
+		scx_bpf_dsq_move_to_local(SHARED_DSQ);
 }
 
 OPS_PROGRAM("struct_ops/running", void, vtime_running, struct task_struct *, p)
@@ -101,11 +144,7 @@ OPS_PROGRAM("struct_ops/running", void, vtime_running, struct task_struct *, p)
 /* Charge by the clock and not by what is left of the slice: the kernel refills that of a task that is alone. */
 OPS_PROGRAM("struct_ops/stopping", void, vtime_stopping, struct task_struct *, p, bool, runnable)
 {
-	const u64 *start = map_lookup(&started, &(u32){0});
-	u32 weight = p->scx.weight;
-
-	if (start && weight)
-		set_vtime(p, p->scx.dsq_vtime + (scx_bpf_now() - *start) * WEIGHT_OF_NICE_0 / weight);
+	set_vtime(p, p->scx.dsq_vtime + vtime_used(p));
 }
 
 /* A task that is new to this scheduler begins where the others are. */

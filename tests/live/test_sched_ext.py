@@ -20,6 +20,7 @@ from tests.cli_runner import done, done_json, refused
 from tests.compile import OBJECTS, compile_object
 from tests.live.situations import below, soon
 from tests.needs import SCHED_EXT, needs
+from tests.patience import patient
 
 pytestmark = needs(SCHED_EXT)
 
@@ -55,6 +56,38 @@ def a_task_of_sched_ext() -> Iterator[None]:
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def busy_child(nice: int) -> int:
+    """Start a process that uses all of CPU 0 that it gets."""
+    child = os.fork()
+    if child == 0:
+        os.sched_setaffinity(0, {0})
+        os.nice(nice)
+        while True:
+            pass
+    return child
+
+
+def shares() -> tuple[float, float]:
+    """Return what two processes got of one CPU, in seconds: one of nice 0 and one of nice 10 (weight 100 and 11 or so)."""
+    children = [busy_child(0), busy_child(10)]
+    time.sleep(patient(0.3))
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    used = [os.wait4(child, 0)[2] for child in children]
+    first, second = (usage.ru_utime + usage.ru_stime for usage in used)
+    return first, second
+
+
+def test_the_fifo_gives_turns_and_the_weighted_one_gives_by_weight(name: str, pin_dir: str) -> None:
+    done_json("register", "scx_fifo", "--set", f"fifo.name={name}", "--pin-dir", pin_dir)
+    first, second = shares()
+    assert second > first / 2
+    done_json("unregister", name)
+    done_json("register", "scx_vtime", "--set", f"vtime.name={name}", "--pin-dir", pin_dir)
+    first, second = shares()
+    assert 0 < second < first / 3
 
 
 @pytest.mark.parametrize(("name_of_object", "variable"), [("scx_fifo", "fifo"), ("scx_vtime", "vtime")])
