@@ -17,9 +17,12 @@ KIND = Kind(
             "exit_dump_len",
             "hotplug_seq",
             "sub_cgroup_id",
+            "cid_shard_size",
+            "rescue_bandwidth_ppt",
+            "rescue_quantum_us",
         }
     ),
-    at_most={"dispatch_max_batch": (1 << 31) - 1, "timeout_ms": 30_000},
+    at_most={"dispatch_max_batch": (1 << 31) - 1, "timeout_ms": 30_000, "rescue_quantum_us": 100_000},
     reserved=frozenset({"priv"}),
     name_member="name",
     names_listed_in="/sys/kernel/sched_ext/root/ops",
