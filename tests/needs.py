@@ -27,6 +27,8 @@ class Feature(NamedTuple):
     since: tuple[int, int]
     present: Callable[[], bool]
     option: str = ""
+    symbol: str = ""
+    """A function that comes with the option, for a kernel that does not show its configuration."""
 
 
 def _knows_struct(name: str) -> bool:
@@ -37,13 +39,21 @@ LINKS = Feature("links of struct_ops", (6, 4), lambda: has_links(live_kernel()))
 DUMMY_OPS = Feature("bpf_dummy_ops", (5, 17), lambda: _knows_struct("bpf_dummy_ops"))
 
 QDISC_OPS = Feature(
-    "Qdisc_ops", (6, 16), lambda: _knows_struct("bpf_struct_ops_Qdisc_ops"), "CONFIG_NET_SCH_BPF"
+    "Qdisc_ops",
+    (6, 16),
+    lambda: _knows_struct("bpf_struct_ops_Qdisc_ops"),
+    "CONFIG_NET_SCH_BPF",
+    "bpf_qdisc_reg",
 )
 SCHED_EXT = Feature("sched_ext", (6, 16), lambda: _knows_struct("sched_ext_ops"), "CONFIG_SCHED_CLASS_EXT")
 """Linux has it since 6.12, and Debian's kernels since 6.16."""
 
 HID_BPF = Feature(
-    "hid_bpf_ops", (6, 11), lambda: _knows_struct("bpf_struct_ops_hid_bpf_ops"), "CONFIG_HID_BPF"
+    "hid_bpf_ops",
+    (6, 11),
+    lambda: _knows_struct("bpf_struct_ops_hid_bpf_ops"),
+    "CONFIG_HID_BPF",
+    "hid_bpf_reg",
 )
 
 
@@ -58,17 +68,20 @@ def require(feature: Feature) -> None:
         return
     major, minor = feature.since
     release = os.uname().release
-    if _version(release) >= feature.since and not _left_out(feature.option):
+    if _version(release) >= feature.since and not _left_out(feature):
         pytest.fail(f"{release} lacks {feature.what}, which came with {major}.{minor}", pytrace=False)
     pytest.skip(
         f"waits for Linux {major}.{minor}, which has {feature.what}{f' with {feature.option}' if feature.option else ''}"
     )
 
 
-def _left_out(option: str) -> bool:
-    """Tell whether the running kernel says that it was built without an option; one that says nothing has it."""
-    config = read_config([option]) if option else None
-    return bool(config and config.found and not config.options)
+def _left_out(feature: Feature) -> bool:
+    """Tell whether the running kernel was built without a feature's option, by its configuration or its symbols."""
+    config = read_config([feature.option]) if feature.option else None
+    if config is None or config.found or not feature.symbol:
+        return bool(config and config.found and not config.options)
+    with open("/proc/kallsyms", encoding="ascii") as file:
+        return not any(line.split()[2] == feature.symbol for line in file)
 
 
 def _version(release: str) -> tuple[int, int]:
