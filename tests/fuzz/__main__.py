@@ -36,25 +36,25 @@ def main() -> int:
     broken = [
         name
         for name in arguments.targets or TARGETS
-        if not fuzz(name, arguments.seconds, arguments.folder / name)
+        if not fuzz(name, arguments.folder / name, f"-max_total_time={arguments.seconds}")
     ]
     if broken:
         sys.stderr.write(f"broken: {', '.join(broken)}; the inputs are below {arguments.folder}\n")
     return 1 if broken else 0
 
 
-def fuzz(name: str, seconds: int, folder: Path) -> bool:
-    """Fuzz one target for some seconds; False when an input broke it. Progress goes to stderr."""
+def fuzz(name: str, folder: Path, *limits: str) -> bool:
+    """Fuzz one target until libFuzzer's limits end it; False when an input broke it. Progress goes to stderr."""
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     kept = sorted((FINDINGS / name).glob("*")) if (FINDINGS / name).is_dir() else []
     for number, seed in enumerate([*seeds(name), *(path.read_bytes() for path in kept)]):
         (corpus / f"seed-{number}").write_bytes(seed)
     command = [sys.executable, "-m", "tests.fuzz.coverage", name, str(corpus), f"-artifact_prefix={folder}/"]
-    limits = [f"-max_total_time={seconds}", f"-timeout={HANGS_AFTER_S}", "-rss_limit_mb=2048"]
-    sys.stderr.write(f"{name}: {seconds} s\n")
+    always = [f"-timeout={HANGS_AFTER_S}", "-rss_limit_mb=2048", f"-max_len={LONGEST_INPUT}"]
+    sys.stderr.write(f"{name}: {' '.join(limits)}\n")
     done = subprocess.run(
-        [*command, *limits, f"-max_len={LONGEST_INPUT}", "-print_final_stats=1"],
+        [*command, *always, *limits, "-print_final_stats=1"],
         check=False,
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ from structops_cli.core.target import Target
 from structops_cli.errors import ExitCode, StateError, UnsupportedError
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.loader import load
-from structops_cli.runtime.objects import open_object
+from structops_cli.runtime.objects import bundled_objects, open_object
 from structops_cli.runtime.registration import register
 from structops_cli.struct_ops.plan import MemberPlan, Plan, Selection, plan_object
 from tests.cli_runner import refused, run_cli
@@ -64,7 +64,7 @@ def test_no_such_object(refuse: Any) -> None:
         "the object /nowhere/t.bpf.o cannot be read",
         "No such file or directory",
     )
-    assert "a bundled one: aimd, cubic, dummy_ops, reno" in error["hint"]
+    assert f"a bundled one: {', '.join(bundled_objects())}" in error["hint"]
     assert error["object"] == "/nowhere/t.bpf.o"
 
 
