@@ -68,7 +68,7 @@ $(VENV)/run-ready: pyproject.toml setup.py $(NATIVE) | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/test-ready: $(VENV)/run-ready
-	@.ci/need clang-19 llvm-strip-19 libelf libbpf
+	@.ci/need clang-19 llvm-strip-19 libelf libbpf zstd lz4
 	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@
 

@@ -83,7 +83,7 @@ def strip(data: bytes, *, tool: str = "llvm-strip-19") -> bytes:
 
 
 def compiler(name: str) -> str:
-    """Return the path of a compiler or another tool of its; without it: a failure in CI, a skip elsewhere."""
+    """Return the path of a compiler or another tool; without it: a failure in CI, a skip elsewhere."""
     path = shutil.which(name)
     if path is None and name in OLD_COMPILERS:
         return os.fspath(_fetched("clang") / name)

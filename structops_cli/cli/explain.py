@@ -75,20 +75,20 @@ def _of_all(operations: tuple[str, ...], number: int, type_name: str) -> tuple[P
 
 def _of_object(operations: tuple[str, ...], number: int, name: str) -> tuple[Possible, ...]:
     """Return the rules that an object breaks on this kernel; else those that it cannot decide."""
-    from structops_cli.net.congestion_controls import read_congestion_controls
+    from structops_cli.runtime.checking import taken_names
     from structops_cli.runtime.kernel import live_kernel
     from structops_cli.runtime.objects import open_object
+    from structops_cli.struct_ops.check_rules import is_gpl_compatible
     from structops_cli.struct_ops.plan import plan_object
     from structops_cli.struct_ops.rules.predict import predict_registration
-    from structops_cli.struct_ops.rules.programs import GPL_COMPATIBLE
 
     spec, kernel = open_object(name), live_kernel()
     plan = plan_object(spec, kernel)
     findings = predict_registration(
         plan,
         kernel,
-        taken_names=[("tcp_congestion_ops", word) for word in read_congestion_controls().available],
-        gpl_compatible=spec.licence in GPL_COMPATIBLE,
+        taken_names=taken_names(),
+        gpl_compatible=is_gpl_compatible(spec),
         sleepable=[function.name for function in spec.functions if function.sleepable],
     )
     broken = tuple(

@@ -7,25 +7,34 @@ from structops_cli.errors import NotPermittedError, StructopsError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.struct_ops.check import CheckReport, Surroundings
 from structops_cli.struct_ops.findings import Finding, Severity
+from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 
-__all__ = ["live_surroundings", "verified"]
-
-CONGESTION_CONTROLS = "/proc/sys/net/ipv4/tcp_available_congestion_control"
+__all__ = ["live_surroundings", "taken_names", "verified"]
 
 
 def live_surroundings() -> Surroundings:
     """Return what the running system says; nothing is read before an object needs it, but the taken names."""
     from structops_cli.runtime.externs import live_facts
 
-    return Surroundings(
-        live_facts, frozenset(("tcp_congestion_ops", name) for name in _congestion_controls())
+    return Surroundings(live_facts, taken_names())
+
+
+def taken_names() -> frozenset[tuple[str, str]]:
+    """Return (type, name) of all that is registered and has to have a name of its own, as the kernel lists it."""
+    kinds = [kind_of(name) for name in REGISTRY]
+    return frozenset(
+        (kind.name, name)
+        for kind in kinds
+        if kind.names_listed_in and not kind.one_at_a_time
+        for name in _listed(kind.names_listed_in)
     )
 
 
-def _congestion_controls() -> list[str]:
-    """Return the names of all congestion controls; none where the system does not show them."""
+def _listed(place: str) -> list[str]:
+    """Return the names in a file or sysctl; none where the system does not show it."""
+    path = place if place.startswith("/") else f"/proc/sys/{place.replace('.', '/')}"
     try:
-        with open(CONGESTION_CONTROLS, encoding="ascii", errors="replace") as file:
+        with open(path, encoding="ascii", errors="replace") as file:
             return file.read().split()
     except OSError:
         return []

@@ -12,13 +12,10 @@ from structops_cli.struct_ops.plan import MapPlan, Plan
 from structops_cli.struct_ops.rules.generation import tells_generation
 from structops_cli.struct_ops.rules.predict import Finding as Predicted
 from structops_cli.struct_ops.rules.predict import predict_registration
+from structops_cli.struct_ops.rules.programs import GPL_COMPATIBLE
 
 __all__ = ["check_rules", "is_gpl_compatible"]
 
-GPL_COMPATIBLE = frozenset({
-    "GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL",
-})  # fmt: skip
-"""``license_is_gpl_compatible`` (include/linux/license.h)."""
 TOLD_ELSEWHERE = frozenset({"member-unknown", "no-links-here"})
 """Notes that a check has in words of its own."""
 

@@ -18,7 +18,8 @@ from structops_cli.vm.store import alone_in, store_folder
 __all__ = ["KERNELS", "SID", "TOOLS", "Source", "closure", "download", "names", "refresh", "unpack"]
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-MIRROR = "http://deb.debian.org"
+MIRROR = "STRUCTOPS_DEBIAN_MIRROR"
+"""The variable that names what lies above ``debian`` and ``debian-security``, on a machine whose apt knows no Debian."""
 LISTS_KEEP_S = 24 * 3600
 PATIENCE_S = 600
 
@@ -101,13 +102,30 @@ def _write_sources(source: Source, folder: str) -> None:
         )
     for name in ("lists/partial", "state", "cache/archives/partial"):
         os.makedirs(os.path.join(folder, name), exist_ok=True)
-    lines = []
+    above, lines = _mirror(), []
     for suite in source.suites:
         archive, _, name = suite.partition(" ")
-        lines.append(f"deb [arch=amd64 signed-by={KEYRING}] {MIRROR}/{archive} {name} main\n")
+        lines.append(f"deb [arch=amd64 signed-by={KEYRING}] {above}/{archive} {name} main\n")
     for name, text in (("sources.list", "".join(lines)), ("status", "")):
         with open(os.path.join(folder, name), "w", encoding="ascii") as file:
             file.write(text)
+
+
+def _mirror() -> str:
+    """Return the mirror that this machine's own apt uses, without the archive's name."""
+    given = os.environ.get(MIRROR, "").rstrip("/")
+    if given:
+        return given
+    targets = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Identifier: Packages"])
+    for uri in targets.split():
+        above, _, archive = uri.rstrip("/").rpartition("/")
+        if archive == "debian":
+            return above
+    raise UnsupportedError(
+        "Debian's packages cannot be fetched",
+        why="the sources of this machine's apt name no mirror of Debian",
+        hint=f"set {MIRROR} to one, without the /debian at its end",
+    )
 
 
 def _apt(source: Source, program: str, *arguments: str, cwd: str | None = None) -> str:
@@ -156,5 +174,7 @@ def _run(command: Sequence[str], cwd: str | None = None) -> str:
 
 def _failed(command: Sequence[str], why: str) -> UnsupportedError:
     return UnsupportedError(
-        f"{command[0]} failed", why=why, hint="see whether http://deb.debian.org can be reached"
+        f"{command[0]} failed",
+        why=why,
+        hint="see whether the Debian mirror of this machine's apt can be reached",
     )
