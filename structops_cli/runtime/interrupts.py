@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["from_here_uninterrupted", "uninterrupted"]
+__all__ = ["HELD_BACK", "from_here_uninterrupted", "uninterrupted"]
 
 HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

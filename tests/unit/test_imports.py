@@ -29,6 +29,7 @@ LAYERS = (
     ("structops_cli.syscall.",),
     ("structops_cli.runtime",),
     ("structops_cli.net",),
+    ("structops_cli.operations",),
     ("structops_cli.vm",),
     ("structops_cli.cli", "structops_cli.__main__"),
 )

@@ -1,0 +1,54 @@
+"""What all commands that change something have in common: ``--dry-run``, the machine's lock, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from structops_cli.cli.output import Output
+from structops_cli.operations.change import Change, changed
+
+__all__ = ["change_data", "dry_run_option", "mutating"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def dry_run_option(function: Function) -> Function:
+    """Give a command ``--dry-run``: the same answer, and nothing done."""
+    option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+    return option(function)
+
+
+@contextmanager
+def mutating(output: Output, *, dry_run: bool) -> Iterator[None]:
+    """Hold the machine's lock while a command changes something; a dry run needs none, and says at its end what it was."""
+    if dry_run:
+        yield
+        output.note("dry run: nothing was done")
+        return
+    from structops_cli.operations.machine_lock import machine_lock  # a dry run needs none
+
+    with machine_lock(waiting=output.note) as held:
+        if not held:
+            output.debug("note: no lock: /run is not writable here")
+        yield
+
+
+def change_data(changes: Sequence[Change], *, dry_run: bool) -> dict[str, Any]:
+    """Return what every mutating command's JSON has: ``changed``, ``dry_run``, and each change with before and after."""
+    return {
+        "changed": changed(changes),
+        "dry_run": dry_run,
+        "changes": [
+            {
+                "what": item.what,
+                "changed": item.is_change,
+                "before": dict(item.before),
+                "after": dict(item.after),
+            }
+            for item in changes
+        ],
+    }

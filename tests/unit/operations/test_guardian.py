@@ -1,0 +1,82 @@
+"""What is begun is brought to an end by a child, if and only if the parent dies in the middle."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from structops_cli.errors import KernelError
+from structops_cli.operations.guardian import guarded
+
+SCRIPT = """
+import os, sys, time
+from structops_cli.operations.guardian import guarded
+path, how = sys.argv[1:]
+
+def finish():
+    with open(path, "a") as file:
+        file.write("finished")
+
+with guarded(finish):
+    print("begun", flush=True)
+    if how == "killed":
+        os.kill(os.getpid(), 9)
+    if how == "exited":
+        os._exit(3)
+    if how == "raised":
+        raise SystemExit(4)
+"""
+
+
+def run(path: Path, how: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(path), how],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def soon_written(path: Path) -> str:
+    deadline = time.monotonic() + 5
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return path.read_text() if path.exists() else ""
+
+
+@pytest.mark.parametrize(("how", "code"), [("killed", -signal.SIGKILL), ("exited", 3)])
+def test_a_parent_that_dies_is_finished_for(tmp_path: Path, how: str, code: int) -> None:
+    done = run(tmp_path / "mark", how)
+    assert (done.returncode, done.stdout) == (code, "begun\n")
+    assert soon_written(tmp_path / "mark") == "finished"
+
+
+@pytest.mark.parametrize(("how", "code"), [("done", 0), ("raised", 4)])
+def test_a_parent_that_lives_does_it_itself(tmp_path: Path, how: str, code: int) -> None:
+    done = run(tmp_path / "mark", how)
+    assert done.returncode == code
+    assert not (tmp_path / "mark").exists(), "the child has ended by the time that the parent does"
+
+
+def test_no_child_is_left(tmp_path: Path) -> None:
+    with guarded(lambda: None):
+        pass
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_no_room_for_a_child_is_said_before_anything_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> int:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", refuse)
+    with pytest.raises(KernelError, match="no process could be started"), guarded(lambda: None):
+        pytest.fail("begun without a guard")
