@@ -53,6 +53,9 @@ EXCEPTIONS = {
     ("structops_cli.obj.elf", "sys"),  # sys.modules, to keep a debugger of pyelftools out
 }
 
+CHILD = "structops_cli.operations.guardian"
+"""Where a child process lives and ends, which must not run what its parent has to do at its own end."""
+
 HOMES = {
     "click": ("structops_cli.cli",),
     "elftools": ("structops_cli.obj.elf", "structops_cli.obj.elf_symbols"),
@@ -172,7 +175,8 @@ def test_no_module_prints_or_exits_but_the_commands() -> None:
             name, ("structops_cli.cli", "structops_cli.__main__", "structops_cli.syscall.build_native")
         ):
             continue
-        assert not calls_of(name) & {"print", "sys.exit", "os._exit", "exit", "quit"}, name
+        found = calls_of(name) & {"print", "sys.exit", "os._exit", "exit", "quit"}
+        assert found <= ({"os._exit"} if name == CHILD else set()), name
 
 
 def test_the_walk_sees_what_is_there() -> None:
