@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
+from typing import BinaryIO
 
 import structops_cli
 from structops_cli.errors import NotFoundError
@@ -76,9 +77,9 @@ def modules_archive(kernel: Kernel, wanted: Sequence[str]) -> str:
     return _kept(kernel.folder, name, fill)
 
 
-def write_job(job: Job, path: str) -> None:
+def write_job(job: Job, file: BinaryIO) -> None:
     """Write the archive of one job: this package as it is now, the command, its files."""
-    with open(path, "wb") as file, CpioWriter(file) as archive:
+    with CpioWriter(file) as archive:
         with open(os.path.join(HERE, "init.sh"), "rb") as script:
             archive.file("job/init", script.read(), 0o755)
         archive.file("job/command", f"#!/bin/sh\nexec {shlex.join(job.command)}\n".encode(), 0o755)

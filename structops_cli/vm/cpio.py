@@ -101,11 +101,10 @@ class CpioWriter:
         self._offset += len(data) + padding
 
 
-def concatenated(paths: Iterable[str], into: str) -> None:
-    """Write archives one behind the other to the file ``into``."""
+def concatenated(paths: Iterable[str], into: BinaryIO) -> None:
+    """Write archives one behind the other to a file; another one may follow."""
     import shutil  # only here
 
-    with open(into, "wb") as whole:
-        for path in paths:
-            with open(path, "rb") as part:
-                shutil.copyfileobj(part, whole, 1 << 20)
+    for path in paths:
+        with open(path, "rb") as part:
+            shutil.copyfileobj(part, into, 1 << 20)

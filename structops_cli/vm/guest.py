@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 
 from structops_cli.errors import GuestError, UnsupportedError
 from structops_cli.records import NamedTuple
@@ -86,14 +88,14 @@ def run_in_guest(
     the last lines of its console.
     """
     emulator = qemu()
-    with tempfile.TemporaryDirectory(prefix="structops-vm-") as folder:
-        initrd, own = os.path.join(folder, "initrd"), os.path.join(folder, "job")
-        write_job(job, own)
-        concatenated(
-            [userland_archive(job.packages), modules_archive(kernel, [*USUAL, *modules]), own], initrd
-        )
-        os.unlink(own)
-        boot = _Boot(kernel, emulator, folder, machine, (stdout, stderr))
+    with ExitStack() as stack:
+        # files without names: whatever becomes of this process, none of them is left
+        initrd, *lines = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(1 + len(LINES)))
+        concatenated([userland_archive(job.packages), modules_archive(kernel, [*USUAL, *modules])], initrd)
+        write_job(job, initrd)
+        initrd.flush()
+        fds = tuple(file.fileno() for file in lines)
+        boot = _Boot(kernel, emulator, initrd.fileno(), fds, machine, (stdout, stderr))
         if kvm_works(emulator):
             said = boot.run(timeout_s, min(KVM_STARTS_S, timeout_s), kvm=True)
             if said.started:
@@ -141,22 +143,28 @@ class _Boot:
     """How to boot: everything but the time it may take and what accelerates it."""
 
     def __init__(
-        self, kernel: Kernel, emulator: Tool, folder: str, machine: Machine, heard: tuple[Heard, Heard]
+        self,
+        kernel: Kernel,
+        emulator: Tool,
+        initrd: int,
+        lines: tuple[int, ...],
+        machine: Machine,
+        heard: tuple[Heard, Heard],
     ) -> None:
         self._kernel = kernel
         self._emulator = emulator
-        self._initrd = os.path.join(folder, "initrd")
-        self._paths = tuple(os.path.join(folder, name) for name in LINES)
+        self._initrd = initrd
+        self._lines = lines
         self._machine = machine
         self._heard = heard
 
     def run(self, timeout_s: float, starts_s: float, *, kvm: bool) -> Said:
         """Start QEMU and stay with it until it ends or is out of time, handing on what the command writes."""
-        for path in self._paths:
-            with open(path, "wb"):
-                pass
+        for fd in self._lines:
+            os.ftruncate(fd, 0)
+        paths = tuple(map(_path_of, self._lines))
         words = command_line(
-            self._emulator, vmlinux(self._kernel), self._initrd, self._paths, self._machine, kvm=kvm
+            self._emulator, vmlinux(self._kernel), _path_of(self._initrd), paths, self._machine, kvm=kvm
         )
         begun = time.monotonic()
         with subprocess.Popen(
@@ -164,7 +172,8 @@ class _Boot:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 -- one system call, in a child of few threads
+            pass_fds=(self._initrd, *self._lines),
+            preexec_fn=_die_with_parent(),  # noqa: PLW1509 -- one system call, in a child of few threads
         ) as process:
             try:
                 started, in_time = self._watch(process, begun, timeout_s, starts_s)
@@ -173,7 +182,7 @@ class _Boot:
             ended = time.monotonic()
             assert process.stderr is not None
             emulator = process.stderr.read()
-        console, stdout, stderr, results = map(_content, self._paths)
+        console, stdout, stderr, results = (_from(fd, 0) for fd in self._lines)
         started = started or ended
         boot_s, run_s = started - begun, ended - started
         return Said(console, stdout, stderr, results, emulator, boot_s, run_s, in_time)
@@ -186,7 +195,7 @@ class _Boot:
         while True:
             ended = process.poll() is not None
             self._hand_on(offsets)
-            if not started and os.path.getsize(self._paths[3]):
+            if not started and os.fstat(self._lines[3]).st_size:
                 started = time.monotonic()
             late = time.monotonic() - begun > (timeout_s if started else starts_s)
             if ended or late:
@@ -194,19 +203,23 @@ class _Boot:
             time.sleep(POLL_S)
 
     def _hand_on(self, offsets: list[int]) -> None:
-        for number, (path, heard) in enumerate(zip(self._paths[1:3], self._heard, strict=True)):
-            with open(path, "rb") as file:
-                file.seek(offsets[number])
-                if new := file.read():
-                    offsets[number] += len(new)
-                    heard(new)
+        for number, (fd, heard) in enumerate(zip(self._lines[1:3], self._heard, strict=True)):
+            if new := _from(fd, offsets[number]):
+                offsets[number] += len(new)
+                heard(new)
 
 
-def _die_with_parent() -> None:
-    """Have the kernel end this process when its parent has gone, however it went: no guest is left behind."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+def _die_with_parent() -> Callable[[], object]:
+    """Return what has the kernel end a child when its parent has gone, however it went: no guest is left behind."""
+    prctl = ctypes.CDLL(None).prctl  # found here: between fork and exec a thread's locks may be held for ever
+    return partial(prctl, PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _content(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+def _path_of(fd: int) -> str:
+    """Return a path by which a child opens a file that has no name."""
+    return f"/proc/self/fd/{fd}"
+
+
+def _from(fd: int, offset: int) -> bytes:
+    """Return what a file that others write has from ``offset`` on."""
+    return os.pread(fd, max(0, os.fstat(fd).st_size - offset), offset)

@@ -109,5 +109,6 @@ def test_archives_follow_one_another_aligned(tmp_path: Path) -> None:
         with (tmp_path / name).open("wb") as file, CpioWriter(file) as archive:
             archive.file(name, b"123")
         assert (tmp_path / name).stat().st_size % 512 == 0
-    concatenated([str(tmp_path / "one"), str(tmp_path / "two")], str(tmp_path / "both"))
-    assert [entry.path for entry in entries((tmp_path / "both").read_bytes())] == ["one", "two"]
+    both = io.BytesIO()
+    concatenated([str(tmp_path / "one"), str(tmp_path / "two")], both)
+    assert [entry.path for entry in entries(both.getvalue())] == ["one", "two"]

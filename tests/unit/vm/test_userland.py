@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import marshal
-import os
 import py_compile
 import sys
 from pathlib import Path
@@ -46,24 +46,22 @@ def test_packages_come_with_what_they_require() -> None:
     assert {item.name for item in distributions(["cffi", "not-there-at-all"])} >= {"cffi", "pycparser"}
 
 
-def job(tmp_path: Path, wanted: Job) -> dict[str, Entry]:
-    path = tmp_path / "job.cpio"
-    write_job(wanted, str(path))
-    return {entry.path: entry for entry in entries(path.read_bytes())}
+def job(wanted: Job) -> dict[str, Entry]:
+    file = io.BytesIO()
+    write_job(wanted, file)
+    return {entry.path: entry for entry in entries(file.getvalue())}
 
 
-def test_a_job_has_its_command_quoted_and_its_environment(tmp_path: Path) -> None:
-    found = job(
-        tmp_path, Job(("sh", "-c", "echo 'a b'"), environment=(("NAME", "a b"),), fetch=("/etc/x y",))
-    )
+def test_a_job_has_its_command_quoted_and_its_environment() -> None:
+    found = job(Job(("sh", "-c", "echo 'a b'"), environment=(("NAME", "a b"),), fetch=("/etc/x y",)))
     assert found["job/command"].data.decode().splitlines()[-1] == """exec sh -c 'echo '"'"'a b'"'"''"""
     assert b"export NAME='a b'\n" in found["job/environment"].data
     assert found["job/fetch"].data == b"etc/x y\n"
     assert found["job/init"].mode & 0o111
 
 
-def test_a_job_has_this_package_with_its_bytecode_and_its_native_part(tmp_path: Path) -> None:
-    found = job(tmp_path, Job(("true",)))
+def test_a_job_has_this_package_with_its_bytecode_and_its_native_part() -> None:
+    found = job(Job(("true",)))
     assert f"opt/structops/structops_cli/__pycache__/errors.{sys.implementation.cache_tag}.pyc" in found
     assert "opt/structops/structops_cli/objects/reno.bpf.o" in found
     assert any(path.startswith("opt/structops/structops_cli/syscall/_native") for path in found)
@@ -72,13 +70,13 @@ def test_a_job_has_this_package_with_its_bytecode_and_its_native_part(tmp_path: 
 def test_files_go_to_where_they_are_wanted(tmp_path: Path) -> None:
     (tmp_path / "a.o").write_bytes(b"object")
     here = str(tmp_path / "a.o")
-    found = job(tmp_path, Job(("true",), files=((here, "a.o"), (here, "/etc/b.o"))))
+    found = job(Job(("true",), files=((here, "a.o"), (here, "/etc/b.o"))))
     assert found["root/a.o"].data == found["etc/b.o"].data == b"object"
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="none is not there"):
-        write_job(Job(("true",), files=((str(tmp_path / "none"), "x"),)), os.devnull)
+        write_job(Job(("true",), files=((str(tmp_path / "none"), "x"),)), io.BytesIO())
 
 
 @pytest.mark.parametrize(("kvm", "words"), [(True, ("kvm", "host")), (False, ("tcg", "max"))])
