@@ -30,6 +30,19 @@ __all__ = ["command"]
     multiple=True,
     help="Check against this kernel instead: BTF, a vmlinux, a kernel image, or a folder of them; may be repeated.",
 )
+@click.option(
+    "--boot",
+    "boots",
+    metavar="VERSION",
+    multiple=True,
+    help="Boot this Debian kernel under QEMU and really try it there, as 6.12 or 6.12-amd64; may be repeated.",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    default=0.0,
+    help="With --boot: for one kernel.  [default: 90, and 30 an object]",
+)
 @click.option("--strict", is_flag=True, help="End with 1 for warnings too.")
 @click.option("--verify", is_flag=True, help="Ask this kernel's verifier too (as root); registers nothing.")
 @click.option("--junit", metavar="FILE", type=click.Path(), help="Write the results as JUnit XML too.")
@@ -43,6 +56,8 @@ def command(
     output: Output,
     objects: tuple[str, ...],
     paths: tuple[str, ...],
+    boots: tuple[str, ...],
+    timeout: float,
     junit: str | None,
     *,
     strict: bool,
@@ -56,16 +71,33 @@ def command(
 ) -> int:
     """Say whether objects would register, here or on other kernels, and why not. Registers nothing.
 
-    Needs no root. What only a verifier can know, --verify asks it. Ends with 0
-    when all would register, with 1 when one would not, and with 77 when it
-    cannot be told.
+    Needs no root. What only a verifier can know, --verify asks it, and --boot
+    asks the whole of another kernel. Ends with 0 when all would register, with
+    1 when one would not, and with 77 when it cannot be told.
     """
-    if verify and paths:
-        raise UsageError("--verify asks the verifier of this kernel", hint="leave out --btf, or --verify")
+    if verify and (paths or boots):
+        raise UsageError(
+            "--verify asks the verifier of this kernel", hint="leave out --btf and --boot, or --verify"
+        )
     selection = selection_from(only, link, members, also)
-    targets = targets_of(paths)
     specs = [_read(name, constants, maps) for name in objects]
-    checked = list(_check(output, specs, targets, selection, verify=verify))
+    targets = targets_of(paths) if paths or not boots else ()
+    if boots:
+        from structops_cli.cli.check_boot import (
+            booted_targets,
+            register_options,
+            tried,
+        )  # QEMU and all that belongs to it
+
+        kernels = booted_targets(output, boots, [target.label for target in targets])
+        checked = list(_check(output, specs, (*targets, *kernels), selection, verify=False))
+        readable = [
+            name if isinstance(spec, ObjectSpec) else None for name, spec in zip(objects, specs, strict=True)
+        ]
+        options = register_options(only, also, link, members, constants, maps)
+        checked = tried(output, checked, kernels, readable, options, timeout)
+    else:
+        checked = list(_check(output, specs, targets, selection, verify=verify))
     code = overall(checked, strict=strict)
     if junit:
         from structops_cli.cli.junit import write_junit  # rare

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from structops_cli.cli.live import c_text
@@ -15,18 +15,32 @@ from structops_cli.struct_ops.check_members import MemberRow, VariableReport
 from structops_cli.struct_ops.check_programs import ProgramReport
 from structops_cli.struct_ops.findings import Finding, Severity, Verdict
 
-__all__ = ["Checked", "checked_data", "checked_text", "overall", "problem_lines", "problems_of"]
+__all__ = ["Booted", "Checked", "checked_data", "checked_text", "overall", "problem_lines", "problems_of"]
 
 COLORS = {Verdict.WOULD: "green", Verdict.WOULD_NOT: "red", Verdict.UNDECIDABLE: "yellow"}
 CELLS = {Verdict.WOULD: "yes", Verdict.WOULD_NOT: "no", Verdict.UNDECIDABLE: "?"}
 HEADER = ("MEMBER", "INDEX", "SIZE", "NEED", "HAS", "PROTOTYPE", "STATE")
 
 
+class Booted(NamedTuple):
+    """What a kernel that was booted for it made of an object, and what its types alone (``expected``) let one expect.
+
+    ``agrees`` is None where one of the two could not be told; ``registered``
+    are entries as ``register --json`` has them.
+    """
+
+    fate: str
+    expected: str
+    agrees: bool | None
+    registered: Sequence[Mapping[str, Any]]
+
+
 class Checked(NamedTuple):
-    """One object on one kernel."""
+    """One object on one kernel; the report says what the kernel said if it was booted."""
 
     kernel: CheckTarget
     report: CheckReport
+    booted: Booted | None = None
 
 
 def overall(checked: Sequence[Checked], *, strict: bool) -> ExitCode:
@@ -49,7 +63,7 @@ def problems_of(report: CheckReport) -> list[Finding]:
 def checked_data(item: Checked) -> dict[str, Any]:
     """Return one object on one kernel as plain data."""
     report = item.report
-    return {
+    head = {
         "object": report.object,
         "kernel": item.kernel.label,
         "path": item.kernel.path,
@@ -58,6 +72,7 @@ def checked_data(item: Checked) -> dict[str, Any]:
         "variables": [_variable_data(variable) for variable in report.variables],
         "programs": [_program_data(program) for program in report.programs],
     }
+    return head | ({"booted": item.booted._asdict()} if item.booted else {})
 
 
 def _finding_data(finding: Finding) -> dict[str, Any]:
@@ -130,12 +145,15 @@ def _matrix(checked: Sequence[Checked]) -> str:
     names: dict[int, str] = {}
     per_kernel = len(checked) // len(kernels)
     for place, item in enumerate(checked):
-        rows.setdefault(place % per_kernel, []).append(_cell(item.report))
+        rows.setdefault(place % per_kernel, []).append(_cell(item))
         names[place % per_kernel] = item.report.object
     return table(("OBJECT", *kernels), [(names[place], *cells) for place, cells in rows.items()])
 
 
-def _cell(report: CheckReport) -> str:
+def _cell(item: Checked) -> str:
+    report = item.report
+    if item.booted and item.booted.agrees is False:
+        return f"{CELLS[report.verdict]} (by its types {CELLS[Verdict(item.booted.expected)]})"
     warnings = sum(finding.severity is Severity.WARNING for finding in report.findings)
     more = (
         f", {warnings} warning{'s' if warnings > 1 else ''}"
@@ -156,8 +174,9 @@ def _whole(output: Output, item: Checked) -> Iterator[str]:
 
 def _heading(output: Output, item: Checked) -> str:
     verdict = item.report.verdict
-    here = " (this kernel)" if item.kernel.is_live else ""
-    return f"{item.report.object} on {item.kernel.label}{here}: {output.style(verdict.value, fg=COLORS[verdict], bold=True)}"
+    here = " (this kernel)" if item.kernel.is_live else " (booted)" if item.booted else ""
+    said = item.booted.fate if item.booted else verdict.value
+    return f"{item.report.object} on {item.kernel.label}{here}: {output.style(said, fg=COLORS[verdict], bold=True)}"
 
 
 def _variable(variable: VariableReport) -> str:
@@ -181,7 +200,13 @@ def _cells(row: MemberRow) -> tuple[object, ...]:
 def _problems(output: Output, item: Checked, *, with_heading: bool) -> str:
     found = problems_of(item.report)
     heading = [_heading(output, item)] if with_heading and found else []
-    return "\n".join([*heading, *(problem_lines(finding, output) for finding in found)])
+    return "\n".join([*heading, *(_problem(finding, output) for finding in found)])
+
+
+def _problem(finding: Finding, output: Output) -> str:
+    """Return a finding; with ``-v`` and the verifier's whole log, if it has one."""
+    log = str(finding.fields.get("log") or "") if output.verbosity else ""
+    return "\n".join(filter(None, [problem_lines(finding, output), log.rstrip()]))
 
 
 def problem_lines(finding: Finding, output: Output | None = None) -> str:

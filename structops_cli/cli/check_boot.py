@@ -1,0 +1,114 @@
+"""``structops check --boot``: the kernels that it boots, and what they say, joined with what the check says."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from functools import partial
+
+from structops_cli.cli.check_text import Booted, Checked
+from structops_cli.cli.output import Output
+from structops_cli.cli.side_by_side import side_by_side
+from structops_cli.runtime.kernel import kernel_from_file
+from structops_cli.runtime.objects import object_path
+from structops_cli.runtime.targets import CheckTarget
+from structops_cli.vm.archives import userland_archive
+from structops_cli.vm.emulator import kvm_works
+from structops_cli.vm.image import vmlinux
+from structops_cli.vm.kernels import Kernel, best_match, kept_kernels, kernel_for
+from structops_cli.vm.settle import agrees, settled
+from structops_cli.vm.tools import qemu
+from structops_cli.vm.trial import Trial, Wish, try_objects
+
+__all__ = ["booted_targets", "register_options", "tried"]
+
+GUESTS = 2
+"""How many kernels are booted side by side; each takes a processor and a gigabyte."""
+RUNNER = ("python3", "-m", "structops_cli.cli.trial_here")
+
+
+def booted_targets(
+    output: Output, versions: Sequence[str], taken: Container[str]
+) -> dict[CheckTarget, Kernel]:
+    """Return the kernels that some versions mean, by what their types are read from; fetch what is not kept.
+
+    ``taken`` are labels that others have.
+    ``NotFoundError`` when one cannot be had: nothing is booted then.
+    """
+    kernels = {kernel.release: kernel for kernel in (_kernel(output, version) for version in versions)}
+    return {_target(kernel, taken): kernel for kernel in kernels.values()}
+
+
+def register_options(
+    only: Sequence[str],
+    also: Sequence[str],
+    link: bool | None,
+    members: Sequence[str],
+    constants: Sequence[str],
+    maps: Sequence[str],
+) -> tuple[str, ...]:
+    """Return the words that hand a command's options on to ``register``."""
+    named = {"only": only, "with": also, "set": members, "const": constants, "map": maps}
+    words = [f"--{name}={value}" for name, values in named.items() for value in values]
+    return (*words, *({None: (), True: ("--link",), False: ("--no-link",)}[link]))
+
+
+def tried(
+    output: Output,
+    checked: Sequence[Checked],
+    kernels: Mapping[CheckTarget, Kernel],
+    names: Sequence[str | None],
+    options: tuple[str, ...],
+    timeout_s: float,
+) -> list[Checked]:
+    """Try objects on the kernels, and return what was checked, each with its kernel's answer where there is one.
+
+    ``names`` are the objects in the order of each kernel's checks; None stands
+    for one that cannot be read, and is not tried.
+    """
+    places = [place for place, name in enumerate(names) if name is not None]
+    wish = Wish(tuple(object_path(name) for name in names if name is not None), options, RUNNER)
+    answers: dict[tuple[CheckTarget, int], Trial] = {}
+    if places:
+        _prepare()
+        calls = [partial(_try, output, kernel, wish, timeout_s) for kernel in kernels.values()]
+        for target, trials in zip(kernels, side_by_side(calls, GUESTS), strict=True):
+            answers |= {(target, place): trial for place, trial in zip(places, trials, strict=True)}
+    return [
+        _joined(item, answers.get((item.kernel, number % len(names)))) for number, item in enumerate(checked)
+    ]
+
+
+def _kernel(output: Output, version: str) -> Kernel:
+    if best_match(version, [kernel.release for kernel in kept_kernels()]) is None:
+        _progress(output, f"getting Linux {version} from Debian")
+    return kernel_for(version)
+
+
+def _target(kernel: Kernel, taken: Container[str]) -> CheckTarget:
+    """Return what a kernel is checked by without booting it: the types in its vmlinux."""
+    path = vmlinux(kernel)
+    label = f"{kernel.release} (booted)" if kernel.release in taken else kernel.release
+    return CheckTarget(label, path, lambda: kernel_from_file(path))
+
+
+def _prepare() -> None:
+    """Have made and found out what several guests would do at once otherwise."""
+    kvm_works(qemu())
+    userland_archive()
+
+
+def _try(output: Output, kernel: Kernel, wish: Wish, timeout_s: float) -> tuple[Trial, ...]:
+    return try_objects(kernel, wish, timeout_s=timeout_s, said=partial(_progress, output))
+
+
+def _progress(output: Output, text: str) -> None:
+    """Say how it goes; not to who wants JSON, whose stderr has one object or nothing."""
+    if not output.json:
+        output.note(text)
+
+
+def _joined(item: Checked, trial: Trial | None) -> Checked:
+    if trial is None:
+        return item
+    booted = Booted(trial.fate.value, item.report.verdict.value, agrees(item.report, trial), trial.registered)
+    return item._replace(report=settled(item.report, trial), booted=booted)
