@@ -3,6 +3,7 @@
 # make fuzz   look for inputs that break the readers, with coverage feedback (FUZZ_ARGS="object --seconds 3600")
 # make vmtest KERNELS="5.10 6.12"   the live tests on other kernels, under QEMU, as one table
 # make model-check   the model of the kernel's rules against the running kernel, for some minutes
+# make faults   kill commands at every system call, make calls fail, and look at what is left (SCENES="register update")
 # make bench  compare with Debian's bpftool, as ratios in one run
 #
 # All of it in a virtual environment of its own, .venv. What is missing outside
@@ -18,7 +19,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-warn-
 # Bytecode is a third of a command's start-up; an environment that forbids it must not slow the product down.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test lint vmtest fuzz model-check bench objects wheel clean
+.PHONY: run test lint vmtest fuzz model-check faults bench objects wheel clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run-ready
@@ -43,6 +44,9 @@ OPERATIONS ?= 20000
 
 model-check: $(VENV)/test-ready
 	STRUCTOPS_MODEL_OPERATIONS=$(OPERATIONS) STRUCTOPS_MODEL_SEED=$(SEED) $(BIN)/python -m pytest -q tests/live/test_model.py
+
+faults: $(VENV)/test-ready
+	$(BIN)/python -m tests.faults --every $(SCENES)
 
 bench: $(VENV)/test-ready
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)

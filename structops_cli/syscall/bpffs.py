@@ -14,6 +14,7 @@ from structops_cli.syscall.fd import Fd
 
 __all__ = ["DEFAULT", "Mount", "detached", "is_bpffs", "mount", "mounts", "pins", "unmount"]
 
+MOUNTS = "/proc/self/mountinfo"
 DEFAULT = "/sys/fs/bpf"
 """Where every distribution mounts it."""
 
@@ -28,13 +29,17 @@ class Mount(NamedTuple):
 def mounts() -> tuple[Mount, ...]:
     """Return the bpffs mounts that this process sees, the usual one first (proc(5), mountinfo)."""
     found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        for line in table:
-            left, _, right = line.partition(" - ")
-            if right.startswith("bpf "):
-                fields = left.split()
-                major, minor = fields[2].split(":")
-                found.append(Mount(_unescape(fields[4]), os.makedev(int(major), int(minor))))
+    try:
+        with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
+            table = file.readlines()
+    except OSError as error:
+        raise _refused(f"{MOUNTS} cannot be read", error.errno or 0, "open") from None
+    for line in table:
+        left, _, right = line.partition(" - ")
+        if right.startswith("bpf "):
+            fields = left.split()
+            major, minor = fields[2].split(":")
+            found.append(Mount(_unescape(fields[4]), os.makedev(int(major), int(minor))))
     return tuple(sorted(found, key=lambda item: item.path != DEFAULT))
 
 

@@ -1,0 +1,82 @@
+"""``python -m tests.faults [SCENE...]``: kill commands at their system calls, make these fail, and look at what is left."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from structops_cli.syscall import bpffs
+from tests.faults.scenes import SCENES
+from tests.faults.stage import stage
+from tests.faults.trial import Outcome, tried
+
+PRIVATE = "STRUCTOPS_FAULTS_PRIVATE"
+FAULTS = ("kill", "signal", "error")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return 0 if nothing was left in between at any point."""
+    options = _options(arguments)
+    if os.geteuid() != 0:
+        sys.stderr.write("error: faults are tried on the running kernel: run this as root\n")
+        return 1
+    if PRIVATE not in os.environ:  # pins go with the last process of this mount namespace, whatever happens
+        os.environ[PRIVATE] = "1"
+        again = [sys.executable, "-m", "tests.faults", *arguments]
+        os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", *again])
+    bpffs.mount()
+    outcomes: list[Outcome] = []
+    for name in options.scenes or SCENES:
+        begun = time.monotonic()
+        found = []
+        with stage(f"t_f{os.getpid():x}") as opened:
+            for outcome in tried(SCENES[name], opened, options.fault or FAULTS, every=options.every):
+                found.append(outcome)
+                if outcome.problem:
+                    _say(f"{name}: {outcome.point}: {outcome.problem}")
+        _say(_line(name, found, time.monotonic() - begun))
+        outcomes += found
+    bad = [item for item in outcomes if item.problem]
+    if options.json:
+        sys.stdout.write(
+            json.dumps(
+                {"points": len(outcomes), "leftovers": len(bad), "problems": [item._asdict() for item in bad]}
+            )
+            + "\n"
+        )
+    else:
+        sys.stdout.write(f"{len(outcomes)} points tried, {len(bad)} with something left or said wrongly\n")
+    return int(bool(bad))
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument(
+        "scenes", nargs="*", metavar="SCENE", choices=[[], *SCENES], help=f"all without: {', '.join(SCENES)}"
+    )
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="may be repeated; all without")
+    parser.add_argument(
+        "--every", action="store_true", help="at every system call, with every signal and errno"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser.parse_args(arguments)
+
+
+def _line(name: str, found: Sequence[Outcome], seconds: float) -> str:
+    kinds = Counter("after" if item.is_after else "before" for item in found)
+    bad = sum(1 for item in found if item.problem)
+    return f"{name}: {len(found)} points in {seconds:.0f} s: {kinds['before']} as before, {kinds['after']} as after, {bad} wrong"
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

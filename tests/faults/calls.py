@@ -1,0 +1,147 @@
+"""The system calls of a command: which it makes, and running it with one of them as its last, or failing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+from structops_cli.syscall.uapi import BpfCmd
+
+__all__ = ["Call", "Ended", "calls_of", "failing_at", "killed_at", "signalled_at", "tracer"]
+
+SOURCE = Path(__file__).with_name("at.c")
+COMMAND = (sys.executable, "-m", "structops_cli")
+TIMEOUT_S = 60.0
+
+NAMES = {
+    1: "write", 18: "pwrite64", 41: "socket", 44: "sendto", 45: "recvfrom", 46: "sendmsg", 47: "recvmsg", 49: "bind",
+    54: "setsockopt", 55: "getsockopt", 56: "clone", 57: "fork", 73: "flock", 77: "ftruncate", 82: "rename", 83: "mkdir",
+    84: "rmdir", 87: "unlink", 165: "mount", 166: "umount2", 257: "openat", 263: "unlinkat", 308: "setns", 321: "bpf",
+    430: "fsopen", 431: "fsconfig", 432: "fsmount", 434: "pidfd_open", 435: "clone3", 438: "pidfd_getfd",
+}  # fmt: skip
+"""Those that do something, or ask for something that is needed; x86-64 (``asm/unistd_64.h``)."""
+COMMANDS = {int(command): command.name for command in BpfCmd}
+FAILING = frozenset({
+    "bpf", "sendto", "sendmsg", "recvfrom", "recvmsg", "socket", "bind", "setsockopt", "getsockopt", "pwrite64", "write", "mkdir", "rmdir",
+    "unlink", "rename", "mount", "openat", "flock", "clone", "fork", "setns", "pidfd_open", "pidfd_getfd",
+})  # fmt: skip
+"""Those that are made to fail: bpf(2), netlink, sysctls, bpffs, other processes' sockets."""
+OURS = ("/proc/sys/", "/sys/fs/bpf", "/run/", "/proc/")
+"""Of the files that are opened, those whose opening may be made to fail: not Python's modules."""
+ERRNOS = (errno.EPERM, errno.ENOMEM, errno.EINTR, errno.EBUSY, errno.ENOSPC)
+
+
+CHANGING = frozenset({
+    "rename", "mkdir", "rmdir", "unlink", "mount", "umount2", "setsockopt", "sendto", "sendmsg", "pwrite64", "clone", "fork", "flock",
+})  # fmt: skip
+CHANGING_BPF = frozenset({
+    "MAP_CREATE", "MAP_UPDATE_ELEM", "MAP_DELETE_ELEM", "MAP_FREEZE", "PROG_LOAD", "PROG_BIND_MAP", "OBJ_PIN", "BTF_LOAD",
+    "LINK_CREATE", "LINK_UPDATE", "LINK_DETACH",
+})  # fmt: skip
+
+
+class Call(NamedTuple):
+    """The ``number``-th system call of a run, counted from 1 over all threads; ``name`` is "" for one without effects.
+
+    ``about`` is the path of a call that takes one, and the command of bpf(2).
+    """
+
+    number: int
+    name: str
+    about: str
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether it is one of those that a machine makes fail."""
+        return self.name in FAILING and (self.name != "openat" or self.about.startswith(OURS))
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes what others see, or makes what is about to be seen."""
+        return (
+            self.name in CHANGING
+            or (self.name == "bpf" and self.about in CHANGING_BPF)
+            or (self.name == "write" and not self.about)
+            or (self.name == "openat" and self.about.startswith("/proc/sys/"))
+        )
+
+    def __str__(self) -> str:
+        return f"call {self.number} ({self.name or 'another'}{' ' + self.about if self.about else ''})"
+
+
+class Ended(NamedTuple):
+    """How a run of the command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+@cache
+def tracer() -> str:
+    """Compile the tracer, once for a run of tests."""
+    folder = Path(tempfile.gettempdir()) / f"structops-faults-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    program = folder / f"at-{SOURCE.stat().st_mtime_ns:x}"
+    if not program.exists():
+        part = folder / f"{program.name}.{os.getpid()}"
+        subprocess.run(["cc", "-O2", "-o", part, SOURCE], check=True)
+        part.rename(program)
+    return str(program)
+
+
+def calls_of(arguments: Sequence[str]) -> tuple[Call, ...]:
+    """Run the command and return its system calls, from the first one that has to do with the kernel's state."""
+    with tempfile.NamedTemporaryFile("r", prefix="structops-faults-") as file:
+        ended = _run(["list", file.name], arguments)
+        assert ended.exit_code == 0, ended.stderr
+        every = [_call(line) for line in file]
+    first = next(number for number, call in enumerate(every) if _begins(call))
+    return tuple(every[first:])
+
+
+def _call(line: str) -> Call:
+    index, number, about = line.rstrip("\n").split(" ", 2)
+    name = NAMES.get(int(number), "")
+    return Call(int(index), name, COMMANDS.get(int(about), about) if name == "bpf" else about)
+
+
+def _begins(call: Call) -> bool:
+    return call.name in ("bpf", "flock", "mount", "mkdir", "socket") or call.about.startswith(
+        ("/run/", "/proc/sys/")
+    )
+
+
+def killed_at(call: Call, arguments: Sequence[str]) -> Ended:
+    """Run the command, and kill it instead of doing that call."""
+    return _run(["kill", str(call.number)], arguments)
+
+
+def signalled_at(call: Call, number: int, arguments: Sequence[str]) -> Ended:
+    """Run the command, and send it a signal at that call."""
+    return _run(["stop", str(call.number), str(number)], arguments)
+
+
+def failing_at(call: Call, number: int, arguments: Sequence[str]) -> Ended:
+    """Run the command with that call answered by an errno, and not done."""
+    return _run(["fail", str(call.number), str(number)], arguments)
+
+
+def _run(how: Sequence[str], arguments: Sequence[str]) -> Ended:
+    done = subprocess.run(
+        [tracer(), *how, *COMMAND, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+        errors="replace",
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)

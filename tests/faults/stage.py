@@ -1,0 +1,147 @@
+"""Where faults are tried: a private bpffs, names and namespaces of its own, and what the kernel shows of them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from structops_cli.errors import KernelError
+from structops_cli.net.congestion_controls import read_congestion_controls
+from structops_cli.net.namespaces import find_namespaces, inside, select_namespaces
+from structops_cli.operations.machine_lock import machine_lock
+from structops_cli.runtime.inventory import LiveMap, programs_of, take_stock
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.unregistration import unregister
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.info import map_info, prog_info
+from tests.cli_runner import Result, run_cli
+from tests.patience import patient
+
+__all__ = ["Stage"]
+
+SETTLES_S = patient(30.0)
+"""A map goes after a grace period of RCU tasks, which busy processors make long."""
+ID_IN_PATH = re.compile(r"/\d+$")
+
+
+class Stage:
+    """One place for scenes. Everything on it has a name that begins with ``name``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.namespaces: list[str] = []
+        self.machine = _objects()
+
+    def run(self, *arguments: str) -> Result:
+        """Run the command in this process; it must do what it is told."""
+        done = run_cli(*arguments)
+        assert done.exit_code == 0, f"{' '.join(arguments)}: {done.stderr}"
+        return done
+
+    def add_namespace(self, name: str) -> str:
+        """Make a network namespace and return its name."""
+        whole = f"{self.name}_{name}"
+        subprocess.run(["ip", "netns", "add", whole], check=True)
+        self.namespaces.append(whole)
+        return whole
+
+    def look(self) -> dict[str, Any]:
+        """Return what the kernel shows: nothing in it has an id that another run would not have."""
+        stock = [item for item in take_stock(live_kernel()) if item.name.startswith(self.name)]
+        versions = {item.info.id: version_of(item) for item in stock}
+        return {
+            "registered": sorted(
+                (
+                    item.name,
+                    item.state,
+                    versions[item.info.id],
+                    len(item.links),
+                    *(path for link in item.links for path in link.pins),
+                )
+                for item in stock
+            ),
+            "pins": sorted(
+                ID_IN_PATH.sub(lambda found: f"/{versions.get(int(found[0][1:]), 'nothing')}", path)
+                for path in bpffs.pins(bpffs.DEFAULT)
+                if not path.endswith(".debug")
+            ),
+            "defaults": {name: self._default(name) for name in self.namespaces},
+        }
+
+    def _default(self, name: str) -> str:
+        [found] = select_namespaces(find_namespaces(), [name])
+        return inside(found, lambda: read_congestion_controls().default)
+
+    def wait_for_the_guard(self) -> None:
+        """Wait until no child of a killed command is at work: it shares the machine's lock."""
+        with machine_lock(wait_s=SETTLES_S):
+            pass
+
+    def clear(self) -> None:
+        """Take everything away, and hold that the kernel has no maps, programs and links that it had not before."""
+        while self.namespaces:
+            subprocess.run(["ip", "netns", "del", self.namespaces.pop()], check=True)
+        for item in take_stock(live_kernel()):
+            if item.name.startswith(self.name):
+                unregister(item)
+        _empty(bpffs.DEFAULT)
+        deadline = time.monotonic() + SETTLES_S
+        while (left := _objects() - self.machine) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not left, f"left behind: {', '.join(map(_told, sorted(left)))}"
+
+
+def version_of(item: LiveMap) -> str:
+    """Return what tells one version of an algorithm from another: its programs' tags and its data."""
+    if item.state == "unset":
+        return "unset"
+    programs = sorted((one.members, one.info.tag) for one in programs_of(item))
+    return hashlib.sha256(repr(programs).encode()).hexdigest()[:8]
+
+
+def _objects() -> frozenset[str]:
+    """Return every map, program and link of the kernel, by sort and id."""
+    return frozenset(
+        [
+            *(f"map {number}" for number in bpf.map_ids()),
+            *(f"program {number}" for number in bpf.prog_ids()),
+            *(f"link {number}" for number in bpf.link_ids()),
+        ]
+    )
+
+
+def _told(which: str) -> str:
+    """Say what is known of an object that was left."""
+    sort, number = which.split()
+    if sort == "program":
+        with suppress(KernelError), bpf.prog_get_fd_by_id(int(number)) as fd:
+            return f"{which} ({prog_info(fd).name})"
+    if sort == "map":
+        with suppress(KernelError), bpf.map_get_fd_by_id(int(number)) as fd:
+            return f"{which} ({map_info(fd).name})"
+    return which
+
+
+def _empty(folder: str) -> None:
+    for place, folders, names in os.walk(folder, topdown=False):
+        for name in names:
+            if not name.endswith(".debug"):
+                os.unlink(os.path.join(place, name))
+        for name in folders:
+            os.rmdir(os.path.join(place, name))
+
+
+@contextmanager
+def stage(name: str) -> Iterator[Stage]:
+    """Open a stage on the bpffs of this mount namespace, and clear it at the end."""
+    opened = Stage(name)
+    try:
+        yield opened
+    finally:
+        opened.clear()

@@ -1,0 +1,102 @@
+"""Try one scene with a fault at every point, and hold the promise: as before or as after, never between."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from tests.faults.calls import ERRNOS, Call, Ended, calls_of, failing_at, killed_at, signalled_at
+from tests.faults.scenes import Scene
+from tests.faults.stage import Stage
+
+__all__ = ["SIGNALS", "Outcome", "Point", "tried"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+UNHEARD = "the output could not be written"
+"""All was done, and could not be told."""
+BUG = ("this is a bug of structops", "Traceback")
+
+
+class Point(NamedTuple):
+    """One fault at one system call."""
+
+    call: Call
+    fault: str
+    run: Callable[[Sequence[str]], Ended]
+
+    def __str__(self) -> str:
+        return f"{self.fault} at {self.call}"
+
+
+class Outcome(NamedTuple):
+    """What became of a scene at one point; ``problem`` is "" where the promise was kept."""
+
+    scene: str
+    point: str
+    exit_code: int
+    is_after: bool
+    problem: str
+
+
+def tried(scene: Scene, stage: Stage, faults: Sequence[str], *, every: bool) -> Iterator[Outcome]:
+    """Go through the points of a scene; ``every`` takes all system calls, signals and errnos: not only the calls that change something, each with one."""
+    command = scene.prepare(stage)
+    before = stage.look()
+    calls = calls_of(command)
+    after = stage.look()
+    stage.clear()
+    for point in _points(calls, faults, every=every):
+        again = scene.prepare(stage)
+        assert stage.look() == before, "the scene is not the same twice"
+        ended = point.run(again)
+        stage.wait_for_the_guard()
+        yield _judged(scene, point, ended, stage, before, after)
+        stage.clear()
+
+
+def _points(calls: Sequence[Call], faults: Sequence[str], *, every: bool) -> Iterator[Point]:
+    chosen = [call for call in calls if every or call.changes]
+    if "kill" in faults:
+        for call in chosen:
+            yield Point(call, "SIGKILL", partial(killed_at, call))
+    if "signal" in faults:
+        for turn, call in enumerate(chosen):
+            for one in SIGNALS if every else SIGNALS[turn % len(SIGNALS) :][:1]:
+                yield Point(call, one.name, partial(signalled_at, call, one))
+    if "error" in faults:
+        for turn, call in enumerate(call for call in calls if call.may_fail and (every or call.changes)):
+            for number in ERRNOS if every else ERRNOS[turn % len(ERRNOS) :][:1]:
+                yield Point(call, errno.errorcode[number], partial(failing_at, call, number))
+
+
+def _judged(
+    scene: Scene, point: Point, ended: Ended, stage: Stage, before: dict[str, Any], after: dict[str, Any]
+) -> Outcome:
+    now = stage.look()
+    problem = _problem(point, ended, now, before, after)
+    return Outcome(scene.name, str(point), ended.exit_code, now == after, problem)
+
+
+def _problem(
+    point: Point, ended: Ended, now: dict[str, Any], before: dict[str, Any], after: dict[str, Any]
+) -> str:
+    if now not in (before, after):
+        return f"between: {_difference(now, before, after)}; it said {ended.stderr.strip()!r}"
+    if any(word in ended.stderr for word in BUG):
+        return f"broke: {ended.stderr.strip()}"
+    if ended.exit_code == 0 and now != after:
+        return "ended with 0, and nothing is done"
+    if UNHEARD in ended.stderr:
+        return ""
+    if ended.exit_code and now != before and point.fault != "SIGKILL":
+        return f"ended with {ended.exit_code}, and all is done; it said {ended.stderr.strip()!r}"
+    return ""
+
+
+def _difference(now: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> str:
+    parts = [key for key in now if now[key] not in (before[key], after[key])]
+    mixed = [key for key in now if key not in parts]
+    return "; ".join(f"{key}: {now[key]}, before {before[key]}, after {after[key]}" for key in parts or mixed)

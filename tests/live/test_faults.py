@@ -1,0 +1,28 @@
+"""Commands that are killed, interrupted and refused at their system calls: as before or as after, never between."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.faults.scenes import SCENES
+from tests.patience import patient
+
+
+@pytest.mark.parametrize("scene", SCENES)
+def test_no_fault_leaves_a_state_between(scene: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults", "--json", scene],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=patient(300),
+    )
+    assert done.stdout, done.stderr
+    report = json.loads(done.stdout)
+    assert report["points"] > 10
+    assert report["problems"] == []
+    assert done.returncode == 0
