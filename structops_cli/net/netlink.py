@@ -1,0 +1,262 @@
+"""Netlink as the kernel speaks it: one request, and all that it answers, whole or not at all.
+
+Raw, and reading mostly: pyroute2 costs 250 ms to import and makes an object of every
+attribute. A socket keeps the network namespace of the thread that opened it, and may be used in any.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from errno import ENOBUFS, ETIMEDOUT
+from struct import Struct
+from types import TracebackType
+from typing import Self, TypeAlias
+
+from structops_cli.errors import InputError, KernelError, NotPermittedError, StateError
+
+__all__ = ["NETLINK_ROUTE", "NETLINK_SOCK_DIAG", "NLM_F_DUMP", "NetlinkSocket", "attributes", "messages"]
+
+NETLINK_ROUTE = 0
+NETLINK_SOCK_DIAG = 4
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+NLM_F_REQUEST = 0x1
+NLM_F_ACK = 0x4
+NLM_F_DUMP_INTR = 0x10
+NLM_F_CAPPED = 0x100
+NLM_F_ACK_TLVS = 0x200
+NLM_F_DUMP = 0x300
+"""``include/uapi/linux/netlink.h``, all of these."""
+NLMSGERR_ATTR_MSG = 1
+NLA_TYPE_MASK = 0x3FFF
+"""Without NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
+SOL_NETLINK = 270
+NETLINK_EXT_ACK = 11
+NETLINK_GET_STRICT_CHK = 12
+"""Has the kernel filter route dumps by their header (Linux 4.20)."""
+
+HEADER = Struct("=IHHII")
+"""``struct nlmsghdr``: length, type, flags, sequence number, port."""
+ERROR = Struct("=i")
+ATTRIBUTE = Struct("=HH")
+"""``struct nlattr``: length with this header, type."""
+RECEIVE_BYTES = 1 << 16
+"""The kernel fills datagrams of up to 32 KiB when the reader has room for it (netlink_dump)."""
+LARGEST_BYTES = 1 << 24
+PATIENCE_S = 10.0
+"""The kernel answers within the call; this ends a wait for an answer that was lost."""
+TRIES = 8
+"""Of a dump that others change, or that the kernel had no memory for, in the middle."""
+
+Message: TypeAlias = tuple[int, int, memoryview]
+"""Type, flags and what follows the header."""
+
+
+class NetlinkSocket:
+    """Own a netlink socket of the calling thread's network namespace; a context manager."""
+
+    def __init__(self, protocol: int, *, strict: bool = False) -> None:
+        """Open it; ``strict`` makes the kernel filter route dumps by their header."""
+        try:
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        except OSError as error:
+            raise refused("no netlink socket can be opened", "socket(AF_NETLINK)", error.errno or 0) from None
+        self._socket.settimeout(PATIENCE_S)
+        self._protocol = protocol
+        self._sequence = 0
+        self._buffer = bytearray(RECEIVE_BYTES)
+        for option in (NETLINK_EXT_ACK, *((NETLINK_GET_STRICT_CHK,) if strict else ())):
+            try:
+                self._socket.setsockopt(SOL_NETLINK, option, 1)
+            except OSError:  # an old kernel: fewer words, more to filter
+                continue
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it; a second call does nothing."""
+        self._socket.close()
+
+    def dump(self, message_type: int, payload: bytes, operation: str) -> list[bytes]:
+        """Ask for a list and return the datagrams of a whole one, to go through with ``messages``.
+
+        One that changed meanwhile, or was cut for want of memory or room, is asked for
+        again. Raises ``KernelError`` for what the kernel refuses, ``StateError`` for a list
+        that changes each time.
+        """
+        for _ in range(TRIES):
+            if (found := self._dump_once(message_type, payload, operation)) is not None:
+                return found
+        raise StateError(
+            "the kernel's answer was not whole",
+            why=f"{operation} was interrupted {TRIES} times by changes, or for want of memory",
+            hint="try again",
+        )
+
+    def request(self, message_type: int, payload: bytes, operation: str, flags: int = 0) -> list[Message]:
+        """Send one request and return its answer's messages, none for a bare acknowledgement.
+
+        Raises ``KernelError`` (``NotPermittedError``) with the kernel's own words, if it has any.
+        """
+        self._send(message_type, payload, NLM_F_REQUEST | NLM_F_ACK | flags, operation)
+        found: list[Message] = []
+        while True:
+            datagram = self._receive(operation)
+            if datagram is None:
+                raise refused(f"{operation} was not answered whole", operation, ENOBUFS)
+            for kind, seen, body in self._answers(datagram):
+                if kind in (NLMSG_ERROR, NLMSG_DONE):
+                    _check_end(kind, seen, body, operation)
+                    return found
+                found.append((kind, seen, body))
+
+    def _dump_once(self, message_type: int, payload: bytes, operation: str) -> list[bytes] | None:
+        """Return the datagrams, None when they are not all there is; read to the end in any case."""
+        self._send(message_type, payload, NLM_F_REQUEST | NLM_F_DUMP, operation)
+        found: list[bytes] = []
+        whole = True
+        while True:
+            datagram = self._receive(operation)
+            if datagram is None:
+                whole = False
+                continue
+            ended = False
+            for kind, flags, body in self._answers(datagram, first=self._skims(datagram)):
+                whole = whole and not flags & NLM_F_DUMP_INTR
+                if kind in (NLMSG_ERROR, NLMSG_DONE):
+                    _check_end(kind, flags, body, operation)
+                    ended = True
+                    break
+            found.append(datagram)
+            if ended:
+                return found if whole else None
+
+    def _send(self, message_type: int, payload: bytes, flags: int, operation: str) -> None:
+        self._sequence += 1
+        header = HEADER.pack(HEADER.size + len(payload), message_type, flags, self._sequence, 0)
+        try:
+            self._socket.sendto(header + payload, (0, 0))
+        except OSError as error:
+            raise refused(f"{operation} was refused", operation, error.errno or 0) from None
+
+    def _receive(self, operation: str) -> bytes | None:
+        """Return the kernel's next datagram, None when it or one before it was lost."""
+        while True:
+            try:
+                size, (port, _) = self._socket.recvfrom_into(self._buffer, 0, socket.MSG_TRUNC)
+            except TimeoutError:
+                raise refused(f"the kernel does not answer {operation}", operation, ETIMEDOUT) from None
+            except OSError as error:
+                if error.errno == ENOBUFS:
+                    return None
+                raise refused(f"{operation} was refused", operation, error.errno or 0) from None
+            if port != 0:  # not from the kernel
+                continue
+            if size > len(self._buffer):
+                self._buffer = bytearray(min(size * 2, LARGEST_BYTES))
+                return None
+            return bytes(memoryview(self._buffer)[:size])
+
+    def _answers(self, datagram: bytes, *, first: bool = False) -> Iterator[Message]:
+        """Go through the messages that answer the last request, or look at the first in the datagram only."""
+        for offset, end, kind, flags, sequence in _frames(datagram):
+            if sequence == self._sequence:
+                yield kind, flags, memoryview(datagram)[offset + HEADER.size : end]
+            if first:
+                return
+
+    def _skims(self, datagram: bytes) -> bool:
+        """Tell whether only the first message of a dump's datagram matters, which may be an error.
+
+        Of 10,000 sockets nobody wants to look at all twice. The kernel flags no dump of sockets as
+        interrupted, for they come and go all the time, and an NLMSG_DONE comes last (netlink_dump_done).
+        """
+        tail = len(datagram) - HEADER.size - ERROR.size
+        ends = tail >= 0 and HEADER.unpack_from(datagram, tail)[1] == NLMSG_DONE
+        return self._protocol == NETLINK_SOCK_DIAG and not ends
+
+
+def messages(datagrams: list[bytes]) -> Iterator[tuple[int, memoryview]]:
+    """Go through what a dump answered: the type of each message and what follows its header.
+
+    ``InputError`` when one is longer than its datagram, or shorter than a header.
+    """
+    for datagram in datagrams:
+        view = memoryview(datagram)
+        for offset, end, kind, _, _ in _frames(datagram):
+            if kind not in (NLMSG_ERROR, NLMSG_DONE):
+                yield kind, view[offset + HEADER.size : end]
+
+
+def attributes(body: memoryview, offset: int = 0) -> dict[int, memoryview]:
+    """Return the attributes of a message or of a nested attribute by type, the last of each; ``InputError`` when damaged."""
+    found: dict[int, memoryview] = {}
+    size = len(body)
+    while offset + ATTRIBUTE.size <= size:
+        length, kind = ATTRIBUTE.unpack_from(body, offset)
+        if length < ATTRIBUTE.size or offset + length > size:
+            raise damaged(f"an attribute of {length} bytes at {offset} of {size}")
+        found[kind & NLA_TYPE_MASK] = body[offset + ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+def _frames(datagram: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+    """Go through a datagram: offset and end of each message, type, flags, sequence number."""
+    offset, size = 0, len(datagram)
+    while offset + HEADER.size <= size:
+        length, kind, flags, sequence, _ = HEADER.unpack_from(datagram, offset)
+        if length < HEADER.size or offset + length > size:
+            raise damaged(f"a message of {length} bytes at {offset} of {size}")
+        yield offset, offset + length, kind, flags, sequence
+        offset += (length + 3) & ~3
+
+
+def damaged(why: str) -> InputError:
+    """Return the error of an answer whose lengths contradict each other."""
+    return InputError("the kernel's netlink answer is damaged", why=why)
+
+
+def _check_end(kind: int, flags: int, body: memoryview, operation: str) -> None:
+    """Raise what an NLMSG_ERROR or NLMSG_DONE tells, if that is an error."""
+    number = -ERROR.unpack_from(body)[0] if len(body) >= ERROR.size else 0
+    if number > 0:
+        raise refused(f"{operation} was refused", operation, number, _words(kind, flags, body))
+
+
+def _words(kind: int, flags: int, body: memoryview) -> str:
+    """Return what the kernel says of an error in words (NETLINK_EXT_ACK), "" when nothing."""
+    if not flags & NLM_F_ACK_TLVS:
+        return ""
+    start = ERROR.size
+    if kind == NLMSG_ERROR:
+        if len(body) < ERROR.size + HEADER.size:
+            return ""
+        echoed = HEADER.size if flags & NLM_F_CAPPED else HEADER.unpack_from(body, ERROR.size)[0]
+        start += (echoed + 3) & ~3
+    try:
+        said = attributes(body, start).get(NLMSGERR_ATTR_MSG, b"")
+    except InputError:
+        return ""
+    return bytes(said).split(b"\0", 1)[0].decode(errors="replace")
+
+
+def refused(what: str, operation: str, number: int, words: str = "") -> KernelError:
+    """Return the error of a request that the kernel refused, in its own words where it has any."""
+    if number in NotPermittedError.ERRNOS:
+        return NotPermittedError(
+            what,
+            errno=number,
+            operation=operation,
+            why=words or "CAP_NET_ADMIN is missing",
+            hint="run this as root",
+        )
+    return KernelError(what, errno=number, operation=operation, why=words or os.strerror(number))

@@ -1,0 +1,75 @@
+"""Who has a socket: this process, a child that shares it, a thread with a table of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import threading
+
+from structops_cli.net.socket_owners import Owner, command_of, find_owners
+
+
+def inode_of(one: socket.socket) -> int:
+    return os.fstat(one.fileno()).st_ino
+
+
+def test_own_sockets_are_found() -> None:
+    with socket.socket() as one, socket.socket(socket.AF_UNIX) as other:
+        found = find_owners(processes=[os.getpid()])
+        for item in (one, other):
+            assert found.by_inode[inode_of(item)] == [Owner(os.getpid(), item.fileno(), os.getpid())]
+        assert found.unreadable == ()
+        assert find_owners().by_inode[inode_of(one)][0].process == os.getpid()
+
+
+def test_one_with_two_descriptors_and_two_processes() -> None:
+    with socket.socket() as one, one.dup():
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(write)
+            os.read(read, 1)
+            os._exit(0)
+        try:
+            owners = find_owners(processes=[os.getpid(), child]).by_inode[inode_of(one)]
+            assert [owner.process for owner in owners] == [os.getpid(), child]
+        finally:
+            os.close(write)
+            os.close(read)
+            os.waitpid(child, 0)
+    assert inode_of_gone(child) == {}
+
+
+def inode_of_gone(process: int) -> dict[int, list[Owner]]:
+    return find_owners(processes=[process]).by_inode
+
+
+def test_a_thread_with_descriptors_of_its_own() -> None:
+    ready, leave = threading.Event(), threading.Event()
+    seen: list[tuple[int, int]] = []
+
+    def work() -> None:
+        assert ctypes.CDLL(None, use_errno=True).unshare(0x400) == 0  # CLONE_FILES
+        with socket.socket() as mine:
+            seen.append((inode_of(mine), threading.get_native_id()))
+            ready.set()
+            leave.wait()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert ready.wait(5)
+        [(inode, number)] = seen
+        assert inode not in find_owners(processes=[os.getpid()]).by_inode
+        [owner] = find_owners(processes=[os.getpid()], threads=True).by_inode[inode]
+        assert (owner.process, owner.thread) == (os.getpid(), number)
+    finally:
+        leave.set()
+        thread.join()
+
+
+def test_the_name_of_a_command() -> None:
+    with open("/proc/self/comm", encoding="utf-8") as file:
+        assert command_of(os.getpid()) == file.read().strip()
+    assert command_of(2**22 + 1) == ""
