@@ -17,7 +17,7 @@ from structops_cli.obj.sections import check_sections
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.obj.variables import read_struct_ops
 
-__all__ = ["read_object"]
+__all__ = ["read_functions", "read_object"]
 
 
 def read_object(data: bytes, name: str) -> ObjectSpec:
@@ -27,6 +27,19 @@ def read_object(data: bytes, name: str) -> ObjectSpec:
     no sound object with at least one struct_ops variable; nothing else,
     whatever the bytes are.
     """
+    spec = read_functions(data, name)
+    if not spec.struct_ops:
+        what, why = (
+            "this object has nothing to register",
+            "no variable is in section .struct_ops or .struct_ops.link",
+        )
+        hint = 'define one: SEC(".struct_ops.link") struct tcp_congestion_ops NAME = {...}'
+        raise ObjectError(f"{name}: {what}", why=why, hint=hint, object=name)
+    return spec
+
+
+def read_functions(data: bytes, name: str) -> ObjectSpec:
+    """Read an object that need not register anything, for who loads its functions one by one; errors as ``read_object``."""
     try:
         return _read(data, name)
     except InputError as error:

@@ -26,19 +26,14 @@ _ADDRESSES = (RelocationType.ABS64, RelocationType.R64_64)
 def read_struct_ops(
     elf: ElfObject, btf: Btf, addresses: Addresses, functions: Sequence[Function]
 ) -> tuple[StructOpsVariable, ...]:
-    """Return the variables of all struct_ops sections, in the order of the object.
+    """Return the variables of all struct_ops sections, in the order of the object; none in an object without them.
 
-    Raises ``ObjectError`` when there is none, when one is no struct, and for a
-    pointer in one that points at no program.
+    Raises ``ObjectError`` when one is no struct, and for a pointer in one that
+    points at no program.
     """
     programs = {function.name: function.is_program for function in functions}
     sections = [section for section in elf.sections if struct_ops_section(section.name)]
-    found = [one for section in sections for one in _of_section(elf, btf, section, addresses, programs)]
-    if not found:
-        why = "no variable is in section .struct_ops or .struct_ops.link"
-        hint = 'define one: SEC(".struct_ops.link") struct tcp_congestion_ops NAME = {...}'
-        raise ObjectError("this object has nothing to register", why=why, hint=hint)
-    return tuple(found)
+    return tuple([one for section in sections for one in _of_section(elf, btf, section, addresses, programs)])
 
 
 def _of_section(

@@ -1,12 +1,10 @@
 """One thin wrapper per bpf(2) command, named after it (``include/uapi/linux/bpf.h``).
 
 A wrapper fills the part of ``union bpf_attr`` that its command reads, keeps
-alive what its pointers point at, and ends in one call that raises: every
-failure is a ``KernelError`` with the command's name and the errno (EPERM, EACCES:
-``NotPermittedError``; a refusal of PROG_LOAD: ``VerifierError``). What an
-errno *means* is not known here. EINTR is retried (a Python signal handler
-runs in between, so Ctrl-C gets through), EAGAIN a bounded number of times, and
-EPERM once with RLIMIT_MEMLOCK lifted where it may mean no more than that.
+alive what its pointers point at, and ends in one call that raises
+(``syscall.command``): every failure is a ``KernelError`` with the command's name
+and the errno (EPERM, EACCES: ``NotPermittedError``; a refusal of PROG_LOAD:
+``VerifierError``). What an errno *means* is not known here.
 
 Within ``using_token`` the three commands that take one, MAP_CREATE, PROG_LOAD
 and BTF_LOAD, act with a BPF token.
@@ -18,14 +16,22 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from errno import EAGAIN, EINTR, EINVAL, ENOENT, ENOSPC, EPERM
+from errno import EINVAL, ENOENT, ENOSPC, EPERM
 from typing import Any
 
-from structops_cli.errors import KernelError, NotPermittedError, VerifierError
+from structops_cli.errors import VerifierError
 from structops_cli.records import NamedTuple
-from structops_cli.syscall._native import ffi, lib
+from structops_cli.syscall._native import ffi
+from structops_cli.syscall.command import address_of, attempt, call, failure
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.uapi import BPF_F_REPLACE, BPF_F_TOKEN_FD, BPF_OBJ_NAME_LEN, BPF_STRUCT_OPS, BpfCmd
+from structops_cli.syscall.uapi import (
+    BPF_F_REPLACE,
+    BPF_F_TOKEN_FD,
+    BPF_OBJ_NAME_LEN,
+    BPF_STRUCT_OPS,
+    BPF_TRACE_ITER,
+    BpfCmd,
+)
 
 __all__ = [
     "RunResult",
@@ -33,6 +39,8 @@ __all__ = [
     "btf_ids",
     "btf_load",
     "enable_stats",
+    "iter_create",
+    "iter_link_create",
     "link_create",
     "link_detach",
     "link_get_fd_by_id",
@@ -58,10 +66,6 @@ __all__ = [
     "using_token",
 ]
 
-EAGAIN_TRIES = 8
-"""PROG_LOAD answers EAGAIN when a signal is pending; more than a few in a row is a real answer."""
-CHARGED = frozenset({BpfCmd.MAP_CREATE, BpfCmd.PROG_LOAD})
-"""What kernels before 5.11 charge to RLIMIT_MEMLOCK, and answer EPERM to when that is used up."""
 LOG_SIZES = tuple(1 << shift for shift in (16, 20, 24))
 """Bytes of the log buffer, tried in turn; 16 MiB less one is the most that every kernel accepts."""
 LOG_SIZE_MAX = (1 << 24) - 1
@@ -78,43 +82,6 @@ class RunResult(NamedTuple):
     duration_ns: int
 
 
-def _failure(command: BpfCmd, errno: int) -> KernelError:
-    kind = NotPermittedError if errno in NotPermittedError.ERRNOS else KernelError
-    return kind(f"{command.name} failed", errno=errno, operation=command.name)
-
-
-def _try(command: BpfCmd, attr: Any) -> int:
-    """Return the kernel's answer, negative for an errno; retries what asks for it."""
-    size = ffi.sizeof(attr[0])
-    tries = 0
-    while True:
-        result: int = lib.so_bpf(command, attr, size)
-        tries += result == -EAGAIN
-        if result == -EPERM and command in CHARGED and _lift_memlock():
-            continue
-        if result != -EINTR and (result != -EAGAIN or tries >= EAGAIN_TRIES):
-            return result
-
-
-def _lift_memlock() -> bool:
-    from structops_cli.syscall.memlock import lift  # only a refusal needs it
-
-    return lift()
-
-
-def _call(command: BpfCmd, attr: Any) -> int:
-    """Return the kernel's answer; ``KernelError`` for an errno."""
-    result = _try(command, attr)
-    if result < 0:
-        raise _failure(command, -result)
-    return result
-
-
-def _address(buffer: Any) -> int:
-    """Return the address of a cffi buffer; the caller keeps it alive."""
-    return int(ffi.cast("uintptr_t", buffer))
-
-
 def _name(text: str) -> bytes:
     """Return a kernel object name: what it may hold of ``text``, cut to 15 bytes."""
     kept = text
@@ -129,7 +96,7 @@ def _name(text: str) -> bytes:
 def token_create(bpffs: Fd) -> Fd:
     """Create the BPF token that a bpffs delegates, and own the fd; ``bpffs`` is an fd of its root (since 6.9)."""
     attr = ffi.new("struct so_token_create *", {"bpffs_fd": bpffs.fileno()})
-    return Fd(_call(BpfCmd.TOKEN_CREATE, attr))
+    return Fd(call(BpfCmd.TOKEN_CREATE, attr))
 
 
 @contextmanager
@@ -192,45 +159,45 @@ def map_create(
         "map_extra": map_extra,
         "value_type_btf_obj_fd": value_type_btf_obj_fd,
     })  # fmt: skip
-    return Fd(_call(BpfCmd.MAP_CREATE, attr))
+    return Fd(call(BpfCmd.MAP_CREATE, attr))
 
 
 def _elem(map_fd: Fd, key: Any, value: Any, flags: int = 0) -> Any:
     return ffi.new("struct so_elem *", {
-        "map_fd": map_fd.fileno(), "key": _address(key), "value": _address(value), "flags": flags,
+        "map_fd": map_fd.fileno(), "key": address_of(key), "value": address_of(value), "flags": flags,
     })  # fmt: skip
 
 
 def map_lookup_elem(map_fd: Fd, key: bytes, value_size: int) -> bytes:
     """Return the value at a key. ``value_size`` is the whole answer: per-CPU maps give one value per possible CPU."""
     key_buffer, value = ffi.from_buffer(key), ffi.new("uint8_t[]", value_size)
-    _call(BpfCmd.MAP_LOOKUP_ELEM, _elem(map_fd, key_buffer, value))
+    call(BpfCmd.MAP_LOOKUP_ELEM, _elem(map_fd, key_buffer, value))
     return bytes(ffi.buffer(value))
 
 
 def map_update_elem(map_fd: Fd, key: bytes, value: bytes, flags: int = 0) -> int:
     """Set the value at a key; return the kernel's answer, which a struct_ops map may make greater than 0."""
     key_buffer, value_buffer = ffi.from_buffer(key), ffi.from_buffer(value)
-    return _call(BpfCmd.MAP_UPDATE_ELEM, _elem(map_fd, key_buffer, value_buffer, flags))
+    return call(BpfCmd.MAP_UPDATE_ELEM, _elem(map_fd, key_buffer, value_buffer, flags))
 
 
 def map_delete_elem(map_fd: Fd, key: bytes) -> None:
     """Delete the value at a key."""
     key_buffer = ffi.from_buffer(key)
-    _call(BpfCmd.MAP_DELETE_ELEM, _elem(map_fd, key_buffer, ffi.NULL))
+    call(BpfCmd.MAP_DELETE_ELEM, _elem(map_fd, key_buffer, ffi.NULL))
 
 
 def map_get_next_key(map_fd: Fd, key: bytes | None, key_size: int) -> bytes:
     """Return the key after ``key``, the first for None; ``KernelError`` with ENOENT after the last."""
     key_buffer = ffi.NULL if key is None else ffi.from_buffer(key)
     following = ffi.new("uint8_t[]", key_size)
-    _call(BpfCmd.MAP_GET_NEXT_KEY, _elem(map_fd, key_buffer, following))
+    call(BpfCmd.MAP_GET_NEXT_KEY, _elem(map_fd, key_buffer, following))
     return bytes(ffi.buffer(following))
 
 
 def map_freeze(map_fd: Fd) -> None:
     """Make a map read-only for user space, for good."""
-    _call(BpfCmd.MAP_FREEZE, ffi.new("struct so_word *", [map_fd.fileno()]))
+    call(BpfCmd.MAP_FREEZE, ffi.new("struct so_word *", [map_fd.fileno()]))
 
 
 # Programs and BTF
@@ -264,8 +231,8 @@ def prog_load(
     attr = ffi.new("struct so_prog_load *", {
         "prog_type": prog_type,
         "insn_cnt": len(insns) // 8,
-        "insns": _address(kept[0]),
-        "license": _address(licence_buffer),
+        "insns": address_of(kept[0]),
+        "license": address_of(licence_buffer),
         **_token_fields("prog_flags", "prog_token_fd", prog_flags),
         "prog_name": _name(name),
         "expected_attach_type": expected_attach_type,
@@ -275,14 +242,14 @@ def prog_load(
     })  # fmt: skip
     if func_info:
         attr.func_info_rec_size, attr.func_info_cnt = FUNC_INFO_SIZE, len(func_info) // FUNC_INFO_SIZE
-        attr.func_info = _address(kept[1])
+        attr.func_info = address_of(kept[1])
     if line_info:
         attr.line_info_rec_size, attr.line_info_cnt = LINE_INFO_SIZE, len(line_info) // LINE_INFO_SIZE
-        attr.line_info = _address(kept[2])
+        attr.line_info = address_of(kept[2])
     if fd_array:
         fds = ffi.new("int32_t[]", [0, *fd_array])
-        attr.fd_array = _address(fds)
-    result = _try(BpfCmd.PROG_LOAD, attr)
+        attr.fd_array = address_of(fds)
+    result = attempt(BpfCmd.PROG_LOAD, attr)
     return Fd(result) if result >= 0 else _prog_load_with_log(attr, -result)
 
 
@@ -291,22 +258,22 @@ def _prog_load_with_log(attr: Any, first_errno: int) -> Fd:
     log = ""
     for size in LOG_SIZES:
         buffer = ffi.new("char[]", min(size, LOG_SIZE_MAX))
-        attr.log_level, attr.log_size, attr.log_buf = 1, min(size, LOG_SIZE_MAX), _address(buffer)
-        result = _try(BpfCmd.PROG_LOAD, attr)
+        attr.log_level, attr.log_size, attr.log_buf = 1, min(size, LOG_SIZE_MAX), address_of(buffer)
+        result = attempt(BpfCmd.PROG_LOAD, attr)
         log = ffi.string(buffer).decode(errors="replace")
         if result >= 0:
             return Fd(result)
         if result != -ENOSPC:
             break
     if first_errno == EPERM and not log:
-        raise _failure(BpfCmd.PROG_LOAD, first_errno)
+        raise failure(BpfCmd.PROG_LOAD, first_errno)
     message = "PROG_LOAD failed"
     raise VerifierError(message, errno=first_errno, log=log)
 
 
 def prog_bind_map(prog_fd: Fd, map_fd: Fd) -> None:
     """Make a program hold a map that its instructions may not mention; once or again is the same (Linux 5.10)."""
-    _call(BpfCmd.PROG_BIND_MAP, ffi.new("struct so_prog_bind_map *", [prog_fd.fileno(), map_fd.fileno(), 0]))
+    call(BpfCmd.PROG_BIND_MAP, ffi.new("struct so_prog_bind_map *", [prog_fd.fileno(), map_fd.fileno(), 0]))
 
 
 def prog_test_run(prog_fd: Fd, args: Sequence[int | bytearray], *, repeat: int = 0) -> RunResult:
@@ -317,12 +284,12 @@ def prog_test_run(prog_fd: Fd, args: Sequence[int | bytearray], *, repeat: int =
     """
     kept = [ffi.from_buffer(arg, require_writable=True) for arg in args if isinstance(arg, bytearray)]
     buffers = iter(kept)
-    words = [_address(next(buffers)) if isinstance(arg, bytearray) else arg & (1 << 64) - 1 for arg in args]
+    words = [address_of(next(buffers)) if isinstance(arg, bytearray) else arg & (1 << 64) - 1 for arg in args]
     context = ffi.new("uint64_t[]", words or [0])
     attr = ffi.new("struct so_test_run *", {
-        "prog_fd": prog_fd.fileno(), "repeat": repeat, "ctx_in": _address(context), "ctx_size_in": 8 * len(words),
+        "prog_fd": prog_fd.fileno(), "repeat": repeat, "ctx_in": address_of(context), "ctx_size_in": 8 * len(words),
     })  # fmt: skip
-    _call(BpfCmd.PROG_TEST_RUN, attr)
+    call(BpfCmd.PROG_TEST_RUN, attr)
     return RunResult(attr.retval, attr.duration)
 
 
@@ -330,19 +297,19 @@ def btf_load(btf: bytes, *, with_log: bool = True) -> Fd:
     """Load BTF and own its fd; when the kernel refuses, ``KernelError.why`` holds the last line of its log."""
     data = ffi.from_buffer(btf)
     attr = ffi.new("struct so_btf_load *", {
-        "btf": _address(data), "btf_size": len(btf), **_token_fields("btf_flags", "btf_token_fd"),
+        "btf": address_of(data), "btf_size": len(btf), **_token_fields("btf_flags", "btf_token_fd"),
     })  # fmt: skip
-    result = _try(BpfCmd.BTF_LOAD, attr)
+    result = attempt(BpfCmd.BTF_LOAD, attr)
     if result >= 0:
         return Fd(result)
     if not with_log:
-        raise _failure(BpfCmd.BTF_LOAD, -result)
+        raise failure(BpfCmd.BTF_LOAD, -result)
     buffer = ffi.new("char[]", LOG_SIZES[-1])
-    attr.btf_log_level, attr.btf_log_size, attr.btf_log_buf = 1, LOG_SIZE_MAX, _address(buffer)
-    logged = _try(BpfCmd.BTF_LOAD, attr)
+    attr.btf_log_level, attr.btf_log_size, attr.btf_log_buf = 1, LOG_SIZE_MAX, address_of(buffer)
+    logged = attempt(BpfCmd.BTF_LOAD, attr)
     if logged >= 0:
         return Fd(logged)
-    error = _failure(BpfCmd.BTF_LOAD, -result)
+    error = failure(BpfCmd.BTF_LOAD, -result)
     lines = ffi.string(buffer).decode(errors="replace").strip().splitlines()
     error.why = lines[-1] if lines else ""
     raise error
@@ -354,15 +321,16 @@ def btf_load(btf: bytes, *, with_log: bool = True) -> Fd:
 def obj_pin(fd: Fd, path: str) -> None:
     """Pin a map, program or link at a path of a bpffs."""
     path_buffer = ffi.new("char[]", os.fsencode(path))
-    _call(
-        BpfCmd.OBJ_PIN, ffi.new("struct so_obj *", {"pathname": _address(path_buffer), "bpf_fd": fd.fileno()})
+    call(
+        BpfCmd.OBJ_PIN,
+        ffi.new("struct so_obj *", {"pathname": address_of(path_buffer), "bpf_fd": fd.fileno()}),
     )
 
 
 def obj_get(path: str) -> Fd:
     """Open what is pinned at a path of a bpffs and own the fd."""
     path_buffer = ffi.new("char[]", os.fsencode(path))
-    return Fd(_call(BpfCmd.OBJ_GET, ffi.new("struct so_obj *", {"pathname": _address(path_buffer)})))
+    return Fd(call(BpfCmd.OBJ_GET, ffi.new("struct so_obj *", {"pathname": address_of(path_buffer)})))
 
 
 # Ids
@@ -370,17 +338,17 @@ def obj_get(path: str) -> Fd:
 
 def _ids(command: BpfCmd) -> Iterator[int]:
     attr = ffi.new("struct so_id *")
-    while (result := _try(command, attr)) != -ENOENT:
+    while (result := attempt(command, attr)) != -ENOENT:
         if result == -EINVAL and command is BpfCmd.LINK_GET_NEXT_ID:
             return
         if result < 0:
-            raise _failure(command, -result)
+            raise failure(command, -result)
         yield int(attr.next_id)
         attr.id = attr.next_id
 
 
 def _fd_by_id(command: BpfCmd, object_id: int) -> Fd:
-    return Fd(_call(command, ffi.new("struct so_id *", {"id": object_id})))
+    return Fd(call(command, ffi.new("struct so_id *", {"id": object_id})))
 
 
 def prog_ids() -> Iterator[int]:
@@ -426,9 +394,9 @@ def btf_get_fd_by_id(object_id: int) -> Fd:
 def obj_get_info_by_fd(fd: Fd, info: Any) -> None:
     """Fill one of the ``struct so_*_info`` of ``syscall.info``, which is the only caller."""
     attr = ffi.new("struct so_info *", {
-        "bpf_fd": fd.fileno(), "info_len": ffi.sizeof(info[0]), "info": _address(info),
+        "bpf_fd": fd.fileno(), "info_len": ffi.sizeof(info[0]), "info": address_of(info),
     })  # fmt: skip
-    _call(BpfCmd.OBJ_GET_INFO_BY_FD, attr)
+    call(BpfCmd.OBJ_GET_INFO_BY_FD, attr)
 
 
 # Links
@@ -437,7 +405,18 @@ def obj_get_info_by_fd(fd: Fd, info: Any) -> None:
 def link_create(map_fd: Fd, *, flags: int = 0) -> Fd:
     """Create a struct_ops link for a READY map, which registers it, and own the fd."""
     attr = ffi.new("struct so_link_create *", [map_fd.fileno(), 0, BPF_STRUCT_OPS, flags])
-    return Fd(_call(BpfCmd.LINK_CREATE, attr))
+    return Fd(call(BpfCmd.LINK_CREATE, attr))
+
+
+def iter_link_create(prog_fd: Fd) -> Fd:
+    """Create a link for a BPF iterator's program, and own the fd (since 5.8)."""
+    attr = ffi.new("struct so_link_create *", [prog_fd.fileno(), 0, BPF_TRACE_ITER, 0])
+    return Fd(call(BpfCmd.LINK_CREATE, attr))
+
+
+def iter_create(link_fd: Fd) -> Fd:
+    """Begin one walk of an iterator, and own the fd that reads it; of the calling thread's network namespace where it has one."""
+    return Fd(call(BpfCmd.ITER_CREATE, ffi.new("struct so_word *", [link_fd.fileno()])))
 
 
 def link_update(
@@ -451,14 +430,14 @@ def link_update(
     if flags is None:
         flags = BPF_F_REPLACE if old_map_fd else 0
     attr = ffi.new("struct so_link_update *", [link_fd.fileno(), new_map_fd.fileno(), flags, old])
-    _call(BpfCmd.LINK_UPDATE, attr)
+    call(BpfCmd.LINK_UPDATE, attr)
 
 
 def link_detach(link_fd: Fd) -> None:
     """Detach a link: what it registered is unregistered, the link itself stays as long as it is held."""
-    _call(BpfCmd.LINK_DETACH, ffi.new("struct so_word *", [link_fd.fileno()]))
+    call(BpfCmd.LINK_DETACH, ffi.new("struct so_word *", [link_fd.fileno()]))
 
 
 def enable_stats(kind: int) -> Fd:
     """Make the kernel count runs and run time of all programs while the returned fd is open."""
-    return Fd(_call(BpfCmd.ENABLE_STATS, ffi.new("struct so_word *", [kind])))
+    return Fd(call(BpfCmd.ENABLE_STATS, ffi.new("struct so_word *", [kind])))

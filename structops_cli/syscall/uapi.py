@@ -24,6 +24,7 @@ __all__ = [
     "BPF_OBJ_NAME_LEN",
     "BPF_STATS_RUN_TIME",
     "BPF_STRUCT_OPS",
+    "BPF_TRACE_ITER",
     "BTF_MAGIC",
     "MAPS_OF_MAPS",
     "TCP_CA_NAME_MAX",
@@ -57,6 +58,8 @@ BPF_F_REPLACE = 1 << 2
 BPF_F_SLEEPABLE = 1 << 4
 BPF_STRUCT_OPS = 44
 """The attach type of a struct_ops link (``enum bpf_attach_type``)."""
+BPF_TRACE_ITER = 28
+"""The attach type of an iterator's program and link."""
 BPF_STATS_RUN_TIME = 0
 BPF_CALL = 0x85
 """Opcode of a call: BPF_JMP | BPF_CALL."""
@@ -91,6 +94,7 @@ class BpfCmd(IntEnum):
     LINK_GET_FD_BY_ID = 30
     LINK_GET_NEXT_ID = 31
     ENABLE_STATS = 32
+    ITER_CREATE = 33
     LINK_DETACH = 34
     TOKEN_CREATE = 36
     PROG_BIND_MAP = 35
@@ -143,6 +147,7 @@ class BpfProgType(IntEnum):
 
     UNSPEC = 0
     SOCKET_FILTER = 1
+    TRACING = 26
     STRUCT_OPS = 27
 
 

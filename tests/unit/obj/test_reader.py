@@ -8,7 +8,7 @@ import pytest
 
 from structops_cli.btf.types import Datasec, Var
 from structops_cli.errors import ElfError, InputError, ObjectError
-from structops_cli.obj.reader import read_object
+from structops_cli.obj.reader import read_functions, read_object
 from structops_cli.obj.spec import (
     Function,
     MapSpec,
@@ -314,6 +314,7 @@ def test_nothing_to_register() -> None:
     with pytest.raises(ObjectError) as caught:
         read_object(data, "x.o")
     assert caught.value.what == "x.o: this object has nothing to register"
+    assert read_functions(data, "x.o").struct_ops == ()
     assert caught.value.why == "no variable is in section .struct_ops or .struct_ops.link"
     assert caught.value.hint == 'define one: SEC(".struct_ops.link") struct tcp_congestion_ops NAME = {...}'
 

@@ -15,7 +15,7 @@ from structops_cli.errors import FitError
 from structops_cli.runtime import kernel as live
 from structops_cli.runtime.loader import load
 from structops_cli.struct_ops.plan import Plan, plan_object
-from structops_cli.syscall import bpf
+from structops_cli.syscall import command
 from structops_cli.syscall.uapi import BpfCmd, BpfMapType, BtfKind
 from tests.kernel_shapes import kernel
 from tests.unit.struct_ops.objects import spec
@@ -76,7 +76,7 @@ def test_the_kernel_is_told_whose_type_it_is(monkeypatch: pytest.MonkeyPatch) ->
         return fds[-1]
 
     lib = FakeLib([opened] * 7)
-    monkeypatch.setattr(bpf, "lib", lib)
+    monkeypatch.setattr(command, "lib", lib)
     monkeypatch.setattr(live, "btf_ids", lambda: [(1, "vmlinux"), (7, "t_module")])
     load(OBJECT, plan, Target(types)).close()
     assert lib.commands == [
@@ -99,7 +99,7 @@ def test_the_kernel_is_told_whose_type_it_is(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_module_that_went_away_meanwhile_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     types, plan = planned()
-    monkeypatch.setattr(bpf, "lib", FakeLib([lambda _: real_fd()]))
+    monkeypatch.setattr(command, "lib", FakeLib([lambda _: real_fd()]))
     monkeypatch.setattr(live, "btf_ids", lambda: [(1, "vmlinux")])
     with pytest.raises(FitError, match="module t_module is not loaded any more"):
         load(OBJECT, plan, Target(types))

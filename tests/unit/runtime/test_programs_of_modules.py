@@ -17,7 +17,7 @@ from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.programs import PreparedProgram, load_programs
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.plan import Plan, ProgramPlan
-from structops_cli.syscall import bpf
+from structops_cli.syscall import command
 from structops_cli.syscall._native import ffi
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BpfCmd
@@ -47,7 +47,7 @@ def test_the_fds_of_modules(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(externs_module, "open_module", open_module)
     lib = FakeLib([look])
-    monkeypatch.setattr(bpf, "lib", lib)
+    monkeypatch.setattr(command, "lib", lib)
     spec = read_object(small_object(), "x.o")
     plan = ProgramPlan("t_init", TYPE, TYPE.members[0])
     linked = link_program(spec, "t_init")._replace(

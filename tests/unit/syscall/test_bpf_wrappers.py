@@ -13,10 +13,17 @@ from typing import Any
 import pytest
 
 from structops_cli.errors import KernelError, NotPermittedError, VerifierError
-from structops_cli.syscall import bpf, info, memlock
+from structops_cli.syscall import bpf, command, info, memlock
 from structops_cli.syscall._native import ffi
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.uapi import BPF_F_REPLACE, BPF_STRUCT_OPS, BpfCmd, BpfMapType, BpfProgType
+from structops_cli.syscall.uapi import (
+    BPF_F_REPLACE,
+    BPF_STRUCT_OPS,
+    BPF_TRACE_ITER,
+    BpfCmd,
+    BpfMapType,
+    BpfProgType,
+)
 from tests.unit.syscall.fake_lib import Answer, FakeLib, is_open, real_fd, writing_log
 
 EXIT = bytes.fromhex("b700000000000000 9500000000000000")
@@ -30,7 +37,7 @@ def faking(monkeypatch: pytest.MonkeyPatch) -> Faking:
 
     def fake(*answers: Answer) -> FakeLib:
         lib = FakeLib(answers)
-        monkeypatch.setattr(bpf, "lib", lib)
+        monkeypatch.setattr(command, "lib", lib)
         return lib
 
     return fake
@@ -105,13 +112,13 @@ def test_a_real_signal_between_two_tries_ends_the_retrying(monkeypatch: pytest.M
             return -EINTR
 
     lib = Interrupted()
-    monkeypatch.setattr(bpf, "lib", lib)
+    monkeypatch.setattr(command, "lib", lib)
     with pytest.raises(KeyboardInterrupt):
         bpf.map_delete_elem(fd, KEY)
     assert lib.calls <= 4
 
 
-@pytest.mark.parametrize("tries", range(1, bpf.EAGAIN_TRIES))
+@pytest.mark.parametrize("tries", range(1, command.EAGAIN_TRIES))
 def test_eagain_is_retried(faking: Faking, fd: Fd, tries: int) -> None:
     lib = faking(*[-EAGAIN] * tries, 0)
     bpf.map_delete_elem(fd, KEY)
@@ -119,14 +126,14 @@ def test_eagain_is_retried(faking: Faking, fd: Fd, tries: int) -> None:
 
 
 def test_eagain_in_the_end_is_an_answer(faking: Faking, fd: Fd) -> None:
-    lib = faking(*[-EAGAIN] * bpf.EAGAIN_TRIES, 0)
+    lib = faking(*[-EAGAIN] * command.EAGAIN_TRIES, 0)
     with pytest.raises(KernelError) as caught:
         bpf.map_delete_elem(fd, KEY)
-    assert (caught.value.errno, len(lib.calls), lib.left) == (EAGAIN, bpf.EAGAIN_TRIES, 1)
+    assert (caught.value.errno, len(lib.calls), lib.left) == (EAGAIN, command.EAGAIN_TRIES, 1)
 
 
 def test_interruptions_do_not_count_as_tries(faking: Faking, fd: Fd) -> None:
-    lib = faking(*[-EAGAIN, -EINTR] * (bpf.EAGAIN_TRIES - 1), 0)
+    lib = faking(*[-EAGAIN, -EINTR] * (command.EAGAIN_TRIES - 1), 0)
     bpf.map_delete_elem(fd, KEY)
     assert lib.left == 0
 
@@ -159,6 +166,7 @@ EVERY: dict[str, Callable[[Fd], object]] = {
     "LINK_DETACH": bpf.link_detach,
     "TOKEN_CREATE": bpf.token_create,
     "ENABLE_STATS": lambda _: bpf.enable_stats(0),
+    "ITER_CREATE": bpf.iter_create,
 }
 
 
@@ -249,6 +257,13 @@ def test_links(faking: Faking, fd: Fd) -> None:
         (number, number, 0, 0),
         (number, number, BPF_F_REPLACE, number),
     ]
+
+
+def test_an_iterator_is_a_link_of_a_program_without_a_target(faking: Faking, fd: Fd) -> None:
+    lib = faking(real_fd(), real_fd())
+    bpf.iter_link_create(fd).close()
+    bpf.iter_create(fd).close()
+    assert [words(attr) for _, attr in lib.calls] == [(fd.fileno(), 0, BPF_TRACE_ITER, 0), (fd.fileno(),)]
 
 
 def test_a_run_passes_words_and_addresses(faking: Faking, fd: Fd) -> None:
@@ -368,7 +383,7 @@ def test_a_log_of_any_bytes(faking: Faking) -> None:
 
 def test_a_program_that_is_accepted_the_second_time(faking: Faking) -> None:
     number = real_fd()
-    faking(-EAGAIN, *[-EAGAIN] * (bpf.EAGAIN_TRIES - 1), writing_log(b"", number))
+    faking(-EAGAIN, *[-EAGAIN] * (command.EAGAIN_TRIES - 1), writing_log(b"", number))
     with load() as program:
         assert program.fileno() == number
 

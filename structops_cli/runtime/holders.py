@@ -1,0 +1,172 @@
+"""Which struct_ops map a socket, or a namespace's default, really uses.
+
+Two versions of an algorithm run under one name while sockets and defaults hold
+the old one. The kernel knows them apart by address and shows no address; BPF
+iterators do (``bpf_objects/iterators/holders.bpf.c``). What is read here is
+joined by address: exact, whatever the names.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Self
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.errors import UnsupportedError
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.iterators import Iterators
+from structops_cli.runtime.kernel import live_kernel
+
+__all__ = ["AlgorithmReader", "DefaultUse", "Defaults", "OpenFile", "SocketUse"]
+
+TARGETS = {
+    "maps": "bpf_map",
+    "links": "bpf_link",
+    "own_namespace": "netlink",
+    "namespaces": "netlink",
+    "sockets": "tcp",
+    "files": "task_file",
+}
+"""Function of the bundled object to the kernel's iterator that calls it."""
+# struct object_record, namespace_record, socket_record and file_record of holders.bpf.c
+OBJECT = struct.Struct("=QQ")
+NAMESPACE = struct.Struct("=QII16s")
+SOCKET = struct.Struct("=QQQII")
+FILE = struct.Struct("=QQQIIQQiI")
+
+
+class DefaultUse(NamedTuple):
+    """The default of a namespace: ``map_id`` is 0 for an algorithm that is no struct_ops."""
+
+    netns: int
+    name: str
+    map_id: int
+
+
+class SocketUse(NamedTuple):
+    """A TCP socket and the map that its algorithm is of, 0 for one that is no struct_ops.
+
+    ``address`` is the kernel's, the same wherever this socket is seen.
+    ``cookie`` is 0 until somebody has asked for it, as a dump of inet_diag does.
+    ``netns`` is the inode of its namespace, ``state`` one of ``TCP_*``.
+    """
+
+    address: int
+    cookie: int
+    map_id: int
+    state: int
+    netns: int
+
+
+class OpenFile(NamedTuple):
+    """A descriptor of a process for a TCP socket, or for a struct_ops map or a link: one of the three is there."""
+
+    process: int
+    fd: int
+    inode: int
+    socket: SocketUse | None
+    map_id: int
+    link_id: int
+
+
+class Defaults(NamedTuple):
+    """The defaults of the kernel's namespaces, that of the calling thread's first; ``complete`` is false beyond a thousand."""
+
+    uses: tuple[DefaultUse, ...]
+    complete: bool
+
+
+class AlgorithmReader:
+    """Load the bundled iterators, each when it is first asked for, and read who uses what.
+
+    A context manager; nothing stays loaded behind its block. Map ids are of
+    struct_ops maps, 0 for what is none of them. Every reading raises
+    ``UnsupportedError`` on a kernel without that iterator (they came with 5.8
+    and 5.9) or where its lockdown forbids BPF to read its memory, and
+    ``NotPermittedError`` without CAP_BPF and CAP_PERFMON.
+    """
+
+    def __init__(self, kernel: KernelTypes | None = None) -> None:
+        self._iterators = Iterators("holders", TARGETS, kernel or live_kernel())
+        self._maps: dict[int, int] = {}
+
+    def sockets(self) -> dict[int, int]:
+        """Return the map id of each TCP socket's algorithm by the socket's cookie, in the calling thread's namespace.
+
+        List the sockets by inet_diag first: that is what gives them cookies.
+        """
+        return {item.cookie: item.map_id for item in self.socket_uses() if item.cookie}
+
+    def default(self) -> int:
+        """Return the map id of the default of the calling thread's namespace."""
+        return self._defaults("own_namespace").uses[0].map_id
+
+    def defaults(self) -> Defaults:
+        """Return the default of every namespace of the kernel, in sight or not; before 5.17 of the calling thread's alone."""
+        try:
+            return self._defaults("namespaces")
+        except UnsupportedError:
+            return self._defaults("own_namespace")._replace(complete=False)
+
+    def _defaults(self, function: str) -> Defaults:
+        found = list(NAMESPACE.iter_unpack(self._read(function)))
+        uses = [
+            DefaultUse(netns, name.partition(b"\0")[0].decode("ascii", "replace"), self._maps.get(ops, 0))
+            for ops, netns, _, name in found
+        ]
+        return Defaults(tuple(uses), not any(more for _, _, more, _ in found))
+
+    def socket_uses(self) -> tuple[SocketUse, ...]:
+        """Return every TCP socket of the calling thread's namespace that has an address, listening ones included."""
+        return tuple([self._socket(fields) for fields in SOCKET.iter_unpack(self._read("sockets"))])
+
+    def open_files(self) -> tuple[OpenFile, ...]:
+        """Return the descriptors of all processes for TCP sockets, struct_ops maps and BPF links, of any namespace.
+
+        Sockets that are not connected, and have no address, are here and nowhere else.
+        """
+        raw = self._read("files")
+        return tuple(self._open_files(raw, self._links()))
+
+    def _read(self, function: str) -> bytes:
+        """Read what uses maps between two looks at which maps there are: what goes meanwhile is known all the same."""
+        if not self._maps:
+            self._look_at_maps()
+        raw = self._iterators.read(function)
+        self._look_at_maps()
+        return raw
+
+    def _look_at_maps(self) -> None:
+        self._maps.update(OBJECT.iter_unpack(self._iterators.read("maps")))
+
+    def _links(self) -> dict[int, int]:
+        try:
+            return dict(OBJECT.iter_unpack(self._iterators.read("links")))
+        except UnsupportedError:  # before 5.19, and then there are no links of struct_ops either
+            return {}
+
+    def _socket(self, fields: tuple[int, ...]) -> SocketUse:
+        address, ops, cookie, state, netns = fields
+        return SocketUse(address, cookie, self._maps.get(ops, 0), state, netns)
+
+    def _open_files(self, raw: bytes, links: Mapping[int, int]) -> Iterator[OpenFile]:
+        for fields in FILE.iter_unpack(raw):
+            address, private, inode, process, fd = fields[0], *fields[5:]
+            if address:
+                yield OpenFile(process, fd, inode, self._socket(fields[:5]), 0, 0)
+            elif private in self._maps or private in links:
+                yield OpenFile(process, fd, inode, None, self._maps.get(private, 0), links.get(private, 0))
+
+    def close(self) -> None:
+        """Unload the iterators."""
+        self._iterators.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
