@@ -56,10 +56,18 @@ class Kernel(NamedTuple):
 
 
 def offered_kernels(source: Source = KERNELS) -> list[Offer]:
-    """Return what Debian has now, newest first."""
+    """Return what Debian has now, newest first.
+
+    Of superseded ones Debian may keep ``linux-image`` and ``linux-binary``, which
+    are signed, without the modules: those are left out.
+    """
     refresh(source)
-    releases = {name.removeprefix(IMAGE) for name in names(source, IMAGE)}
-    return [Offer(release, source) for release in _newest_first(filter(_RELEASE.fullmatch, releases))]
+    images, *parts = (
+        {name.removeprefix(prefix) for name in names(source, prefix)} for prefix in (IMAGE, *PARTS)
+    )
+    split = set[str]().union(*parts)
+    whole = images - split | images.intersection(*parts)
+    return [Offer(release, source) for release in _newest_first(filter(_RELEASE.fullmatch, whole))]
 
 
 def kept_kernels() -> list[Kernel]:

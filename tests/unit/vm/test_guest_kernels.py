@@ -12,7 +12,7 @@ from structops_cli.errors import NotFoundError
 from structops_cli.vm import kernels
 from structops_cli.vm.apt import KERNELS, SID, Source
 from structops_cli.vm.cpio import CpioWriter
-from structops_cli.vm.kernels import Offer, best_match, kept_kernels, kernel_for
+from structops_cli.vm.kernels import Offer, best_match, kept_kernels, kernel_for, offered_kernels
 from structops_cli.vm.modules import needed_modules, write_modules
 from tests.unit.vm.test_cpio import entries
 
@@ -75,6 +75,28 @@ def test_a_version_that_nobody_has_is_said_with_those_that_there_are(
         kernel_for("6.13")
     assert caught.value.why == "there are 5.10, 6.12"
     assert asked == [KERNELS, SID]
+
+
+def test_a_kernel_whose_modules_are_gone_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of superseded ones Debian keeps what is signed, and no modules to boot with."""
+    packages = (
+        "linux-image-6.12.1+deb13-amd64",
+        "linux-image-7.1.8+deb13-amd64",
+        "linux-binary-7.1.8+deb13-amd64",
+        "linux-image-7.3.4+deb13-amd64",
+        "linux-binary-7.3.4+deb13-amd64",
+        "linux-base-7.3.4+deb13-amd64",
+        "linux-modules-7.3.4+deb13-amd64",
+        "linux-modules-amd64",
+    )
+
+    def names(source: Source, beginning: str) -> list[str]:
+        return [package for package in packages if package.startswith(beginning)]
+
+    monkeypatch.setattr(kernels, "refresh", lambda *_: None)
+    monkeypatch.setattr(kernels, "names", names)
+    offered = [offer.release for offer in offered_kernels(KERNELS)]
+    assert offered == ["7.3.4+deb13-amd64", "6.12.1+deb13-amd64"]
 
 
 @pytest.fixture
