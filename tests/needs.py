@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import pytest
@@ -75,6 +76,7 @@ def require(feature: Feature) -> None:
     )
 
 
+@cache
 def _left_out(feature: Feature) -> bool:
     """Tell whether the running kernel was built without a feature's option, by its configuration or its symbols."""
     config = read_config([feature.option]) if feature.option else None
