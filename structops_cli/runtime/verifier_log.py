@@ -1,9 +1,9 @@
 """Say in a few lines why the verifier refused a program; the whole log stays in the error.
 
-The log is prose for people and changes shape between kernels (7.3 has its own
-headings), so only three loose facts are taken from it: the lines before its
-closing statistics, the last instruction that it speaks of, and a call of a
-number that stands for a poisoned CO-RE relocation.
+The log is prose for people and changes shape between kernels, so only loose
+facts are taken from it: the report that 7.3 writes for most refusals, or else the
+lines before its closing statistics and the last instruction that it speaks of;
+and a call of a number that stands for a poisoned CO-RE relocation.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from structops_cli.core.fixup import Fixup
 from structops_cli.errors import VerifierError
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec
+from structops_cli.runtime.verifier_report import report_in
 from structops_cli.struct_ops.plan import ProgramPlan
 
 if TYPE_CHECKING:
@@ -45,8 +46,11 @@ def explain_refusal(
     missing: Sequence[Resolved] = (),
 ) -> VerifierError:
     """Return the refusal with program, member, source line and the verifier's last meaningful words."""
+    report = report_in(error.log)
     insn = refusing_instruction(error.log)
     said = meaningful_lines(error.log)
+    if report:
+        insn, said = (insn if report.insn is None else report.insn), (report.reason.rstrip("."),)
     poisoned = _poisoned(error.log, fixups) or _poisoned_call(error.log, spec, missing)
     if poisoned:
         said = (poisoned,)
@@ -58,7 +62,7 @@ def explain_refusal(
         errno=error.errno or 0,
         log=error.log,
         why="; ".join(said) + (f", at {line}" if line else ""),
-        hint=_hint(error.log, missing),
+        hint=_hint(error.log, missing, report.suggestion.rstrip(".") if report else ""),
         object=spec.name,
         program=plan.name,
         member=plan.member.name,
@@ -120,7 +124,7 @@ def _poisoned_call(log: str, spec: ObjectSpec, missing: Sequence[Resolved]) -> s
     return f"it calls the kernel function {name}, which this kernel does not have ({why})" if name else ""
 
 
-def _hint(log: str, missing: Sequence[Resolved]) -> str:
+def _hint(log: str, missing: Sequence[Resolved], suggestion: str = "") -> str:
     if NO_ADDRESS in log:
         return "variables of the kernel need one that was built with CONFIG_KALLSYMS_ALL=y"
     count = len(log.splitlines())
@@ -129,6 +133,8 @@ def _hint(log: str, missing: Sequence[Resolved]) -> str:
         if count
         else "check the object's licence and member types"
     )
+    if suggestion:
+        hint = f"{suggestion}; {hint}"
     if not missing:
         return hint
     names = ", ".join(one.extern.name for one in missing)

@@ -144,6 +144,21 @@ def test_several_words_are_one_sentence_each() -> None:
     )
 
 
+def test_a_report_is_the_summary() -> None:
+    """Linux 7.3 says in a report of its own what the last words of other kernels' logs say, and what to do."""
+    log = (
+        "unreachable insn 2\n\nVerification failed: Program Structure: Unreachable instruction\n\n"
+        "Reason:\n  Instruction 2 is not reachable from the program entry point.\n\n"
+        "At:\n  insn 2\n  Instruction context:\n      1 | (95) exit\n  >>> 2 | (b7) r0 = 0\n\n"
+        "Suggestion:\n  Remove the unreachable instruction.\n\nprocessed 0 insns (limit 1000000)\n"
+    )
+    answer = refusal(log)
+    line = source_line(SPEC, LINKED, 2)
+    assert answer.why == f"Instruction 2 is not reachable from the program entry point, at {line}"
+    assert answer.hint == "Remove the unreachable instruction; -v shows the verifier's whole log (17 lines)"
+    assert (answer.log, answer.fields["insn"]) == (log, 2)
+
+
 def test_a_poisoned_relocation_is_named() -> None:
     assert refusal(POISONED).why.startswith(
         "it reaches a CO-RE relocation that this kernel cannot satisfy: struct tcp_sock has no member x in the running kernel"
