@@ -18,7 +18,18 @@ from structops_cli.runtime.kernel_config import read_config
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["DUMMY_OPS", "HID_BPF", "LINKS", "QDISC_OPS", "SCHED_EXT", "Feature", "needs", "require"]
+__all__ = [
+    "DUMMY_OPS",
+    "HID_BPF",
+    "IO_URING_OPS",
+    "LINKS",
+    "QDISC_OPS",
+    "SCHED_EXT",
+    "SCHED_EXT_CID",
+    "Feature",
+    "needs",
+    "require",
+]
 
 
 class Feature(NamedTuple):
@@ -55,6 +66,20 @@ HID_BPF = Feature(
     lambda: _knows_struct("bpf_struct_ops_hid_bpf_ops"),
     "CONFIG_HID_BPF",
     "hid_bpf_reg",
+)
+SCHED_EXT_CID = Feature(
+    "sched_ext_ops_cid",
+    (7, 2),
+    lambda: _knows_struct("bpf_struct_ops_sched_ext_ops_cid"),
+    "CONFIG_SCHED_CLASS_EXT",
+    "bpf_scx_reg_cid",
+)
+IO_URING_OPS = Feature(
+    "io_uring_bpf_ops",
+    (7, 1),
+    lambda: _knows_struct("bpf_struct_ops_io_uring_bpf_ops"),
+    "CONFIG_IO_URING_BPF_OPS",
+    "bpf_io_reg",
 )
 
 

@@ -66,6 +66,7 @@ def _data(item: StructOpsType, answer: Answer) -> dict[str, Any]:
         "data_offset": item.data_offset,
         "member_count": len(item.struct.members),
         "registers": kind_of(item.name).registers,
+        "wants": kind_of(item.name).wants,
     }
 
 
@@ -111,6 +112,7 @@ def _detail(data: dict[str, Any]) -> str:
         ("struct", f"id {data['struct_id']}, {data['struct_size']} bytes"),
         ("value", f"id {data['value_id']}, {data['value_size']} bytes, data at {data['data_offset']}"),
         ("registers", "yes" if data["registers"] else "no: for test runs only"),
+        *([("wants", data["wants"])] if data["wants"] else []),
     ])  # fmt: skip
     rows = [(m["index"], m["offset"], m["size"], m["need"], m["declaration"]) for m in data["members"]]
     return f"{head}\n\n{table(('INDEX', 'OFFSET', 'SIZE', 'NEED', 'MEMBER'), rows)}"

@@ -44,7 +44,7 @@ def _is_suspect(spec: ObjectSpec, item: MapPlan) -> bool:
         return False
     there = {member.member.name for member in item.members if member.program}
     return (
-        not kind.required <= there
+        not kind.required | kind.required_to_register <= there
         or any(not group & there for group in kind.either)
         or bool(kind.unsupported & there)
         or _may_sleep(spec, kind, item)
@@ -68,4 +68,6 @@ def _is_odd(kind: Kind, member: MemberPlan) -> bool:
     if name == kind.name_member:
         text, nul, _ = member.data.partition(b"\0")
         return not nul or not text.replace(b"_", b"a").replace(b".", b"a").isalnum()
-    return kind.settable is not None and (name not in kind.settable or name in kind.at_most)
+    return kind.settable is not None and (
+        name not in kind.settable or name in kind.at_most or name in kind.at_least
+    )

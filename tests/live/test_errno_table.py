@@ -200,6 +200,12 @@ ELSEWHERE = {
     (UPDATE, "data-zero"): "6.11 and later with HID-BPF, 6.16 and later with a Qdisc_ops that sets one",
     (UPDATE, "name-taken-early"): "before 6.4",
     (UPDATE, "at-most"): SCHED_EXT,
+    (UPDATE, "at-least"): "7.3 and later with CONFIG_SCHED_CLASS_EXT: tests/live/test_kinds.py",
+    (
+        UPDATE,
+        "required-to-register",
+    ): "7.1 and later with CONFIG_IO_URING_BPF_OPS: tests/live/test_io_uring.py",
+    (LINK, "required-to-register"): "7.1 and later with CONFIG_IO_URING_BPF_OPS: tests/live/test_io_uring.py",
     (UPDATE, "required-early"): "before 6.0",
     (UPDATE, "trampoline-pages"): "none: no type has so many functions that eight pages are not enough",
     (UPDATE, "one-at-a-time"): SCHED_EXT,

@@ -9,19 +9,25 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
-from errno import EINVAL
+from contextlib import ExitStack, suppress
+from errno import E2BIG, EINVAL
 from pathlib import Path
-from struct import pack
+from struct import pack, pack_into
 from typing import Any
 
 import pytest
 
+from structops_cli.errors import KernelError
+from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.map_values import read_contents
 from structops_cli.runtime.objects import open_object
-from structops_cli.struct_ops.explain import cause_of
+from structops_cli.runtime.struct_ops_map import RETURN_ZERO, create_struct_ops_map, least_btf
+from structops_cli.struct_ops.catalogue import find_type
+from structops_cli.struct_ops.explain import cause_of, explained
+from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import prog_info
+from structops_cli.syscall.uapi import BpfProgType
 from tests.cli_runner import done, done_json, refused
 from tests.live.situations import listed, soon
 from tests.needs import HID_BPF, needs
@@ -32,6 +38,8 @@ DEVICES = Path("/sys/bus/hid/devices")
 DESCRIPTOR = bytes.fromhex("0600ff 0901 a101 0902 1500 26ff00 7508 9504 8102 c0")
 """A vendor's page, one collection, one input report of four bytes."""
 BUS_USB = 3
+MOST = 64
+"""Programs of one device, HID_BPF_MAX_PROGS_PER_DEV."""
 # include/uapi/linux/uhid.h
 UHID_CREATE2, UHID_INPUT2 = 11, 12
 
@@ -165,3 +173,50 @@ def test_it_is_unregistered_when_its_device_has_gone(pin_dir: str) -> None:
     assert listed("hid_filter"), "the link is there still, and does nothing"
     done("unregister", "hid_filter")
     assert soon(lambda: not listed("hid_filter"))
+
+
+def test_without_a_link(device: Device, pin_dir: str) -> None:
+    one = register(device, pin_dir, "--no-link")
+    assert (one["link_id"], one["pin"]) == (None, None)
+    raw = device.open_raw()
+    try:
+        device.report(1)
+        assert soon(lambda: counts(one)["reports"] == 1)
+    finally:
+        os.close(raw)
+    assert done_json("unregister", "hid_filter")["unregistered"][0]["how"] == "delete"
+    assert soon(lambda: not listed("hid_filter"))
+
+
+def test_as_many_programs_as_a_device_takes(device: Device) -> None:
+    kernel_type = find_type(live_kernel(), "hid_bpf_ops")
+    members = {member.name: member for member in kernel_type.members}
+    event = members["hid_device_event"]
+    with ExitStack() as stack:
+        program = stack.enter_context(
+            bpf.prog_load(
+                BpfProgType.STRUCT_OPS,
+                RETURN_ZERO,
+                licence="GPL",
+                name="t_hid",
+                expected_attach_type=event.member_index,
+                attach_btf_id=kernel_type.struct.id,
+            )
+        )
+        raw = bytearray(kernel_type.value.size_bytes)
+        pack_into("<Q", raw, kernel_type.data_offset + event.offset_bytes, program.fileno())
+        pack_into("<I", raw, kernel_type.data_offset + members["hid_id"].offset_bytes, device.hid_id)
+        btf = stack.enter_context(least_btf())
+
+        def one_more() -> None:
+            fd = stack.enter_context(create_struct_ops_map(kernel_type, "t_hid", btf, link=True))
+            bpf.map_update_elem(fd, KEY, bytes(raw))
+            stack.enter_context(bpf.link_create(fd))
+
+        for _ in range(MOST):
+            one_more()
+        with pytest.raises(KernelError) as caught:
+            one_more()
+    assert (caught.value.operation, caught.value.errno) == ("LINK_CREATE", E2BIG)
+    said = explained(caught.value, "t_hid could not be registered", "hid_bpf_ops")
+    assert said.why.startswith("the device has as many programs as the kernel allows it")

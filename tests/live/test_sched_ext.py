@@ -19,7 +19,7 @@ from structops_cli.runtime.sched_ext import FOLDER, running_schedulers
 from tests.cli_runner import done, done_json, refused
 from tests.compile import OBJECTS, compile_object
 from tests.live.situations import below, soon
-from tests.needs import SCHED_EXT, needs
+from tests.needs import SCHED_EXT, SCHED_EXT_CID, needs
 from tests.patience import patient
 
 pytestmark = needs(SCHED_EXT)
@@ -43,6 +43,14 @@ def ejected_ones(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.fixture
+def by_place(tmp_path: Path) -> str:
+    """Return the path of an object with schedulers that know CPUs by their place in the topology."""
+    path = tmp_path / "scx_cid.bpf.o"
+    path.write_bytes(compile_object(OBJECTS / "scx_cid.bpf.c"))
+    return str(path)
+
+
 @contextmanager
 def a_task_of_sched_ext() -> Iterator[None]:
     """Have a process that asks for SCHED_EXT, and wakes up again and again."""
@@ -58,25 +66,38 @@ def a_task_of_sched_ext() -> Iterator[None]:
         os.waitpid(child, 0)
 
 
-def busy_child(nice: int) -> int:
-    """Start a process that uses all of CPU 0 that it gets."""
+def busy_child(nice: int, ready: int) -> int:
+    """Start a process that uses all of CPU 0 that it gets, and says when it begins."""
     child = os.fork()
     if child == 0:
         os.sched_setaffinity(0, {0})
         os.nice(nice)
+        os.write(ready, b".")
         while True:
             pass
     return child
 
 
+def cpu_seconds(process: int) -> float:
+    return int(Path(f"/proc/{process}/schedstat").read_text(encoding="ascii").split()[0]) / 1e9
+
+
 def shares() -> tuple[float, float]:
     """Return what two processes got of one CPU, in seconds: one of nice 0 and one of nice 10 (weight 100 and 11 or so)."""
-    children = [busy_child(0), busy_child(10)]
-    time.sleep(patient(0.3))
-    for child in children:
-        os.kill(child, signal.SIGKILL)
-    used = [os.wait4(child, 0)[2] for child in children]
-    first, second = (usage.ru_utime + usage.ru_stime for usage in used)
+    reader, writer = os.pipe()
+    children = [busy_child(0, writer), busy_child(10, writer)]
+    try:
+        for _ in children:
+            os.read(reader, 1)
+        before = [cpu_seconds(child) for child in children]
+        time.sleep(patient(0.3))
+        first, second = (cpu_seconds(child) - had for child, had in zip(children, before, strict=True))
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        os.close(reader)
+        os.close(writer)
     return first, second
 
 
@@ -157,3 +178,61 @@ def test_a_timeout_beyond_the_kernels_limit(name: str, pin_dir: str) -> None:
     refused("register", "scx_fifo", *words)
     error = refused("register", "scx_fifo", *words, "--no-check")
     assert (error["errno"], error["operation"]) == ("E2BIG", "MAP_UPDATE_ELEM")
+
+
+@needs(SCHED_EXT_CID)
+def test_a_scheduler_that_knows_cpus_by_place(by_place: str, name: str, pin_dir: str) -> None:
+    words = ("--only", "by_place", "--set", f"by_place.name={name}", "--pin-dir", pin_dir)
+    [one] = done_json("register", by_place, *words)["registered"]
+    assert (one["type"], one["state"]) == ("sched_ext_ops_cid", "registered")
+    assert (state(), running_schedulers()) == ("enabled", (name,))
+    error = refused("register", "scx_fifo", "--set", f"fifo.name={name}x", "--pin-dir", pin_dir)
+    assert (error["errno"], error["operation"]) == ("EBUSY", "LINK_CREATE"), "one of either type at a time"
+    gone = done_json("unregister", name)["unregistered"][0]
+    assert (gone["changed"], gone["gone"], gone["how"]) == (True, True, "detach")
+    assert (state(), running_schedulers()) == ("disabled", ())
+
+
+@needs(SCHED_EXT_CID)
+def test_a_scheduler_by_place_wants_an_arena(by_place: str, name: str, pin_dir: str) -> None:
+    words = ("--only", "without_arena", "--set", f"without_arena.name={name}", "--pin-dir", pin_dir)
+    error = refused("register", by_place, *words)
+    assert (error["errno"], error["operation"]) == ("EINVAL", "LINK_CREATE")
+    assert "arena" in error["why"], "the kernel's own word, from its log"
+    assert "arena map" in done_json("types", "sched_ext_ops_cid")["wants"]
+
+
+@needs(SCHED_EXT_CID)
+def test_a_scheduler_by_place_may_not_ask_for_cpus_by_number(by_place: str, name: str, pin_dir: str) -> None:
+    words = ("--only", "by_number", "--set", f"by_number.name={name}", "--pin-dir", pin_dir)
+    error = refused("register", by_place, *words)
+    assert (error["kind"], error["program"], error["member"]) == (
+        "VerifierError",
+        "ask_for_a_cpu",
+        "select_cid",
+    )
+    assert "scx_bpf_task_cpu is not allowed" in error["why"]
+
+
+@needs(SCHED_EXT_CID)
+@pytest.mark.parametrize(
+    ("setting", "why"),
+    [
+        ("rescue_bandwidth_ppt=251", "rescue_bandwidth_ppt is larger than 250"),
+        ("rescue_quantum_us=999", "rescue_quantum_us is smaller than 1000"),
+        ("rescue_quantum_us=100001", "rescue_quantum_us is larger than 100000"),
+    ],
+)
+def test_a_limit_is_named(setting: str, why: str, name: str, pin_dir: str) -> None:
+    words = ("--set", f"fifo.name={name}", "--set", f"fifo.{setting}", "--pin-dir", pin_dir)
+    assert refused("register", "scx_fifo", *words)["why"].startswith(why)
+    error = refused("register", "scx_fifo", *words, "--no-check")
+    assert (error["operation"], error["why"].startswith(why)) == ("MAP_UPDATE_ELEM", True)
+
+
+@needs(SCHED_EXT_CID)
+def test_a_cgroup_that_is_not_there(name: str, pin_dir: str) -> None:
+    words = ("--set", f"fifo.name={name}", "--set", "fifo.sub_cgroup_id=77777777", "--pin-dir", pin_dir)
+    error = refused("register", "scx_fifo", *words)
+    assert (error["errno"], error["operation"]) == ("ENODEV", "LINK_CREATE")
+    assert error["why"].startswith("no cgroup has the id")

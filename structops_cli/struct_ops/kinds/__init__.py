@@ -21,6 +21,8 @@ REGISTRY = {
     "sched_ext_ops_cid": "sched_ext_ops_cid",
     "Qdisc_ops": "qdisc_ops",
     "hid_bpf_ops": "hid_bpf_ops",
+    "io_uring_bpf_ops": "io_uring_bpf_ops",
+    "smc_hs_ctrl": "smc_hs_ctrl",
 }
 """Type to the module of this package that knows it."""
 

@@ -25,7 +25,8 @@ class Need(Enum):
 class Kind(NamedTuple):
     """One struct_ops type's own rules.
 
-    ``required`` members must be there, and one of each set of ``either``;
+    ``required`` members must be there, and one of each set of ``either``; the kernel
+    misses ``required_to_register`` only when it registers a value that it has taken;
     ``optional_before_6_0`` are the functions that old kernels do not require.
     ``name_member`` is the ``char`` array under which users know a registered
     instance, and ``names_listed_in`` where the kernel lists all of them, its
@@ -35,24 +36,29 @@ class Kind(NamedTuple):
     spells with ``flag_prefix``; ``flag_mask`` to the (enum, enumerator) of the
     kernel's BTF that has all bits. ``settable`` are the data members that the
     subsystem takes (None: unknown), and of these ``at_most`` has the largest
-    values (beyond: E2BIG). ``reserved`` must be zero. ``sleepable`` are the
+    values (beyond: E2BIG, but for ``beyond``, which mean something of their own) and
+    ``at_least`` the smallest that are not 0 (below: EINVAL). ``reserved`` must be zero. ``sleepable`` are the
     members whose programs may sleep (None: unknown, or all).
     ``registers`` is false for a type that exists for test runs only,
     ``replaceable`` for one whose links refuse LINK_UPDATE, ``one_at_a_time``
     true where a second registration is EBUSY. ``ejected_by`` names the module of
     ``runtime/`` that knows which links have outlived what they registered, "" where
-    none does. ``proven`` says that the running
+    none does. ``wants`` says in a sentence what else the subsystem asks for, where that
+    is not in the value's own shape. ``proven`` says that the running
     kernel was asked, and not only its source.
     """
 
     name: str
     required: frozenset[str] = frozenset()
+    required_to_register: frozenset[str] = frozenset()
     either: tuple[frozenset[str], ...] = ()
     optional_before_6_0: frozenset[str] | None = None
     unsupported: frozenset[str] = frozenset()
     reserved: frozenset[str] = frozenset()
     settable: frozenset[str] | None = None
     at_most: Mapping[str, int] = {}
+    at_least: Mapping[str, int] = {}
+    beyond: Mapping[str, frozenset[int]] = {}
     name_member: str = ""
     names_listed_in: str = ""
     held_by: str = "user"
@@ -65,11 +71,12 @@ class Kind(NamedTuple):
     replaceable: bool = True
     one_at_a_time: bool = False
     ejected_by: str = ""
+    wants: str = ""
     proven: bool = False
 
     def need(self, member: str) -> Need:
         """Return what the subsystem wants of a member; OPTIONAL when nothing is known."""
-        if member in self.required:
+        if member in self.required | self.required_to_register:
             return Need.REQUIRED
         if any(member in group for group in self.either):
             return Need.EITHER

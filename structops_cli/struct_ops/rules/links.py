@@ -13,7 +13,7 @@ from errno import EBADF, EBUSY, EEXIST, EINVAL, ENOLINK, EOPNOTSUPP, EPERM
 
 from structops_cli.struct_ops.rules.facts import CreateLink, MapModel, Model, Operation, Update, UpdateLink
 from structops_cli.struct_ops.rules.rule import Case, Facts, Rule
-from structops_cli.struct_ops.rules.value import kernel_name
+from structops_cli.struct_ops.rules.value import kernel_name, program_fd
 from structops_cli.syscall.uapi import BPF_F_REPLACE, StructOpsState
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "RELINK_RULES",
     "another_registered",
     "harmful",
+    "missing_to_register",
     "name_taken",
     "registered",
 ]
@@ -52,6 +53,15 @@ def name_taken(case: Case) -> Facts | None:
         return None
     names = {(item.type.name, kernel_name(item.type, item.value)) for item in registered(case.model)}
     return {"name": name} if (case.type.name, name) in names | case.world.taken else None
+
+
+def missing_to_register(case: Case) -> Facts | None:
+    """Find a function that the subsystem misses only when it registers a value."""
+    raw = _value(case)
+    for member in case.type.members if raw else ():
+        if member.name in case.kind.required_to_register and not program_fd(case.type, raw, member):
+            return {"member": member.name}
+    return None
 
 
 def another_registered(case: Case) -> Facts | None:
@@ -107,6 +117,11 @@ LINK_RULES = (
         kernels="before 6.4", rank=3,
     ),
     *_ready_rules("LINK_CREATE", "the map")[1:],
+    Rule(
+        "required-to-register", "LINK_CREATE", EINVAL, missing_to_register,
+        "the required member {member} has no program", "implement {member}",
+        kernels="7.1 and later, for io_uring_bpf_ops", rank=3,
+    ),
     Rule(
         "name-taken", "LINK_CREATE", EEXIST, name_taken,
         "the name is taken by something that is registered", "see structops list{ELSEWHERE}; choose another name "

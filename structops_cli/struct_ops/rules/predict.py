@@ -97,7 +97,7 @@ def _fds(plan: Plan) -> dict[int, FdFacts]:
     }
     for index, program in enumerate(plan.programs):
         fds[FIRST_PROGRAM_FD + index] = ProgramFacts(
-            index, BpfProgType.STRUCT_OPS, program.type.struct.id, program.member.member_index
+            index + 1, BpfProgType.STRUCT_OPS, program.type.struct.id, program.member.member_index
         )
     return fds
 
@@ -125,6 +125,8 @@ def _of_type(item: MapPlan, generation: Generation) -> Iterator[Finding]:
     elif not kind_of(item.type.name).proven:
         why = f"the rules of {item.type.name} were read in its source and never tried"
         yield Finding(NOTE, "kind-unproven", item.variable, "", why)
+    if wants := kind_of(item.type.name).wants:
+        yield Finding(NOTE, "kind-wants", item.variable, "", f"{item.type.name}: {wants}")
     if item.link_wanted and not item.link and not generation.links:
         why = "this kernel has no struct_ops links, they came with 6.4: it is registered without one"
         yield Finding(NOTE, "no-links-here", item.variable, "", why)

@@ -105,8 +105,17 @@ def _flags(case: Case) -> Facts | None:
 
 def _at_most(case: Case) -> Facts | None:
     assert case.member is not None
-    most = case.kind.at_most.get(case.member.name)
-    return {"most": most} if most is not None and int.from_bytes(_bytes(case), "little") > most else None
+    name, number = case.member.name, int.from_bytes(_bytes(case), "little")
+    most = case.kind.at_most.get(name)
+    if most is None or number <= most or number in case.kind.beyond.get(name, ()):
+        return None
+    return {"most": most}
+
+
+def _at_least(case: Case) -> Facts | None:
+    assert case.member is not None
+    least = case.kind.at_least.get(case.member.name, 0)
+    return {"least": least} if 0 < int.from_bytes(_bytes(case), "little") < least else None
 
 
 def _required_early(case: Case) -> Facts | None:
@@ -145,6 +154,11 @@ SUBSYSTEM_MEMBER_RULES = (
         "at-most", OPERATION, E2BIG, _at_most,
         "{member} is larger than {most}", "set it to {most} or less", kernels="6.12 and later, for sched_ext_ops",
         rank=3,
+    ),
+    Rule(
+        "at-least", OPERATION, EINVAL, _at_least,
+        "{member} is smaller than {least}, and not 0 for what the kernel chooses", "set it to {least} or more",
+        kernels="7.3 and later, for sched_ext_ops", rank=3,
     ),
     Rule(
         "required-early", OPERATION, EINVAL, _required_early,

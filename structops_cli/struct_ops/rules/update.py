@@ -264,7 +264,18 @@ def _another(case: Case) -> Facts | None:
     return another_registered(case) if case.map and not case.map.is_link_map else None
 
 
+def _missing_to_register(case: Case) -> Facts | None:
+    from structops_cli.struct_ops.rules.links import missing_to_register
+
+    return missing_to_register(case) if case.map and not case.map.is_link_map else None
+
+
 REGISTER_RULES = (
+    Rule(
+        "required-to-register", OPERATION, EINVAL, _missing_to_register,
+        "the required member {member} has no program", "implement {member}",
+        kernels="7.1 and later, for io_uring_bpf_ops", rank=4,
+    ),
     Rule(
         "name-taken", OPERATION, EEXIST, _name_taken,
         "the name is taken by something that is registered", "see structops list{ELSEWHERE}; choose another name "

@@ -1,0 +1,32 @@
+"""A loop of its own for one ring: ``io_uring_bpf_ops`` (io_uring/bpf-ops.c, Linux 7.1)."""
+
+from __future__ import annotations
+
+from errno import EBADF, EBUSY, EOPNOTSUPP
+
+from structops_cli.struct_ops.kinds.kind import Kind
+
+__all__ = ["KIND"]
+
+A_RING = (
+    "--set ring_fd=N, a ring made with IORING_SETUP_SINGLE_ISSUER and IORING_SETUP_DEFER_TASKRUN "
+    "that this process has inherited as fd N"
+)
+
+KIND = Kind(
+    "io_uring_bpf_ops",
+    # io_install_bpf() misses it with a warning and a trace in the kernel's log
+    required_to_register=frozenset({"loop_step"}),
+    settable=frozenset({"ring_fd"}),
+    reserved=frozenset({"priv"}),
+    replaceable=False,
+    held_by="ring",
+    # as bpf_io_reg() and io_install_bpf() answer
+    refusals={
+        EBADF: ("ring_fd is no open file of this process", A_RING),
+        EOPNOTSUPP: ("ring_fd is no ring, or one whose completions are not deferred to its user", A_RING),
+        EBUSY: ("the ring has a loop of its own already", "unregister that one first: structops list"),
+    },
+    wants="ring_fd is the fd of a ring that was made with IORING_SETUP_DEFER_TASKRUN, open in the process that registers",
+    proven=True,
+)

@@ -1,0 +1,155 @@
+"""What ``kinds/`` says of a type is what the running kernel does: every member of every type is asked, one by one.
+
+A program is the shortest there is. A value has what its type requires, and one
+data member more; it is set in a map that waits for a link, and never registered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from errno import EINVAL
+
+import pytest
+
+from structops_cli.errors import ENOTSUPP, KernelError
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.probes import Answer, flag_masks, is_registered
+from structops_cli.runtime.struct_ops_map import RETURN_ZERO, create_struct_ops_map, least_btf
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, offered_types
+from structops_cli.struct_ops.kinds import REGISTRY, kind_of
+from structops_cli.struct_ops.rules.facts import MapModel, Model, Update, World
+from structops_cli.struct_ops.rules.generation import generation_of
+from structops_cli.struct_ops.rules.step import step
+from structops_cli.struct_ops.value import KEY, read_state
+from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.uapi import BPF_F_LINK, BPF_F_SLEEPABLE, BpfProgType, StructOpsState
+from tests.needs import DUMMY_OPS, HID_BPF, IO_URING_OPS, LINKS, QDISC_OPS, SCHED_EXT, SCHED_EXT_CID, needs
+
+UNSUPPORTED = "attach to unsupported member"
+"""How the verifier begins what it says for check_member."""
+DUMMY = pytest.param("bpf_dummy_ops", marks=needs(DUMMY_OPS, LINKS))
+QDISC = pytest.param("Qdisc_ops", marks=needs(QDISC_OPS))
+VALUED = [
+    pytest.param("tcp_congestion_ops", marks=needs(LINKS)),
+    pytest.param("sched_ext_ops", marks=needs(SCHED_EXT)),
+    pytest.param("sched_ext_ops_cid", marks=needs(SCHED_EXT_CID)),
+    pytest.param("hid_bpf_ops", marks=needs(HID_BPF)),
+    pytest.param("io_uring_bpf_ops", marks=needs(IO_URING_OPS)),
+]
+"""Those whose required members the shortest program can implement, and which register."""
+
+
+def load(kernel_type: StructOpsType, member: KernelMember, *, sleepable: bool = False) -> Fd:
+    return bpf.prog_load(
+        BpfProgType.STRUCT_OPS,
+        RETURN_ZERO,
+        licence="GPL",
+        name="t_kind",
+        prog_flags=BPF_F_SLEEPABLE if sleepable else 0,
+        expected_attach_type=member.member_index,
+        attach_btf_id=kernel_type.struct.id,
+    )
+
+
+def refused_as(
+    kernel_type: StructOpsType, member: KernelMember, *, sleepable: bool = False
+) -> tuple[int, str]:
+    """Return errno and log of a program's refusal; 0 where it is loaded."""
+    try:
+        load(kernel_type, member, sleepable=sleepable).close()
+    except KernelError as error:
+        return error.errno or 0, getattr(error, "log", "")
+    return 0, ""
+
+
+def functions(kernel_type: StructOpsType) -> Iterator[KernelMember]:
+    return (member for member in kernel_type.members if member.proto is not None)
+
+
+@pytest.mark.parametrize("name", [DUMMY, QDISC, *VALUED])
+def test_which_members_take_a_program(name: str) -> None:
+    kernel_type = find_type(live_kernel(), name)
+    refused = {
+        member.name for member in functions(kernel_type) if refused_as(kernel_type, member)[0] == ENOTSUPP
+    }
+    here = {member.name for member in functions(kernel_type)}
+    assert refused == kind_of(name).unsupported & here
+
+
+@pytest.mark.parametrize("name", [DUMMY, *VALUED])
+def test_which_members_may_sleep(name: str) -> None:
+    kernel_type, kind = find_type(live_kernel(), name), kind_of(name)
+    for member in functions(kernel_type):
+        errno, log = refused_as(kernel_type, member, sleepable=True)
+        may_not = errno == EINVAL and UNSUPPORTED in log
+        expected = kind.sleepable is not None and member.name not in kind.sleepable | kind.unsupported
+        assert may_not == expected, (member.name, log)
+
+
+def numbers_for(kernel_type: StructOpsType, member: KernelMember) -> list[int]:
+    """Return what to try in a data member: small, large, and what lies on either side of the limits that are known."""
+    kind, bits = kind_of(kernel_type.name), 8 * min(member.size_bytes, 8)
+    limits = [kind.at_most.get(member.name, 0), kind.at_least.get(member.name, 0)]
+    around = [number + step for number in filter(None, limits) for step in (-1, 0, 1)]
+    alone = sorted(kind.beyond.get(member.name, ()))
+    flags = [1 << bit for bit in range(bits)] if member.name in {**kind.flags, **kind.flag_mask} else []
+    every = [1, 8, (1 << bits) - 1, *around, *alone, *(number - 1 for number in alone), *flags]
+    return sorted({number for number in every if 0 < number < 1 << bits})
+
+
+def with_member(kernel_type: StructOpsType, raw: bytes, member: KernelMember, data: bytes) -> bytes:
+    start = kernel_type.data_offset + member.offset_bytes
+    return raw[:start] + data + raw[start + len(data) :]
+
+
+def least_value(kernel_type: StructOpsType, stack: ExitStack) -> bytes:
+    """Return a value with a name and a program in each member that is required, one of each group included."""
+    kind, raw = kind_of(kernel_type.name), bytes(kernel_type.value.size_bytes)
+    wanted = kind.required | kind.required_to_register | {min(group) for group in kind.either}
+    for member in kernel_type.members:
+        if member.name == kind.name_member:
+            raw = with_member(kernel_type, raw, member, b"t_kind")
+        elif member.name in wanted:
+            fd = stack.enter_context(load(kernel_type, member))
+            raw = with_member(kernel_type, raw, member, fd.fileno().to_bytes(8, "little"))
+    return raw
+
+
+def answered(kernel_type: StructOpsType, raw: bytes, btf: Fd) -> tuple[int, int, int]:
+    """Return errno, result and the map's state after an update of a new link map."""
+    with create_struct_ops_map(kernel_type, "t_kind", btf, link=True) as fd:
+        try:
+            errno, result = 0, bpf.map_update_elem(fd, KEY, raw)
+        except KernelError as error:
+            errno, result = error.errno or 0, 0
+        state, _ = read_state(kernel_type, bpf.map_lookup_elem(fd, KEY, kernel_type.value.size_bytes))
+    return errno, result, state
+
+
+@pytest.mark.parametrize("name", VALUED)
+def test_which_values_the_subsystem_takes(name: str) -> None:
+    kernel_type = find_type(live_kernel(), name)
+    world = World(generation_of(live_kernel()), fds=None, flag_masks=flag_masks(kernel_type))
+    with ExitStack() as stack:
+        btf, least = stack.enter_context(least_btf()), least_value(kernel_type, stack)
+        assert answered(kernel_type, least, btf) == (0, 0, StructOpsState.READY)
+        for member in kernel_type.members:
+            if member.proto is not None or not member.size_bytes:
+                continue
+            for number in numbers_for(kernel_type, member):
+                data = number.to_bytes(min(member.size_bytes, 8), "little")
+                raw = with_member(kernel_type, least, member, data)
+                model = Model({"m": MapModel(kernel_type, BPF_F_LINK)})
+                after, said = step(model, Update("m", raw), world)
+                expected = said.errno, said.result, after.maps["m"].state
+                assert answered(kernel_type, raw, btf) == expected, (member.name, number, said)
+
+
+def test_every_type_that_this_kernel_offers_is_known() -> None:
+    found = [item for item in offered_types(live_kernel()) if not item.module]
+    assert found
+    assert {item.name for item in found} <= REGISTRY.keys()
+    assert {item.name for item in found if is_registered(item) is not Answer.YES} == set()
+    assert [item.name for item in found if not kind_of(item.name).proven] == []
