@@ -82,6 +82,7 @@ def take_footprint() -> Footprint:
         mounts=frozenset(item.path for item in mounts),
         pins=frozenset(path for item in mounts for path in bpffs.pins(item.path)),
         available=frozenset(controls.available),
+        allowed=frozenset(controls.allowed),
         default=frozenset([controls.default]),
         namespaces=frozenset(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else frozenset(),
     )

@@ -25,6 +25,10 @@ COMMANDS = {
     "list": ("List every struct_ops map with the truth about it.", "list_maps"),
     "show": ("Show one struct_ops map with its links, pins and programs.", "show"),
     "dump": ("Dump the whole value of a struct_ops map.", "dump"),
+    "default": (
+        "Make a congestion control the default of network namespaces, put one back, or show them.",
+        "default",
+    ),
     "types": ("List the struct_ops types of this kernel, or one type's members.", "types"),
     "check": ("Say whether objects would register, here or on other kernels. Needs no root.", "check"),
     "inspect": ("Say what an object holds. Needs no root.", "inspect"),

@@ -12,7 +12,14 @@ from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
 
-__all__ = ["DEFAULT_PIN_DIR", "PIN_FOLDER", "pin_path", "pin_with_undo", "prepare_pin_dir"]
+__all__ = [
+    "DEFAULT_PIN_DIR",
+    "PIN_FOLDER",
+    "check_lasting",
+    "pin_path",
+    "pin_with_undo",
+    "prepare_pin_dir",
+]
 
 PIN_FOLDER = "structops"
 """The directory of a bpffs that holds the pins of this project's links."""
@@ -21,10 +28,10 @@ DEFAULT_PIN_DIR = f"{bpffs.DEFAULT}/{PIN_FOLDER}"
 
 
 def prepare_pin_dir(path: str, undo: ExitStack) -> None:
-    """Make a directory for pins, mounting the bpffs of the default place when there is none."""
+    """Make a directory for pins, mounting the bpffs of the default place when there is none; ``check_lasting`` first."""
     path = os.path.abspath(path)
-    mounted = bpffs.DEFAULT in (mount.path for mount in bpffs.mounts())
-    if f"{path}/".startswith(f"{bpffs.DEFAULT}/") and not mounted:
+    check_lasting(path)
+    if not _is_mounted(path):
         with uninterrupted():
             bpffs.mount()
             undo.callback(_unmount_quietly)
@@ -41,6 +48,39 @@ def prepare_pin_dir(path: str, undo: ExitStack) -> None:
     for folder in reversed(missing):
         undo.callback(_rmdir_quietly, folder)
         _mkdir(folder)
+
+
+def check_lasting(path: str) -> None:
+    """Refuse the default place under ``ip netns exec``: a pin would go with the command, and be no pin at all.
+
+    It mounts a new ``/sys`` for its command, under the name of the namespace, and the
+    machine's bpffs is not in it (ip-netns(8)).
+    """
+    if _is_mounted(path) or not (name := _sys_of_ip_netns()):
+        return
+    raise UsageError(
+        f"{path} would not outlive this command",
+        why=f"ip netns exec {name} gives it a /sys of its own, without the machine's bpffs and what is pinned there",
+        hint=f"run it outside, with --netns {name} where a command takes that, or with nsenter --net=/run/netns/{name}",
+    )
+
+
+def _is_mounted(path: str) -> bool:
+    """Tell whether a path is not of the default bpffs, or that one is mounted."""
+    return not f"{path}/".startswith(f"{bpffs.DEFAULT}/") or bpffs.DEFAULT in (
+        mount.path for mount in bpffs.mounts()
+    )
+
+
+def _sys_of_ip_netns() -> str:
+    """Return the namespace whose name ``/sys`` is mounted under, "" for the machine's own (proc(5), mountinfo)."""
+    source = ""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            left, _, right = line.partition(" - ")
+            if left.split()[4] == "/sys" and right.startswith("sysfs "):
+                source = right.split()[1]
+    return source if os.path.exists(f"/run/netns/{source}") and source else ""
 
 
 def _mkdir(folder: str) -> None:

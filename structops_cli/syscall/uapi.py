@@ -27,6 +27,8 @@ __all__ = [
     "BPF_TRACE_ITER",
     "BTF_MAGIC",
     "MAPS_OF_MAPS",
+    "SO_NETNS_COOKIE",
+    "TCP_CA_BUF_MAX",
     "TCP_CA_NAME_MAX",
     "BpfCmd",
     "BpfLinkType",
@@ -64,8 +66,12 @@ BPF_STATS_RUN_TIME = 0
 BPF_CALL = 0x85
 """Opcode of a call: BPF_JMP | BPF_CALL."""
 BTF_MAGIC = 0xEB9F
+SO_NETNS_COOKIE = 71
+"""Socket option: a number of the socket's network namespace that no other gets until reboot (Linux 5.14)."""
 TCP_CA_NAME_MAX = 16
 """Bytes of a congestion control's name, the NUL included (``include/net/tcp.h``)."""
+TCP_CA_BUF_MAX = 128 * TCP_CA_NAME_MAX
+"""Bytes of a list of congestion controls: what the kernel shows and takes at most (``include/net/tcp.h``)."""
 
 
 class BpfCmd(IntEnum):

@@ -7,11 +7,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from socket import socket
 from typing import Any
 
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside, select_namespaces
 from structops_cli.net.tcp_socket import set_congestion_control
 from tests.cli_runner import done_json, started
 from tests.patience import patient
@@ -68,3 +70,19 @@ def below(folder: str) -> list[str]:
         for name in names
         if not name.endswith(".debug")
     )
+
+
+@contextmanager
+def named_namespace(name: str) -> Iterator[NetNamespace]:
+    """Make a network namespace as ``ip netns`` does, and remove it with the block."""
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        [found] = select_namespaces(find_namespaces(), [name])
+        yield found
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+def default_in(namespace: NetNamespace) -> str:
+    """Return the default congestion control of a namespace, past all that is under test."""
+    return inside(namespace, lambda: Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text()).strip()

@@ -1,0 +1,264 @@
+"""Make an algorithm the default of namespaces, put back what it was before, and show both: all or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from structops_cli.errors import NotFoundError, NotPermittedError, StructopsError
+from structops_cli.net.allowed_list import AllowedList, open_allowed
+from structops_cli.net.congestion_controls import CongestionControls, read_congestion_controls
+from structops_cli.net.defaults import DefaultSysctl, open_default
+from structops_cli.net.held_sysctl import namespace_identity, visit
+from structops_cli.net.namespaces import NetNamespace
+from structops_cli.operations.change import Change, changed
+from structops_cli.operations.default_plan import DefaultPlan, LeftAlone, Step, plan_default, plan_restore
+from structops_cli.operations.guardian import guarded
+from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefault
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.interrupts import from_here_uninterrupted
+
+__all__ = [
+    "DefaultsChanged",
+    "NamespaceDefault",
+    "make_default",
+    "read_defaults",
+    "restore_defaults",
+]
+
+Planner = Callable[[Sequence[DefaultSysctl], dict[int, RememberedDefault]], DefaultPlan]
+
+
+class NamespaceDefault(NamedTuple):
+    """The default of one namespace as it is now, and what is remembered of it. ``retired``: new sockets get what is not registered any more."""
+
+    namespace: NetNamespace
+    default: str
+    retired: bool
+    remembered: RememberedDefault | None
+
+
+class DefaultsChanged(NamedTuple):
+    """What was done, or would be: each namespace, the allowed list, what was left alone, and which namespaces are gone."""
+
+    changes: tuple[Change, ...]
+    allowed: tuple[str, ...]
+    left: tuple[LeftAlone, ...]
+    gone: tuple[str, ...]
+
+
+# Showing
+
+
+def read_defaults(
+    found: Iterable[NetNamespace], path: str = MEMORY_PATH
+) -> tuple[tuple[NamespaceDefault, ...], tuple[str, ...]]:
+    """Return the default of each namespace, and notes on what could not be looked at. Changes nothing."""
+    notes: list[str] = []
+    remembered: dict[int, RememberedDefault] = {}
+    try:
+        with Memory(path) as memory:
+            remembered = memory.defaults()
+    except StructopsError as error:
+        notes.append(f"what was the default before is not known: {error}")
+    seen = []
+    for namespace in found:
+        try:
+            controls, identity = visit(namespace, _read_here)
+        except NotFoundError:
+            notes.append(f"{namespace.title} is gone meanwhile")
+        except NotPermittedError as error:
+            notes.append(f"{namespace.title} is left out: {error.why}")
+        else:
+            retired = controls.default not in controls.available
+            seen.append(NamespaceDefault(namespace, controls.default, retired, remembered.get(identity)))
+    return tuple(seen), tuple(notes)
+
+
+def _read_here() -> tuple[CongestionControls, int]:
+    return read_congestion_controls(), namespace_identity()
+
+
+# Changing
+
+
+def make_default(
+    name: str,
+    targets: Sequence[NetNamespace],
+    found: Sequence[NetNamespace],
+    *,
+    allow: bool = False,
+    dry_run: bool = False,
+    path: str = MEMORY_PATH,
+) -> DefaultsChanged:
+    """Make a registered algorithm the default of namespaces, and remember what it was before.
+
+    ``found`` are all namespaces of the machine: the initial one is where the
+    allowed list is written. The machine's lock is the caller's. Everything is
+    checked before the first write; a failure later undoes what was written.
+    Raises what ``plan_default``, ``open_default`` and ``Memory`` raise.
+    """
+    controls = read_congestion_controls()
+    return _change(
+        targets,
+        found,
+        lambda sysctls, remembered: plan_default(name, sysctls, remembered, controls, allow=allow),
+        dry_run=dry_run,
+        path=path,
+    )
+
+
+def restore_defaults(
+    targets: Sequence[NetNamespace],
+    found: Sequence[NetNamespace],
+    *,
+    allow: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    path: str = MEMORY_PATH,
+) -> DefaultsChanged:
+    """Put back the defaults that ``make_default`` remembers, as ``plan_restore`` says; else as ``make_default``."""
+    controls = read_congestion_controls()
+    return _change(
+        targets,
+        found,
+        lambda sysctls, remembered: plan_restore(sysctls, remembered, controls, allow=allow, force=force),
+        dry_run=dry_run,
+        path=path,
+    )
+
+
+def _change(
+    targets: Sequence[NetNamespace],
+    found: Sequence[NetNamespace],
+    planned: Planner,
+    *,
+    dry_run: bool,
+    path: str,
+) -> DefaultsChanged:
+    with ExitStack() as open_files, Memory(path) as memory:
+        sysctls, gone = _open_all(targets, open_files)
+        plan = planned(sysctls, memory.defaults())
+        allowed = open_files.enter_context(_allowed_list(plan, found))
+        effects = _Effects(plan, allowed, memory, () if dry_run else _vanished(memory, found))
+        if not dry_run and effects.are_any():
+            from_here_uninterrupted()
+            with guarded(effects.apply):
+                effects.apply()
+        return DefaultsChanged(tuple(step.change for step in plan.steps), plan.allow, plan.left, gone)
+
+
+def _open_all(
+    targets: Sequence[NetNamespace], open_files: ExitStack
+) -> tuple[list[DefaultSysctl], tuple[str, ...]]:
+    """Open the default of each namespace for writing; one that is gone meanwhile is named, and no failure."""
+    sysctls, gone = [], []
+    for namespace in targets:
+        try:
+            sysctls.append(open_files.enter_context(open_default(namespace)))
+        except NotFoundError:
+            gone.append(namespace.title)
+    return sysctls, tuple(gone)
+
+
+@contextmanager
+def _allowed_list(plan: DefaultPlan, found: Sequence[NetNamespace]) -> Iterator[AllowedList | None]:
+    """Open the allowed list where the plan changes it: by a name that it needs, or by the default of the initial namespace."""
+    initial = [namespace for namespace in found if namespace.is_initial]
+    writes_initial = any(
+        step.sysctl.namespace.is_initial and step.before != step.after for step in plan.steps
+    )
+    if not (plan.allow or (writes_initial and initial)):
+        yield None
+        return
+    if not initial:
+        raise StructopsError(
+            "tcp_allowed_congestion_control cannot be written here",
+            why="only the initial network namespace may write it, and no process of it is in sight",
+            hint="run this on the host, or register the algorithm with --set flags=non_restricted",
+        )
+    with open_allowed(initial[0]) as allowed:
+        yield allowed
+
+
+def _vanished(memory: Memory, found: Sequence[NetNamespace]) -> tuple[int, ...]:
+    """Return what is remembered of namespaces that are no more; nothing when one could not be looked at."""
+    remembered = memory.defaults()
+    alive: set[int] = set()
+    for namespace in found if remembered else ():
+        try:
+            alive.add(visit(namespace, namespace_identity))
+        except NotFoundError:
+            continue
+        except StructopsError:
+            return ()
+    return tuple(remembered.keys() - alive)
+
+
+class _Effects:
+    """What a plan does to the kernel: all of it, or after a failure nothing. Safe to be applied again from any point on."""
+
+    def __init__(
+        self, plan: DefaultPlan, allowed: AllowedList | None, memory: Memory, vanished: tuple[int, ...]
+    ) -> None:
+        self._plan = plan
+        self._allowed = allowed
+        self._memory = memory
+        self._vanished = vanished
+        self._allowed_before = allowed.read() if allowed else ()
+
+    def are_any(self) -> bool:
+        """Tell whether there is anything to do at all."""
+        return bool(self._vanished or self._plan.allow) or changed([s.change for s in self._plan.steps])
+
+    def apply(self) -> None:
+        """Do it, in an order in which nothing leaks; undo what was done when a step fails."""
+        done: list[Step] = []
+        try:
+            self._begin()
+            for step in self._plan.steps:
+                done.append(step)
+                self._do(step)
+        except BaseException as error:
+            kept = self._undo(done)
+            if kept and isinstance(error, StructopsError):
+                error.hint = "; ".join([*filter(None, [error.hint]), *kept])
+            raise
+        finally:
+            self._memory.tidy()
+
+    def _begin(self) -> None:
+        for namespace in self._vanished:
+            self._memory.forget_default(namespace)
+        for name in self._plan.allow:
+            if self._allowed:
+                self._allowed.add(name)
+
+    def _do(self, step: Step) -> None:
+        self._remember(step, step.entry_after)
+        if step.sysctl.read() != step.after:
+            step.sysctl.write(step.after)
+
+    def _undo(self, done: list[Step]) -> list[str]:
+        """Put everything back, the last first; return what could not be, in words."""
+        kept = []
+        for step in reversed(done):
+            try:
+                if step.sysctl.read() != step.before:
+                    step.sysctl.write(step.before)
+                self._remember(step, step.entry_before)
+            except StructopsError as error:
+                kept.append(f"{step.sysctl.namespace.title} keeps {step.after}: {error}")
+        try:
+            for name in {*self._plan.allow, *(step.after for step in done)}:
+                if self._allowed and name not in self._allowed_before:
+                    self._allowed.remove(name)
+        except StructopsError as error:
+            kept.append(str(error))
+        return kept
+
+    def _remember(self, step: Step, entry: RememberedDefault | None) -> None:
+        if entry is None:
+            self._memory.forget_default(step.sysctl.identity)
+        else:
+            self._memory.remember_default(entry)

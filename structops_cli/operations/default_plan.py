@@ -1,0 +1,166 @@
+"""What making a default, or putting one back, means for each namespace: found out before the first write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from structops_cli.errors import NotFoundError
+from structops_cli.net.congestion_controls import CongestionControls, check_congestion_control_name
+from structops_cli.net.defaults import DefaultSysctl, not_allowed
+from structops_cli.operations.change import Change
+from structops_cli.operations.memory import RememberedDefault
+from structops_cli.records import NamedTuple
+
+__all__ = ["DefaultPlan", "LeftAlone", "Step", "plan_default", "plan_restore"]
+
+
+class Step(NamedTuple):
+    """One namespace: its default and what is remembered of it, before and after."""
+
+    sysctl: DefaultSysctl
+    before: str
+    after: str
+    entry_before: RememberedDefault | None
+    entry_after: RememberedDefault | None
+
+    @property
+    def change(self) -> Change:
+        """The step as what a command answers."""
+        return Change(
+            f"default of {self.sysctl.namespace.title}",
+            {"default": self.before, "remembered": _previous(self.entry_before)},
+            {"default": self.after, "remembered": _previous(self.entry_after)},
+        )
+
+
+class LeftAlone(NamedTuple):
+    """A namespace whose default is not put back, and why."""
+
+    title: str
+    default: str
+    remembered: str
+    why: str
+    hint: str
+
+
+class DefaultPlan(NamedTuple):
+    """All that is to be done: ``allow`` are the names to be put on the allowed list first."""
+
+    steps: tuple[Step, ...]
+    allow: tuple[str, ...] = ()
+    left: tuple[LeftAlone, ...] = ()
+
+
+def plan_default(
+    name: str,
+    sysctls: Sequence[DefaultSysctl],
+    remembered: Mapping[int, RememberedDefault],
+    controls: CongestionControls,
+    *,
+    allow: bool,
+) -> DefaultPlan:
+    """Plan to make an algorithm the default of namespaces.
+
+    Raises ``NotFoundError`` when none of that name is registered, and
+    the error of ``not_allowed`` when a write would leak.
+    """
+    check_congestion_control_name(name)
+    _check_registered(name, controls)
+    steps = [_set(item, name, remembered.get(item.identity)) for item in sysctls]
+    needed = _needed(steps, controls)
+    if needed and not allow:
+        raise not_allowed(name, _titles(steps, name))
+    return DefaultPlan(_ordered(steps, controls), needed)
+
+
+def _set(sysctl: DefaultSysctl, name: str, entry: RememberedDefault | None) -> Step:
+    """Make one step; an entry that is not of the default there now is somebody else's past, and goes."""
+    before = sysctl.read()
+    if before == name:
+        return Step(sysctl, before, name, entry, entry if entry and entry.name == name else None)
+    return Step(sysctl, before, name, entry, RememberedDefault(sysctl.identity, before, name))
+
+
+def plan_restore(
+    sysctls: Sequence[DefaultSysctl],
+    remembered: Mapping[int, RememberedDefault],
+    controls: CongestionControls,
+    *,
+    allow: bool,
+    force: bool,
+) -> DefaultPlan:
+    """Plan to put back what was the default before; where somebody else changed it since, only with ``force``."""
+    steps, left = [], []
+    for sysctl in sysctls:
+        entry, now = remembered.get(sysctl.identity), sysctl.read()
+        if entry is None:
+            steps.append(Step(sysctl, now, now, None, None))
+            continue
+        step = Step(sysctl, now, entry.previous, entry, None)
+        if (reason := _obstacle(step, entry, controls, allow=allow, force=force)) is None:
+            steps.append(step)
+        else:
+            left.append(LeftAlone(sysctl.namespace.title, now, entry.previous, *reason))
+    return DefaultPlan(_ordered(steps, controls), _needed(steps, controls) if allow else (), tuple(left))
+
+
+def _obstacle(
+    step: Step, entry: RememberedDefault, controls: CongestionControls, *, allow: bool, force: bool
+) -> tuple[str, str] | None:
+    """Return why a default is not put back and what to do about it; None when nothing is in the way."""
+    if step.before == entry.previous:
+        return None  # somebody was here before us: only the entry is to go
+    if step.before != entry.name and not force:
+        return (
+            f"it is {step.before} now, and not {entry.name}, which structops had set: somebody else changed it",
+            f"--force makes it {entry.previous} all the same; structops default NAME begins anew",
+        )
+    if entry.previous not in controls.available:
+        return f"{entry.previous} is not registered any more", "choose another one: structops default NAME"
+    if not (step.sysctl.namespace.is_initial or allow or entry.previous in controls.allowed):
+        return (
+            f"{entry.previous} is not in tcp_allowed_congestion_control, and the refused write may leak",
+            "--allow adds it to the list, and any process may then choose it",
+        )
+    return None
+
+
+def _check_registered(name: str, controls: CongestionControls) -> None:
+    if name not in controls.available:
+        raise NotFoundError(
+            f"no congestion control {name} is registered",
+            why=f"there are: {' '.join(controls.available)}",
+            hint=f"structops register, or modprobe tcp_{name} if it is a module of the kernel",
+        )
+
+
+def _needed(steps: Sequence[Step], controls: CongestionControls) -> tuple[str, ...]:
+    """Return the names that have to be on the allowed list and are not.
+
+    What is made the default of the initial namespace gets on it by that, and those steps come first.
+    """
+    listed = {*controls.allowed, *(step.after for step in steps if _is_write(step) and _is_initial(step))}
+    wanted = {step.after for step in steps if _is_write(step) and not _is_initial(step)}
+    return tuple(sorted(wanted - listed))
+
+
+def _ordered(steps: Sequence[Step], controls: CongestionControls) -> tuple[Step, ...]:
+    """Put the initial namespace first, and last what could not be undone."""
+    return tuple(sorted(steps, key=lambda step: (not _is_initial(step), step.before not in controls.allowed)))
+
+
+def _titles(steps: Sequence[Step], name: str) -> str:
+    titles = [step.sysctl.namespace.title for step in steps if step.before != name and not _is_initial(step)]
+    return ", ".join(titles)
+
+
+def _is_write(step: Step) -> bool:
+    return step.before != step.after
+
+
+def _is_initial(step: Step) -> bool:
+    return step.sysctl.namespace.is_initial
+
+
+def _previous(entry: RememberedDefault | None) -> str | None:
+    return entry.previous if entry else None
