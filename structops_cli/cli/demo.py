@@ -8,7 +8,7 @@ import click
 
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.output import Output, common_options, fields, table
-from structops_cli.cli.register import registered_data, registered_text, say_aside
+from structops_cli.cli.registered import registered_data, registered_text, say_aside
 from structops_cli.net.demonstration import LOSS_PERCENT, Demonstration, Proof, demonstrate
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.member_text import MemberValue

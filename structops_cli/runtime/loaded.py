@@ -33,9 +33,8 @@ class Loaded:
     ``maps`` has ordinary maps by name and data sections by section (an arena's
     is the arena), ``struct_ops`` the struct_ops maps by variable, ``programs``
     those that the plan asks for. ``created`` are the maps that were not pinned
-    before. Maps are pinned in ``map_pin_dir``, and unpinned by ``undo``; without
-    one, when this is closed. ``externs`` is what the programs use of the kernel,
-    None when they use nothing.
+    before. ``map_pin_dir`` is where maps are shared by name. ``externs`` is what
+    the programs use of the kernel, None when they use nothing.
     """
 
     def __init__(
@@ -45,7 +44,6 @@ class Loaded:
         externs: Externs | None = None,
         *,
         map_pin_dir: str = bpffs.DEFAULT,
-        undo: ExitStack | None = None,
     ) -> None:
         self.spec = spec
         self.plan = plan
@@ -56,7 +54,6 @@ class Loaded:
         self.programs: dict[str, Fd] = {}
         self.struct_ops: dict[str, Fd] = {}
         self._owned = ExitStack()
-        self.undo = self._owned if undo is None else undo
 
     def own(self, fd: Fd) -> Fd:
         """Take over an fd."""

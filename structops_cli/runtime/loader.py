@@ -7,7 +7,6 @@ all that was made goes with the fds: ``Loaded`` owns every one of them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from structops_cli.core.target import Target
@@ -34,21 +33,20 @@ def load(
     target: Target,
     *,
     map_pin_dir: str = bpffs.DEFAULT,
-    undo: ExitStack | None = None,
 ) -> Loaded:
     """Load what a plan needs of an object; the caller owns the answer. Every error carries the object's name.
 
     Programs are relocated before anything is created, so that an object that
     does not fit this kernel is refused without a trace of it. Maps that want to
-    be pinned by name are shared through ``map_pin_dir``; the pins made here are
-    undone by ``undo``, without one when the answer is closed.
+    be pinned by name are opened where ``map_pin_dir`` has them; new ones are
+    pinned by ``pin_maps`` only, so that all that is made here goes with the fds.
     """
     prepared, externs = prepare_programs(spec, plan.programs, target)
     spec = _with_kconfig(spec, externs)
     needed = needed_maps(
         spec, _used_symbols(prepared) | _constants(spec), [one.name for one in plan.programs]
     )
-    loaded = Loaded(spec, plan, externs, map_pin_dir=map_pin_dir, undo=undo)
+    loaded = Loaded(spec, plan, externs, map_pin_dir=map_pin_dir)
     try:
         btf_fd = loaded.own(load_object_btf(spec))
         create_struct_ops_maps(loaded, btf_fd)

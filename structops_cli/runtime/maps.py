@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+from contextlib import ExitStack
 from errno import EINVAL, EOPNOTSUPP
 
 from structops_cli.errors import ENOTSUPP, KernelError
@@ -17,7 +18,7 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info
 from structops_cli.syscall.uapi import BpfMapType
 
-__all__ = ["adjusted", "create_maps", "fill_program_arrays", "shared_maps"]
+__all__ = ["adjusted", "create_maps", "fill_program_arrays", "new_shared_maps", "pin_maps", "shared_maps"]
 
 NUMBER = struct.Struct("=I")
 WITHOUT_BTF = frozenset({
@@ -88,9 +89,9 @@ def adjusted(spec: MapSpec) -> MapSpec:
 
 
 def _own_map(loaded: Loaded, spec: MapSpec, btf_fd: Fd, needed: NeededMaps) -> None:
-    """Open a map that is pinned, or create it; and pin it then, when it wants to be."""
+    """Open a map that is pinned, or create it."""
     if spec.pinned_by_name:
-        from structops_cli.runtime.pinned_maps import open_pinned, pin_map  # rare
+        from structops_cli.runtime.pinned_maps import open_pinned  # rare
 
         fd = open_pinned(spec, loaded.map_pin_dir)
         if fd is not None:
@@ -100,8 +101,19 @@ def _own_map(loaded: Loaded, spec: MapSpec, btf_fd: Fd, needed: NeededMaps) -> N
     loaded.created.add(spec.name)
     if spec.map_type == BpfMapType.ARENA:
         fill_arena(loaded.maps[spec.name], spec, needed.arena_data if needed.arena else None)
-    if spec.pinned_by_name:
-        pin_map(loaded.maps[spec.name], spec, loaded.map_pin_dir, loaded.undo)
+
+
+def pin_maps(loaded: Loaded, undo: ExitStack) -> None:
+    """Pin the new maps of an object that are shared by name, and push the undoing on ``undo``."""
+    for spec in new_shared_maps(loaded):
+        from structops_cli.runtime.pinned_maps import pin_map  # rare
+
+        pin_map(loaded.maps[spec.name], spec, loaded.map_pin_dir, undo)
+
+
+def new_shared_maps(loaded: Loaded) -> tuple[MapSpec, ...]:
+    """Return the maps that are to be pinned by name, and were not when the object was loaded."""
+    return tuple(spec for spec in loaded.spec.maps if spec.pinned_by_name and spec.name in loaded.created)
 
 
 def _create_map(spec: MapSpec, btf_fd: Fd) -> Fd:

@@ -24,7 +24,9 @@ __all__ = [
     "DEFAULT_OBJECT",
     "RegisteredObject",
     "bundled_objects",
+    "describe",
     "keep",
+    "load_object",
     "object_path",
     "open_object",
     "register_object",
@@ -86,6 +88,31 @@ def open_object(name: str) -> ObjectSpec:
     return read_object(data, os.path.basename(path))
 
 
+def load_object(
+    spec: ObjectSpec,
+    target: Target,
+    selection: Selection,
+    *,
+    map_pin_dir: str = bpffs.DEFAULT,
+    check: bool = True,
+) -> Loaded:
+    """Plan and load one object, which leaves nothing but the fds that the caller owns then.
+
+    Unless ``check`` is false, what breaks a rule of this kernel is refused before anything is loaded.
+    What ``selection`` sets of global variables is set first. Maps that want to be
+    shared by name are looked for in ``map_pin_dir``.
+    """
+    if selection.members:
+        from structops_cli.obj.settings import with_globals  # only --set needs it
+
+        spec, members = with_globals(spec, selection.members)
+        selection = selection._replace(members=members)
+    plan = plan_object(spec, target.kernel, selection)
+    if check:
+        refuse_early(spec, plan, target.kernel)
+    return load(spec, plan, target, map_pin_dir=map_pin_dir)
+
+
 def register_object(
     spec: ObjectSpec,
     target: Target,
@@ -99,30 +126,29 @@ def register_object(
 ) -> RegisteredObject:
     """Plan, load and register one object; what is done is pushed on ``undo``, and only links stay open.
 
-    Unless ``check`` is false, what breaks a rule of this kernel is refused before anything is loaded.
-
     With ``hold``, and when no link is pinned, maps and programs stay open until
-    ``undo`` is done: what somebody in user space has to hold is held.
-
-    What ``selection`` sets of global variables is set first. Links are pinned in
-    ``pin_dir``, maps that want to be shared by name in ``map_pin_dir``.
+    ``undo`` is done: what somebody in user space has to hold is held. Links are
+    pinned in ``pin_dir``, new maps that want to be shared by name in ``map_pin_dir``.
+    The rest as in ``load_object``.
     """
-    if selection.members:
-        from structops_cli.obj.settings import with_globals  # only --set needs it
-
-        spec, members = with_globals(spec, selection.members)
-        selection = selection._replace(members=members)
-    plan = plan_object(spec, target.kernel, selection)
-    if check:
-        refuse_early(spec, plan, target.kernel)
     with ExitStack() as closing:
-        loaded = load(spec, plan, target, map_pin_dir=map_pin_dir, undo=undo)
+        loaded = load_object(spec, target, selection, map_pin_dir=map_pin_dir, check=check)
         (undo if hold or pin_dir is None else closing).enter_context(loaded)
-        missing = loaded.externs.missing() if loaded.externs else ()
-        names = tuple(one.extern.name for one in missing)
-        registered = register(loaded, pin_dir, undo)
-        unheld = () if hold or pin_dir is None else _unheld(loaded)
-        return RegisteredObject(spec, plan, registered, shared_maps(loaded), names, unheld)
+        return describe(loaded, register(loaded, pin_dir, undo), held=hold or pin_dir is None)
+
+
+def describe(loaded: Loaded, registered: tuple[Registered, ...], *, held: bool) -> RegisteredObject:
+    """Say what became of an object; ``held``: somebody in user space goes on holding its maps and programs."""
+    missing = loaded.externs.missing() if loaded.externs else ()
+    used = any(one.changed for one in registered)
+    return RegisteredObject(
+        loaded.spec,
+        loaded.plan,
+        registered,
+        shared_maps(loaded) if used else (),
+        tuple(one.extern.name for one in missing),
+        () if held or not used else _unheld(loaded),
+    )
 
 
 def _unheld(loaded: Loaded) -> tuple[UserHeld, ...]:

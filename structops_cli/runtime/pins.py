@@ -16,6 +16,7 @@ __all__ = [
     "DEFAULT_PIN_DIR",
     "PIN_FOLDER",
     "check_lasting",
+    "check_pin_dir",
     "pin_path",
     "pin_with_undo",
     "prepare_pin_dir",
@@ -35,12 +36,7 @@ def prepare_pin_dir(path: str, undo: ExitStack) -> None:
         with uninterrupted():
             bpffs.mount()
             undo.callback(_unmount_quietly)
-    if not bpffs.is_bpffs(path):
-        raise UsageError(
-            f"{path} is not on a bpffs",
-            why="links and maps can be pinned nowhere else",
-            hint="mount -t bpf bpf DIR, or leave the option out",
-        )
+    check_pin_dir(path)
     missing = []
     while not os.path.isdir(path):
         missing.append(path)
@@ -81,6 +77,17 @@ def _sys_of_ip_netns() -> str:
             if left.split()[4] == "/sys" and right.startswith("sysfs "):
                 source = right.split()[1]
     return source if os.path.exists(f"/run/netns/{source}") and source else ""
+
+
+def check_pin_dir(path: str) -> None:
+    """Raise ``UsageError`` for a place where nothing can be pinned, or nothing would last."""
+    check_lasting(path)
+    if _is_mounted(path) and not bpffs.is_bpffs(path):
+        raise UsageError(
+            f"{path} is not on a bpffs",
+            why="links and maps can be pinned nowhere else",
+            hint="mount -t bpf bpf DIR, or leave the option out",
+        )
 
 
 def _mkdir(folder: str) -> None:

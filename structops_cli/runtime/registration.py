@@ -7,13 +7,17 @@ included, leaves the kernel as it was.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from errno import EBUSY, EEXIST
 from importlib import import_module
+from typing import TypeAlias
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError, StateError, StructopsError, UsageError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.loaded import Loaded
+from structops_cli.runtime.maps import pin_maps
 from structops_cli.runtime.pins import pin_path, pin_with_undo
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.kinds import kind_of
@@ -24,11 +28,24 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import ProgInfo, link_info, map_info, prog_info
 from structops_cli.syscall.uapi import StructOpsState
 
-__all__ = ["Registered", "register"]
+__all__ = [
+    "Registered",
+    "Standing",
+    "described",
+    "planned_value",
+    "refuse_unregisterable",
+    "refused",
+    "register",
+    "set_ready",
+    "watched",
+]
 
 
 class Registered(NamedTuple):
-    """One registered struct_ops. ``link`` is owned by whoever made the registration; None for a map without a link."""
+    """One registered struct_ops. ``link`` is owned by whoever made the registration; None for a map without a link.
+
+    ``changed`` is False for one that was registered before, as it should be.
+    """
 
     variable: str
     type_name: str
@@ -41,10 +58,17 @@ class Registered(NamedTuple):
     programs: tuple[tuple[str, ProgInfo], ...]
     link: Fd | None
     legacy_fallback: bool
+    changed: bool = True
 
 
-def register(loaded: Loaded, pin_dir: str | None, undo: ExitStack) -> tuple[Registered, ...]:
-    """Register every struct_ops map of a loaded object.
+Standing: TypeAlias = Callable[[Loaded, MapPlan], Registered | None]
+"""What is asked when a name is taken: what has it, if that is the very thing that was to be registered."""
+
+
+def register(
+    loaded: Loaded, pin_dir: str | None, undo: ExitStack, standing: Standing | None = None
+) -> tuple[Registered, ...]:
+    """Register every struct_ops map of a loaded object, and pin its new maps that are shared by name.
 
     Links are pinned in ``pin_dir`` (an existing directory of a bpffs), or held by
     the fds in the answer when it is None. Whatever is done is pushed on ``undo``:
@@ -52,11 +76,13 @@ def register(loaded: Loaded, pin_dir: str | None, undo: ExitStack) -> tuple[Regi
     either way. Types that never register are refused before anything is done.
     """
     for plan in loaded.plan.maps:
-        _refuse_unregisterable(plan)
-    return tuple(_register_one(loaded, plan, pin_dir, undo) for plan in loaded.plan.maps)
+        refuse_unregisterable(plan)
+    pin_maps(loaded, undo)
+    return tuple(_register_one(loaded, plan, pin_dir, undo, standing) for plan in loaded.plan.maps)
 
 
-def _refuse_unregisterable(plan: MapPlan) -> None:
+def refuse_unregisterable(plan: MapPlan) -> None:
+    """Raise ``UsageError`` for a map of a type that exists for test runs only."""
     if not kind_of(plan.type.name).registers:
         raise UsageError(
             f"{plan.variable} is of type {plan.type.name}, which cannot be registered",
@@ -67,12 +93,14 @@ def _refuse_unregisterable(plan: MapPlan) -> None:
         )
 
 
-def _register_one(loaded: Loaded, plan: MapPlan, pin_dir: str | None, undo: ExitStack) -> Registered:
+def _register_one(
+    loaded: Loaded, plan: MapPlan, pin_dir: str | None, undo: ExitStack, standing: Standing | None
+) -> Registered:
     map_fd = loaded.struct_ops[plan.variable]
     try:
         if plan.link:
             _update(plan, loaded, map_fd, StructOpsState.READY)
-            with _watched(plan):
+            with watched(plan):
                 link = undo.enter_context(bpf.link_create(map_fd))
             _check_link(plan, map_fd, link)
             pin = _pin(plan, link, pin_dir, undo) if pin_dir is not None else None
@@ -81,17 +109,32 @@ def _register_one(loaded: Loaded, plan: MapPlan, pin_dir: str | None, undo: Exit
             _update(plan, loaded, map_fd, StructOpsState.INUSE)
             link, pin = None, None
     except KernelError as error:
-        error.add(object=loaded.spec.name, variable=plan.variable)
-        raise _refused(error, plan, loaded) from None
+        taken = error.errno in (EEXIST, EBUSY) and error.operation != "OBJ_PIN"
+        if taken and standing is not None and (there := standing(loaded, plan)) is not None:
+            return there
+        raise refused(error, plan, loaded) from None
     except StructopsError as error:
         error.add(object=loaded.spec.name, variable=plan.variable)
         raise
-    return _describe(loaded, plan, map_fd, link, pin)
+    return described(loaded, plan, map_fd, link, pin)
+
+
+def set_ready(loaded: Loaded, plan: MapPlan) -> Fd:
+    """Set the value of a map for a link, which registers nothing yet, and return the map's fd, not the caller's to close."""
+    map_fd = loaded.struct_ops[plan.variable]
+    try:
+        _update(plan, loaded, map_fd, StructOpsState.READY)
+    except KernelError as error:
+        raise refused(error, plan, loaded) from None
+    except StructopsError as error:
+        error.add(object=loaded.spec.name, variable=plan.variable)
+        raise
+    return map_fd
 
 
 def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState) -> None:
     """Set the map's value and read the state back: the kernel can answer 0 and register nothing."""
-    bpf.map_update_elem(map_fd, KEY, _value(plan, loaded))
+    bpf.map_update_elem(map_fd, KEY, planned_value(plan, loaded))
     state, _ = read_state(plan.type, bpf.map_lookup_elem(map_fd, KEY, plan.type.value.size_bytes))
     if state != expected:
         raise StateError(
@@ -102,8 +145,9 @@ def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState)
         )
 
 
-def _refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
+def refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
     """Say which rule the value broke, where the errno alone does not."""
+    error.add(object=loaded.spec.name, variable=plan.variable)
     from structops_cli.runtime.probes import flag_masks
     from structops_cli.struct_ops.rules.facts import World
     from structops_cli.struct_ops.rules.generation import generation_of  # only a refusal needs them
@@ -114,16 +158,17 @@ def _refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
     if error.operation == "MAP_UPDATE_ELEM":
         generation = generation_of(KernelTypes(plan.type.btf))
         world = World(generation, fds=None, flag_masks=flag_masks(plan.type))
-        cause = refused_update(plan.type, _value(plan, loaded), errno=error.errno or 0, world=world)
+        cause = refused_update(plan.type, planned_value(plan, loaded), errno=error.errno or 0, world=world)
     return explained(error, f"{plan.registered_name} could not be registered", plan.type.name, cause)
 
 
-def _value(plan: MapPlan, loaded: Loaded) -> bytes:
+def planned_value(plan: MapPlan, loaded: Loaded) -> bytes:
+    """Return the value that registers a planned map, with the fds of the loaded programs."""
     used = {item.program for item in plan.members if item.program}
     return encode_value(plan, {name: loaded.programs[name].fileno() for name in used})
 
 
-def _watched(plan: MapPlan) -> AbstractContextManager[None]:
+def watched(plan: MapPlan) -> AbstractContextManager[None]:
     """Return what sees that a subsystem ends at once what it has just made a link for, without taking the link away."""
     module = kind_of(plan.type.name).ejected_by
     if not module:
@@ -150,7 +195,10 @@ def _delete_quietly(map_id: int) -> None:
         bpf.map_delete_elem(fd, KEY)
 
 
-def _describe(loaded: Loaded, plan: MapPlan, map_fd: Fd, link: Fd | None, pin: str | None) -> Registered:
+def described(
+    loaded: Loaded, plan: MapPlan, map_fd: Fd, link: Fd | None, pin: str | None, *, changed: bool = True
+) -> Registered:
+    """Return what the kernel says of one map, and of the loaded programs behind it."""
     info = map_info(map_fd)
     names = tuple(dict.fromkeys(item.program for item in plan.members if item.program))
     return Registered(
@@ -165,6 +213,7 @@ def _describe(loaded: Loaded, plan: MapPlan, map_fd: Fd, link: Fd | None, pin: s
         programs=tuple((name, prog_info(loaded.programs[name])) for name in names),
         link=link,
         legacy_fallback=plan.link_wanted and not plan.link,
+        changed=changed,
     )
 
 

@@ -53,6 +53,7 @@ class ProgInfo(NamedTuple):
     """``struct bpf_prog_info``. Sizes are bytes; ``map_ids`` are the maps that it uses.
 
     ``verified_insns`` is 0 on a kernel that does not tell (before 5.16).
+    ``loaded_ns`` is when it was loaded, in nanoseconds of CLOCK_BOOTTIME.
     """
 
     id: int
@@ -69,6 +70,7 @@ class ProgInfo(NamedTuple):
     attach_btf_id: int
     run_time_ns: int
     run_count: int
+    loaded_ns: int = 0
 
 
 class LinkInfo(NamedTuple):
@@ -141,6 +143,7 @@ def prog_info(fd: Fd) -> ProgInfo:
         info.attach_btf_id,
         info.run_time_ns,
         info.run_cnt,
+        info.load_time,
     )
 
 

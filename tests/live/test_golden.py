@@ -91,6 +91,8 @@ def test_register(stage: Stage) -> None:
     stage.text("register", register(stage))
     done("unregister", stage.name)
     stage.json("register", register(stage, "--json").json())
+    stage.text("register_twice", register(stage))
+    stage.text("register_dry_run", register(stage, "--dry-run", name=f"{stage.name}d"))
 
 
 def test_register_without_a_link(stage: Stage) -> None:
@@ -226,7 +228,7 @@ def test_refusals(stage: Stage) -> None:
         "error_taken_name",
         1,
         "register",
-        "reno",
+        "cubic",
         "--set",
         f"name={stage.name}",
         "--pin-dir",

@@ -23,7 +23,7 @@ from structops_cli.struct_ops.member_text import decode_bytes
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import MapInfo, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_LINK
-from tests.cli_runner import COMMAND, done, done_json, refused, started
+from tests.cli_runner import COMMAND, done, done_json, refused, run_python, started
 from tests.compile import OBJECTS, compile_object
 from tests.live.objects import live_ops_file
 from tests.live.situations import available, below, held_by_a_process, listed, soon
@@ -532,3 +532,100 @@ def test_an_object_with_programs_of_other_types(tmp_path: Path, name: str, pin_d
     assert "a_syscall (syscall)" in result.stderr
     assert "nobody_calls_this" in result.stderr
     assert "mixed_test_1" in result.stderr, "nor one of a variable that nobody asked for"
+
+
+# Once more, and as if
+
+
+@pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
+def test_the_same_once_more_is_nothing_to_do(name: str, pin_dir: str, link: str) -> None:
+    words = ("reno", "--set", f"name={name}", "--pin-dir", pin_dir, link)
+    [first] = register(*words)
+    again = done_json("register", *words)
+    [second] = again["registered"]
+    assert (again["changed"], second["changed"]) == (False, False)
+    kept = ("map_id", "link_id", "pin", "state", "programs")
+    assert [second[key] for key in kept] == [first[key] for key in kept]
+    assert [(one["before"], one["changed"]) for one in again["changes"]] == [
+        ({"state": "registered", "map_id": first["map_id"]}, False)
+    ]
+    assert done("register", *words).stdout.startswith(
+        f"{name} (tcp_congestion_ops) is registered already: nothing to do\n"
+    )
+    assert [one["map_id"] for one in listed(name)] == [first["map_id"]]
+
+
+@pytest.mark.parametrize(
+    "different",
+    [
+        pytest.param(("--const", "window=18"), id="a constant"),
+        pytest.param(("--set", "flags=non_restricted"), id="a member"),
+    ],
+)
+def test_another_thing_under_the_name_is_refused(
+    tmp_path: Path, name: str, pin_dir: str, different: tuple[str, ...]
+) -> None:
+    words = (live_ops_file(tmp_path), "--set", f"name={name}", "--pin-dir", pin_dir)
+    register(*words)
+    assert done_json("register", *words)["changed"] is False
+    for more in ((), ("--dry-run",)):
+        error = refused("register", *words, *different, *more)
+        assert error["why"].startswith("the name is taken by something that is registered")
+        assert error["hint"].startswith(f"put this one in its place: structops update {name} OBJ; ")
+
+
+@needs(LINKS)
+def test_what_is_registered_is_left_and_the_rest_is_registered(
+    tmp_path: Path, name: str, pin_dir: str
+) -> None:
+    paths = [live_ops_file(tmp_path, f'NAME="{name}{i}"', name=f"live_{i}.bpf.o") for i in range(2)]
+    register(paths[0], "--pin-dir", pin_dir)
+    data = done_json("register", *paths, "--pin-dir", pin_dir)
+    assert [one["changed"] for one in data["registered"]] == [False, True]
+    assert below(pin_dir) == [f"{name}0", f"{name}1"]
+
+
+@pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
+def test_a_dry_run_says_the_same_and_does_nothing(name: str, pin_dir: str, link: str) -> None:
+    words = ("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, link)
+    said = done(*words, "--dry-run")
+    assert said.stderr == "dry run: nothing was done\n"
+    assert (listed(name), os.path.exists(pin_dir)) == ([], False)
+    data = done_json(*words, "--dry-run")
+    real = done_json(*words)
+    assert (data["changed"], data["dry_run"], real["dry_run"]) == (True, True, False)
+    [tried], [made] = data["registered"], real["registered"]
+    for key in ("map_id", "link_id"):
+        assert tried[key] is None
+    same = ("object", "variable", "type", "name", "state", "map_name", "pin", "legacy_fallback", "changed")
+    assert [tried[key] for key in same] == [made[key] for key in same]
+    assert [one["tag"] for one in tried["programs"]] == [one["tag"] for one in made["programs"]]
+
+
+def test_a_dry_run_is_refused_what_would_be_refused(name: str, pin_dir: str, tmp_path: Path) -> None:
+    error = refused("register", "reno", "--set", "name=cubic", "--dry-run")
+    assert error["why"].startswith("the name is taken by something that is registered")
+    words = ("register", "reno", "--set", f"name={name}", "--dry-run", "--pin-dir")
+    assert "is not on a bpffs" in refused(*words, str(tmp_path), exit_code=2)["what"]
+    assert not os.path.exists(pin_dir)
+
+
+KILLED = """
+import os, signal, sys
+from structops_cli.cli.main import run
+from structops_cli.operations import registering
+registering.keep = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+run(sys.argv[1:])
+"""
+
+
+def test_killed_before_it_is_kept_all_of_it_goes(tmp_path: Path, name: str, bpf_root: str) -> None:
+    """Both links are pinned by then, or both maps registered, and the maps that are shared by name as well."""
+    path = live_ops_file(tmp_path, f'SECOND="{name}s"')
+    words = ("register", path, "--set", f"live_ops.name={name}", "--pin-dir", f"{bpf_root}/a/b")
+    ended = run_python("-c", KILLED, *words)
+    assert ended.exit_code == -signal.SIGKILL
+    assert soon(lambda: not listed(name) and not listed(f"{name}s"))
+    assert soon(lambda: not os.path.exists(f"{bpf_root}/a"))
+    [first, second] = done_json(*words)["registered"]
+    assert (first["changed"], second["changed"]) == (True, True)

@@ -1,0 +1,112 @@
+"""What became of objects that were registered, as text and as plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from structops_cli.cli.output import Output, fields, table
+from structops_cli.runtime.objects import RegisteredObject
+from structops_cli.runtime.registration import Registered
+
+__all__ = ["programs_data", "programs_text", "registered_data", "registered_text", "say_aside"]
+
+
+def say_aside(output: Output, item: RegisteredObject) -> None:
+    """Say what was left out, and what went another way than the object asked for."""
+    for skipped in item.plan.skipped:
+        program = f"; its program {skipped.program} is not loaded" if skipped.program else ""
+        output.note(f"note: this kernel has no member {skipped.member} ({skipped.variable}){program}")
+    for one in item.registered:
+        if one.legacy_fallback:
+            output.note(
+                f"note: {one.name} is registered without a link: this kernel has none, so no pin holds it"
+            )
+    for lost in item.unheld:
+        output.note(
+            f"note: {lost.loss} when this command ends, for nobody holds map {lost.name} then: "
+            "pin it by name (__uint(pinning, LIBBPF_PIN_BY_NAME)), or use --transient"
+        )
+    for shared in item.shared_maps:
+        how = "pinned at" if shared.created else "the one that was pinned at"
+        output.note(f"note: map {shared.name} (map {shared.map_id}) is {how} {shared.pin}")
+    if item.missing:
+        output.debug(f"note: weak symbols that this kernel lacks: {', '.join(item.missing)}")
+    if item.spec.other_programs:
+        others = ", ".join(f"{one.name} ({one.section})" for one in item.spec.other_programs)
+        output.debug(f"note: not loaded, programs of other types: {others}")
+    if item.plan.unused:
+        output.debug(f"note: not loaded, no registered variable uses them: {', '.join(item.plan.unused)}")
+
+
+def registered_data(item: RegisteredObject) -> list[dict[str, Any]]:
+    """Return what became of an object as plain data, one entry a struct_ops variable."""
+    return [
+        {
+            "object": item.spec.name,
+            "variable": one.variable,
+            "type": one.type_name,
+            "name": one.name,
+            "state": one.state,
+            "map_id": one.map_id or None,
+            "map_name": one.map_name,
+            "link_id": one.link_id,
+            "pin": one.pin,
+            "legacy_fallback": one.legacy_fallback,
+            "changed": one.changed,
+            "programs": programs_data(one),
+            "skipped_members": [s.member for s in item.plan.skipped if s.variable == one.variable],
+            "shared_maps": [shared._asdict() for shared in item.shared_maps],
+        }
+        for one in item.registered
+    ]
+
+
+def programs_data(one: Registered) -> list[dict[str, Any]]:
+    """Return the programs of one registration as plain data."""
+    return [
+        {
+            "name": name,
+            "id": info.id or None,
+            "tag": info.tag,
+            "jited_bytes": info.jited_bytes,
+            "xlated_bytes": info.xlated_bytes,
+            "verified_insns": info.verified_insns,
+            "map_ids": list(info.map_ids),
+        }
+        for name, info in one.programs
+    ]
+
+
+def registered_text(item: RegisteredObject) -> str:
+    """Return what became of an object as text."""
+    return "\n\n".join(_one_text(one) for one in item.registered)
+
+
+def _pin_text(one: Registered) -> str | None:
+    if one.pin is not None and one.pin.startswith("/proc/self/fd/"):
+        return f"{one.pin.rpartition('/')[2]}, in a bpffs of this process only"
+    return one.pin or ("none: held by this process" if one.link_id is not None else None)
+
+
+def _one_text(one: Registered) -> str:
+    name = f"{one.name} ({one.type_name})"
+    head = f"registered {name}\n" if one.changed else f"{name} is registered already: nothing to do\n"
+    link: object = one.link_id
+    if link is None:
+        link = "new" if one.pin else "none: registered without a link"
+    head += fields([
+        ("map", f"{one.map_id or 'new'} ({one.map_name})"),
+        ("link", link),
+        ("pin", _pin_text(one)),
+        ("state", one.state),
+    ], indent=2)  # fmt: skip
+    return f"{head}\n{programs_text(one)}"
+
+
+def programs_text(one: Registered) -> str:
+    """Return the programs of one registration as a table, indented."""
+    rows = [
+        (info.id or "new", name, info.jited_bytes, info.verified_insns or "-") for name, info in one.programs
+    ]
+    lines = table(("PROGRAM", "NAME", "JITED", "VERIFIED"), rows).splitlines()
+    return "\n".join("  " + line for line in lines)

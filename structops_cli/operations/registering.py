@@ -1,0 +1,238 @@
+"""Register objects, all or none of them whatever ends the process, and leave alone what is registered already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
+from errno import EEXIST
+from functools import partial
+
+from structops_cli.core.target import Target
+from structops_cli.errors import KernelError
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.operations.change import Change
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.interrupts import from_here_uninterrupted
+from structops_cli.runtime.loaded import Loaded
+from structops_cli.runtime.maps import new_shared_maps
+from structops_cli.runtime.objects import RegisteredObject, describe, keep, load_object
+from structops_cli.runtime.pins import check_pin_dir, pin_path, prepare_pin_dir
+from structops_cli.runtime.registration import (
+    Registered,
+    described,
+    refuse_unregisterable,
+    refused,
+    register,
+    set_ready,
+)
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.plan import MapPlan, Selection
+from structops_cli.struct_ops.value import KEY
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import link_info, map_info
+
+__all__ = ["Places", "changes_of", "load_all", "register_all", "rehearse", "standing", "undo_begun"]
+
+
+class Places(NamedTuple):
+    """Where pins go: links (None: they are held by this process) and maps that are shared by name."""
+
+    links: str | None
+    maps: str = bpffs.DEFAULT
+
+
+def load_all(
+    specs: Iterable[ObjectSpec],
+    target: Target,
+    selection: Selection,
+    owner: ExitStack,
+    *,
+    maps: str = bpffs.DEFAULT,
+    check: bool = True,
+) -> tuple[Loaded, ...]:
+    """Load objects, which are the caller's by ``owner``; nothing lasts longer than they do."""
+    return tuple(
+        owner.enter_context(load_object(spec, target, selection, map_pin_dir=maps, check=check))
+        for spec in specs
+    )
+
+
+def register_all(loaded: Sequence[Loaded], places: Places, undo: ExitStack) -> tuple[RegisteredObject, ...]:
+    """Register loaded objects.
+
+    With a place for links all lasts when this returns: ``undo`` is empty, and no
+    signal comes until the process ends. Without one, ``undo`` unregisters.
+    """
+    if places.links is None:
+        return tuple(describe(one, register(one, None, undo), held=True) for one in loaded)
+    if any(plan.link for one in loaded for plan in one.plan.maps):
+        prepare_pin_dir(places.links, undo)
+    with _guard(loaded, places, undo):
+        mine = {map_info(fd).id for one in loaded for fd in one.struct_ops.values()}
+        done = tuple(_register_one(one, places.links, undo, mine) for one in loaded)
+        from_here_uninterrupted()
+        keep(undo, done)  # before a word is said: a reader that goes away undoes nothing
+    return done
+
+
+def _register_one(loaded: Loaded, pin_dir: str, undo: ExitStack, mine: Container[int]) -> RegisteredObject:
+    """Register one object; nothing of it lasts when all of it was registered before."""
+    with ExitStack() as own:
+        done = register(loaded, pin_dir, own, partial(standing, mine=mine))
+        if any(one.changed for one in done):
+            undo.push(own.pop_all())
+    return describe(loaded, done, held=False)
+
+
+def _guard(loaded: Sequence[Loaded], places: Places, undo: ExitStack) -> AbstractContextManager[None]:
+    """Return what undoes a half of it after SIGKILL; nothing where one effect is all that lasts."""
+    effects = sum(len(one.plan.maps) + len(new_shared_maps(one)) for one in loaded)
+    if effects < 2:
+        return nullcontext()
+    from structops_cli.operations.guardian import guarded  # rare
+
+    def finish() -> None:
+        undo_begun(loaded, places)
+        undo.close()  # the child's own: what was pushed before it was made
+
+    return guarded(finish)
+
+
+def undo_begun(loaded: Iterable[Loaded], places: Places) -> None:
+    """Take away what of a registration lasts longer than its process: pins, and maps without links. Idempotent."""
+    for one in loaded:
+        for plan in one.plan.maps:
+            fd = one.struct_ops[plan.variable]
+            if not plan.link:
+                with suppress(KernelError):  # never registered
+                    bpf.map_delete_elem(fd, KEY)
+            elif places.links is not None:
+                map_id = map_info(fd).id
+                _unpin(
+                    pin_path(plan.registered_name, places.links), map_id, lambda pin: link_info(pin).map_id
+                )
+        for spec in new_shared_maps(one):
+            _unpin(
+                pin_path(spec.name, one.map_pin_dir),
+                map_info(one.maps[spec.name]).id,
+                lambda pin: map_info(pin).id,
+            )
+
+
+def _unpin(path: str, map_id: int, map_of: Callable[[Fd], int]) -> None:
+    """Remove a pin if it is of that map; another's stays."""
+    with suppress(KernelError, OSError):
+        with bpf.obj_get(path) as fd:
+            mine = map_of(fd) == map_id
+        if mine:
+            os.unlink(path)
+
+
+# What is registered already
+
+
+def standing(loaded: Loaded, plan: MapPlan, *, mine: Container[int] = ()) -> Registered | None:
+    """Return what is registered under the name of a planned map if it is the same thing; None where it is not ours to tell.
+
+    ``mine`` are the ids of maps that this run itself has made: a name is not taken twice.
+    Raises ``KernelError`` that says what to do when another struct_ops has the name.
+    """
+    from structops_cli.runtime.identity import identity_of_live, identity_of_planned
+    from structops_cli.runtime.inventory import programs_of, take_stock
+    from structops_cli.runtime.kernel import live_kernel  # only a name that is taken needs them
+
+    if not kind_of(plan.type.name).name_member:
+        return None
+    for live in take_stock(live_kernel()):
+        if (live.type.name, live.name, live.state) != (plan.type.name, plan.registered_name, "registered"):
+            continue
+        if live.info.id in mine:
+            return None
+        if identity_of_live(live) != identity_of_planned(loaded, plan):
+            raise _another(plan, loaded, live.info.id)
+        link = live.links[0] if live.links else None
+        return Registered(
+            variable=plan.variable,
+            type_name=plan.type.name,
+            name=live.name,
+            map_id=live.info.id,
+            map_name=live.info.name,
+            link_id=link.id if link else None,
+            pin=link.pins[0] if link and link.pins else None,
+            state=live.state,
+            programs=tuple((item.info.name, item.info) for item in programs_of(live)),
+            link=None,
+            legacy_fallback=False,
+            changed=False,
+        )
+    return None
+
+
+def _another(plan: MapPlan, loaded: Loaded, map_id: int) -> KernelError:
+    error = KernelError(
+        "the name is taken", errno=EEXIST, operation="LINK_CREATE" if plan.link else "MAP_UPDATE_ELEM"
+    )
+    error.add(object=loaded.spec.name, variable=plan.variable)
+    answer = explained(error, f"{plan.registered_name} could not be registered", plan.type.name)
+    name, member = plan.registered_name, kind_of(plan.type.name).name_member
+    answer.hint = (
+        f"put this one in its place: structops update {name} OBJ; "
+        f"or choose another name with --set {member}=NAME"
+    )
+    answer.add(candidates=[f"id:{map_id}"])
+    return answer
+
+
+# Before and after
+
+
+def rehearse(loaded: Sequence[Loaded], places: Places) -> tuple[RegisteredObject, ...]:
+    """Do what registering does up to where it would be seen, and return what it would say; what will get ids has none."""
+    if places.links is not None and any(plan.link for one in loaded for plan in one.plan.maps):
+        check_pin_dir(places.links)
+    return tuple(
+        describe(
+            one, tuple(_rehearse_one(one, plan, places) for plan in one.plan.maps), held=places.links is None
+        )
+        for one in loaded
+    )
+
+
+def _rehearse_one(loaded: Loaded, plan: MapPlan, places: Places) -> Registered:
+    refuse_unregisterable(plan)
+    if (there := standing(loaded, plan)) is not None:
+        return there
+    path = pin_path(plan.registered_name, places.links) if plan.link and places.links else None
+    _refuse_taken(loaded, plan, path)
+    if plan.link:
+        set_ready(loaded, plan)
+    one = described(loaded, plan, loaded.struct_ops[plan.variable], None, path)
+    programs = tuple((name, info._replace(id=0)) for name, info in one.programs)
+    return one._replace(map_id=0, programs=programs)
+
+
+def _refuse_taken(loaded: Loaded, plan: MapPlan, path: str | None) -> None:
+    """Raise what the kernel would answer where a name or a pin's path is taken."""
+    from structops_cli.runtime.checking import taken_names
+
+    operation = ""
+    if (plan.type.name, plan.registered_name) in taken_names():
+        operation = "LINK_CREATE" if plan.link else "MAP_UPDATE_ELEM"
+    elif path is not None and os.path.lexists(path):
+        operation = "OBJ_PIN"
+    if operation:
+        raise refused(KernelError(f"{operation} failed", errno=EEXIST, operation=operation), plan, loaded)
+
+
+def changes_of(done: Iterable[RegisteredObject]) -> list[Change]:
+    """Return what each registration changed; a map that is still to be made has the id None."""
+    return [_change(one) for item in done for one in item.registered]
+
+
+def _change(one: Registered) -> Change:
+    after = {"state": one.state, "map_id": one.map_id or None}
+    before = {"state": None, "map_id": None} if one.changed else after
+    return Change(f"{one.type_name} {one.name}", before, after)
