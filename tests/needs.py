@@ -16,19 +16,25 @@ import pytest
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.kernel_config import read_config
 from structops_cli.struct_ops.catalogue import has_links
+from structops_cli.struct_ops.rules.generation import generation_of
+from structops_cli.syscall import bpf
+from structops_cli.syscall.info import btf_info
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = [
     "DUMMY_OPS",
     "HID_BPF",
     "IO_URING_OPS",
+    "KERNEL_BTF",
     "LINKS",
+    "LINK_DETACH",
     "QDISC_OPS",
     "SCHED_EXT",
     "SCHED_EXT_CID",
     "Feature",
     "needs",
     "require",
+    "require_absence",
 ]
 
 
@@ -47,7 +53,14 @@ def _knows_struct(name: str) -> bool:
     return live_kernel().vmlinux.find(name, BtfKind.STRUCT) is not None
 
 
+def _is_kernels(btf_id: int) -> bool:
+    with bpf.btf_get_fd_by_id(btf_id) as fd:
+        return btf_info(fd).is_kernel
+
+
 LINKS = Feature("links of struct_ops", (6, 4), lambda: has_links(live_kernel()))
+LINK_DETACH = Feature("detachable links", (6, 11), lambda: generation_of(live_kernel()).link_detach)
+KERNEL_BTF = Feature("BTF objects of the kernel's own", (5, 11), lambda: any(map(_is_kernels, bpf.btf_ids())))
 DUMMY_OPS = Feature("bpf_dummy_ops", (5, 17), lambda: _knows_struct("bpf_dummy_ops"))
 
 QDISC_OPS = Feature(
@@ -92,13 +105,26 @@ def require(feature: Feature) -> None:
     """Skip the test that runs now where a feature is absent and may be; fail where it may not."""
     if feature.present():
         return
+    _fail_where_it_must_be(feature)
+    major, minor = feature.since
+    pytest.skip(
+        f"waits for Linux {major}.{minor}, which has {feature.what}{f' with {feature.option}' if feature.option else ''}"
+    )
+
+
+def require_absence(feature: Feature) -> None:
+    """Skip the test that runs now where a feature is present: it is of what kernels without it do."""
+    if feature.present():
+        major, minor = feature.since
+        pytest.skip(f"of Linux before {major}.{minor}, which lacks {feature.what}")
+    _fail_where_it_must_be(feature)
+
+
+def _fail_where_it_must_be(feature: Feature) -> None:
     major, minor = feature.since
     release = os.uname().release
     if _version(release) >= feature.since and not _left_out(feature):
         pytest.fail(f"{release} lacks {feature.what}, which came with {major}.{minor}", pytrace=False)
-    pytest.skip(
-        f"waits for Linux {major}.{minor}, which has {feature.what}{f' with {feature.option}' if feature.option else ''}"
-    )
 
 
 @cache

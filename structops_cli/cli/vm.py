@@ -33,7 +33,7 @@ def command() -> None:
     "wanted",
     metavar="VERSION",
     required=True,
-    help="As 6.12, 6.12-amd64 or a whole release.",
+    help="As 6.12, 6.12-amd64, newest or a whole release.",
 )
 @click.option("--newest", is_flag=True, help="Look for a newer one of that version, even if one is kept.")
 @click.option(

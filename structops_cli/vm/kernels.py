@@ -25,6 +25,8 @@ __all__ = [
 
 DEFAULT_FLAVOUR = "cloud-amd64"
 """The smaller of Debian's two; ``amd64`` has HID and many drivers more."""
+NEWEST = "newest"
+"""The word for the newest of all."""
 IMAGE = "linux-image-"
 PARTS = ("linux-binary-", "linux-base-", "linux-modules-")
 """From 6.19 on ``linux-image`` is empty, or nearly, and these hold the kernel."""
@@ -81,13 +83,14 @@ def kernel_for(wanted: str, *, newest: bool = False) -> Kernel:
     """Return the kernel that a user's word means, fetched when the store has none that fits.
 
     ``wanted`` is a version as ``6.12`` or ``6.12.117``, optionally with a
-    flavour behind it (``6.12-amd64``), or a whole release. ``newest`` looks at
-    what Debian has now even if the store has one that fits. Raises
-    ``NotFoundError`` when nobody has it.
+    flavour behind it (``6.12-amd64``), a whole release, or the word ``newest``.
+    ``newest`` looks at what Debian has now even if the store has one that fits,
+    as a word without a dot (``6``, ``newest``) does: it means another series
+    from time to time. Raises ``NotFoundError`` when nobody has it.
     """
     kept = {kernel.release: kernel for kernel in kept_kernels()}
     release = best_match(wanted, kept)
-    if release is None or newest:
+    if release is None or newest or "." not in wanted:
         offer = _offer_for(wanted)
         if offer.release not in kept:
             return _fetched(offer)
@@ -105,7 +108,7 @@ def best_match(wanted: str, releases: Iterable[str]) -> str | None:
         for release in releases
         if (parts := _RELEASE.fullmatch(release))
         and parts[2] == flavour
-        and re.match(rf"{re.escape(version)}(?![\d])", parts[1])
+        and (version == NEWEST or re.match(rf"{re.escape(version)}(?![\d])", parts[1]))
     ]
     return next(iter(_newest_first(fitting)), None)
 

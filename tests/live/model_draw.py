@@ -251,7 +251,8 @@ class Speaker:
     def _program(self, kernel_type: StructOpsType, item: KernelMember, word: Words, old: int) -> int:
         right = self.pool.programs.get((kernel_type.name, item.member_index), CLOSED)
         if word[0] == "of":
-            return self.pool.programs.get((str(word[1]), int(word[2])), self.pool.filter)
+            index = self._index(str(word[1]), word[2])
+            return self.pool.programs.get((str(word[1]), index), self.pool.filter)
         odd = {"none": 0, "minus": -1, "high": old | 1 << 32, "right": right}
         sort = str(word[0])
         return odd[sort] if sort in odd else self._fd(sort)
@@ -282,17 +283,27 @@ class Speaker:
     def _freeze(self, handle: str) -> Operation:
         return Freeze(handle)
 
-    def _load(self, type_name: str, attach: Any, index: int, gpl: bool, sleepable: bool) -> Operation | None:
+    def _load(
+        self, type_name: str, attach: Any, member: int | str, gpl: bool, sleepable: bool
+    ) -> Operation | None:
         if type_name not in self.pool.types:
             return None
         kernel_type = self.pool.types[type_name]
         ids = {"own": kernel_type.struct.id, "other": kernel_type.value.id}
+        index = self._index(type_name, member)
         return LoadProgram(kernel_type, ids.get(attach, attach), index, gpl, sleepable)
 
-    def _run(self, type_name: str, index: int, count: int) -> Operation | None:
+    def _run(self, type_name: str, member: int | str, count: int) -> Operation | None:
+        index = self._index(type_name, member)
         if (type_name, index) not in self.pool.programs:
             return None
         return RunProgram(self.pool.types[type_name], index, count)
+
+    def _index(self, type_name: str, member: int | str) -> int:
+        """Return a member's index, which by name is the same member on every kernel."""
+        if isinstance(member, int) or type_name not in self.pool.types:
+            return -1 if isinstance(member, str) else member
+        return next(one.member_index for one in self.pool.types[type_name].members if one.name == member)
 
 
 def _meant(model: Model, word: str) -> str | None:

@@ -19,7 +19,7 @@ from structops_cli.runtime.loader import load
 from structops_cli.runtime.objects import open_object
 from structops_cli.runtime.probes import Answer, is_registered
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
-from structops_cli.struct_ops.catalogue import find_type
+from structops_cli.struct_ops.catalogue import find_type, has_links
 from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.value import KEY, encode_value, read_state
 from structops_cli.syscall import bpf, bpffs
@@ -27,11 +27,12 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import btf_bytes, btf_info, link_info, map_info, prog_info, prog_xlated
 from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME, BpfLinkType, BpfMapType, StructOpsState
 from tests.live.situations import available, soon
+from tests.needs import KERNEL_BTF, LINK_DETACH, LINKS, needs
 
 
 @contextmanager
 def ready(name: str, *, object_name: str = "reno") -> Iterator[tuple[Loaded, Fd]]:
-    """Load an object and set the value of its link map: READY, and not registered."""
+    """Load an object and set the value of its map: READY, and not registered where there are links."""
     spec, kernel = open_object(object_name), live_kernel()
     plan = plan_object(spec, kernel, Selection(members={("", "name"): name}))
     with load(spec, plan, Target(kernel)) as loaded:
@@ -43,10 +44,22 @@ def ready(name: str, *, object_name: str = "reno") -> Iterator[tuple[Loaded, Fd]
         yield loaded, map_fd
 
 
+@contextmanager
+def registered(map_fd: Fd) -> Iterator[None]:
+    """Register what is ready; where there are no links, setting the value was registering it."""
+    if has_links(live_kernel()):
+        with bpf.link_create(map_fd):
+            yield
+    else:
+        yield
+        bpf.map_delete_elem(map_fd, KEY)
+
+
 def map_behind(link: Fd) -> int:
     return link_info(link).map_id
 
 
+@needs(LINK_DETACH)
 def test_a_link_registers_and_detaching_unregisters(name: str) -> None:
     with ready(name) as (_, map_fd), bpf.link_create(map_fd) as link:
         info = link_info(link)
@@ -61,6 +74,7 @@ def test_a_link_registers_and_detaching_unregisters(name: str) -> None:
         assert (caught.value.operation, caught.value.errno) == ("LINK_UPDATE", ENOLINK)
 
 
+@needs(LINKS)
 def test_a_link_dies_with_its_last_fd(name: str) -> None:
     with ready(name) as (_, map_fd):
         with bpf.link_create(map_fd):
@@ -68,6 +82,7 @@ def test_a_link_dies_with_its_last_fd(name: str) -> None:
         assert soon(lambda: not available(name))
 
 
+@needs(LINKS)
 def test_a_link_takes_another_map_of_the_same_name(name: str) -> None:
     with (
         ready(name) as (_, first),
@@ -84,6 +99,7 @@ def test_a_link_takes_another_map_of_the_same_name(name: str) -> None:
         assert map_behind(link) == map_info(first).id
 
 
+@needs(LINKS)
 def test_a_link_refuses_another_name_and_an_unset_map(name: str) -> None:
     with ready(name) as (_, first), ready(f"{name}b") as (_, other), bpf.link_create(first) as link:
         with pytest.raises(KernelError) as caught:
@@ -92,6 +108,7 @@ def test_a_link_refuses_another_name_and_an_unset_map(name: str) -> None:
         assert map_behind(link) == map_info(first).id
 
 
+@needs(LINKS)
 def test_a_second_link_finds_the_name_taken(name: str) -> None:
     with ready(name) as (_, first), ready(name) as (_, second), bpf.link_create(first):
         with pytest.raises(KernelError) as caught:
@@ -99,6 +116,7 @@ def test_a_second_link_finds_the_name_taken(name: str) -> None:
         assert (caught.value.errno, caught.value.operation) == (EEXIST, "LINK_CREATE")
 
 
+@needs(LINKS)
 def test_a_link_needs_a_value_first() -> None:
     kernel_type = find_type(live_kernel(), "tcp_congestion_ops")
     with least_btf() as btf, create_struct_ops_map(kernel_type, "t_unset", btf, link=True) as map_fd:
@@ -131,6 +149,7 @@ def test_the_maps_of_a_program(name: str) -> None:
         assert {map_info(fd).id for fd in loaded.maps.values()} >= ids != set()
 
 
+@needs(KERNEL_BTF)
 def test_kernel_btf_is_listed_by_name() -> None:
     names = set()
     for number in bpf.btf_ids():
@@ -156,7 +175,7 @@ def test_what_is_gone_has_no_id() -> None:
 
 
 def test_statistics_while_their_fd_is_open(name: str) -> None:
-    with ready(name) as (loaded, map_fd), bpf.link_create(map_fd):
+    with ready(name) as (loaded, map_fd), registered(map_fd):
         program = loaded.programs["reno_cong_avoid"]
         with bpf.enable_stats(BPF_STATS_RUN_TIME):
             send_traffic(name, 300_000)

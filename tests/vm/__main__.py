@@ -3,66 +3,45 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
+import signal
 import sys
-import tempfile
-import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from pathlib import Path
-from typing import NamedTuple
+from typing import NoReturn
 
 from structops_cli.errors import StructopsError
-from structops_cli.vm.archives import userland_archive
-from structops_cli.vm.guest import Outcome, run_in_guest
-from structops_cli.vm.kernels import kernel_for
-from structops_cli.vm.results import write_back
+from structops_cli.vm.kernels import Kernel, kernel_for
 from structops_cli.vm.tools import qemu
-from tests.carried_objects import Wish, wish_from
-from tests.compile import carry_objects
-from tests.vm.matrix import Result, failures, matrix, read_report, totals
-from tests.vm.suite import PACKAGES, REPORT, SELECTION, WISHES, job
+from tests.vm.guests import REPORTS, Guest, Ran, run_guests
+from tests.vm.matrix import Result, failures, junit, matrix, merged, totals
+from tests.vm.readme import README, put_into, report
+from tests.vm.suite import shares
 
-KERNELS = ("5.10", "6.1", "6.12", "7.3")
-TIMEOUT_S = 240
-REPORTS = Path(__file__).parents[2] / "build" / "vmtest"
-
-
-class Ran(NamedTuple):
-    """What one kernel gave: results by test, or what went wrong with the kernel itself."""
-
-    kernel: str
-    results: dict[str, Result]
-    wishes: list[Wish]
-    trouble: str
-    seconds: float
+KERNELS = ("5.10", "6.1", "6.12", "6", "newest")
+"""The oldest, those of Debian's stable releases, the newest 6.x, and the newest that Debian has."""
+TIMEOUT_S = 600
+GUESTS = 2
+"""For one kernel: the tests are split, so that two cores are done in half the time."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Return 0 if every test passed, or was left out by itself, on every kernel."""
     options = _options(arguments)
-    ran = _run_all(options)
-    missing = [wish for item in ran for wish in item.wishes]
-    if missing:
-        _say(
-            f"{len(set(missing))} objects were asked for the first time and are compiled now; once more",
-        )
-        ran = _run_all(options, missing)
-    reports = {item.kernel: item.results for item in ran}
-    _say(matrix(reports))
-    for item in ran:
-        for line in failures(item.kernel, item.results):
-            _say(line)
-    for item in ran:
-        _say(f"{item.kernel}: {item.trouble or totals(item.results)}; {item.seconds:.0f} s in all")
-    bad = any(item.trouble or failures(item.kernel, item.results) for item in ran)
-    return int(bad)
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    signal.signal(signal.SIGTERM, _ended)
+    kernels, trouble = _kernels(options.kernels)
+    ran = run_guests(_guests(kernels, options), jobs=options.jobs, timeout_s=options.timeout)
+    results = {kernel.release: _of(kernel, ran) for kernel in kernels}
+    _write(results, write_readme=options.write_readme)
+    _say(matrix(results))
+    trouble += [f"{item.guest.kernel.release}: {item.trouble}" for item in ran if item.trouble]
+    failed = [line for release, found in results.items() for line in failures(release, found)]
+    for line in [*failed, *trouble]:
+        _say(line)
+    for release, found in results.items():
+        times = [item.seconds for item in ran if item.guest.kernel.release == release]
+        _say(f"{release}: {totals(found)}; {len(times)} guests, {max(times):.0f} s")
+    return int(bool(failed or trouble))
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -70,61 +49,63 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "kernels", nargs="*", default=KERNELS, metavar="KERNEL", help=f"by default {' '.join(KERNELS)}"
     )
-    parser.add_argument("--timeout", type=float, default=TIMEOUT_S, metavar="SECONDS", help="for one kernel")
     parser.add_argument(
-        "--jobs", type=int, default=os.cpu_count(), metavar="N", help="how many kernels side by side"
+        "--timeout", type=float, default=TIMEOUT_S, metavar="SECONDS", help=f"for one guest ({TIMEOUT_S})"
     )
-    own, _, selection = " ".join(arguments).partition(" -- ")
-    options = parser.parse_args(own.split())
-    options.selection = tuple(selection.split()) or SELECTION
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count(), metavar="N", help="how many guests side by side"
+    )
+    parser.add_argument("--guests", type=int, default=GUESTS, metavar="N", help=f"for a kernel ({GUESTS})")
+    parser.add_argument("--write-readme", action="store_true", help="put the table of files into README.md")
+    own, selection = list(arguments), []
+    if "--" in own:
+        own, selection = own[: own.index("--")], own[own.index("--") + 1 :]
+    options = parser.parse_args(own)
+    options.selection = tuple(selection)
     return options
 
 
-def _run_all(options: argparse.Namespace, more: Sequence[Wish] = ()) -> list[Ran]:
-    qemu()  # fetched, as the userland is made, before several ask for it at once
-    userland_archive(PACKAGES)
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
-        objects = Path(folder) / "objects"
-        carry_objects(objects, more)
-        run = partial(_run, objects=objects, selection=options.selection, timeout_s=options.timeout)
-        return list(pool.map(run, options.kernels))
+def _kernels(wanted: Sequence[str]) -> tuple[list[Kernel], list[str]]:
+    """Return the kernels that some words mean, each once, and a line for each that cannot be had."""
+    found: dict[str, Kernel] = {}
+    trouble = []
+    for version in wanted:
+        try:
+            kernel = kernel_for(version)
+        except StructopsError as error:
+            trouble.append(f"{version}: {error}: {error.why}")
+        else:
+            found[kernel.release] = kernel
+    return list(found.values()), trouble
 
 
-def _run(version: str, *, objects: Path, selection: tuple[str, ...], timeout_s: float) -> Ran:
-    begun = time.monotonic()
-    place = REPORTS / version
-    try:
-        kernel = kernel_for(version)
-        outcome = run_in_guest(kernel, job(objects, selection, timeout_s), timeout_s=timeout_s)
-        results, wishes = _brought_back(outcome, place), _wishes(outcome)
-        trouble = "" if outcome.results.exit_code in (0, 1) else _last_lines(outcome)
-    except StructopsError as error:
-        results, wishes = {}, []
-        trouble = "\n".join(filter(None, [str(error), error.fields.get("console", "")]))
-    _say(f"{version}: done after {time.monotonic() - begun:.0f} s")
-    return Ran(version, results, wishes, trouble, time.monotonic() - begun)
+def _guests(kernels: Sequence[Kernel], options: argparse.Namespace) -> list[Guest]:
+    selections = [options.selection] if options.selection else shares(options.guests)
+    return [Guest(kernel, number, files) for kernel in kernels for number, files in enumerate(selections)]
 
 
-def _brought_back(outcome: Outcome, place: Path) -> dict[str, Result]:
-    """Keep what a guest left where people find it, and read its report."""
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "stdout").write_bytes(outcome.stdout + outcome.stderr)
-    (place / "console").write_text(outcome.console, encoding="utf-8")
-    if REPORT.strip("/") not in outcome.results.files:
-        return {}
-    write_back(outcome.results, REPORT, str(place / "junit.xml"))
-    return read_report((place / "junit.xml").read_bytes())
+def _of(kernel: Kernel, ran: Sequence[Ran]) -> dict[str, Result]:
+    return merged(item.results for item in ran if item.guest.kernel == kernel)
 
 
-def _wishes(outcome: Outcome) -> list[Wish]:
-    """Return the objects that tests asked for in vain."""
-    below = WISHES.strip("/") + "/"
-    return [wish_from(data) for path, data in outcome.results.files.items() if path.startswith(below)]
+def _write(results: dict[str, dict[str, Result]], *, write_readme: bool) -> None:
+    """Write reports for people and for the tools of a CI."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    for release, found in results.items():
+        (REPORTS / f"{release}.xml").write_bytes(junit(release, found))
+    made = report(results, qemu().version, dt.datetime.now(tz=dt.UTC).date())
+    (REPORTS / "matrix.md").write_text(made, encoding="utf-8")
+    if write_readme:
+        README.write_text(put_into(README.read_text(encoding="utf-8"), made), encoding="utf-8")
 
 
-def _last_lines(outcome: Outcome) -> str:
-    said = (outcome.stdout + outcome.stderr).decode(errors="replace").strip().splitlines()
-    return "\n".join([f"pytest ended with {outcome.results.exit_code}", *said[-12:]])
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _ended(*unused: object) -> NoReturn:
+    sys.exit(128 + signal.SIGTERM)  # by way of what ends the guests and takes their files away
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
-"""One table of all tests by all kernels, from the JUnit reports of the guests."""
+"""Tables of all tests by all kernels, from what the guests told."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-__all__ = ["Result", "failures", "matrix", "read_report", "totals"]
+from tests.vm.told import MARK
+
+__all__ = ["Result", "by_file", "failures", "junit", "matrix", "merged", "read_results", "totals"]
 
 SIGNS = {"passed": ".", "skipped": "s", "failed": "F", "error": "E", "absent": "-"}
+UNFINISHED = "it had begun when the guest ended"
 
 
 class Result(NamedTuple):
@@ -19,19 +23,25 @@ class Result(NamedTuple):
     seconds: float
 
 
-def read_report(data: bytes) -> dict[str, Result]:
-    """Return the results of a JUnit report by test, ``file.py::name``."""
+def read_results(data: bytes) -> dict[str, Result]:
+    """Return by test (``file.py::name``) what ``tests.vm.told`` told; a test that never ended is an error."""
     found: dict[str, Result] = {}
-    for case in ET.fromstring(data).iter("testcase"):
-        name = f"{case.get('classname', '').rpartition('.')[2]}.py::{case.get('name')}"
-        result = _result(case)
-        if name not in found or found[name].status == "passed":  # a test can pass and its teardown fail
-            found[name] = result
+    for line in data.decode(errors="replace").split("\n")[:-1]:  # the last one may be half a line
+        mark, told, text = line.partition(MARK)
+        if told and not mark:
+            words = json.loads(text)
+            name = words.pop("test")
+            found[name] = Result(**words) if words else Result("error", UNFINISHED, 0)
     return found
 
 
+def merged(parts: Iterable[Mapping[str, Result]]) -> dict[str, Result]:
+    """Return the results of several guests as one; what was run again counts by its last run."""
+    return {name: result for part in parts for name, result in part.items()}
+
+
 def matrix(reports: Mapping[str, Mapping[str, Result]]) -> str:
-    """Return the table: a row for each file, with its tests' signs by kernel, and a row for each test that differs."""
+    """Return the table of tests: a row for each, with a sign for each kernel."""
     names = sorted({name for report in reports.values() for name in report})
     width = max((len(name) for name in names), default=0)
     lines = [f"{'TEST'.ljust(width)}  {'  '.join(reports)}"]
@@ -43,6 +53,18 @@ def matrix(reports: Mapping[str, Mapping[str, Result]]) -> str:
         lines.append(f"{name.ljust(width)}  {'  '.join(signs)}".rstrip())
     legend = ", ".join(f"{sign} {status}" for status, sign in SIGNS.items())
     return "\n".join([*lines, legend])
+
+
+def by_file(reports: Mapping[str, Mapping[str, Result]]) -> str:
+    """Return the table of files as Markdown: how many tests of each passed, were left out and failed on each kernel."""
+    names = sorted({name for report in reports.values() for name in report})
+    files = list(dict.fromkeys(name.partition("::")[0] for name in names))
+    rows = [
+        [f"`{file}`", *(_counts(_of_file(report, file)) for report in reports.values())] for file in files
+    ]
+    rows.append(["all", *(_counts(report.values()) for report in reports.values())])
+    head = ["live tests", *reports]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
 
 
 def failures(kernel: str, report: Mapping[str, Result]) -> list[str]:
@@ -61,10 +83,35 @@ def totals(report: Mapping[str, Result]) -> str:
     return f"{', '.join(counts)} in {sum(result.seconds for result in report.values()):.0f} s"
 
 
-def _result(case: ET.Element) -> Result:
-    seconds = float(case.get("time") or 0)
-    for tag, status in (("error", "error"), ("failure", "failed"), ("skipped", "skipped")):
-        if (found := case.find(tag)) is not None:
-            said = found.get("message") or found.text or ""
-            return Result(status, said.strip(), seconds)
-    return Result("passed", "", seconds)
+def junit(kernel: str, report: Mapping[str, Result]) -> bytes:
+    """Return the results of one kernel as JUnit XML, for the tools of a CI."""
+    suite = ET.Element("testsuite", name=kernel, tests=str(len(report)))
+    for name, result in report.items():
+        file, _, test = name.partition("::")
+        case = ET.SubElement(
+            suite, "testcase", classname=file.removesuffix(".py"), name=test, time=str(result.seconds)
+        )
+        if result.status != "passed":
+            tag = {"skipped": "skipped", "error": "error"}.get(result.status, "failure")
+            ET.SubElement(case, tag, message=_printable(result.why))
+    text: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return text
+
+
+def _of_file(report: Mapping[str, Result], file: str) -> list[Result]:
+    return [result for name, result in report.items() if name.partition("::")[0] == file]
+
+
+def _counts(results: Iterable[Result]) -> str:
+    """Return ``passed``, with ``+ skipped`` and what went wrong where there is any; a dash for no test at all."""
+    statuses = [result.status for result in results]
+    bad = statuses.count("failed") + statuses.count("error")
+    skipped = statuses.count("skipped")
+    if not statuses:
+        return "-"
+    return f"{statuses.count('passed')}{f' + {skipped}' if skipped else ''}{f', **{bad} failed**' if bad else ''}"
+
+
+def _printable(text: str) -> str:
+    """Leave out what XML cannot hold."""
+    return "".join(letter for letter in text if letter in "\t\n" or letter >= " ")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from structops_cli.vm.archives import Job
@@ -11,7 +14,7 @@ from structops_cli.vm.userland import SOURCES
 from tests.carried_objects import CARRIED
 from tests.compile import REPOSITORY
 
-__all__ = ["LEFT_OUT", "OBJECTS", "REPORT", "SELECTION", "WISHES", "job"]
+__all__ = ["LEFT_OUT", "OBJECTS", "WISHES", "job", "shares", "write_bytecode"]
 
 LEFT_OUT = {
     "test_differential": "a guest has no bpftool to compare with",
@@ -20,34 +23,61 @@ LEFT_OUT = {
     "test_completion": "the same: a shell for each test",
 }
 """Files of live tests that do not run in guests, and why."""
-SELECTION = ("tests/live", *(f"--ignore=tests/live/{name}.py" for name in LEFT_OUT))
-REPORT = "/root/junit.xml"
+LIVE = REPOSITORY / "tests" / "live"
+SECONDS = {
+    "test_register_command": 60, "test_demo_command": 50, "test_net": 35, "test_errno_table": 30, "test_token": 30,
+    "test_model": 30, "test_map_command": 25, "test_inventory_commands": 20, "test_object_maps": 20,
+    "test_bad_input": 20, "test_check_proof": 20,
+}  # fmt: skip
+"""About what a file takes under emulation, of those that take long."""
+USUAL_S = 8
 OBJECTS = "/root/objects"
 WISHES = "/root/wishes"
 PACKAGES = ("pytest", "hypothesis")
 TREE = ("tests", "pyproject.toml", "bpf_objects", "README.md")
-BOOT_S = 40
-"""What of a kernel's time booting and the reports may take on a busy machine."""
 PATIENCE = "10"
 """How many times longer than on a machine of its own a test may wait for something."""
-PYTEST = (
-    "python3", "-m", "pytest", "-p", "tests.vm.limit", "-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-o", "junit_family=xunit1",
-    f"--junitxml={REPORT}", "--durations=15", "--tb=native", "-q",
-)  # fmt: skip
+PLUGINS = (
+    "-p",
+    "tests.vm.limit",
+    "-p",
+    "tests.vm.told",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:hypothesispytest",
+)
+PYTEST = ("python3", "-m", "pytest", *PLUGINS, "--durations=15", "--tb=native", "-q")
 
 
-def job(objects: Path, selection: tuple[str, ...], timeout_s: float) -> Job:
-    """Return the job that runs live tests with the compiled objects of a folder.
+def shares(count: int) -> list[tuple[str, ...]]:
+    """Return the files of live tests for so many guests, so that all of them take about as long."""
+    names = sorted(path.stem for path in LIVE.glob("test_*.py") if path.stem not in LEFT_OUT)
+    found: list[list[str]] = [[] for _ in range(count)]
+    for name in sorted(names, key=_seconds, reverse=True):
+        min(found, key=lambda share: sum(map(_seconds, share))).append(name)
+    return [tuple(f"tests/live/{name}.py" for name in share) for share in found if share]
 
-    pytest is told to stop in time: what it has found by then is told.
-    """
-    in_time = ("timeout", "-s", "INT", str(max(1, int(timeout_s) - BOOT_S)))
-    command = f"cd /{SOURCES} && exec {shlex.join((*in_time, *PYTEST, *selection))}"
+
+def _seconds(name: str) -> int:
+    return SECONDS.get(name, USUAL_S)
+
+
+def write_bytecode() -> None:
+    """Have pytest write the bytecode of the live tests beside them: a guest takes minutes to rewrite their asserts."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    words = (sys.executable, "-m", "pytest", *PLUGINS, "-q", "--collect-only", LIVE)
+    # where that fails, or nothing can be written, the guest has to do it
+    subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, check=False)
+
+
+def job(objects: Path, selection: Sequence[str]) -> Job:
+    """Return the job that runs live tests with the compiled objects of a folder."""
     tree = tuple((os.path.join(REPOSITORY, name), f"/{SOURCES}/{name}") for name in TREE)
     return Job(
-        ("bash", "-c", command),
+        ("bash", "-c", f"cd /{SOURCES} && exec {shlex.join((*PYTEST, *selection))}"),
         files=(*tree, (str(objects), OBJECTS)),
-        fetch=(REPORT, WISHES),
+        fetch=(WISHES,),
         environment=((CARRIED, f"{OBJECTS}:{WISHES}"), ("STRUCTOPS_TEST_PATIENCE", PATIENCE)),
         packages=PACKAGES,
     )

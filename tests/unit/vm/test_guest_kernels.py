@@ -44,6 +44,7 @@ RELEASES = (
         ("6.18", None),
         ("6.2", None),
         ("6", "6.12.117+deb13-cloud-amd64"),
+        ("newest", "6.12.117+deb13-cloud-amd64"),
         ("", None),
         ("6.12.11", None),
         (".*", None),
@@ -59,6 +60,17 @@ def test_what_is_kept_is_taken_without_asking_anybody(store: Path, monkeypatch: 
     monkeypatch.setattr(kernels, "offered_kernels", lambda *_: pytest.fail("asked Debian"))
     assert [kernel.release for kernel in kept_kernels()] == ["6.12.9+deb13-cloud-amd64"]
     assert kernel_for("6.12").image == str(store / "kernels" / "6.12.9+deb13-cloud-amd64" / "vmlinuz")
+
+
+def test_a_word_without_a_dot_means_what_debian_has_now(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for release in ("6.12.9+deb13-cloud-amd64", "6.19.1+deb13-cloud-amd64", "7.9.1+deb13-cloud-amd64"):
+        (store / "kernels" / release).mkdir(parents=True)
+    offers = [Offer(f"{version}+deb13-cloud-amd64", KERNELS) for version in ("7.9.1", "6.19.1", "6.12.9")]
+    monkeypatch.setattr(kernels, "offered_kernels", lambda _: offers)
+    assert kernel_for("6").release == "6.19.1+deb13-cloud-amd64"
+    assert kernel_for("newest").release == "7.9.1+deb13-cloud-amd64"
+    monkeypatch.setattr(kernels, "offered_kernels", lambda *_: pytest.fail("asked Debian"))
+    assert kernel_for("6.12").release == "6.12.9+deb13-cloud-amd64"
 
 
 def test_a_version_that_nobody_has_is_said_with_those_that_there_are(

@@ -3,32 +3,58 @@
 from __future__ import annotations
 
 import os
+from datetime import date
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.cli_runner import run_python
 from tests.needs import Feature, require
-from tests.vm.matrix import Result, failures, matrix, read_report, totals
+from tests.vm.matrix import Result, by_file, failures, junit, matrix, merged, read_results, totals
+from tests.vm.readme import BEGIN, END, put_into, report
+from tests.vm.suite import LEFT_OUT, LIVE, shares
 
-REPORT = b"""<testsuites><testsuite>
-<testcase classname="tests.live.test_a" name="test_one" time="1.5"/>
-<testcase classname="tests.live.test_a" name="test_two[x]" time="2"><failure message="not so">long text</failure></testcase>
-<testcase classname="tests.live.test_b" name="test_three" time="0"><skipped message="waits for Linux 6.4"/></testcase>
-<testcase classname="tests.live.test_b" name="test_four" time="1"/>
-<testcase classname="tests.live.test_b" name="test_four" time="1"><error message="left behind"/></testcase>
-</testsuite></testsuites>"""
+TESTS = """
+import os, pytest
+def test_fine(): pass
+def test_bad(): assert 1 == 2, "not so"
+def test_left_out(): pytest.skip("waits for Linux 6.4")
+@pytest.fixture
+def after():
+    yield
+    raise OSError("left behind")
+def test_torn(after): pass
+def test_that_the_guest_dies_of(): os._exit(9)
+def test_never(): pass
+"""
+REPORT = {
+    "test_a.py::test_one": Result("passed", "", 1.5),
+    "test_a.py::test_two[x]": Result("failed", "not so", 2),
+    "test_b.py::test_three": Result("skipped", "waits for Linux 6.4", 0),
+    "test_b.py::test_four": Result("error", "left behind \x1b", 1),
+}
 
 
-def test_a_report_by_test() -> None:
-    report = read_report(REPORT)
-    assert report["test_a.py::test_one"] == Result("passed", "", 1.5)
-    assert report["test_a.py::test_two[x]"] == Result("failed", "not so", 2)
-    assert report["test_b.py::test_three"].status == "skipped"
-    assert report["test_b.py::test_four"] == Result("error", "left behind", 1), "its teardown failed"
+def test_what_guests_tell_is_known_when_they_die(tmp_path: Path) -> None:
+    (tmp_path / "test_these.py").write_text(TESTS)
+    root = str(Path(__file__).parents[3])
+    words = ("-m", "pytest", "-q", "-p", "tests.vm.told", "-p", "no:cacheprovider", "-c", "/dev/null")
+    done = run_python(*words, str(tmp_path), environment={"PYTHONPATH": root})
+    found = read_results(f"a warning\n{done.stderr}\x1e{{half".encode())
+    statuses = {name.partition("::")[2]: result.status for name, result in found.items()}
+    assert statuses == {
+        "test_fine": "passed", "test_bad": "failed", "test_left_out": "skipped", "test_torn": "error",
+        "test_that_the_guest_dies_of": "error",
+    }  # fmt: skip
+    whys = [found[f"test_these.py::test_{name}"].why for name in ("bad", "left_out", "torn")]
+    assert whys[0].startswith("AssertionError: not so")
+    assert whys[1:] == ["waits for Linux 6.4", "OSError: left behind"]
+    assert found["test_these.py::test_that_the_guest_dies_of"].why == "it had begun when the guest ended"
 
 
 def test_the_matrix_has_a_row_for_each_test_and_a_column_for_each_kernel() -> None:
-    report = read_report(REPORT)
-    lines = matrix({"5.10": {"test_a.py::test_one": Result("passed", "", 1)}, "6.12": report}).splitlines()
+    lines = matrix({"5.10": {"test_a.py::test_one": Result("passed", "", 1)}, "6.12": REPORT}).splitlines()
     assert [line.split() for line in lines[:-1]] == [
         ["TEST", "5.10", "6.12"],
         ["test_a.py::test_one", ".", "."],
@@ -39,12 +65,47 @@ def test_the_matrix_has_a_row_for_each_test_and_a_column_for_each_kernel() -> No
 
 
 def test_failures_and_totals() -> None:
-    report = read_report(REPORT)
-    assert failures("6.12", report) == [
+    assert failures("6.12", REPORT) == [
         "6.12 test_a.py::test_two[x]: not so",
-        "6.12 test_b.py::test_four: left behind",
+        "6.12 test_b.py::test_four: left behind \x1b",
     ]
-    assert totals(report) == "1 passed, 1 skipped, 1 failed, 1 error in 4 s"
+    assert totals(REPORT) == "1 passed, 1 skipped, 1 failed, 1 error in 4 s"
+
+
+def test_a_test_that_ran_again_counts_by_its_last_run() -> None:
+    again = {"test_a.py::test_two[x]": Result("passed", "", 3)}
+    assert merged([REPORT, again]) == {**REPORT, **again}
+
+
+def test_junit_holds_nothing_that_xml_cannot() -> None:
+    suite = ET.fromstring(junit("6.12", REPORT))
+    assert next((case.get("classname"), case.get("name")) for case in suite) == ("test_a", "test_one")
+    assert [child.get("message") for case in suite for child in case] == [
+        "not so", "waits for Linux 6.4", "left behind ",
+    ]  # fmt: skip
+
+
+def test_the_table_of_the_readme() -> None:
+    made = report({"5.10.0": {}, "6.12.1": REPORT}, "10.0", date(2026, 1, 2))
+    assert made.startswith("2026-01-02, QEMU 10.0: ")
+    assert by_file({"5.10.0": {}, "6.12.1": REPORT}).splitlines() == [
+        "| live tests | 5.10.0 | 6.12.1 |",
+        "| --- | --- | --- |",
+        "| `test_a.py` | - | 1, **1 failed** |",
+        "| `test_b.py` | - | 0 + 1, **1 failed** |",
+        "| all | - | 1 + 1, **2 failed** |",
+    ]
+    assert put_into(f"a\n{BEGIN}\nold\n{END}\nb\n", made) == f"a\n{BEGIN}\n{made}{END}\nb\n"
+    with pytest.raises(ValueError, match="lacks the line"):
+        put_into("nothing", made)
+
+
+def test_every_file_is_in_one_share_or_left_out_by_name() -> None:
+    files = {path.stem for path in LIVE.glob("test_*.py")}
+    assert LEFT_OUT.keys() < files
+    for count in (1, 2, 3):
+        shared = [path for share in shares(count) for path in share]
+        assert sorted(shared) == sorted(f"tests/live/{name}.py" for name in files - LEFT_OUT.keys())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+"""Boot kernels, some at a time, and gather what the tests in them came to."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from structops_cli.cli.side_by_side import side_by_side
+from structops_cli.errors import StructopsError
+from structops_cli.vm.archives import userland_archive
+from structops_cli.vm.guest import run_in_guest
+from structops_cli.vm.kernels import Kernel
+from structops_cli.vm.tools import qemu
+from tests.carried_objects import Wish, wish_from
+from tests.compile import carry_objects
+from tests.vm.matrix import Result, merged, read_results
+from tests.vm.suite import PACKAGES, WISHES, job, write_bytecode
+
+__all__ = ["REPORTS", "Guest", "Ran", "run_guests"]
+
+REPORTS = Path(__file__).parents[2] / "build" / "vmtest"
+NOT_COMPILED = " was not compiled with "
+"""What a test fails with that asks for an object that no test had asked for before."""
+
+
+class Guest(NamedTuple):
+    """One boot: a kernel, and what pytest is to run in it."""
+
+    kernel: Kernel
+    number: int
+    selection: tuple[str, ...]
+
+
+class Ran(NamedTuple):
+    """What one guest gave: results by test, what is missing, and what went wrong with the kernel itself."""
+
+    guest: Guest
+    results: dict[str, Result]
+    wishes: list[Wish]
+    trouble: str
+    seconds: float
+
+
+def run_guests(guests: Sequence[Guest], *, jobs: int, timeout_s: float) -> list[Ran]:
+    """Return what the guests gave; tests that found objects missing run once more, with these."""
+    qemu()  # fetched, as the userland is made, before several ask for it at once
+    userland_archive(PACKAGES)
+    write_bytecode()
+    ran = _run_all(guests, (), jobs, timeout_s)
+    missing = {wish for item in ran for wish in item.wishes}
+    again = [again for item in ran if (again := _again(item)) is not None]
+    if missing and again:
+        _say(f"{len(missing)} objects were asked for the first time; the tests that did, once more")
+        more = _run_all(again, missing, jobs, timeout_s)
+        ran = [_with(item, more) for item in ran]
+    return ran
+
+
+def _run_all(guests: Sequence[Guest], more: Iterable[Wish], jobs: int, timeout_s: float) -> list[Ran]:
+    with tempfile.TemporaryDirectory(prefix="structops-vmtest-") as folder:
+        carry_objects(Path(folder), more)
+        calls = [partial(_run, guest, Path(folder), timeout_s) for guest in guests]
+        return side_by_side(calls, jobs)
+
+
+def _run(guest: Guest, objects: Path, timeout_s: float) -> Ran:
+    begun = time.monotonic()
+    stdout, stderr, console, wishes, trouble = bytearray(), bytearray(), "", [], ""
+    try:
+        outcome = run_in_guest(
+            guest.kernel,
+            job(objects, guest.selection),
+            timeout_s=timeout_s,
+            stdout=stdout.extend,
+            stderr=stderr.extend,
+        )
+        console, found = outcome.console, outcome.results
+        wishes = [wish_from(data) for path, data in found.files.items() if path.startswith(WISHES.strip("/"))]
+        if found.exit_code not in (0, 1):
+            trouble = f"pytest ended with {found.exit_code}: {_last_lines(bytes(stdout))}"
+    except StructopsError as error:
+        console = str(error.fields.get("console", ""))
+        trouble = "\n".join(filter(None, [f"{error}: {error.why}", console]))
+    seconds = time.monotonic() - begun
+    _keep(guest, bytes(stdout + stderr), console)
+    _say(f"{guest.kernel.release}, guest {guest.number}: done after {seconds:.0f} s")
+    return Ran(guest, read_results(bytes(stderr)), wishes, trouble, seconds)
+
+
+def _keep(guest: Guest, said: bytes, console: str) -> None:
+    """Keep what a guest said where people find it."""
+    place = REPORTS / guest.kernel.release
+    place.mkdir(parents=True, exist_ok=True)
+    (place / f"said-{guest.number}").write_bytes(said)
+    (place / f"console-{guest.number}").write_text(console, encoding="utf-8")
+
+
+def _again(ran: Ran) -> Guest | None:
+    """Return the guest for the tests that found an object missing."""
+    tests = [f"tests/live/{name}" for name, result in ran.results.items() if NOT_COMPILED in result.why]
+    return ran.guest._replace(selection=tuple(tests)) if tests and ran.wishes else None
+
+
+def _with(ran: Ran, more: Iterable[Ran]) -> Ran:
+    """Return what a guest gave with what its second run gave instead."""
+    for item in more:
+        if item.guest[:2] == ran.guest[:2]:
+            trouble = "\n".join(filter(None, [ran.trouble, item.trouble]))
+            results = merged([ran.results, item.results])
+            return ran._replace(results=results, trouble=trouble, seconds=ran.seconds + item.seconds)
+    return ran
+
+
+def _last_lines(said: bytes) -> str:
+    return "\n".join(said.decode(errors="replace").strip().splitlines()[-12:])
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

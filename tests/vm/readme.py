@@ -1,0 +1,30 @@
+"""The table of the README: made by a run, with its date and the exact kernels, and put where its marks are."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.vm.matrix import Result, by_file
+
+__all__ = ["README", "put_into", "report"]
+
+README = Path(__file__).parents[2] / "README.md"
+BEGIN = "<!-- what make vmtest VMTEST_ARGS=--write-readme found -->"
+END = "<!-- end of what it found -->"
+
+
+def report(results: Mapping[str, Mapping[str, Result]], qemu: str, day: dt.date) -> str:
+    """Return the table of files by kernels' releases, with what made it and when."""
+    said = f"{day.isoformat()}, QEMU {qemu}: passed + left out, each with its reason, because the kernel lacks the feature."
+    return f"{said}\n\n{by_file(results)}\n"
+
+
+def put_into(text: str, made: str) -> str:
+    """Return a text with what is between the marks replaced."""
+    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    if not pattern.search(text):
+        raise ValueError(f"README.md lacks the line {BEGIN}")
+    return pattern.sub(lambda _: f"{BEGIN}\n{made}{END}", text)

@@ -1,0 +1,90 @@
+"""Guests that end badly, and what is left of them: with QEMU, and a kernel that is kept here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from structops_cli.errors import GuestError, UnsupportedError
+from structops_cli.vm.archives import Job
+from structops_cli.vm.guest import run_in_guest
+from structops_cli.vm.kernels import Kernel, kept_kernels, kernel_for
+from tests.cli_runner import COMMAND
+from tests.conftest import IN_CI
+
+SOON_S = 60
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Kernel:
+    """Return a kernel; in CI one is fetched, elsewhere a test fetches nothing."""
+    if IN_CI:
+        return kernel_for("6.12")
+    kept = [item for item in kept_kernels() if item.release.endswith("cloud-amd64")]
+    if not kept:
+        pytest.skip("no kernel is kept here: make vmtest fetches some")
+    return kept[0]
+
+
+def test_a_panic_is_told_with_what_led_to_it(kernel: Kernel) -> None:
+    said = bytearray()
+    job = Job(("sh", "-c", "echo before; sleep 1; echo c >/proc/sysrq-trigger"))
+    with pytest.raises(GuestError) as caught:
+        run_in_guest(kernel, job, timeout_s=120, stdout=said.extend)
+    assert caught.value.why == "Kernel panic - not syncing: sysrq triggered crash"
+    assert caught.value.what == f"{kernel.release} ended before its command did"
+    assert "sysrq_handle_crash" in caught.value.fields["console"]
+    assert bytes(said) == b"before\n", "what it said until then is not lost"
+
+
+def test_a_guest_that_is_not_done_in_time_is_ended(kernel: Kernel) -> None:
+    begun = time.monotonic()
+    with pytest.raises(UnsupportedError) as caught:
+        run_in_guest(kernel, Job(("true",)), timeout_s=1)
+    assert caught.value.why == "it was not done after 1 s"
+    assert time.monotonic() - begun < SOON_S
+
+
+def test_an_image_that_is_none_is_what_qemu_says_of_it(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "vmlinux").write_bytes(b"\x7fELF" + bytes(100))
+    (tmp_path / "modules").mkdir()
+    with pytest.raises(UnsupportedError) as caught:
+        run_in_guest(Kernel("9.9.9-cloud-amd64", str(tmp_path)), Job(("true",)), timeout_s=20)
+    assert caught.value.what == "9.9.9-cloud-amd64 did not boot"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_whatever_ends_the_runner_ends_the_guest_and_leaves_no_file(
+    kernel: Kernel, tmp_path: Path, number: signal.Signals
+) -> None:
+    words = [*COMMAND, "vm", "run", "--kernel", kernel.release, "--", "sleep", "1000"]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL) as runner:
+        guest = _child_of(runner.pid)
+        runner.send_signal(number)
+        assert runner.wait(SOON_S) in (-number, 128 + number)
+    assert _gone(guest)
+    assert list(tmp_path.iterdir()) == []
+
+
+def _child_of(pid: int) -> int:
+    """Wait until a process has started QEMU, and return its process id."""
+    deadline = time.monotonic() + SOON_S
+    while time.monotonic() < deadline:
+        for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+            if b"-initrd" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return child
+        time.sleep(0.02)
+    pytest.fail("no guest was started")
+
+
+def _gone(pid: int) -> bool:
+    deadline = time.monotonic() + SOON_S
+    while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not os.path.exists(f"/proc/{pid}")
