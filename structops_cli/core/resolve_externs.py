@@ -19,6 +19,7 @@ from structops_cli.btf.names import essential_name
 from structops_cli.btf.types import Datasec, Enum, Enum64, Func, Var
 from structops_cli.core.compatibility import types_compatible
 from structops_cli.core.externs import OPTION, VERSION, Externs, KernelFacts, Resolved, Use, uses_of
+from structops_cli.core.implicit_arguments import lacks_implementation
 from structops_cli.core.kconfig import number_bytes, option_bytes
 from structops_cli.core.matching import Mismatch
 from structops_cli.errors import FitError
@@ -138,6 +139,9 @@ class _Search:
             return self._nowhere("function", "load the module that has it, or " + WEAKEN)
         btf, module, type_id = found
         function = btf.type(type_id)
+        if isinstance(function, Func) and lacks_implementation(btf, function):
+            why = f"{btf.origin} has it without the {function.name}_impl behind it, and the verifier lets no program call it"
+            return _Missing(why, "use another build of this kernel")
         if isinstance(function, Func) and types_compatible(
             self.spec.btf, local.type, btf, function.type, declared=True
         ):
