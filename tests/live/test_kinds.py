@@ -18,7 +18,7 @@ from structops_cli.runtime.probes import Answer, flag_masks, is_registered
 from structops_cli.runtime.struct_ops_map import RETURN_ZERO, create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, offered_types
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
-from structops_cli.struct_ops.rules.facts import MapModel, Model, Update, World
+from structops_cli.struct_ops.rules.facts import LoadProgram, MapModel, Model, Update, World
 from structops_cli.struct_ops.rules.generation import generation_of
 from structops_cli.struct_ops.rules.step import step
 from structops_cli.struct_ops.value import KEY, read_state
@@ -80,12 +80,15 @@ def test_which_members_take_a_program(name: str) -> None:
 
 @pytest.mark.parametrize("name", [DUMMY, *VALUED])
 def test_which_members_may_sleep(name: str) -> None:
-    kernel_type, kind = find_type(live_kernel(), name), kind_of(name)
+    kernel_type, world = find_type(live_kernel(), name), World(generation_of(live_kernel()))
     for member in functions(kernel_type):
         errno, log = refused_as(kernel_type, member, sleepable=True)
-        may_not = errno == EINVAL and UNSUPPORTED in log
-        expected = kind.sleepable is not None and member.name not in kind.sleepable | kind.unsupported
-        assert may_not == expected, (member.name, log)
+        load = LoadProgram(kernel_type, kernel_type.struct.id, member.member_index, sleepable=True)
+        _, said = step(Model(), load, world)
+        assert (errno == EINVAL and UNSUPPORTED in log) == (said.rule == "member-sleepable"), (
+            member.name,
+            log,
+        )
 
 
 def numbers_for(kernel_type: StructOpsType, member: KernelMember) -> list[int]:

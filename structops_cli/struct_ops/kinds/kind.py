@@ -38,7 +38,8 @@ class Kind(NamedTuple):
     subsystem takes (None: unknown), and of these ``at_most`` has the largest
     values (beyond: E2BIG, but for ``beyond``, which mean something of their own) and
     ``at_least`` the smallest that are not 0 (below: EINVAL). ``reserved`` must be zero. ``sleepable`` are the
-    members whose programs may sleep (None: unknown, or all).
+    members whose programs may sleep (None: unknown, or all), and ``sleepable_with`` those
+    that may where the struct has another member as well, which came with that.
     ``registers`` is false for a type that exists for test runs only,
     ``replaceable`` for one whose links refuse LINK_UPDATE, ``one_at_a_time``
     true where a second registration is EBUSY. ``ejected_by`` names the module of
@@ -67,6 +68,7 @@ class Kind(NamedTuple):
     flag_prefix: str = ""
     flag_mask: Mapping[str, tuple[str, str]] = {}
     sleepable: frozenset[str] | None = None
+    sleepable_with: Mapping[str, str] = {}
     registers: bool = True
     replaceable: bool = True
     one_at_a_time: bool = False

@@ -62,7 +62,6 @@ KIND = Kind(
             "cgroup_init",
             "cgroup_exit",
             "cgroup_prep_move",
-            "cgroup_set_bandwidth",
             "cpu_online",
             "cpu_offline",
             "init_cids",
@@ -72,6 +71,8 @@ KIND = Kind(
             "sub_detach",
         }
     ),
+    # since 7.3, as the other new members there
+    sleepable_with={"cgroup_set_bandwidth": "rescue_quantum_us"},
     replaceable=False,
     one_at_a_time=True,
     ejected_by="sched_ext",

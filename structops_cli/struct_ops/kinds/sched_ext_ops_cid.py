@@ -17,10 +17,13 @@ KIND = Kind(
     name_member="name",
     names_listed_in="/sys/kernel/sched_ext/root/ops",
     flag_mask={"flags": ("scx_ops_flags", "SCX_OPS_ALL_FLAGS")},
-    # as bpf_scx_check_member() allows
+    # as bpf_scx_check_member() allows; 7.3 calls cpuctl_ what was cgroup_ in 7.2
     sleepable=frozenset(
         {
             "init_task",
+            "cgroup_init",
+            "cgroup_exit",
+            "cgroup_prep_move",
             "cpuctl_init",
             "cpuctl_exit",
             "cpuctl_prep_move",

@@ -56,9 +56,13 @@ def _unsupported(case: Case) -> Facts | None:
 
 def _sleepable(case: Case) -> Facts | None:
     target, allowed = _target(case), case.kind.sleepable
-    if target is None or allowed is None or not _load(case).sleepable or target.name in allowed:
+    if target is None or allowed is None or not _load(case).sleepable:
         return None
-    return {"member": target.name, "allowed": ", ".join(sorted(allowed))}
+    here = {member.name for member in case.type.members}
+    allowed |= {name for name, with_it in case.kind.sleepable_with.items() if with_it in here}
+    if target.name in allowed:
+        return None
+    return {"member": target.name, "allowed": ", ".join(sorted(allowed & here))}
 
 
 LOAD_RULES = (
