@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from structops_cli.btf.types import Struct
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.kernel_config import read_config
 from structops_cli.struct_ops.catalogue import has_links
@@ -29,6 +30,7 @@ __all__ = [
     "LINKS",
     "LINK_DETACH",
     "QDISC_OPS",
+    "RESCUES",
     "SCHED_EXT",
     "SCHED_EXT_CID",
     "Feature",
@@ -56,6 +58,13 @@ def _knows_struct(name: str) -> bool:
 def _is_kernels(btf_id: int) -> bool:
     with bpf.btf_get_fd_by_id(btf_id) as fd:
         return btf_info(fd).is_kernel
+
+
+def _has_member(struct: str, member: str) -> bool:
+    vmlinux = live_kernel().vmlinux
+    type_id = vmlinux.find(struct, BtfKind.STRUCT)
+    found = vmlinux.type(type_id) if type_id else None
+    return isinstance(found, Struct) and any(item.name == member for item in found.members)
 
 
 LINKS = Feature("links of struct_ops", (6, 4), lambda: has_links(live_kernel()))
@@ -86,6 +95,12 @@ SCHED_EXT_CID = Feature(
     lambda: _knows_struct("bpf_struct_ops_sched_ext_ops_cid"),
     "CONFIG_SCHED_CLASS_EXT",
     "bpf_scx_reg_cid",
+)
+RESCUES = Feature(
+    "rescues of sched_ext",
+    (7, 3),
+    lambda: _has_member("sched_ext_ops", "rescue_quantum_us"),
+    "CONFIG_SCHED_CLASS_EXT",
 )
 IO_URING_OPS = Feature(
     "io_uring_bpf_ops",

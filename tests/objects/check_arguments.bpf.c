@@ -90,7 +90,9 @@ SEC("struct_ops/undo_cwnd") u32 t_undo_cwnd(u64 *arguments)
 
 SEC(".struct_ops.link") struct tcp_congestion_ops t_arguments = {
 	.ssthresh = (void *)t_ssthresh,
+#ifndef NO_CONG_AVOID
 	.cong_avoid = (void *)t_cong_avoid,
+#endif
 	.cong_control = (void *)t_cong_control,
 	.undo_cwnd = (void *)t_undo_cwnd,
 	.name = "t_arguments",
