@@ -177,11 +177,13 @@ def _another(plan: MapPlan, loaded: Loaded, map_id: int) -> KernelError:
     )
     error.add(object=loaded.spec.name, variable=plan.variable)
     answer = explained(error, f"{plan.registered_name} could not be registered", plan.type.name)
-    name, member = plan.registered_name, kind_of(plan.type.name).name_member
-    answer.hint = (
-        f"put this one in its place: structops update {name} OBJ; "
-        f"or choose another name with --set {member}=NAME"
+    name, kind = plan.registered_name, kind_of(plan.type.name)
+    instead = (
+        f"put this one in its place: structops update {name} OBJ"
+        if kind.replaceable
+        else f"take that one away first: structops unregister {name}"
     )
+    answer.hint = f"{instead}; or choose another name with --set {kind.name_member}=NAME"
     answer.add(candidates=[f"id:{map_id}"])
     return answer
 

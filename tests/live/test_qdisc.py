@@ -251,11 +251,13 @@ def test_it_is_attached_once_and_to_a_device_that_exists(wires: Wires, name: str
 def test_an_id_that_is_taken_is_refused(name: str, pin_dir: str) -> None:
     registered(name, pin_dir)
     again = ("register", "fifo_qdisc", "--set", f"id={name}", "--pin-dir", f"{pin_dir}/other")
+    assert done_json(*again)["changed"] is False, "the same once more is nothing to do"
     for way in ("--link", "--no-link"):
-        error = refused(*again, way)
+        error = refused(*again, way, "--const", "limit=3")
         assert error["errno"] == "EEXIST"
         assert "taken" in error["why"]
         assert "--set id=NAME" in error["hint"]
+        assert "structops unregister" in error["hint"], "a queueing discipline cannot be replaced"
 
 
 @pytest.mark.parametrize("kind", ["pfifo", "bfifo", "noqueue"])
