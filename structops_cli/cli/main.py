@@ -32,6 +32,8 @@ COMMANDS = {
     "types": ("List the struct_ops types of this kernel, or one type's members.", "types"),
     "check": ("Say whether objects would register, here or on other kernels. Needs no root.", "check"),
     "inspect": ("Say what an object holds. Needs no root.", "inspect"),
+    "sockets": ("Show TCP sockets by congestion control, in every namespace.", "sockets"),
+    "drain": ("Move open sockets off a congestion control, live, in every namespace.", "drain"),
     "run": ("Run a bpf_dummy_ops program once.", "run"),
     "map": ("Raw operations on a struct_ops map, with the kernel's answers explained.", "raw_map"),
     "explain": ("Say what an errno of a struct_ops operation means, and what to do.", "explain"),

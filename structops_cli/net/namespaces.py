@@ -12,13 +12,14 @@ import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from errno import EINVAL, EPERM
+from errno import EPERM
 from typing import TypeVar
 
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.processes import enter_net_namespace
 
 __all__ = [
     "NetNamespace",
@@ -187,7 +188,7 @@ def _not_permitted(namespace: NetNamespace, number: int) -> NotPermittedError:
 
 
 def _enter(namespace: NetNamespace, fd: Fd) -> None:
-    number = _setns(fd.fileno())
+    number = enter_net_namespace(fd)
     if number == EPERM:
         raise _not_permitted(namespace, number)
     if number:
@@ -197,20 +198,6 @@ def _enter(namespace: NetNamespace, fd: Fd) -> None:
             errno=number,
             operation="setns",
         )
-
-
-def _setns(fd: int) -> int:
-    """Move the calling thread; return 0 or an errno."""
-    if hasattr(os, "setns"):  # Python 3.12
-        try:
-            os.setns(fd, CLONE_NEWNET)
-        except OSError as error:
-            return error.errno or EINVAL
-        return 0
-    import ctypes  # 10 ms, and only on Python 3.11
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    return ctypes.get_errno() if libc.setns(fd, CLONE_NEWNET) else 0
 
 
 # Finding them

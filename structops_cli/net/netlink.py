@@ -6,13 +6,13 @@ attribute. A socket keeps the network namespace of the thread that opened it, an
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import ENOBUFS, ETIMEDOUT
 from struct import Struct
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Self, TypeAlias, TypeVar
 
 from structops_cli.errors import InputError, KernelError, NotPermittedError, StateError
 
@@ -50,6 +50,7 @@ PATIENCE_S = 10.0
 TRIES = 8
 """Of a dump that others change, or that the kernel had no memory for, in the middle."""
 
+Taken = TypeVar("Taken")
 Message: TypeAlias = tuple[int, int, memoryview]
 """Type, flags and what follows the header."""
 
@@ -60,7 +61,9 @@ class NetlinkSocket:
     def __init__(self, protocol: int, *, strict: bool = False) -> None:
         """Open it; ``strict`` makes the kernel filter route dumps by their header."""
         try:
-            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+            self._socket = _socket.socket(
+                _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol
+            )
         except OSError as error:
             raise refused("no netlink socket can be opened", "socket(AF_NETLINK)", error.errno or 0) from None
         self._socket.settimeout(PATIENCE_S)
@@ -86,14 +89,20 @@ class NetlinkSocket:
         self._socket.close()
 
     def dump(self, message_type: int, payload: bytes, operation: str) -> list[bytes]:
-        """Ask for a list and return the datagrams of a whole one, to go through with ``messages``.
+        """Ask for a list and return the datagrams of a whole one, to go through with ``messages``; as of ``dump_into``."""
+        return self.dump_into(bytes, message_type, payload, operation)
+
+    def dump_into(
+        self, take: Callable[[memoryview], Taken], message_type: int, payload: bytes, operation: str
+    ) -> list[Taken]:
+        """Ask for a list and return what ``take`` makes of each datagram, which is its own only for the call.
 
         One that changed meanwhile, or was cut for want of memory or room, is asked for
         again. Raises ``KernelError`` for what the kernel refuses, ``StateError`` for a list
         that changes each time.
         """
         for _ in range(TRIES):
-            if (found := self._dump_once(message_type, payload, operation)) is not None:
+            if (found := self._dump_once(take, message_type, payload, operation)) is not None:
                 return found
         raise StateError(
             "the kernel's answer was not whole",
@@ -116,12 +125,14 @@ class NetlinkSocket:
                 if kind in (NLMSG_ERROR, NLMSG_DONE):
                     _check_end(kind, seen, body, operation)
                     return found
-                found.append((kind, seen, body))
+                found.append((kind, seen, memoryview(bytes(body))))
 
-    def _dump_once(self, message_type: int, payload: bytes, operation: str) -> list[bytes] | None:
-        """Return the datagrams, None when they are not all there is; read to the end in any case."""
+    def _dump_once(
+        self, take: Callable[[memoryview], Taken], message_type: int, payload: bytes, operation: str
+    ) -> list[Taken] | None:
+        """Return what was made of the datagrams, None when they are not all there is; read to the end in any case."""
         self._send(message_type, payload, NLM_F_REQUEST | NLM_F_DUMP, operation)
-        found: list[bytes] = []
+        found: list[Taken] = []
         whole = True
         while True:
             datagram = self._receive(operation)
@@ -135,7 +146,7 @@ class NetlinkSocket:
                     _check_end(kind, flags, body, operation)
                     ended = True
                     break
-            found.append(datagram)
+            found.append(take(datagram))
             if ended:
                 return found if whole else None
 
@@ -147,11 +158,11 @@ class NetlinkSocket:
         except OSError as error:
             raise refused(f"{operation} was refused", operation, error.errno or 0) from None
 
-    def _receive(self, operation: str) -> bytes | None:
+    def _receive(self, operation: str) -> memoryview | None:
         """Return the kernel's next datagram, None when it or one before it was lost."""
         while True:
             try:
-                size, (port, _) = self._socket.recvfrom_into(self._buffer, 0, socket.MSG_TRUNC)
+                size, (port, _) = self._socket.recvfrom_into(self._buffer, 0, _socket.MSG_TRUNC)
             except TimeoutError:
                 raise refused(f"the kernel does not answer {operation}", operation, ETIMEDOUT) from None
             except OSError as error:
@@ -163,9 +174,9 @@ class NetlinkSocket:
             if size > len(self._buffer):
                 self._buffer = bytearray(min(size * 2, LARGEST_BYTES))
                 return None
-            return bytes(memoryview(self._buffer)[:size])
+            return memoryview(self._buffer)[:size]
 
-    def _answers(self, datagram: bytes, *, first: bool = False) -> Iterator[Message]:
+    def _answers(self, datagram: bytes | memoryview, *, first: bool = False) -> Iterator[Message]:
         """Go through the messages that answer the last request, or look at the first in the datagram only."""
         for offset, end, kind, flags, sequence in _frames(datagram):
             if sequence == self._sequence:
@@ -173,7 +184,7 @@ class NetlinkSocket:
             if first:
                 return
 
-    def _skims(self, datagram: bytes) -> bool:
+    def _skims(self, datagram: bytes | memoryview) -> bool:
         """Tell whether only the first message of a dump's datagram matters, which may be an error.
 
         Of 10,000 sockets nobody wants to look at all twice. The kernel flags no dump of sockets as
@@ -209,7 +220,7 @@ def attributes(body: memoryview, offset: int = 0) -> dict[int, memoryview]:
     return found
 
 
-def _frames(datagram: bytes) -> Iterator[tuple[int, int, int, int, int]]:
+def _frames(datagram: bytes | memoryview) -> Iterator[tuple[int, int, int, int, int]]:
     """Go through a datagram: offset and end of each message, type, flags, sequence number."""
     offset, size = 0, len(datagram)
     while offset + HEADER.size <= size:

@@ -7,37 +7,36 @@ bound one is not either; both use a congestion control all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from _socket import AF_INET, AF_INET6, IPPROTO_TCP, inet_ntop, inet_pton
 from errno import ENOENT, EOPNOTSUPP
-from operator import itemgetter
-from socket import AF_INET, AF_INET6, IPPROTO_TCP, inet_ntop, inet_pton
 from struct import Struct
-from typing import Any
 
-from structops_cli.errors import InputError, KernelError, UnsupportedError
-from structops_cli.net.netlink import ATTRIBUTE, HEADER, NETLINK_SOCK_DIAG, NetlinkSocket, attributes, damaged
+from structops_cli.errors import KernelError, UnsupportedError
+from structops_cli.net.netlink import NETLINK_SOCK_DIAG, NetlinkSocket
 from structops_cli.records import IntEnum, NamedTuple
+from structops_cli.syscall.sockets import RECORD, Parser, column
 
-__all__ = ["ALL_STATES", "TcpSocket", "TcpState", "destroy", "open_sock_diag", "state_name", "tcp_sockets"]
+__all__ = [
+    "ALL_STATES",
+    "TcpSocket",
+    "TcpState",
+    "destroy",
+    "open_sock_diag",
+    "socket_records",
+    "sockets_of",
+    "state_name",
+    "tcp_sockets",
+]
 
 SOCK_DIAG_BY_FAMILY = 20
 SOCK_DESTROY = 21
 """``include/uapi/linux/sock_diag.h``."""
 INET_DIAG_INFO = 2
 INET_DIAG_CONG = 4
-INET_DIAG_ULP_INFO = 19
-INET_ULP_INFO_NAME = 1
 """``include/uapi/linux/inet_diag.h``."""
 EXTENSIONS = 1 << (INET_DIAG_INFO - 1) | 1 << (INET_DIAG_CONG - 1)
 REQUEST = Struct("=BBBxI2s2s16s16sIQ")
 """``struct inet_diag_req_v2``: family, protocol, extensions, states, and ``struct inet_diag_sockid``."""
-MESSAGE = "BB2x2s2s16s16sIQ12xII"
-"""``struct inet_diag_msg``: family, state, the same sockid, uid, inode."""
-MESSAGE_BYTES = 72
-FIELDS = 10
-"""What MESSAGE unpacks to."""
-SHAPES = 256
-"""How many a dump may need: one for each sort of socket times each length of a name."""
 
 
 class TcpState(IntEnum):
@@ -105,11 +104,18 @@ def tcp_sockets(
     The table is not frozen: a socket that is made or closed meanwhile may be there or not.
     Raises ``UnsupportedError`` where the kernel has no inet_diag, else what ``NetlinkSocket.dump`` does.
     """
-    found: list[TcpSocket] = []
+    return sockets_of(socket_records(diag, states=states, algorithm=algorithm))
+
+
+def socket_records(
+    diag: NetlinkSocket, *, states: int = ALL_STATES, algorithm: str | None = None
+) -> bytearray:
+    """Return the same as records (``syscall.sockets``), for who goes through thousands."""
+    found, take = bytearray(), Parser(algorithm)
     for family in (AF_INET, AF_INET6):
         asked = REQUEST.pack(family, IPPROTO_TCP, EXTENSIONS, states, b"", b"", b"", b"", 0, 0)
         try:
-            datagrams = diag.dump(SOCK_DIAG_BY_FAMILY, asked, "SOCK_DIAG_BY_FAMILY")
+            parts = diag.dump_into(take, SOCK_DIAG_BY_FAMILY, asked, "SOCK_DIAG_BY_FAMILY")
         except KernelError as error:
             if error.errno != ENOENT:
                 raise
@@ -120,10 +126,18 @@ def tcp_sockets(
                 why="it has no inet_diag",
                 hint="use a kernel with CONFIG_INET_DIAG, or load the modules inet_diag and tcp_diag",
             ) from None
-        found += parse_sockets(datagrams, algorithm)
-    if len({item.cookie for item in found}) != len(found):  # one moved within the table, and was met twice
-        found = list({item.cookie: item for item in found}.values())
-    return found
+        found += b"".join(parts)
+    return _each_once(found)
+
+
+def _each_once(records: bytearray) -> bytearray:
+    """Leave out a socket that moved within the kernel's table and was met twice."""
+    cookies = column(records, "cookie", "Q")
+    if len(set(cookies)) == len(cookies):
+        return records
+    last = {cookie: index for index, cookie in enumerate(cookies)}
+    size = RECORD.size
+    return bytearray().join(records[index * size : (index + 1) * size] for index in last.values())
 
 
 def destroy(diag: NetlinkSocket, tcp: TcpSocket) -> bool:
@@ -152,7 +166,7 @@ def destroy(diag: NetlinkSocket, tcp: TcpSocket) -> bool:
     return True
 
 
-# From the kernel's messages to sockets
+# From records to sockets
 
 
 class _Addresses(dict[bytes, str]):
@@ -168,114 +182,24 @@ class _Addresses(dict[bytes, str]):
         return text
 
 
-class _Ports(dict[bytes, int]):
-    """The number of each port, made once."""
-
-    def __missing__(self, raw: bytes) -> int:
-        number = int.from_bytes(raw, "big")
-        self[raw] = number
-        return number
-
-
 class _Names(dict[bytes, str]):
-    """The text of each NUL-terminated name, made once."""
+    """The text of each name, made once; records fill them up with NULs."""
 
     def __missing__(self, raw: bytes) -> str:
-        text = raw.split(b"\0", 1)[0].decode("ascii", "replace")
+        text = raw.rstrip(b"\0").decode("ascii", "replace")
         self[raw] = text
         return text
 
 
-class _Shape(NamedTuple):
-    """How messages with the same attributes in the same places are taken apart with one call.
-
-    ``heads`` picks the attributes' headers out of what ``layout`` unpacks, and
-    ``expected`` is what they must be. The indices of what else is wanted are -1 where there is none.
-    """
-
-    layout: Struct
-    heads: Callable[[tuple[Any, ...]], Any]
-    expected: Any
-    algorithm: int
-    info: int
-    ulp: int
-
-
-def parse_sockets(datagrams: Iterable[bytes], algorithm: str | None = None) -> list[TcpSocket]:
-    """Return the sockets of a dump's datagrams; ``InputError`` when they are damaged.
-
-    Most messages of a dump have the same attributes of the same lengths. What one of
-    them looks like is found out once, and the others are unpacked with one call each.
-    """
-    shapes: dict[int, _Shape] = {}
-    texts = {family: _Addresses(family) for family in (AF_INET, AF_INET6)}
-    ports, names = _Ports(), _Names()
-    found: list[TcpSocket] = []
-    add, new, head = found.append, tuple.__new__, HEADER.unpack_from
-    for datagram in datagrams:
-        offset, size = 0, len(datagram)
-        while offset + HEADER.size <= size:
-            length, kind, _, _, _ = head(datagram, offset)
-            if length < HEADER.size or offset + length > size:
-                raise damaged(f"a message of {length} bytes at {offset} of {size}")
-            if kind == SOCK_DIAG_BY_FAMILY:
-                shape = shapes.get(length)
-                if (
-                    shape is None
-                    or shape.heads(values := shape.layout.unpack_from(datagram, offset)) != shape.expected
-                ):
-                    shape = shapes[length] = _shape_of(memoryview(datagram)[offset : offset + length])
-                    values = shape.layout.unpack_from(datagram, offset)
-                name = names[values[shape.algorithm]] if shape.algorithm >= 0 else ""
-                if algorithm is None or name == algorithm:
-                    address = texts.get(values[0])
-                    if address is None:
-                        raise damaged(f"a TCP socket of address family {values[0]}")
-                    add(new(TcpSocket, (
-                        values[0], values[1], address[values[4]], ports[values[2]], address[values[5]],
-                        ports[values[3]], values[6], values[7], values[8], values[9], name,
-                        values[shape.info] if shape.info >= 0 else b"",
-                        _ulp_name(values[shape.ulp]) if shape.ulp >= 0 else "",
-                    )))  # fmt: skip
-            offset += (length + 3) & ~3
-    return found
-
-
-def _shape_of(message: memoryview) -> _Shape:
-    """Walk the attributes of one message and return how all that are like it are unpacked."""
-    offset = HEADER.size + MESSAGE_BYTES
-    if len(message) < offset:
-        raise damaged(f"a socket of {len(message)} bytes")
-    parts, heads, expected, places = [f"={HEADER.size}x{MESSAGE}"], [], [], {}
-    index = FIELDS
-    while offset + ATTRIBUTE.size <= len(message):
-        length, kind = ATTRIBUTE.unpack_from(message, offset)
-        if length < ATTRIBUTE.size or offset + length > len(message):
-            raise damaged(f"an attribute of {length} bytes at {offset} of {len(message)}")
-        after = min(offset + ((length + 3) & ~3), len(message))
-        wanted = kind in (INET_DIAG_CONG, INET_DIAG_INFO, INET_DIAG_ULP_INFO)
-        parts.append(f"I{length - ATTRIBUTE.size}{'s' if wanted else 'x'}{after - offset - length}x")
-        heads.append(index)
-        expected.append(length | kind << 16)
-        if wanted:
-            places[kind] = index + 1
-        index += 2 if wanted else 1
-        offset = after
-    return _Shape(
-        Struct("".join(parts)),
-        itemgetter(*heads) if heads else _nothing,
-        (tuple(expected) if len(expected) > 1 else expected[0]) if heads else (),
-        *(places.get(kind, -1) for kind in (INET_DIAG_CONG, INET_DIAG_INFO, INET_DIAG_ULP_INFO)),
-    )
-
-
-def _nothing(_values: tuple[Any, ...]) -> tuple[()]:
-    return ()
-
-
-def _ulp_name(raw: bytes) -> str:
-    try:
-        name = attributes(memoryview(raw)).get(INET_ULP_INFO_NAME, b"")
-    except InputError:
-        return ""
-    return bytes(name).split(b"\0", 1)[0].decode("ascii", "replace")
+def sockets_of(records: bytes | bytearray) -> list[TcpSocket]:
+    """Return the sockets that records tell of."""
+    address = {family: _Addresses(family) for family in (AF_INET, AF_INET6)}
+    names = _Names()
+    return [
+        TcpSocket(
+            family, state, address[family][source], source_port, address[family][destination],
+            destination_port, interface, cookie, uid, inode, names[algorithm], info[:size], names[ulp],
+        )
+        for cookie, interface, uid, inode, size, source_port, destination_port, family, state, source,
+            destination, algorithm, ulp, info in RECORD.iter_unpack(records)
+    ]  # fmt: skip

@@ -7,13 +7,13 @@ kernel's own, on its way in a message (SCM_RIGHTS), held by io_uring, or of a pr
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable
 
 from structops_cli.records import NamedTuple
+from structops_cli.syscall.sockets import SocketFds
 
-__all__ = ["Owner", "SocketOwners", "command_of", "find_owners"]
-
-PREFIX = "socket:["
+__all__ = ["Owner", "SocketOwners", "Walk", "command_of", "find_owners"]
 
 
 class Owner(NamedTuple):
@@ -39,18 +39,52 @@ def find_owners(*, threads: bool = False, processes: Iterable[int] | None = None
     """
     found = SocketOwners({}, ())
     unreadable: list[int] = []
+    sockets_in = SocketFds()
     for process in _all_processes() if processes is None else processes:
         try:
-            _look(found.by_inode, process, process)
+            _look(sockets_in, found.by_inode, process, process)
             if threads:
                 for word in os.listdir(f"/proc/{process}/task"):
                     if int(word) != process:
-                        _look(found.by_inode, process, int(word))
+                        _look(sockets_in, found.by_inode, process, int(word))
         except PermissionError:
             unreadable.append(process)
         except OSError:  # it has ended
             continue
     return found._replace(unreadable=tuple(unreadable))
+
+
+class Walk:
+    """The same walk without an object for each socket, in a thread: it spends its time in the kernel.
+
+    It begins at once, beside what the caller does until it asks for the result.
+    """
+
+    def __init__(self) -> None:
+        self._found: list[tuple[int, list[int]]] = []
+        self._errors: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run, name="owners", daemon=True)
+        self._thread.start()
+
+    def result(self) -> list[tuple[int, list[int]]]:
+        """Wait for its end and return each process that has sockets, with their inodes."""
+        self._thread.join()
+        if self._errors:
+            raise self._errors[0]
+        return self._found
+
+    def _run(self) -> None:
+        sockets_in = SocketFds()
+        try:
+            for process in _all_processes():
+                try:
+                    inodes, _ = sockets_in(f"/proc/{process}/fd")
+                except OSError:  # ended, or not ours to look at
+                    continue
+                if inodes:
+                    self._found.append((process, inodes))
+        except BaseException as error:  # noqa: BLE001 -- handed to who asks for the result
+            self._errors.append(error)
 
 
 def command_of(process: int) -> str:
@@ -66,17 +100,8 @@ def _all_processes() -> list[int]:
     return [int(word) for word in os.listdir("/proc") if word.isdecimal()]
 
 
-def _look(found: dict[int, list[Owner]], process: int, thread: int) -> None:
-    folder = os.open(f"/proc/{process}/task/{thread}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for word in os.listdir(folder):
-            try:
-                target = os.readlink(word, dir_fd=folder)
-            except FileNotFoundError:  # closed meanwhile
-                continue
-            if target.startswith(PREFIX):
-                owners = found.setdefault(int(target[len(PREFIX) : -1]), [])
-                if not any(owner.process == process for owner in owners):
-                    owners.append(Owner(process, int(word), thread))
-    finally:
-        os.close(folder)
+def _look(sockets_in: SocketFds, found: dict[int, list[Owner]], process: int, thread: int) -> None:
+    for inode, fd in zip(*sockets_in(f"/proc/{process}/task/{thread}/fd"), strict=True):
+        owners = found.setdefault(inode, [])
+        if not any(owner.process == process for owner in owners):
+            owners.append(Owner(process, fd, thread))

@@ -7,7 +7,7 @@ from struct import Struct, calcsize
 from structops_cli.errors import UnsupportedError
 from structops_cli.records import NamedTuple
 
-__all__ = ["TCP_INFINITE_SSTHRESH", "TcpInfo", "parse_tcp_info"]
+__all__ = ["TCP_INFINITE_SSTHRESH", "TcpInfo", "member_place", "parse_tcp_info"]
 
 TCP_INFINITE_SSTHRESH = 0x7FFFFFFF
 """``snd_ssthresh`` of a connection that never left its first slow start (``include/net/tcp.h``)."""
@@ -94,6 +94,12 @@ def parse_tcp_info(data: bytes) -> TcpInfo:
             hint="use Linux 5.10 or later",
         )
     return TcpInfo._make(_LAYOUT.unpack_from(data))
+
+
+def member_place(member: str) -> tuple[int, int]:
+    """Return where a member of ``TcpInfo`` begins and ends in ``struct tcp_info``, in bytes."""
+    offset, code = _MEMBERS[TcpInfo._fields.index(member)]
+    return offset, offset + calcsize("=" + code)
 
 
 def _layout() -> Struct:

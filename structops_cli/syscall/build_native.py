@@ -9,8 +9,8 @@ from cffi import FFI
 
 HERE = Path("structops_cli/syscall")
 """Relative to the project's root: setuptools wants source paths so, and they end up in no message."""
-HALVES = ("native", "native_btf")
-SOURCES = (*HALVES, "native_btf_check")
+PARTS = ("native", "native_btf", "native_sockets")
+SOURCES = (*PARTS, "native_btf_check")
 
 
 def declarations(header: str) -> str:
@@ -24,11 +24,11 @@ def declarations(header: str) -> str:
 
 
 ffibuilder = FFI()
-for half in HALVES:
-    ffibuilder.cdef(declarations((HERE / f"{half}.h").read_text()))
+for part in PARTS:
+    ffibuilder.cdef(declarations((HERE / f"{part}.h").read_text()))
 ffibuilder.set_source(
     "structops_cli.syscall._native",
-    "#include <stdint.h>\n#include <stddef.h>\n" + "".join(f'#include "{half}.h"\n' for half in HALVES),
+    "#include <stdint.h>\n#include <stddef.h>\n" + "".join(f'#include "{part}.h"\n' for part in PARTS),
     sources=[str(HERE / f"{source}.c") for source in SOURCES],
     include_dirs=[str(HERE)],
     extra_compile_args=["-O2", "-Wall", "-Wextra", "-Wno-missing-field-initializers"],

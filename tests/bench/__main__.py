@@ -23,12 +23,13 @@ from tests.bench.curves import CURVES, Curve
 from tests.bench.figures import FIGURES, Bench, Measured
 from tests.bench.kernel import enter_private_mounts
 from tests.bench.large import LARGE
+from tests.bench.network import NETWORK
 from tests.bench.report import as_data, as_text, curve_text, start_up_text
 from tests.bench.start_up import StartUp, start_up
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_UP = "start-up"
-LINES = (*FIGURES, *LARGE)
+LINES = (*FIGURES, *LARGE, *NETWORK)
 NAMES = (*(figure.name for figure in LINES), *CURVES, START_UP)
 
 

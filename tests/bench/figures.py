@@ -32,7 +32,7 @@ from tests.bench.clock import (
 from tests.bench.kernel import maps_without_value, private_bpffs, registered_maps, unregister_pins
 from tests.bench.sources import renamed, short_names
 
-__all__ = ["FIGURES", "Bench", "Figure", "Measured", "ratio_of_user_time"]
+__all__ = ["FIGURES", "Bench", "Figure", "Measured", "ratio", "ratio_of_user_time"]
 
 MANY = 32
 LISTED = 200
@@ -117,7 +117,8 @@ class Measured(NamedTuple):
         return self.value <= self.budget
 
 
-def _ratio(title: str, budget: float, ours: Series, other: Series) -> Measured:
+def ratio(title: str, budget: float, ours: Series, other: Series) -> Measured:
+    """Compare the time that two contenders take on the clock."""
     worst = max(ours.wall.best / other.wall.best, ours.wall.median / other.wall.median)
     return Measured(title, budget, "x", worst, ours, other)
 
@@ -142,7 +143,7 @@ def register_one(bench: Bench) -> list[Measured]:
             ],
             bench.rounds,
         )
-    return [_ratio("register one object", 4.0, *series)]
+    return [ratio("register one object", 4.0, *series)]
 
 
 def register_many(bench: Bench) -> list[Measured]:
@@ -156,10 +157,10 @@ def register_many(bench: Bench) -> list[Measured]:
         ]
         remark = _why_not(contenders[2])
         ours, calls, *batch = compare(contenders[:2] if remark else contenders, bench.rounds)
-    alone = _ratio(f"{MANY} objects in one call, against {MANY} calls", 0.4, ours, calls)
+    alone = ratio(f"{MANY} objects in one call, against {MANY} calls", 0.4, ours, calls)
     if remark:
         return [alone._replace(remark=f"no batch to compare with: {remark}")]
-    return [alone, _ratio(f"{MANY} objects in one call, against one batch", 0.4, ours, batch[0])]
+    return [alone, ratio(f"{MANY} objects in one call, against one batch", 0.4, ours, batch[0])]
 
 
 def _why_not(contender: Contender) -> str:
@@ -188,7 +189,7 @@ def register_in_process(bench: Bench) -> list[Measured]:
             ],
             bench.rounds,
         )
-    return [_ratio("object's bytes to registered, in process", 0.3, *series)]
+    return [ratio("object's bytes to registered, in process", 0.3, *series)]
 
 
 def _register_bytes(data: bytes, target: Target, place: Path) -> Sample:
@@ -217,8 +218,8 @@ def list_many(bench: Bench) -> list[Measured]:
     with maps_without_value(names, target.kernel):
         unset = compare(contenders, bench.rounds)
     return [
-        _ratio(f"list of {LISTED} registered maps", 4.0, *registered),
-        _ratio(f"list of {LISTED} maps without a value", 4.0, *unset),
+        ratio(f"list of {LISTED} registered maps", 4.0, *registered),
+        ratio(f"list of {LISTED} maps without a value", 4.0, *unset),
     ]
 
 

@@ -10,10 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from structops_cli.errors import InputError
-from structops_cli.net.sock_diag import SOCK_DIAG_BY_FAMILY, TcpState, parse_sockets, state_name
+from structops_cli.net.sock_diag import SOCK_DIAG_BY_FAMILY, TcpSocket, TcpState, sockets_of, state_name
+from structops_cli.syscall.sockets import Parser
 from tests.unit.net.test_netlink import attribute, message
 
 CONG, INFO, ULP, SHUTDOWN = 4, 2, 19, 8
+
+
+def parse_sockets(datagrams: list[bytes], algorithm: str | None = None) -> list[TcpSocket]:
+    parse = Parser(algorithm)
+    return sockets_of(b"".join(map(parse, datagrams)))
 
 
 def socket_message(

@@ -1,0 +1,99 @@
+"""``structops sockets``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from structops_cli.cli.output import Output, common_options
+from structops_cli.errors import NotFoundError, NotPermittedError, UnsupportedError
+from structops_cli.net.socket_owners import Walk
+
+if TYPE_CHECKING:
+    from structops_cli.operations.tcp_sockets import SocketSurvey
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.argument("selector", required=False)
+@click.option(
+    "--netns", "namespaces", metavar="NS", multiple=True, help="Of this namespace only (repeatable)."
+)
+@common_options
+@click.pass_obj
+def command(output: Output, selector: str | None, namespaces: tuple[str, ...]) -> None:
+    """Show TCP sockets by congestion control, with the usual numbers, process and namespace.
+
+    SELECTOR is a congestion control, the kernel's own included, or id:N: one struct_ops map, told apart from
+    others of its name. NS is initial, a name, a path, pid:N or net:[INODE]; without it, every namespace in sight.
+
+    SRTT is in milliseconds, RATE the delivery rate in bits per second. What was never
+    connected nor listens is in no table of the kernel's and not shown.
+    """
+    walk = Walk()  # first: what follows, imports too, is done beside it
+    from structops_cli.operations.tcp_sockets import survey_sockets
+
+    name, map_id = _meant(selector)
+    survey = survey_sockets(walk, namespaces, algorithm=name)
+    notes = list(survey.notes)
+    if name is not None and not survey.records:
+        _check_known(name)
+    if name is not None and map_id is not None and survey.records:
+        from structops_cli.operations.socket_versions import only_of_map
+
+        survey, why = only_of_map(survey, name, map_id)
+        notes += [why] if why else []
+    for note in notes:
+        output.note(f"note: {note}")
+    _show(output, survey, notes)
+
+
+def _show(output: Output, survey: SocketSurvey, notes: list[str]) -> None:
+    if not survey.records:
+        output.note("no TCP socket")
+    output.result("sockets", lambda: _data(survey, notes), lambda: _text(survey))
+
+
+def _text(survey: SocketSurvey) -> str:
+    from structops_cli.cli.sockets_text import sockets_text  # JSON needs none of it
+
+    return sockets_text(survey) if survey.records else ""
+
+
+def _data(survey: SocketSurvey, notes: list[str]) -> dict[str, Any]:
+    from structops_cli.cli.sockets_data import sockets_data  # text needs none of it
+    from structops_cli.operations.socket_versions import Versions, maps_by_name, read_versions
+
+    by_name = maps_by_name()
+    try:
+        versions = read_versions(survey, by_name)
+    except (UnsupportedError, NotPermittedError) as error:
+        notes.append(f"versions under one name are not told apart: {error.what}")
+        versions = Versions(by_name, {})
+    return {"sockets": sockets_data(survey, versions), "notes": notes}
+
+
+def _meant(selector: str | None) -> tuple[str | None, int | None]:
+    """Return the name that a selector means, None without one, and the map if it is one by id."""
+    if selector is None or not selector.startswith("id:"):
+        return selector, None
+    from structops_cli.runtime.inventory import find_one, take_stock  # names need no maps
+    from structops_cli.runtime.kernel import live_kernel
+
+    live = find_one(take_stock(live_kernel()), selector)
+    return live.name, live.info.id
+
+
+def _check_known(name: str) -> None:
+    """Hold that a name without sockets is one of a congestion control."""
+    from structops_cli.net.congestion_controls import read_congestion_controls  # rare
+
+    available = read_congestion_controls().available
+    if name not in available:
+        raise NotFoundError(
+            f"no TCP socket uses {name}, and no congestion control has that name",
+            why=f"there are: {' '.join(available)}",
+            hint="structops sockets shows all, with theirs",
+        )

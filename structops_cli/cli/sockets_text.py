@@ -1,0 +1,85 @@
+"""TCP sockets as a table: ten thousand lines at once, so nothing here is done for each of them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+
+from structops_cli.net.sock_diag import state_name
+from structops_cli.net.socket_owners import command_of
+from structops_cli.net.tcp_info import TCP_INFINITE_SSTHRESH, member_place
+from structops_cli.operations.tcp_sockets import SocketSurvey
+from structops_cli.syscall.sockets import INFO_OFFSET, Cell, Column, column, names_of, place, table
+
+__all__ = ["sockets_text"]
+
+STATES = 16
+"""More than the kernel has; the state is the index of its name."""
+
+
+def sockets_text(survey: SocketSurvey) -> str:
+    """Return the table, by congestion control."""
+    records = survey.records
+    owner, owners = _owners(survey, column(records, "inode", "I"))
+    columns = (
+        Column("STATE", Cell.NAME, place("state"), names=[state_name(state) for state in range(STATES)]),
+        Column("LOCAL", Cell.ENDPOINT, place("source"), place("source_port")),
+        Column("REMOTE", Cell.ENDPOINT, place("destination"), place("destination_port")),
+        Column("ALGORITHM", Cell.TEXT, place("algorithm")),
+        _number("CWND", "snd_cwnd"),
+        _number("SSTHRESH", "snd_ssthresh", absent=TCP_INFINITE_SSTHRESH),
+        _number("SRTT", "rtt_us", Cell.MICROSECONDS, absent=0),
+        _number("RETRANS", "total_retrans"),
+        _number("RATE", "delivery_rate", Cell.RATE, absent=0),
+        Column("PROCESS", Cell.NAME, choice=owner, names=owners),
+        Column(
+            "NETNS",
+            Cell.NAME,
+            choice=_each(range(len(survey.namespaces)), [count for _, count in survey.namespaces]),
+            names=[namespace.title for namespace, _ in survey.namespaces],
+        ),
+    )
+    return table(records, _by_algorithm(records), columns).rstrip("\n")
+
+
+def _each(indices: Iterable[int], counts: Iterable[int]) -> array[int]:
+    """Return each index as many times as its count says."""
+    found = array("I")
+    for index, count in zip(indices, counts, strict=True):
+        found += array("I", [index]) * count
+    return found
+
+
+def _number(title: str, member: str, kind: Cell = Cell.NUMBER, absent: int = 0xFFFFFFFF) -> Column:
+    begin, end = member_place(member)
+    return Column(title, kind, INFO_OFFSET + begin, needs=end, absent=absent)
+
+
+def _by_algorithm(records: bytearray) -> Sequence[int]:
+    """Return the order of the lines: by the algorithm's name, those without one last, else as the kernel gave them."""
+    names, which = names_of(records)
+    by_name = sorted(range(len(names)), key=lambda number: (not names[number], names[number]))
+    if len(names) == 1:
+        return range(len(which))
+    rank = {number: place for place, number in enumerate(by_name)}
+    ranks = [rank[number] for number in which]
+    return sorted(range(len(ranks)), key=ranks.__getitem__)
+
+
+def _owners(survey: SocketSurvey, inodes: list[int]) -> tuple[list[int], list[str]]:
+    """Return which text stands for the owner of each socket, and the texts."""
+    texts = ["-"]
+    wanted = set(inodes) - {0}
+    text_of: dict[int, int] = {0: 0}
+    for process, theirs in survey.processes:
+        mine = wanted.intersection(theirs)
+        if not mine:
+            continue
+        title = f"{command_of(process) or '?'}({process})"
+        shared = mine & text_of.keys()
+        for inode in shared:
+            texts.append(f"{texts[text_of[inode]]},{title}")
+            text_of[inode] = len(texts) - 1
+        texts.append(title)
+        text_of.update(dict.fromkeys(mine - shared, len(texts) - 1))
+    return [text_of.get(inode, 0) for inode in inodes], texts

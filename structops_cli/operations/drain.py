@@ -1,0 +1,282 @@
+"""Move every socket that a process owns off a congestion control, live, in every namespace.
+
+In passes, until none is left: sockets are made meanwhile, by listeners, by defaults, by
+programs that choose. Each socket is moved by one system call, so whatever ends
+this between two of them leaves every socket on the old algorithm or on the new one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from errno import EPERM
+
+from structops_cli.errors import (
+    NotFoundError,
+    NotPermittedError,
+    StructopsError,
+    UnsupportedError,
+    UsageError,
+)
+from structops_cli.net.congestion_controls import read_congestion_controls
+from structops_cli.net.foreign_socket import (
+    GONE,
+    RawSocket,
+    algorithm_of,
+    choose_algorithm,
+    foreign_socket,
+)
+from structops_cli.net.namespaces import NetNamespace, inside
+from structops_cli.net.sock_diag import TcpSocket, destroy, tcp_sockets
+from structops_cli.net.socket_owners import command_of, find_owners
+from structops_cli.operations.drain_places import Place, Places
+from structops_cli.operations.drain_plan import Source
+from structops_cli.operations.drain_report import LASTING, Drained, Left, why_left
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.holders import AlgorithmReader
+
+__all__ = ["drain"]
+
+PAUSE_S = 0.1
+"""Between two passes: what is left then waits for somebody, a listener's owner or the peer."""
+
+
+class Candidate(NamedTuple):
+    """A descriptor that may be of a socket to move; ``namespace`` is an inode, 0 if it is not known yet."""
+
+    process: int
+    thread: int
+    fd: int
+    inode: int
+    namespace: int
+
+
+def drain(
+    source: Source,
+    words: Sequence[str] = (),
+    *,
+    timeout_s: float,
+    kill: bool = False,
+    dry_run: bool = False,
+    say: Callable[[str], object] = str,
+) -> Drained:
+    """Move sockets until none is left, nothing more can be done, or the time is over; ``say`` is told the progress.
+
+    ``words`` mean the namespaces, all without. ``kill`` destroys what cannot be moved. Raises
+    ``UsageError`` when a namespace has no target, ``UnsupportedError`` when versions have to be told apart and cannot
+    be here, before anything is done.
+    """
+    with ExitStack() as stack:
+        work = _Work(source, words, stack, dry_run=dry_run)
+        work.places.look()
+        deadline = time.monotonic() + timeout_s
+        left = work.run_pass()
+        if dry_run:
+            return work.report(left)
+        said = 0
+        while left and time.monotonic() < deadline and not (kill and not work.moves):
+            if work.total != said:
+                said = work.total
+                say(f"{said} moved, {len(left)} left")
+            if not work.moves:
+                if all(item.reason in LASTING for item in left):
+                    break
+                time.sleep(PAUSE_S)
+            work.places.look()
+            left = work.run_pass()
+        if kill and left:
+            left = work.kill(left)
+        return work.report(left)
+
+
+class _Work:
+    """The state of one drain: the namespaces in hand, and what has been done so far."""
+
+    def __init__(self, source: Source, words: Sequence[str], stack: ExitStack, *, dry_run: bool) -> None:
+        self._source, self._dry_run = source, dry_run
+        self.places = Places(source, words, stack)
+        self._reader = _reader(stack)
+        self._moved: Counter[str] = Counter()
+        self._done: set[int] = set()
+        self._no_tcp: set[int] = set()
+        self._destroyed = self._passes = self.moves = 0
+        if self._reader is None and source.versions_matter and source.target != source.name:
+            raise UnsupportedError(
+                f"the versions of {source.name} cannot be told apart here",
+                why="this kernel has no BPF iterators over sockets, or this process may not load them",
+                hint=f"select by name, structops drain {source.name}, to move the sockets of all of them",
+            )
+
+    @property
+    def total(self) -> int:
+        """How many sockets have been moved so far."""
+        return sum(self._moved.values())
+
+    # One pass
+
+    def run_pass(self) -> list[Left]:
+        """Move what can be moved, and return what is left afterwards."""
+        self._passes += 1
+        self.moves = 0
+        refused: dict[int, Left] = {}
+        seen: set[int] = set()
+        for candidate in self._candidates():
+            if candidate.inode not in seen and candidate.inode not in self._no_tcp:
+                with suppress(_Vanished):
+                    if (left := self._move(candidate)) is not None:
+                        refused[candidate.inode] = left
+                    seen.add(candidate.inode)
+        return self._left(refused, seen)
+
+    def _candidates(self) -> Iterator[Candidate]:
+        """Go through descriptors of sockets that may be meant."""
+        if self._reader is not None:
+            ids = self._source.map_ids or {0}
+            for file in self._reader.open_files():
+                if file.socket is not None and file.socket.map_id in ids:
+                    yield Candidate(file.process, 0, file.fd, file.inode, file.socket.netns)
+            return
+        for inode, owners in find_owners(threads=True).by_inode.items():
+            for owner in owners:
+                yield Candidate(owner.process, owner.thread, owner.fd, inode, 0)
+
+    def _move(self, one: Candidate) -> Left | None:
+        """Move one socket if it is meant; return why not when it cannot be, ``_Vanished`` when it has gone."""
+        try:
+            with foreign_socket(one.process, one.fd, one.inode, one.thread) as tcp:
+                if tcp is None:
+                    if self._reader is None:
+                        self._no_tcp.add(one.inode)
+                    raise _Vanished
+                if algorithm_of(tcp) != self._source.name or self._is_settled(one):
+                    return None
+                place = self.places.of_socket(one.namespace, tcp)
+                if place is None:
+                    return None
+                return self._set(one, tcp, place)
+        except OSError as error:
+            if error.errno in GONE:
+                raise _Vanished from None
+            if error.errno != EPERM:
+                raise
+            return self._not_traced(one)
+
+    def _is_settled(self, one: Candidate) -> bool:
+        """Tell whether a socket that shows the same name before and after was moved in an earlier pass."""
+        return self._reader is None and self._source.target == self._source.name and one.inode in self._done
+
+    def _set(self, one: Candidate, tcp: RawSocket, place: Place) -> Left | None:
+        try:
+            place = self.places.with_target(place)
+            if not self._dry_run:
+                choose_algorithm(tcp, place.target)
+        except UsageError as error:
+            return Left(place.namespace, None, "refused", error.hint, one.process, one.inode)
+        except OSError as error:
+            why = error.strerror or ""
+            if error.errno == EPERM:
+                why = "a route with a locked congctl chose it, or CAP_NET_ADMIN over its namespace is missing"
+            return Left(place.namespace, None, "refused", why, one.process, one.inode)
+        self._done.add(one.inode)
+        self._moved[place.namespace.title] += 1
+        self.moves += 1
+        return None
+
+    def _not_traced(self, one: Candidate) -> Left | None:
+        place = self.places.get(one.namespace)
+        if place is None and self._reader is not None:
+            return None
+        who = f"process {one.process} ({command_of(one.process) or '?'})"
+        namespace = place.namespace if place else NetNamespace(one.namespace, "")
+        return Left(
+            namespace, None, "permission", f"{who} may not be traced by this one", one.process, one.inode
+        )
+
+    # What is left
+
+    def _left(self, refused: dict[int, Left], seen: set[int]) -> list[Left]:
+        """Look at the kernel's tables once more; what has no address is known from the pass alone."""
+        found: list[Left] = []
+        in_tables = set()
+        for place in self.places:
+            for tcp in self._still_there(place):
+                in_tables.add(tcp.inode)
+                known = refused.get(tcp.inode) if tcp.inode else None
+                if known is not None:
+                    found.append(known._replace(tcp=tcp, namespace=place.namespace))
+                elif not (self._dry_run and tcp.inode in self._done):
+                    found.append(why_left(place.namespace, tcp, owned=tcp.inode in seen))
+        unlisted = [item for inode, item in refused.items() if inode not in in_tables]
+        return found + [item for item in unlisted if self._reader is not None]
+
+    def _still_there(self, place: Place) -> list[TcpSocket]:
+        found = tcp_sockets(place.diag, algorithm=self._source.name)
+        if not self._source.versions_matter or not found:
+            return found
+        if self._reader is None:
+            return [item for item in found if item.inode not in self._done]
+        with suppress(NotFoundError):
+            uses = inside(place.namespace, self._reader.sockets)
+            return [item for item in found if uses.get(item.cookie) in self._source.map_ids]
+        return []
+
+    def kill(self, left: list[Left]) -> list[Left]:
+        """Destroy what is left; return what is there even then."""
+        for item in left:
+            place = self.places.get(item.namespace.inode)
+            if place is None or item.tcp is None:
+                continue
+            try:
+                self._destroyed += destroy(place.diag, item.tcp)
+            except UnsupportedError as error:
+                self.places.notes[f"{error.what}: {error.why}"] = None
+                return left
+            except StructopsError as error:
+                self.places.notes[f"{error.what}: {error.why}"] = None
+        return self.run_pass()
+
+    def report(self, left: list[Left]) -> Drained:
+        """Return the whole of it."""
+        places = [place for place in self.places if place.target]
+        return Drained(
+            self._source,
+            {place.namespace.title: place.target for place in places},
+            dict(self._moved),
+            tuple(left),
+            self._destroyed,
+            self._passes,
+            self._defaults(),
+            tuple(self.places.notes),
+            self._reader is not None or not self._source.versions_matter,
+        )
+
+    def _defaults(self) -> tuple[str, ...]:
+        """Return the namespaces whose new sockets get what is being drained, versions told apart where they can be."""
+        suspects = [place for place in self.places if place.default == self._source.name]
+        return tuple(place.namespace.title for place in suspects if self._gives(place))
+
+    def _gives(self, place: Place) -> bool:
+        """Tell whether a namespace gives new sockets what is being drained, now."""
+        with suppress(StructopsError):
+            if inside(place.namespace, read_congestion_controls).default != self._source.name:
+                return False
+            if self._reader is None or not self._source.map_ids:
+                return True
+            return inside(place.namespace, self._reader.default) in self._source.map_ids
+        return False
+
+
+class _Vanished(Exception):  # noqa: N818 -- no error: the process ended, or closed it
+    """What a candidate meant is there no more."""
+
+
+def _reader(stack: ExitStack) -> AlgorithmReader | None:
+    """Return what tells versions apart and sees sockets without an address, None where that is not to be had."""
+    try:
+        reader = stack.enter_context(AlgorithmReader())
+        reader.open_files()
+    except (UnsupportedError, NotPermittedError):
+        return None
+    return reader

@@ -1,0 +1,97 @@
+"""The network namespaces whose sockets are drained: in hand from when they are first seen, with where their sockets go."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+from structops_cli.errors import NotFoundError, NotPermittedError
+from structops_cli.net.congestion_controls import read_congestion_controls
+from structops_cli.net.foreign_socket import RawSocket, namespace_of
+from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside, select_namespaces
+from structops_cli.net.netlink import NetlinkSocket
+from structops_cli.net.sock_diag import open_sock_diag, tcp_sockets
+from structops_cli.operations.drain_plan import Source, default_target
+from structops_cli.records import NamedTuple
+
+__all__ = ["Place", "Places"]
+
+
+class Place(NamedTuple):
+    """A network namespace in hand: its inet_diag, and where its sockets go."""
+
+    namespace: NetNamespace
+    diag: NetlinkSocket
+    target: str
+    default: str
+
+
+class Places:
+    """The namespaces in hand, by inode; ``stack`` closes what is opened for them."""
+
+    def __init__(self, source: Source, words: Sequence[str], stack: ExitStack) -> None:
+        self._source, self._words, self._stack = source, words, stack
+        self._places: dict[int, Place] = {}
+        self.notes: dict[str, None] = {}
+        """What could not be seen, each once."""
+
+    def __iter__(self) -> Iterator[Place]:
+        return iter(list(self._places.values()))
+
+    def get(self, inode: int) -> Place | None:
+        """Return the place of a namespace that is in hand."""
+        return self._places.get(inode)
+
+    def look(self) -> None:
+        """Take the namespaces in hand that are new since the last look."""
+        found = find_namespaces()
+        for namespace in select_namespaces(found, self._words) if self._words else found:
+            self._take(namespace)
+
+    def _take(self, namespace: NetNamespace) -> Place | None:
+        if namespace.inode in self._places:
+            return self._places[namespace.inode]
+        try:
+            diag, controls = inside(namespace, lambda: (open_sock_diag(), read_congestion_controls()))
+        except NotFoundError:
+            return None
+        except NotPermittedError:
+            if self._words:
+                raise
+            self.notes[f"namespace {namespace.title} cannot be entered: its sockets are left as they are"] = (
+                None
+            )
+            return None
+        self._stack.enter_context(diag)
+        default = controls.default
+        target = ""
+        if self._source.target is not None or tcp_sockets(diag, algorithm=self._source.name):
+            target = default_target(self._source, default, namespace.title)
+        place = Place(namespace, diag, target, default)
+        self._places[namespace.inode] = place
+        return place
+
+    def of_socket(self, inode: int, tcp: RawSocket) -> Place | None:
+        """Return the place of a socket; its namespace may be one that nothing but the socket holds."""
+        if inode in self._places:
+            return self._places[inode]
+        try:
+            fd = namespace_of(tcp)
+        except OSError:
+            return None
+        number = os.fstat(fd.fileno()).st_ino
+        if number in self._places or self._words:
+            fd.close()
+            return self._places.get(number)
+        self._stack.enter_context(fd)
+        return self._take(NetNamespace(number, f"/proc/self/fd/{fd.fileno()}"))
+
+    def with_target(self, place: Place) -> Place:
+        """Return a place with where its sockets go; ``UsageError`` when that was not said."""
+        if place.target:
+            return place
+        target = default_target(self._source, place.default, place.namespace.title)
+        place = place._replace(target=target)
+        self._places[place.namespace.inode] = place
+        return place

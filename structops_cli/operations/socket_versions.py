@@ -1,0 +1,89 @@
+"""Which struct_ops map each socket's congestion control is of, where a name is borne by one map or by several."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from structops_cli.errors import NotFoundError, NotPermittedError, UnsupportedError
+from structops_cli.net.namespaces import inside
+from structops_cli.net.sock_diag import sockets_of
+from structops_cli.operations.tcp_sockets import SocketSurvey
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.syscall.sockets import RECORD, column
+
+__all__ = ["Versions", "maps_by_name", "only_of_map", "read_versions"]
+
+TYPE = "tcp_congestion_ops"
+
+
+class Versions(NamedTuple):
+    """Map ids by the name that the maps bear, and by the cookie of a socket where that name has several."""
+
+    by_name: Mapping[str, tuple[int, ...]]
+    by_cookie: Mapping[int, int]
+
+    def of(self, name: str, cookie: int) -> int | None:
+        """Return the map id of a socket's algorithm, None for the kernel's own and where it cannot be told."""
+        ids = self.by_name.get(name, ())
+        return ids[0] if len(ids) == 1 else self.by_cookie.get(cookie) or None
+
+
+def maps_by_name() -> dict[str, tuple[int, ...]]:
+    """Return the struct_ops maps of congestion controls by name; without CAP_SYS_ADMIN none can be seen."""
+    found: dict[str, tuple[int, ...]] = {}
+    with suppress(NotPermittedError):
+        for item in take_stock(live_kernel()):
+            if item.type.name == TYPE:
+                found[item.name] = (*found.get(item.name, ()), item.info.id)
+    return found
+
+
+def read_versions(survey: SocketSurvey, by_name: Mapping[str, tuple[int, ...]]) -> Versions:
+    """Tell apart the versions that run under one name.
+
+    Raises ``UnsupportedError`` or ``NotPermittedError`` where that takes what this kernel lacks or this process may
+    not do; for names that one map alone bears it takes nothing.
+    """
+    several = {name for name, ids in by_name.items() if len(ids) > 1}
+    if not any(item.algorithm in several for item in sockets_of(survey.records)):
+        return Versions(by_name, {})
+    from structops_cli.runtime.holders import (
+        AlgorithmReader,
+    )  # loads programs into the kernel: only where it must
+
+    by_cookie: dict[int, int] = {}
+    with AlgorithmReader() as reader:
+        for namespace, count in survey.namespaces:
+            with suppress(NotFoundError):
+                by_cookie |= inside(namespace, reader.sockets) if count else {}
+    return Versions(by_name, by_cookie)
+
+
+def only_of_map(survey: SocketSurvey, name: str, map_id: int) -> tuple[SocketSurvey, str]:
+    """Return the sockets of one map out of those of its name, and "" or why they could not be told apart."""
+    by_name = maps_by_name()
+    if by_name.get(name) == (map_id,):
+        return survey, ""
+    try:
+        versions = read_versions(survey, by_name)
+    except (UnsupportedError, NotPermittedError) as error:
+        ids = ", ".join(map(str, by_name.get(name, ())))
+        return survey, f"these are the sockets of all maps named {name} ({ids}): {error.what}"
+    cookies = column(survey.records, "cookie", "Q")
+    wanted = [versions.of(name, cookie) == map_id for cookie in cookies]
+    return _kept(survey, wanted), ""
+
+
+def _kept(survey: SocketSurvey, wanted: list[bool]) -> SocketSurvey:
+    size, begin = RECORD.size, 0
+    counts = []
+    for namespace, count in survey.namespaces:
+        counts.append((namespace, sum(wanted[begin : begin + count])))
+        begin += count
+    records = bytearray().join(
+        survey.records[index * size : (index + 1) * size] for index, keep in enumerate(wanted) if keep
+    )
+    return survey._replace(records=records, namespaces=tuple(counts))

@@ -1,0 +1,74 @@
+"""The TCP sockets of every network namespace, with the processes that own them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from structops_cli.errors import NotFoundError, NotPermittedError
+from structops_cli.net.namespaces import (
+    NetNamespace,
+    find_namespaces,
+    inside,
+    own_namespace,
+    select_namespaces,
+)
+from structops_cli.net.netlink import NetlinkSocket
+from structops_cli.net.sock_diag import open_sock_diag, socket_records
+from structops_cli.net.socket_owners import Walk
+from structops_cli.records import NamedTuple
+from structops_cli.syscall.sockets import RECORD
+
+__all__ = ["SocketSurvey", "each_diag", "survey_sockets"]
+
+
+class SocketSurvey(NamedTuple):
+    """Sockets as records (``syscall.sockets``), one namespace after the other.
+
+    ``namespaces`` has each with its number of records. ``processes`` are those that have
+    sockets of any sort, with the inodes. ``notes`` say what could not be seen.
+    """
+
+    records: bytearray
+    namespaces: tuple[tuple[NetNamespace, int], ...]
+    processes: list[tuple[int, list[int]]]
+    notes: tuple[str, ...]
+
+
+def survey_sockets(walk: Walk, words: Sequence[str] = (), *, algorithm: str | None = None) -> SocketSurvey:
+    """Return the TCP sockets of the namespaces that words mean, of all in sight without words.
+
+    ``walk`` was begun beforehand. Without CAP_SYS_ADMIN only those of the own namespace are seen, and a note says so.
+    ``NotFoundError`` for a word that means no namespace.
+    """
+    records = bytearray()
+    counts = []
+    diags, notes = each_diag(words)
+    for namespace, diag in diags:
+        with diag:
+            part = socket_records(diag, algorithm=algorithm)
+        counts.append((namespace, len(part) // RECORD.size))
+        records += part
+    return SocketSurvey(records, tuple(counts), walk.result(), tuple(notes))
+
+
+def each_diag(words: Sequence[str] = ()) -> tuple[list[tuple[NetNamespace, NetlinkSocket]], list[str]]:
+    """Open inet_diag in each of the namespaces that words mean, or all in sight; with notes about what could not be.
+
+    The sockets are the caller's to close.
+    """
+    found = find_namespaces()
+    own = own_namespace()
+    opened: list[tuple[NetNamespace, NetlinkSocket]] = []
+    notes = []
+    for namespace in select_namespaces(found, words) if words else found:
+        try:
+            diag = open_sock_diag() if namespace.inode == own.inode else inside(namespace, open_sock_diag)
+        except NotPermittedError as error:
+            if words:
+                raise
+            notes.append(f"the sockets of namespace {namespace.title} are not shown: {error.why}")
+        except NotFoundError:
+            notes.append(f"namespace {namespace.title} went away meanwhile")
+        else:
+            opened.append((namespace, diag))
+    return opened, notes

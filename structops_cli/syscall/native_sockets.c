@@ -1,0 +1,363 @@
+/* TCP sockets as the kernel's netlink messages and /proc tell them. */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <sched.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "native_sockets.h"
+
+/* include/uapi/linux/netlink.h, sock_diag.h and inet_diag.h: written here, for
+ * the headers that we are built with may be older than the kernel. */
+#define HEADER_LEN 16
+#define MESSAGE_LEN 72
+#define ATTRIBUTE_LEN 4
+#define SOCK_DIAG_BY_FAMILY 20
+#define INET_DIAG_INFO 2
+#define INET_DIAG_CONG 4
+#define INET_DIAG_ULP_INFO 19
+#define INET_ULP_INFO_NAME 1
+#define TYPE_MASK 0x3fff
+
+#define ALIGNED(len) (((len) + 3) & ~3u)
+
+_Static_assert(sizeof(struct so_tcp_socket) == 336, "the record that Python unpacks");
+_Static_assert(offsetof(struct so_tcp_socket, info) == 96, "the record that Python unpacks");
+
+static uint16_t half(const uint8_t *at)
+{
+	uint16_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return value;
+}
+
+static uint32_t word(const uint8_t *at)
+{
+	uint32_t value;
+
+	memcpy(&value, at, sizeof(value));
+	return value;
+}
+
+/* Copy a name that may lack its NUL; the record was zeroed. */
+static void copy_name(char name[16], const uint8_t *from, uint32_t len)
+{
+	uint32_t i;
+
+	for (i = 0; i < len && i < 15 && from[i]; i++)
+		name[i] = (char)from[i];
+}
+
+/* The length of the attribute at `offset`, 0 when it is not whole. */
+static uint32_t attribute_len(const uint8_t *data, uint32_t offset, uint32_t end)
+{
+	uint32_t len = half(data + offset);
+
+	return len >= ATTRIBUTE_LEN && len <= end - offset ? len : 0;
+}
+
+static void read_ulp(struct so_tcp_socket *out, const uint8_t *data, uint32_t end)
+{
+	uint32_t offset = 0, len;
+
+	while (end - offset >= ATTRIBUTE_LEN) {
+		len = attribute_len(data, offset, end);
+		if (!len)
+			return;
+		if ((half(data + offset + 2) & TYPE_MASK) == INET_ULP_INFO_NAME)
+			copy_name(out->ulp, data + offset + ATTRIBUTE_LEN, len - ATTRIBUTE_LEN);
+		if (ALIGNED(len) >= end - offset)
+			return;
+		offset += ALIGNED(len);
+	}
+}
+
+static void read_attribute(struct so_tcp_socket *out, uint32_t kind, const uint8_t *data, uint32_t len)
+{
+	switch (kind & TYPE_MASK) {
+	case INET_DIAG_CONG:
+		copy_name(out->algorithm, data, len);
+		break;
+	case INET_DIAG_INFO:
+		out->info_len = len < sizeof(out->info) ? len : sizeof(out->info);
+		memcpy(out->info, data, out->info_len);
+		break;
+	case INET_DIAG_ULP_INFO:
+		read_ulp(out, data, len);
+		break;
+	}
+}
+
+/* Read one message of `len` bytes; the offset of damage in it, or -1. */
+static int64_t read_socket(struct so_tcp_socket *out, const uint8_t *at, uint32_t len)
+{
+	const uint8_t *body = at + HEADER_LEN;
+	uint32_t offset = HEADER_LEN + MESSAGE_LEN, size;
+
+	if (len < offset || (body[0] != AF_INET && body[0] != AF_INET6))
+		return 0;
+	memset(out, 0, sizeof(*out));
+	out->family = body[0];
+	out->state = body[1];
+	out->source_port = ntohs(half(body + 4));
+	out->destination_port = ntohs(half(body + 6));
+	memcpy(out->source, body + 8, 16);
+	memcpy(out->destination, body + 24, 16);
+	out->interface = word(body + 40);
+	memcpy(&out->cookie, body + 44, 8);
+	out->uid = word(body + 64);
+	out->inode = word(body + 68);
+	while (len - offset >= ATTRIBUTE_LEN) {
+		size = attribute_len(at, offset, len);
+		if (!size)
+			return offset;
+		read_attribute(out, half(at + offset + 2), at + offset + ATTRIBUTE_LEN, size - ATTRIBUTE_LEN);
+		if (ALIGNED(size) >= len - offset)
+			break;
+		offset += ALIGNED(size);
+	}
+	return -1;
+}
+
+int so_sockets(const char *data, uint32_t len, const char *algorithm, struct so_tcp_socket *out)
+{
+	const uint8_t *bytes = (const uint8_t *)data;
+	uint32_t offset = 0, size;
+	int64_t damage;
+	int count = 0;
+
+	while (len - offset >= HEADER_LEN) {
+		size = word(bytes + offset);
+		if (size < HEADER_LEN || size > len - offset)
+			return -1 - (int)offset;
+		if (half(bytes + offset + 4) == SOCK_DIAG_BY_FAMILY) {
+			damage = read_socket(out + count, bytes + offset, size);
+			if (damage >= 0)
+				return -1 - (int)(offset + damage);
+			count += !algorithm || !strcmp(out[count].algorithm, algorithm);
+		}
+		if (ALIGNED(size) >= len - offset)
+			break;
+		offset += ALIGNED(size);
+	}
+	return count;
+}
+
+int64_t so_socket_fds(const char *folder, struct so_socket_fd *out, uint32_t room)
+{
+	struct dirent *entry;
+	unsigned int inode;
+	char target[64];
+	int64_t count = 0;
+	ssize_t len;
+	DIR *open_folder;
+
+	open_folder = opendir(folder);
+	if (!open_folder)
+		return -errno;
+	while ((entry = readdir(open_folder))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		len = readlinkat(dirfd(open_folder), entry->d_name, target, sizeof(target) - 1);
+		if (len < 10 || memcmp(target, "socket:[", 8))
+			continue;
+		target[len] = 0;
+		inode = (unsigned int)strtoul(target + 8, NULL, 10);
+		if (count < room) {
+			out[count].inode = inode;
+			out[count].fd = (uint32_t)strtoul(entry->d_name, NULL, 10);
+		}
+		count++;
+	}
+	closedir(open_folder);
+	return count;
+}
+
+#define PIDFD_GETFD 438	/* Linux 5.6, by number: not every libc has it */
+
+int so_pidfd_getfd(int pidfd, int fd)
+{
+	long result = syscall(PIDFD_GETFD, pidfd, fd, 0);
+
+	return result < 0 ? -errno : (int)result;
+}
+
+int so_enter_net(int fd)
+{
+	return setns(fd, CLONE_NEWNET) ? -errno : 0;
+}
+
+/* Tables */
+
+#define CELL_LEN 64	/* "[39 of an IPv6 address]:65535" has 47 */
+
+static uint32_t write_number(char *cell, uint64_t number)
+{
+	char digits[20];
+	uint32_t len = 0, i;
+
+	do
+		digits[len++] = (char)('0' + number % 10);
+	while (number /= 10);
+	for (i = 0; i < len; i++)
+		cell[i] = digits[len - 1 - i];
+	return len;
+}
+
+/* Three digits at least, and the letter of 10^3, 10^6, ... */
+static uint32_t write_rate(char *cell, uint64_t bytes)
+{
+	static const char letters[] = "kMGTPE";
+	uint64_t whole = bytes > UINT64_MAX / 8 ? UINT64_MAX : bytes * 8, tenths = 0;
+	uint32_t len, thousands = 0;
+
+	while (whole >= 1000) {
+		tenths = whole % 1000 / 100;
+		whole /= 1000;
+		thousands++;
+	}
+	len = write_number(cell, whole);
+	if (thousands && whole < 100) {
+		cell[len++] = '.';
+		cell[len++] = (char)('0' + tenths);
+	}
+	if (thousands)
+		cell[len++] = letters[thousands - 1];
+	return len;
+}
+
+static uint32_t write_milliseconds(char *cell, uint32_t us)
+{
+	uint32_t len = write_number(cell, us / 1000), rest = us % 1000;
+
+	cell[len] = '.';
+	cell[len + 1] = (char)('0' + rest / 100);
+	cell[len + 2] = (char)('0' + rest / 10 % 10);
+	cell[len + 3] = (char)('0' + rest % 10);
+	return len + 4;
+}
+
+static uint32_t write_endpoint(char *cell, const struct so_tcp_socket *record, const struct so_column *column)
+{
+	const uint8_t *bytes = (const uint8_t *)record, *address = bytes + column->offset;
+	uint32_t len = 0, i;
+	uint16_t port = half(bytes + column->port);
+
+	if (record->family == AF_INET) {
+		for (i = 0; i < 4; i++) {
+			len += write_number(cell + len, address[i]);
+			cell[len++] = i < 3 ? '.' : ':';
+		}
+	} else {
+		cell[len++] = '[';
+		if (!inet_ntop(AF_INET6, address, cell + len, CELL_LEN - 8))
+			cell[len] = 0;
+		len += (uint32_t)strlen(cell + len);
+		cell[len++] = ']';
+		cell[len++] = ':';
+	}
+	if (!port) {
+		cell[len++] = '*';
+		return len;
+	}
+	return len + write_number(cell + len, port);
+}
+
+static uint32_t write_cell(char *cell, const struct so_tcp_socket *record, const struct so_column *column)
+{
+	const uint8_t *at = (const uint8_t *)record + column->offset;
+	uint64_t rate;
+	uint32_t len;
+
+	if (record->info_len < column->needs)
+		goto absent;
+	switch (column->kind) {
+	case SO_TEXT:
+		len = (uint32_t)strnlen((const char *)at, 15);
+		if (!len)
+			goto absent;
+		memcpy(cell, at, len);
+		return len;
+	case SO_NUMBER:
+		if (word(at) == column->absent)
+			goto absent;
+		return write_number(cell, word(at));
+	case SO_MICROSECONDS:
+		if (word(at) == column->absent)
+			goto absent;
+		return write_milliseconds(cell, word(at));
+	case SO_RATE:
+		memcpy(&rate, at, sizeof(rate));
+		if (rate == column->absent)
+			goto absent;
+		return write_rate(cell, rate);
+	case SO_ENDPOINT:
+		return write_endpoint(cell, record, column);
+	}
+absent:
+	cell[0] = '-';
+	return 1;
+}
+
+/* A cell and how long it is: a name's own memory, or the scratch's. */
+struct cell {
+	const char *text;
+	uint32_t len;
+};
+
+static struct cell cell_of(char *scratch, const struct so_tcp_socket *records, uint32_t record,
+			   const struct so_column *column)
+{
+	struct cell cell = {scratch, 0};
+	uint32_t which;
+
+	if (column->kind == SO_NAME) {
+		which = column->choice ? column->choice[record]
+			: ((const uint8_t *)(records + record))[column->offset];
+		cell.text = which < column->names_len ? column->names[which] : "?";
+		cell.len = (uint32_t)strlen(cell.text);
+	} else {
+		cell.len = write_cell(scratch, records + record, column);
+	}
+	return cell;
+}
+
+int64_t so_table(const struct so_tcp_socket *records, const uint32_t *order, uint32_t count,
+		 struct so_column *columns, uint32_t columns_len, char *out, uint64_t room)
+{
+	uint64_t line = 1, used = 0;
+	char scratch[CELL_LEN];
+	struct cell cell;
+	uint32_t i, c;
+
+	for (i = 0; i < count && !room; i++)
+		for (c = 0; c < columns_len; c++) {
+			cell = cell_of(scratch, records, order[i], columns + c);
+			if (cell.len > columns[c].width)
+				columns[c].width = cell.len;
+		}
+	for (c = 0; c < columns_len; c++)
+		line += columns[c].width + 2;
+	if (line * count > room)
+		return (int64_t)(line * count);
+	for (i = 0; i < count; i++) {
+		for (c = 0; c < columns_len; c++) {
+			cell = cell_of(scratch, records, order[i], columns + c);
+			memcpy(out + used, cell.text, cell.len);
+			used += cell.len;
+			if (c + 1 < columns_len) {
+				memset(out + used, ' ', columns[c].width + 2 - cell.len);
+				used += columns[c].width + 2 - cell.len;
+			}
+		}
+		out[used++] = '\n';
+	}
+	return (int64_t)used;
+}

@@ -1,0 +1,37 @@
+"""System calls about other processes' descriptors and namespaces, for which Python has no wrapper, or a newer one only."""
+
+from __future__ import annotations
+
+import os
+
+from structops_cli.syscall._native import lib
+from structops_cli.syscall.fd import Fd
+
+__all__ = ["enter_net_namespace", "open_process", "shared_fd"]
+
+PIDFD_THREAD = os.O_EXCL
+"""``include/uapi/linux/pidfd.h``: of one thread and its own table of descriptors (Linux 6.9)."""
+
+
+def open_process(process: int, thread: int = 0) -> Fd:
+    """Open a process, or a thread that is not its first; raises ``OSError`` (ESRCH when it has ended)."""
+    if thread and thread != process:
+        return Fd(os.pidfd_open(thread, PIDFD_THREAD))
+    return Fd(os.pidfd_open(process))
+
+
+def shared_fd(process: Fd, number: int) -> Fd:
+    """Return a descriptor of our own for what a process has open as ``number``.
+
+    Both are the same open file. Raises ``OSError``: ESRCH when the process has ended, EBADF when it closed
+    it, EPERM when it may not be traced.
+    """
+    result = lib.so_pidfd_getfd(process.fileno(), number)
+    if result < 0:
+        raise OSError(-result, os.strerror(-result))
+    return Fd(result)
+
+
+def enter_net_namespace(namespace: Fd) -> int:
+    """Move the calling thread into a network namespace; return 0 or an errno."""
+    return -int(lib.so_enter_net(namespace.fileno()))

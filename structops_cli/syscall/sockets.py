@@ -1,0 +1,174 @@
+"""Many TCP sockets at once: inet_diag's messages as records, their owners' descriptors, and records as lines of text.
+
+Native, because each of these is done ten thousand times where anything is done at all: 80 ms in
+Python, 4 ms here. A record is ``struct so_tcp_socket`` (``native_sockets.h``); no Python object per socket is made.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Sequence
+from struct import Struct
+from typing import Any, Literal
+
+from structops_cli.errors import InputError
+from structops_cli.records import IntEnum, NamedTuple
+from structops_cli.syscall._native import ffi, lib
+
+__all__ = [
+    "INFO_OFFSET",
+    "RECORD",
+    "Cell",
+    "Column",
+    "Parser",
+    "SocketFds",
+    "column",
+    "names_of",
+    "place",
+    "table",
+]
+
+RECORD = Struct("=Q4I2H2B2x16s16s16s16s240s")
+"""Cookie, interface, uid, inode, length of info; ports; family, state; addresses; algorithm, ulp; info."""
+_NAME = Struct("=2Q")
+INFO_OFFSET = 96
+LEAST_BYTES = 88
+"""Of one socket's message: no datagram holds more sockets than its size over this."""
+PLACES = {
+    "cookie": 0, "interface": 8, "uid": 12, "inode": 16, "info_len": 20, "source_port": 24, "destination_port": 26,
+    "family": 28, "state": 29, "source": 32, "destination": 48, "algorithm": 64, "ulp": 80,
+}  # fmt: skip
+
+
+class Cell(IntEnum):
+    """What a column shows of each record (``enum so_cell``)."""
+
+    NAME = 0
+    TEXT = 1
+    NUMBER = 2
+    MICROSECONDS = 3
+    RATE = 4
+    ENDPOINT = 5
+
+
+class Column(NamedTuple):
+    """One column of a table; offsets as of ``place``.
+
+    Of a NAME ``choice`` has an index into ``names`` for each record. ``needs`` is how long the record's
+    info must be; with less, or with the number ``absent``, the cell is a dash.
+    """
+
+    title: str
+    kind: Cell
+    offset: int = 0
+    port: int = 0
+    needs: int = 0
+    absent: int = 0xFFFFFFFF
+    choice: Sequence[int] = ()
+    names: Sequence[str] = ()
+
+
+def place(name: str) -> int:
+    """Return the offset of a field in a record."""
+    return PLACES[name]
+
+
+class Parser:
+    """Take datagrams apart, all of them with the same memory; of one algorithm or all."""
+
+    def __init__(self, algorithm: str | None = None) -> None:
+        self._algorithm = ffi.NULL if algorithm is None else ffi.new("char[]", algorithm.encode())
+        self._room = 0
+        self._records: Any = None
+
+    def __call__(self, datagram: bytes | memoryview) -> bytes:
+        """Return the records of a datagram; ``InputError`` when it is damaged."""
+        size = len(datagram)
+        if size // LEAST_BYTES >= self._room:
+            self._room = size // LEAST_BYTES + 1
+            self._records = ffi.new("struct so_tcp_socket[]", self._room)
+        count = lib.so_sockets(ffi.from_buffer(datagram), size, self._algorithm, self._records)
+        if count < 0:
+            raise InputError("the kernel's list of sockets is damaged", why=f"at byte {-1 - count} of {size}")
+        return bytes(ffi.buffer(self._records, count * RECORD.size))
+
+
+def column(records: bytes | bytearray, name: str, code: Literal["B", "H", "I", "Q"]) -> list[int]:
+    """Return one field of every record, as numbers; ``code`` is its format as of ``struct``."""
+    numbers = memoryview(records).cast(code)
+    return numbers[PLACES[name] // numbers.itemsize :: RECORD.size // numbers.itemsize].tolist()
+
+
+def names_of(records: bytes | bytearray) -> tuple[list[str], Sequence[int]]:
+    """Return the names of the algorithms, "" for none, and for each record which of them it has."""
+    words = memoryview(records).cast("Q")
+    step, begin = RECORD.size // 8, PLACES["algorithm"] // 8
+    first, second = words[begin::step].tolist(), words[begin + 1 :: step].tolist()
+    if len(set(first)) == len(set(second)) == 1:
+        return [_name(first[0], second[0])], bytes(len(first))
+    pairs = list(zip(first, second, strict=True))
+    number = {pair: index for index, pair in enumerate(dict.fromkeys(pairs))}
+    return [_name(*pair) for pair in number], [number[pair] for pair in pairs]
+
+
+def _name(first: int, second: int) -> str:
+    return _NAME.pack(first, second).rstrip(b"\0").decode("ascii", "replace")
+
+
+class SocketFds:
+    """Find the sockets in folders of descriptors, all of them with the same memory."""
+
+    def __init__(self) -> None:
+        self._room = 1 << 16
+        self._found = ffi.new("struct so_socket_fd[]", self._room)
+
+    def __call__(self, folder: str) -> tuple[list[int], list[int]]:
+        """Return the inodes of a folder's sockets, and the descriptors' numbers; raises ``OSError``."""
+        while (count := lib.so_socket_fds(folder.encode(), self._found, self._room)) > self._room:
+            self._room = count + count // 8
+            self._found = ffi.new("struct so_socket_fd[]", self._room)
+        if count < 0:
+            raise OSError(-count, os.strerror(-count), folder)
+        words = memoryview(ffi.buffer(self._found)).cast("I")
+        return words[: count * 2 : 2].tolist(), words[1 : count * 2 : 2].tolist()
+
+
+def table(records: bytes | bytearray, order: Sequence[int], columns: Sequence[Column]) -> str:
+    """Return a header and a line for each record of ``order``, in columns as wide as their widest cell."""
+    kept: list[Any] = []
+    made = ffi.new("struct so_column[]", len(columns))
+    for one, item in zip(made, columns, strict=True):
+        _fill(one, item, kept)
+    order_words = array("I", order)
+    arguments = (
+        ffi.cast("struct so_tcp_socket *", ffi.from_buffer(records)),
+        ffi.cast("uint32_t *", ffi.from_buffer(order_words)),
+        len(order_words),
+        made,
+        len(columns),
+    )
+    room = lib.so_table(*arguments, ffi.NULL, 0)
+    out = ffi.new("char[]", room + 1)
+    used = lib.so_table(*arguments, out, room) if room else 0
+    header = "  ".join(item.title.ljust(one.width) for one, item in zip(made, columns, strict=True))
+    return header.rstrip() + "\n" + bytes(ffi.buffer(out, used)).decode(errors="replace")
+
+
+def _fill(one: Any, item: Column, kept: list[Any]) -> None:
+    """Fill in a ``struct so_column``; ``kept`` keeps alive what it points to."""
+    one.kind, one.offset, one.port, one.needs, one.absent = (
+        item.kind,
+        item.offset,
+        item.port,
+        item.needs,
+        item.absent,
+    )
+    one.width, one.names_len = len(item.title), len(item.names)
+    if item.kind == Cell.NAME:
+        names = [ffi.from_buffer(name.encode(errors="replace") + b"\0") for name in item.names]
+        pointers = ffi.new("char *[]", [ffi.cast("char *", name) for name in names])
+        choice = array("I", item.choice)
+        one.names = pointers
+        one.choice = ffi.cast("uint32_t *", ffi.from_buffer(choice)) if choice else ffi.NULL
+        kept += [names, pointers, choice]

@@ -1,0 +1,281 @@
+"""Sockets are moved off an algorithm: in every state, of several processes and namespaces, old versions from new ones."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socket import SO_REUSEADDR, SOL_SOCKET, socket, socketpair
+
+import pytest
+
+from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.sock_diag import TcpState, tcp_sockets
+from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
+from tests.cli_runner import done, done_json, refused, run_cli
+from tests.live.situations import listed, soon
+from tests.live.tcp_states import diag_of, every_state, until
+
+OTHER = "reno"
+"""What every kernel has."""
+
+
+@pytest.fixture
+def namespace() -> Iterator[ThrowawayNamespace]:
+    with ThrowawayNamespace() as made:
+        yield made
+
+
+@pytest.fixture
+def algorithm(name: str, pin_dir: str) -> str:
+    """Return the name of a registered algorithm."""
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    return name
+
+
+def title_of(namespace: ThrowawayNamespace) -> str:
+    return f"net:[{namespace.inode}]"
+
+
+def users(namespace: ThrowawayNamespace, algorithm: str) -> int:
+    with diag_of(namespace) as diag:
+        return len(tcp_sockets(diag, algorithm=algorithm))
+
+
+def test_every_socket_with_an_owner_is_moved(namespace: ThrowawayNamespace, algorithm: str) -> None:
+    with every_state(namespace, lambda one: set_congestion_control(one, algorithm)) as made:
+        mine = [*made.owned.values(), made.unconnected]
+        assert {congestion_control_of(one) for one in mine} == {algorithm}
+        result = run_cli("drain", algorithm, "--to", OTHER, "--timeout", "0", "--json")
+        data = result.json()
+        assert {congestion_control_of(one) for one in mine} == {OTHER}
+        assert result.exit_code == 1
+        assert data["changed"]
+        reasons = {(item["reason"], item["state"]) for item in data["left"]}
+        assert reasons == {("orphaned", "FIN_WAIT1"), ("not accepted", "ESTABLISHED")}
+        [space] = [item for item in data["namespaces"] if item["moved"]]
+        assert (space["name"], space["to"]) == (title_of(namespace), OTHER)
+        assert space["moved"] == data["moved"] >= len(mine)
+
+
+def test_what_is_left_is_destroyed(namespace: ThrowawayNamespace, algorithm: str) -> None:
+    with every_state(namespace, lambda one: set_congestion_control(one, algorithm)) as made:
+        waiting = run_cli("drain", algorithm, "--to", OTHER, "--timeout", "0", "--json").json()["left"]
+        data = done_json("drain", algorithm, "--to", OTHER, "--kill")
+        assert data["left"] == []
+        assert data["destroyed"] == len(waiting) >= 2
+        assert users(namespace, algorithm) == 0
+        assert made.owned[TcpState.ESTABLISHED].send(b"alive") == 5
+    done("unregister", algorithm)
+    assert soon(lambda: not listed(algorithm))
+
+
+def test_a_dry_run_does_nothing(namespace: ThrowawayNamespace, algorithm: str) -> None:
+    with namespace.open_socket() as one:
+        set_congestion_control(one, algorithm)
+        data = done_json("drain", algorithm, "--to", OTHER, "--dry-run")
+        assert (data["dry_run"], data["changed"], data["moved"]) == (True, True, 1)
+        assert congestion_control_of(one) == algorithm
+        assert done_json("drain", algorithm, "--to", OTHER)["moved"] == 1
+        again = done_json("drain", algorithm, "--to", OTHER)
+        assert (again["changed"], again["changes"], again["moved"]) == (False, [], 0)
+
+
+def test_what_a_moved_listener_accepts(namespace: ThrowawayNamespace, algorithm: str) -> None:
+    with namespace.open_socket() as listener, namespace.open_socket() as client:
+        set_congestion_control(listener, algorithm)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        done("drain", algorithm, "--to", OTHER)
+        client.connect(listener.getsockname())
+        with listener.accept()[0] as accepted:
+            assert congestion_control_of(accepted) == OTHER
+
+
+def test_several_namespaces_and_only_the_named_one(algorithm: str) -> None:
+    with ThrowawayNamespace() as first, ThrowawayNamespace() as second:
+        one, other = first.open_socket(), second.open_socket()
+        for item in (one, other):
+            set_congestion_control(item, algorithm)
+            item.bind(("127.0.0.1", 0))
+            item.listen()
+        data = done_json("drain", algorithm, "--to", OTHER, "--netns", title_of(first))
+        assert data["moved"] == 1
+        assert (congestion_control_of(one), congestion_control_of(other)) == (OTHER, algorithm)
+        done("drain", algorithm, "--to", "cubic")
+        assert (congestion_control_of(one), congestion_control_of(other)) == (OTHER, "cubic")
+
+
+def test_a_namespace_that_only_a_socket_holds(algorithm: str) -> None:
+    with ThrowawayNamespace() as namespace:
+        one = socket(fileno=os.dup(namespace.open_socket().fileno()))
+    with one:
+        set_congestion_control(one, algorithm)
+        assert done_json("drain", algorithm, "--to", OTHER)["moved"] == 1
+        assert congestion_control_of(one) == OTHER
+
+
+HOLDER = """
+import os, socket, sys
+mine = [socket.socket(fileno=int(word)) for word in sys.argv[1:]]
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def held_elsewhere(*sockets: socket) -> Iterator[int]:
+    """Give sockets away to another process, and yield its id."""
+    numbers = [item.fileno() for item in sockets]
+    words = [sys.executable, "-c", HOLDER, *map(str, numbers)]
+    with subprocess.Popen(words, pass_fds=numbers, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+def test_sockets_of_another_process_and_one_shared_by_two(
+    namespace: ThrowawayNamespace, algorithm: str
+) -> None:
+    with namespace.open_socket() as gone, namespace.open_socket() as shared:
+        for item in (gone, shared):
+            set_congestion_control(item, algorithm)
+            item.bind(("127.0.0.1", 0))
+            item.listen()
+        address = gone.getsockname()
+        with held_elsewhere(gone, shared):
+            gone.close()
+            assert done_json("drain", algorithm, "--to", OTHER)["moved"] == 2
+            assert users(namespace, algorithm) == 0
+            with namespace.open_socket() as client:
+                client.connect(address)
+
+
+def test_one_on_its_way_in_a_message(namespace: ThrowawayNamespace, algorithm: str) -> None:
+    left, right = socketpair()
+    with left, right:
+        with namespace.open_socket() as one:
+            set_congestion_control(one, algorithm)
+            one.bind(("127.0.0.1", 0))
+            one.listen()
+            from socket import recv_fds, send_fds
+
+            send_fds(left, [b"x"], [one.fileno()])
+        result = run_cli("drain", algorithm, "--to", OTHER, "--timeout", "0", "--json")
+        assert [item["reason"] for item in result.json()["left"]] == ["no owner in sight"]
+        _, [number], _, _ = recv_fds(right, 1, 1)
+        os.close(number)
+    until(lambda: users(namespace, algorithm) == 0)
+
+
+def test_sockets_that_keep_coming_until_the_time_is_over(
+    namespace: ThrowawayNamespace, algorithm: str
+) -> None:
+    with namespace.open_socket() as listener, namespace.open_socket() as client:
+        set_congestion_control(listener, algorithm)
+        listener.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        client.connect(listener.getsockname())
+        result = run_cli("drain", algorithm, "--to", OTHER, "--timeout", "0.3", "--json")
+        assert [item["reason"] for item in result.json()["left"]] == ["not accepted"]
+        assert result.json()["passes"] > 1
+        with listener.accept()[0]:
+            assert done_json("drain", algorithm, "--to", OTHER)["moved"] == 1
+
+
+def test_old_versions_go_to_the_new_one(namespace: ThrowawayNamespace, name: str, bpf_root: str) -> None:
+    with namespace.open_socket() as old, namespace.open_socket() as new:
+        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/one")
+        set_congestion_control(old, name)
+        done("unregister", name)
+        [retired] = listed(name)
+        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/two")
+        set_congestion_control(new, name)
+        data = done_json("drain", name)
+        assert (data["map_ids"], data["moved"], data["exact"]) == ([retired["map_id"]], 1, True)
+        assert {item["to"] for item in data["namespaces"]} == {name}
+        assert soon(lambda: [item["state"] for item in listed(name)] == ["registered"])
+        assert congestion_control_of(old) == congestion_control_of(new) == name
+        assert done_json("drain", name, "--to", OTHER)["moved"] == 2
+
+
+def test_one_version_is_left_alone(namespace: ThrowawayNamespace, name: str, bpf_root: str) -> None:
+    with namespace.open_socket() as old, namespace.open_socket() as new:
+        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/one")
+        set_congestion_control(old, name)
+        done("unregister", name)
+        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/two")
+        set_congestion_control(new, name)
+        [live] = [item for item in listed(name) if item["state"] == "registered"]
+        assert done_json("drain", f"id:{live['map_id']}", "--to", OTHER)["moved"] == 1
+        assert (congestion_control_of(old), congestion_control_of(new)) == (name, OTHER)
+        set_congestion_control(old, OTHER)
+
+
+def test_without_a_target_it_is_the_default(namespace: ThrowawayNamespace, algorithm: str) -> None:
+    with namespace.open_socket() as one:
+        default = congestion_control_of(one)
+        set_congestion_control(one, algorithm)
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        done("drain", algorithm)
+        assert congestion_control_of(one) == default
+
+
+def test_the_default_needs_a_target(namespace: ThrowawayNamespace) -> None:
+    with namespace.open_socket() as one:
+        default = congestion_control_of(one)
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        words = ("drain", default, "--netns", title_of(namespace))
+        error = refused(*words, exit_code=2)
+        assert "where are its sockets to go" in error["what"]
+        assert congestion_control_of(one) == default
+        data = done_json(*words, "--to", OTHER)
+        assert congestion_control_of(one) == OTHER
+        assert data["still_default_of"] == [title_of(namespace)]
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (("t_nobody",), 3, "no congestion control matches"),
+        (("reno", "--to", "t_nobody"), 3, "is registered"),
+        (("reno", "--to", "no name"), 2, "is no name"),
+        (("id:1",), 3, "no congestion control matches"),
+        (("reno", "--to", "cubic", "--netns", "t_nowhere"), 3, "no network namespace"),
+    ],
+)
+def test_calls_that_cannot_be_carried_out(words: tuple[str, ...], exit_code: int, said: str) -> None:
+    assert said in refused("drain", *words, exit_code=exit_code)["what"]
+
+
+def test_killed_in_the_middle_every_socket_has_one_of_the_two(
+    namespace: ThrowawayNamespace, algorithm: str, tmp_path: Path
+) -> None:
+    """SIGKILL at many moments; what is left is drained by the next run."""
+    sockets = [namespace.open_socket() for _ in range(300)]
+    for item in sockets:
+        set_congestion_control(item, algorithm)
+    words = [sys.executable, "-m", "structops_cli", "drain", algorithm, "--to", OTHER]
+    for _ in range(4):
+        with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+            until(lambda: bool(_with(sockets, OTHER)) or process.poll() is not None)
+            process.send_signal(signal.SIGKILL)
+        assert {congestion_control_of(item) for item in sockets} <= {algorithm, OTHER}
+        for item in sockets:
+            set_congestion_control(item, algorithm)
+    done("drain", algorithm, "--to", OTHER)
+    assert _with(sockets, algorithm) == []
+
+
+def _with(sockets: list[socket], algorithm: str) -> list[socket]:
+    return [item for item in sockets if congestion_control_of(item) == algorithm]
