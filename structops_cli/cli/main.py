@@ -29,6 +29,7 @@ COMMANDS = {
         "Make a congestion control the default of network namespaces, put one back, or show them.",
         "default",
     ),
+    "route": ("Choose a congestion control per route, and list the routes that do.", "route"),
     "types": ("List the struct_ops types of this kernel, or one type's members.", "types"),
     "check": ("Say whether objects would register, here or on other kernels. Needs no root.", "check"),
     "inspect": ("Say what an object holds. Needs no root.", "inspect"),

@@ -13,6 +13,7 @@ from structops_cli.net.held_sysctl import namespace_identity, visit
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations.change import Change, changed
 from structops_cli.operations.default_plan import DefaultPlan, LeftAlone, Step, plan_default, plan_restore
+from structops_cli.operations.forgetting import vanished_namespaces
 from structops_cli.operations.guardian import guarded
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefault
 from structops_cli.records import NamedTuple
@@ -140,7 +141,7 @@ def _change(
         sysctls, gone = _open_all(targets, open_files)
         plan = planned(sysctls, memory.defaults())
         allowed = open_files.enter_context(_allowed_list(plan, found))
-        effects = _Effects(plan, allowed, memory, () if dry_run else _vanished(memory, found))
+        effects = _Effects(plan, allowed, memory, () if dry_run else vanished_namespaces(memory, found))
         if not dry_run and effects.are_any():
             from_here_uninterrupted()
             with guarded(effects.apply):
@@ -181,20 +182,6 @@ def _allowed_list(plan: DefaultPlan, found: Sequence[NetNamespace]) -> Iterator[
         yield allowed
 
 
-def _vanished(memory: Memory, found: Sequence[NetNamespace]) -> tuple[int, ...]:
-    """Return what is remembered of namespaces that are no more; nothing when one could not be looked at."""
-    remembered = memory.defaults()
-    alive: set[int] = set()
-    for namespace in found if remembered else ():
-        try:
-            alive.add(visit(namespace, namespace_identity))
-        except NotFoundError:
-            continue
-        except StructopsError:
-            return ()
-    return tuple(remembered.keys() - alive)
-
-
 class _Effects:
     """What a plan does to the kernel: all of it, or after a failure nothing. Safe to be applied again from any point on."""
 
@@ -229,7 +216,7 @@ class _Effects:
 
     def _begin(self) -> None:
         for namespace in self._vanished:
-            self._memory.forget_default(namespace)
+            self._memory.forget_namespace(namespace)
         for name in self._plan.allow:
             if self._allowed:
                 self._allowed.add(name)

@@ -159,6 +159,16 @@ class Memory:
         """Forget a route; without an entry there is nothing to do."""
         self._delete(_route_key(key))
 
+    def namespaces(self) -> set[int]:
+        """Return the namespaces of which anything is remembered."""
+        return {key[2] for key, _ in self._entries()}
+
+    def forget_namespace(self, namespace: int) -> None:
+        """Forget all that is remembered of a namespace."""
+        self.forget_default(namespace)
+        for key in [key for key in self.routes() if key.namespace == namespace]:
+            self.forget_route(key)
+
     def tidy(self) -> None:
         """Remove the pin, and the folder if nothing else is in it, when there is nothing to remember.
 

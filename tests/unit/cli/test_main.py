@@ -14,6 +14,7 @@ from tests.golden_files import Golden
 GROUPS = {
     "map": ("create", "delete", "lookup", "next-key", "update"),
     "btf": ("header",),
+    "route": ("add", "change", "clear", "del", "list"),
     "vm": ("kernels", "run"),
 }
 EVERY = [(), *((name,) for name in COMMANDS), *((name, inner) for name in GROUPS for inner in GROUPS[name])]

@@ -1,0 +1,71 @@
+"""Which routes choose a congestion control, in every network namespace, and which chose one that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from structops_cli.errors import NotFoundError, NotPermittedError, StructopsError
+from structops_cli.net.congestion_controls import read_congestion_controls
+from structops_cli.net.held_sysctl import namespace_identity, visit
+from structops_cli.net.namespaces import NetNamespace
+from structops_cli.net.routes import Route, read_routes
+from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedRoute, RouteKey
+from structops_cli.records import NamedTuple
+
+__all__ = ["ChosenRoute", "list_routes", "route_key"]
+
+
+class ChosenRoute(NamedTuple):
+    """A route that chooses a congestion control. ``dangling``: none of that name is registered, and who registers it gets the route.
+
+    ``name`` is "" where nobody remembers it: the kernel shows the lock only.
+    """
+
+    namespace: NetNamespace
+    route: Route
+    name: str
+    dangling: bool
+
+
+def list_routes(
+    found: Iterable[NetNamespace], path: str = MEMORY_PATH
+) -> tuple[tuple[ChosenRoute, ...], tuple[str, ...]]:
+    """Return every route that chooses a congestion control, and notes on what could not be looked at. Changes nothing.
+
+    Without a lock the kernel shows nothing of a dangling route: only those that structops made or changed are known.
+    """
+    notes: list[str] = []
+    remembered: dict[RouteKey, RememberedRoute] = {}
+    try:
+        with Memory(path) as memory:
+            remembered = memory.routes()
+    except StructopsError as error:
+        notes.append(f"dangling routes are not known: {error}")
+    seen: list[ChosenRoute] = []
+    for namespace in found:
+        try:
+            seen += visit(namespace, lambda here=namespace: _chosen_here(here, remembered))  # type: ignore[misc]
+        except NotFoundError:
+            notes.append(f"{namespace.title} is gone meanwhile")
+        except NotPermittedError as error:
+            notes.append(f"{namespace.title} is left out: {error.why}")
+    return tuple(seen), tuple(notes)
+
+
+def _chosen_here(namespace: NetNamespace, remembered: dict[RouteKey, RememberedRoute]) -> list[ChosenRoute]:
+    identity = namespace_identity()
+    mine = {key: entry for key, entry in remembered.items() if key.namespace == identity}
+    available = read_congestion_controls().available
+    found = []
+    for route in read_routes(every=bool(mine)):
+        entry = mine.get(route_key(identity, route))
+        if route.congctl:
+            found.append(ChosenRoute(namespace, route, route.congctl, dangling=False))
+        elif route.locked or (entry is not None and entry.name not in available):
+            found.append(ChosenRoute(namespace, route, entry.name if entry else "", dangling=True))
+    return found
+
+
+def route_key(identity: int, route: Route) -> RouteKey:
+    """Return what tells a route of a namespace from the others, and is remembered."""
+    return RouteKey(identity, route.family, route.table, route.priority, route.address, route.prefix_bits)

@@ -1,0 +1,203 @@
+"""``structops route`` on the running kernel: IPv4 and IPv6, locked or not, dangling and back."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from structops_cli.errors import KernelError
+from structops_cli.net.namespaces import NetNamespace, find_namespaces
+from structops_cli.net.route_words import parse_route
+from structops_cli.net.routes import routes_naming
+from structops_cli.operations import route as operation
+from structops_cli.operations.memory import MEMORY_PATH, Memory
+from tests.cli_runner import done, done_json, refused
+from tests.live.situations import available, named_namespace
+from tests.live.test_privileges import as_nobody
+
+
+@pytest.fixture
+def place(name: str) -> Iterator[NetNamespace]:
+    """Return a namespace of this test's own, with a device, and an algorithm that is registered."""
+    with named_namespace(name) as found:
+        for words in (
+            "link add t_0 type veth peer name t_1",
+            "link set t_1 up",
+            "addr add 192.0.2.1/24 dev t_0",
+            "addr add 2001:db8::1/64 dev t_0 nodad",
+            "link set t_0 up",
+        ):
+            ip(found, words)
+        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"/sys/fs/bpf/{name}")
+        yield found
+        if available(name):
+            done("unregister", name)
+        os.rmdir(f"/sys/fs/bpf/{name}")
+
+
+def ip(place: NetNamespace, words: str) -> str:
+    command = ["ip", "-n", place.title, *words.split()]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def route(verb: str, words: str, place: NetNamespace, *more: str) -> dict[str, Any]:
+    data = done_json("route", verb, *words.split(), "--netns", place.title, *more)
+    [change] = data["changes"]
+    assert change["changed"] == data["changed"]
+    found: dict[str, Any] = change
+    return found
+
+
+def listed_routes(place: NetNamespace) -> dict[str, dict[str, Any]]:
+    found = done_json("route", "list", "--netns", place.title)["routes"]
+    return {item["destination"]: item for item in found}
+
+
+V4, V6 = "198.51.100.0/24", "2001:db8:1::/48"
+ROUTES = [
+    (f"{V4} via 192.0.2.9", V4, ()),
+    (f"{V6} via 2001:db8::9", V6, ()),
+    (f"{V6} via 2001:db8::9 metric 7", V6, ("--lock",)),
+    (f"{V4} dev t_0 table 77 metric 5", V4, ("--lock",)),
+    ("203.0.113.7 dev t_0 src 192.0.2.1", "203.0.113.7", ()),
+    ("default via 2001:db8::9", "default (IPv6)", ()),
+]
+
+
+@pytest.mark.parametrize(("words", "destination", "more"), ROUTES)
+def test_added_dangling_back_and_deleted(
+    place: NetNamespace, name: str, words: str, destination: str, more: tuple[str, ...]
+) -> None:
+    dry = route("add", f"{words} congctl {name}", place, *more, "--dry-run")
+    assert listed_routes(place) == {}
+    made = route("add", f"{words} congctl {name}", place, *more)
+    assert made == dry
+    assert made["before"] == {"exists": False, "congctl": "", "locked": False, "remembered": None}
+    assert made["after"] == {"exists": True, "congctl": name, "locked": bool(more), "remembered": name}
+    assert route("add", f"{words} congctl {name}", place, *more)["changed"] is False
+    assert "congctl" in ip(place, "route show table all") + ip(place, "-6 route show table all")
+
+    seen = listed_routes(place)[destination]
+    assert (seen["congctl"], seen["locked"], seen["dangling"]) == (name, bool(more), False)
+    [(namespace, found)] = routes_naming(name, find_namespaces())
+    assert (namespace.inode, found.destination) == (place.inode, destination)
+
+    done("unregister", name)
+    assert listed_routes(place)[destination] == seen | {"dangling": True}
+    assert routes_naming(name, find_namespaces()) == []
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", f"/sys/fs/bpf/{name}")
+    assert listed_routes(place)[destination] == seen
+
+    which = words.split(" src ", maxsplit=1)[0]
+    assert route("del", which, place)["after"]["exists"] is False
+    assert route("del", which, place)["changed"] is False
+    assert listed_routes(place) == {}
+    assert not os.path.exists(MEMORY_PATH)
+
+
+@pytest.mark.parametrize(("destination", "more"), [("192.0.2.0/24", ()), ("2001:db8::/64", ("--lock",))])
+def test_a_route_that_is_there_is_changed_and_else_the_same(
+    place: NetNamespace, name: str, destination: str, more: tuple[str, ...]
+) -> None:
+    family = "-6" if ":" in destination else "-4"
+    before = ip(place, f"{family} route show {destination}")
+    error = refused("route", "add", destination, "dev", "t_0", "metric",
+                    "256" if more else "0", "congctl", name, "--netns", place.title)  # fmt: skip
+    assert error["what"] == "a route goes there already"
+    assert route("change", f"{destination} congctl {name}", place, *more)["changed"] is True
+    assert route("change", f"{destination} congctl {name}", place, *more)["changed"] is False
+    assert route("change", f"{destination} congctl reno", place)["after"]["congctl"] == "reno"
+    route("change", f"{destination} congctl {name}", place, *more)
+    done("unregister", name)
+    [seen] = listed_routes(place).values()
+    assert (seen["congctl"], seen["dangling"]) == (name, True)
+    assert route("clear", destination, place)["changed"] is True
+    assert route("clear", destination, place)["changed"] is False
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", f"/sys/fs/bpf/{name}")
+    assert listed_routes(place) == {}, "it does not come back"
+    assert ip(place, f"{family} route show {destination}") == before
+    assert refused("route", "del", destination, "--netns", place.title)["what"] == "that route is left alone"
+
+
+def test_several_next_hops_stay(place: NetNamespace, name: str) -> None:
+    ip(place, f"route add {V4} nexthop via 192.0.2.8 weight 2 nexthop via 192.0.2.9")
+    before = ip(place, f"route show {V4}").split()
+    route("change", f"{V4} congctl {name}", place)
+    assert [word for word in ip(place, f"route show {V4}").split() if word not in ("congctl", name)] == before
+    route("clear", V4, place)
+    assert ip(place, f"route show {V4}").split() == before
+
+
+def test_one_of_several_is_asked_for(place: NetNamespace, name: str) -> None:
+    for metric in (1, 2):
+        ip(place, f"route add {V4} via 192.0.2.9 metric {metric}")
+    error = refused("route", "change", V4, "congctl", name, "--netns", place.title)
+    assert error["kind"] == "AmbiguousError"
+    route("change", f"{V4} metric 2 congctl {name}", place)
+    assert listed_routes(place)[V4]["metric"] == 2
+
+
+def test_what_ip_made_is_listed_and_not_remembered(place: NetNamespace, name: str) -> None:
+    ip(place, f"route add {V4} via 192.0.2.9 congctl {name}")
+    assert listed_routes(place)[V4]["congctl"] == name
+    assert route("add", f"{V4} via 192.0.2.9 congctl {name}", place)["changed"] is False
+    assert not os.path.exists(MEMORY_PATH)
+
+
+def test_what_was_replaced_since_is_not_called_dangling(place: NetNamespace, name: str) -> None:
+    route("add", f"{V4} via 192.0.2.9 congctl {name}", place)
+    ip(place, f"route replace {V4} via 192.0.2.8")
+    assert listed_routes(place) == {}
+    route("clear", V4, place)
+    assert not os.path.exists(MEMORY_PATH)
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "what"),
+    [
+        (("add", V4, "via", "192.0.2.9", "congctl", "t_nobody"), 3, "no congestion control t_nobody"),
+        (("add", V4, "via", "203.0.113.1", "congctl", "reno"), 1, "the route could not be made"),
+        (("add", V4, "dev", "t_9", "congctl", "reno"), 3, "there is no network device t_9"),
+        (("change", V4, "congctl", "reno"), 3, "no route goes there"),
+        (("clear", V4), 3, "no route goes there"),
+        (("add", V4), 2, "which congestion control?"),
+        (("del", V4, "congctl", "reno"), 2, "route del takes no congctl"),
+        (("add", "192.0.2.1/24", "congctl", "reno"), 2, "192.0.2.1/24 is no destination"),
+    ],
+)
+def test_what_cannot_be(place: NetNamespace, words: tuple[str, ...], exit_code: int, what: str) -> None:
+    error = refused("route", *words, "--netns", place.title, exit_code=exit_code)
+    assert what in error["what"]
+    assert not os.path.exists(MEMORY_PATH)
+
+
+def test_the_initial_namespace_has_to_be_named() -> None:
+    error = refused("route", "add", V4, "dev", "lo", "congctl", "reno", exit_code=2)
+    assert error["what"] == "which network namespaces?"
+
+
+def test_what_the_kernel_refuses_is_not_remembered(
+    place: NetNamespace, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise KernelError("refused", errno=12, operation="RTM_NEWROUTE")
+
+    monkeypatch.setattr(operation, "change_route", refuse)
+    with pytest.raises(KernelError, match="refused"):
+        operation.change_one_route(
+            "change", parse_route(["192.0.2.0/24", "congctl", name]), place, find_namespaces()
+        )
+    with Memory() as memory:
+        assert memory.routes() == {}
+    assert not os.path.exists(MEMORY_PATH)
+
+
+def test_nobody_may_look_and_not_change() -> None:
+    shown = as_nobody("route", "list", "--json")
+    assert (shown.exit_code, shown.json()["routes"]) == (0, [])
+    denied = as_nobody("route", "add", V4, "dev", "lo", "congctl", "reno", "--netns", "initial")
+    assert denied.exit_code == 4
