@@ -30,6 +30,7 @@ COMMANDS = {
         "default",
     ),
     "route": ("Choose a congestion control per route, and list the routes that do.", "route"),
+    "doctor": ("Say what this machine can do, what is in the way, and what is to be repaired.", "doctor"),
     "types": ("List the struct_ops types of this kernel, or one type's members.", "types"),
     "check": ("Say whether objects would register, here or on other kernels. Needs no root.", "check"),
     "inspect": ("Say what an object holds. Needs no root.", "inspect"),

@@ -1,0 +1,45 @@
+"""``structops doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from structops_cli.cli.output import Output, common_options, table
+from structops_cli.errors import ExitCode
+from structops_cli.operations.doctor import examine, is_healthy
+from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding
+
+__all__ = ["command"]
+
+COLOURS = {OK: "green", NOTE: "yellow", PROBLEM: "red"}
+
+
+@click.command()
+@common_options
+@click.pass_obj
+def command(output: Output) -> int:
+    """Say what this machine can do for struct_ops, what is in the way, and what is to be repaired.
+
+    Each line is ok, a note (something to know, or that could not be looked at)
+    or a problem, with why it matters and what to do. Ends with 1 when there is a problem. Changes nothing, and
+    needs no root: what only root may see is a note then.
+    """
+    found = examine()
+    healthy = is_healthy(found)
+    data = {"healthy": healthy, "findings": [item._asdict() for item in found]}
+    output.result("doctor", data, lambda: _text(output, found))
+    return ExitCode.DONE if healthy else ExitCode.FAILED
+
+
+def _text(output: Output, found: Sequence[Finding]) -> str:
+    lines = table(
+        ("STATE", "CHECK", "FOUND"), [(item.state, item.check, item.what) for item in found]
+    ).splitlines()
+    text = [lines[0]]
+    for item, line in zip(found, lines[1:], strict=True):
+        text.append(output.style(line[: len(item.state)], fg=COLOURS[item.state]) + line[len(item.state) :])
+        if item.state != OK:
+            text += [f"  {word}: {said}" for word, said in (("why", item.why), ("fix", item.fix)) if said]
+    return "\n".join(text)

@@ -1,0 +1,86 @@
+"""Examine this machine: what it can do for struct_ops, what is in the way, and what is to be repaired."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from structops_cli.errors import StructopsError
+from structops_cli.net.congestion_controls import read_congestion_controls
+from structops_cli.net.held_sysctl import visit
+from structops_cli.net.namespaces import NetNamespace, find_namespaces
+from structops_cli.operations import doctor_kernel, doctor_state
+from structops_cli.operations.findings import PROBLEM, Check, Finding, Tree, looked_at
+from structops_cli.operations.sysctl_writers import sysctl_writers
+from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.kernel import live_kernel
+
+__all__ = ["examine", "is_healthy"]
+
+Value = TypeVar("Value")
+
+
+def examine(root: str = "/") -> tuple[Finding, ...]:
+    """Look at everything and return what was found, in a fixed order. Changes nothing.
+
+    ``root`` is where files are read that say how the machine is set up; the kernel
+    is always the running one. What the caller may not look at is a note.
+    """
+    tree, release = Tree(root), os.uname().release
+    kernel, stock, found = (
+        _once(live_kernel),
+        _once(lambda: take_stock(live_kernel())),
+        _once(find_namespaces),
+    )
+    checks: tuple[tuple[str, Check], ...] = (
+        ("kernel BTF", lambda: doctor_kernel.kernel_btf(tree)),
+        ("configuration", lambda: doctor_kernel.configuration(tree, release)),
+        ("types", lambda: doctor_kernel.offered(kernel())),
+        ("links", lambda: doctor_kernel.links(kernel())),
+        ("tokens", lambda: doctor_kernel.tokens(kernel())),
+        ("JIT", lambda: doctor_kernel.jit(tree)),
+        ("lockdown", lambda: doctor_kernel.lockdown(tree)),
+        ("unprivileged bpf", lambda: doctor_kernel.unprivileged_bpf(tree)),
+        ("capabilities", lambda: doctor_kernel.capabilities(tree)),
+        ("memory limit", doctor_kernel.memlock),
+        ("bpffs", doctor_kernel.bpffs_mounted),
+        ("retired maps", lambda: doctor_state.retired_maps(stock())),
+        ("pins", lambda: doctor_state.pins(stock())),
+        ("defaults", lambda: doctor_state.defaults(found())),
+        ("routes", lambda: doctor_state.routes(found())),
+        ("memory", lambda: doctor_state.memory(found())),
+        ("who else writes", lambda: sysctl_writers(tree, _initial_default(found()))),
+        ("modules", lambda: doctor_state.modules(tree, release, stock())),
+    )
+    return tuple(finding for name, check in checks for finding in looked_at(name, check))
+
+
+def is_healthy(findings: Iterable[Finding]) -> bool:
+    """Tell whether there is nothing to repair."""
+    return all(item.state != PROBLEM for item in findings)
+
+
+def _once(make: Callable[[], Value]) -> Callable[[], Value]:
+    """Return a call that makes a value the first time, and raises the same error each time when it cannot."""
+    made: list[Value] = []
+    failed: list[StructopsError] = []
+
+    def get() -> Value:
+        if failed:
+            raise failed[0]
+        if not made:
+            try:
+                made.append(make())
+            except StructopsError as error:
+                failed.append(error)
+                raise
+        return made[0]
+
+    return get
+
+
+def _initial_default(found: Sequence[NetNamespace]) -> str:
+    """Return the default of the initial namespace, which is what files at boot set."""
+    initial = [namespace for namespace in found if namespace.is_initial]
+    return (visit(initial[0], read_congestion_controls) if initial else read_congestion_controls()).default

@@ -1,0 +1,217 @@
+"""What this kernel can do for struct_ops, and what of its settings is in the way."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.core.kconfig import version_code
+from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
+from structops_cli.runtime.kernel_config import config_places, kernel_version, read_config
+from structops_cli.runtime.probes import Answer, is_registered
+from structops_cli.struct_ops.catalogue import has_links, offered_types
+from structops_cli.syscall import bpffs
+from structops_cli.syscall.uapi import BtfKind
+
+__all__ = [
+    "bpffs_mounted",
+    "capabilities",
+    "configuration",
+    "jit",
+    "kernel_btf",
+    "links",
+    "lockdown",
+    "memlock",
+    "offered",
+    "tokens",
+    "unprivileged_bpf",
+]
+
+OPTIONS = {
+    "CONFIG_BPF_SYSCALL": "there is no bpf(2) at all",
+    "CONFIG_BPF_JIT": "struct_ops programs are machine code that the kernel calls",
+    "CONFIG_DEBUG_INFO_BTF": "types of struct_ops are found in the kernel's BTF",
+}
+"""What has to be built in, and why."""
+CAPABILITIES = {
+    39: ("CAP_BPF", "loads programs and maps"),
+    38: ("CAP_PERFMON", "lets programs read kernel structures"),
+    12: ("CAP_NET_ADMIN", "registers what is of the network, writes its sysctls and routes"),
+    21: ("CAP_SYS_ADMIN", "goes through ids (list, show, unregister) and enters other network namespaces"),
+}
+"""``include/uapi/linux/capability.h``."""
+CHARGED_BEFORE = version_code(5, 11, 0)
+"""Until then maps and programs were charged to RLIMIT_MEMLOCK."""
+LINK_ABILITIES = {
+    "update": "bpf_struct_ops_map_link_update",
+    "detach": "bpf_struct_ops_map_link_detach",
+}
+"""Functions of the kernel that are there where a link can do it (kernel/bpf/bpf_struct_ops.c)."""
+
+
+def kernel_btf(tree: Tree) -> Iterator[Finding]:
+    """Look for the kernel's own types."""
+    path = "/sys/kernel/btf/vmlinux"
+    if os.path.exists(tree.path(path)):
+        yield Finding("kernel BTF", OK, path)
+    else:
+        yield Finding(
+            "kernel BTF",
+            PROBLEM,
+            f"{path} is not there",
+            OPTIONS["CONFIG_DEBUG_INFO_BTF"],
+            "run a kernel built with CONFIG_DEBUG_INFO_BTF=y; distribution kernels from 5.10 on are",
+        )
+
+
+def configuration(tree: Tree, release: str) -> Iterator[Finding]:
+    """Look at the options that struct_ops needs, where the kernel shows its configuration."""
+    config = read_config(list(OPTIONS), [tree.path(place) for place in config_places(release)])
+    if not config.found:
+        yield Finding(
+            "configuration", NOTE, "not shown by this kernel", f"neither of {', '.join(config.sought)}"
+        )
+        return
+    missing = [option for option in OPTIONS if config.options.get(option) != "y"]
+    for option in missing:
+        yield Finding("configuration", PROBLEM, f"{option} is not set", OPTIONS[option], "run another kernel")
+    if not missing:
+        yield Finding("configuration", OK, ", ".join(f"{option}=y" for option in OPTIONS))
+
+
+def offered(kernel: KernelTypes) -> Iterator[Finding]:
+    """Ask the kernel which types it offers."""
+    answers = {item.name: is_registered(item) for item in offered_types(kernel)}
+    names = [name for name, answer in answers.items() if answer is Answer.YES]
+    unknown = [name for name, answer in answers.items() if answer is Answer.UNKNOWN]
+    if names:
+        yield Finding("types", OK, f"offers {', '.join(names)}")
+    if unknown:
+        yield Finding(
+            "types", NOTE, f"cannot tell whether it offers {', '.join(unknown)}", "asking takes CAP_BPF"
+        )
+    if not names and not unknown:
+        yield Finding(
+            "types", PROBLEM, "offers no struct_ops type", "", "run a kernel with CONFIG_BPF_JIT=y and BTF"
+        )
+
+
+def capabilities(tree: Tree) -> Iterator[Finding]:
+    """Look at what the caller may do; less than all is no fault of the machine's."""
+    status = tree.read("/proc/self/status") or ""
+    effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
+    held = int(effective, 16)
+    missing = {name: what for bit, (name, what) in CAPABILITIES.items() if not held >> bit & 1}
+    for name, what in missing.items():
+        yield Finding("capabilities", NOTE, f"{name} is missing", f"it {what}", "run this as root")
+    if not missing:
+        yield Finding("capabilities", OK, ", ".join(name for name, _ in CAPABILITIES.values()))
+
+
+def lockdown(tree: Tree) -> Iterator[Finding]:
+    """Look at kernel lockdown (kernel_lockdown(7))."""
+    text = tree.read("/sys/kernel/security/lockdown")
+    mode = text.partition("[")[2].partition("]")[0] if text else ""
+    if mode == "confidentiality":
+        yield Finding(
+            "lockdown",
+            NOTE,
+            "mode confidentiality",
+            "programs may not read kernel memory by the helpers bpf_probe_read_kernel and its like",
+            "use objects that read through BTF pointers, as the bundled ones do",
+        )
+    else:
+        yield Finding("lockdown", OK, f"mode {mode}" if mode else "none")
+
+
+def unprivileged_bpf(tree: Tree) -> Iterator[Finding]:
+    """Look whether everybody may load programs of the simplest types."""
+    value = (tree.read("/proc/sys/kernel/unprivileged_bpf_disabled") or "").strip()
+    if value == "0":
+        yield Finding(
+            "unprivileged bpf",
+            NOTE,
+            "allowed",
+            "struct_ops does not need it",
+            "sysctl -w kernel.unprivileged_bpf_disabled=2, where nothing else does either",
+        )
+    else:
+        yield Finding("unprivileged bpf", OK, "disabled" if value else "not shown")
+
+
+def jit(tree: Tree) -> Iterator[Finding]:
+    """Look whether the JIT is on."""
+    value = (tree.read("/proc/sys/net/core/bpf_jit_enable") or "").strip()
+    if value == "0":
+        yield Finding(
+            "JIT",
+            PROBLEM,
+            "net.core.bpf_jit_enable is 0",
+            "struct_ops programs are machine code that the kernel calls: none can be registered",
+            "sysctl -w net.core.bpf_jit_enable=1",
+        )
+    elif value:
+        yield Finding("JIT", OK, f"net.core.bpf_jit_enable is {value}")
+    else:
+        yield Finding(
+            "JIT", NOTE, "not shown", "the file is for who has CAP_SYS_ADMIN in the initial user namespace"
+        )
+
+
+def bpffs_mounted() -> Iterator[Finding]:
+    """Look for the file system that pins live in."""
+    if bpffs.DEFAULT in (mount.path for mount in bpffs.mounts()):
+        yield Finding("bpffs", OK, f"mounted on {bpffs.DEFAULT}")
+    else:
+        yield Finding(
+            "bpffs",
+            NOTE,
+            f"not mounted on {bpffs.DEFAULT}",
+            "pins live there; register mounts one when it needs it",
+            f"mount -t bpf bpf {bpffs.DEFAULT}",
+        )
+
+
+def links(kernel: KernelTypes) -> Iterator[Finding]:
+    """Say what links can do here."""
+    if not has_links(kernel):
+        yield Finding(
+            "links",
+            NOTE,
+            "none before Linux 6.4",
+            "a new version cannot take the place of an old one in one step",
+            "structops register works without",
+        )
+        return
+    can = [word for word, name in LINK_ABILITIES.items() if kernel.vmlinux.find(name, BtfKind.FUNC)]
+    cannot = [word for word in LINK_ABILITIES if word not in can]
+    yield Finding("links", OK, ", ".join(["create", *can]))
+    if cannot:
+        yield Finding(
+            "links", NOTE, f"no {' and no '.join(cannot)} in this kernel's BTF", "detach came with Linux 6.11"
+        )
+
+
+def tokens(kernel: KernelTypes) -> Iterator[Finding]:
+    """Say whether a container could be given BPF by a token."""
+    if kernel.vmlinux.find("bpf_token", BtfKind.STRUCT):
+        yield Finding("tokens", OK, "this kernel has BPF tokens")
+    else:
+        yield Finding("tokens", NOTE, "none before Linux 6.9", "a container cannot be allowed to load", "")
+
+
+def memlock() -> Iterator[Finding]:
+    """Look at RLIMIT_MEMLOCK where it counts."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if kernel_version() >= CHARGED_BEFORE or soft == resource.RLIM_INFINITY:
+        yield Finding("memory limit", OK, "RLIMIT_MEMLOCK does not count here")
+    else:
+        yield Finding(
+            "memory limit",
+            NOTE,
+            f"RLIMIT_MEMLOCK is {soft >> 10} KiB",
+            "maps and programs are charged to it before Linux 5.11; structops lifts it as root",
+            "ulimit -l unlimited",
+        )

@@ -1,0 +1,201 @@
+"""What of struct_ops is on this machine and ought not to be: half-states, leftovers, what waits for a name that is gone."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
+from structops_cli.errors import KernelError, StructopsError
+from structops_cli.net.held_sysctl import namespace_identity, visit
+from structops_cli.net.namespaces import NetNamespace
+from structops_cli.net.routes import routes_in
+from structops_cli.operations.chosen_routes import list_routes, route_key
+from structops_cli.operations.default import read_defaults
+from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
+from structops_cli.operations.memory import MEMORY_PATH, Memory
+from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.pins import DEFAULT_PIN_DIR
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.info import link_info
+from structops_cli.syscall.uapi import BpfLinkType
+
+__all__ = ["defaults", "memory", "modules", "pins", "retired_maps", "routes"]
+
+KEPT = f"{DEFAULT_PIN_DIR}/kept"
+"""Where earlier versions are kept for a rollback: kept/NAME/ID."""
+MODULE = re.compile(r"^\S*/tcp_(\w+)\.ko", re.MULTILINE)
+
+
+def retired_maps(stock: Sequence[LiveMap]) -> Iterator[Finding]:
+    """Look for maps that are unregistered and still held, and for those that the kernel has ejected."""
+    retired = [item for item in stock if item.state == "retired"]
+    for item in retired:
+        yield Finding(
+            "retired maps",
+            NOTE,
+            f"{item.name} (map {item.info.id}) is unregistered, and {item.refcnt} still hold it",
+            "sockets and defaults keep it; a refused write of a default keeps it until reboot",
+            "structops default shows the namespaces whose default it is",
+        )
+    for item in stock:
+        if item.state == "ejected":
+            yield Finding(
+                "retired maps",
+                PROBLEM,
+                f"{item.name} (map {item.info.id}) was ejected by the kernel",
+                item.reason,
+                f"structops unregister id:{item.info.id}",
+            )
+    if not retired:
+        yield Finding("retired maps", OK, "none")
+
+
+def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:
+    """Look for namespaces whose default is not registered any more."""
+    seen, notes = read_defaults(found)
+    retired = [item for item in seen if item.retired]
+    for item in retired:
+        yield Finding(
+            "defaults",
+            PROBLEM,
+            f"new sockets of {item.namespace.title} get {item.default}, which is unregistered",
+            "a namespace keeps its default until another one is set",
+            f"structops default NAME --netns {item.namespace.title}",
+        )
+    for note in notes:
+        yield Finding("defaults", NOTE, note)
+    if not retired:
+        yield Finding("defaults", OK, f"registered in all of {len(seen)} network namespaces")
+
+
+def routes(found: Sequence[NetNamespace]) -> Iterator[Finding]:
+    """Look for routes whose algorithm is gone."""
+    chosen, notes = list_routes(found)
+    dangling = [item for item in chosen if item.dangling]
+    for item in dangling:
+        name = item.name or "an algorithm"
+        yield Finding(
+            "routes",
+            PROBLEM,
+            f"the route to {item.route.destination} of {item.namespace.title} chooses {name}, which is not registered",
+            "connections get the namespace's default, and whoever registers that name next gets the route",
+            f"register it again, or structops route clear {item.route.destination.removesuffix(' (IPv6)')} "
+            f"--netns {item.namespace.title}",
+        )
+    for note in notes:
+        yield Finding("routes", NOTE, note)
+    if not dangling:
+        yield Finding("routes", OK, f"{len(chosen)} choose a congestion control, none is dangling")
+
+
+def memory(found: Sequence[NetNamespace], path: str = MEMORY_PATH) -> Iterator[Finding]:
+    """Compare what is remembered with the kernel."""
+    with Memory(path) as remembered:
+        entries, routes_known = remembered.defaults(), remembered.routes()
+    by_identity: dict[int, NetNamespace] = {}
+    for namespace in found:
+        with suppress(StructopsError):
+            by_identity[visit(namespace, namespace_identity)] = namespace
+    gone = sorted({*entries, *(key.namespace for key in routes_known)} - by_identity.keys())
+    if gone:
+        yield Finding(
+            "memory",
+            NOTE,
+            f"{len(gone)} network namespaces that are no more, or out of sight, are remembered",
+            "their entries go with the next change of a default or a route",
+        )
+    seen, _ = read_defaults(by_identity.values(), path)
+    stale = [item for item in seen if item.remembered and item.remembered.name != item.default]
+    for item in stale:
+        yield Finding(
+            "memory",
+            NOTE,
+            f"somebody else has changed the default of {item.namespace.title} since structops did",
+            f"--restore would leave it: it is {item.default}",
+            f"structops default --restore --force --netns {item.namespace.title}, or structops default NAME",
+        )
+    missing = [
+        key
+        for key in routes_known
+        if (place := by_identity.get(key.namespace)) and key not in _route_keys(key.namespace, place)
+    ]
+    if missing:
+        yield Finding(
+            "memory",
+            NOTE,
+            f"{len(missing)} routes that are no more are remembered",
+            "somebody else deleted them",
+        )
+    if not (gone or stale or missing):
+        yield Finding(
+            "memory",
+            OK,
+            f"{len(entries)} defaults and {len(routes_known)} routes, all as the kernel has them",
+        )
+
+
+def _route_keys(identity: int, namespace: NetNamespace) -> set[object]:
+    with suppress(StructopsError):
+        return {route_key(identity, route) for route in routes_in(namespace, every=True)}
+    return set()
+
+
+def pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
+    """Look for pins of links that are detached, and for versions that are kept of what is not registered."""
+    orphaned = [path for mount in bpffs.mounts() for path in bpffs.pins(mount.path) if _is_detached(path)]
+    for path in orphaned:
+        yield Finding(
+            "pins",
+            PROBLEM,
+            f"{path} pins a link that registers nothing",
+            "somebody detached it, or the kernel did, and the pin stayed",
+            f"rm {path}",
+        )
+    registered = {os.path.basename(pin) for item in stock for link in item.links for pin in link.pins}
+    stale = [path for path in bpffs.pins(KEPT) if os.path.basename(os.path.dirname(path)) not in registered]
+    for path in stale:
+        yield Finding(
+            "pins",
+            PROBLEM,
+            f"{path} keeps a version of what is not registered",
+            "there is nothing that it could take the place of",
+            f"rm {path}",
+        )
+    if not orphaned and not stale:
+        yield Finding("pins", OK, "none of them is orphaned")
+
+
+def _is_detached(path: str) -> bool:
+    """Tell whether a pin is of a struct_ops link without a map."""
+    try:
+        with bpf.obj_get(path) as fd:
+            if not os.readlink(f"/proc/self/fd/{fd.fileno()}").endswith(("bpf_link", "bpf-link")):
+                return False
+            info = link_info(fd)
+    except (KernelError, OSError):  # no object, or gone
+        return False
+    return info.link_type == BpfLinkType.STRUCT_OPS and not info.map_id
+
+
+def modules(tree: Tree, release: str, stock: Sequence[LiveMap]) -> Iterator[Finding]:
+    """Look for kernel modules that could come under the name of what is registered."""
+    text = tree.read(f"/lib/modules/{release}/modules.dep") or ""
+    names = sorted(set(MODULE.findall(text)))
+    taken = sorted({item.name for item in stock if item.state == "registered"} & set(names))
+    for name in taken:
+        yield Finding(
+            "modules",
+            NOTE,
+            f"{name} is registered as struct_ops, and tcp_{name} is a module of this kernel",
+            "while one has the name the other is refused; after unregister, asking for the name loads the module",
+            "register it under a name of its own: --set name=NAME",
+        )
+    if not taken:
+        more = f": {', '.join(names)}" if names else ""
+        yield Finding(
+            "modules",
+            OK,
+            f"{len(names)} congestion controls are modules, loaded when root asks for one{more}",
+        )

@@ -1,0 +1,122 @@
+"""``structops doctor`` on the running kernel: nothing to repair, and each thing that is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from structops_cli.net.namespaces import NetNamespace, inside
+from structops_cli.syscall import bpf
+from tests.cli_runner import done, run_cli
+from tests.live.situations import default_in, listed, named_namespace, soon
+from tests.live.test_default_command import other_than
+from tests.live.test_privileges import as_nobody
+from tests.needs import LINKS, needs
+
+FREE = ("--set", "flags=non_restricted")
+
+
+@pytest.fixture
+def place(name: str) -> Iterator[NetNamespace]:
+    """Return a namespace of this test's own."""
+    with named_namespace(name) as found:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        yield found
+
+
+def examined(exit_code: int) -> list[dict[str, Any]]:
+    result = run_cli("doctor", "--json")
+    data = result.json()
+    assert (result.exit_code, data["healthy"]) == (exit_code, exit_code == 0), data
+    found: list[dict[str, Any]] = data["findings"]
+    return found
+
+
+def problems(exit_code: int = 1) -> list[dict[str, Any]]:
+    return [item for item in examined(exit_code) if item["state"] == "problem"]
+
+
+def notes(check: str) -> list[str]:
+    return [item["what"] for item in examined(0) if (item["check"], item["state"]) == (check, "note")]
+
+
+def test_a_machine_with_nothing_to_repair() -> None:
+    assert problems(0) == []
+    text = done("doctor").stdout
+    assert text.startswith("STATE")
+    assert "offers bpf_dummy_ops" in text
+
+
+def test_ordinary_use_is_nothing_to_repair(name: str, pin_dir: str, place: NetNamespace) -> None:
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *FREE)
+    done("default", name, "--netns", place.title)
+    done("route", "add", "198.51.100.0/24", "dev", "lo", "congctl", name, "--netns", place.title)
+    assert problems(0) == []
+    assert notes("memory") == []
+    done("route", "del", "198.51.100.0/24", "--netns", place.title)
+    done("default", "--restore", "--netns", place.title)
+    done("unregister", name)
+    assert soon(lambda: not listed(name))
+
+
+def test_a_retired_default_and_a_dangling_route(name: str, pin_dir: str, place: NetNamespace) -> None:
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *FREE)
+    done("default", name, "--netns", place.title)
+    done("route", "add", "198.51.100.0/24", "dev", "lo", "congctl", name, "--netns", place.title)
+    done("unregister", name)
+    found = {item["check"]: item for item in problems()}
+    assert found.keys() == {"defaults", "routes"}
+    assert found["defaults"]["what"] == f"new sockets of {place.title} get {name}, which is unregistered"
+    text = run_cli("doctor").stdout
+    assert f"  fix: structops default NAME --netns {place.title}" in text
+    # what it says is what repairs it
+    done("route", "clear", "198.51.100.0/24", "--netns", place.title)
+    done("default", "--restore", "--netns", place.title)
+    assert problems(0) == []
+    assert soon(lambda: not listed(name))
+
+
+@needs(LINKS)
+def test_a_pin_of_a_detached_link(name: str, pin_dir: str) -> None:
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    with bpf.obj_get(f"{pin_dir}/{name}") as link:
+        bpf.link_detach(link)
+    [only] = problems()
+    assert (only["check"], only["fix"]) == ("pins", f"rm {pin_dir}/{name}")
+    os.unlink(f"{pin_dir}/{name}")
+    assert problems(0) == []
+
+
+def test_what_somebody_else_changed_since_is_a_note(place: NetNamespace) -> None:
+    before = default_in(place)
+    done("default", other_than(before), "--netns", place.title)
+    inside(place, lambda: Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text(before))
+    assert "somebody else has changed the default" in notes("memory")[0]
+    done("default", "--restore", "--force", "--netns", place.title)
+    assert notes("memory") == []
+
+
+def test_a_namespace_that_is_gone_is_a_note(name: str) -> None:
+    with named_namespace(name) as gone:
+        done("default", other_than(default_in(gone)), "--netns", gone.title)
+    assert "1 network namespaces that are no more" in notes("memory")[0]
+    with named_namespace(f"{name}b") as other:
+        done("default", "--restore", "--netns", other.title)
+    assert notes("memory") == []
+
+
+def test_nobody_is_told_what_could_not_be_seen() -> None:
+    result = as_nobody("doctor", "--json")
+    assert result.exit_code == 0, result.stdout
+    by_check: dict[str, list[str]] = {}
+    for item in result.json()["findings"]:
+        by_check.setdefault(item["check"], []).append(item["state"])
+    assert by_check["kernel BTF"] == ["ok"]
+    assert by_check["capabilities"] == ["note"] * 4
+    for check in ("retired maps", "pins", "modules"):
+        assert by_check[check] == ["note"]

@@ -1,0 +1,111 @@
+"""What the doctor says of a kernel's settings, in trees of the test's own."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from structops_cli.core.kconfig import version_code
+from structops_cli.errors import UnsupportedError
+from structops_cli.operations import doctor_kernel
+from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree, looked_at
+
+
+def tree(root: Path, path: str = "", text: str = "") -> Tree:
+    if path:
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return Tree(str(root))
+
+
+def states(found: Iterable[Finding]) -> list[str]:
+    return [item.state for item in found]
+
+
+def test_btf(tmp_path: Path) -> None:
+    assert states(doctor_kernel.kernel_btf(tree(tmp_path))) == [PROBLEM]
+    assert states(doctor_kernel.kernel_btf(tree(tmp_path, "sys/kernel/btf/vmlinux"))) == [OK]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("CONFIG_BPF_SYSCALL=y\nCONFIG_BPF_JIT=y\nCONFIG_DEBUG_INFO_BTF=y\n", [OK]),
+        ("CONFIG_BPF_SYSCALL=y\n# CONFIG_BPF_JIT is not set\nCONFIG_DEBUG_INFO_BTF=y\n", [PROBLEM]),
+        ("CONFIG_BPF_SYSCALL=y\n", [PROBLEM, PROBLEM]),
+    ],
+)
+def test_configuration(tmp_path: Path, text: str, expected: list[str]) -> None:
+    assert states(doctor_kernel.configuration(tree(tmp_path, "boot/config-1.2", text), "1.2")) == expected
+
+
+def test_a_configuration_that_is_not_shown(tmp_path: Path) -> None:
+    [only] = doctor_kernel.configuration(tree(tmp_path), "1.2")
+    assert (only.state, only.what) == (NOTE, "not shown by this kernel")
+
+
+@pytest.mark.parametrize(("value", "state"), [("0", PROBLEM), ("1", OK), ("2", OK), (None, NOTE)])
+def test_jit(tmp_path: Path, value: str | None, state: str) -> None:
+    machine = tree(tmp_path, "proc/sys/net/core/bpf_jit_enable", value) if value else tree(tmp_path)
+    [only] = doctor_kernel.jit(machine)
+    assert only.state == state
+    assert bool(only.fix) == (state == PROBLEM)
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "what"),
+    [
+        ("[none] integrity confidentiality\n", OK, "mode none"),
+        ("none [integrity] confidentiality\n", OK, "mode integrity"),
+        ("none integrity [confidentiality]\n", NOTE, "mode confidentiality"),
+    ],
+)
+def test_lockdown(tmp_path: Path, text: str, state: str, what: str) -> None:
+    [only] = doctor_kernel.lockdown(tree(tmp_path, "sys/kernel/security/lockdown", text))
+    assert (only.state, only.what) == (state, what)
+
+
+def test_no_lockdown(tmp_path: Path) -> None:
+    assert [item.what for item in doctor_kernel.lockdown(tree(tmp_path))] == ["none"]
+
+
+def test_capabilities_that_are_missing_are_named(tmp_path: Path) -> None:
+    all_but_net_admin = (1 << 41) - 1 & ~(1 << 12)
+    machine = tree(tmp_path, "proc/self/status", f"Name:\tx\nCapEff:\t{all_but_net_admin:016x}\n")
+    [only] = doctor_kernel.capabilities(machine)
+    assert (only.state, only.what) == (NOTE, "CAP_NET_ADMIN is missing")
+    assert len(list(doctor_kernel.capabilities(tree(tmp_path / "nothing")))) == 4
+
+
+@pytest.mark.parametrize(("value", "state"), [("0", NOTE), ("1", OK), ("2", OK)])
+def test_unprivileged_bpf(tmp_path: Path, value: str, state: str) -> None:
+    machine = tree(tmp_path, "proc/sys/kernel/unprivileged_bpf_disabled", value)
+    assert states(doctor_kernel.unprivileged_bpf(machine)) == [state]
+
+
+@pytest.mark.parametrize(
+    ("version", "limit", "state"),
+    [
+        (version_code(5, 10, 0), 65536, NOTE),
+        (version_code(5, 10, 0), resource.RLIM_INFINITY, OK),
+        (version_code(5, 11, 0), 65536, OK),
+    ],
+)
+def test_the_memory_limit(monkeypatch: pytest.MonkeyPatch, version: int, limit: int, state: str) -> None:
+    monkeypatch.setattr(doctor_kernel, "kernel_version", lambda: version)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert states(doctor_kernel.memlock()) == [state]
+
+
+@pytest.mark.parametrize("error", [UnsupportedError("no", why="never"), OSError(5, "Input/output error")])
+def test_what_cannot_be_looked_at_is_a_note(error: Exception) -> None:
+    def fail() -> list[Finding]:
+        raise error
+
+    [only] = looked_at("things", fail)
+    assert (only.check, only.state, only.what) == ("things", NOTE, "could not be looked at")
+    assert only.why
