@@ -116,11 +116,9 @@ def memory(found: Sequence[NetNamespace], path: str = MEMORY_PATH) -> Iterator[F
             f"--restore would leave it: it is {item.default}",
             f"structops default --restore --force --netns {item.namespace.title}, or structops default NAME",
         )
-    missing = [
-        key
-        for key in routes_known
-        if (place := by_identity.get(key.namespace)) and key not in _route_keys(key.namespace, place)
-    ]
+    places = {key.namespace for key in routes_known} & by_identity.keys()
+    there = {identity: _route_keys(identity, by_identity[identity]) for identity in places}
+    missing = [key for key in routes_known if key.namespace in there and key not in there[key.namespace]]
     if missing:
         yield Finding(
             "memory",

@@ -89,6 +89,13 @@ def test_outside_packages_by_command(words: tuple[str, ...], packages: set[str])
     assert not {name for name in modules if name.startswith("structops_cli.net")}
 
 
+@pytest.mark.parametrize("words", [("default",), ("route", "list")])
+def test_who_reads_the_network_imports_no_pyroute2(words: tuple[str, ...]) -> None:
+    modules = imported(*words)
+    assert outside(modules) == {"click", "_cffi_backend"}
+    assert not _top(modules) & (HEAVY - {"ctypes"}), "ctypes: Python 3.11 has no setns"
+
+
 def test_hot_paths_import_nothing_heavy_of_pythons() -> None:
     assert not _top(imported("list")) & HEAVY
     assert not _top(imported("register", "reno", "--pin-dir", "/nowhere")) & HEAVY
