@@ -25,10 +25,7 @@ COMMANDS = {
     "list": ("List every struct_ops map with the truth about it.", "list_maps"),
     "show": ("Show one struct_ops map with its links, pins and programs.", "show"),
     "dump": ("Dump the whole value of a struct_ops map.", "dump"),
-    "default": (
-        "Make a congestion control the default of network namespaces, put one back, or show them.",
-        "default",
-    ),
+    "default": ("Make a congestion control the default of network namespaces, or put one back.", "default"),
     "route": ("Choose a congestion control per route, and list the routes that do.", "route"),
     "doctor": ("Say what this machine can do, what is in the way, and what is to be repaired.", "doctor"),
     "types": ("List the struct_ops types of this kernel, or one type's members.", "types"),

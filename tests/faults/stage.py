@@ -14,9 +14,7 @@ from typing import Any
 from structops_cli.errors import KernelError
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespaces import find_namespaces, inside, select_namespaces
-from structops_cli.net.routes import routes_in
 from structops_cli.operations.machine_lock import machine_lock
-from structops_cli.operations.memory import Memory
 from structops_cli.runtime.inventory import LiveMap, programs_of, take_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.unregistration import unregister
@@ -74,18 +72,11 @@ class Stage:
                 if not path.endswith(".debug")
             ),
             "defaults": {name: self._default(name) for name in self.namespaces},
-            "routes": {name: self._routes(name) for name in self.namespaces},
-            "remembered": _remembered(),
         }
 
     def _default(self, name: str) -> str:
         [found] = select_namespaces(find_namespaces(), [name])
         return inside(found, lambda: read_congestion_controls().default)
-
-    def _routes(self, name: str) -> list[tuple[str, str, bool]]:
-        """Return the routes of a namespace that choose a congestion control."""
-        [found] = select_namespaces(find_namespaces(), [name])
-        return [(item.destination, item.congctl, item.locked) for item in routes_in(found)]
 
     def wait_for_the_guard(self) -> None:
         """Wait until no child of a killed command is at work: it shares the machine's lock."""
@@ -112,17 +103,6 @@ def version_of(item: LiveMap) -> str:
         return "unset"
     programs = sorted((one.members, one.info.tag) for one in programs_of(item))
     return hashlib.sha256(repr(programs).encode()).hexdigest()[:8]
-
-
-def _remembered() -> list[tuple[str, ...]]:
-    """Return what is remembered of defaults and routes, without the namespaces, which another run has others of."""
-    with Memory() as memory:
-        return sorted(
-            [
-                *((entry.previous, entry.name) for entry in memory.defaults().values()),
-                *((entry.name, str(entry.locked)) for entry in memory.routes().values()),
-            ]
-        )
 
 
 def _objects() -> frozenset[str]:
