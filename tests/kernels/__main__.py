@@ -20,7 +20,7 @@ from struct import unpack_from
 from structops_cli.btf.btf import Btf
 from structops_cli.runtime.kernel_image import read_kernel_btf
 from structops_cli.syscall.uapi import BtfKind
-from tests.kernels.data import KERNELS
+from tests.kernels.data import KERNELS, OF_OTHERS
 from tests.kernels.excerpt import excerpt
 from tests.kernels.layout_table import write_table
 
@@ -38,6 +38,23 @@ MORE = (
     "bpf_struct_ops_desc", "btf_id_set8", "bpf_map_type", "bpf_func_id",
 )  # fmt: skip
 """Other types that are kept, where a kernel has them."""
+OTHERS = (
+    "bpf_struct_ops_sched_ext_ops", "bpf_struct_ops_sched_ext_ops_cid", "bpf_struct_ops_Qdisc_ops", "bpf_struct_ops_hid_bpf_ops",
+    "bpf_struct_ops_io_uring_bpf_ops", "bpf_struct_ops", "bpf_struct_ops_map", "bpf_struct_ops_link", "bpf_struct_ops_desc",
+    "bpf_dummy_ops", "btf_id_set8", "bpf_map_type", "bpf_func_id",
+    "scx_ops_flags", "scx_dsq_id_flags", "task_struct", "bpf_iter_scx_dsq", "bpf_iter_num",
+    "sk_buff", "qdisc_skb_cb", "Qdisc", "bpf_sk_buff_ptr", "bpf_list_head", "bpf_list_node", "bpf_spin_lock",
+    "hid_bpf_ctx", "hid_report_type", "hid_class_request",
+)  # fmt: skip
+"""What the types of other subsystems are made of, and what their objects look at, in a file of its own."""
+FUNCTIONS = (
+    "scx_bpf_dsq_insert", "scx_bpf_select_cpu_dfl", "scx_bpf_dsq_insert_vtime", "scx_bpf_now", "bpf_iter_scx_dsq_new",
+    "bpf_iter_scx_dsq_next", "bpf_iter_scx_dsq_destroy", "scx_bpf_task_set_slice", "scx_bpf_dsq_move_to_local",
+    "scx_bpf_task_set_dsq_vtime", "scx_bpf_create_dsq", "bpf_obj_new_impl", "bpf_kfree_skb", "bpf_list_push_back_impl",
+    "bpf_qdisc_skb_drop", "bpf_list_pop_front", "bpf_obj_drop_impl", "bpf_qdisc_bstats_update", "bpf_iter_num_new",
+    "bpf_iter_num_next", "bpf_iter_num_destroy", "hid_bpf_get_data", "scx_bpf_error_bstr", "scx_bpf_task_cpu",
+)  # fmt: skip
+"""Functions of the kernel that these objects call."""
 STORE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "structops/vm/kernels"
 _VERSION = re.compile(rb"(\S+) \([^)]*\) [^\0]*Debian (\S+) \(")
 _VERSION_AT = 0x20E
@@ -49,7 +66,10 @@ def main(versions: Iterable[str]) -> None:
     bpftool = subprocess.run([HERE.parents[1] / ".ci/fetch-bpftool", HERE.parents[1] / "build/bench"],
                              stdout=subprocess.PIPE, text=True, check=True).stdout.strip()  # fmt: skip
     for version in versions:
-        image = _image(version)
+        if version == OF_OTHERS:
+            _write_others(_image(version, "-amd64"))
+            continue
+        image = _image(version, "-cloud-amd64")
         release, package = _package(image)
         raw = read_kernel_btf(str(image))
         btf = Btf.from_bytes(raw, origin=release)
@@ -64,12 +84,25 @@ def main(versions: Iterable[str]) -> None:
         (HERE / f"debian-{version}.txt").write_text(head + table, encoding="ascii")
 
 
+def _write_others(image: Path) -> None:
+    """Write the types of other subsystems, of the flavour that has all of them."""
+    btf = Btf.from_bytes(read_kernel_btf(str(image)), origin=_package(image)[0])
+    roots = [type_id for name in OTHERS for type_id in _whole(btf, name)]
+    roots += [type_id for name in FUNCTIONS for type_id in btf.ids(name, BtfKind.FUNC)]
+    (HERE / f"debian-{OF_OTHERS}.btf").write_bytes(excerpt(btf, roots))
+
+
 def _whole(btf: Btf, name: str) -> tuple[int, ...]:
     return btf.ids(name, BtfKind.STRUCT, BtfKind.UNION, BtfKind.ENUM, BtfKind.ENUM64, BtfKind.TYPEDEF)
 
 
-def _image(version: str) -> Path:
-    found = sorted(STORE.glob(f"{version}.*-cloud-amd64/vmlinuz"))
+def _image(version: str, flavour: str) -> Path:
+    series = version.removesuffix(flavour)
+    found = [
+        path
+        for path in sorted(STORE.glob(f"{series}.*{flavour}/vmlinuz"))
+        if ("cloud" in path.parent.name) == ("cloud" in flavour)
+    ]
     if not found:
         raise SystemExit(f"{STORE} has no {version}: run structops vm run --kernel {version} -- true")
     return found[-1]
@@ -86,4 +119,4 @@ def _package(image: Path) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or KERNELS)
+    main(sys.argv[1:] or (*KERNELS, OF_OTHERS))

@@ -9,11 +9,13 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from tests.kernels.layout_table import Place, read_table
 
-__all__ = ["KERNELS", "fields_of_kernel", "kernel_types"]
+__all__ = ["KERNELS", "OF_OTHERS", "fields_of_kernel", "kernel_types"]
 
 _FOLDER = Path(__file__).parent
 KERNELS = ("5.10", "6.1", "6.12", "7.3")
 """Debian's, by the version that begins their release."""
+OF_OTHERS = "7.3-amd64"
+"""The one that is cut for the types of other subsystems than TCP; it has no table."""
 
 
 @cache

@@ -13,6 +13,7 @@ from structops_cli.btf.types import (
     Enum,
     Enum64,
     Float,
+    Func,
     FuncProto,
     Fwd,
     Int,
@@ -72,7 +73,7 @@ def _below(kind: BtfType) -> Iterator[int]:
             yield from (kind.element_type, kind.index_type)
         case FuncProto():
             yield from (kind.return_type, *(param.type for param in kind.params))
-        case Ptr() | Typedef() | Const() | Volatile() | Restrict() | TypeTag():
+        case Ptr() | Typedef() | Const() | Volatile() | Restrict() | TypeTag() | Func():
             yield kind.type
         case Int() | Float() | Enum() | Enum64() | Fwd() | Void():
             return
@@ -92,7 +93,7 @@ def _renumbered(kind: BtfType, numbers: Mapping[int, int]) -> BtfType:
         case FuncProto():
             params = tuple(Param(param.name, numbers[param.type]) for param in kind.params)
             return FuncProto(own, numbers[kind.return_type], params)
-        case Ptr() | Typedef() | Const() | Volatile() | Restrict() | TypeTag():
+        case Ptr() | Typedef() | Const() | Volatile() | Restrict() | TypeTag() | Func():
             return kind._replace(id=own, type=numbers[kind.type])
         case _:
             return kind._replace(id=own)
