@@ -12,6 +12,7 @@ from typing import cast
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ErrorFields, FitError
 from structops_cli.obj.spec import ObjectSpec
+from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.struct_ops.kinds import Kind, kind_of
 from structops_cli.struct_ops.plan import MapPlan, MemberPlan, Plan
 
@@ -23,7 +24,9 @@ KNOWN_FIELDS = ("object", "variable", "member", "program", "type_name")
 
 def refuse_early(spec: ObjectSpec, plan: Plan, kernel: KernelTypes) -> None:
     """Raise ``FitError`` for a plan that breaks a rule of this kernel."""
-    if spec.licence in COMMON_LICENCES and not any(_is_suspect(spec, item) for item in plan.maps):
+    if spec.licence in COMMON_LICENCES and not any(
+        _is_suspect(spec, item) or _may_lack(item, kernel) for item in plan.maps
+    ):
         return
     from structops_cli.struct_ops.check_rules import check_rules  # only what looks wrong pays for it
     from structops_cli.struct_ops.findings import Severity
@@ -51,6 +54,16 @@ def _is_suspect(spec: ObjectSpec, item: MapPlan) -> bool:
         or any(_is_odd(kind, member) for member in item.members if not member.program)
         or (bool(kind.name_member) and all(member.member.name != kind.name_member for member in item.members))
     )
+
+
+def _may_lack(item: MapPlan, kernel: KernelTypes) -> bool:
+    """Tell whether a function has no program that an old kernel may require: those before 6.0 had no links either."""
+    kind = kind_of(item.type.name)
+    if kind.optional_before_6_0 is None or has_links(kernel):
+        return False
+    there = {member.member.name for member in item.members if member.program}
+    functions = {member.name for member in item.type.members if member.proto is not None}
+    return not functions - kind.optional_before_6_0 - kind.unsupported <= there
 
 
 def _may_sleep(spec: ObjectSpec, kind: Kind, item: MapPlan) -> bool:

@@ -53,6 +53,18 @@ def test_what_breaks_a_rule_is_refused(one: ObjectSpec, why: str) -> None:
     assert caught.value.fields["variable"] == "one"
 
 
+def test_what_an_old_kernel_requires_besides() -> None:
+    """Before 6.0 each function that is not optional, cong_avoid beside cong_control; later one of the two."""
+    functions = ("ssthresh", "cong_avoid", "undo_cwnd", "cong_control")
+    programs = {"ssthresh": "p_one", "undo_cwnd": "p_two", "cong_control": "p_three"}
+    alone = spec(members=functions, programs=programs)
+    new, old = kernel(members=functions), kernel(new=False, links=False, members=functions)
+    refuse_early(alone, plan_object(alone, new), new)
+    with pytest.raises(FitError, match="requires every function that is not optional") as caught:
+        refuse_early(alone, plan_object(alone, old), old)
+    assert caught.value.fields["member"] == "cong_avoid"
+
+
 def test_flags_that_only_the_kernel_knows_are_left_to_it() -> None:
     refuse(spec(flags=8))
 
