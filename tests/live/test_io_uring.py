@@ -9,14 +9,21 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from errno import EOPNOTSUPP
 from pathlib import Path
 from struct import pack_into
 
 import pytest
 
+from structops_cli.errors import KernelError
+from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.map_values import read_contents
 from structops_cli.runtime.objects import open_object
+from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
+from structops_cli.struct_ops.catalogue import find_type
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import prog_info
 from tests.cli_runner import COMMAND, done, done_json, refused, run_process
@@ -165,6 +172,24 @@ def test_a_ring_that_has_gone_takes_its_loop_along(path: str, pin_dir: str) -> N
     assert listed("ring"), "the link is there still, and does nothing"
     done("unregister", "ring")
     assert soon(lambda: not listed("ring"))
+
+
+def test_a_loop_is_not_replaced(path: str, pin_dir: str) -> None:
+    kernel_type = find_type(live_kernel(), "io_uring_bpf_ops")
+    with a_ring() as ring, ExitStack() as stack:
+        [one] = done_json("register", path, "--set", f"ring_fd={ring}", "--pin-dir", pin_dir)["registered"]
+        program = stack.enter_context(bpf.prog_get_fd_by_id(one["programs"][0]["id"]))
+        link = stack.enter_context(bpf.link_get_fd_by_id(one["link_id"]))
+        btf = stack.enter_context(least_btf())
+        other = stack.enter_context(create_struct_ops_map(kernel_type, "t_ring", btf, link=True))
+        raw = bytearray(kernel_type.value.size_bytes)
+        pack_into("<QI", raw, kernel_type.data_offset, program.fileno(), ring)
+        bpf.map_update_elem(other, KEY, bytes(raw))
+        with pytest.raises(KernelError) as caught:
+            bpf.link_update(link, other)
+        assert (caught.value.operation, caught.value.errno) == ("LINK_UPDATE", EOPNOTSUPP)
+        assert not kind_of("io_uring_bpf_ops").replaceable
+        done("unregister", "ring")
 
 
 def test_what_the_kernel_wants_is_said(path: str) -> None:
