@@ -116,7 +116,7 @@ def run(
 def kernels(output: Output, whole: bool) -> None:
     """List the kernels that Debian has now, and those that are kept here."""
     kept = {kernel.release for kernel in kept_kernels()}
-    offers = offered_kernels()
+    offers = _offers(output, kept)
     releases = list(dict.fromkeys([*(offer.release for offer in offers), *sorted(kept)]))
     if not whole:
         releases = _newest_of_each(releases, kept)
@@ -127,6 +127,17 @@ def kernels(output: Output, whole: bool) -> None:
         {"kernels": rows},
         lambda: table(header, [[_said(value) for value in row.values()] for row in rows]),
     )
+
+
+def _offers(output: Output, kept: set[str]) -> list[Offer]:
+    """Return what Debian has; nothing, with a word, when it cannot be asked and something is kept."""
+    try:
+        return offered_kernels()
+    except StructopsError as error:
+        if not kept:
+            raise
+        output.note(f"note: only what is kept: {error}")
+        return []
 
 
 def _ended(*unused: object) -> None:

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Sequence
 
 from structops_cli.errors import UnsupportedError
 from structops_cli.records import NamedTuple
-from structops_cli.vm.store import alone_in, store_folder
+from structops_cli.vm.store import VARIABLE, alone_in, store_folder
 
 __all__ = ["KERNELS", "SID", "TOOLS", "Source", "closure", "download", "names", "refresh", "unpack"]
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 MIRROR = "STRUCTOPS_DEBIAN_MIRROR"
 """The variable that names what lies above ``debian`` and ``debian-security``, on a machine whose apt knows no Debian."""
+NO_ROOM = ("No space left on device", "enough free space")
 LISTS_KEEP_S = 24 * 3600
 PATIENCE_S = 600
 
@@ -62,13 +63,15 @@ def refresh(source: Source, keep_s: float = LISTS_KEEP_S) -> None:
 
 def names(source: Source, beginning: str) -> list[str]:
     """Return the names of all packages of a source that begin so."""
-    return _apt(source, "apt-cache", "pkgnames", beginning).split()
+    with alone_in(store_folder("apt", source.name)):  # the lists may be fetched anew by somebody else
+        return _apt(source, "apt-cache", "pkgnames", beginning).split()
 
 
 def download(source: Source, packages: Sequence[str], into: str) -> list[str]:
     """Fetch packages as they are, and return the paths of their files."""
     before = set(os.listdir(into))
-    _apt(source, "apt-get", "-qq", "download", *packages, cwd=into)
+    with alone_in(store_folder("apt", source.name)):
+        _apt(source, "apt-get", "-qq", "download", *packages, cwd=into)
     return sorted(os.path.join(into, name) for name in set(os.listdir(into)) - before)
 
 
@@ -83,7 +86,8 @@ def closure(source: Source, packages: Sequence[str], into: str) -> list[str]:
         "-o",
         f"Dir::Cache::archives={into}",
     )
-    _apt(source, "apt-get", *options, "install", *packages)
+    with alone_in(store_folder("apt", source.name)):
+        _apt(source, "apt-get", *options, "install", *packages)
     return sorted(os.path.join(into, name) for name in os.listdir(into) if name.endswith(".deb"))
 
 
@@ -168,13 +172,25 @@ def _run(command: Sequence[str], cwd: str | None = None) -> str:
     except subprocess.TimeoutExpired:
         raise _failed(command, f"no end after {PATIENCE_S} s") from None
     if done.returncode:
-        raise _failed(command, (done.stderr.strip() or done.stdout.strip()).rpartition("\n")[2])
+        raise _failed(command, _reason(done.stderr) or _reason(done.stdout))
     return done.stdout
 
 
+def _reason(said: str) -> str:
+    """Return the line that says what went wrong: apt's first error, for those behind it come of it."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
+    return (errors or lines[-1:] or [""])[0]
+
+
 def _failed(command: Sequence[str], why: str) -> UnsupportedError:
+    full = any(word in why for word in NO_ROOM)
     return UnsupportedError(
-        f"{command[0]} failed",
-        why=why,
-        hint="see whether the Debian mirror of this machine's apt can be reached",
+        "Debian's packages cannot be unpacked"
+        if command[0] == "dpkg-deb"
+        else "Debian's packages cannot be fetched",
+        why=f"{command[0]}: {why}",
+        hint=f"make room, or name another folder in ${VARIABLE}"
+        if full
+        else "see whether the Debian mirror of this machine's apt can be reached, and try again",
     )

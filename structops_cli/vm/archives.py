@@ -6,7 +6,6 @@ import hashlib
 import os
 import shlex
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -15,10 +14,10 @@ from typing import BinaryIO
 import structops_cli
 from structops_cli.errors import NotFoundError
 from structops_cli.records import NamedTuple
-from structops_cli.vm.cpio import CpioWriter
+from structops_cli.vm.cpio import CpioWriter, is_whole
 from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.modules import needed_modules, write_modules
-from structops_cli.vm.store import alone_in, store_folder
+from structops_cli.vm.store import alone_in, store_folder, touch, whole_file
 from structops_cli.vm.userland import (
     PACKAGES,
     SITE,
@@ -108,15 +107,13 @@ def _exports(environment: Mapping[str, str]) -> str:
 
 def _kept(folder: str, name: str, fill: Callable[[CpioWriter], None]) -> str:
     path = os.path.join(folder, name)
-    if os.path.exists(path):
-        os.utime(path)
-    else:
-        _forget_unused(folder, name.partition("-")[0])
-        with alone_in(folder), tempfile.TemporaryDirectory(dir=folder) as part:
-            made = os.path.join(part, name)
-            with open(made, "wb") as file, CpioWriter(file) as archive:
-                fill(archive)
-            os.rename(made, path)
+    if not is_whole(path):
+        with alone_in(folder):
+            if not is_whole(path):  # somebody else may have made it meanwhile
+                _forget_unused(folder, name.partition("-")[0])
+                with whole_file(path) as file, CpioWriter(file) as archive:
+                    fill(archive)
+    touch(path)
     return path
 
 

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Iterable
 from typing import BinaryIO, Self
 
-__all__ = ["CpioWriter", "concatenated"]
+__all__ = ["CpioWriter", "concatenated", "is_whole"]
 
 MAGIC = b"070701"
 TRAILER = "TRAILER!!!"
@@ -99,6 +99,17 @@ class CpioWriter:
         padding = -len(data) % ALIGNMENT
         self._file.write(bytes(padding))
         self._offset += len(data) + padding
+
+
+def is_whole(path: str) -> bool:
+    """Tell whether there is an archive at ``path`` that was written to its end."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 2 * BLOCK))
+            return size % BLOCK == 0 and TRAILER.encode() in file.read()
+    except OSError:
+        return False
 
 
 def concatenated(paths: Iterable[str], into: BinaryIO) -> None:

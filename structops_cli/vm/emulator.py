@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+from contextlib import suppress
 
+from structops_cli.errors import UnsupportedError
 from structops_cli.records import NamedTuple
-from structops_cli.vm.store import store_folder
+from structops_cli.vm.store import store_folder, whole_file
 from structops_cli.vm.tools import Tool
 
 __all__ = ["Machine", "command_line", "forget_kvm", "kvm_works"]
@@ -63,11 +65,13 @@ def kvm_works(qemu: Tool) -> bool:
     """
     if not os.access(KVM, os.R_OK | os.W_OK):
         return False
-    kept = _answer_file()
-    if not os.path.exists(kept):
-        _answer(works=_says_alive(qemu))
-    with open(kept, encoding="ascii") as file:
-        return file.read() == "yes"
+    try:
+        with open(_answer_file(), encoding="ascii") as file:
+            return file.read() == "yes"
+    except (FileNotFoundError, UnsupportedError):
+        works = _says_alive(qemu)
+        _answer(works=works)
+        return works
 
 
 def forget_kvm() -> None:
@@ -81,8 +85,11 @@ def _answer_file() -> str:
 
 
 def _answer(*, works: bool) -> None:
-    with open(_answer_file(), "w", encoding="ascii") as file:
-        file.write("yes" if works else "no")
+    with (
+        suppress(OSError, UnsupportedError),
+        whole_file(_answer_file()) as file,
+    ):  # a store that is full or not ours: asked again next time
+        file.write(b"yes" if works else b"no")
 
 
 def _says_alive(qemu: Tool) -> bool:

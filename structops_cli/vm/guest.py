@@ -21,6 +21,7 @@ from structops_cli.vm.image import vmlinux
 from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.modules import USUAL
 from structops_cli.vm.results import Results, read_results
+from structops_cli.vm.store import writing
 from structops_cli.vm.tools import Tool, qemu
 
 __all__ = ["Heard", "Outcome", "Said", "console_tail", "judged", "run_in_guest"]
@@ -90,10 +91,12 @@ def run_in_guest(
     emulator = qemu()
     with ExitStack() as stack:
         # files without names: whatever becomes of this process, none of them is left
-        initrd, *lines = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(1 + len(LINES)))
-        concatenated([userland_archive(job.packages), modules_archive(kernel, [*USUAL, *modules])], initrd)
-        write_job(job, initrd)
-        initrd.flush()
+        archives = [userland_archive(job.packages), modules_archive(kernel, [*USUAL, *modules])]
+        with writing(tempfile.gettempdir(), "TMPDIR"):
+            initrd, *lines = (stack.enter_context(tempfile.TemporaryFile()) for _ in range(1 + len(LINES)))
+            concatenated(archives, initrd)
+            write_job(job, initrd)
+            initrd.flush()
         fds = tuple(file.fileno() for file in lines)
         boot = _Boot(kernel, emulator, initrd.fileno(), fds, machine, (stdout, stderr))
         if kvm_works(emulator):

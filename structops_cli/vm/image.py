@@ -10,11 +10,11 @@ import gzip
 import lzma
 import os
 import subprocess
-import tempfile
-from struct import error, unpack_from
+from struct import Struct, error, unpack_from
 
 from structops_cli.errors import UnsupportedError
 from structops_cli.vm.kernels import Kernel
+from structops_cli.vm.store import alone_in, whole_file
 from structops_cli.vm.tools import decompressor
 
 __all__ = ["vmlinux", "vmlinux_of"]
@@ -26,20 +26,42 @@ PAYLOAD = 0x248
 SECTOR = 512
 ELF = b"\x7fELF"
 GZIP, XZ, ZSTD, LZ4 = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x02\x21\x4c\x18"
+SECTIONS = Struct("<40xQ10xHH2x")
+"""Of an ELF64 header: ``e_shoff``, ``e_shentsize``, ``e_shnum``."""
 SIZE_BYTES = 4
 """Behind what has no size of its own in it stands the size of the unpacked kernel."""
 
 
 def vmlinux(kernel: Kernel) -> str:
-    """Return the path of a kernel's vmlinux, unpacked when it is asked for the first time."""
+    """Return the path of a kernel's vmlinux, unpacked when it is asked for the first time, or is not whole."""
     path = os.path.join(kernel.folder, "vmlinux")
-    if not os.path.exists(path):
-        with open(kernel.image, "rb") as image, tempfile.TemporaryDirectory(dir=kernel.folder) as folder:
-            part = os.path.join(folder, "vmlinux")
-            with open(part, "wb") as file:
-                file.write(vmlinux_of(image.read()))
-            os.rename(part, path)
+    if not _is_whole(path):
+        with alone_in(kernel.folder):
+            if not _is_whole(path):  # somebody else may have unpacked it meanwhile
+                _unpack(kernel, path)
     return path
+
+
+def _unpack(kernel: Kernel, path: str) -> None:
+    with open(kernel.image, "rb") as image:
+        try:
+            found = vmlinux_of(image.read())
+        except UnsupportedError as problem:
+            problem.hint = f"remove {kernel.folder}: the kernel is fetched again"
+            raise
+    with whole_file(path) as file:
+        file.write(found)
+
+
+def _is_whole(path: str) -> bool:
+    """Tell whether an ELF file reaches as far as its header says that its sections do."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(SECTIONS.size)
+            offset, entry_bytes, count = SECTIONS.unpack(head)
+            return head.startswith(ELF) and offset + entry_bytes * count <= os.fstat(file.fileno()).st_size
+    except (OSError, error):
+        return False
 
 
 def vmlinux_of(image: bytes) -> bytes:

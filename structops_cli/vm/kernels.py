@@ -56,6 +56,11 @@ class Kernel(NamedTuple):
         """Return the folder of its modules."""
         return os.path.join(self.folder, "modules")
 
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether all of it is there."""
+        return os.path.isdir(self.modules) and os.path.isfile(self.image) and os.path.getsize(self.image) > 0
+
 
 def offered_kernels(source: Source = KERNELS) -> list[Offer]:
     """Return what Debian has now, newest first.
@@ -69,14 +74,17 @@ def offered_kernels(source: Source = KERNELS) -> list[Offer]:
     )
     split = set[str]().union(*parts)
     whole = images - split | images.intersection(*parts)
-    return [Offer(release, source) for release in _newest_first(filter(_RELEASE.fullmatch, whole))]
+    # 6.12-amd64 is not a kernel, it only names the package of one
+    releases = (release for release in whole if _RELEASE.fullmatch(release) and release.count(".") > 1)
+    return [Offer(release, source) for release in _newest_first(releases)]
 
 
 def kept_kernels() -> list[Kernel]:
     """Return what the store has, newest first."""
     top = store_folder("kernels")
     releases = (name for name in os.listdir(top) if _RELEASE.fullmatch(name))
-    return [Kernel(release, os.path.join(top, release)) for release in _newest_first(releases)]
+    found = (Kernel(release, os.path.join(top, release)) for release in _newest_first(releases))
+    return [kernel for kernel in found if kernel.is_whole]
 
 
 def kernel_for(wanted: str, *, newest: bool = False) -> Kernel:
@@ -121,7 +129,7 @@ def _offer_for(wanted: str) -> Offer:
         if release is not None:
             return offers[release]
         seen += offers
-    series = {".".join(release.split(".")[:2]) for release in seen}
+    series = {match[0] for release in seen if (match := re.match(r"\d+\.\d+", release))}
     raise NotFoundError(
         f"Debian has no kernel {wanted}",
         why=f"there are {', '.join(sorted(series, key=_order))}",
@@ -134,7 +142,8 @@ def _fetched(offer: Offer) -> Kernel:
     top = store_folder("kernels")
     kernel = Kernel(offer.release, os.path.join(top, offer.release))
     with alone_in(top):
-        if not os.path.isdir(kernel.folder):
+        if not kernel.is_whole:
+            shutil.rmtree(kernel.folder, ignore_errors=True)
             with whole_folder(kernel.folder) as part:
                 _fill(offer, part)
     return kernel

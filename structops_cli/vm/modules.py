@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
+from structops_cli.errors import UnsupportedError
 from structops_cli.records import NamedTuple
 from structops_cli.vm.cpio import CpioWriter
 
@@ -86,12 +87,23 @@ def _read(folder: str, path: str) -> Module:
     with open(os.path.join(folder, path), "rb") as file:
         data = file.read()
     if path.endswith(".xz"):
-        path, data = path.removesuffix(".xz"), lzma.decompress(data)
+        path, data = path.removesuffix(".xz"), _unpacked(data, os.path.join(folder, path))
     info = [(key, value.decode("ascii", "replace")) for key, value in _INFO.findall(data)]
     depends = [_name(name) for key, value in info if key == b"depends" for name in value.split(",") if name]
     aliases = [value for key, value in info if key == b"alias"]
     name = _name(os.path.basename(path).partition(".")[0])
     return Module(name, path, data, tuple(depends), tuple(aliases))
+
+
+def _unpacked(data: bytes, path: str) -> bytes:
+    try:
+        return lzma.decompress(data)
+    except lzma.LZMAError as error:
+        raise UnsupportedError(
+            f"the module {path} is damaged",
+            why=str(error),
+            hint="remove the folder of its kernel, which is fetched again then",
+        ) from None
 
 
 def _name(text: str) -> str:

@@ -15,13 +15,14 @@ import tempfile
 from structops_cli.errors import UnsupportedError
 from structops_cli.records import NamedTuple
 from structops_cli.vm.apt import TOOLS, closure, refresh, unpack
-from structops_cli.vm.store import alone_in, store_folder, whole_folder
+from structops_cli.vm.store import PART, alone_in, store_folder, whole_folder
 
 __all__ = ["Tool", "busybox", "decompressor", "qemu"]
 
 PACKAGES = ("qemu-system-x86", "busybox-static", "zstd", "lz4")
 QEMU = "qemu-system-x86_64"
 VARIABLE = "STRUCTOPS_QEMU"
+PROGRAMS = (QEMU, "busybox", "zstd", "lz4")
 OLDEST_QEMU = 8
 """Debian's 7.2 loses kernels under software emulation (one 6.12 boot in eight, around cmpxchg16b); 8 and later do not."""
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
@@ -46,7 +47,9 @@ def qemu() -> Tool:
     version = _version(command)
     if not version:
         raise UnsupportedError(
-            "QEMU does not run", why=f"{QEMU} below {root} fails", hint=f"name another one in ${VARIABLE}"
+            "QEMU does not run",
+            why=f"{QEMU} below {root} fails",
+            hint=f"remove that folder, so that it is fetched again, or name another one in ${VARIABLE}",
         )
     return Tool(command, version)
 
@@ -65,12 +68,22 @@ def _unpacked() -> str:
     """Return the folder that the fetched programs live in, as if it were a root."""
     top = store_folder("tools")
     root = os.path.join(top, "root")
-    with alone_in(top):
-        if not os.path.isdir(root):
-            refresh(TOOLS)
-            with whole_folder(root) as part, tempfile.TemporaryDirectory(dir=top) as packages:
-                unpack(closure(TOOLS, PACKAGES, packages), part)
+    if not _is_whole(root):
+        with alone_in(top):
+            if not _is_whole(root):  # somebody else may have fetched them meanwhile
+                refresh(TOOLS)
+                shutil.rmtree(root, ignore_errors=True)
+                with (
+                    whole_folder(root) as part,
+                    tempfile.TemporaryDirectory(prefix=PART, dir=top) as packages,
+                ):
+                    unpack(closure(TOOLS, PACKAGES, packages), part)
     return root
+
+
+def _is_whole(root: str) -> bool:
+    paths = [f"{root}/usr/bin/{name}" for name in PROGRAMS]
+    return all(os.path.isfile(path) and os.path.getsize(path) for path in paths)
 
 
 def _started(root: str, program: str) -> tuple[str, ...]:

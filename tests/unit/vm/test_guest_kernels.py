@@ -54,8 +54,16 @@ def test_a_word_means_the_newest_that_fits(wanted: str, release: str | None) -> 
     assert best_match(wanted, RELEASES) == release
 
 
+def keep(store: Path, release: str) -> Path:
+    """Put what a kept kernel has into the store."""
+    folder = store / "kernels" / release
+    (folder / "modules").mkdir(parents=True)
+    (folder / "vmlinuz").write_bytes(b"image")
+    return folder
+
+
 def test_what_is_kept_is_taken_without_asking_anybody(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (store / "kernels" / "6.12.9+deb13-cloud-amd64").mkdir(parents=True)
+    keep(store, "6.12.9+deb13-cloud-amd64")
     (store / "kernels" / ".part-of-one").mkdir()
     monkeypatch.setattr(kernels, "offered_kernels", lambda *_: pytest.fail("asked Debian"))
     assert [kernel.release for kernel in kept_kernels()] == ["6.12.9+deb13-cloud-amd64"]

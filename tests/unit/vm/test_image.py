@@ -18,7 +18,8 @@ from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.tools import Tool
 from tests.compile import compiler
 
-KERNEL = b"\x7fELF" + bytes(range(256)) * 10
+KERNEL = b"\x7fELF".ljust(40, b"\1") + pack("<Q10xHH2x", 2000, 64, 5) + bytes(range(256)) * 9
+"""With five section headers at its end, that reach almost as far as it does."""
 SIZE = pack("<I", len(KERNEL))
 
 
@@ -66,4 +67,18 @@ def test_it_is_unpacked_once(tmp_path: Path) -> None:
     assert Path(vmlinux(kernel)).read_bytes() == KERNEL
     (tmp_path / "vmlinuz").unlink()
     assert Path(vmlinux(kernel)).read_bytes() == KERNEL
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["vmlinux"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "vmlinux"]
+
+
+@pytest.mark.parametrize("length", [0, 3, 100, 2319])
+def test_one_that_was_cut_short_is_unpacked_again(tmp_path: Path, length: int) -> None:
+    (tmp_path / "vmlinuz").write_bytes(bzimage(gzip.compress(KERNEL) + SIZE))
+    (tmp_path / "vmlinux").write_bytes(KERNEL[:length])
+    assert Path(vmlinux(Kernel("6.99", str(tmp_path)))).read_bytes() == KERNEL
+
+
+def test_an_image_that_is_damaged_is_said_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "vmlinuz").write_bytes(bzimage(gzip.compress(KERNEL) + SIZE)[:1500])
+    with pytest.raises(UnsupportedError) as caught:
+        vmlinux(Kernel("6.99", str(tmp_path)))
+    assert caught.value.hint == f"remove {tmp_path}: the kernel is fetched again"

@@ -1,0 +1,173 @@
+"""A guest that hangs, a KVM that does, and a command that is ended while its guest runs. QEMU is a script here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from structops_cli.errors import GuestError, UnsupportedError
+from structops_cli.vm import emulator, guest
+from structops_cli.vm.archives import Job
+from structops_cli.vm.cpio import CpioWriter
+from structops_cli.vm.guest import run_in_guest
+from structops_cli.vm.kernels import Kernel
+from tests.patience import patient
+from tests.unit.vm.test_guest_results import packed
+
+KERNEL = Kernel("6.99-cloud-amd64", "/nowhere")
+SCRIPT = r"""#!/bin/sh
+here=${0%/*}
+case "$*" in *--version) echo "QEMU emulator version 9.1.0"; exit;; esac
+for last; do :; done
+results=${last#file:}
+case "$*" in
+    *"accel kvm"*"-bios"*) echo probe >>$here/asked; . $here/probe;;
+    *"accel kvm"*) echo kvm >>$here/asked; . $here/kvm;;
+    *) echo tcg >>$here/asked; echo $$ >$here/pid; . $here/tcg;;
+esac
+"""
+ANSWERS = "{ echo started; cat $here/results; } >>$results"
+HANGS = "exec sleep 60"
+SAYS_K = "printf K >$results; exec sleep 60"
+
+
+@pytest.fixture
+def qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a QEMU that answers under emulation, and does under KVM what the files there say."""
+    folder = tmp_path / "qemu"
+    folder.mkdir()
+    (folder / "qemu").write_text(SCRIPT)
+    (folder / "qemu").chmod(0o755)
+    (folder / "results").write_bytes(packed("7"))
+    for name, text in (("tcg", ANSWERS), ("kvm", HANGS), ("probe", SAYS_K)):
+        (folder / name).write_text(text)
+    archive = tmp_path / "archive"
+    with archive.open("wb") as file, CpioWriter(file):
+        pass
+    monkeypatch.setenv("STRUCTOPS_QEMU", str(folder / "qemu"))
+    monkeypatch.setenv("STRUCTOPS_VM_FOLDER", str(tmp_path / "store"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    for name in ("userland_archive", "modules_archive"):
+        monkeypatch.setattr(guest, name, lambda *_: str(archive))
+    monkeypatch.setattr(guest, "vmlinux", lambda _: "/nowhere/vmlinux")
+    monkeypatch.setattr(emulator, "KVM", "/dev/null")
+    monkeypatch.setattr(emulator, "PROBE_S", patient(0.5))
+    monkeypatch.setattr(guest, "KVM_STARTS_S", patient(0.5))
+    return folder
+
+
+def asked(qemu: Path) -> list[str]:
+    return (qemu / "asked").read_text().split()
+
+
+def exit_code() -> int:
+    outcome = run_in_guest(KERNEL, Job(("true",)), timeout_s=patient(5))
+    return outcome.results.exit_code if not outcome.kvm else -1
+
+
+def test_kvm_that_hangs_at_once_is_left_alone(qemu: Path) -> None:
+    (qemu / "probe").write_text(HANGS)
+    assert (exit_code(), exit_code()) == (7, 7)
+    assert asked(qemu) == ["probe", "tcg", "tcg"], "the answer is kept"
+
+
+def test_kvm_that_does_not_boot_a_kernel_is_left_alone_from_then_on(qemu: Path) -> None:
+    assert (exit_code(), exit_code()) == (7, 7)
+    assert asked(qemu) == ["probe", "kvm", "tcg", "tcg"]
+
+
+def test_kvm_that_works_is_used(qemu: Path) -> None:
+    (qemu / "kvm").write_text(ANSWERS)
+    assert (exit_code(), exit_code()) == (-1, -1)
+    assert asked(qemu) == ["probe", "kvm", "kvm"]
+
+
+def test_a_machine_without_kvm(qemu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator, "KVM", "/dev/nothing-of-that-name")
+    assert (exit_code(), asked(qemu)) == (7, ["tcg"])
+
+
+def test_a_store_that_may_only_be_read_is_enough(
+    qemu: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STRUCTOPS_VM_FOLDER", "/proc/nowhere")
+    assert (exit_code(), asked(qemu)) == (7, ["probe", "kvm", "tcg"])
+
+
+def test_a_guest_that_hangs_is_ended(qemu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(emulator, "KVM", "/dev/nothing-of-that-name")
+    (qemu / "tcg").write_text(f"echo started >>$results; {HANGS}")
+    with pytest.raises(GuestError, match="it was not done after"):
+        run_in_guest(KERNEL, Job(("true",)), timeout_s=patient(0.5))
+    assert gone(qemu)
+
+
+def test_a_full_temporary_folder_is_said(qemu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(guest, "concatenated", full)
+    with pytest.raises(UnsupportedError) as caught:
+        exit_code()
+    assert (caught.value.why, "$TMPDIR" in caught.value.hint) == ("No space left on device", True)
+
+
+ENDED = """
+import sys
+from structops_cli.vm import emulator, guest, kernels
+emulator.KVM = "/dev/nothing-of-that-name"
+archive, btf, *words = sys.argv[1:]
+guest.userland_archive = guest.modules_archive = lambda *_: archive
+guest.vmlinux = lambda _: "/nowhere/vmlinux"
+from structops_cli.cli import vm, check_boot
+vm.kernel_for = check_boot.kernel_for = lambda *_, **__: kernels.Kernel("6.99-cloud-amd64", "/nowhere")
+check_boot._prepare = lambda: None
+check_boot.vmlinux = lambda _: btf
+from structops_cli.__main__ import entry
+sys.argv[1:] = words
+entry()
+"""
+COMMANDS = (("vm", "run", "-k", "6.99", "--", "true"), ("check", "reno", "--boot", "6.99"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_whatever_ends_the_command_ends_its_guest_and_leaves_no_file(
+    qemu: Path, tmp_path: Path, number: signal.Signals, words: tuple[str, ...]
+) -> None:
+    (qemu / "tcg").write_text(f"echo started >>$results; {HANGS}")
+    btf = str(Path(__file__).parents[2] / "kernels" / "debian-6.12.btf")
+    command = [sys.executable, "-c", ENDED, str(tmp_path / "archive"), btf, *words]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            until = time.monotonic() + patient(20)
+            while not (qemu / "pid").exists() and time.monotonic() < until:
+                time.sleep(0.02)
+            assert (qemu / "pid").exists()
+            process.send_signal(number)
+            assert process.wait(patient(10)) == (-9 if number is signal.SIGKILL else 128 + number)
+        finally:
+            process.kill()
+    assert gone(qemu)
+    assert os.listdir(tmp_path / "temporary") == []
+
+
+def gone(qemu: Path) -> bool:
+    """Tell whether the last QEMU ends within a moment."""
+    pid = int((qemu / "pid").read_text())
+    until = time.monotonic() + patient(5)
+    while time.monotonic() < until:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.02)
+    return False
