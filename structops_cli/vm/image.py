@@ -69,8 +69,10 @@ def vmlinux_of(image: bytes) -> bytes:
     try:
         packed = _payload(image)
         vmlinux = _unpacked(packed)
-    except (error, OSError, EOFError, lzma.LZMAError, subprocess.CalledProcessError) as problem:
+    except (error, OSError, EOFError, lzma.LZMAError) as problem:
         raise _unreadable(str(problem)) from None
+    except subprocess.CalledProcessError as problem:
+        raise _unreadable(problem.stderr.decode(errors="replace").strip()) from None
     if not vmlinux.startswith(ELF):
         raise _unreadable("what it holds is no ELF file")
     return vmlinux
@@ -83,6 +85,8 @@ def _payload(image: bytes) -> bytes:
     (sectors,) = unpack_from("<B", image, SETUP_SECTORS)
     start, length = unpack_from("<II", image, PAYLOAD)
     start += (sectors + 1) * SECTOR
+    if start + length > len(image):
+        raise _unreadable(f"it was cut short: it has {len(image)} bytes, and says itself that it has more")
     return image[start : start + length]
 
 
