@@ -40,7 +40,8 @@ __all__ = ["command"]
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    default=0.0,
+    type=click.FloatRange(min=1),
+    default=None,
     help="With --boot: for one kernel.  [default: 90, and 30 an object]",
 )
 @click.option("--strict", is_flag=True, help="End with 1 for warnings too.")
@@ -57,7 +58,7 @@ def command(
     objects: tuple[str, ...],
     paths: tuple[str, ...],
     boots: tuple[str, ...],
-    timeout: float,
+    timeout: float | None,
     junit: str | None,
     *,
     strict: bool,

@@ -58,7 +58,7 @@ def tried(
     kernels: Mapping[CheckTarget, Kernel],
     names: Sequence[str | None],
     options: tuple[str, ...],
-    timeout_s: float,
+    timeout_s: float | None,
 ) -> list[Checked]:
     """Try objects on the kernels, and return what was checked, each with its kernel's answer where there is one.
 
@@ -97,7 +97,7 @@ def _prepare() -> None:
     userland_archive()
 
 
-def _try(output: Output, kernel: Kernel, wish: Wish, timeout_s: float) -> tuple[Trial, ...]:
+def _try(output: Output, kernel: Kernel, wish: Wish, timeout_s: float | None) -> tuple[Trial, ...]:
     return try_objects(kernel, wish, timeout_s=timeout_s, said=partial(_progress, output))
 
 

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import BinaryIO
 
 import structops_cli
-from structops_cli.errors import NotFoundError
+from structops_cli.errors import NotFoundError, UsageError
 from structops_cli.records import NamedTuple
 from structops_cli.vm.cpio import CpioWriter, is_whole
 from structops_cli.vm.kernels import Kernel
@@ -88,7 +88,16 @@ def write_job(job: Job, file: BinaryIO) -> None:
         for here, there in job.files:
             if not os.path.lexists(here):
                 raise NotFoundError(f"{here} is not there", why="the guest was to have it")
-            archive.copy(here, os.path.join(HOME, there))
+            _copy(archive, here, os.path.join(HOME, there))
+
+
+def _copy(archive: CpioWriter, here: str, there: str) -> None:
+    try:
+        archive.copy(here, there)
+    except OSError as error:
+        if error.filename is None:
+            raise  # of the archive, not of what is copied
+        raise UsageError(f"{error.filename} cannot be taken along", why=error.strerror or "") from None
 
 
 def _environment() -> dict[str, str]:

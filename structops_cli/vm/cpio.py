@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
+from errno import EINVAL
 from typing import BinaryIO, Self
 
 __all__ = ["CpioWriter", "concatenated", "is_whole"]
@@ -66,6 +67,8 @@ class CpioWriter:
                 self.copy(os.path.join(source, name), os.path.join(path, name))
         else:
             status = os.stat(source)
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(EINVAL, "it is no file, folder or link", source)
             with open(source, "rb") as file:
                 self.file(path, file.read(), stat.S_IMODE(status.st_mode), int(status.st_mtime))
 

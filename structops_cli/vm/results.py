@@ -9,7 +9,7 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 
-from structops_cli.errors import NotFoundError
+from structops_cli.errors import NotFoundError, StructopsError
 from structops_cli.records import NamedTuple
 
 __all__ = ["Results", "read_results", "write_back"]
@@ -65,6 +65,9 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _write(path: str, data: bytes) -> None:
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(data)
+    try:
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise StructopsError(f"{path} cannot be written", why=error.strerror or "") from None

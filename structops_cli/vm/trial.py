@@ -89,12 +89,12 @@ def time_for(objects: int) -> float:
 
 
 def try_objects(
-    kernel: Kernel, wish: Wish, *, timeout_s: float = 0, said: Callable[[str], object] = str
+    kernel: Kernel, wish: Wish, *, timeout_s: float | None = None, said: Callable[[str], object] = str
 ) -> tuple[Trial, ...]:
     """Try every object on one kernel, and return what became of each, in their order; no error is raised.
 
     ``said`` is told how it goes, a line each time. ``timeout_s`` counts for
-    one boot; 0 is ``time_for`` all objects.
+    one boot; None is ``time_for`` all objects.
     """
     trials: dict[int, Trial] = {}
     while waiting := [number for number in range(len(wish.objects)) if number not in trials]:

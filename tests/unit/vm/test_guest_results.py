@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from structops_cli.errors import GuestError, NotFoundError, UnsupportedError
+from structops_cli.errors import GuestError, NotFoundError, StructopsError, UnsupportedError
 from structops_cli.vm.guest import Said, console_tail, judged
 from structops_cli.vm.results import Results, read_results, write_back
 
@@ -97,3 +97,9 @@ def test_a_folder_is_brought_back_with_what_is_in_it(tmp_path: Path) -> None:
 def test_what_the_guest_has_not_is_said() -> None:
     with pytest.raises(NotFoundError, match="the guest has no /etc/none"):
         write_back(Results(0, {"etc/a": b"x"}), "/etc/none", "/nowhere")
+
+
+@pytest.mark.parametrize("place", ["/proc/nowhere/a", "/dev/null/a", "/proc/version"])
+def test_what_cannot_be_written_here_is_said(place: str) -> None:
+    with pytest.raises(StructopsError, match=f"{place} cannot be written"):
+        write_back(Results(0, {"etc/a": b"x"}), "/etc/a", place)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.util
 import io
 import marshal
+import os
 import py_compile
 import sys
 from pathlib import Path
 
 import pytest
 
-from structops_cli.errors import NotFoundError
+from structops_cli.errors import NotFoundError, UsageError
 from structops_cli.vm.archives import Job, write_job
 from structops_cli.vm.emulator import Machine, command_line
 from structops_cli.vm.tools import Tool
@@ -87,3 +88,11 @@ def test_the_command_line_of_qemu(kvm: bool, words: tuple[str, str]) -> None:
     assert [line[n + 1] for n, word in enumerate(line) if word == "-serial"] == ["file:a", "file:b"]
     assert (line[line.index("-smp") + 1], line[line.index("-m") + 1]) == ("2", "512M")
     assert "panic=-1" in line[line.index("-append") + 1]
+
+
+def test_what_is_no_file_is_not_taken_along(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(UsageError) as caught:
+        job(Job(("true",), files=((str(tmp_path), "x"),)))
+    assert caught.value.what == f"{tmp_path}/fifo cannot be taken along"
+    assert caught.value.why == "it is no file, folder or link"
