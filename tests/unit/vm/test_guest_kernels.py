@@ -72,7 +72,7 @@ def test_what_is_kept_is_taken_without_asking_anybody(store: Path, monkeypatch: 
 
 def test_a_word_without_a_dot_means_what_debian_has_now(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for release in ("6.12.9+deb13-cloud-amd64", "6.19.1+deb13-cloud-amd64", "7.9.1+deb13-cloud-amd64"):
-        (store / "kernels" / release).mkdir(parents=True)
+        keep(store, release)
     offers = [Offer(f"{version}+deb13-cloud-amd64", KERNELS) for version in ("7.9.1", "6.19.1", "6.12.9")]
     monkeypatch.setattr(kernels, "offered_kernels", lambda _: offers)
     assert kernel_for("6").release == "6.19.1+deb13-cloud-amd64"
