@@ -23,7 +23,7 @@ def command(output: Output) -> None:
     States: unset (no value), ready (value set, no link), registered, retired
     (unregistered, and something still holds it), ejected (the link is there,
     and the kernel has ended what it registered: show says why). HOLDERS is the kernel's own
-    count; since Linux 6.4 it is an estimate of the sockets that use it.
+    count of sockets, defaults and links; status says who they are.
     """
     stock = take_stock(live_kernel())
     output.result("list", lambda: {"maps": [map_data(item) for item in stock]}, lambda: _text(output, stock))

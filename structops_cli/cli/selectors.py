@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 
 from structops_cli.errors import StructopsError
 
-__all__ = ["selector_argument"]
+__all__ = ["optional_selector_argument", "selector_argument"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -32,3 +32,8 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 def selector_argument(function: Function) -> Function:
     """Give a command its SELECTOR."""
     return click.argument("selector", shell_complete=_complete)(function)
+
+
+def optional_selector_argument(function: Function) -> Function:
+    """Give a command a SELECTOR that may be left out, for everything there is."""
+    return click.argument("selector", required=False, shell_complete=_complete)(function)

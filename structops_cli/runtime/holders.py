@@ -118,17 +118,23 @@ class AlgorithmReader:
         ]
         return Defaults(tuple(uses), not any(more for _, _, more, _ in found))
 
-    def socket_uses(self) -> tuple[SocketUse, ...]:
-        """Return every TCP socket of the calling thread's namespace that has an address, listening ones included."""
-        return tuple([self._socket(fields) for fields in SOCKET.iter_unpack(self._read("sockets"))])
+    def socket_uses(self, *, of_maps: bool = False) -> tuple[SocketUse, ...]:
+        """Return every TCP socket of the calling thread's namespace that has an address, listening ones included.
 
-    def open_files(self) -> tuple[OpenFile, ...]:
+        ``of_maps`` leaves out those of built-in algorithms.
+        """
+        found = SOCKET.iter_unpack(self._read("sockets"))
+        maps = self._maps
+        return tuple([self._socket(fields) for fields in found if not of_maps or fields[1] in maps])
+
+    def open_files(self, *, of_maps: bool = False) -> tuple[OpenFile, ...]:
         """Return the descriptors of all processes for TCP sockets, struct_ops maps and BPF links, of any namespace.
 
         Sockets that are not connected, and have no address, are here and nowhere else.
+        ``of_maps`` leaves out those of built-in algorithms.
         """
         raw = self._read("files")
-        return tuple(self._open_files(raw, self._links()))
+        return tuple(self._open_files(raw, self._links(), of_maps=of_maps))
 
     def _read(self, function: str) -> bytes:
         """Read what uses maps between two looks at which maps there are: what goes meanwhile is known all the same."""
@@ -151,13 +157,15 @@ class AlgorithmReader:
         address, ops, cookie, state, netns = fields
         return SocketUse(address, cookie, self._maps.get(ops, 0), state, netns)
 
-    def _open_files(self, raw: bytes, links: Mapping[int, int]) -> Iterator[OpenFile]:
-        for fields in FILE.iter_unpack(raw):
-            address, private, inode, process, fd = fields[0], *fields[5:]
+    def _open_files(self, raw: bytes, links: Mapping[int, int], *, of_maps: bool) -> Iterator[OpenFile]:
+        maps = self._maps
+        for address, ops, cookie, state, netns, private, inode, process, fd in FILE.iter_unpack(raw):
             if address:
-                yield OpenFile(process, fd, inode, self._socket(fields[:5]), 0, 0)
-            elif private in self._maps or private in links:
-                yield OpenFile(process, fd, inode, None, self._maps.get(private, 0), links.get(private, 0))
+                if ops in maps or not of_maps:  # of thousands, mostly none is
+                    use = self._socket((address, ops, cookie, state, netns))
+                    yield OpenFile(process, fd, inode, use, 0, 0)
+            elif private in maps or private in links:
+                yield OpenFile(process, fd, inode, None, maps.get(private, 0), links.get(private, 0))
 
     def close(self) -> None:
         """Unload the iterators."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Self
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError, NotPermittedError, UnsupportedError, VerifierError
-from structops_cli.runtime.objects import FOLDER, SUFFIX
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BPF_TRACE_ITER, BpfProgType, BtfKind
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Iterators"]
 
+FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "objects", "iterators")
 FUNC_INFO = struct.Struct("<II")
 READ_BYTES = 1 << 20
 """Larger than the buffer that the kernel fills for one read (``BPF_SEQ_BUF_SIZE``), so that nothing is cut."""
@@ -101,8 +101,7 @@ class Iterators:
             from structops_cli.core.target import Target
             from structops_cli.obj.reader import read_functions
 
-            path = os.path.join(FOLDER, "iterators", self._name + SUFFIX)
-            with open(path, "rb") as file:
+            with open(f"{FOLDER}/{self._name}.bpf.o", "rb") as file:
                 self._object = read_functions(file.read(), self._name), Target(self._kernel)
         return self._object
 

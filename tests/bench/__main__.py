@@ -26,10 +26,11 @@ from tests.bench.large import LARGE
 from tests.bench.network import NETWORK
 from tests.bench.report import as_data, as_text, curve_text, start_up_text
 from tests.bench.start_up import StartUp, start_up
+from tests.bench.status import STATUS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_UP = "start-up"
-LINES = (*FIGURES, *LARGE, *NETWORK)
+LINES = (*FIGURES, *LARGE, *NETWORK, *STATUS)
 NAMES = (*(figure.name for figure in LINES), *CURVES, START_UP)
 
 

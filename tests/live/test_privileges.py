@@ -78,6 +78,7 @@ def test_a_header_needs_no_root() -> None:
     [
         ("list",),
         ("show", "x"),
+        ("status",),
         ("dump", "x"),
         ("unregister", "x"),
         ("register", "OBJECT"),

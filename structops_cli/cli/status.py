@@ -1,0 +1,198 @@
+"""``structops status``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from structops_cli.cli.live import map_data
+from structops_cli.cli.output import Output, common_options, fields, table
+from structops_cli.cli.selectors import optional_selector_argument
+from structops_cli.net.socket_owners import command_of
+from structops_cli.operations.status import MapStatus, Status, find_status
+from structops_cli.operations.uses import SocketHolder, Uses
+from structops_cli.runtime.kernel import live_kernel
+
+__all__ = ["command"]
+
+HEADER = ("ID", "NAME", "TYPE", "STATE", "HELD BY")
+
+
+@click.command()
+@optional_selector_argument
+@common_options
+@click.pass_obj
+def command(output: Output, selector: str | None) -> None:
+    """Say of every struct_ops map what it is, and who holds it: links, pins, defaults, sockets, processes.
+
+    Two versions under one name are told apart by the map that each socket and
+    default really uses. What could not be looked at is said on stderr, and is
+    "unseen" in JSON.
+    """
+    status = find_status(live_kernel(), selector)
+    for sentence in status.uses.unseen:
+        output.note(f"not seen: {sentence}")
+    output.result("status", lambda: _data(status), lambda: _text(output, status))
+
+
+# Text
+
+
+def _text(output: Output, status: Status) -> str:
+    if not status.maps:
+        output.note("no struct_ops map on this kernel")
+        return ""
+    rows = [
+        (one.live.info.id, one.live.name, one.live.type.name, one.live.state, _held_by(one))
+        for one in status.maps
+    ]
+    details = [_details(one, status.uses) for one in status.maps]
+    return "\n\n".join([table(HEADER, rows), *[text for text in details if text]])
+
+
+def _held_by(one: MapStatus) -> str:
+    """Return the holders in a few words."""
+    processes = len({file.process for file in one.files})
+    counts = (
+        ("link", len(one.live.links)),
+        ("pin", len(one.live.pins) + sum(len(link.pins) for link in one.live.links)),
+        ("default", len(one.defaults)),
+        ("route", len(one.routes)),
+        ("socket", len(one.sockets)),
+        ("other user", one.references.others),
+        ("process", processes),
+        ("unexplained reference", one.references.unexplained or 0),
+    )
+    return ", ".join(_counted(number, word) for word, number in counts if number) or "-"
+
+
+def _counted(number: int, word: str) -> str:
+    plural = {"process": "processes"}.get(word, f"{word}s")
+    return f"{number} {word if number == 1 else plural}"
+
+
+def _details(one: MapStatus, uses: Uses) -> str:
+    lines = [*_lines(one, uses)]
+    if not lines:
+        return ""
+    head = f"{one.live.name} id:{one.live.info.id}"
+    if one.replaced_by:
+        head += f": {one.live.state}; under its name id:{one.replaced_by} is registered"
+    return f"{head}\n{fields(lines, indent=2)}"
+
+
+def _lines(one: MapStatus, uses: Uses) -> Iterator[tuple[str, str]]:
+    if one.live.reason:
+        yield "ejected", one.live.reason
+    for link in one.live.links:
+        where = ", ".join(link.pins)
+        yield "link", f"{link.id}, pinned at {where}" if where else f"{link.id}, not pinned"
+    for pin in one.live.pins:
+        yield "pin", pin
+    for use in one.defaults:
+        yield "default", f"of {uses.title(use.netns)}"
+    for route in one.routes:
+        yield "route", f"{route.route} in {uses.title(route.netns)}{', locked' if route.locked else ''}"
+    yield from _socket_lines(one.sockets, uses)
+    for process in dict.fromkeys(file.process for file in one.files):
+        whats = {"link" if file.link_id else "map" for file in one.files if file.process == process}
+        yield "process", f"{_process(process)} has the {' and the '.join(sorted(whats))} open"
+    if one.references.unexplained:
+        number = _counted(one.references.unexplained, "reference")
+        why = "something that could not be looked at" if uses.unseen else "leaked, until the next boot"
+        yield "unexplained", f"{number}: {why}"
+
+
+def _socket_lines(sockets: tuple[SocketHolder, ...], uses: Uses) -> Iterator[tuple[str, str]]:
+    if not sockets:
+        return
+    from structops_cli.net.sock_diag import state_name  # 10 ms, and many maps have no socket
+
+    groups: dict[tuple[int, int], list[SocketHolder]] = {}
+    for holder in sockets:
+        owner = holder.owners[0][0] if holder.owners else 0
+        groups.setdefault((owner, holder.use.netns), []).append(holder)
+    for (owner, netns), members in groups.items():
+        states = Counter(state_name(holder.use.state) for holder in members)
+        shown = ", ".join(f"{number} {state}" for state, number in states.most_common())
+        yield "sockets", f"{len(members)} of {_process(owner)} in {uses.title(netns)}: {shown}"
+
+
+def _process(process: int) -> str:
+    if not process:
+        return "no process"
+    name = command_of(process)
+    return f"{name} ({process})" if name else f"process {process}"
+
+
+# JSON
+
+
+def _data(status: Status) -> dict[str, Any]:
+    from structops_cli.net.congestion_controls import read_congestion_controls
+
+    uses = status.uses
+    controls = read_congestion_controls()
+    maps = {use.netns: use for use in uses.defaults}
+    return {
+        "maps": [_map(one, uses) for one in status.maps],
+        "namespaces": [
+            {
+                "netns": inode,
+                "title": item.title,
+                "default": maps[inode].name if inode in maps else None,
+                "default_map_id": (maps[inode].map_id or None) if inode in maps and uses.exact else None,
+            }
+            for inode, item in uses.namespaces.items()
+        ],
+        "available": list(controls.available),
+        "allowed": list(controls.allowed),
+        "exact": uses.exact,
+        "unseen": list(uses.unseen),
+    }
+
+
+def _map(one: MapStatus, uses: Uses) -> dict[str, Any]:
+    from structops_cli.net.sock_diag import state_name  # for JSON only
+
+    references = one.references
+    return map_data(one.live) | {
+        "replaced_by": one.replaced_by or None,
+        "defaults": [{"netns": use.netns, "title": uses.title(use.netns)} for use in one.defaults],
+        "routes": [
+            {
+                "netns": route.netns,
+                "title": uses.title(route.netns),
+                "route": route.route,
+                "locked": route.locked,
+            }
+            for route in one.routes
+        ],
+        "sockets": [
+            {
+                "netns": holder.use.netns,
+                "title": uses.title(holder.use.netns),
+                "state": state_name(holder.use.state),
+                "cookie": holder.use.cookie or None,
+                "owners": [
+                    {"process": process, "command": command_of(process), "fd": fd}
+                    for process, fd in holder.owners
+                ],
+            }
+            for holder in one.sockets
+        ],
+        "processes": [
+            {
+                "process": file.process,
+                "command": command_of(file.process),
+                "fd": file.fd,
+                "has": "link" if file.link_id else "map",
+            }
+            for file in one.files
+        ],
+        "references": references._asdict(),
+        "leaked": bool(references.unexplained and not uses.unseen),
+    }

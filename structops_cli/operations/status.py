@@ -1,0 +1,172 @@
+"""The truth about every struct_ops: what is registered, what is retired and who still holds it.
+
+``refcnt`` of a map's value counts, on every kernel (tried on 5.10, 6.1, 6.12,
+6.18 and 7.3): one for each socket, one for each namespace whose default it is,
+one for each link, and one for a registration without a link. Descriptors and
+pins of the map are not in it. What is counted and not found is a reference that
+nothing in sight explains: one that leaked, if nothing was out of sight.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
+
+from structops_cli.errors import NotFoundError
+from structops_cli.operations.uses import SocketHolder, Uses, find_uses
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.holders import DefaultUse, OpenFile
+from structops_cli.runtime.inventory import LiveMap, matching, take_stock
+
+if TYPE_CHECKING:
+    from structops_cli.btf.kernel_types import KernelTypes
+
+__all__ = ["MapStatus", "References", "RouteUse", "Status", "find_status"]
+
+TCP = "tcp_congestion_ops"
+Item = TypeVar("Item")
+LOOKS = 3
+LOOK_AGAIN_S = 0.02
+"""Sockets come and go between the kernel's count and the finding: what is unexplained in one look only was that."""
+
+
+class RouteUse(NamedTuple):
+    """A route that names an algorithm: ``route`` as people write it, in the namespace of that inode."""
+
+    netns: int
+    route: str
+    algorithm: str
+    locked: bool
+
+
+class References(NamedTuple):
+    """The kernel's count of a map's references, and what was found of them.
+
+    ``unexplained`` is None where what was found cannot be told apart by map, or
+    the type's users are not known one by one: ``others`` counts those.
+    """
+
+    counted: int
+    registration: int
+    links: int
+    sockets: int
+    defaults: int
+    others: int
+    unexplained: int | None
+
+
+class MapStatus(NamedTuple):
+    """One map and all that holds it. ``replaced_by`` is the map that is registered under its name now, 0 for none."""
+
+    live: LiveMap
+    replaced_by: int
+    defaults: tuple[DefaultUse, ...]
+    routes: tuple[RouteUse, ...]
+    sockets: tuple[SocketHolder, ...]
+    files: tuple[OpenFile, ...]
+    references: References
+
+
+class Status(NamedTuple):
+    """All maps that were asked for, and what they were joined with."""
+
+    maps: tuple[MapStatus, ...]
+    uses: Uses
+
+
+def find_status(
+    kernel: KernelTypes,
+    selector: str | None = None,
+    routes: Callable[[Iterable[str]], tuple[RouteUse, ...]] = lambda _: (),
+) -> Status:
+    """Join what the kernel tells of struct_ops maps with everything that uses them.
+
+    ``routes`` is asked for the routes that name algorithms. Raises
+    ``NotFoundError`` for a selector that nothing matches, and what
+    ``take_stock`` does without CAP_SYS_ADMIN.
+    """
+    status = _look(kernel, selector, routes)
+    for _ in range(LOOKS - 1):
+        if not any(item.references.unexplained for item in status.maps):
+            break
+        time.sleep(LOOK_AGAIN_S)
+        status = _agreed(status, _look(kernel, selector, routes))
+    return status
+
+
+def _look(
+    kernel: KernelTypes, selector: str | None, routes: Callable[[Iterable[str]], tuple[RouteUse, ...]]
+) -> Status:
+    stock = take_stock(kernel)
+    chosen = stock if selector is None else matching(stock, selector)
+    if selector is not None and not chosen:
+        raise NotFoundError(
+            f"no struct_ops map matches {selector}",
+            why="it is neither the id, the registered name nor the map name of one",
+            hint="structops status shows what there is",
+        )
+    names = {item.name for item in chosen if item.type.name == TCP}
+    uses = find_uses(kernel, names, tcp=bool(names))
+    join = _Join(stock, uses, routes(names) if names else ())
+    return Status(tuple([join.status_of(item) for item in chosen]), uses)
+
+
+class _Join:
+    """Everything that was found, by the map that it is of: by id, or where only names are known, by name."""
+
+    def __init__(self, stock: tuple[LiveMap, ...], uses: Uses, routes: tuple[RouteUse, ...]) -> None:
+        self._uses = uses
+        self._registered = {
+            (item.name, item.type.name): item.info.id for item in stock if item.state == "registered"
+        }
+        self._defaults = _grouped(uses.defaults, lambda use: use.map_id if uses.exact else use.name)
+        self._sockets = _grouped(uses.sockets, lambda one: one.use.map_id if uses.exact else one.name)
+        self._routes = _grouped(routes, lambda route: route.algorithm)
+        self._of_links = _grouped(uses.files, lambda file: file.link_id)
+        self._of_maps = _grouped(uses.files, lambda file: file.map_id)
+
+    def status_of(self, live: LiveMap) -> MapStatus:
+        registered = self._registered.get((live.name, live.type.name), 0)
+        replaced_by = registered if live.state != "registered" else 0
+        files = [*self._of_maps.get(live.info.id, ())]
+        for link in live.links:
+            files += self._of_links.get(link.id, ())
+        if live.type.name != TCP:
+            references = _references(live, self._uses, 0, 0)
+            return MapStatus(live, replaced_by, (), (), (), tuple(files), references)
+        key = live.info.id if self._uses.exact else live.name
+        defaults, sockets = self._defaults.get(key, []), self._sockets.get(key, [])
+        routes = [] if replaced_by else self._routes.get(live.name, [])
+        references = _references(live, self._uses, len(sockets), len(defaults))
+        return MapStatus(
+            live, replaced_by, tuple(defaults), tuple(routes), tuple(sockets), tuple(files), references
+        )
+
+
+def _grouped(items: Iterable[Item], key: Callable[[Item], int | str]) -> dict[int | str, list[Item]]:
+    found: dict[int | str, list[Item]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
+def _references(live: LiveMap, uses: Uses, sockets: int, defaults: int) -> References:
+    registration = int(live.state == "registered" and not live.links)
+    left = max(live.refcnt - registration - len(live.links) - sockets - defaults, 0)
+    others = 0 if live.type.name == TCP else left
+    unexplained = left if live.type.name == TCP and uses.exact else None
+    return References(live.refcnt, registration, len(live.links), sockets, defaults, others, unexplained)
+
+
+def _agreed(before: Status, after: Status) -> Status:
+    """Return the later look, with what is unexplained in both."""
+    known = {item.live.info.id: item.references.unexplained for item in before.maps}
+    return after._replace(maps=tuple([_least(item, known.get(item.live.info.id)) for item in after.maps]))
+
+
+def _least(item: MapStatus, before: int | None) -> MapStatus:
+    now = item.references.unexplained
+    if now is None or before is None:
+        return item
+    return item._replace(references=item.references._replace(unexplained=min(now, before)))

@@ -1,0 +1,179 @@
+"""Everything in sight that uses a struct_ops: sockets, defaults of namespaces, and processes that have one open.
+
+Which map it is comes from the kernel's own addresses (``runtime.holders``). Where
+a kernel does not let them be read, names are all there is: ``exact`` is false
+then, and each use is given to every map of its name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from structops_cli.errors import KernelError, NotFoundError, NotPermittedError, UnsupportedError
+from structops_cli.net.congestion_controls import read_congestion_controls
+from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.holders import AlgorithmReader, DefaultUse, OpenFile, SocketUse
+
+if TYPE_CHECKING:
+    from structops_cli.btf.kernel_types import KernelTypes
+
+__all__ = ["SocketHolder", "Uses", "find_uses"]
+
+Result = TypeVar("Result")
+FIRST_PID_NAMESPACE = "pid:[4026531836]"
+"""``PROC_PID_INIT_INO`` (include/uapi/linux/nsfs.h): the namespace of processes that has them all."""
+
+
+class SocketHolder(NamedTuple):
+    """A socket that uses a struct_ops, and the descriptors (process, number) that it is open by; none: nobody owns it."""
+
+    use: SocketUse
+    name: str
+    owners: tuple[tuple[int, int], ...]
+
+
+class Uses(NamedTuple):
+    """What was found.
+
+    ``namespaces`` are all that the kernel has, by inode, a path of "" where
+    nothing in sight leads into one. ``sockets`` are those of struct_ops only.
+    ``unseen`` says in sentences what could not be looked at.
+    """
+
+    namespaces: Mapping[int, NetNamespace]
+    defaults: tuple[DefaultUse, ...]
+    sockets: tuple[SocketHolder, ...]
+    files: tuple[OpenFile, ...]
+    unseen: tuple[str, ...]
+    exact: bool
+
+    def title(self, inode: int) -> str:
+        """Return what people call a namespace."""
+        known = self.namespaces.get(inode)
+        return known.title if known else f"net:[{inode}]"
+
+
+def find_uses(kernel: KernelTypes, names: Iterable[str], *, tcp: bool = True) -> Uses:
+    """Look at every namespace and process for uses of the struct_ops of these names.
+
+    Enters each namespace in a thread of its own, and changes nothing. What
+    cannot be looked at is left out and said in ``unseen``.
+    """
+    wanted = frozenset(names)
+    namespaces = {item.inode: item for item in find_namespaces()}
+    if not tcp:
+        return Uses(namespaces, (), (), (), (), exact=True)
+    with AlgorithmReader(kernel) as reader:
+        try:
+            return _by_address(reader, namespaces)
+        except UnsupportedError as error:
+            why = f"versions cannot be told apart here: {error.why}"
+        except NotPermittedError:
+            why = "versions cannot be told apart without CAP_BPF and CAP_PERFMON"
+    return _by_name(namespaces, wanted, why)
+
+
+def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace]) -> Uses:
+    unseen: list[str] = []
+    found = reader.defaults()
+    defaults = {item.netns: item for item in found.uses}
+    hidden = [inode for inode in defaults if inode not in namespaces]
+    namespaces |= {inode: NetNamespace(inode, "") for inode in hidden}
+    sockets: dict[int, SocketUse] = {}
+    for item in [item for item in namespaces.values() if item.path]:
+        look_closer = not found.complete and item.inode not in defaults
+        seen = _inside(item, partial(_look, reader, closer=look_closer), unseen)
+        if seen is not None:
+            sockets |= {use.address: use for use in seen.sockets}
+            defaults |= {use.netns: use for use in seen.defaults}
+    files = reader.open_files(of_maps=True)
+    owners: dict[int, list[tuple[int, int]]] = {}
+    for one in files:
+        if one.socket:
+            sockets.setdefault(one.socket.address, one.socket)
+            owners.setdefault(one.socket.address, []).append((one.process, one.fd))
+    if hidden:
+        unseen.append(_no_way_into(len(hidden)))
+    unseen += _other_processes()
+    return Uses(
+        namespaces,
+        tuple(defaults.values()),
+        tuple([SocketHolder(use, "", tuple(owners.get(at, ()))) for at, use in sockets.items()]),
+        tuple([one for one in files if not one.socket]),
+        tuple(unseen),
+        exact=True,
+    )
+
+
+def _no_way_into(count: int) -> str:
+    return (
+        f"{count} network namespaces that no process and no mount leads to: "
+        "of their sockets, those that a process has open are counted, and no others"
+    )
+
+
+def _other_processes() -> list[str]:
+    """Say that this process sees only those of its own container, where that is so."""
+    if os.readlink("/proc/self/ns/pid") == FIRST_PID_NAMESPACE:
+        return []
+    return ["processes outside of this one's PID namespace, and what only they hold"]
+
+
+class _Look(NamedTuple):
+    sockets: tuple[SocketUse, ...]
+    defaults: tuple[DefaultUse, ...]
+
+
+def _look(reader: AlgorithmReader, *, closer: bool) -> _Look:
+    """Look at the calling thread's namespace."""
+    defaults = reader.defaults().uses[:1] if closer else ()
+    return _Look(reader.socket_uses(of_maps=True), defaults)
+
+
+def _inside(namespace: NetNamespace, function: Callable[[], Result], unseen: list[str]) -> Result | None:
+    """Call a function in a namespace; None for one that has gone, or may not be entered, which is said."""
+    try:
+        return inside(namespace, function)
+    except NotFoundError:  # gone: nothing of it is left to count
+        return None
+    except KernelError as error:
+        unseen.append(f"the network namespace {namespace.title}: {error.why or error.what}")
+        return None
+
+
+# By name alone
+
+
+def _by_name(namespaces: dict[int, NetNamespace], names: frozenset[str], why: str) -> Uses:
+    """Ask each namespace for its default and its sockets of these names; which map they use is not known: 0."""
+    from structops_cli.net.sock_diag import (  # where addresses can be read nobody needs it
+        open_sock_diag,
+        tcp_sockets,
+    )
+    from structops_cli.net.socket_owners import find_owners
+
+    unseen = [why]
+    defaults: list[DefaultUse] = []
+    sockets: list[SocketHolder] = []
+    owners = find_owners()
+
+    def look(inode: int) -> None:
+        defaults.append(DefaultUse(inode, read_congestion_controls().default, 0))
+        with open_sock_diag() as diag:
+            for name in names:
+                for tcp in tcp_sockets(diag, algorithm=name):
+                    held = [(owner.process, owner.fd) for owner in owners.by_inode.get(tcp.inode, ())]
+                    use = SocketUse(0, tcp.cookie, 0, tcp.state, inode)
+                    sockets.append(SocketHolder(use, name, tuple(held)))
+
+    for item in namespaces.values():
+        _inside(item, partial(look, item.inode), unseen)
+    unseen += _other_processes()
+    if owners.unreadable:
+        unseen.append(f"the open files of {len(owners.unreadable)} processes")
+    unseen.append("sockets without an address, which inet_diag does not show")
+    return Uses(namespaces, tuple(defaults), tuple(sockets), (), tuple(unseen), exact=False)

@@ -1,0 +1,148 @@
+"""The join: what a reference that nothing explains is, and what only looks like one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import MappingProxyType
+
+import pytest
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.cli.output import Output
+from structops_cli.cli.status import _data, _text
+from structops_cli.errors import NotFoundError
+from structops_cli.net.namespaces import NetNamespace
+from structops_cli.operations import status as status_module
+from structops_cli.operations.status import RouteUse, Status, find_status
+from structops_cli.operations.uses import SocketHolder, Uses
+from structops_cli.runtime.holders import DefaultUse, OpenFile, SocketUse
+from structops_cli.runtime.inventory import LiveLink, LiveMap
+from structops_cli.struct_ops.catalogue import find_type
+from structops_cli.syscall.info import MapInfo
+from structops_cli.syscall.uapi import BPF_F_LINK, BpfMapType
+from tests.kernel_shapes import kernel
+
+KERNEL = kernel()
+TYPE = find_type(KERNEL, "tcp_congestion_ops")
+INITIAL = NetNamespace(1, "/proc/1/ns/net", (), (1,), is_initial=True)
+NOTHING = Uses(MappingProxyType({1: INITIAL}), (), (), (), (), exact=True)
+
+
+def live(
+    map_id: int, state: str, refcnt: int, *, type_name: str = "", link: int = 0, name: str = "t_a"
+) -> LiveMap:
+    info = MapInfo(map_id, BpfMapType.STRUCT_OPS, "t_map", 4, 192, 1, BPF_F_LINK, 0, 0, 0, 5, 0, 0)
+    links = (LiveLink(link, ()),) if link else ()
+    kernel_type = TYPE._replace(name=type_name or TYPE.name)
+    raw = bytes(TYPE.value.size_bytes)
+    return LiveMap(info, kernel_type, raw, 3, refcnt, state, name, links, ())
+
+
+def holder(map_id: int, address: int, *, owner: int = 0, name: str = "") -> SocketHolder:
+    return SocketHolder(SocketUse(address, 0, map_id, 1, 1), name, ((owner, 3),) if owner else ())
+
+
+class Look:
+    """Says which stocks and uses are found, in order; the last of each stay."""
+
+    def __init__(self) -> None:
+        self.stocks: list[tuple[LiveMap, ...]] = []
+        self.uses = [NOTHING]
+
+    def stock(self, _: KernelTypes) -> tuple[LiveMap, ...]:
+        return self.stocks.pop(0) if len(self.stocks) > 1 else self.stocks[0]
+
+    def find_uses(self, _: KernelTypes, names: Iterable[str], *, tcp: bool) -> Uses:
+        assert tcp == bool(set(names))
+        return self.uses[0]
+
+
+@pytest.fixture
+def look(monkeypatch: pytest.MonkeyPatch) -> Look:
+    found = Look()
+    monkeypatch.setattr(status_module, "take_stock", found.stock)
+    monkeypatch.setattr(status_module, "find_uses", found.find_uses)
+    monkeypatch.setattr(status_module, "LOOK_AGAIN_S", 0)
+    return found
+
+
+def unexplained(status: Status) -> list[int | None]:
+    return [one.references.unexplained for one in status.maps]
+
+
+def test_what_nothing_explains_has_leaked(look: Look) -> None:
+    look.stocks, look.uses = [(live(7, "retired", 2),)], [NOTHING._replace(sockets=(holder(7, 1),))]
+    status = find_status(KERNEL)
+    assert unexplained(status) == [1]
+    assert "1 reference: leaked, until the next boot" in _text(Output(), status)
+    assert _data(status)["maps"][0]["leaked"] is True
+
+
+def test_it_has_not_where_something_could_not_be_looked_at(look: Look) -> None:
+    look.stocks, look.uses = [(live(7, "retired", 2),)], [NOTHING._replace(unseen=("a namespace",))]
+    status = find_status(KERNEL)
+    assert "2 references: something that could not be looked at" in _text(Output(), status)
+    assert _data(status)["maps"][0]["leaked"] is False
+
+
+def test_a_socket_that_came_and_went_is_no_leak(look: Look) -> None:
+    look.stocks = [(live(7, "registered", 5, link=3),), (live(7, "registered", 1, link=3),)]
+    look.uses = [NOTHING]
+    assert unexplained(find_status(KERNEL)) == [0]
+
+
+def test_more_than_the_kernel_counts_is_a_moment_too_late(look: Look) -> None:
+    look.stocks, look.uses = (
+        [(live(7, "retired", 1),)],
+        [NOTHING._replace(sockets=(holder(7, 1), holder(7, 2)))],
+    )
+    assert unexplained(find_status(KERNEL)) == [0]
+
+
+def test_a_link_that_one_process_holds_and_a_default(look: Look) -> None:
+    look.stocks = [(live(7, "registered", 2, link=3), live(9, "registered", 1, link=4, name="t_b"))]
+    files = (OpenFile(42, 5, 0, None, 0, 3), OpenFile(42, 6, 0, None, 0, 77), OpenFile(43, 6, 0, None, 9, 0))
+    look.uses = [NOTHING._replace(defaults=(DefaultUse(1, "t_a", 7),), files=files)]
+    first, second = find_status(KERNEL).maps
+    assert ([file.process for file in first.files], [file.process for file in second.files]) == ([42], [43])
+    text = _text(Output(), find_status(KERNEL))
+    assert "1 link, 1 default, 1 process" in text
+    assert "default  of initial" in text
+
+
+def test_users_of_another_type_are_counted_and_not_looked_for(look: Look) -> None:
+    look.stocks, look.uses = [(live(7, "registered", 4, type_name="Qdisc_ops", link=3),)], [NOTHING]
+    [one] = find_status(KERNEL).maps
+    assert (one.references.others, one.references.unexplained) == (3, None)
+    assert "3 other users" in _text(Output(), find_status(KERNEL))
+
+
+def test_a_route_belongs_to_the_version_that_is_registered(look: Look) -> None:
+    look.stocks, look.uses = [(live(7, "retired", 1), live(8, "registered", 1, link=3))], [NOTHING]
+    route = RouteUse(1, "10.0.0.0/8 dev lo", "t_a", locked=True)
+
+    def routes(names: Iterable[str]) -> tuple[RouteUse, ...]:
+        assert set(names) == {"t_a"}
+        return (route,)
+
+    old, new = find_status(KERNEL, routes=routes).maps
+    assert (old.routes, new.routes, old.replaced_by, new.replaced_by) == ((), (route,), 8, 0)
+    assert "route  10.0.0.0/8 dev lo in initial, locked" in _text(
+        Output(), find_status(KERNEL, routes=routes)
+    )
+
+
+def test_by_name_alone_each_version_gets_every_use_and_none_is_unexplained(look: Look) -> None:
+    look.stocks = [(live(7, "retired", 9), live(8, "registered", 9, link=3))]
+    uses = NOTHING._replace(sockets=(holder(0, 0, name="t_a"), holder(0, 0, name="t_b")), exact=False)
+    look.uses = [uses._replace(defaults=(DefaultUse(1, "t_a", 0),))]
+    status = find_status(KERNEL)
+    assert [(len(one.sockets), len(one.defaults)) for one in status.maps] == [(1, 1), (1, 1)]
+    assert unexplained(status) == [None, None]
+
+
+def test_a_selector_that_nothing_matches(look: Look) -> None:
+    look.stocks, look.uses = [(live(7, "retired", 1),)], [NOTHING]
+    with pytest.raises(NotFoundError):
+        find_status(KERNEL, "t_none")
+    assert [one.live.info.id for one in find_status(KERNEL, "id:7").maps] == [7]
