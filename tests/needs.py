@@ -29,6 +29,8 @@ __all__ = [
     "KERNEL_BTF",
     "LINKS",
     "LINK_DETACH",
+    "MODULE_TYPES",
+    "OWNED_ARGUMENTS",
     "QDISC_OPS",
     "RESCUES",
     "SCHED_EXT",
@@ -109,6 +111,23 @@ IO_URING_OPS = Feature(
     "CONFIG_IO_URING_BPF_OPS",
     "bpf_io_reg",
 )
+
+MODULE_TYPES = Feature(
+    "struct_ops types of modules",
+    (6, 9),
+    lambda: _knows_struct("bpf_struct_ops_desc") and os.path.exists("/proc/modules"),
+    "CONFIG_MODULES",
+)
+OWNED_ARGUMENTS = Feature(
+    "arguments that a program owns (__ref)", (6, 16), lambda: _has_member("bpf_ctx_arg_aux", "refcounted")
+)
+
+
+def _has_member(struct: str, name: str) -> bool:
+    btf = live_kernel().vmlinux
+    type_id = btf.find(struct, BtfKind.STRUCT)
+    found = btf.type(type_id) if type_id else None
+    return isinstance(found, Struct) and name in [member.name for member in found.members]
 
 
 def needs(*features: Feature) -> pytest.MarkDecorator:

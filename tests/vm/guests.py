@@ -19,6 +19,7 @@ from structops_cli.vm.tools import qemu
 from tests.carried_objects import Wish, wish_from
 from tests.compile import carry_objects
 from tests.vm.matrix import Result, merged, read_results
+from tests.vm.modules import with_modules
 from tests.vm.suite import PACKAGES, WISHES, job, write_bytecode
 
 __all__ = ["REPORTS", "Guest", "Ran", "run_guests"]
@@ -74,7 +75,7 @@ def _run(guest: Guest, objects: Path, timeout_s: float) -> Ran:
     try:
         outcome = run_in_guest(
             guest.kernel,
-            job(objects, guest.selection),
+            with_modules(job(objects, guest.selection), guest.kernel, guest.selection),
             timeout_s=timeout_s,
             stdout=stdout.extend,
             stderr=stderr.extend,

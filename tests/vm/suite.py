@@ -27,7 +27,7 @@ LIVE = REPOSITORY / "tests" / "live"
 SECONDS = {
     "test_register_command": 60, "test_demo_command": 50, "test_net": 35, "test_errno_table": 30, "test_token": 30,
     "test_model": 30, "test_map_command": 25, "test_inventory_commands": 20, "test_object_maps": 20,
-    "test_bad_input": 20, "test_check_proof": 20,
+    "test_bad_input": 20, "test_check_proof": 20, "test_module_type": 40,
 }  # fmt: skip
 """About what a file takes under emulation, of those that take long."""
 USUAL_S = 8

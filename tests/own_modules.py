@@ -1,0 +1,77 @@
+"""The modules of ``tests/modules``: loaded and unloaded in a guest that has them, and nowhere else.
+
+``python -m tests.vm`` builds them and takes them along; two variables say where
+they are, or why there are none.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.live.situations import soon
+
+__all__ = [
+    "CARRIED",
+    "WITHOUT",
+    "call",
+    "is_loaded",
+    "load_file",
+    "module_file",
+    "state",
+    "try_to_unload",
+    "unload",
+]
+
+CARRIED = "STRUCTOPS_TEST_MODULES"
+WITHOUT = "STRUCTOPS_TEST_WITHOUT_MODULES"
+DEBUGFS = Path("/sys/kernel/debug/t_module")
+ANSWER_BYTES = 64
+
+
+def module_file(name: str) -> Path:
+    """Return the file of a module; skip the test where there are none."""
+    folder = os.environ.get(CARRIED)
+    if not folder:
+        why = os.environ.get(WITHOUT) or "modules are built for guests only: python -m tests.vm"
+        pytest.skip(f"waits for the modules of the tests: {why}")
+    return Path(folder, f"{name}.ko")
+
+
+def load_file(path: Path) -> subprocess.CompletedProcess[str]:
+    """Load a module from a file, and return what insmod said."""
+    return subprocess.run(["insmod", path], check=False, capture_output=True, text=True)
+
+
+def try_to_unload(name: str) -> bool:
+    """Unload a module, and tell whether the kernel let it go."""
+    return subprocess.run(["rmmod", name], check=False, capture_output=True).returncode == 0
+
+
+def unload(name: str) -> None:
+    """Unload a module if it is loaded; what held it goes with its programs, which the kernel frees in its own time."""
+    assert soon(lambda: not is_loaded(name) or try_to_unload(name)), f"{name} is held"
+
+
+def is_loaded(name: str) -> bool:
+    """Tell whether a module is loaded."""
+    return os.path.isdir(f"/sys/module/{name}")
+
+
+def call(label: str, member: str, number: int) -> int:
+    """Have t_module call a member of what is registered under a label, and return what that returned."""
+    fd = os.open(DEBUGFS / "call", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.write(fd, f"{label} {member} {number}".encode())
+        return int(os.pread(fd, ANSWER_BYTES, 0))
+    finally:
+        os.close(fd)
+
+
+def state() -> dict[str, int]:
+    """Return what t_module counts: registrations, updates, removals, and tickets that nobody gave back."""
+    lines = (DEBUGFS / "state").read_text().splitlines()
+    return {name: int(value) for name, value in map(str.split, lines) if name != "label"}

@@ -1,0 +1,59 @@
+"""Which runs in guests take the tests' modules along, and what becomes of a kernel whose headers have gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from structops_cli.errors import NotFoundError
+from structops_cli.vm.archives import Job
+from structops_cli.vm.kernels import Kernel
+from tests.own_modules import CARRIED, WITHOUT
+from tests.vm import modules
+from tests.vm.suite import shares
+
+SELECTION = shares(1)[0]
+KERNEL = Kernel("6.12.1+deb13-cloud-amd64", "/nowhere")
+JOB = Job(("true",), environment=(("A", "b"),))
+FILE = "tests/live/test_module_type.py"
+
+
+@pytest.fixture(autouse=True)
+def types_of_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modules, "_takes_types", lambda _: True)
+    monkeypatch.setattr(modules, "built_modules", lambda _: Path("/built"))
+    monkeypatch.delenv("CI", raising=False)
+
+
+@pytest.mark.parametrize(
+    "selection", [SELECTION, ("tests/live/",), (FILE,), (f"{FILE}::test_one",), ("-k", "module"), ("tests/live/test_hid.py", FILE)]
+)  # fmt: skip
+def test_a_selection_with_them(selection: tuple[str, ...]) -> None:
+    job = modules.with_modules(JOB, KERNEL, selection)
+    assert job.files == (("/built", modules.IN_GUEST),)
+    assert job.environment == (("A", "b"), (CARRIED, modules.IN_GUEST))
+
+
+@pytest.mark.parametrize("selection", [("tests/live/test_hid.py",), ("tests/unit", "-x")])
+def test_a_selection_without_them(selection: tuple[str, ...]) -> None:
+    assert modules.with_modules(JOB, KERNEL, selection) == JOB
+
+
+def test_a_kernel_that_takes_no_types_of_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modules, "_takes_types", lambda _: False)
+    assert modules.with_modules(JOB, KERNEL, SELECTION) == JOB
+
+
+def test_headers_that_have_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that is kept longer than Debian keeps its headers does without; where all is fetched anew it may not."""
+
+    def gone(kernel: Kernel) -> Path:
+        raise NotFoundError("no headers", why="replaced")
+
+    monkeypatch.setattr(modules, "built_modules", gone)
+    job = modules.with_modules(JOB, KERNEL, SELECTION)
+    assert (job.files, job.environment) == ((), (("A", "b"), (WITHOUT, "no headers: replaced")))
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(NotFoundError):
+        modules.with_modules(JOB, KERNEL, SELECTION)
