@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from structops_cli.btf.btf import Btf
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["KernelTypes", "ModuleBtf"]
+__all__ = ["AbsentModule", "KernelTypes", "ModuleBtf"]
 
 
 class ModuleBtf(NamedTuple):
@@ -19,15 +19,32 @@ class ModuleBtf(NamedTuple):
     btf_obj_id: int
 
 
+class AbsentModule(NamedTuple):
+    """A module that may have a type which is nowhere: ``loaded`` without its types, or having it and not loaded."""
+
+    name: str
+    loaded: bool
+
+
 def _no_modules() -> Sequence[ModuleBtf]:
     return ()
 
 
 class KernelTypes:
-    """The BTF of vmlinux, and those of the modules, which are read when first asked for."""
+    """The BTF of vmlinux, and those of the modules, which are read when first asked for.
 
-    def __init__(self, vmlinux: Btf, load_modules: Callable[[], Sequence[ModuleBtf]] = _no_modules) -> None:
+    ``absent`` tells which modules may have a type that is in none of them, for
+    errors; it is None where there are no modules, or nobody to ask.
+    """
+
+    def __init__(
+        self,
+        vmlinux: Btf,
+        load_modules: Callable[[], Sequence[ModuleBtf]] = _no_modules,
+        absent: Callable[[str], Sequence[AbsentModule]] | None = None,
+    ) -> None:
         self.vmlinux = vmlinux
+        self.absent = absent
         self._load_modules = load_modules
         self._modules: tuple[ModuleBtf, ...] | None = None
 
@@ -47,3 +64,12 @@ class KernelTypes:
             if found is not None:
                 return module, found
         return None
+
+    def with_all(self, names: Iterable[str]) -> Btf:
+        """Return the BTF that has types of all these names: vmlinux's, or that of a module on top of it, if one has."""
+        missing = [name for name in names if self.vmlinux.find(name) is None]
+        if missing:
+            for module in self.modules():
+                if all(module.btf.find(name) is not None for name in missing):
+                    return module.btf
+        return self.vmlinux

@@ -6,7 +6,7 @@ import click
 
 from structops_cli.btf.c_declarations import header as render_header
 from structops_cli.cli.output import Output, common_options
-from structops_cli.runtime.kernel import kernel_from_file, live_kernel
+from structops_cli.runtime.kernel import kernel_from_path, live_kernel
 
 __all__ = ["command"]
 
@@ -20,7 +20,10 @@ def command() -> None:
 @command.command()
 @click.argument("names", metavar="TYPE...", nargs=-1, required=True)
 @click.option(
-    "--btf", "btf_file", metavar="FILE", help="Read a BTF file (or a vmlinux) instead of this kernel's."
+    "--btf",
+    "btf_file",
+    metavar="PATH",
+    help="Read a BTF file, a vmlinux, or a folder like /sys/kernel/btf instead of this kernel's.",
 )
 @common_options
 @click.pass_obj
@@ -28,8 +31,9 @@ def header(output: Output, names: tuple[str, ...], btf_file: str | None) -> None
     """Print C declarations, with CO-RE attributes, of just what the named types need.
 
     What is only pointed at is declared and not defined, so the answer for one
-    type has tens of lines and not the 150,000 of a whole vmlinux.h.
+    type has tens of lines and not the 150,000 of a whole vmlinux.h. Types of a
+    module are found as well, those of one module at a time.
     """
-    kernel = kernel_from_file(btf_file) if btf_file else live_kernel()
-    text = render_header(kernel.vmlinux, names)
+    kernel = kernel_from_path(btf_file) if btf_file else live_kernel()
+    text = render_header(kernel.with_all(names), names)
     output.result("btf header", {"types": list(names), "header": text}, text.rstrip)

@@ -9,9 +9,9 @@ import click
 from structops_cli.btf.c_declarations import declare
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.errors import NotFoundError
-from structops_cli.runtime.kernel import kernel_from_file, live_kernel
+from structops_cli.runtime.kernel import kernel_from_path, live_kernel
 from structops_cli.runtime.probes import Answer, is_registered
-from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, offered_types
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, absence, offered_types
 from structops_cli.struct_ops.kinds import Need, kind_of
 from structops_cli.struct_ops.rules.offered import not_offered
 
@@ -21,7 +21,10 @@ __all__ = ["command"]
 @click.command()
 @click.argument("name", required=False)
 @click.option(
-    "--btf", "btf_file", metavar="FILE", help="Read a BTF file (or a vmlinux) instead of this kernel's."
+    "--btf",
+    "btf_file",
+    metavar="PATH",
+    help="Read a BTF file, a vmlinux, or a folder like /sys/kernel/btf instead of this kernel's.",
 )
 @click.option(
     "--all", "-a", "everything", is_flag=True, help="Also what looks like a type and cannot be one, and why."
@@ -34,20 +37,23 @@ def command(output: Output, name: str | None, btf_file: str | None, *, everythin
     BTF shows which types a kernel knows; whether a subsystem offers one, only
     the kernel can say: column OFFERED asks it (as root, of this kernel only).
     """
-    kernel = kernel_from_file(btf_file) if btf_file else live_kernel()
+    kernel = kernel_from_path(btf_file) if btf_file else live_kernel()
     found = offered_types(kernel)
     if name is None:
-        answers = {item.name: Answer.UNKNOWN if btf_file else is_registered(item) for item in found}
-        data = [_data(item, answers[item.name]) for item in found]
+        data = [_data(item, Answer.UNKNOWN if btf_file else is_registered(item)) for item in found]
         others = [item._asdict() for item in not_offered(kernel)] if everything else []
         more = {"not_offered": others} if everything else {}
         output.result("types", {"types": data, **more}, lambda: _list(data) + _others(others))
         return
     one = next((item for item in found if item.name == name), None)
     if one is None:
-        known = ", ".join(item.name for item in found) or "none"
+        known = ", ".join(dict.fromkeys(item.name for item in found)) or "none"
+        why, hint = absence(kernel, name)
         raise NotFoundError(
-            f"no struct_ops type {name}", why=f"{kernel.vmlinux.origin} has: {known}", type_name=name
+            f"no struct_ops type {name}",
+            why=why or f"{kernel.vmlinux.origin} has: {known}",
+            hint=hint,
+            type_name=name,
         )
     members = [_member(one, member) for member in one.members]
     data_one = _data(one, Answer.UNKNOWN if btf_file else is_registered(one)) | {"members": members}

@@ -215,10 +215,17 @@ def _describe(
 def type_of_map(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
     """Return the type of a live struct_ops map, of the kernel's own BTF or a module's."""
     module = _module_name(info.btf_vmlinux_id)
-    btf: Btf = kernel.vmlinux
-    if module:
-        btf = next(item.btf for item in kernel.modules() if item.name == module)
+    btf = _module_btf(kernel, module, info.btf_vmlinux_id) if module else kernel.vmlinux
     return type_of_value(btf, info.btf_vmlinux_value_type_id, module)
+
+
+def _module_btf(kernel: KernelTypes, module: str, btf_id: int) -> Btf:
+    """Return the types of a module: as they were read before, or from the kernel if it was loaded, or loaded anew, since."""
+    for item in kernel.modules():
+        if item.btf_obj_id == btf_id:
+            return item.btf
+    with bpf.btf_get_fd_by_id(btf_id) as fd:
+        return Btf.from_bytes(btf_bytes(fd), base=kernel.vmlinux, origin=f"module {module}")
 
 
 def _without_ejected(stock: list[LiveMap]) -> tuple[LiveMap, ...]:

@@ -8,12 +8,20 @@ from collections.abc import Callable
 from threading import Thread
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
+from structops_cli.btf.kernel_types import AbsentModule, KernelTypes, ModuleBtf
 from structops_cli.errors import InputError, KernelError, UnsupportedError
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import btf_info
+from structops_cli.syscall.uapi import BTF_MAGIC
 
-__all__ = ["BTF_FOLDER", "begin_live_kernel", "btf_ids", "kernel_from_file", "live_kernel"]
+__all__ = [
+    "BTF_FOLDER",
+    "begin_live_kernel",
+    "btf_ids",
+    "kernel_from_file",
+    "kernel_from_path",
+    "live_kernel",
+]
 
 BTF_FOLDER = "/sys/kernel/btf"
 
@@ -33,7 +41,14 @@ def live_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
             hint="run a kernel built with CONFIG_DEBUG_INFO_BTF=y; distribution kernels from 5.10 on are",
         ) from None
     vmlinux = Btf.from_bytes(data, origin="the running kernel")
-    return KernelTypes(vmlinux, lambda: _modules(folder, vmlinux))
+    modules = os.path.exists("/proc/modules")
+    return KernelTypes(vmlinux, lambda: _modules(folder, vmlinux), _absent if modules else None)
+
+
+def _absent(name: str) -> tuple[AbsentModule, ...]:
+    from structops_cli.runtime.absent_modules import absent_modules  # only what is not found pays for it
+
+    return absent_modules(name)
 
 
 def begin_live_kernel() -> Callable[[], KernelTypes]:
@@ -64,6 +79,15 @@ def begin_live_kernel() -> Callable[[], KernelTypes]:
     return wait
 
 
+def kernel_from_path(path: str) -> KernelTypes:
+    """Return the types of a kernel from a file, or with its modules from a folder like /sys/kernel/btf."""
+    if not os.path.isdir(path):
+        return kernel_from_file(path)
+    from structops_cli.runtime.targets import kernel_from_folder  # only folders need it
+
+    return kernel_from_folder(path)
+
+
 def kernel_from_file(path: str) -> KernelTypes:
     """Return the types of a kernel from a file: raw BTF, a vmlinux, or a kernel image; errors as ``read_kernel_btf``."""
     from structops_cli.runtime.kernel_image import read_kernel_btf  # only files of other kernels need it
@@ -73,6 +97,8 @@ def kernel_from_file(path: str) -> KernelTypes:
         return KernelTypes(Btf.from_bytes(data, origin=path))
     except InputError as error:
         error.add(object=path)
+        if data[:2] == BTF_MAGIC.to_bytes(2, "little") and os.path.exists(f"{os.path.dirname(path)}/vmlinux"):
+            error.hint = "of a module's types give the folder, which has those of its kernel as well"
         raise
 
 

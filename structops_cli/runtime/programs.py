@@ -17,7 +17,6 @@ from structops_cli.obj.sections import is_read_only
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec, RelocationTarget
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.runtime.struct_ops_map import open_module_btf
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.syscall import bpf
@@ -83,8 +82,10 @@ def load_programs(loaded: Loaded, btf_fd: Fd, prepared: Iterable[PreparedProgram
 
 
 def _open_modules(loaded: Loaded, prepared: Iterable[PreparedProgram], stack: ExitStack) -> dict[str, Fd]:
-    """Open the BTF of every module that a program calls or reads from; a loaded program holds them itself."""
-    names = [
+    """Open the BTF of every module that a program is for, calls or reads from; a loaded program holds them itself."""
+    prepared = tuple(prepared)
+    names = [one.plan.type.module for one in prepared if one.plan.type.module]
+    names += [
         item.symbol
         for one in prepared
         for item in one.linked.relocations
@@ -107,31 +108,29 @@ def _bind(program: Fd, section: Fd) -> None:
 def _load_program(loaded: Loaded, btf_fd: Fd, program: PreparedProgram, modules: Mapping[str, Fd]) -> Fd:
     plan, linked = program.plan, program.linked
     called = loaded.externs.modules if loaded.externs else ()
-    with ExitStack() as stack:
-        module = stack.enter_context(open_module_btf(plan.type)) if plan.type.module else None
-        try:
-            return bpf.prog_load(
-                BpfProgType.STRUCT_OPS,
-                _with_fds(program, loaded.maps, modules),
-                licence=loaded.spec.licence,
-                name=plan.name,
-                prog_flags=BPF_F_SLEEPABLE if linked.sleepable else 0,
-                expected_attach_type=plan.member.member_index,
-                attach_btf_id=plan.type.struct.id,
-                attach_btf_obj_fd=module.fileno() if module else 0,
-                prog_btf_fd=btf_fd.fileno(),
-                func_info=b"".join(FUNC_INFO.pack(*item) for item in linked.func_info),
-                line_info=b"".join(LINE_INFO.pack(*item) for item in linked.line_info),
-                fd_array=[modules[name].fileno() for name in called],
-            )
-        except VerifierError as error:
-            from structops_cli.runtime.verifier_log import explain_refusal  # only a refusal needs it
+    try:
+        return bpf.prog_load(
+            BpfProgType.STRUCT_OPS,
+            _with_fds(program, loaded.maps, modules),
+            licence=loaded.spec.licence,
+            name=plan.name,
+            prog_flags=BPF_F_SLEEPABLE if linked.sleepable else 0,
+            expected_attach_type=plan.member.member_index,
+            attach_btf_id=plan.type.struct.id,
+            attach_btf_obj_fd=modules[plan.type.module].fileno() if plan.type.module else 0,
+            prog_btf_fd=btf_fd.fileno(),
+            func_info=b"".join(FUNC_INFO.pack(*item) for item in linked.func_info),
+            line_info=b"".join(LINE_INFO.pack(*item) for item in linked.line_info),
+            fd_array=[modules[name].fileno() for name in called],
+        )
+    except VerifierError as error:
+        from structops_cli.runtime.verifier_log import explain_refusal  # only a refusal needs it
 
-            missing = loaded.externs.missing() if loaded.externs else ()
-            raise explain_refusal(error, loaded.spec, program.plan, linked, program.fixups, missing) from None
-        except KernelError as error:
-            error.add(program=plan.name, member=plan.member.name, member_index=plan.member.member_index)
-            raise explained(error, f"{plan.name} could not be loaded", plan.type.name) from None
+        missing = loaded.externs.missing() if loaded.externs else ()
+        raise explain_refusal(error, loaded.spec, program.plan, linked, program.fixups, missing) from None
+    except KernelError as error:
+        error.add(program=plan.name, member=plan.member.name, member_index=plan.member.member_index)
+        raise explained(error, f"{plan.name} could not be loaded", plan.type.name) from None
 
 
 def _with_fds(program: PreparedProgram, maps: Mapping[str, Fd], modules: Mapping[str, Fd]) -> bytes:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from errno import EBUSY, EEXIST
+from errno import E2BIG, EACCES, EBADF, EBUSY, EEXIST, ENOMEM, EPERM
 from importlib import import_module
 from typing import TypeAlias
 
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.errors import KernelError, StateError, StructopsError, UsageError
+from structops_cli.errors import ENOTSUPP, KernelError, StateError, StructopsError, UsageError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps import pin_maps
 from structops_cli.runtime.pins import pin_path, pin_with_undo
 from structops_cli.struct_ops.explain import Cause, explained
-from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import MapPlan
 from structops_cli.struct_ops.value import KEY, encode_value, read_state, state_name
 from structops_cli.syscall import bpf
@@ -39,6 +39,9 @@ __all__ = [
     "set_ready",
     "watched",
 ]
+
+THE_KERNELS_OWN = frozenset({E2BIG, EACCES, EBADF, ENOMEM, ENOTSUPP, EPERM})
+"""What the kernel answers before, or whoever, it asks a subsystem."""
 
 
 class Registered(NamedTuple):
@@ -159,7 +162,22 @@ def refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
         generation = generation_of(KernelTypes(plan.type.btf))
         world = World(generation, fds=None, flag_masks=flag_masks(plan.type))
         cause = refused_update(plan.type, planned_value(plan, loaded), errno=error.errno or 0, world=world)
+    cause = cause or _of_an_unknown_subsystem(error, plan)
     return explained(error, f"{plan.registered_name} could not be registered", plan.type.name, cause)
+
+
+def _of_an_unknown_subsystem(error: KernelError, plan: MapPlan) -> Cause | None:
+    """Say whose answer it is where nobody here knows the subsystem's rules; None for the kernel's own answers."""
+    asked = error.operation in ("MAP_UPDATE_ELEM", "LINK_CREATE") and error.errno not in THE_KERNELS_OWN
+    if not asked or plan.type.name in REGISTRY:
+        return None
+    who = f"module {plan.type.module}" if plan.type.module else f"the subsystem of {plan.type.name}"
+    why = {
+        EEXIST: f"{who} has one like it already",
+        EBUSY: f"{who} takes no more of them",
+    }.get(error.errno or 0, f"{who} refuses it by a rule of its own")
+    hint = "see structops types TYPE for its members, and the kernel log (dmesg) for what it says"
+    return Cause(why, hint)
 
 
 def planned_value(plan: MapPlan, loaded: Loaded) -> bytes:

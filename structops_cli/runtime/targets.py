@@ -13,7 +13,7 @@ from structops_cli.records import NamedTuple
 from structops_cli.runtime.kernel import begin_live_kernel, kernel_from_file
 from structops_cli.syscall.uapi import BTF_MAGIC
 
-__all__ = ["CheckTarget", "live_target", "targets_of"]
+__all__ = ["CheckTarget", "kernel_from_folder", "live_target", "targets_of"]
 
 VMLINUX = "vmlinux"
 
@@ -59,7 +59,7 @@ def _of_path(path: str) -> Iterator[CheckTarget]:
     if not os.path.isdir(path):
         yield CheckTarget(os.path.basename(path), path, lambda: kernel_from_file(path))
     elif _is_raw_btf(os.path.join(path, VMLINUX)):
-        yield CheckTarget(os.path.basename(os.path.normpath(path)), path, lambda: _with_modules(path))
+        yield CheckTarget(os.path.basename(os.path.normpath(path)), path, lambda: kernel_from_folder(path))
     else:
         yield from _of_folder(path)
 
@@ -98,7 +98,7 @@ def _is_raw_btf(path: str) -> bool:
         return False
 
 
-def _with_modules(folder: str) -> KernelTypes:
+def kernel_from_folder(folder: str) -> KernelTypes:
     """Return the kernel of a folder like /sys/kernel/btf; its modules are read when first asked for."""
     base = kernel_from_file(os.path.join(folder, VMLINUX)).vmlinux
     names = [name for name in _names(folder) if name != VMLINUX and _is_raw_btf(os.path.join(folder, name))]

@@ -34,6 +34,7 @@ STATE = re.compile(
 INVALID_CALL = re.compile(r"invalid func \S*#(\d+)")
 GPL = re.compile(r"GPL", re.IGNORECASE)
 NO_ADDRESS = "failed to find the address for kernel symbol"
+UNSUPPORTED = "attach to unsupported member"
 SHOWN = 3
 
 
@@ -55,7 +56,9 @@ def explain_refusal(
     if poisoned:
         said = (poisoned,)
     elif not said:
-        said = (_silent_refusal(spec, error.errno or 0),)
+        said = (_silent_refusal(spec, plan, error.errno or 0),)
+    elif linked.sleepable and UNSUPPORTED in error.log:
+        said = (*said, "it is sleepable, and this member may not sleep, or takes no program at all")
     line = source_line(spec, linked, insn) if insn is not None else ""
     answer = VerifierError(
         f"the verifier refused {plan.name} of {spec.name} (member {plan.member.name})",
@@ -72,8 +75,13 @@ def explain_refusal(
     return answer
 
 
-def _silent_refusal(spec: ObjectSpec, errno: int) -> str:
+def _silent_refusal(spec: ObjectSpec, plan: ProgramPlan, errno: int) -> str:
     """Name the cause of a refusal that comes before the verifier has a word."""
+    from structops_cli.struct_ops.rules.generation import confused_indexes
+    from structops_cli.struct_ops.rules.programs import CONFUSED
+
+    if errno == EINVAL and plan.member.member_index in confused_indexes(plan.type.btf):
+        return CONFUSED.format(index=plan.member.member_index)
     if errno == EINVAL and not GPL.search(spec.licence):
         return f"struct_ops programs need a GPL-compatible licence, and the object's is {spec.licence or 'missing'!r}"
     return "the kernel refused it before verifying it: type, member or licence"

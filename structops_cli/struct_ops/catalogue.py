@@ -22,6 +22,7 @@ from structops_cli.syscall.uapi import BtfKind
 __all__ = [
     "KernelMember",
     "StructOpsType",
+    "absence",
     "find_type",
     "has_links",
     "offered_types",
@@ -31,6 +32,7 @@ __all__ = [
 VALUE_PREFIX = "bpf_struct_ops_"
 WORD_BYTES = 4
 """Of state and of refcnt (``enum bpf_struct_ops_state``, ``refcount_t``)."""
+LOAD_FIRST = "; if a module brings it, load it first"
 LARGEST_VALUE = 1 << 20
 """Bytes. The largest in use have a few hundred; BTF that claims more must not cost memory."""
 
@@ -89,13 +91,28 @@ def find_type(kernel: KernelTypes, name: str) -> StructOpsType:
         found = _describe(module.btf if module else kernel.vmlinux, value_id, module.name if module else "")
         if found:
             return found
-    known = ", ".join(item.name for item in offered_types(kernel)) or "none"
+    known = ", ".join(dict.fromkeys(item.name for item in offered_types(kernel))) or "none"
+    why, hint = absence(kernel, name)
+    nowhere = f"its BTF has no struct {name} with a struct {VALUE_PREFIX}{name} that holds it"
     raise UnsupportedError(
         f"this kernel has no struct_ops type {name}",
-        why=f"its BTF has no struct {name} with a struct {VALUE_PREFIX}{name} that holds it",
-        hint=f"it offers: {known}",
+        why=why or nowhere,
+        hint=hint or f"it offers: {known}{LOAD_FIRST if kernel.absent else ''}",
         type_name=name,
     )
+
+
+def absence(kernel: KernelTypes, name: str) -> tuple[str, str]:
+    """Return why a type is in no sight, and what to do, where a module has it or may have; empty texts elsewhere."""
+    absent = kernel.absent(VALUE_PREFIX + name) if kernel.absent else ()
+    unloaded = [module.name for module in absent if not module.loaded]
+    if unloaded:
+        return f"module {unloaded[0]} has it, and is not loaded", f"modprobe {unloaded[0]}"
+    if absent:
+        names = ", ".join(module.name for module in absent)
+        hint = "build it with BTF, against the vmlinux of this kernel; the kernel log (dmesg) may say more"
+        return f"no BTF in sight has it, and modules are loaded without types: {names}", hint
+    return "", ""
 
 
 def type_of_value(btf: Btf, value_type_id: int, module: str = "") -> StructOpsType:

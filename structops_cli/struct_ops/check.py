@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.externs import Externs, FactsNeeded, KernelFacts, facts_needed
 from structops_cli.core.fixup import Relocator
 from structops_cli.core.target import Target
@@ -16,12 +17,14 @@ from structops_cli.errors import StructopsError
 from structops_cli.obj.link import link_programs
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec
 from structops_cli.records import NamedTuple
+from structops_cli.struct_ops.catalogue import VALUE_PREFIX
 from structops_cli.struct_ops.check_members import VariableReport, report_variables
 from structops_cli.struct_ops.check_needs import check_externs, check_maps
 from structops_cli.struct_ops.check_programs import ProgramReport, check_program
 from structops_cli.struct_ops.check_rules import check_rules
 from structops_cli.struct_ops.findings import Finding, Severity, Verdict, verdict_of
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
+from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["CheckReport", "Surroundings", "check_object"]
 
@@ -70,6 +73,7 @@ def check_object(
     programs = tuple(_programs(spec, plan, linked, target, surroundings, findings))
     findings += [finding for program in programs for finding in program.findings]
     findings += _left_out(spec, plan)
+    findings += _elsewhere_too(spec, plan, target.kernel)
     findings.sort(key=lambda finding: GRAVEST_FIRST.index(finding.severity))
     variables = report_variables(spec, target.kernel, selection, plan, programs, findings)
     return CheckReport(spec.name, plan, tuple(findings), variables, programs)
@@ -120,6 +124,21 @@ def _externs(
     except StructopsError as error:  # the system does not tell everybody
         return None, (_about(spec, error)._replace(severity=Severity.UNKNOWN),)
     return check_externs(spec, linked, target.kernel, facts)
+
+
+def _elsewhere_too(spec: ObjectSpec, plan: Plan, kernel: KernelTypes) -> Iterator[Finding]:
+    """Note that more than one module has a type of that name: the first one's is taken."""
+    for name, module in {item.type.name: item.type.module for item in plan.maps if item.type.module}.items():
+        also = [
+            item.name
+            for item in kernel.modules()
+            if item.name != module and item.btf.find(VALUE_PREFIX + name, BtfKind.STRUCT)
+        ]
+        if also:
+            what = (
+                f"module {module} is not the only one with a struct_ops type {name}: so has {', '.join(also)}"
+            )
+            yield Finding(Severity.NOTE, what, fields={"object": spec.name, "type_name": name})
 
 
 def _left_out(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:

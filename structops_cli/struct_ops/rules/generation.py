@@ -11,12 +11,12 @@ from __future__ import annotations
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import pointee_proto, resolve
-from structops_cli.btf.types import Array, Struct
+from structops_cli.btf.types import Array, Enum, Struct
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["TOLD_BY", "Generation", "generation_of", "tells_generation"]
+__all__ = ["TOLD_BY", "Generation", "confused_indexes", "generation_of", "tells_generation"]
 
 MAX_MEMBERS = 64
 """BPF_STRUCT_OPS_MAX_NR_MEMBERS (include/linux/bpf.h), where BTF does not show it."""
@@ -38,6 +38,7 @@ class Generation(NamedTuple):
     ``max_members``: how many members a type may have.
     ``every_member_required``: a congestion control needs each function that is not optional, cong_avoid among them.
     ``name_taken_at_update``: a congestion control's name is looked up when the member is read, of link maps too.
+    ``confused_indexes``: indexes of members that this kernel takes for attach types of tracing, and refuses.
     """
 
     common_value: bool = True
@@ -50,6 +51,7 @@ class Generation(NamedTuple):
     sleepable: bool = True
     every_member_required: bool = False
     name_taken_at_update: bool = False
+    confused_indexes: frozenset[int] = frozenset()
 
 
 TOLD_BY = {
@@ -63,6 +65,7 @@ TOLD_BY = {
     "sleepable": "check_member of struct bpf_struct_ops is given the program, which came with it (6.3)",
     "every_member_required": "BTF lacks struct btf_id_set8, which came with the kernel that stopped asking (6.0)",
     "name_taken_at_update": "BTF lacks struct bpf_struct_ops_link, which came with the kernel that stopped looking",
+    "confused_indexes": "enum bpf_attach_type has the _MULTI types, which 7.3 refuses by number alone",
 }
 """Field of ``Generation`` to how it is told."""
 
@@ -86,7 +89,21 @@ def generation_of(kernel: KernelTypes) -> Generation:
         sleepable=_parameters(btf, "bpf_struct_ops", "check_member") != CHECKED_WITHOUT_PROGRAM,
         every_member_required=not links and not _has(btf, "btf_id_set8"),
         name_taken_at_update=not links,
+        confused_indexes=confused_indexes(btf),
     )
+
+
+def confused_indexes(btf: Btf) -> frozenset[int]:
+    """Return the member indexes that PROG_LOAD mixes up with attach types.
+
+    A struct_ops program has its member's index where a tracing program has its
+    attach type. 7.3 looks at that number without asking which sort of program it
+    is, and refuses those of BPF_TRACE_FENTRY_MULTI and its like (59 to 61).
+    """
+    type_id = btf.find("bpf_attach_type", BtfKind.ENUM)
+    types = btf.type(type_id) if type_id else None
+    values = types.values if isinstance(types, Enum) else ()
+    return frozenset(item.value for item in values if item.name.endswith("_MULTI") and "_TRACE_" in item.name)
 
 
 def _has(btf: Btf, name: str) -> bool:

@@ -13,7 +13,12 @@ from structops_cli.struct_ops.catalogue import KernelMember
 from structops_cli.struct_ops.rules.facts import LoadProgram, RunProgram
 from structops_cli.struct_ops.rules.rule import Case, Facts, Rule
 
-__all__ = ["GPL_COMPATIBLE", "LOAD_RULES", "RUN_RULES"]
+__all__ = ["CONFUSED", "GPL_COMPATIBLE", "LEAVE_OUT", "LOAD_RULES", "RUN_RULES"]
+
+CONFUSED = (
+    "this kernel takes the member's index, {index}, for an attach type of tracing programs, and refuses it"
+)
+LEAVE_OUT = "leave the member out on this kernel"
 
 GPL_COMPATIBLE = frozenset({
     "GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL",
@@ -42,6 +47,11 @@ def _no_type(case: Case) -> Facts | None:
 def _index(case: Case) -> Facts | None:
     facts = {"index": _load(case).member_index, "type": case.type.name, "count": len(case.type.members)}
     return facts if _target(case) is None else None
+
+
+def _confused(case: Case) -> Facts | None:
+    index = _load(case).member_index
+    return {"index": index} if index in case.generation.confused_indexes else None
 
 
 def _function(case: Case) -> Facts | None:
@@ -86,6 +96,9 @@ LOAD_RULES = (
         "member-index", "PROG_LOAD", EINVAL, _index,
         "expected_attach_type {index} is no member of struct {type}, which has {count}",
         "count members as this kernel's BTF does", rank=4,
+    ),
+    Rule(
+        "member-index-confused", "PROG_LOAD", EINVAL, _confused, CONFUSED, LEAVE_OUT, kernels="7.3", rank=1,
     ),
     Rule(
         "member-function", "PROG_LOAD", EINVAL, _function,

@@ -49,3 +49,12 @@ def test_without_modules() -> None:
     kernel = KernelTypes(Btf.from_bytes(write_btf([ptr(0)])))
     assert kernel.modules() == ()
     assert kernel.find("sock") is None
+
+
+def test_the_types_that_have_all_of_some_names() -> None:
+    kernel = KernelTypes(VMLINUX, lambda: [module("a", 7, "x", "y"), module("b", 8, "y", "z")])
+    first, second = (item.btf for item in kernel.modules())
+    assert kernel.with_all(["sock"]) is VMLINUX
+    assert kernel.with_all(["y", "sock"]) is first
+    assert kernel.with_all(["z", "y"]) is second
+    assert kernel.with_all(["x", "z"]) is VMLINUX, "in no module at once: the error is about vmlinux"

@@ -12,6 +12,7 @@ from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
 from structops_cli.btf.types import BtfType, Member, Struct
 from structops_cli.core.target import Target
 from structops_cli.errors import FitError
+from structops_cli.runtime import externs
 from structops_cli.runtime import kernel as live
 from structops_cli.runtime.loader import load
 from structops_cli.struct_ops.plan import Plan, plan_object
@@ -75,14 +76,15 @@ def test_the_kernel_is_told_whose_type_it_is(monkeypatch: pytest.MonkeyPatch) ->
         fds.append(real_fd())
         return fds[-1]
 
-    lib = FakeLib([opened] * 7)
+    lib = FakeLib([opened] * 6)
     monkeypatch.setattr(command, "lib", lib)
-    monkeypatch.setattr(live, "btf_ids", lambda: [(1, "vmlinux"), (7, "t_module")])
+    for place in (live, externs):
+        monkeypatch.setattr(place, "btf_ids", lambda: [(1, "vmlinux"), (7, "t_module")])
     load(OBJECT, plan, Target(types)).close()
     assert lib.commands == [
         BpfCmd.BTF_LOAD,
         *(BpfCmd.BTF_GET_FD_BY_ID, BpfCmd.MAP_CREATE),
-        *(BpfCmd.BTF_GET_FD_BY_ID, BpfCmd.PROG_LOAD) * 2,
+        *(BpfCmd.BTF_GET_FD_BY_ID, BpfCmd.PROG_LOAD, BpfCmd.PROG_LOAD),
     ]
     [kind] = unpack_from("<I", lib.calls[2][1])
     [flags] = unpack_from("<I", lib.calls[2][1], 16)
@@ -90,9 +92,9 @@ def test_the_kernel_is_told_whose_type_it_is(monkeypatch: pytest.MonkeyPatch) ->
     [module_fd] = unpack_from("<i", lib.calls[2][1], 72)
     assert (kind, flags) == (BpfMapType.STRUCT_OPS, VTYPE_BTF_OBJ_FD | LINK)
     assert (value_id, module_fd) == (types.vmlinux.end_id + 1, fds[1])
-    for call, opened_as in ((4, fds[3]), (6, fds[5])):
-        assert unpack_from("<II", lib.calls[call][1], 108) == (types.vmlinux.end_id, opened_as)
-    indexes = [unpack_from("<I", lib.calls[call][1], 68)[0] for call in (4, 6)]
+    for call in (4, 5):
+        assert unpack_from("<II", lib.calls[call][1], 108) == (types.vmlinux.end_id, fds[3])
+    indexes = [unpack_from("<I", lib.calls[call][1], 68)[0] for call in (4, 5)]
     assert indexes == [program.member.member_index for program in plan.programs]
     assert not any(is_open(number) for number in fds)
 

@@ -10,6 +10,7 @@ import pytest
 from structops_cli.btf.encode import encode
 from structops_cli.btf.types import Struct
 from structops_cli.errors import InputError, NotFoundError
+from structops_cli.runtime.kernel import kernel_from_path
 from structops_cli.runtime.targets import targets_of
 from structops_cli.syscall.uapi import BtfKind
 from tests.kernel_images import vmlinux
@@ -36,6 +37,16 @@ def test_a_folder_like_that_of_sysfs_is_one_kernel_with_modules(tmp_path: Path) 
     assert hit
     assert hit[0]
     assert hit[0].btf_obj_id == 0
+
+
+def test_a_module_alone_is_sent_to_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "vmlinux").write_bytes(BTF.raw())
+    (tmp_path / "t_module").write_bytes(encode([Struct(BTF.end_id, "t_of_module", 0, (), False)], base=BTF))
+    with pytest.raises(InputError) as caught:
+        kernel_from_path(str(tmp_path / "t_module"))
+    assert caught.value.hint == "of a module's types give the folder, which has those of its kernel as well"
+    assert kernel_from_path(str(tmp_path)).find("t_of_module") is not None
+    assert kernel_from_path(str(tmp_path / "vmlinux")).modules() == ()
 
 
 def test_a_damaged_module_is_named(tmp_path: Path) -> None:

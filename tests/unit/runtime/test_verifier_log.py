@@ -6,6 +6,7 @@ from errno import EACCES, EINVAL
 
 import pytest
 
+from structops_cli.btf.types import Enum, Enumerator
 from structops_cli.core.apply import POISON_BASE
 from structops_cli.core.apply_externs import EXTERN_POISON_BASE
 from structops_cli.core.externs import Resolved
@@ -24,7 +25,7 @@ from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.syscall.uapi import CoreReloKind
 from tests.elf_writers import small_object
-from tests.kernel_shapes import kernel
+from tests.kernel_shapes import BtfBuilder, kernel
 
 REFUSED_WRITE = """\
 Global function t() doesn't return scalar. Only those are supported.
@@ -215,3 +216,33 @@ def test_a_call_of_a_number_that_nobody_made() -> None:
 def test_a_kernel_that_does_not_know_where_its_variables_are() -> None:
     error = refusal("ldimm64 failed to find the address for kernel symbol 'runqueues'.\nprocessed 0 insns\n")
     assert error.hint == "variables of the kernel need one that was built with CONFIG_KALLSYMS_ALL=y"
+
+
+def test_a_member_that_may_not_sleep() -> None:
+    log = "attach to unsupported member ssthresh of struct tcp_congestion_ops\nprocessed 0 insns\n"
+    error = VerifierError("PROG_LOAD failed", errno=EINVAL, log=log)
+    for sleepable, more in ((True, "; it is sleepable, and this member may not sleep, or takes no program at all"), (False, "")):  # fmt: skip
+        answer = explain_refusal(error, SPEC, PLAN, LINKED._replace(sleepable=sleepable), FIXUPS)
+        assert answer.why == f"attach to unsupported member ssthresh of struct tcp_congestion_ops{more}"
+
+
+def test_an_index_that_is_taken_for_an_attach_type() -> None:
+    """Only with a kernel that has the attach types, at their numbers, and only when the verifier has no word itself."""
+    b = BtfBuilder()
+    b.add(
+        Enum,
+        "bpf_attach_type",
+        4,
+        False,
+        (Enumerator("BPF_TRACE_FENTRY_MULTI", 2), Enumerator("BPF_NO_MULTI", 1)),
+    )
+    error = VerifierError("PROG_LOAD failed", errno=EINVAL, log="")
+    kernel_type = TYPE._replace(btf=b.btf())
+    why = {
+        index: explain_refusal(
+            error, SPEC, ProgramPlan("t_init", kernel_type, TYPE.members[index]), LINKED, FIXUPS
+        ).why
+        for index in (1, 2)
+    }
+    assert why[1] == "the kernel refused it before verifying it: type, member or licence"
+    assert why[2].startswith("this kernel takes the member's index, 2, for an attach type")

@@ -140,6 +140,16 @@ def test_programs_may_not_sleep_before_6_3() -> None:
     assert answer(load) == (0, "", "")
 
 
+def test_indexes_that_are_taken_for_attach_types() -> None:
+    load = LoadProgram(TCP, TCP.struct.id, 2)
+    assert answer(load, generation=Generation(confused_indexes=frozenset({2}))) == (
+        EINVAL,
+        "member-index-confused",
+        "",
+    )
+    assert answer(load, generation=Generation(confused_indexes=frozenset({3}))) == (0, "", "")
+
+
 def test_a_closed_map_comes_before_links_that_there_are_not() -> None:
     assert answer(CreateLink("k", "closed"), generation=BEFORE_6_0)[:2] == (EBADF, "map-open")
 
