@@ -123,13 +123,6 @@ OWNED_ARGUMENTS = Feature(
 )
 
 
-def _has_member(struct: str, name: str) -> bool:
-    btf = live_kernel().vmlinux
-    type_id = btf.find(struct, BtfKind.STRUCT)
-    found = btf.type(type_id) if type_id else None
-    return isinstance(found, Struct) and name in [member.name for member in found.members]
-
-
 def needs(*features: Feature) -> pytest.MarkDecorator:
     """Return the mark of a test that runs only where these features are."""
     return pytest.mark.needs(*features)
