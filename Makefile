@@ -4,6 +4,7 @@
 # make vmtest KERNELS="5.10 6.12"   the live tests on other kernels, under QEMU, as one table
 # make model-check   the model of the kernel's rules against the running kernel, for some minutes
 # make faults   kill commands at every system call, make calls fail, and look at what is left (SCENES="register update")
+# make update-load   replace a congestion control a hundred times under 200 connections, and print figures (UPDATES=N)
 # make bench  compare with Debian's bpftool, as ratios in one run
 #
 # All of it in a virtual environment of its own, .venv. What is missing outside
@@ -19,7 +20,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-warn-
 # Bytecode is a third of a command's start-up; an environment that forbids it must not slow the product down.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test lint vmtest fuzz model-check faults bench objects wheel clean
+.PHONY: run test lint vmtest fuzz model-check faults update-load bench objects wheel clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run-ready
@@ -47,6 +48,11 @@ model-check: $(VENV)/test-ready
 
 faults: $(VENV)/test-ready
 	$(BIN)/python -m tests.faults --every $(SCENES)
+
+UPDATES ?= 100
+
+update-load: $(VENV)/test-ready
+	$(BIN)/python -m tests.live.update_load --updates $(UPDATES)
 
 bench: $(VENV)/test-ready
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)

@@ -34,8 +34,8 @@ _IN_TEXT = (
     (re.compile(r"(?<=at off )\d+"), "N"),
 )
 """What differs from run to run, told by what is beside it; every other number is part of what is compared."""
-_ROW = re.compile(r"^ *\d+ {2,}")
-"""A row of a table whose first column is an id: all its numbers are of one run."""
+_ROW = re.compile(r"^ *(?:\d+|new) {2,}")
+"""A row of a table whose first column is an id, or will be one: all its numbers are of one run."""
 _NUMBER = re.compile(r"(?<=[ ,])\d+(?=[ ,]|$)")
 _BLANKS = re.compile(r"(?<=\S) {2,}")
 

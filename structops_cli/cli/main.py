@@ -21,6 +21,9 @@ __all__ = ["COMMANDS", "cli", "run"]
 COMMANDS = {
     "demo": ("Register, send real TCP traffic in a throwaway namespace, show the proof, unregister.", "demo"),
     "register": ("Register the struct_ops of compiled objects, all or nothing.", "register"),
+    "update": ("Replace what is registered by another version, atomically; keep the old one.", "update"),
+    "rollback": ("Go back to a version that was kept.", "rollback"),
+    "versions": ("List the registered version and those that are kept.", "versions"),
     "unregister": ("Unregister, the right way for what is found.", "unregister"),
     "list": ("List every struct_ops map with the truth about it.", "list_maps"),
     "show": ("Show one struct_ops map with its links, pins and programs.", "show"),

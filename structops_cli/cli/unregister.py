@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
+from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.selectors import selector_argument
-from structops_cli.errors import NotFoundError
+from structops_cli.errors import NotFoundError, StateError
+from structops_cli.operations.unregistering import (
+    Retired,
+    changes_of,
+    refuse_in_use,
+    rehearse,
+    unregister_all,
+    uses_of,
+    wait_until_gone,
+)
 from structops_cli.runtime.inventory import LiveMap, find_one, matching, take_stock
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.unregistration import Unregistered, unregister
+from structops_cli.runtime.unregistration import Unregistered
 from structops_cli.struct_ops.kinds import kind_of
 
 __all__ = ["command"]
@@ -20,18 +31,44 @@ __all__ = ["command"]
 @click.command()
 @selector_argument
 @click.option("--all", "every", is_flag=True, help="Unregister every map that SELECTOR matches.")
+@click.option(
+    "--wait", metavar="SECONDS", type=click.FloatRange(min=0), help="Wait until the kernel has let go of it."
+)
+@click.option("--force", is_flag=True, help="Though it is a default, or another process holds its link.")
+@dry_run_option
 @common_options
 @click.pass_obj
-def command(output: Output, selector: str, *, every: bool) -> None:
+def command(
+    output: Output, selector: str, *, every: bool, wait: float | None, force: bool, dry_run: bool
+) -> None:
     """Unregister what SELECTOR means: delete, detach and unpin, by what is found.
 
     A name that matches more than one is an error that lists them; choose one by
     id, or take --all. What is retired already stays as it is, and is said to.
+    What is the default of a namespace, or held by another process, is refused
+    without --force. The versions that structops update kept go with it; a kept
+    version that is chosen by its id is dropped alone.
     """
-    stock = take_stock(live_kernel())
-    done = [unregister(live) for live in _chosen(stock, selector, every=every)]
-    data = {"changed": any(item.changed for item in done), "unregistered": [_data(item) for item in done]}
+    kernel = live_kernel()
+    with mutating(output, dry_run=dry_run):
+        stock = take_stock(kernel)
+        chosen = _chosen(stock, selector, every=every)
+        uses = [uses_of(live) for live in chosen]
+        for one in uses:
+            if not force:
+                refuse_in_use(one)
+            elif one.defaults:
+                output.note(
+                    f"note: {one.live.name} is the default of {', '.join(one.defaults)}: new sockets there get the retired one"
+                )
+        done = rehearse(kernel, stock, chosen) if dry_run else unregister_all(stock, chosen)
+    left = _wait(output, done, wait) if wait is not None and not dry_run else ()
+    gone = {item.done.map_id for item in done} - {live.info.id for live in left}
+    data = change_data(changes_of(done), dry_run=dry_run)
+    data["unregistered"] = [_data(item, waited=wait is not None, gone=gone) for item in done]
     output.result("unregister", data, lambda: "\n".join(_line(item) for item in done))
+    if left:
+        raise _not_gone(left, wait or 0)
 
 
 def _chosen(stock: tuple[LiveMap, ...], selector: str, *, every: bool) -> tuple[LiveMap, ...]:
@@ -45,27 +82,64 @@ def _chosen(stock: tuple[LiveMap, ...], selector: str, *, every: bool) -> tuple[
     return found
 
 
-def _data(item: Unregistered) -> dict[str, Any]:
+def _wait(output: Output, done: Sequence[Retired], seconds: float) -> tuple[LiveMap, ...]:
+    """Wait for the kernel; Ctrl-C ends the waiting, and what was done is said first."""
+    kernel = live_kernel()
+    try:
+        return wait_until_gone(lambda: take_stock(kernel), done, seconds, output.note)
+    except KeyboardInterrupt:
+        output.note("\n".join(_line(item) for item in done))
+        raise
+
+
+def _not_gone(left: Sequence[LiveMap], seconds: float) -> StateError:
+    first = left[0]
+    pins = f", and it is pinned at {', '.join(first.pins)}" if first.pins else ""
+    return StateError(
+        f"{first.name} (id:{first.info.id}) is unregistered, and not gone after {seconds:g} s",
+        why=f"{first.refcnt or 'no sockets or defaults'} still hold it{pins}",
+        hint=f"structops show id:{first.info.id} tells more",
+        candidates=[f"id:{live.info.id}" for live in left],
+    )
+
+
+def _data(item: Retired, *, waited: bool, gone: set[int]) -> dict[str, Any]:
+    done = item.done
+    is_gone = done.map_id in gone if waited else done.gone
     return {
-        "map_id": item.map_id,
-        "name": item.name,
-        "type": item.type_name,
+        "map_id": done.map_id,
+        "name": done.name,
+        "type": done.type_name,
         "changed": item.changed,
-        "how": item.how,
-        "link_ids": list(item.link_ids),
-        "pins_removed": list(item.pins_removed),
-        "gone": item.gone,
-        "refcnt": item.refcnt,
+        "how": _how(item),
+        "link_ids": list(done.link_ids),
+        "pins_removed": list(done.pins_removed),
+        "kept_removed": list(item.dropped),
+        "gone": is_gone,
+        "refcnt": 0 if is_gone else done.refcnt,
     }
 
 
-def _line(item: Unregistered) -> str:
+def _how(item: Retired) -> str:
+    return "drop" if item.changed and not item.done.changed else item.done.how
+
+
+def _line(item: Retired) -> str:
+    done = item.done
     if not item.changed:
-        return f"{item.name} (map {item.map_id}) was not registered: nothing to do"
-    said = f"unregistered {item.name} (map {item.map_id}, {item.type_name}) by {item.how}"
-    if item.pins_removed:
-        said += f"; unpinned {', '.join(item.pins_removed)}"
-    if not item.gone and item.refcnt:
-        holder = kind_of(item.type_name).held_by
-        said += f"; {item.refcnt} still hold it: the kernel keeps it until the last {holder} lets go"
-    return said
+        return f"{done.name} (map {done.map_id}) was not registered: nothing to do"
+    if not done.changed:
+        return f"dropped {done.name} (map {done.map_id}), a version that was kept; unpinned {', '.join(item.dropped)}"
+    said = f"unregistered {done.name} (map {done.map_id}, {done.type_name}) by {done.how}"
+    if done.pins_removed:
+        said += f"; unpinned {', '.join(done.pins_removed)}"
+    if item.dropped:
+        said += f"; dropped {len(item.dropped)} kept version{'s' * (len(item.dropped) > 1)}"
+    return said + _held(done)
+
+
+def _held(done: Unregistered) -> str:
+    if done.gone or not done.refcnt:
+        return ""
+    holder = kind_of(done.type_name).held_by
+    return f"; {done.refcnt} still hold it: the kernel keeps it until the last {holder} lets go"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from errno import EEXIST
 from functools import partial
+from typing import TYPE_CHECKING
 
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError
@@ -34,7 +35,20 @@ from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 
-__all__ = ["Places", "changes_of", "load_all", "register_all", "rehearse", "standing", "undo_begun"]
+if TYPE_CHECKING:
+    from structops_cli.runtime.inventory import LiveMap
+
+__all__ = [
+    "Places",
+    "changes_of",
+    "described_live",
+    "load_all",
+    "register_all",
+    "rehearse",
+    "standing",
+    "undo_begun",
+    "without_ids",
+]
 
 
 class Places(NamedTuple):
@@ -141,7 +155,7 @@ def standing(loaded: Loaded, plan: MapPlan, *, mine: Container[int] = ()) -> Reg
     Raises ``KernelError`` that says what to do when another struct_ops has the name.
     """
     from structops_cli.runtime.identity import identity_of_live, identity_of_planned
-    from structops_cli.runtime.inventory import programs_of, take_stock
+    from structops_cli.runtime.inventory import take_stock
     from structops_cli.runtime.kernel import live_kernel  # only a name that is taken needs them
 
     if not kind_of(plan.type.name).name_member:
@@ -153,22 +167,29 @@ def standing(loaded: Loaded, plan: MapPlan, *, mine: Container[int] = ()) -> Reg
             return None
         if identity_of_live(live) != identity_of_planned(loaded, plan):
             raise _another(plan, loaded, live.info.id)
-        link = live.links[0] if live.links else None
-        return Registered(
-            variable=plan.variable,
-            type_name=plan.type.name,
-            name=live.name,
-            map_id=live.info.id,
-            map_name=live.info.name,
-            link_id=link.id if link else None,
-            pin=link.pins[0] if link and link.pins else None,
-            state=live.state,
-            programs=tuple((item.info.name, item.info) for item in programs_of(live)),
-            link=None,
-            legacy_fallback=False,
-            changed=False,
-        )
+        return described_live(live, plan.variable)
     return None
+
+
+def described_live(live: LiveMap, variable: str = "") -> Registered:
+    """Return what is registered already, as registering it would have answered."""
+    from structops_cli.runtime.inventory import programs_of
+
+    link = live.links[0] if live.links else None
+    return Registered(
+        variable=variable,
+        type_name=live.type.name,
+        name=live.name,
+        map_id=live.info.id,
+        map_name=live.info.name,
+        link_id=link.id if link else None,
+        pin=link.pins[0] if link and link.pins else None,
+        state=live.state,
+        programs=tuple((item.info.name, item.info) for item in programs_of(live)),
+        link=None,
+        legacy_fallback=False,
+        changed=False,
+    )
 
 
 def _another(plan: MapPlan, loaded: Loaded, map_id: int) -> KernelError:
@@ -211,7 +232,11 @@ def _rehearse_one(loaded: Loaded, plan: MapPlan, places: Places) -> Registered:
     _refuse_taken(loaded, plan, path)
     if plan.link:
         set_ready(loaded, plan)
-    one = described(loaded, plan, loaded.struct_ops[plan.variable], None, path)
+    return without_ids(described(loaded, plan, loaded.struct_ops[plan.variable], None, path))
+
+
+def without_ids(one: Registered) -> Registered:
+    """Return a description of what is loaded for a rehearsal: its ids will be those of nothing."""
     programs = tuple((name, info._replace(id=0)) for name, info in one.programs)
     return one._replace(map_id=0, programs=programs)
 

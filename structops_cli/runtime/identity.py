@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from errno import ENOENT
+from typing import TYPE_CHECKING
 
 from structops_cli.errors import KernelError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
-from structops_cli.runtime.loaded import Loaded
-from structops_cli.runtime.registration import planned_value
 from structops_cli.struct_ops.catalogue import StructOpsType
-from structops_cli.struct_ops.plan import MapPlan
 from structops_cli.struct_ops.value import KEY, read_programs
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, ProgInfo, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_RDONLY_PROG, BpfMapType
+
+if TYPE_CHECKING:
+    from structops_cli.runtime.loaded import Loaded
+    from structops_cli.struct_ops.plan import MapPlan
 
 __all__ = ["Identity", "identity_of_live", "identity_of_planned"]
 
@@ -56,6 +58,8 @@ def identity_of_live(live: LiveMap) -> Identity:
 
 def identity_of_planned(loaded: Loaded, plan: MapPlan) -> Identity:
     """Return what a loaded and planned map is, or will be."""
+    from structops_cli.runtime.registration import planned_value  # who loads something has it already
+
     infos = {name: prog_info(fd) for name, fd in loaded.programs.items()}
     programs = {item.member.name: infos[item.program] for item in plan.members if item.program}
     return _identity(plan.type, planned_value(plan, loaded), programs)

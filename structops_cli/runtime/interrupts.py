@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["HELD_BACK", "from_here_uninterrupted", "uninterrupted"]
+__all__ = ["HELD_BACK", "from_here_uninterrupted", "interruptible", "uninterrupted"]
 
 HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -15,6 +15,16 @@ HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def uninterrupted() -> Iterator[None]:
     """Block SIGINT, SIGTERM and SIGHUP for the block; they arrive when it ends."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let the same signals in for the block, and those that came before: it waits for something that may never come."""
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     try:
         yield
     finally:

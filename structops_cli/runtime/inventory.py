@@ -313,7 +313,11 @@ def matching(stock: tuple[LiveMap, ...], selector: str) -> tuple[LiveMap, ...]:
 
 
 def find_one(stock: tuple[LiveMap, ...], selector: str) -> LiveMap:
-    """Return the one map that a selector means; a registered one wins over retired and ejected ones of its name."""
+    """Return the one map that a selector means.
+
+    A registered one wins over those of its name that were replaced, or are not
+    registered yet, and these over retired and ejected ones.
+    """
     found = matching(stock, selector)
     if not found:
         raise NotFoundError(
@@ -321,7 +325,9 @@ def find_one(stock: tuple[LiveMap, ...], selector: str) -> LiveMap:
             why="it is neither the id, the registered name nor the map name of one",
             hint="structops list shows what there is",
         )
-    alive = tuple(item for item in found if item.state not in ("retired", "ejected"))
+    alive = tuple(item for item in found if item.state == "registered") or tuple(
+        item for item in found if item.state not in ("retired", "ejected")
+    )
     if len(alive or found) > 1:
         raise AmbiguousError(
             f"{selector} matches {len(found)} struct_ops maps",

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Container, Mapping
+from contextlib import ExitStack, suppress
 from errno import EINPROGRESS, ENOENT, ENOLINK, EOPNOTSUPP
 
 from structops_cli.errors import KernelError, NotPermittedError, StateError, StructopsError
 from structops_cli.records import NamedTuple
-from structops_cli.runtime.inventory import LiveLink, LiveMap
+from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pins import PIN_FOLDER
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.value import KEY, read_state, state_name
 from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info
 from structops_cli.syscall.uapi import StructOpsState
 
@@ -37,8 +40,11 @@ class Unregistered(NamedTuple):
     refcnt: int
 
 
-def unregister(live: LiveMap) -> Unregistered:
-    """Unregister what ``take_stock`` found; a retired or never registered map is left alone and said to be unchanged."""
+def unregister(live: LiveMap, *, settle: bool = True) -> Unregistered:
+    """Unregister what ``take_stock`` found; a retired or never registered map is left alone and said to be unchanged.
+
+    Without ``settle`` it does not wait to see whether the kernel frees the map.
+    """
     how = ""
     removed: tuple[str, ...] = ()
     if live.state in ("registered", "ejected"):
@@ -46,8 +52,9 @@ def unregister(live: LiveMap) -> Unregistered:
             how, removed = _through_links(live)
         else:
             how = _by_delete(live)
-        _tidy(removed)
-    gone, refcnt = _settle(live)
+        if settle:
+            _tidy(removed)
+    gone, refcnt = _settle(live) if settle else (False, 0)
     return Unregistered(
         live.info.id,
         live.name,
@@ -72,11 +79,23 @@ def _by_delete(live: LiveMap) -> str:
 
 
 def _through_links(live: LiveMap) -> tuple[str, tuple[str, ...]]:
-    """Detach every link where the kernel can, and take its pins away; without detaching, unpinning is what unregisters."""
-    answers = [_detach(live, link) for link in live.links]
-    removed = tuple(pin for link in live.links for pin in link.pins if _unpin(pin))
+    """Take the pins of every link away, and detach it where the kernel can; without detaching, unpinning is what unregisters.
+
+    The links are held open meanwhile: when this process dies between the two, they
+    go with it. What is refused puts the pins back.
+    """
+    removed: list[str] = []
+    with ExitStack() as held:
+        links = {link.id: fd for link in live.links if (fd := _opened(link.id, held)) is not None}
+        try:
+            for link in live.links:
+                removed += [pin for pin in link.pins if _unpin(pin)]
+            answers = [_detach(live, link_id, fd) for link_id, fd in links.items()]
+        except BaseException:
+            _pin_again(live, links, removed)
+            raise
     if all(answers):
-        return "detach", removed
+        return "detach", tuple(removed)
     holders = tuple(link.id for link in live.links if not _link_gone(link.id, live.info.id))
     if holders:
         raise StateError(
@@ -84,19 +103,36 @@ def _through_links(live: LiveMap) -> tuple[str, tuple[str, ...]]:
             why=f"link {', '.join(map(str, holders))} is held open by a process, and this kernel cannot detach it",
             hint="end the process that holds it",
         )
-    return "unpin", removed
+    return "unpin", tuple(removed)
 
 
-def _detach(live: LiveMap, link: LiveLink) -> bool:
+def _opened(link_id: int, owner: ExitStack) -> Fd | None:
+    """Open a link, which ``owner`` closes; None for one that is gone meanwhile."""
     try:
-        with bpf.link_get_fd_by_id(link.id) as fd:
-            bpf.link_detach(fd)
+        return owner.enter_context(bpf.link_get_fd_by_id(link_id))
     except KernelError as error:
-        if error.errno in (ENOENT, ENOLINK):
+        if error.errno == ENOENT:
+            return None
+        raise explained(error, f"link {link_id} could not be opened") from None
+
+
+def _pin_again(live: LiveMap, links: Mapping[int, Fd], removed: Container[str]) -> None:
+    for link in live.links:
+        for pin in link.pins:
+            if pin in removed:
+                with suppress(KernelError, KeyError):
+                    bpf.obj_pin(links[link.id], pin)
+
+
+def _detach(live: LiveMap, link_id: int, link: Fd) -> bool:
+    try:
+        bpf.link_detach(link)
+    except KernelError as error:
+        if error.errno == ENOLINK:
             return True
         if error.errno == EOPNOTSUPP:
             return False
-        raise explained(error, f"link {link.id} of {live.name} could not be detached") from None
+        raise explained(error, f"link {link_id} of {live.name} could not be detached") from None
     return True
 
 

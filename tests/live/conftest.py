@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from structops_cli.operations.versions import drop, kept_pins
 from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.unregistration import unregister
@@ -25,6 +26,7 @@ def name() -> Iterator[str]:
     for live in take_stock(live_kernel()):
         if live.name.startswith(unique):
             unregister(live)
+            drop(kept_pins(live))
 
 
 @pytest.fixture

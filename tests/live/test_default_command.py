@@ -190,7 +190,7 @@ def test_what_is_not_registered_any_more_is_not_put_back(
 def test_a_retired_default_is_said_to_be(name: str, pin_dir: str, place: NetNamespace) -> None:
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *FREE)
     done("default", name, "--netns", place.title)
-    done("unregister", name)
+    done("unregister", name, "--force")
     [shown] = done_json("default", "--netns", place.title)["namespaces"]
     assert (shown["default"], shown["registered"]) == (name, False)
     assert "retired" in done("default", "--netns", place.title).stdout

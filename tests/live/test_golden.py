@@ -145,6 +145,28 @@ def test_unregister(stage: Stage) -> None:
         stage.text("unregister_twice", done("unregister", stage.name))
 
 
+OF_ONE_VERSION = {
+    r"kept/\w+/\d+": "kept/NAME/N",
+    r"\bmap +(?:\d+) \((\w+)\), was \d+": r"map  N (\1), was N",
+    r"was \d+$": "was N",
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d": "TIME",
+    r"\b(?=[0-9a-f]*\d)[0-9a-f]{12}\b": "DIGEST",
+}
+
+
+def test_update_and_rollback(stage: Stage) -> None:
+    register(stage)
+    words = ("update", stage.name, "cubic", "--set", f"name={stage.name}")
+    stage.text("update_dry_run", done(*words, "--dry-run"), steady=OF_ONE_VERSION)
+    stage.text("update", done(*words), steady=OF_ONE_VERSION)
+    stage.text("update_twice", done(*words), steady=OF_ONE_VERSION)
+    stage.text("versions", done("versions", stage.name), steady=OF_ONE_VERSION)
+    stage.text("rollback", done("rollback", stage.name), steady=OF_ONE_VERSION)
+    stage.text("rollback_twice", done("rollback", stage.name), steady=OF_ONE_VERSION)
+    stage.refusal("error_not_this_version", 1, "update", stage.name, "reno")
+    stage.text("unregister_versions", done("unregister", stage.name), steady=OF_ONE_VERSION)
+
+
 def test_map(stage: Stage) -> None:
     donor = register(stage, "--json", name=f"{stage.name}d").json()["registered"][0]["programs"]
     programs = [f"{item['name'].removeprefix('reno_')}=id:{item['id']}" for item in donor]

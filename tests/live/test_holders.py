@@ -76,7 +76,7 @@ def versions(name: str) -> Iterator[Versions]:
         old = namespace.open_socket()
         set_congestion_control(old, name)
         namespace.run(lambda: write_default(name))
-        done("unregister", f"id:{old_id}")
+        done("unregister", f"id:{old_id}", "--force")
         new_id = register(name)
         new = namespace.open_socket()
         set_congestion_control(new, name)

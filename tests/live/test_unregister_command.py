@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import pytest
 
 from structops_cli.syscall import bpf
-from tests.cli_runner import done, done_json, refused
-from tests.live.situations import available, below, held_by_a_process, held_by_a_socket, listed, soon
+from tests.cli_runner import done, done_json, refused, run_cli, run_python
+from tests.live.situations import (
+    available,
+    below,
+    default_in,
+    held_by_a_process,
+    held_by_a_socket,
+    listed,
+    named_namespace,
+    soon,
+)
 from tests.needs import LINKS, needs
 from tests.patience import patient
 
@@ -38,6 +48,7 @@ def test_a_map_without_a_link_by_delete(name: str, pin_dir: str) -> None:
         "how": "delete",
         "link_ids": [],
         "pins_removed": [],
+        "kept_removed": [],
         "gone": True,
         "refcnt": 0,
     }
@@ -89,9 +100,13 @@ def test_a_pin_of_the_map_itself_stays_and_so_does_the_map(name: str, bpf_root: 
 
 
 @needs(LINKS)
-def test_a_link_that_a_process_holds_is_detached(name: str) -> None:
+def test_a_link_that_a_process_holds_is_detached_when_that_is_asked_for(name: str) -> None:
     with held_by_a_process("reno", "--set", f"name={name}") as process:
-        gone = unregister(name)
+        error = refused("unregister", name)
+        assert error["what"].endswith("is not unregistered: a process holds it")
+        assert f"process {process.pid} " in error["why"]
+        assert available(name)
+        gone = unregister(name, "--force")
         assert (gone["how"], gone["changed"], gone["pins_removed"]) == ("detach", True, [])
         assert not available(name), "though the process still holds the link"
         process.communicate(timeout=patient(10))
@@ -157,12 +172,97 @@ def test_all_that_matches_nothing(name: str) -> None:
 
 
 @needs(LINKS)
-def test_one_of_two_by_its_id(name: str, pin_dir: str, bpf_root: str) -> None:
+def test_a_name_means_the_registered_one(name: str, pin_dir: str, bpf_root: str) -> None:
     one = register(name, pin_dir)
     done("map", "create", "tcp_congestion_ops", "bpf_map", "--link", "--pin", f"{bpf_root}/m")
     ids = {item["name"].removeprefix("reno_"): item["id"] for item in one["programs"]}
     done("map", "update", f"{bpf_root}/m", f"name={name}", *(f"{member}=id:{ids[member]}" for member in ids))
-    assert refused("unregister", name)["kind"] == "AmbiguousError"
-    assert available(name)
-    assert unregister(f"id:{one['map_id']}")["changed"]
+    assert unregister(name)["map_id"] == one["map_id"]
     assert [item["state"] for item in listed(name)] == ["ready"]
+
+
+@pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
+def test_a_dry_run_says_the_same_and_does_nothing(name: str, pin_dir: str, link: str) -> None:
+    register(name, pin_dir, link)
+    tried = done_json("unregister", name, "--dry-run")
+    assert available(name)
+    made = done_json("unregister", name)
+    assert (tried["dry_run"], made["dry_run"]) == (True, False)
+    assert tried | {"dry_run": False} == made
+    [change] = made["changes"]
+    assert (change["before"], change["after"]) == (
+        {"registered": True, "kept": []},
+        {"registered": False, "kept": []},
+    )
+
+
+def test_the_default_of_a_namespace_is_refused(name: str, pin_dir: str) -> None:
+    register(name, pin_dir, "--set", "flags=non_restricted")
+    with named_namespace(f"{name}n") as namespace:
+        done("default", name, "--netns", namespace.title)
+        error = refused("unregister", name)
+        assert error["what"].endswith("is not unregistered: it is a default")
+        assert f"structops default NAME --netns {namespace.title}" in error["hint"]
+        assert available(name)
+        said = done("unregister", name, "--force")
+        assert (
+            f"note: {name} is the default of {namespace.title}: new sockets there get the retired one"
+            in said.stderr
+        )
+        assert not available(name)
+        assert default_in(namespace) == name
+        done("default", "--restore", "--netns", namespace.title)
+    assert soon(lambda: not listed(name))
+
+
+def test_waiting_for_the_kernel(name: str, pin_dir: str) -> None:
+    one = register(name, pin_dir)
+    with held_by_a_socket(name):
+        result = run_cli("unregister", name, "--wait", "0.2", "--json")
+        assert result.exit_code == 1
+        assert result.json()["unregistered"][0]["gone"] is False
+        assert f"waiting for {name} (id:{one['map_id']}): 1 still hold it" in result.stderr
+        assert "is unregistered, and not gone after 0.2 s" in result.stderr
+    [gone] = (
+        done_json("unregister", name, "--wait", "20")["unregistered"] if listed(name) else [{"gone": True}]
+    )
+    assert gone["gone"] is True
+    assert soon(lambda: not listed(name))
+
+
+@needs(LINKS)
+def test_kept_versions_go_too(name: str, bpf_root: str) -> None:
+    one = register(name, f"{bpf_root}/structops")
+    done("update", name, "cubic", "--set", f"name={name}")
+    done("update", name, "aimd", "--only", "aimd", "--set", f"name={name}")
+    text = done("unregister", f"id:{one['map_id']}").stdout
+    assert text.startswith(
+        f"dropped {name} (map {one['map_id']}), a version that was kept; unpinned {bpf_root}/"
+    )
+    [gone] = done_json("unregister", name)["unregistered"]
+    assert len(gone["kept_removed"]) == 1
+    assert not os.path.exists(f"{bpf_root}/structops")
+    assert soon(lambda: not listed(name))
+
+
+KILLED = """
+import os, signal, sys
+from structops_cli.cli.main import run
+from structops_cli.syscall import bpf
+bpf.link_detach = lambda _, me=os.getpid(), detach=bpf.link_detach: (
+    os.kill(me, signal.SIGKILL) if os.getpid() == me else detach(_)
+)
+run(sys.argv[1:])
+"""
+
+
+@needs(LINKS)
+def test_killed_between_unpinning_and_detaching_it_is_brought_to_its_end(name: str, bpf_root: str) -> None:
+    one = register(name, f"{bpf_root}/structops")
+    done("update", name, "cubic", "--set", f"name={name}")
+    with bpf.link_get_fd_by_id(one["link_id"]):  # somebody else holds the link as well
+        ended = run_python("-c", KILLED, "unregister", name)
+        assert ended.exit_code == -signal.SIGKILL
+        assert soon(lambda: not available(name))
+        assert soon(lambda: not os.path.exists(f"{bpf_root}/structops"))
+    assert soon(lambda: not listed(name))

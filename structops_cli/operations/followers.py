@@ -1,0 +1,113 @@
+"""The namespaces whose default is a congestion control that gets a new version, and what they need to follow it.
+
+LINK_UPDATE changes what a name means, and no default: a namespace goes on with
+the old version until its sysctl is written again. Outside the initial namespace
+that needs the name on the allowed list, where the new version is only if its own
+object, or the sysctl, says so.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Self
+
+from structops_cli.errors import NotFoundError, StructopsError
+from structops_cli.net.allowed_list import AllowedList, open_allowed
+from structops_cli.net.defaults import DefaultSysctl, open_default
+from structops_cli.net.namespaces import NetNamespace, find_namespaces
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.inventory import LiveMap
+from structops_cli.syscall.uapi import TcpCongFlags
+
+__all__ = ["Followed", "Followers", "namespaces_of_default"]
+
+TYPE = "tcp_congestion_ops"
+
+
+class Followed(NamedTuple):
+    """What became of one namespace's default; ``error`` says why it stays with the old version."""
+
+    title: str
+    inode: int
+    error: StructopsError | None = None
+
+
+def namespaces_of_default(type_name: str, name: str) -> tuple[NetNamespace, ...]:
+    """Return the namespaces whose default has this name; those that may not be looked into are left out."""
+    with Followers(type_name, name, writable=False) as found:
+        return tuple(one.namespace for one in found.defaults)
+
+
+class Followers:
+    """The defaults of a name, held open in their namespaces; a context manager.
+
+    ``unseen`` are the namespaces that could not be looked into, and why.
+    Whoever forks may let the child do what is left: the files are open there as well.
+    """
+
+    def __init__(self, type_name: str, name: str, *, writable: bool, live: LiveMap | None = None) -> None:
+        self.name = name
+        self.defaults: list[DefaultSysctl] = []
+        self.unseen: list[Followed] = []
+        self.allowed: AllowedList | None = None
+        self._owned = ExitStack()
+        if type_name == TYPE:
+            try:
+                self._find(writable=writable, live=live)
+            except BaseException:
+                self._owned.close()
+                raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._owned.close()
+
+    def _find(self, *, writable: bool, live: LiveMap | None) -> None:
+        for namespace in find_namespaces():
+            try:
+                default = open_default(namespace, writable=False)
+            except NotFoundError:  # it vanished
+                continue
+            except StructopsError as error:
+                self.unseen.append(Followed(namespace.title, namespace.inode, error))
+                continue
+            with default:
+                follows = default.read() == self.name
+            if follows:
+                self.defaults.append(self._owned.enter_context(open_default(namespace, writable=writable)))
+            if namespace.is_initial and live is not None and _is_granted(live):
+                self.allowed = self._owned.enter_context(open_allowed(namespace, writable=writable))
+                if self.name not in self.allowed.read():
+                    self.allowed = None
+
+    def follow(self) -> tuple[Followed, ...]:
+        """Write the name again wherever it is the default, the initial namespace first; it may be done twice.
+
+        What the sysctl had allowed stays allowed. A namespace that cannot follow is
+        in the answer with the reason, and the others follow all the same.
+        """
+        if self.allowed is not None and self.name not in self.allowed.read():
+            self.allowed.add(self.name)
+        return tuple(_follow(default, self.name) for default in self.defaults)
+
+    def followed(self) -> tuple[Followed, ...]:
+        """Return what ``follow`` would, without doing it."""
+        return tuple(Followed(one.namespace.title, one.namespace.inode) for one in self.defaults)
+
+
+def _follow(default: DefaultSysctl, name: str) -> Followed:
+    title, inode = default.namespace.title, default.namespace.inode
+    try:
+        if default.read() == name:  # or somebody has chosen another one meanwhile
+            default.write(name)
+    except StructopsError as error:
+        return Followed(title, inode, error)
+    return Followed(title, inode)
+
+
+def _is_granted(live: LiveMap) -> bool:
+    """Tell whether a map's own value leaves it restricted, so that being on the allowed list is the sysctl's doing."""
+    flags = next((one.value for one in live.value.members if one.member.name == "flags"), 0)
+    return not (isinstance(flags, int) and flags & TcpCongFlags.NON_RESTRICTED)

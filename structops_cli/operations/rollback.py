@@ -1,0 +1,103 @@
+"""Go back to a version that is kept: the same swap as an update, with a map that was registered before."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from structops_cli.operations.candidate import candidate_of_live, copied
+from structops_cli.operations.restart import Restart, restart
+from structops_cli.operations.swap import (
+    Swap,
+    Swapped,
+    needs_restart,
+    refuse_unreplaceable,
+    rehearsed,
+    swap,
+)
+from structops_cli.operations.update import superfluous
+from structops_cli.operations.versions import (
+    KEPT_VERSIONS,
+    Version,
+    kept_path,
+    kept_pins,
+    not_kept,
+    pin_folder,
+    pin_of,
+    versions_of,
+)
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.inventory import LiveMap
+
+__all__ = ["RolledBack", "rollback", "version_to_go_back_to"]
+
+
+class RolledBack(NamedTuple):
+    """What became of a rollback: ``version`` is what is registered now; ``done`` is None when it was before.
+
+    ``forward`` are kept versions that are younger than the registered one: it was gone back from them.
+    ``gap_ns`` is how long the name was gone; None where it never was.
+    """
+
+    live: LiveMap
+    version: Version
+    done: Swapped | None
+    forward: tuple[Version, ...] = ()
+    gap_ns: int | None = None
+
+
+def rollback(
+    stock: tuple[LiveMap, ...],
+    live: LiveMap,
+    to: int | None,
+    *,
+    keep: int = KEPT_VERSIONS,
+    dry_run: bool = False,
+    by_restart: bool = False,
+) -> RolledBack:
+    """Put a kept version in the place of ``live``: ``to``, or the one that was replaced last.
+
+    Once more is nothing to do: a version that was gone back to has a younger one
+    among those that are kept. Going back further takes ``to``. A version that was
+    registered without a link comes back as a copy, with an id of its own.
+    """
+    in_place = not (by_restart and needs_restart(live))
+    if in_place:
+        refuse_unreplaceable(live)
+    version, forward = version_to_go_back_to(stock, live, to)
+    if version.is_current:
+        return RolledBack(live, version, None, forward)
+    with ExitStack() as owner:
+        if in_place and not version.live.is_link_map:
+            new = copied(version.live, owner, link=True)
+        else:
+            new = candidate_of_live(version.live, owner)
+        todo = Swap(
+            live,
+            new.map_fd,
+            kept_path(live, pin_folder(live)) if keep else "",
+            tuple(pin for pin in superfluous(stock, live, keep) if pin not in version.live.pins),
+            kept_pins(version.live),
+        )
+        if dry_run:
+            map_id = version.live.info.id if version.live.is_link_map else 0
+            return RolledBack(live, version, rehearsed(todo, map_id))
+        if in_place:
+            return RolledBack(live, version, swap(todo))
+        done, gap_ns = restart(Restart(todo, new, pin_of(live)))
+        return RolledBack(live, version, done, gap_ns=gap_ns)
+
+
+def version_to_go_back_to(
+    stock: tuple[LiveMap, ...], live: LiveMap, to: int | None
+) -> tuple[Version, tuple[Version, ...]]:
+    """Return the version that is meant, which may be the registered one, and the kept ones that are younger than that."""
+    found = versions_of(stock, live.type.name, live.name)
+    [current] = [one for one in found if one.live.info.id == live.info.id]
+    kept = [one for one in found if one.pin and one is not current]
+    younger = tuple(one for one in kept if one.loaded_ns > current.loaded_ns)
+    if to is None and younger:
+        return current, younger
+    wanted = [one for one in (current, *kept) if one.live.info.id == to] if to is not None else kept
+    if not wanted:
+        raise not_kept(live.name, to, kept)
+    return wanted[0], younger

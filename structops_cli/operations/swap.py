@@ -1,0 +1,198 @@
+"""Put one map in another's place behind a link, keep the other, and have the defaults follow: forwards as ``update``, back as ``rollback``.
+
+The effects, in their order: what the new version shares by name is pinned, the old
+version's map is pinned, LINK_UPDATE, the defaults are written again, pins that are
+not needed any more go. Before LINK_UPDATE all is undone when something fails; after
+it, all is brought to its end. Both hold for a process that is killed.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from errno import EPERM
+
+from structops_cli.errors import KernelError, StateError, UnsupportedError
+from structops_cli.operations.followers import Followed, Followers
+from structops_cli.operations.guardian import guarded
+from structops_cli.operations.registering import Places, undo_begun
+from structops_cli.operations.versions import drop, keep, users_of
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.interrupts import from_here_uninterrupted
+from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.loaded import Loaded
+from structops_cli.runtime.maps import pin_maps
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.value import KEY, read_state
+from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import link_info, map_info
+
+__all__ = [
+    "Swap",
+    "Swapped",
+    "holders_of",
+    "needs_restart",
+    "prepare",
+    "refuse_unreplaceable",
+    "rehearsed",
+    "swap",
+    "undo_prepared",
+]
+
+
+class Swap(NamedTuple):
+    """What is to be done: ``new`` takes the place of ``live``, whose map is kept at ``keep_at`` ("": it is not kept).
+
+    ``new`` is a map with its value set, the caller's to close. When all is done,
+    ``drop`` go, the pins of kept versions, and ``unkeep``, those of ``new`` itself. ``loaded`` is the object behind ``new``,
+    whose maps may have to be pinned by name; None where nothing was loaded.
+    """
+
+    live: LiveMap
+    new: Fd
+    keep_at: str
+    drop: tuple[str, ...] = ()
+    unkeep: tuple[str, ...] = ()
+    loaded: Loaded | None = None
+
+
+class Swapped(NamedTuple):
+    """What was done. ``holders`` is the kernel's count of who still uses the old version."""
+
+    link_id: int
+    map_id: int
+    kept: str
+    dropped: tuple[str, ...]
+    followed: tuple[Followed, ...]
+    unseen: tuple[Followed, ...]
+    holders: int
+
+
+def needs_restart(live: LiveMap) -> bool:
+    """Tell whether what is registered can be replaced by unregistering it only."""
+    return live.state == "registered" and (not live.links or not kind_of(live.type.name).replaceable)
+
+
+def refuse_unreplaceable(live: LiveMap) -> None:
+    """Raise what says why a live map cannot be replaced behind its link, and what can be done instead."""
+    what = f"{live.name} (id:{live.info.id}) cannot be replaced"
+    restart = "--restart unregisters it and registers the new one; the name is gone for a moment then"
+    if live.state != "registered":
+        raise StateError(
+            what,
+            why=f"it is {live.state}: no link registers it",
+            hint="structops register OBJ registers the new one",
+        )
+    if not live.links:
+        raise UnsupportedError(
+            what, why="it is registered without a link, and only a link can get another map", hint=restart
+        )
+    if not kind_of(live.type.name).replaceable:
+        raise UnsupportedError(
+            what, why=f"the kernel has no way to replace a registered {live.type.name}", hint=restart
+        )
+
+
+def rehearsed(plan: Swap, map_id: int) -> Swapped:
+    """Return what a swap or a restart would answer, as far as it can be known; ``map_id`` 0 for a new map."""
+    live = plan.live
+    with Followers(live.type.name, live.name, writable=False) as followers:
+        link_id = live.links[0].id if live.links and not needs_restart(live) else 0
+        return Swapped(
+            link_id,
+            map_id,
+            plan.keep_at,
+            plan.drop,
+            followers.followed(),
+            tuple(followers.unseen),
+            users_of(live),
+        )
+
+
+def swap(plan: Swap) -> Swapped:
+    """Do it: all, or nothing. When this returns no signal comes until the process ends."""
+    live = plan.live
+    with ExitStack() as owner:
+        link = owner.enter_context(bpf.link_get_fd_by_id(live.links[0].id))
+        old = owner.enter_context(bpf.map_get_fd_by_id(live.info.id))
+        followers = owner.enter_context(Followers(live.type.name, live.name, writable=True, live=live))
+        new_id = map_info(plan.new).id
+
+        def finish() -> None:
+            if link_info(link).map_id == new_id:
+                followers.follow()
+                drop((*plan.unkeep, *plan.drop))
+            else:
+                undo_prepared(plan)
+
+        with guarded(finish), ExitStack() as undo:
+            prepare(plan, old, undo)
+            from_here_uninterrupted()
+            _link_update(live, link, plan.new, old)
+            undo.pop_all()
+            followed = followers.follow()
+            drop(plan.unkeep)
+            dropped = drop(plan.drop)
+        return Swapped(
+            live.links[0].id,
+            new_id,
+            plan.keep_at,
+            dropped,
+            followed,
+            tuple(followers.unseen),
+            holders_of(live, old),
+        )
+
+
+def prepare(plan: Swap, old: Fd, undo: ExitStack) -> None:
+    """Pin what the new version shares by name, and the old version's map."""
+    if plan.loaded is not None:
+        pin_maps(plan.loaded, undo)
+    if plan.keep_at:
+        keep(old, plan.keep_at, undo)
+
+
+def undo_prepared(plan: Swap) -> None:
+    """Undo ``prepare`` of a process that is dead."""
+    if plan.loaded is not None:
+        undo_begun([plan.loaded], Places(None))
+    if plan.keep_at:
+        drop([plan.keep_at])
+
+
+def _link_update(live: LiveMap, link: Fd, new: Fd, old: Fd) -> None:
+    """Replace the map behind a link, if the old one is there still, and read back that the new one is."""
+    new_id = map_info(new).id
+    now = link_info(link).map_id
+    if now == new_id:  # never by itself: that damages the kernel's list of congestion controls
+        raise StateError(f"link {link_info(link).id} has the new map already", why="somebody was faster")
+    try:
+        bpf.link_update(link, new, old_map_fd=old)
+    except KernelError as error:
+        if error.errno == EPERM and link_info(link).map_id != live.info.id:
+            raise _another_is_there(live, link_info(link).map_id) from None
+        raise explained(
+            error, f"{live.name} (id:{live.info.id}) could not be replaced", live.type.name
+        ) from None
+    if link_info(link).map_id != new_id:
+        raise StateError(
+            f"{live.name} was not replaced, though the kernel reported success",
+            why=f"its link {link_info(link).id} names map {link_info(link).map_id} and not {new_id}",
+        )
+
+
+def _another_is_there(live: LiveMap, now: int) -> StateError:
+    return StateError(
+        f"{live.name} was not replaced",
+        why=f"its link has another map now: {now} and not {live.info.id}; somebody else was faster"
+        if now
+        else "its link was detached meanwhile",
+        hint=f"look again: structops versions {live.name}",
+        candidates=[f"id:{now}"] if now else [],
+    )
+
+
+def holders_of(live: LiveMap, fd: Fd) -> int:
+    """Return the kernel's own count of who uses a map: sockets and defaults. Since 6.4 it is an estimate."""
+    return read_state(live.type, bpf.map_lookup_elem(fd, KEY, live.info.value_size))[1]

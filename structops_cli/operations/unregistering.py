@@ -1,0 +1,203 @@
+"""Unregister as an operator means it: not what is still in use unless that is wanted, with all that was kept, and to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.errors import StateError, StructopsError
+from structops_cli.operations.change import Change
+from structops_cli.operations.versions import drop, kept_pins, users_of
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.interrupts import from_here_uninterrupted, interruptible
+from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.unregistration import Unregistered, unregister
+from structops_cli.struct_ops.rules.generation import generation_of
+
+__all__ = [
+    "Retired",
+    "Uses",
+    "changes_of",
+    "refuse_in_use",
+    "rehearse",
+    "unregister_all",
+    "uses_of",
+    "wait_until_gone",
+]
+
+POLL_S = 0.05
+
+
+class Uses(NamedTuple):
+    """What an unregistered struct_ops would still be asked for: by title, the namespaces whose default it is.
+
+    ``held_links`` are its links without a pin: a process holds them, and did not ask for anything.
+    """
+
+    live: LiveMap
+    defaults: tuple[str, ...]
+    held_links: tuple[int, ...]
+
+
+class Retired(NamedTuple):
+    """What became of one map; ``dropped`` are the pins of kept versions that went with it."""
+
+    done: Unregistered
+    dropped: tuple[str, ...]
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was done."""
+        return self.done.changed or bool(self.dropped)
+
+
+def uses_of(live: LiveMap) -> Uses:
+    """Look at who counts on a registered map; for one that is not registered, nobody."""
+    if live.state not in ("registered", "ejected"):
+        return Uses(live, (), ())
+    return Uses(live, _defaults(live), tuple(link.id for link in live.links if not link.pins))
+
+
+def _defaults(live: LiveMap) -> tuple[str, ...]:
+    if live.type.name != "tcp_congestion_ops":
+        return ()
+    from structops_cli.operations.followers import namespaces_of_default  # only these are defaults
+
+    return tuple(one.title for one in namespaces_of_default(live.type.name, live.name))
+
+
+def refuse_in_use(uses: Uses) -> None:
+    """Raise ``StateError`` for what is somebody's default, or is held by another process."""
+    name = f"{uses.live.name} (id:{uses.live.info.id})"
+    if uses.held_links:
+        raise StateError(
+            f"{name} is not unregistered: a process holds it",
+            why=f"link {', '.join(map(str, uses.held_links))} is pinned nowhere, so it is {_holders(uses)} that holds it",
+            hint="end that process; or detach the link under it with --force",
+        )
+    if uses.defaults:
+        namespaces = " ".join(f"--netns {title}" for title in uses.defaults)
+        raise StateError(
+            f"{name} is not unregistered: it is a default",
+            why=f"new sockets of {', '.join(uses.defaults)} get it, and would get the retired one",
+            hint=f"choose another first: structops default NAME {namespaces}; or --force",
+        )
+
+
+def _holders(uses: Uses) -> str:
+    """Name the processes that hold a link, as far as this kernel tells."""
+    from structops_cli.runtime.holders import AlgorithmReader  # only a refusal needs it
+
+    with suppress(StructopsError), AlgorithmReader() as reader:
+        found = sorted({one.process for one in reader.open_files() if one.link_id in uses.held_links})
+        if found:
+            return f"process {', '.join(map(str, found))}"
+    return "a process"
+
+
+def unregister_all(stock: Sequence[LiveMap], chosen: Sequence[LiveMap]) -> tuple[Retired, ...]:
+    """Unregister maps and drop the kept versions of each; a kept version that is chosen itself is dropped.
+
+    Killed in the middle, it is brought to its end. No signal comes from here to the end of the process.
+    """
+    kept = {live.info.id: _kept(stock, live) for live in chosen}
+
+    def finish() -> None:
+        for live in chosen:
+            with suppress(StructopsError):  # the next one all the same
+                unregister(live)
+            drop(kept[live.info.id])
+
+    from_here_uninterrupted()
+    with _guard(chosen, kept, finish):
+        return tuple(Retired(unregister(live), drop(kept[live.info.id])) for live in chosen)
+
+
+def _guard(
+    chosen: Sequence[LiveMap], kept: dict[int, tuple[str, ...]], finish: Callable[[], None]
+) -> AbstractContextManager[None]:
+    """Return what brings several effects to their end; nothing where there is only one."""
+    pins = sum(len(link.pins) + 1 for live in chosen for link in live.links)
+    if len(chosen) + pins + sum(map(len, kept.values())) < 2:
+        return nullcontext()
+    from structops_cli.operations.guardian import guarded  # a map without links has one effect
+
+    return guarded(finish)
+
+
+def _kept(stock: Sequence[LiveMap], live: LiveMap) -> tuple[str, ...]:
+    """Return the pins of kept versions that go with a map: its own, and of a registered one all of its name."""
+    if live.state != "registered":
+        return kept_pins(live)
+    alike = [item for item in stock if (item.type.name, item.name) == (live.type.name, live.name)]
+    return tuple(pin for item in alike for pin in kept_pins(item))
+
+
+def rehearse(kernel: KernelTypes, stock: Sequence[LiveMap], chosen: Sequence[LiveMap]) -> tuple[Retired, ...]:
+    """Return what ``unregister_all`` would answer, as far as it can be known beforehand."""
+    return tuple(_rehearse_one(kernel, stock, live) for live in chosen)
+
+
+def _rehearse_one(kernel: KernelTypes, stock: Sequence[LiveMap], live: LiveMap) -> Retired:
+    registered = live.state in ("registered", "ejected")
+    by_link = "detach" if generation_of(kernel).link_detach else "unpin"
+    how = (by_link if live.links else "delete") if registered else "nothing to do"
+    links = tuple(link.id for link in live.links)
+    pins = tuple(pin for link in live.links for pin in link.pins)
+    users = users_of(live) if registered else live.refcnt
+    done = Unregistered(
+        live.info.id, live.name, live.type.name, how, links, pins, registered, registered and not users, users
+    )
+    return Retired(done, _kept(stock, live))
+
+
+def changes_of(done: Sequence[Retired]) -> list[Change]:
+    """Return what was changed, one entry a map."""
+    return [
+        Change(
+            f"{item.done.type_name} {item.done.name} (id:{item.done.map_id})",
+            {"registered": item.done.changed, "kept": list(item.dropped)},
+            {"registered": False, "kept": []},
+        )
+        for item in done
+    ]
+
+
+def wait_until_gone(
+    look: Callable[[], Sequence[LiveMap]],
+    wanted: Sequence[Retired],
+    seconds: float,
+    progress: Callable[[str], object],
+) -> tuple[LiveMap, ...]:
+    """Wait until the kernel has freed maps; return those that it has not after so many seconds.
+
+    ``progress`` is told who is waited for, whenever that changes. Signals are let in meanwhile.
+    """
+    with interruptible():
+        return _wait(look, {item.done.map_id for item in wanted}, time.monotonic() + seconds, progress)
+
+
+def _wait(
+    look: Callable[[], Sequence[LiveMap]],
+    ids: Container[int],
+    deadline: float,
+    progress: Callable[[str], object],
+) -> tuple[LiveMap, ...]:
+    said = ""
+    while True:
+        left = tuple(live for live in look() if live.info.id in ids)
+        if not left or time.monotonic() >= deadline:
+            return left
+        text = "; ".join(_waiting(live) for live in left)
+        if text != said:
+            progress(text)
+            said = text
+        time.sleep(POLL_S)
+
+
+def _waiting(live: LiveMap) -> str:
+    held = f"{live.refcnt} still hold it" if live.refcnt else "the kernel has not freed it yet"
+    pins = f"; it is pinned at {', '.join(live.pins)}" if live.pins else ""
+    return f"waiting for {live.name} (id:{live.info.id}): {held}{pins}"

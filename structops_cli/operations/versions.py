@@ -1,0 +1,178 @@
+"""The versions of one struct_ops that are kept: maps that were replaced, each held by a pin of its own.
+
+A kept version is a map of the type and name of the registered one, pinned at
+``kept/NAME/ID`` below the directory of the link's pin. The path only says that
+it is kept: which map it is, the kernel is asked each time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
+from errno import EEXIST
+
+from structops_cli.errors import KernelError, NotFoundError
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.identity import identity_of_live
+from structops_cli.runtime.inventory import LiveMap, LiveProgram, programs_of
+from structops_cli.runtime.pins import DEFAULT_PIN_DIR, PIN_FOLDER, pin_path, pin_with_undo, prepare_pin_dir
+from structops_cli.struct_ops.explain import explained
+from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import map_info, prog_info
+
+__all__ = [
+    "KEPT_FOLDER",
+    "KEPT_VERSIONS",
+    "Version",
+    "drop",
+    "keep",
+    "kept_path",
+    "kept_pins",
+    "loaded_ns",
+    "not_kept",
+    "pin_folder",
+    "pin_of",
+    "users_of",
+    "versions_of",
+]
+
+KEPT_FOLDER = "kept"
+KEPT_VERSIONS = 5
+"""How many replaced versions of one struct_ops are kept when nobody says otherwise; the oldest go first."""
+
+
+class Version(NamedTuple):
+    """One version: the one that is registered now, one that is kept (``pin``), or one that something else still holds.
+
+    ``kept_ns`` is when it was replaced, in nanoseconds since the epoch, 0 for one that is not kept;
+    ``loaded_ns`` when its programs were loaded, in nanoseconds of CLOCK_BOOTTIME.
+    """
+
+    live: LiveMap
+    pin: str
+    kept_ns: int
+    loaded_ns: int
+    digest: str
+    programs: tuple[LiveProgram, ...]
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this is the one that is registered."""
+        return self.live.state == "registered"
+
+    @property
+    def word(self) -> str:
+        """What to call it: ``current``, ``kept``, or the state of a map that is neither."""
+        return "current" if self.is_current else "kept" if self.pin else self.live.state
+
+
+def versions_of(stock: Iterable[LiveMap], type_name: str, name: str) -> tuple[Version, ...]:
+    """Return all versions of one struct_ops: the registered one, then the kept ones, the last replaced first, then the rest."""
+    alike = [item for item in stock if (item.type.name, item.name) == (type_name, name)]
+    found = [version for item in alike if (version := _version(item)) is not None]
+    return tuple(
+        sorted(found, key=lambda one: (not one.is_current, -one.kept_ns, -one.loaded_ns, -one.live.info.id))
+    )
+
+
+def _version(live: LiveMap) -> Version | None:
+    pins = kept_pins(live)
+    try:
+        programs, digest = programs_of(live), identity_of_live(live).digest
+        kept_ns = os.stat(pins[0]).st_mtime_ns if pins else 0
+    except (KernelError, FileNotFoundError):  # gone meanwhile
+        return None
+    loaded = max((item.info.loaded_ns for item in programs), default=0)
+    return Version(live, pins[0] if pins else "", kept_ns, loaded, digest, programs)
+
+
+def loaded_ns(live: LiveMap) -> int:
+    """Return when the youngest program of a map was loaded, in nanoseconds of CLOCK_BOOTTIME: the age of a version."""
+    found = [0]
+    for program_id in live.program_ids:
+        with bpf.prog_get_fd_by_id(program_id) as fd:
+            found.append(prog_info(fd).loaded_ns)
+    return max(found)
+
+
+def kept_pins(live: LiveMap) -> tuple[str, ...]:
+    """Return the pins that keep a map as a version of its name."""
+    end = "/" + _place(live)
+    return tuple(path for path in live.pins if path.endswith(end))
+
+
+def pin_folder(live: LiveMap) -> str:
+    """Return the directory of a map's link's pin, the usual one for a map without."""
+    pins = [pin for link in live.links for pin in link.pins]
+    return os.path.dirname(pins[0]) if pins else DEFAULT_PIN_DIR
+
+
+def pin_of(live: LiveMap) -> str:
+    """Return where the link of a live map is pinned; for a map without one, where the link of its successor is."""
+    pins = [pin for link in live.links for pin in link.pins]
+    return pins[0] if pins else pin_path(live.name, DEFAULT_PIN_DIR)
+
+
+def kept_path(live: LiveMap, folder: str) -> str:
+    """Return where a version is pinned when it is replaced; ``folder`` is that of the link's pin."""
+    return f"{folder}/{_place(live)}"
+
+
+def _place(live: LiveMap) -> str:
+    return f"{pin_path(live.name, KEPT_FOLDER)}/{live.info.id}"
+
+
+def keep(map_fd: Fd, path: str, undo: ExitStack) -> None:
+    """Pin a map that is going to be replaced, and push the undoing on ``undo``; one that is pinned there already stays."""
+    try:
+        prepare_pin_dir(os.path.dirname(path), undo)
+        pin_with_undo(map_fd, path, undo)
+    except KernelError as error:
+        if error.errno == EEXIST and _holds(path, map_info(map_fd).id):
+            return
+        raise explained(error, f"the version that is to be replaced could not be kept at {path}") from None
+
+
+def _holds(path: str, map_id: int) -> bool:
+    with suppress(KernelError), bpf.obj_get(path) as fd:
+        return map_info(fd).id == map_id
+    return False
+
+
+def drop(pins: Iterable[str]) -> tuple[str, ...]:
+    """Remove pins of kept versions and the folders that are empty then; return those that were there."""
+    removed = []
+    for path in pins:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+            removed.append(path)
+        folder = os.path.dirname(path)
+        while os.path.basename(os.path.dirname(folder)) == KEPT_FOLDER or os.path.basename(folder) in (
+            KEPT_FOLDER,
+            PIN_FOLDER,
+        ):
+            try:
+                os.rmdir(folder)
+            except OSError:  # not empty
+                break
+            folder = os.path.dirname(folder)
+    return tuple(removed)
+
+
+def users_of(live: LiveMap) -> int:
+    """Return who uses a registered map, as ``take_stock`` counted; being registered counts for one, which goes."""
+    return max(live.refcnt - 1, 0)
+
+
+def not_kept(name: str, wanted: int | None, kept: Iterable[Version]) -> NotFoundError:
+    """Return the error of a version that is not there to go back to."""
+    there = ", ".join(f"id:{one.live.info.id}" for one in kept)
+    return NotFoundError(
+        f"version id:{wanted} of {name} is not kept" if wanted else f"no version of {name} is kept",
+        why=f"kept are: {there}"
+        if there
+        else "nothing was replaced by structops update since it was registered",
+        hint=f"structops versions {name}",
+    )

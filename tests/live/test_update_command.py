@@ -1,0 +1,466 @@
+"""``structops update``, ``rollback`` and ``versions`` on the running kernel: two versions of one name, and who has which."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from structops_cli.net.namespaces import NetNamespace, inside
+from structops_cli.runtime.holders import AlgorithmReader
+from structops_cli.syscall import bpf
+from structops_cli.syscall.info import link_info, map_info
+from tests.cli_runner import done, done_json, refused, run_python
+from tests.live.objects import live_ops_file
+from tests.live.situations import (
+    available,
+    below,
+    default_in,
+    held_by_a_process,
+    held_by_a_socket,
+    listed,
+    named_namespace,
+    soon,
+)
+from tests.needs import LINKS, needs
+
+pytestmark = needs(LINKS)
+
+
+class Runbook:
+    """One congestion control of a name and a place of its own, in as many versions as a test asks for."""
+
+    def __init__(self, folder: Path, name: str, root: str) -> None:
+        self.path = live_ops_file(folder)
+        self.name, self.place = name, f"{root}/structops"
+
+    def words(self, version: int, *more: str) -> tuple[str, ...]:
+        return (self.path, "--set", f"name={self.name}", "--const", f"window={version}", *more)
+
+    def register(self, version: int, *more: str) -> int:
+        data = done_json("register", *self.words(version), "--pin-dir", self.place, *more)
+        map_id: int = data["registered"][0]["map_id"]
+        return map_id
+
+    def update(self, version: int, *more: str) -> dict[str, Any]:
+        return done_json("update", self.name, *self.words(version, *more))
+
+    def updated(self, version: int, *more: str) -> int:
+        """Update, and return the id of the new map."""
+        [change] = self.update(version, *more)["changes"]
+        map_id: int = change["after"]["map_id"]
+        return map_id
+
+    def current(self) -> int:
+        """Return the map behind the pinned link, as the kernel says."""
+        with bpf.obj_get(f"{self.place}/{self.name}") as link:
+            return link_info(link).map_id
+
+    def kept(self) -> list[int]:
+        """Return the ids of the kept versions, the last replaced first."""
+        found = done_json("versions", self.name)["versions"]
+        assert found[0]["version"] == "current"
+        assert all(one["pin"] == f"{self.place}/kept/{self.name}/{one['map_id']}" for one in found[1:])
+        return [one["map_id"] for one in found if one["version"] == "kept"]
+
+
+@pytest.fixture
+def book(tmp_path: Path, name: str, bpf_root: str) -> Runbook:
+    return Runbook(tmp_path, name, bpf_root)
+
+
+def test_the_new_version_is_behind_the_same_link_and_the_old_one_is_kept(book: Runbook) -> None:
+    first = book.register(10)
+    before = done_json("show", book.name)
+    data = book.update(11)
+    second = data["registered"][0]["map_id"]
+    assert (data["changed"], data["dry_run"], data["held_by_old"], data["dropped"]) == (True, False, 0, [])
+    assert data["changes"] == [
+        {
+            "what": f"tcp_congestion_ops {book.name}",
+            "changed": True,
+            "before": {"map_id": first},
+            "after": {"map_id": second},
+        }
+    ]
+    after = done_json("show", book.name)
+    assert after["links"] == before["links"]
+    assert (after["map_id"], book.current()) == (second, second)
+    assert data["kept"] == f"{book.place}/kept/{book.name}/{first}"
+    assert below(book.place) == [f"kept/{book.name}/{first}", book.name]
+    assert book.kept() == [first]
+
+
+def test_the_same_version_is_nothing_to_do(book: Runbook) -> None:
+    first = book.register(10)
+    data = book.update(10)
+    assert (data["changed"], data["registered"][0]["changed"]) == (False, False)
+    assert (data["changes"][0]["before"], data["changes"][0]["after"]) == (
+        {"map_id": first},
+        {"map_id": first},
+    )
+    assert (book.current(), below(book.place)) == (first, [book.name])
+    second = book.updated(11)
+    assert book.update(11)["changed"] is False
+    assert (book.current(), book.kept()) == (second, [first])
+    text = done("update", book.name, *book.words(11)).stdout
+    assert text == f"{book.name} (tcp_congestion_ops) is this version already (map {second}): nothing to do\n"
+
+
+def test_a_dry_run_says_the_same_and_does_nothing(book: Runbook) -> None:
+    first = book.register(10)
+    tried = book.update(11, "--dry-run")
+    assert (tried["changed"], tried["dry_run"], tried["registered"][0]["map_id"]) == (True, True, None)
+    assert (book.current(), below(book.place)) == (first, [book.name])
+    made = book.update(11)
+    same = ("link_id", "kept", "dropped", "defaults", "not_seen", "held_by_old")
+    assert [tried[key] for key in same] == [made[key] for key in same]
+    assert done("update", book.name, *book.words(12), "--dry-run").stderr == "dry run: nothing was done\n"
+
+
+def test_an_open_socket_keeps_its_version_and_a_new_one_gets_the_new(book: Runbook) -> None:
+    first = book.register(10)
+    with held_by_a_socket(book.name):
+        said = done("update", book.name, *book.words(11))
+        assert f"note: 1 still hold id:{first}, the old version" in said.stderr
+        [new, old] = listed_by_id(book.name)
+        assert (old["map_id"], old["state"], old["refcnt"]) == (first, "retired", 1)
+        with held_by_a_socket(book.name):
+            assert {one["map_id"]: one["refcnt"] for one in listed(book.name)} == {
+                first: 1,
+                new["map_id"]: 2,  # the socket and the link
+            }
+    assert soon(lambda: listed_by_id(book.name)[1]["refcnt"] == 0)
+
+
+def listed_by_id(name: str) -> list[dict[str, Any]]:
+    return sorted(listed(name), key=lambda one: -one["map_id"])
+
+
+def test_no_more_versions_are_kept_than_asked_for(book: Runbook) -> None:
+    ids = [book.register(10), *(book.updated(version, "--keep", "2") for version in range(11, 15))]
+    assert book.kept() == [ids[3], ids[2]]
+    assert soon(lambda: [one["map_id"] for one in listed(book.name)] == [ids[2], ids[3], ids[4]])
+    data = book.update(16, "--keep", "0")
+    assert (data["kept"], len(data["dropped"])) == (None, 2)
+    assert below(book.place) == [book.name]
+    assert not os.path.exists(f"{book.place}/kept")
+
+
+def test_rolled_back_and_once_more_is_nothing_to_do(book: Runbook) -> None:
+    first = book.register(10)
+    second = book.updated(11)
+    data = done_json("rollback", book.name)
+    assert (data["changed"], data["changes"][0]["before"], data["changes"][0]["after"]) == (
+        True,
+        {"map_id": second},
+        {"map_id": first},
+    )
+    assert (book.current(), book.kept()) == (first, [second])
+    again = done_json("rollback", book.name)
+    assert (again["changed"], again["newer"]) == (False, [second])
+    assert (book.current(), book.kept()) == (first, [second])
+    assert done("rollback", book.name).stdout == (
+        f"{book.name} (tcp_congestion_ops) is map {first} already, and was gone back to from id:{second}: nothing to do\n"
+    )
+    forward = done_json("rollback", book.name, "--to", str(second))
+    assert (forward["changed"], book.current(), book.kept()) == (True, second, [first])
+    assert done_json("rollback", book.name, "--to", str(second))["changed"] is False
+
+
+def test_rolled_back_to_what_was_replaced_last(book: Runbook) -> None:
+    first, second, third = book.register(10), book.updated(11), book.updated(12)
+    assert done_json("rollback", book.name, "--dry-run")["changes"][0]["after"] == {"map_id": second}
+    assert book.current() == third
+    done("rollback", book.name, "--to", str(first))
+    fourth = book.updated(13)
+    assert book.kept() == [first, third, second], "it was the first that the fourth replaced"
+    done("rollback", book.name)
+    assert (book.current(), book.kept()) == (first, [fourth, third, second])
+
+
+def test_nothing_to_roll_back_to(book: Runbook) -> None:
+    book.register(10)
+    assert refused("rollback", book.name, exit_code=3)["what"] == f"no version of {book.name} is kept"
+    second = book.updated(11)
+    error = refused("rollback", book.name, "--to", "1", exit_code=3)
+    assert (error["what"], book.current()) == (f"version id:1 of {book.name} is not kept", second)
+
+
+def test_an_expected_map_that_is_not_there(book: Runbook) -> None:
+    first = book.register(10)
+    second = book.updated(11, "--expect-map", str(first))
+    error = refused("update", book.name, *book.words(12, "--expect-map", str(first)))
+    assert (error["kind"], error["what"]) == (
+        "StateError",
+        f"{book.name} is id:{second}, and id:{first} was expected",
+    )
+    assert book.current() == second
+
+
+def test_an_object_of_another_name_or_type(book: Runbook) -> None:
+    first = book.register(10)
+    error = refused("update", book.name, "reno")
+    assert (error["kind"], error["hint"]) == (
+        "FitError",
+        f"if it is another version of the same, name it so: --set reno.name={book.name}",
+    )
+    error = refused("update", book.name, "aimd")
+    assert error["hint"] == f"choose one and name it so: --only VAR --set VAR.name={book.name}"
+    assert "is of type" not in refused("update", book.name, "dummy_ops")["what"]
+    assert refused("update", "t_nobody", "reno", exit_code=3)["kind"] == "NotFoundError"
+    assert (book.current(), below(book.place)) == (first, [book.name])
+
+
+def test_one_variable_of_several(book: Runbook) -> None:
+    first = book.register(10)
+    data = done_json("update", book.name, "aimd", "--only", "aimd", "--set", f"name={book.name}")
+    assert data["registered"][0]["variable"] == "aimd", (
+        "which asks for no link, and gets the one that is there"
+    )
+    assert book.kept() == [first]
+
+
+def test_a_program_that_the_verifier_refuses_changes_nothing(book: Runbook, tmp_path: Path) -> None:
+    first = book.register(10)
+    bad = live_ops_file(tmp_path, "REFUSED_WRITE", name="bad.bpf.o")
+    error = refused("update", book.name, bad, "--set", f"name={book.name}")
+    assert (error["kind"], book.current(), below(book.place)) == ("VerifierError", first, [book.name])
+
+
+def test_another_tools_link_is_updated_with_a_word_of_warning(book: Runbook) -> None:
+    with held_by_a_process(*book.words(10)):
+        said = done("update", book.name, *book.words(11, "--keep", "0"))
+        assert f"is pinned nowhere: {book.name} goes when the process that holds it ends" in said.stderr
+        assert listed_by_id(book.name)[0]["state"] == "registered"
+    assert soon(lambda: not available(book.name))
+
+
+def test_without_a_link(book: Runbook) -> None:
+    first = book.register(10, "--no-link")
+    error = refused("update", book.name, *book.words(11), exit_code=77)
+    assert "only a link can get another map" in error["why"]
+    assert error["hint"].startswith("--restart ")
+    assert [one["map_id"] for one in listed(book.name)] == [first]
+
+
+# Defaults
+
+
+def new_socket_uses(namespace: NetNamespace) -> int:
+    """Return the map that the default of a namespace really is of."""
+    with AlgorithmReader() as reader:
+        return inside(namespace, reader.default)
+
+
+def make_default(namespace: NetNamespace, name: str) -> None:
+    done("default", name, "--netns", namespace.title)
+    assert default_in(namespace) == name
+
+
+def test_a_default_follows(book: Runbook) -> None:
+    flags = ("--set", "flags=non_restricted")
+    first = book.register(10, *flags)
+    with named_namespace(f"{book.name}n") as namespace:
+        make_default(namespace, book.name)
+        assert new_socket_uses(namespace) == first
+        data = book.update(11, *flags)
+        assert [(one["namespace"], one["rewritten"]) for one in data["defaults"]] == [(namespace.title, True)]
+        second = book.current()
+        assert (new_socket_uses(namespace), data["held_by_old"]) == (second, 0)
+        done("rollback", book.name)
+        assert new_socket_uses(namespace) == first
+        done("default", "--restore", "--netns", namespace.title)
+
+
+def test_what_the_sysctl_allows_stays_allowed(book: Runbook) -> None:
+    """The flag of the allowed list is the live map's, and a new version comes without it."""
+    book.register(10)
+    with named_namespace(f"{book.name}n") as namespace:
+        done("default", book.name, "--netns", namespace.title, "--allow")
+        second = book.updated(11)
+        assert book.name in allowed()
+        assert new_socket_uses(namespace) == second
+        done("default", "--restore", "--netns", namespace.title)
+
+
+def test_a_default_that_may_not_follow_stays_and_is_said_to(book: Runbook) -> None:
+    """Writing it all the same would leak a map until reboot: the new version lacks the flag that the old object has."""
+    first = book.register(10, "--set", "flags=non_restricted")
+    with named_namespace(f"{book.name}n") as namespace:
+        make_default(namespace, book.name)
+        error = refused_after("update", book.name, *book.words(11))
+        assert error["what"] == f"{book.name} was replaced, and 1 of 1 defaults did not follow"
+        assert "structops default --allow" in error["hint"]
+        assert (book.current() != first, new_socket_uses(namespace)) == (True, first)
+        done("default", "--restore", "--netns", namespace.title)
+    assert soon(lambda: {one["map_id"]: one["refcnt"] for one in listed(book.name)}[first] == 0), (
+        "nothing leaked"
+    )
+
+
+def allowed() -> list[str]:
+    return Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control").read_text(encoding="ascii").split()
+
+
+def refused_after(*words: str) -> dict[str, Any]:
+    """Run a command that does its work and still ends with 1, and return the error."""
+    from tests.cli_runner import run_cli
+
+    result = run_cli(*words, "--json")
+    assert (result.exit_code, bool(result.stdout)) == (1, True)
+    import json
+
+    error: dict[str, Any] = json.loads(result.stderr.splitlines()[-1])["error"]
+    return error
+
+
+# Killed
+
+
+KILLED = """
+import os, signal, sys
+from structops_cli.cli.main import run
+from structops_cli.operations import swap
+from structops_cli.syscall import bpf
+
+def kill(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if sys.argv[1] == "before":
+    swap._link_update = kill
+else:
+    swap.Followers.follow = lambda self, follow=swap.Followers.follow, me=os.getpid(): (
+        kill() if os.getpid() == me else follow(self)
+    )
+run(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_killed_it_is_as_before_or_as_after(book: Runbook, moment: str) -> None:
+    flags = ("--set", "flags=non_restricted")
+    first = book.register(10, *flags)
+    with named_namespace(f"{book.name}n") as namespace:
+        make_default(namespace, book.name)
+        ended = run_python("-c", KILLED, moment, "update", book.name, *book.words(11, *flags))
+        assert ended.exit_code == -signal.SIGKILL
+        if moment == "before":
+            assert soon(lambda: below(book.place) == [book.name])
+            assert (book.current(), new_socket_uses(namespace)) == (first, first)
+        else:
+            second = book.current()
+            assert second != first
+            assert soon(lambda: new_socket_uses(namespace) == second)
+            assert book.kept() == [first]
+        done("default", "--restore", "--netns", namespace.title)
+    assert soon(lambda: len(listed(book.name)) == (1 if moment == "before" else 2))
+
+
+# By a restart
+
+
+def test_restarted_where_there_is_no_link(book: Runbook) -> None:
+    first = book.register(10, "--no-link")
+    words = book.words(11, "--restart")
+    tried = done_json("update", book.name, *words, "--dry-run")
+    assert (tried["changed"], tried["gap_ns"], tried["held_by_old"]) == (True, None, 0)
+    assert [one["map_id"] for one in listed(book.name)] == [first]
+    path = without_links(book)
+    made = done_json("update", book.name, path, *words[1:])
+    second = made["changes"][0]["after"]["map_id"]
+    assert 0 < made["gap_ns"] < 5e9
+    assert available(book.name)
+    assert {one["map_id"]: one["state"] for one in listed(book.name)} == {
+        first: "retired",
+        second: "registered",
+    }
+    assert done_json("update", book.name, path, *words[1:])["changed"] is False
+    back = done_json("rollback", book.name, "--restart")
+    third = back["changes"][0]["after"]["map_id"]
+    assert third not in (first, second), "a map without a link is good for one registration: this is a copy"
+    [current, kept] = done_json("versions", book.name)["versions"]
+    assert (current["map_id"], kept["map_id"]) == (third, second)
+    assert (done_json("rollback", book.name, "--restart")["changed"], available(book.name)) == (False, True)
+    done("unregister", book.name)
+    assert soon(lambda: not listed(book.name))
+
+
+def without_links(book: Runbook) -> str:
+    folder = Path(book.path).parent
+    return live_ops_file(folder, 'SECTION=".struct_ops"', name="plain.bpf.o")
+
+
+def test_from_no_link_to_a_link_and_back_to_a_copy(book: Runbook) -> None:
+    """What comes back takes the link that is there now, atomically: only its value is copied."""
+    first = book.register(10, "--no-link")
+    data = book.update(11, "--restart")
+    assert data["link_id"] is not None
+    assert data["registered"][0]["pin"] == f"/sys/fs/bpf/structops/{book.name}"
+    back = done_json("rollback", book.name)
+    assert (back["gap_ns"], back["link_id"]) == (None, data["link_id"])
+    window = [item["value"] for item in done_json("dump", book.name)["members"] if item["name"] == "name"]
+    assert window == [book.name]
+    tags = {one["digest"] for one in done_json("versions", book.name)["versions"]}
+    assert len(tags) == 2
+    assert first not in [one["map_id"] for one in listed(book.name) if one["state"] == "registered"]
+    done("unregister", book.name)
+    assert soon(lambda: not listed(book.name))
+
+
+RESTART = """
+import os, signal, sys
+from structops_cli.cli.main import run
+from structops_cli.errors import KernelError
+from structops_cli.operations import restart
+
+def stand_up(candidate, owner, *more, me=os.getpid(), real=restart.stand_up, calls=[]):
+    calls.append(candidate)
+    if sys.argv[1] == "killed" and os.getpid() == me:
+        os.kill(me, signal.SIGKILL)
+    if sys.argv[1] == "refused" and len(calls) == 1:
+        raise KernelError("LINK_CREATE failed", errno=22, operation="LINK_CREATE")
+    return real(candidate, owner, *more)
+
+restart.stand_up = stand_up
+sys.exit(run(sys.argv[2:]))
+"""
+
+
+def test_killed_in_the_gap_the_new_version_is_registered(book: Runbook) -> None:
+    first = book.register(10, "--no-link")
+    ended = run_python("-c", RESTART, "killed", "update", book.name, *book.words(11, "--restart"))
+    assert ended.exit_code == -signal.SIGKILL
+    assert soon(lambda: available(book.name))
+    assert soon(
+        lambda: (
+            [one["version"] for one in done_json("versions", book.name)["versions"]] == ["current", "kept"]
+        )
+    )
+    [current, kept] = done_json("versions", book.name)["versions"]
+    assert (kept["map_id"], current["links"][0]["pins"]) == (first, [f"/sys/fs/bpf/structops/{book.name}"])
+    done("unregister", book.name)
+    assert soon(lambda: not listed(book.name))
+
+
+def test_a_new_version_that_is_refused_gives_way_to_a_copy_of_the_old_one(book: Runbook) -> None:
+    first = book.register(10, "--no-link")
+    before = done_json("versions", book.name)["versions"][0]["digest"]
+    ended = run_python("-c", RESTART, "refused", "update", book.name, *book.words(11, "--restart"))
+    assert ended.exit_code == 1
+    assert f"a copy of id:{first}" in ended.stderr
+    assert available(book.name)
+    assert soon(lambda: len(listed(book.name)) == 1), "the first map is freed, the new one too"
+    [now] = done_json("versions", book.name)["versions"]
+    assert (now["version"], now["digest"]) == ("current", before)
+
+
+def test_the_map_that_is_there_is_never_put_there_again(book: Runbook) -> None:
+    """It would damage the kernel's list: by the same programs it is nothing to do, and by id it is refused."""
+    first = book.register(10)
+    assert done_json("rollback", book.name, "--to", str(first))["changed"] is False
+    with bpf.map_get_fd_by_id(first) as fd:
+        assert map_info(fd).id == book.current()

@@ -1,0 +1,24 @@
+"""No connection fails while its congestion control is replaced, and nothing is left; ``make update-load`` does it a hundred times."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.live.update_load import CONNECTIONS, run, text
+from tests.needs import LINKS, needs
+
+UPDATES = 4
+
+
+@needs(LINKS)
+def test_connections_at_full_speed_notice_nothing(
+    name: str, bpf_root: str, request: pytest.FixtureRequest
+) -> None:
+    load = run(name, f"{bpf_root}/structops", UPDATES, 1.0)
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        sys.stdout.write(f"\n{text(load)}")
+    assert (load.updates, load.connections, load.failed) == (UPDATES, CONNECTIONS, ())
+    assert all(load.during), "every second carried data"
+    assert not {sort: count for sort, count in load.left.items() if count > 0}

@@ -1,0 +1,246 @@
+"""Connections at full speed on a loopback of their own while their congestion control is replaced again and again.
+
+``python -m tests.live.update_load --updates 100`` prints the figures; ``make update-load`` runs it.
+The connections live in a process of their own (this file with ``--traffic``), which
+counts bytes by tenths of a second of CLOCK_MONOTONIC.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from structops_cli.errors import StructopsError
+from structops_cli.net.congestion_controls import read_congestion_controls
+from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.tcp_socket import set_congestion_control
+from structops_cli.syscall import bpf
+from tests.cli_runner import done_json, run_process
+
+CONNECTIONS = 200
+CHUNK = bytes(1 << 16)
+BINS_PER_S = 10
+MOVE_S = 0.02
+OBJECTS = ("cubic", "reno")
+"""Which versions take turns."""
+
+
+class Load(NamedTuple):
+    """What a run gave. ``during`` and ``beside`` are bytes a second in the seconds of updates and in those around."""
+
+    updates: int
+    failed: tuple[str, ...]
+    connections: int
+    total_bytes: int
+    during: tuple[float, ...]
+    beside: tuple[float, ...]
+    switch_ms: tuple[float, ...]
+    left: dict[str, int]
+
+    @property
+    def ratio(self) -> float:
+        """Throughput in the second of an update by that of its neighbours, the median over all updates."""
+        return statistics.median(a / b for a, b in zip(self.during, self.beside, strict=True) if b)
+
+
+def counts() -> dict[str, int]:
+    """Count what an update could leave: maps, programs and links, and the kernel's areas of memory that BPF has."""
+    found = {
+        "maps": len(list(bpf.map_ids())),
+        "programs": len(list(bpf.prog_ids())),
+        "links": len(list(bpf.link_ids())),
+    }
+    with open("/proc/vmallocinfo", encoding="ascii", errors="replace") as table:
+        found["vmalloc areas"] = sum("bpf" in line for line in table)
+    return found
+
+
+def run(name: str, pin_dir: str, updates: int, spacing_s: float) -> Load:
+    """Register a congestion control, send through it, replace it so many times, and unregister it."""
+    before = counts()
+    done_json("register", OBJECTS[0], "--set", f"name={name}", "--pin-dir", pin_dir)
+    moments, switch_ms = [], []
+    try:
+        with _traffic(name) as process:
+            time.sleep(2 * spacing_s)
+            for number in range(updates):
+                moments.append(time.monotonic())
+                switch_ms.append(_update(name, OBJECTS[(number + 1) % 2]))
+                time.sleep(max(spacing_s - (time.monotonic() - moments[-1]), 0))
+            time.sleep(spacing_s)
+            said, error = process.communicate("stop\n", timeout=60)
+    finally:
+        done_json("unregister", name, "--wait", "30")
+    if process.returncode:
+        raise AssertionError(error)
+    report = json.loads(said)
+    bins = {int(key): value for key, value in report["bins"].items()}
+    return Load(
+        updates,
+        tuple(report["failed"]),
+        report["connections"],
+        sum(bins.values()),
+        tuple(_rate(bins, at, 0.0) for at in moments),
+        tuple((_rate(bins, at, -1.0) + _rate(bins, at, 1.0)) / 2 for at in moments),
+        tuple(switch_ms),
+        _left(before),
+    )
+
+
+def _update(name: str, obj: str) -> float:
+    """Replace it as an operator does, by a process; return the milliseconds that it took."""
+    begun = time.monotonic()
+    result = run_process("update", name, obj, "--set", f"name={name}", "--keep", "2", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert result.json()["changed"]
+    return (time.monotonic() - begun) * 1000
+
+
+def _rate(bins: dict[int, int], at: float, offset_s: float) -> float:
+    """Return the bytes of one second that begins so much after a moment."""
+    first = int((at + offset_s) * BINS_PER_S)
+    return float(sum(bins.get(key, 0) for key in range(first, first + BINS_PER_S)))
+
+
+def _left(before: dict[str, int]) -> dict[str, int]:
+    """Return what is more than before, given the kernel's time to free it."""
+    deadline = time.monotonic() + 30
+    while True:
+        left = {sort: count - before[sort] for sort, count in counts().items()}
+        if not any(value > 0 for value in left.values()) or time.monotonic() > deadline:
+            return left
+        time.sleep(0.2)
+
+
+@contextmanager
+def _traffic(name: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the connections in a process, from when all of them carry data."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.live.update_load", "--traffic", name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "all connected\n"
+            yield process
+        finally:
+            process.kill()
+
+
+# The process of the connections
+
+
+def traffic(name: str) -> None:
+    """Send through all connections until stdin says something, and print bytes by tenths of a second, and what failed.
+
+    One connection after the other chooses the name once more, and so moves to the version of that moment.
+    """
+    bins: Counter[int] = Counter()
+    failed: list[str] = []
+    with ThrowawayNamespace() as namespace, selectors.DefaultSelector() as poll:
+        senders = []
+        for sender, receiver in _connections(namespace, name):
+            senders.append(sender)
+            poll.register(sender, selectors.EVENT_WRITE)
+            poll.register(receiver, selectors.EVENT_READ)
+        poll.register(sys.stdin, selectors.EVENT_READ)
+        sys.stdout.write("all connected\n")
+        sys.stdout.flush()
+        buffer = bytearray(1 << 18)
+        movers, next_move = itertools.cycle(senders), time.monotonic()
+        while True:
+            if time.monotonic() > next_move:
+                _move(next(movers), name, failed)
+                next_move += MOVE_S
+            for key, _ in poll.select():
+                if key.fileobj is sys.stdin:
+                    report = {"bins": bins, "failed": failed, "connections": CONNECTIONS}
+                    sys.stdout.write(json.dumps(report))
+                    return
+                _step(key.fileobj, key.events, buffer, bins, failed)
+
+
+def _move(sender: socket.socket, name: str, failed: list[str]) -> None:
+    try:
+        set_congestion_control(sender, name)
+    except StructopsError as error:
+        failed.append(str(error))
+
+
+def _step(end: object, events: int, buffer: bytearray, bins: Counter[int], failed: list[str]) -> None:
+    assert isinstance(end, socket.socket)
+    try:
+        if events & selectors.EVENT_WRITE:
+            end.send(CHUNK)
+        else:
+            count = end.recv_into(buffer)
+            bins[int(time.monotonic() * BINS_PER_S)] += count
+            if not count:
+                failed.append("closed")
+    except BlockingIOError:
+        pass
+    except OSError as error:
+        failed.append(str(error))
+
+
+def _connections(namespace: ThrowawayNamespace, name: str) -> Iterator[tuple[socket.socket, socket.socket]]:
+    listener = namespace.open_socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(CONNECTIONS)
+    for _ in range(CONNECTIONS):
+        sender = namespace.open_socket()
+        set_congestion_control(sender, name)
+        sender.connect(listener.getsockname())
+        receiver, _ = listener.accept()
+        sender.setblocking(False)
+        receiver.setblocking(False)
+        yield sender, receiver
+
+
+def main() -> None:
+    """Print the figures of one run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--traffic", metavar="NAME")
+    parser.add_argument("--updates", type=int, default=100)
+    parser.add_argument("--spacing", type=float, default=3.0, help="seconds from one update to the next")
+    chosen = parser.parse_args()
+    if chosen.traffic:
+        traffic(chosen.traffic)
+        return
+    default = read_congestion_controls().default
+    load = run(f"t_{os.getpid():x}", "/sys/fs/bpf/structops", chosen.updates, chosen.spacing)
+    assert read_congestion_controls().default == default
+    sys.stdout.write(text(load))
+
+
+def text(load: Load) -> str:
+    """Return the figures of a run in a few lines."""
+    left = ", ".join(f"{sort} {count:+d}" for sort, count in load.left.items())
+    return (
+        f"{load.updates} updates under {load.connections} connections, {load.total_bytes / 1e9:.1f} GB carried\n"
+        f"  connections that failed     {len(load.failed)}\n"
+        f"  second of an update         {statistics.median(load.during) * 8 / 1e9:.2f} Gbit/s\n"
+        f"  seconds before and after    {statistics.median(load.beside) * 8 / 1e9:.2f} Gbit/s, ratio {load.ratio:.3f} (median)\n"
+        f"  structops update            {statistics.median(load.switch_ms):.0f} ms (median)\n"
+        f"  left behind                 {left}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
