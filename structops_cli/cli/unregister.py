@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.selectors import selector_argument
-from structops_cli.errors import NotFoundError, StateError
+from structops_cli.errors import NotFoundError, StateError, UsageError
 from structops_cli.operations.unregistering import (
     Retired,
+    Uses,
     changes_of,
+    drain_first,
     refuse_in_use,
     rehearse,
     unregister_all,
@@ -25,7 +27,13 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.unregistration import Unregistered
 from structops_cli.struct_ops.kinds import kind_of
 
+if TYPE_CHECKING:
+    from structops_cli.operations.drain_report import Drained
+
 __all__ = ["command"]
+
+DRAIN_S = 10.0
+"""How long sockets are moved when --wait says nothing."""
 
 
 @click.command()
@@ -34,21 +42,33 @@ __all__ = ["command"]
 @click.option(
     "--wait", metavar="SECONDS", type=click.FloatRange(min=0), help="Wait until the kernel has let go of it."
 )
-@click.option("--force", is_flag=True, help="Though it is a default, or another process holds its link.")
+@click.option("--drain", is_flag=True, help="Move its sockets to another congestion control first.")
+@click.option("--to", metavar="NAME", help="Where --drain moves them.  [default: their namespace's default]")
+@click.option("--force", is_flag=True, help="Though a namespace, a route or another process uses it.")
 @dry_run_option
 @common_options
 @click.pass_obj
 def command(
-    output: Output, selector: str, *, every: bool, wait: float | None, force: bool, dry_run: bool
+    output: Output,
+    selector: str,
+    *,
+    every: bool,
+    wait: float | None,
+    drain: bool,
+    to: str | None,
+    force: bool,
+    dry_run: bool,
 ) -> None:
     """Unregister what SELECTOR means: delete, detach and unpin, by what is found.
 
     A name that matches more than one is an error that lists them; choose one by
     id, or take --all. What is retired already stays as it is, and is said to.
-    What is the default of a namespace, or held by another process, is refused
-    without --force. The versions that structops update kept go with it; a kept
+    What is the default of a namespace, the choice of a route, or held by another
+    process, is refused without --force. The versions that structops update kept go with it; a kept
     version that is chosen by its id is dropped alone.
     """
+    if to is not None and not drain:
+        raise UsageError("--to says where --drain moves sockets", hint="give --drain as well")
     kernel = live_kernel()
     with mutating(output, dry_run=dry_run):
         stock = take_stock(kernel)
@@ -57,18 +77,55 @@ def command(
         for one in uses:
             if not force:
                 refuse_in_use(one)
-            elif one.defaults:
-                output.note(
-                    f"note: {one.live.name} is the default of {', '.join(one.defaults)}: new sockets there get the retired one"
-                )
+            _say_forced(output, one)
+        drained = (
+            drain_first(
+                stock,
+                chosen,
+                to,
+                timeout_s=DRAIN_S if wait is None else wait,
+                dry_run=dry_run,
+                say=output.note,
+            )
+            if drain
+            else ()
+        )
+        _say_left(output, drained)
         done = rehearse(kernel, stock, chosen) if dry_run else unregister_all(stock, chosen)
     left = _wait(output, done, wait) if wait is not None and not dry_run else ()
     gone = {item.done.map_id for item in done} - {live.info.id for live in left}
-    data = change_data(changes_of(done), dry_run=dry_run)
+    data = change_data(changes_of(done, drained), dry_run=dry_run)
+    data["drained"] = [
+        {"map_ids": sorted(item.source.map_ids), "moved": sum(item.moved.values()), "left": len(item.left)}
+        for item in drained
+    ]
     data["unregistered"] = [_data(item, waited=wait is not None, gone=gone) for item in done]
     output.result("unregister", data, lambda: "\n".join(_line(item) for item in done))
     if left:
         raise _not_gone(left, wait or 0)
+
+
+def _say_left(output: Output, drained: Sequence[Drained]) -> None:
+    for item in drained:
+        for note in item.notes:
+            output.note(f"note: {note}")
+        moved = sum(item.moved.values())
+        if moved or item.left:
+            ids = ", ".join(f"id:{number}" for number in sorted(item.source.map_ids))
+            left = f", {len(item.left)} left: structops drain {ids} says why" if item.left else ""
+            output.note(f"{moved} sockets moved off {item.source.name} ({ids}){left}")
+
+
+def _say_forced(output: Output, uses: Uses) -> None:
+    name = uses.live.name
+    if uses.defaults:
+        output.note(
+            f"note: {name} is the default of {', '.join(uses.defaults)}: new sockets there get the retired one"
+        )
+    for destination, title in uses.routes:
+        output.note(
+            f"note: the route to {destination} in {title} names {name}: nothing until that name is registered again"
+        )
 
 
 def _chosen(stock: tuple[LiveMap, ...], selector: str, *, every: bool) -> tuple[LiveMap, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import TYPE_CHECKING
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import StateError, StructopsError
@@ -16,10 +17,14 @@ from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.unregistration import Unregistered, unregister
 from structops_cli.struct_ops.rules.generation import generation_of
 
+if TYPE_CHECKING:
+    from structops_cli.operations.drain_report import Drained
+
 __all__ = [
     "Retired",
     "Uses",
     "changes_of",
+    "drain_first",
     "refuse_in_use",
     "rehearse",
     "unregister_all",
@@ -31,14 +36,15 @@ POLL_S = 0.05
 
 
 class Uses(NamedTuple):
-    """What an unregistered struct_ops would still be asked for: by title, the namespaces whose default it is.
+    """What an unregistered struct_ops would still be asked for: by title, the namespaces whose default it is; the routes that name it.
 
-    ``held_links`` are its links without a pin: a process holds them, and did not ask for anything.
+    ``routes`` are (destination, title of the namespace). ``held_links`` are its links without a pin: a process holds them, and did not ask for anything.
     """
 
     live: LiveMap
-    defaults: tuple[str, ...]
-    held_links: tuple[int, ...]
+    defaults: tuple[str, ...] = ()
+    routes: tuple[tuple[str, str], ...] = ()
+    held_links: tuple[int, ...] = ()
 
 
 class Retired(NamedTuple):
@@ -56,16 +62,22 @@ class Retired(NamedTuple):
 def uses_of(live: LiveMap) -> Uses:
     """Look at who counts on a registered map; for one that is not registered, nobody."""
     if live.state not in ("registered", "ejected"):
-        return Uses(live, (), ())
-    return Uses(live, _defaults(live), tuple(link.id for link in live.links if not link.pins))
+        return Uses(live)
+    held = tuple(link.id for link in live.links if not link.pins)
+    return Uses(live, *_of_the_network(live), held)
 
 
-def _defaults(live: LiveMap) -> tuple[str, ...]:
+def _of_the_network(live: LiveMap) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Return the namespaces whose default a congestion control is, and the routes that name it."""
     if live.type.name != "tcp_congestion_ops":
-        return ()
-    from structops_cli.operations.followers import namespaces_of_default  # only these are defaults
+        return (), ()
+    from structops_cli.net.namespaces import find_namespaces
+    from structops_cli.net.routes import routes_naming
+    from structops_cli.operations.followers import namespaces_of_default  # no other type is any of that
 
-    return tuple(one.title for one in namespaces_of_default(live.type.name, live.name))
+    defaults = tuple(one.title for one in namespaces_of_default(live.type.name, live.name))
+    routes = routes_naming(live.name, find_namespaces())
+    return defaults, tuple((route.destination, namespace.title) for namespace, route in routes)
 
 
 def refuse_in_use(uses: Uses) -> None:
@@ -84,6 +96,14 @@ def refuse_in_use(uses: Uses) -> None:
             why=f"new sockets of {', '.join(uses.defaults)} get it, and would get the retired one",
             hint=f"choose another first: structops default NAME {namespaces}; or --force",
         )
+    if uses.routes:
+        destination, title = uses.routes[0]
+        said = ", ".join(f"{destination} in {title}" for destination, title in uses.routes)
+        raise StateError(
+            f"{name} is not unregistered: routes choose it",
+            why=f"it is the choice of {said}, and would be again as soon as anything has that name",
+            hint=f"clear them first: structops route clear {destination} --netns {title}; or --force",
+        )
 
 
 def _holders(uses: Uses) -> str:
@@ -95,6 +115,32 @@ def _holders(uses: Uses) -> str:
         if found:
             return f"process {', '.join(map(str, found))}"
     return "a process"
+
+
+def drain_first(
+    stock: Sequence[LiveMap],
+    chosen: Sequence[LiveMap],
+    to: str | None,
+    *,
+    timeout_s: float,
+    dry_run: bool,
+    say: Callable[[str], object],
+) -> tuple[Drained, ...]:
+    """Move the sockets of what is to be unregistered to another algorithm, older versions of the same name first.
+
+    Without ``to`` those go to the registered version, and it is their namespace's default that all get then.
+    Errors as of ``drain``.
+    """
+    from structops_cli.operations.drain import drain
+    from structops_cli.operations.drain_plan import choose_source  # only who asks for it waits for them
+
+    names = {live.name for live in chosen if live.type.name == "tcp_congestion_ops"}
+    used = [item for item in stock if item.name in names and item.refcnt]
+    used.sort(key=lambda item: item.state == "registered")
+    return tuple(
+        drain(choose_source(f"id:{item.info.id}", to), timeout_s=timeout_s, dry_run=dry_run, say=say)
+        for item in used
+    )
 
 
 def unregister_all(stock: Sequence[LiveMap], chosen: Sequence[LiveMap]) -> tuple[Retired, ...]:
@@ -153,9 +199,17 @@ def _rehearse_one(kernel: KernelTypes, stock: Sequence[LiveMap], live: LiveMap) 
     return Retired(done, _kept(stock, live))
 
 
-def changes_of(done: Sequence[Retired]) -> list[Change]:
-    """Return what was changed, one entry a map."""
-    return [
+def changes_of(done: Sequence[Retired], drained: Sequence[Drained] = ()) -> list[Change]:
+    """Return what was changed, one entry a version that was drained, and one a map."""
+    moves = [
+        Change(
+            f"sockets that use {item.source.name} (id:{', id:'.join(map(str, sorted(item.source.map_ids)))})",
+            {"sockets": sum(item.moved.values()) + len(item.left)},
+            {"sockets": len(item.left)},
+        )
+        for item in drained
+    ]
+    return moves + [
         Change(
             f"{item.done.type_name} {item.done.name} (id:{item.done.map_id})",
             {"registered": item.done.changed, "kept": list(item.dropped)},

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from typing import Any
 
 import pytest
 
+from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.namespaces import inside
+from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
 from structops_cli.syscall import bpf
 from tests.cli_runner import done, done_json, refused, run_cli, run_python
 from tests.live.situations import (
@@ -213,6 +217,49 @@ def test_the_default_of_a_namespace_is_refused(name: str, pin_dir: str) -> None:
         assert default_in(namespace) == name
         done("default", "--restore", "--netns", namespace.title)
     assert soon(lambda: not listed(name))
+
+
+def test_the_choice_of_a_route_is_refused(name: str, pin_dir: str) -> None:
+    register(name, pin_dir)
+    with named_namespace(f"{name}n") as namespace:
+        inside(namespace, lambda: subprocess.run(["ip", "link", "set", "lo", "up"], check=True))
+        words = ("route", "add", "198.51.100.0/24", "dev", "lo", "congctl", name)
+        done(*words, "--netns", namespace.title)
+        error = refused("unregister", name)
+        assert error["what"].endswith("is not unregistered: routes choose it")
+        assert f"structops route clear 198.51.100.0/24 --netns {namespace.title}" in error["hint"]
+        assert available(name)
+        assert (
+            f"note: the route to 198.51.100.0/24 in {namespace.title} names {name}"
+            in done("unregister", name, "--force").stderr
+        )
+        done("route", "del", "198.51.100.0/24", "dev", "lo", "--netns", namespace.title)
+
+
+@needs(LINKS)
+def test_drained_first(name: str, bpf_root: str) -> None:
+    """Sockets of both versions go to the default of their namespace, and the kernel lets go of everything."""
+    register(name, f"{bpf_root}/structops")
+    with ThrowawayNamespace() as namespace:
+        namespace.run(lambda: write_default("reno"))
+        old, new = namespace.open_socket(), namespace.open_socket()
+        set_congestion_control(old, name)
+        done("update", name, "cubic", "--set", f"name={name}")
+        set_congestion_control(new, name)
+        assert refused("unregister", name, "--to", "reno", exit_code=2)["kind"] == "UsageError"
+        tried = done_json("unregister", name, "--drain", "--dry-run")
+        assert congestion_control_of(old) == congestion_control_of(new) == name
+        assert [item["moved"] + item["left"] for item in tried["drained"]] == [1, 1]
+        data = done_json("unregister", name, "--drain", "--wait", "20")
+        assert [(item["moved"], item["left"]) for item in data["drained"]] == [(1, 0), (2, 0)]
+        assert congestion_control_of(old) == congestion_control_of(new) == "reno"
+        assert data["unregistered"][0]["gone"] is True
+    assert soon(lambda: not listed(name))
+
+
+def write_default(name: str) -> None:
+    with open("/proc/sys/net/ipv4/tcp_congestion_control", "w", encoding="ascii") as file:
+        file.write(name)
 
 
 def test_waiting_for_the_kernel(name: str, pin_dir: str) -> None:
