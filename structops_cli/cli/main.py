@@ -28,6 +28,7 @@ COMMANDS = {
     "list": ("List every struct_ops map with the truth about it.", "list_maps"),
     "show": ("Show one struct_ops map with its links, pins and programs.", "show"),
     "status": ("Say who holds each struct_ops map: sockets, defaults, links, pins, processes.", "status"),
+    "watch": ("Say what is registered, replaced, retired, freed and made a default, as it happens.", "watch"),
     "dump": ("Dump the whole value of a struct_ops map.", "dump"),
     "default": ("Make a congestion control the default of network namespaces, or put one back.", "default"),
     "route": ("Choose a congestion control per route, and list the routes that do.", "route"),

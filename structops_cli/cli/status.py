@@ -95,7 +95,7 @@ def _lines(one: MapStatus, uses: Uses) -> Iterator[tuple[str, str]]:
     for use in one.defaults:
         yield "default", f"of {uses.title(use.netns)}"
     for route in one.routes:
-        yield "route", f"{route.route} in {uses.title(route.netns)}{', locked' if route.locked else ''}"
+        yield "route", f"{route.destination} in {uses.title(route.netns)}{', locked' if route.locked else ''}"
     yield from _socket_lines(one.sockets, uses)
     for process in dict.fromkeys(file.process for file in one.files):
         whats = {"link" if file.link_id else "map" for file in one.files if file.process == process}
@@ -166,7 +166,7 @@ def _map(one: MapStatus, uses: Uses) -> dict[str, Any]:
             {
                 "netns": route.netns,
                 "title": uses.title(route.netns),
-                "route": route.route,
+                "destination": route.destination,
                 "locked": route.locked,
             }
             for route in one.routes

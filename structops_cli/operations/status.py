@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from structops_cli.errors import NotFoundError
-from structops_cli.operations.uses import SocketHolder, Uses, find_uses
+from structops_cli.operations.uses import RouteUse, SocketHolder, Uses, find_uses
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import DefaultUse, OpenFile
 from structops_cli.runtime.inventory import LiveMap, matching, take_stock
@@ -22,22 +22,13 @@ from structops_cli.runtime.inventory import LiveMap, matching, take_stock
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["MapStatus", "References", "RouteUse", "Status", "find_status"]
+__all__ = ["MapStatus", "References", "Status", "find_status"]
 
 TCP = "tcp_congestion_ops"
 Item = TypeVar("Item")
 LOOKS = 3
 LOOK_AGAIN_S = 0.02
 """Sockets come and go between the kernel's count and the finding: what is unexplained in one look only was that."""
-
-
-class RouteUse(NamedTuple):
-    """A route that names an algorithm: ``route`` as people write it, in the namespace of that inode."""
-
-    netns: int
-    route: str
-    algorithm: str
-    locked: bool
 
 
 class References(NamedTuple):
@@ -75,29 +66,22 @@ class Status(NamedTuple):
     uses: Uses
 
 
-def find_status(
-    kernel: KernelTypes,
-    selector: str | None = None,
-    routes: Callable[[Iterable[str]], tuple[RouteUse, ...]] = lambda _: (),
-) -> Status:
+def find_status(kernel: KernelTypes, selector: str | None = None) -> Status:
     """Join what the kernel tells of struct_ops maps with everything that uses them.
 
-    ``routes`` is asked for the routes that name algorithms. Raises
-    ``NotFoundError`` for a selector that nothing matches, and what
+    Raises ``NotFoundError`` for a selector that nothing matches, and what
     ``take_stock`` does without CAP_SYS_ADMIN.
     """
-    status = _look(kernel, selector, routes)
+    status = _look(kernel, selector)
     for _ in range(LOOKS - 1):
         if not any(item.references.unexplained for item in status.maps):
             break
         time.sleep(LOOK_AGAIN_S)
-        status = _agreed(status, _look(kernel, selector, routes))
+        status = _agreed(status, _look(kernel, selector))
     return status
 
 
-def _look(
-    kernel: KernelTypes, selector: str | None, routes: Callable[[Iterable[str]], tuple[RouteUse, ...]]
-) -> Status:
+def _look(kernel: KernelTypes, selector: str | None) -> Status:
     stock = take_stock(kernel)
     chosen = stock if selector is None else matching(stock, selector)
     if selector is not None and not chosen:
@@ -108,21 +92,21 @@ def _look(
         )
     names = {item.name for item in chosen if item.type.name == TCP}
     uses = find_uses(kernel, names, tcp=bool(names))
-    join = _Join(stock, uses, routes(names) if names else ())
+    join = _Join(stock, uses)
     return Status(tuple([join.status_of(item) for item in chosen]), uses)
 
 
 class _Join:
     """Everything that was found, by the map that it is of: by id, or where only names are known, by name."""
 
-    def __init__(self, stock: tuple[LiveMap, ...], uses: Uses, routes: tuple[RouteUse, ...]) -> None:
+    def __init__(self, stock: tuple[LiveMap, ...], uses: Uses) -> None:
         self._uses = uses
         self._registered = {
             (item.name, item.type.name): item.info.id for item in stock if item.state == "registered"
         }
         self._defaults = _grouped(uses.defaults, lambda use: use.map_id if uses.exact else use.name)
         self._sockets = _grouped(uses.sockets, lambda one: one.use.map_id if uses.exact else one.name)
-        self._routes = _grouped(routes, lambda route: route.algorithm)
+        self._routes = _grouped(uses.routes, lambda route: route.algorithm)
         self._of_links = _grouped(uses.files, lambda file: file.link_id)
         self._of_maps = _grouped(uses.files, lambda file: file.map_id)
 

@@ -10,22 +10,33 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError, UnsupportedError
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside
+from structops_cli.net.routes import read_routes
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import AlgorithmReader, DefaultUse, OpenFile, SocketUse
 
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["SocketHolder", "Uses", "find_uses"]
+__all__ = ["DefaultsReader", "RouteUse", "SocketHolder", "Uses", "find_uses"]
 
 Result = TypeVar("Result")
 FIRST_PID_NAMESPACE = "pid:[4026531836]"
 """``PROC_PID_INIT_INO`` (include/uapi/linux/nsfs.h): the namespace of processes that has them all."""
+
+
+class RouteUse(NamedTuple):
+    """A route that names an algorithm, in the namespace of that inode; ``locked``: a socket cannot choose another."""
+
+    netns: int
+    destination: str
+    algorithm: str
+    locked: bool
 
 
 class SocketHolder(NamedTuple):
@@ -46,6 +57,7 @@ class Uses(NamedTuple):
 
     namespaces: Mapping[int, NetNamespace]
     defaults: tuple[DefaultUse, ...]
+    routes: tuple[RouteUse, ...]
     sockets: tuple[SocketHolder, ...]
     files: tuple[OpenFile, ...]
     unseen: tuple[str, ...]
@@ -66,7 +78,7 @@ def find_uses(kernel: KernelTypes, names: Iterable[str], *, tcp: bool = True) ->
     wanted = frozenset(names)
     namespaces = {item.inode: item for item in find_namespaces()}
     if not tcp:
-        return Uses(namespaces, (), (), (), (), exact=True)
+        return Uses(namespaces, (), (), (), (), (), exact=True)
     with AlgorithmReader(kernel) as reader:
         try:
             return _by_address(reader, namespaces)
@@ -84,12 +96,14 @@ def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace]) ->
     hidden = [inode for inode in defaults if inode not in namespaces]
     namespaces |= {inode: NetNamespace(inode, "") for inode in hidden}
     sockets: dict[int, SocketUse] = {}
+    routes: list[RouteUse] = []
     for item in [item for item in namespaces.values() if item.path]:
         look_closer = not found.complete and item.inode not in defaults
         seen = _inside(item, partial(_look, reader, closer=look_closer), unseen)
         if seen is not None:
             sockets |= {use.address: use for use in seen.sockets}
             defaults |= {use.netns: use for use in seen.defaults}
+            routes += seen.routes
     files = reader.open_files(of_maps=True)
     owners: dict[int, list[tuple[int, int]]] = {}
     for one in files:
@@ -102,6 +116,7 @@ def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace]) ->
     return Uses(
         namespaces,
         tuple(defaults.values()),
+        tuple(routes),
         tuple([SocketHolder(use, "", tuple(owners.get(at, ()))) for at, use in sockets.items()]),
         tuple([one for one in files if not one.socket]),
         tuple(unseen),
@@ -126,12 +141,27 @@ def _other_processes() -> list[str]:
 class _Look(NamedTuple):
     sockets: tuple[SocketUse, ...]
     defaults: tuple[DefaultUse, ...]
+    routes: list[RouteUse]
 
 
 def _look(reader: AlgorithmReader, *, closer: bool) -> _Look:
     """Look at the calling thread's namespace."""
     defaults = reader.defaults().uses[:1] if closer else ()
-    return _Look(reader.socket_uses(of_maps=True), defaults)
+    return _Look(reader.socket_uses(of_maps=True), defaults, _own_routes())
+
+
+def _own_routes() -> list[RouteUse]:
+    """Return the calling thread's namespace's routes that name an algorithm."""
+    netns = _own_inode()
+    return [
+        RouteUse(netns, route.destination, route.congctl, route.locked)
+        for route in read_routes()
+        if route.congctl
+    ]
+
+
+def _own_inode() -> int:
+    return os.stat("/proc/thread-self/ns/net").st_ino
 
 
 def _inside(namespace: NetNamespace, function: Callable[[], Result], unseen: list[str]) -> Result | None:
@@ -143,6 +173,49 @@ def _inside(namespace: NetNamespace, function: Callable[[], Result], unseen: lis
     except KernelError as error:
         unseen.append(f"the network namespace {namespace.title}: {error.why or error.what}")
         return None
+
+
+class DefaultsReader:
+    """Read the default of every namespace, again and again; a context manager.
+
+    By address where the kernel lets that be read, else by name: ``map_id`` is 0 then.
+    """
+
+    def __init__(self, kernel: KernelTypes) -> None:
+        self._reader = AlgorithmReader(kernel)
+
+    def read(self) -> tuple[DefaultUse, ...]:
+        """Return the default of each namespace; those that go meanwhile, or may not be entered, are left out."""
+        try:
+            found = self._reader.defaults()
+        except (UnsupportedError, NotPermittedError):
+            return self._entered(own_default, {})
+        if found.complete:
+            return found.uses
+        return self._entered(lambda: self._reader.defaults().uses[0], {use.netns: use for use in found.uses})
+
+    def _entered(self, ask: Callable[[], DefaultUse], known: dict[int, DefaultUse]) -> tuple[DefaultUse, ...]:
+        for item in find_namespaces():
+            if item.inode not in known and (use := _inside(item, ask, [])):
+                known[item.inode] = use
+        return tuple(known.values())
+
+    def close(self) -> None:
+        """Unload what reads."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def own_default() -> DefaultUse:
+    """Return the default of the calling thread's namespace by its name alone."""
+    return DefaultUse(_own_inode(), read_congestion_controls().default, 0)
 
 
 # By name alone
@@ -159,10 +232,12 @@ def _by_name(namespaces: dict[int, NetNamespace], names: frozenset[str], why: st
     unseen = [why]
     defaults: list[DefaultUse] = []
     sockets: list[SocketHolder] = []
+    routes: list[RouteUse] = []
     owners = find_owners()
 
     def look(inode: int) -> None:
-        defaults.append(DefaultUse(inode, read_congestion_controls().default, 0))
+        defaults.append(own_default())
+        routes.extend(_own_routes())
         with open_sock_diag() as diag:
             for name in names:
                 for tcp in tcp_sockets(diag, algorithm=name):
@@ -176,4 +251,4 @@ def _by_name(namespaces: dict[int, NetNamespace], names: frozenset[str], why: st
     if owners.unreadable:
         unseen.append(f"the open files of {len(owners.unreadable)} processes")
     unseen.append("sockets without an address, which inet_diag does not show")
-    return Uses(namespaces, tuple(defaults), tuple(sockets), (), tuple(unseen), exact=False)
+    return Uses(namespaces, tuple(defaults), tuple(routes), tuple(sockets), (), tuple(unseen), exact=False)

@@ -90,6 +90,7 @@ class AlgorithmReader:
 
     def __init__(self, kernel: KernelTypes | None = None) -> None:
         self._iterators = Iterators("holders", TARGETS, kernel or live_kernel())
+        self._seen: dict[int, int] = {}
         self._maps: dict[int, int] = {}
 
     def sockets(self) -> dict[int, int]:
@@ -138,14 +139,16 @@ class AlgorithmReader:
 
     def _read(self, function: str) -> bytes:
         """Read what uses maps between two looks at which maps there are: what goes meanwhile is known all the same."""
-        if not self._maps:
-            self._look_at_maps()
+        self._look_at_maps()
         raw = self._iterators.read(function)
         self._look_at_maps()
         return raw
 
     def _look_at_maps(self) -> None:
-        self._maps.update(OBJECT.iter_unpack(self._iterators.read("maps")))
+        """Know the maps of this look and of the one before: older addresses may be another's by now."""
+        seen = dict(OBJECT.iter_unpack(self._iterators.read("maps")))
+        self._maps = self._seen | seen
+        self._seen = seen
 
     def _links(self) -> dict[int, int]:
         try:

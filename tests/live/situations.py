@@ -11,10 +11,19 @@ from pathlib import Path
 from socket import socket
 from typing import Any
 
+from structops_cli.core.target import Target
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside, select_namespaces
 from structops_cli.net.tcp_socket import set_congestion_control
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.loaded import Loaded
+from structops_cli.runtime.loader import load
+from structops_cli.runtime.objects import open_object
+from structops_cli.struct_ops.plan import Selection, plan_object
+from structops_cli.struct_ops.value import KEY, encode_value
+from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
 from tests.cli_runner import done_json, started
 from tests.patience import patient
 
@@ -86,3 +95,17 @@ def named_namespace(name: str) -> Iterator[NetNamespace]:
 def default_in(namespace: NetNamespace) -> str:
     """Return the default congestion control of a namespace, past all that is under test."""
     return inside(namespace, lambda: Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text()).strip()
+
+
+@contextmanager
+def ready(name: str, *, object_name: str = "reno") -> Iterator[tuple[Loaded, Fd]]:
+    """Load an object and set the value of its map: READY, and not registered where there are links."""
+    spec, kernel = open_object(object_name), live_kernel()
+    plan = plan_object(spec, kernel, Selection(members={("", "name"): name}))
+    with load(spec, plan, Target(kernel)) as loaded:
+        [one] = plan.maps
+        map_fd = loaded.struct_ops[one.variable]
+        bpf.map_update_elem(
+            map_fd, KEY, encode_value(one, {n: fd.fileno() for n, fd in loaded.programs.items()})
+        )
+        yield loaded, map_fd

@@ -144,7 +144,24 @@ def test_the_default_of_a_named_namespace(name: str) -> None:
         assert (namespace["default"], namespace["default_map_id"]) == (name, one["map_id"])
         assert one["references"]["unexplained"] == 0
     finally:
+        subprocess.run(["ip", "netns", "exec", name, "sh", "-c", f"echo reno > {DEFAULT}"], check=True)
         subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def test_a_route_that_names_it(name: str) -> None:
+    register(name)
+    with ThrowawayNamespace() as namespace:
+
+        def add() -> None:
+            route = ["ip", "route", "add", "10.9.0.0/16", "dev", "lo", "congctl", "lock", name]
+            subprocess.run(route, check=True)
+
+        namespace.run(add)
+        [one] = status(name)
+        assert [(item["netns"], item["destination"], item["locked"]) for item in one["routes"]] == [
+            (namespace.inode, "10.9.0.0/16", True)
+        ]
+        assert one["references"]["unexplained"] == 0  # a route holds none
 
 
 @needs(LINKS)

@@ -10,38 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from structops_cli.core.target import Target
 from structops_cli.errors import KernelError, NotPermittedError
 from structops_cli.net.traffic import send_traffic
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.loaded import Loaded
-from structops_cli.runtime.loader import load
 from structops_cli.runtime.objects import open_object
 from structops_cli.runtime.probes import Answer, is_registered
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import find_type, has_links
-from structops_cli.struct_ops.plan import Selection, plan_object
-from structops_cli.struct_ops.value import KEY, encode_value, read_state
+from structops_cli.struct_ops.value import KEY, read_state
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import btf_bytes, btf_info, link_info, map_info, prog_info, prog_xlated
 from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME, BpfLinkType, BpfMapType, StructOpsState
-from tests.live.situations import available, soon
+from tests.live.situations import available, ready, soon
 from tests.needs import KERNEL_BTF, LINK_DETACH, LINKS, needs
-
-
-@contextmanager
-def ready(name: str, *, object_name: str = "reno") -> Iterator[tuple[Loaded, Fd]]:
-    """Load an object and set the value of its map: READY, and not registered where there are links."""
-    spec, kernel = open_object(object_name), live_kernel()
-    plan = plan_object(spec, kernel, Selection(members={("", "name"): name}))
-    with load(spec, plan, Target(kernel)) as loaded:
-        [one] = plan.maps
-        map_fd = loaded.struct_ops[one.variable]
-        bpf.map_update_elem(
-            map_fd, KEY, encode_value(one, {n: fd.fileno() for n, fd in loaded.programs.items()})
-        )
-        yield loaded, map_fd
 
 
 @contextmanager

@@ -13,29 +13,16 @@ from structops_cli.cli.status import _data, _text
 from structops_cli.errors import NotFoundError
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations import status as status_module
-from structops_cli.operations.status import RouteUse, Status, find_status
-from structops_cli.operations.uses import SocketHolder, Uses
+from structops_cli.operations.status import Status, find_status
+from structops_cli.operations.uses import RouteUse, SocketHolder, Uses
 from structops_cli.runtime.holders import DefaultUse, OpenFile, SocketUse
-from structops_cli.runtime.inventory import LiveLink, LiveMap
-from structops_cli.struct_ops.catalogue import find_type
-from structops_cli.syscall.info import MapInfo
-from structops_cli.syscall.uapi import BPF_F_LINK, BpfMapType
+from structops_cli.runtime.inventory import LiveMap
 from tests.kernel_shapes import kernel
+from tests.unit.operations.live_maps import live
 
 KERNEL = kernel()
-TYPE = find_type(KERNEL, "tcp_congestion_ops")
 INITIAL = NetNamespace(1, "/proc/1/ns/net", (), (1,), is_initial=True)
-NOTHING = Uses(MappingProxyType({1: INITIAL}), (), (), (), (), exact=True)
-
-
-def live(
-    map_id: int, state: str, refcnt: int, *, type_name: str = "", link: int = 0, name: str = "t_a"
-) -> LiveMap:
-    info = MapInfo(map_id, BpfMapType.STRUCT_OPS, "t_map", 4, 192, 1, BPF_F_LINK, 0, 0, 0, 5, 0, 0)
-    links = (LiveLink(link, ()),) if link else ()
-    kernel_type = TYPE._replace(name=type_name or TYPE.name)
-    raw = bytes(TYPE.value.size_bytes)
-    return LiveMap(info, kernel_type, raw, 3, refcnt, state, name, links, ())
+NOTHING = Uses(MappingProxyType({1: INITIAL}), (), (), (), (), (), exact=True)
 
 
 def holder(map_id: int, address: int, *, owner: int = 0, name: str = "") -> SocketHolder:
@@ -119,17 +106,11 @@ def test_users_of_another_type_are_counted_and_not_looked_for(look: Look) -> Non
 
 def test_a_route_belongs_to_the_version_that_is_registered(look: Look) -> None:
     look.stocks, look.uses = [(live(7, "retired", 1), live(8, "registered", 1, link=3))], [NOTHING]
-    route = RouteUse(1, "10.0.0.0/8 dev lo", "t_a", locked=True)
-
-    def routes(names: Iterable[str]) -> tuple[RouteUse, ...]:
-        assert set(names) == {"t_a"}
-        return (route,)
-
-    old, new = find_status(KERNEL, routes=routes).maps
+    route = RouteUse(1, "10.0.0.0/8", "t_a", locked=True)
+    look.uses = [NOTHING._replace(routes=(route, RouteUse(1, "11.0.0.0/8", "t_b", locked=False)))]
+    old, new = find_status(KERNEL).maps
     assert (old.routes, new.routes, old.replaced_by, new.replaced_by) == ((), (route,), 8, 0)
-    assert "route  10.0.0.0/8 dev lo in initial, locked" in _text(
-        Output(), find_status(KERNEL, routes=routes)
-    )
+    assert "route  10.0.0.0/8 in initial, locked" in _text(Output(), find_status(KERNEL))
 
 
 def test_by_name_alone_each_version_gets_every_use_and_none_is_unexplained(look: Look) -> None:

@@ -1,0 +1,122 @@
+"""``structops watch``."""
+
+from __future__ import annotations
+
+import gc
+import select
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from math import inf
+from typing import Any
+
+import click
+
+from structops_cli.cli.output import Output, ReaderGone, common_options
+from structops_cli.errors import ExitCode
+from structops_cli.operations.watch import Event, Watcher
+from structops_cli.runtime.kernel import live_kernel
+
+__all__ = ["command"]
+
+
+@click.command()
+@click.option(
+    "--interval",
+    type=click.FloatRange(min=0.01),
+    default=0.5,
+    show_default=True,
+    metavar="SECONDS",
+    help="Between two looks.",
+)
+@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="End after so long; with --count and fewer events, with exit code 1.",
+)
+@common_options
+@click.pass_obj
+def command(output: Output, interval: float, count: int | None, timeout: float | None) -> int:
+    """Say what changes, as it changes: a line for each event, one JSON object a line with --json.
+
+    Events: registered, replaced (the link names another map now), detached,
+    retired, ejected, freed, default (of a network namespace). The kernel is
+    looked at every --interval seconds: what comes and goes between two looks is
+    missed. Ctrl-C ends it.
+    """
+    gc.enable()  # this one lives long
+    left = count
+    with Watcher(live_kernel()) as watcher:
+        try:
+            for event in _events(output, watcher, interval, timeout):
+                title = watcher.title(event.netns) if event.netns else None
+                output.result("watch", _data(event, title), partial(_text, event, title))
+                left = left and left - 1
+                if left == 0:
+                    break
+        except KeyboardInterrupt:  # the usual end, but of who waits for events
+            if left:
+                raise
+    return ExitCode.FAILED if left else ExitCode.DONE
+
+
+def _events(output: Output, watcher: Watcher, interval: float, timeout: float | None) -> Iterator[Event]:
+    """Go through the events until time is up, each as soon as it is seen."""
+    end = inf if timeout is None else time.monotonic() + timeout
+    first = watcher.begin()
+    output.note(f"watching {len(first.maps)} maps and {len(first.defaults)} namespaces")
+    while (remaining := end - time.monotonic()) > 0:
+        _wait(min(interval, remaining))
+        yield from watcher.changes()
+
+
+def _wait(seconds: float) -> None:
+    """Sleep, or until whoever reads stdout has gone: ``watch | head -1`` is to end, and not with the next event."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)  # no event is asked for: POLLERR comes all the same
+        gone = poll.poll(max(seconds, 0) * 1000)
+    except (OSError, ValueError):  # a stdout that is no file
+        time.sleep(max(seconds, 0))
+        return
+    if any(happened & (select.POLLERR | select.POLLHUP) for _, happened in gone):
+        raise ReaderGone
+    if gone:  # closed from the beginning
+        time.sleep(max(seconds, 0))
+
+
+def _data(event: Event, title: str | None) -> dict[str, Any]:
+    return {
+        "event": event.kind,
+        "time": round(event.time, 3),
+        "name": event.name,
+        "type": event.type_name,
+        "map_id": event.map_id,
+        "old_map_id": event.old_map_id,
+        "link_id": event.link_id,
+        "holders": event.holders,
+        "reason": event.reason,
+        "netns": event.netns,
+        "namespace": title,
+        "before": event.before,
+    }
+
+
+def _text(event: Event, title: str | None) -> str:
+    clock = time.strftime("%H:%M:%S", time.localtime(event.time))
+    if event.kind == "default":
+        old = _version(event.before or "", event.old_map_id)
+        return f"{clock} default of {title}: {_version(event.name, event.map_id)}, was {old}"
+    about = {
+        "replaced": f", in place of id:{event.old_map_id} behind link {event.link_id}",
+        "retired": f", {event.holders or 'nothing'} still {'hold' if (event.holders or 0) > 1 else 'holds'} it",
+        "ejected": f": {event.reason}" if event.reason else "",
+    }.get(event.kind, f", link {event.link_id}" if event.link_id else "")
+    return f"{clock} {event.kind} {_version(event.name, event.map_id)} ({event.type_name}){about}"
+
+
+def _version(name: str, map_id: int | None) -> str:
+    return f"{name} id:{map_id}" if map_id else name

@@ -1,0 +1,84 @@
+"""Two looks compared: which events they make, in which order."""
+
+from __future__ import annotations
+
+from structops_cli.operations.watch import Event, Snapshot, compare
+from structops_cli.runtime.holders import DefaultUse
+from structops_cli.runtime.inventory import LiveMap
+from tests.unit.operations.live_maps import live
+
+
+def look(*maps: LiveMap, defaults: tuple[DefaultUse, ...] = (), detached: tuple[int, ...] = ()) -> Snapshot:
+    return Snapshot(
+        1.0,
+        {item.info.id: item for item in maps},
+        {use.netns: use for use in defaults},
+        frozenset(detached),
+    )
+
+
+def events(before: Snapshot, after: Snapshot) -> list[Event]:
+    return list(compare(before, after))
+
+
+def kinds(before: Snapshot, after: Snapshot) -> list[tuple[str, int | None]]:
+    return [(event.kind, event.map_id) for event in compare(before, after)]
+
+
+REGISTERED, RETIRED, READY = live(7, "registered", 1, link=3), live(7, "retired", 2), live(7, "ready", 0)
+
+
+def test_nothing_is_different() -> None:
+    assert events(look(REGISTERED), look(REGISTERED._replace(refcnt=9))) == []
+
+
+def test_registered_now_or_later() -> None:
+    for before in (look(), look(READY), look(live(7, "unset", 0)), look(RETIRED)):
+        assert kinds(before, look(REGISTERED)) == [("registered", 7)]
+    assert kinds(look(), look(READY)) == []
+
+
+def test_what_was_never_registered_goes_without_a_word() -> None:
+    assert events(look(READY), look()) == []
+
+
+def test_retired_and_freed() -> None:
+    [event] = events(look(REGISTERED), look(RETIRED))
+    assert (event.kind, event.holders) == ("retired", 2)
+    assert kinds(look(RETIRED), look()) == [("freed", 7)]
+    assert kinds(look(REGISTERED), look()) == [("retired", 7), ("freed", 7)]
+    assert kinds(look(REGISTERED), look(READY)) == [("retired", 7)]  # its map is held open
+
+
+def test_another_map_behind_the_link() -> None:
+    after = look(RETIRED, live(8, "registered", 1, link=3))
+    replaced, retired = events(look(REGISTERED), after)
+    assert (replaced.kind, replaced.map_id, replaced.old_map_id, replaced.link_id) == ("replaced", 8, 7, 3)
+    assert (retired.kind, retired.map_id) == ("retired", 7)
+    ready = live(8, "ready", 0)
+    assert kinds(look(REGISTERED, ready), after) == [("replaced", 8), ("retired", 7)]
+
+
+def test_a_detached_link_and_what_comes_of_it() -> None:
+    [detached, retired] = events(look(REGISTERED), look(RETIRED, detached=(3,)))
+    assert (detached.kind, detached.link_id, detached.map_id) == ("detached", 3, 7)
+    assert retired.kind == "retired"
+    assert kinds(look(RETIRED), look(RETIRED, detached=(3,))) == []
+
+
+def test_ejected() -> None:
+    ejected = REGISTERED._replace(state="ejected", reason="stalled")
+    [event] = events(look(REGISTERED), look(ejected))
+    assert (event.kind, event.reason) == ("ejected", "stalled")
+    assert kinds(look(ejected), look()) == [("retired", 7), ("freed", 7)]
+
+
+def test_defaults_of_namespaces_that_stay() -> None:
+    old, new = DefaultUse(5, "t_a", 7), DefaultUse(5, "t_a", 8)
+    [event] = events(look(defaults=(old,)), look(defaults=(new,)))
+    assert (event.kind, event.netns, event.name, event.before) == ("default", 5, "t_a", "t_a")
+    assert (event.old_map_id, event.map_id) == (7, 8)
+    [event] = events(look(defaults=(old,)), look(defaults=(DefaultUse(5, "cubic", 0),)))
+    assert (event.name, event.before, event.map_id) == ("cubic", "t_a", None)
+    assert events(look(defaults=(old,)), look()) == []
+    assert events(look(), look(defaults=(old,))) == []
