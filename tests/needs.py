@@ -7,6 +7,7 @@ A probe decides; the release only guards against a probe that is wrong.
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from typing import NamedTuple
 import pytest
 
 from structops_cli.btf.types import Struct
+from structops_cli.errors import UnsupportedError
+from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.kernel_config import read_config
 from structops_cli.struct_ops.catalogue import has_links
@@ -30,6 +33,8 @@ __all__ = [
     "LINKS",
     "LINK_DETACH",
     "MODULE_TYPES",
+    "MPTCP",
+    "OPEN_FILE_ITERATOR",
     "OWNED_ARGUMENTS",
     "QDISC_OPS",
     "RESCUES",
@@ -69,11 +74,30 @@ def _has_member(struct: str, member: str) -> bool:
     return isinstance(found, Struct) and any(item.name == member for item in found.members)
 
 
+def _opens_mptcp() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_MPTCP).close()
+    except OSError:
+        return False
+    return True
+
+
+def _reads_open_files() -> bool:
+    try:
+        with AlgorithmReader() as reader:
+            reader.open_files()
+    except UnsupportedError:
+        return False
+    return True
+
+
 LINKS = Feature("links of struct_ops", (6, 4), lambda: has_links(live_kernel()))
 LINK_DETACH = Feature("detachable links", (6, 11), lambda: generation_of(live_kernel()).link_detach)
 KERNEL_BTF = Feature("BTF objects of the kernel's own", (5, 11), lambda: any(map(_is_kernels, bpf.btf_ids())))
 DUMMY_OPS = Feature("bpf_dummy_ops", (5, 17), lambda: _knows_struct("bpf_dummy_ops"))
 
+MPTCP = Feature("MPTCP", (5, 6), _opens_mptcp, "CONFIG_MPTCP")
+OPEN_FILE_ITERATOR = Feature("a BPF iterator over descriptors and their sockets", (5, 11), _reads_open_files)
 QDISC_OPS = Feature(
     "Qdisc_ops",
     (6, 16),

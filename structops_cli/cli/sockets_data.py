@@ -25,9 +25,8 @@ NUMBERS = (
 def sockets_data(survey: SocketSurvey, versions: Versions) -> list[dict[str, Any]]:
     """Return every socket, in the kernel's order."""
     owners: dict[int, list[int]] = {}
-    for process, inodes in survey.processes:
-        for inode in set(inodes):
-            owners.setdefault(inode, []).append(process)
+    for inode, process in dict.fromkeys(zip(*survey.owned, strict=True)):
+        owners.setdefault(inode, []).append(process)
     commands: dict[int, str] = {}
     found = []
     for namespace, tcp in zip(_namespaces(survey), sockets_of(survey.records), strict=True):

@@ -39,7 +39,7 @@ def sockets_text(survey: SocketSurvey) -> str:
             names=[namespace.title for namespace, _ in survey.namespaces],
         ),
     )
-    return table(records, _by_algorithm(records), columns).rstrip("\n")
+    return table(records, _by_algorithm(records), columns)
 
 
 def _each(indices: Iterable[int], counts: Iterable[int]) -> array[int]:
@@ -68,18 +68,35 @@ def _by_algorithm(records: bytearray) -> Sequence[int]:
 
 def _owners(survey: SocketSurvey, inodes: list[int]) -> tuple[list[int], list[str]]:
     """Return which text stands for the owner of each socket, and the texts."""
-    texts = ["-"]
-    wanted = set(inodes) - {0}
-    text_of: dict[int, int] = {0: 0}
-    for process, theirs in survey.processes:
-        mine = wanted.intersection(theirs)
-        if not mine:
-            continue
-        title = f"{command_of(process) or '?'}({process})"
-        shared = mine & text_of.keys()
-        for inode in shared:
-            texts.append(f"{texts[text_of[inode]]},{title}")
-            text_of[inode] = len(texts) - 1
-        texts.append(title)
-        text_of.update(dict.fromkeys(mine - shared, len(texts) - 1))
-    return [text_of.get(inode, 0) for inode in inodes], texts
+    owner_of = dict(zip(*survey.owned, strict=True))
+    owners = list(map(owner_of.get, inodes))
+    processes = dict.fromkeys(owners)
+    texts = ["-" if process is None else _title(process) for process in processes]
+    number = {process: index for index, process in enumerate(processes)}
+    choice = [number[process] for process in owners]
+    if len(owner_of) != len(survey.owned[0]):  # some have two descriptors, or two processes
+        _share(survey, inodes, choice, texts)
+    return choice, texts
+
+
+def _share(survey: SocketSurvey, inodes: list[int], choice: list[int], texts: list[str]) -> None:
+    """Give the sockets of several processes a text that names all of them."""
+    pairs = dict.fromkeys(zip(*survey.owned, strict=True))
+    wanted = set(inodes)
+    several: dict[int, list[int]] = {}
+    for inode, process in pairs:
+        if inode in wanted:
+            several.setdefault(inode, []).append(process)
+    for index, inode in enumerate(inodes):
+        if len(several.get(inode, ())) > 1:
+            choice[index] = len(texts)
+            texts.append(",".join(_title(process) for process in several[inode]))
+
+
+def _title(process: int) -> str:
+    return f"{_printable(command_of(process))}({process})"
+
+
+def _printable(command: str) -> str:
+    """Return a command's name as one word; a process may call itself anything."""
+    return "".join(char if char.isprintable() and char != " " else "?" for char in command) or "?"

@@ -93,15 +93,24 @@ class NetlinkSocket:
         return self.dump_into(bytes, message_type, payload, operation)
 
     def dump_into(
-        self, take: Callable[[memoryview], Taken], message_type: int, payload: bytes, operation: str
+        self,
+        take: Callable[[memoryview], Taken],
+        message_type: int,
+        payload: bytes,
+        operation: str,
+        *,
+        restart: Callable[[], object] = object,
     ) -> list[Taken]:
         """Ask for a list and return what ``take`` makes of each datagram, which is its own only for the call.
+
+        ``restart`` is called before each try: what was taken before was in vain.
 
         One that changed meanwhile, or was cut for want of memory or room, is asked for
         again. Raises ``KernelError`` for what the kernel refuses, ``StateError`` for a list
         that changes each time.
         """
         for _ in range(TRIES):
+            restart()
             if (found := self._dump_once(take, message_type, payload, operation)) is not None:
                 return found
         raise StateError(

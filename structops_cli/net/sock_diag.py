@@ -20,9 +20,9 @@ __all__ = [
     "ALL_STATES",
     "TcpSocket",
     "TcpState",
+    "add_records",
     "destroy",
     "open_sock_diag",
-    "socket_records",
     "sockets_of",
     "state_name",
     "tcp_sockets",
@@ -104,18 +104,26 @@ def tcp_sockets(
     The table is not frozen: a socket that is made or closed meanwhile may be there or not.
     Raises ``UnsupportedError`` where the kernel has no inet_diag, else what ``NetlinkSocket.dump`` does.
     """
-    return sockets_of(socket_records(diag, states=states, algorithm=algorithm))
+    parser = Parser(algorithm)
+    add_records(diag, parser, states=states)
+    return sockets_of(parser.records)
 
 
-def socket_records(
-    diag: NetlinkSocket, *, states: int = ALL_STATES, algorithm: str | None = None
-) -> bytearray:
-    """Return the same as records (``syscall.sockets``), for who goes through thousands."""
-    found, take = bytearray(), Parser(algorithm)
+def add_records(diag: NetlinkSocket, parser: Parser, *, states: int = ALL_STATES) -> int:
+    """Add the same as records to those of a parser, and return how many: for who goes through thousands."""
+    records = parser.records
+    first = len(records)
     for family in (AF_INET, AF_INET6):
+        begin = len(records)
         asked = REQUEST.pack(family, IPPROTO_TCP, EXTENSIONS, states, b"", b"", b"", b"", 0, 0)
         try:
-            parts = diag.dump_into(take, SOCK_DIAG_BY_FAMILY, asked, "SOCK_DIAG_BY_FAMILY")
+            diag.dump_into(
+                parser,
+                SOCK_DIAG_BY_FAMILY,
+                asked,
+                "SOCK_DIAG_BY_FAMILY",
+                restart=lambda begin=begin: records.__delitem__(slice(begin, None)),  # type: ignore[misc]
+            )
         except KernelError as error:
             if error.errno != ENOENT:
                 raise
@@ -126,18 +134,19 @@ def socket_records(
                 why="it has no inet_diag",
                 hint="use a kernel with CONFIG_INET_DIAG, or load the modules inet_diag and tcp_diag",
             ) from None
-        found += b"".join(parts)
-    return _each_once(found)
+    _each_once(records, first)
+    return (len(records) - first) // RECORD.size
 
 
-def _each_once(records: bytearray) -> bytearray:
+def _each_once(records: bytearray, first: int) -> None:
     """Leave out a socket that moved within the kernel's table and was met twice."""
-    cookies = column(records, "cookie", "Q")
+    cookies = column(records, "cookie", "Q")[first // RECORD.size :]
     if len(set(cookies)) == len(cookies):
-        return records
+        return
     last = {cookie: index for index, cookie in enumerate(cookies)}
     size = RECORD.size
-    return bytearray().join(records[index * size : (index + 1) * size] for index in last.values())
+    places = [first + index * size for index in last.values()]
+    records[first:] = bytearray().join(records[begin : begin + size] for begin in places)
 
 
 def destroy(diag: NetlinkSocket, tcp: TcpSocket) -> bool:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable
 
 from structops_cli.records import NamedTuple
-from structops_cli.syscall.sockets import SocketFds
+from structops_cli.syscall.sockets import SocketFds, socket_walk
 
 __all__ = ["Owner", "SocketOwners", "Walk", "command_of", "find_owners"]
 
@@ -55,34 +55,27 @@ def find_owners(*, threads: bool = False, processes: Iterable[int] | None = None
 
 
 class Walk:
-    """The same walk without an object for each socket, in a thread: it spends its time in the kernel.
+    """The same walk without an object for each socket, in a thread: all of its time is spent in the kernel.
 
     It begins at once, beside what the caller does until it asks for the result.
     """
 
     def __init__(self) -> None:
-        self._found: list[tuple[int, list[int]]] = []
+        self._found: tuple[list[int], list[int]] = ([], [])
         self._errors: list[BaseException] = []
         self._thread = threading.Thread(target=self._run, name="owners", daemon=True)
         self._thread.start()
 
-    def result(self) -> list[tuple[int, list[int]]]:
-        """Wait for its end and return each process that has sockets, with their inodes."""
+    def result(self) -> tuple[list[int], list[int]]:
+        """Wait for its end and return the inodes of all sockets that processes have, and the process of each."""
         self._thread.join()
         if self._errors:
             raise self._errors[0]
         return self._found
 
     def _run(self) -> None:
-        sockets_in = SocketFds()
         try:
-            for process in _all_processes():
-                try:
-                    inodes, _ = sockets_in(f"/proc/{process}/fd")
-                except OSError:  # ended, or not ours to look at
-                    continue
-                if inodes:
-                    self._found.append((process, inodes))
+            self._found = socket_walk(_all_processes())
         except BaseException as error:  # noqa: BLE001 -- handed to who asks for the result
             self._errors.append(error)
 

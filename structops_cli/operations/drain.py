@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from errno import EPERM
 
@@ -101,6 +101,7 @@ class _Work:
         self._moved: Counter[str] = Counter()
         self._done: set[int] = set()
         self._no_tcp: set[int] = set()
+        self._killed: set[int] = set()
         self._destroyed = self._passes = self.moves = 0
         if self._reader is None and source.versions_matter and source.target != source.name:
             raise UnsupportedError(
@@ -122,13 +123,28 @@ class _Work:
         self.moves = 0
         refused: dict[int, Left] = {}
         seen: set[int] = set()
-        for candidate in self._candidates():
+        self._move_each(self._candidates(), refused, seen)
+        if self._reader is not None:
+            self._move_each(self._of_tables(seen), refused, seen)
+        return self._left(refused, seen)
+
+    def _move_each(self, candidates: Iterable[Candidate], refused: dict[int, Left], seen: set[int]) -> None:
+        for candidate in candidates:
             if candidate.inode not in seen and candidate.inode not in self._no_tcp:
                 with suppress(_Vanished):
                     if (left := self._move(candidate)) is not None:
                         refused[candidate.inode] = left
                     seen.add(candidate.inode)
-        return self._left(refused, seen)
+
+    def _of_tables(self, seen: set[int]) -> Iterator[Candidate]:
+        """Go through owners of sockets that the iterator did not show: of MPTCP, and of threads with descriptors of their own."""
+        wanted = {tcp.inode for place in self.places for tcp in self._still_there(place)} - seen - {0}
+        if not wanted:
+            return
+        for inode, owners in find_owners(threads=True).by_inode.items():
+            if inode in wanted:
+                for owner in owners:
+                    yield Candidate(owner.process, owner.thread, owner.fd, inode, 0)
 
     def _candidates(self) -> Iterator[Candidate]:
         """Go through descriptors of sockets that may be meant."""
@@ -138,7 +154,10 @@ class _Work:
                 if file.socket is not None and file.socket.map_id in ids:
                     yield Candidate(file.process, 0, file.fd, file.inode, file.socket.netns)
             return
-        for inode, owners in find_owners(threads=True).by_inode.items():
+        found = find_owners(threads=True)
+        if found.unreadable:
+            self.places.notes[f"{len(found.unreadable)} processes may not be looked at"] = None
+        for inode, owners in found.by_inode.items():
             for owner in owners:
                 yield Candidate(owner.process, owner.thread, owner.fd, inode, 0)
 
@@ -159,9 +178,10 @@ class _Work:
         except OSError as error:
             if error.errno in GONE:
                 raise _Vanished from None
-            if error.errno != EPERM:
-                raise
-            return self._not_traced(one)
+            if error.errno in NotPermittedError.ERRNOS:
+                who = f"process {one.process} ({command_of(one.process) or '?'})"
+                return self._untouched(one, "permission", f"{who} may not be traced by this one")
+            return self._untouched(one, "refused", error.strerror or "")
 
     def _is_settled(self, one: Candidate) -> bool:
         """Tell whether a socket that shows the same name before and after was moved in an earlier pass."""
@@ -175,6 +195,9 @@ class _Work:
         except UsageError as error:
             return Left(place.namespace, None, "refused", error.hint, one.process, one.inode)
         except OSError as error:
+            if one.inode in self._killed:
+                why = "its connection is destroyed; the kernel lets go when its process closes it"
+                return Left(place.namespace, None, "still open", why, one.process, one.inode)
             why = error.strerror or ""
             if error.errno == EPERM:
                 why = "a route with a locked congctl chose it, or CAP_NET_ADMIN over its namespace is missing"
@@ -184,15 +207,13 @@ class _Work:
         self.moves += 1
         return None
 
-    def _not_traced(self, one: Candidate) -> Left | None:
+    def _untouched(self, one: Candidate, reason: str, why: str) -> Left | None:
+        """Return what is said of a socket that could not be had; None when its namespace is not meant."""
         place = self.places.get(one.namespace)
-        if place is None and self._reader is not None:
+        if place is None and self.places.are_chosen:
             return None
-        who = f"process {one.process} ({command_of(one.process) or '?'})"
         namespace = place.namespace if place else NetNamespace(one.namespace, "")
-        return Left(
-            namespace, None, "permission", f"{who} may not be traced by this one", one.process, one.inode
-        )
+        return Left(namespace, None, reason, why, one.process, one.inode)
 
     # What is left
 
@@ -208,8 +229,9 @@ class _Work:
                     found.append(known._replace(tcp=tcp, namespace=place.namespace))
                 elif not (self._dry_run and tcp.inode in self._done):
                     found.append(why_left(place.namespace, tcp, owned=tcp.inode in seen))
-        unlisted = [item for inode, item in refused.items() if inode not in in_tables]
-        return found + [item for item in unlisted if self._reader is not None]
+        if self._reader is None or not self._source.map_ids:  # then nothing tells that such a socket is meant
+            return found
+        return found + [item for inode, item in refused.items() if inode not in in_tables]
 
     def _still_there(self, place: Place) -> list[TcpSocket]:
         found = tcp_sockets(place.diag, algorithm=self._source.name)
@@ -230,6 +252,7 @@ class _Work:
                 continue
             try:
                 self._destroyed += destroy(place.diag, item.tcp)
+                self._killed.add(item.tcp.inode)
             except UnsupportedError as error:
                 self.places.notes[f"{error.what}: {error.why}"] = None
                 return left

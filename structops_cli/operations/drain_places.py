@@ -36,6 +36,11 @@ class Places:
         self.notes: dict[str, None] = {}
         """What could not be seen, each once."""
 
+    @property
+    def are_chosen(self) -> bool:
+        """Whether only some namespaces are meant."""
+        return bool(self._words)
+
     def __iter__(self) -> Iterator[Place]:
         return iter(list(self._places.values()))
 

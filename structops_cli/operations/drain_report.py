@@ -11,7 +11,7 @@ __all__ = ["LASTING", "Drained", "Left", "why_left"]
 
 WITHOUT_OWNER = {TcpState.FIN_WAIT1, TcpState.FIN_WAIT2, TcpState.CLOSING, TcpState.LAST_ACK}
 """What a connection is in after close(2)."""
-LASTING = frozenset({"permission", "refused", "no owner in sight"})
+LASTING = frozenset({"permission", "refused", "still open", "no owner in sight"})
 """Reasons that waiting does not change."""
 
 

@@ -13,10 +13,10 @@ from structops_cli.net.namespaces import (
     select_namespaces,
 )
 from structops_cli.net.netlink import NetlinkSocket
-from structops_cli.net.sock_diag import open_sock_diag, socket_records
+from structops_cli.net.sock_diag import add_records, open_sock_diag
 from structops_cli.net.socket_owners import Walk
 from structops_cli.records import NamedTuple
-from structops_cli.syscall.sockets import RECORD
+from structops_cli.syscall.sockets import Parser
 
 __all__ = ["SocketSurvey", "each_diag", "survey_sockets"]
 
@@ -24,13 +24,13 @@ __all__ = ["SocketSurvey", "each_diag", "survey_sockets"]
 class SocketSurvey(NamedTuple):
     """Sockets as records (``syscall.sockets``), one namespace after the other.
 
-    ``namespaces`` has each with its number of records. ``processes`` are those that have
-    sockets of any sort, with the inodes. ``notes`` say what could not be seen.
+    ``namespaces`` has each with its number of records. ``owned`` has the inodes of
+    all sockets of any sort that processes have, and the process of each. ``notes`` say what could not be seen.
     """
 
     records: bytearray
     namespaces: tuple[tuple[NetNamespace, int], ...]
-    processes: list[tuple[int, list[int]]]
+    owned: tuple[list[int], list[int]]
     notes: tuple[str, ...]
 
 
@@ -40,15 +40,13 @@ def survey_sockets(walk: Walk, words: Sequence[str] = (), *, algorithm: str | No
     ``walk`` was begun beforehand. Without CAP_SYS_ADMIN only those of the own namespace are seen, and a note says so.
     ``NotFoundError`` for a word that means no namespace.
     """
-    records = bytearray()
+    parser = Parser(algorithm)
     counts = []
     diags, notes = each_diag(words)
     for namespace, diag in diags:
         with diag:
-            part = socket_records(diag, algorithm=algorithm)
-        counts.append((namespace, len(part) // RECORD.size))
-        records += part
-    return SocketSurvey(records, tuple(counts), walk.result(), tuple(notes))
+            counts.append((namespace, add_records(diag, parser)))
+    return SocketSurvey(parser.records, tuple(counts), walk.result(), tuple(notes))
 
 
 def each_diag(words: Sequence[str] = ()) -> tuple[list[tuple[NetNamespace, NetlinkSocket]], list[str]]:

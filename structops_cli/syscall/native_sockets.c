@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -150,10 +151,10 @@ int so_sockets(const char *data, uint32_t len, const char *algorithm, struct so_
 	return count;
 }
 
-int64_t so_socket_fds(const char *folder, struct so_socket_fd *out, uint32_t room)
+/* Write an inode and a descriptor at the begin of every `words` words. */
+static int64_t walk_folder(const char *folder, uint32_t *out, uint32_t words, uint32_t room)
 {
 	struct dirent *entry;
-	unsigned int inode;
 	char target[64];
 	int64_t count = 0;
 	ssize_t len;
@@ -169,14 +170,35 @@ int64_t so_socket_fds(const char *folder, struct so_socket_fd *out, uint32_t roo
 		if (len < 10 || memcmp(target, "socket:[", 8))
 			continue;
 		target[len] = 0;
-		inode = (unsigned int)strtoul(target + 8, NULL, 10);
 		if (count < room) {
-			out[count].inode = inode;
-			out[count].fd = (uint32_t)strtoul(entry->d_name, NULL, 10);
+			out[count * words] = (uint32_t)strtoul(target + 8, NULL, 10);
+			out[count * words + 1] = (uint32_t)strtoul(entry->d_name, NULL, 10);
 		}
 		count++;
 	}
 	closedir(open_folder);
+	return count;
+}
+
+int64_t so_socket_fds(const char *folder, struct so_socket_fd *out, uint32_t room)
+{
+	return walk_folder(folder, &out->inode, sizeof(*out) / sizeof(uint32_t), room);
+}
+
+int64_t so_socket_walk(const uint32_t *processes, uint32_t len, struct so_socket_owner *out, uint32_t room)
+{
+	char folder[32];
+	int64_t count = 0, more;
+	uint32_t i, left;
+
+	for (i = 0; i < len; i++) {
+		snprintf(folder, sizeof(folder), "/proc/%u/fd", processes[i]);
+		left = count < room ? (uint32_t)(room - count) : 0;
+		more = walk_folder(folder, &out[room - left].inode, sizeof(*out) / sizeof(uint32_t), left);
+		for (; more > 0; more--, count++)
+			if (count < room)
+				out[count].process = processes[i];
+	}
 	return count;
 }
 
@@ -274,7 +296,7 @@ static uint32_t write_cell(char *cell, const struct so_tcp_socket *record, const
 {
 	const uint8_t *at = (const uint8_t *)record + column->offset;
 	uint64_t rate;
-	uint32_t len;
+	uint32_t len, i;
 
 	if (record->info_len < column->needs)
 		goto absent;
@@ -283,7 +305,8 @@ static uint32_t write_cell(char *cell, const struct so_tcp_socket *record, const
 		len = (uint32_t)strnlen((const char *)at, 15);
 		if (!len)
 			goto absent;
-		memcpy(cell, at, len);
+		for (i = 0; i < len; i++)	/* before Linux 6.4 a name may hold anything */
+			cell[i] = at[i] > ' ' && at[i] < 0x7f ? (char)at[i] : '?';
 		return len;
 	case SO_NUMBER:
 		if (word(at) == column->absent)
@@ -306,58 +329,89 @@ absent:
 	return 1;
 }
 
-/* A cell and how long it is: a name's own memory, or the scratch's. */
-struct cell {
-	const char *text;
-	uint32_t len;
+/* Cells one after the other, a byte of length before each: what they take is
+ * known when all are there. */
+struct cells {
+	char *text;
+	uint64_t used, room;
 };
 
-static struct cell cell_of(char *scratch, const struct so_tcp_socket *records, uint32_t record,
-			   const struct so_column *column)
+#define NAME_LEN 255
+
+static uint32_t add_cell(struct cells *cells, const struct so_tcp_socket *records, uint32_t record,
+			 const struct so_column *column)
 {
-	struct cell cell = {scratch, 0};
-	uint32_t which;
+	const uint8_t *bytes = (const uint8_t *)(records + record);
+	char *at = cells->text + cells->used;
+	uint32_t len, which;
+	const char *name;
 
 	if (column->kind == SO_NAME) {
-		which = column->choice ? column->choice[record]
-			: ((const uint8_t *)(records + record))[column->offset];
-		cell.text = which < column->names_len ? column->names[which] : "?";
-		cell.len = (uint32_t)strlen(cell.text);
+		which = column->choice ? column->choice[record] : bytes[column->offset];
+		name = which < column->names_len ? column->names[which] : "?";
+		len = (uint32_t)strnlen(name, NAME_LEN);
+		memcpy(at + 1, name, len);
 	} else {
-		cell.len = write_cell(scratch, records + record, column);
+		len = write_cell(at + 1, records + record, column);
 	}
-	return cell;
+	*(uint8_t *)at = (uint8_t)len;
+	cells->used += len + 1;
+	return len;
 }
 
-int64_t so_table(const struct so_tcp_socket *records, const uint32_t *order, uint32_t count,
-		 struct so_column *columns, uint32_t columns_len, char *out, uint64_t room)
+/* Make room for one line more. */
+static int grow(struct cells *cells, uint32_t columns_len)
 {
-	uint64_t line = 1, used = 0;
-	char scratch[CELL_LEN];
-	struct cell cell;
+	uint64_t line = (uint64_t)columns_len * (NAME_LEN + 1);
+	char *more;
+
+	if (cells->room - cells->used >= line)
+		return 1;
+	cells->room = cells->room * 2 + line;
+	more = realloc(cells->text, cells->room);
+	if (more)
+		cells->text = more;
+	return more != NULL;
+}
+
+void *so_cells(const struct so_tcp_socket *records, const uint32_t *order, uint32_t count,
+	       struct so_column *columns, uint32_t columns_len)
+{
+	struct cells cells = {NULL, 0, 0};
+	uint32_t i, c, len;
+
+	for (i = 0; i <= count; i++) {	/* memory even for no line */
+		if (!grow(&cells, columns_len)) {
+			free(cells.text);
+			return NULL;
+		}
+		for (c = 0; c < columns_len && i < count; c++) {
+			len = add_cell(&cells, records, order[i], columns + c);
+			if (len > columns[c].width)
+				columns[c].width = len;
+		}
+	}
+	return cells.text;
+}
+
+uint64_t so_lines(void *cells, uint32_t count, const struct so_column *columns, uint32_t columns_len, char *out)
+{
+	const uint8_t *at = cells;
+	uint64_t used = 0;
 	uint32_t i, c;
 
-	for (i = 0; i < count && !room; i++)
-		for (c = 0; c < columns_len; c++) {
-			cell = cell_of(scratch, records, order[i], columns + c);
-			if (cell.len > columns[c].width)
-				columns[c].width = cell.len;
-		}
-	for (c = 0; c < columns_len; c++)
-		line += columns[c].width + 2;
-	if (line * count > room)
-		return (int64_t)(line * count);
 	for (i = 0; i < count; i++) {
 		for (c = 0; c < columns_len; c++) {
-			cell = cell_of(scratch, records, order[i], columns + c);
-			memcpy(out + used, cell.text, cell.len);
-			used += cell.len;
+			memcpy(out + used, at + 1, *at);
+			used += *at;
 			if (c + 1 < columns_len) {
-				memset(out + used, ' ', columns[c].width + 2 - cell.len);
-				used += columns[c].width + 2 - cell.len;
+				memset(out + used, ' ', columns[c].width + 2 - *at);
+				used += columns[c].width + 2 - *at;
 			}
+			at += *at + 1;
 		}
 		out[used++] = '\n';
 	}
-	return (int64_t)used;
+	free(cells);
+	return used;
 }

@@ -31,6 +31,14 @@ struct so_socket_fd {
  * for, or -errno. */
 int64_t so_socket_fds(const char *folder, struct so_socket_fd *out, uint32_t room);
 
+struct so_socket_owner {
+	uint32_t inode, fd, process;
+};
+
+/* The same for the descriptors of many processes; those that have ended or
+ * may not be looked at are left out. */
+int64_t so_socket_walk(const uint32_t *processes, uint32_t len, struct so_socket_owner *out, uint32_t room);
+
 /* Copy a descriptor of another process, or of a thread with its own (pidfd_getfd(2)):
  * an fd, or -errno. */
 int so_pidfd_getfd(int pidfd, int fd);
@@ -56,9 +64,12 @@ struct so_column {
 	const char *const *names;
 };
 
-/* Write a table: the records in the order of `order`, a line each, every cell
- * but the last filled up to its column's width and two blanks. With no room it
- * only widens the columns to their widest cells; a cell must not grow after that.
- * Returns how many bytes it takes at most, or how many it wrote when there was room for those. */
-int64_t so_table(const struct so_tcp_socket *records, const uint32_t *order, uint32_t count,
-		 struct so_column *columns, uint32_t columns_len, char *out, uint64_t room);
+/* Write the cells of a table: the records in the order of `order`. Columns are
+ * widened to their widest cell. NULL without memory; so_lines frees it. */
+void *so_cells(const struct so_tcp_socket *records, const uint32_t *order, uint32_t count,
+	       struct so_column *columns, uint32_t columns_len);
+
+/* Write a line for each record, every cell but the last filled up to its
+ * column's width and two blanks. `out` takes the widths, two blanks for each and a newline, for
+ * each line. Returns how many bytes it wrote. */
+uint64_t so_lines(void *cells, uint32_t count, const struct so_column *columns, uint32_t columns_len, char *out);

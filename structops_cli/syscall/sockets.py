@@ -26,11 +26,13 @@ __all__ = [
     "column",
     "names_of",
     "place",
+    "socket_walk",
     "table",
 ]
 
 RECORD = Struct("=Q4I2H2B2x16s16s16s16s240s")
 """Cookie, interface, uid, inode, length of info; ports; family, state; addresses; algorithm, ulp; info."""
+_NO_WORDS = memoryview(b"").cast("I")
 _NAME = Struct("=2Q")
 INFO_OFFSET = 96
 LEAST_BYTES = 88
@@ -75,23 +77,27 @@ def place(name: str) -> int:
 
 
 class Parser:
-    """Take datagrams apart, all of them with the same memory; of one algorithm or all."""
+    """Gather the records of datagrams, of one algorithm or all, in one growing piece of memory.
+
+    Fresh memory costs more than what is done with it here, so nothing is copied twice.
+    """
 
     def __init__(self, algorithm: str | None = None) -> None:
+        self.records = bytearray()
         self._algorithm = ffi.NULL if algorithm is None else ffi.new("char[]", algorithm.encode())
         self._room = 0
-        self._records: Any = None
+        self._found: Any = None
 
-    def __call__(self, datagram: bytes | memoryview) -> bytes:
-        """Return the records of a datagram; ``InputError`` when it is damaged."""
+    def __call__(self, datagram: bytes | memoryview) -> None:
+        """Add the records of a datagram; ``InputError`` when it is damaged."""
         size = len(datagram)
         if size // LEAST_BYTES >= self._room:
             self._room = size // LEAST_BYTES + 1
-            self._records = ffi.new("struct so_tcp_socket[]", self._room)
-        count = lib.so_sockets(ffi.from_buffer(datagram), size, self._algorithm, self._records)
+            self._found = ffi.new("struct so_tcp_socket[]", self._room)
+        count = lib.so_sockets(ffi.from_buffer(datagram), size, self._algorithm, self._found)
         if count < 0:
             raise InputError("the kernel's list of sockets is damaged", why=f"at byte {-1 - count} of {size}")
-        return bytes(ffi.buffer(self._records, count * RECORD.size))
+        self.records += ffi.buffer(self._found, count * RECORD.size)
 
 
 def column(records: bytes | bytearray, name: str, code: Literal["B", "H", "I", "Q"]) -> list[int]:
@@ -130,29 +136,44 @@ class SocketFds:
             self._found = ffi.new("struct so_socket_fd[]", self._room)
         if count < 0:
             raise OSError(-count, os.strerror(-count), folder)
-        words = memoryview(ffi.buffer(self._found)).cast("I")
-        return words[: count * 2 : 2].tolist(), words[1 : count * 2 : 2].tolist()
+        words = memoryview(ffi.buffer(self._found, count * 8)).cast("I") if count else _NO_WORDS
+        return words[::2].tolist(), words[1::2].tolist()
+
+
+def socket_walk(processes: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Return the inodes of the sockets that processes have, one of them after the other, and whose each is.
+
+    One call into the kernel's side of things, beside which other threads run.
+    """
+    room, numbers = 1 << 16, array("I", processes)
+    while True:
+        found = ffi.new("struct so_socket_owner[]", room)
+        count = lib.so_socket_walk(ffi.from_buffer("uint32_t[]", numbers), len(numbers), found, room)
+        if count <= room:
+            break
+        room = count + count // 8
+    words = memoryview(ffi.buffer(found, count * 12)).cast("I") if count else _NO_WORDS
+    return words[::3].tolist(), words[2::3].tolist()
 
 
 def table(records: bytes | bytearray, order: Sequence[int], columns: Sequence[Column]) -> str:
-    """Return a header and a line for each record of ``order``, in columns as wide as their widest cell."""
+    """Return a header and a line for each record of ``order``, in columns as wide as their widest cell; no newline at the end."""
     kept: list[Any] = []
     made = ffi.new("struct so_column[]", len(columns))
     for one, item in zip(made, columns, strict=True):
         _fill(one, item, kept)
-    order_words = array("I", order)
-    arguments = (
-        ffi.cast("struct so_tcp_socket *", ffi.from_buffer(records)),
-        ffi.cast("uint32_t *", ffi.from_buffer(order_words)),
-        len(order_words),
-        made,
-        len(columns),
-    )
-    room = lib.so_table(*arguments, ffi.NULL, 0)
-    out = ffi.new("char[]", room + 1)
-    used = lib.so_table(*arguments, out, room) if room else 0
-    header = "  ".join(item.title.ljust(one.width) for one, item in zip(made, columns, strict=True))
-    return header.rstrip() + "\n" + bytes(ffi.buffer(out, used)).decode(errors="replace")
+    words, count = array("I", order), len(order)
+    cells = lib.so_cells(
+        ffi.from_buffer("struct so_tcp_socket[]", records), ffi.from_buffer("uint32_t[]", words), count, made, len(made)
+    )  # fmt: skip
+    if cells == ffi.NULL:
+        raise MemoryError
+    titles = "  ".join(item.title.ljust(one.width) for one, item in zip(made, columns, strict=True)).rstrip()
+    header = titles.encode() + b"\n"
+    out = ffi.new("char[]", len(header) + count * sum(one.width + 2 for one in made) + count)
+    ffi.memmove(out, header, len(header))
+    used = lib.so_lines(cells, count, made, len(made), out + len(header))
+    return str(ffi.buffer(out, len(header) + used - 1), "utf-8", "replace")
 
 
 def _fill(one: Any, item: Column, kept: list[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,16 +10,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socket import SO_REUSEADDR, SOL_SOCKET, socket, socketpair
+from socket import AF_INET, IPPROTO_MPTCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket, socketpair
 
 import pytest
 
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.sock_diag import TcpState, tcp_sockets
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
-from tests.cli_runner import done, done_json, refused, run_cli
+from tests.cli_runner import done, done_json, refused, run_cli, run_python
 from tests.live.situations import listed, soon
 from tests.live.tcp_states import diag_of, every_state, until
+from tests.needs import MPTCP, OPEN_FILE_ITERATOR, needs
 
 OTHER = "reno"
 """What every kernel has."""
@@ -110,6 +112,7 @@ def test_several_namespaces_and_only_the_named_one(algorithm: str) -> None:
         assert (congestion_control_of(one), congestion_control_of(other)) == (OTHER, "cubic")
 
 
+@needs(OPEN_FILE_ITERATOR)
 def test_a_namespace_that_only_a_socket_holds(algorithm: str) -> None:
     with ThrowawayNamespace() as namespace:
         one = socket(fileno=os.dup(namespace.open_socket().fileno()))
@@ -119,6 +122,19 @@ def test_a_namespace_that_only_a_socket_holds(algorithm: str) -> None:
         assert congestion_control_of(one) == OTHER
 
 
+WITHOUT_PTRACE = """
+import ctypes, sys
+class Header(ctypes.Structure):
+    _fields_ = [("version", ctypes.c_uint32), ("pid", ctypes.c_int)]
+libc = ctypes.CDLL(None, use_errno=True)
+header, words = Header(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert libc.capget(ctypes.byref(header), words) == 0
+for index in (0, 1, 2):
+    words[index] &= ~(1 << 19)  # CAP_SYS_PTRACE
+assert libc.capset(ctypes.byref(header), words) == 0
+from structops_cli.cli.main import run
+sys.exit(run(sys.argv[1:]))
+"""
 HOLDER = """
 import os, socket, sys
 mine = [socket.socket(fileno=int(word)) for word in sys.argv[1:]]
@@ -191,6 +207,7 @@ def test_sockets_that_keep_coming_until_the_time_is_over(
             assert done_json("drain", algorithm, "--to", OTHER)["moved"] == 1
 
 
+@needs(OPEN_FILE_ITERATOR)
 def test_old_versions_go_to_the_new_one(namespace: ThrowawayNamespace, name: str, bpf_root: str) -> None:
     with namespace.open_socket() as old, namespace.open_socket() as new:
         done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/one")
@@ -207,6 +224,7 @@ def test_old_versions_go_to_the_new_one(namespace: ThrowawayNamespace, name: str
         assert done_json("drain", name, "--to", OTHER)["moved"] == 2
 
 
+@needs(OPEN_FILE_ITERATOR)
 def test_one_version_is_left_alone(namespace: ThrowawayNamespace, name: str, bpf_root: str) -> None:
     with namespace.open_socket() as old, namespace.open_socket() as new:
         done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/one")
@@ -279,3 +297,112 @@ def test_killed_in_the_middle_every_socket_has_one_of_the_two(
 
 def _with(sockets: list[socket], algorithm: str) -> list[socket]:
     return [item for item in sockets if congestion_control_of(item) == algorithm]
+
+
+@pytest.fixture
+def no_iterators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand for a kernel without BPF iterators over the sockets of descriptors (before 5.11)."""
+    monkeypatch.setattr("structops_cli.operations.drain._reader", lambda *_: None)
+
+
+@pytest.mark.usefixtures("no_iterators")
+def test_without_iterators_every_descriptor_is_looked_at(
+    namespace: ThrowawayNamespace, algorithm: str
+) -> None:
+    with every_state(namespace, lambda one: set_congestion_control(one, algorithm)) as made:
+        mine = [*made.owned.values(), made.unconnected]
+        data = done_json("drain", algorithm, "--to", OTHER, "--kill")
+        assert {congestion_control_of(one) for one in mine} == {OTHER}
+        assert data["moved"] >= len(mine)
+        assert (data["left"], data["exact"]) == ([], True)
+
+
+@pytest.mark.usefixtures("no_iterators")
+def test_without_iterators_versions_are_not_told_apart(
+    namespace: ThrowawayNamespace, name: str, bpf_root: str
+) -> None:
+    with namespace.open_socket() as old, namespace.open_socket() as new:
+        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/one")
+        set_congestion_control(old, name)
+        old.bind(("127.0.0.1", 0))
+        old.listen()
+        done("unregister", name)
+        [retired] = listed(name)
+        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/two")
+        set_congestion_control(new, name)
+        error = refused("drain", f"id:{retired['map_id']}", "--to", OTHER, exit_code=77)
+        assert "cannot be told apart" in error["what"]
+        assert congestion_control_of(old) == name
+        data = done_json("drain", name)  # to the new version: whoever has it already keeps it
+        assert data["exact"] is False
+        assert soon(lambda: [item["state"] for item in listed(name)] == ["registered"])
+        done("drain", name, "--to", OTHER)
+        assert congestion_control_of(new) == OTHER
+
+
+def test_what_a_locked_route_chose_is_refused_and_destroyed(
+    namespace: ThrowawayNamespace, algorithm: str
+) -> None:
+    words = [
+        "ip",
+        "route",
+        "add",
+        "local",
+        "127.0.0.9",
+        "dev",
+        "lo",
+        "table",
+        "local",
+        "congctl",
+        "lock",
+        algorithm,
+    ]
+    namespace.run(lambda: subprocess.check_call(words))
+    with namespace.open_socket() as listener, namespace.open_socket() as client:
+        listener.bind(("127.0.0.9", 0))
+        listener.listen()
+        client.connect(listener.getsockname())
+        assert congestion_control_of(client) == algorithm
+        result = run_cli("drain", algorithm, "--to", OTHER, "--json")
+        reasons = {item["reason"]: item["why"] for item in result.json()["left"]}
+        assert "locked congctl" in reasons["refused"]
+        assert congestion_control_of(client) == algorithm
+        killed = run_cli("drain", algorithm, "--to", OTHER, "--kill", "--json").json()
+        assert killed["destroyed"] >= 1  # the reset of one end may be what ends the other
+        assert [(item["reason"], item["pid"]) for item in killed["left"]] == [("still open", os.getpid())]
+        client.close()
+        assert done_json("drain", algorithm, "--to", OTHER)["left"] == []
+
+
+@needs(MPTCP)
+def test_a_connection_of_many_paths(namespace: ThrowawayNamespace, algorithm: str) -> None:
+    """MPTCP: its subflows are TCP sockets of the kernel's own that bear the inode of the one that a process has."""
+    ends = [namespace.run(lambda: socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP)) for _ in range(2)]
+    listener, client = ends
+    for one in ends:
+        one.setsockopt(6, 13, algorithm.encode())
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    client.connect(listener.getsockname())
+    with listener.accept()[0]:
+        assert users(namespace, algorithm) >= 3
+        data = done_json("drain", algorithm, "--to", OTHER)
+        assert (data["left"], users(namespace, algorithm)) == ([], 0)
+    for one in ends:
+        one.close()
+
+
+def test_a_process_that_may_not_be_traced_is_named(namespace: ThrowawayNamespace, algorithm: str) -> None:
+    """Without CAP_SYS_PTRACE, as in a container: the process of somebody else is left, and said to be."""
+    with namespace.open_socket() as one:
+        set_congestion_control(one, algorithm)
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        with held_elsewhere(one) as process:
+            one.close()
+            words = ["drain", algorithm, "--to", OTHER, "--timeout", "0", "--json"]
+            result = run_python("-c", WITHOUT_PTRACE, *words)
+            assert result.exit_code == 1, result.stderr
+            left = json.loads(result.stdout)["left"]
+            assert [(item["reason"], item["pid"]) for item in left] == [("permission", process)]
+            assert done_json("drain", algorithm, "--to", OTHER)["moved"] == 1

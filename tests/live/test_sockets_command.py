@@ -18,6 +18,7 @@ from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_c
 from tests.cli_runner import done, done_json, refused, run_python
 from tests.live.situations import listed
 from tests.live.tcp_states import every_state
+from tests.needs import OPEN_FILE_ITERATOR, needs
 
 
 @pytest.fixture
@@ -94,6 +95,7 @@ def test_the_table(namespace: ThrowawayNamespace, name: str, bpf_root: str) -> N
         assert any(line.startswith("ESTABLISHED") and f"{address[0]}:{address[1]} " in line for line in lines)
 
 
+@needs(OPEN_FILE_ITERATOR)
 def test_one_algorithm_by_name_and_by_id(namespace: ThrowawayNamespace, name: str, bpf_root: str) -> None:
     done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/one")
     with every_state(namespace), namespace.open_socket() as old, namespace.open_socket() as new:

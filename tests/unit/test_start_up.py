@@ -101,6 +101,14 @@ def test_hot_paths_import_nothing_heavy_of_pythons() -> None:
     assert not _top(imported("register", "reno", "--pin-dir", "/nowhere")) & HEAVY
 
 
+def test_sockets_imports_nothing_heavy() -> None:
+    """Ten thousand sockets take less time than some imports do."""
+    modules = imported("sockets")
+    assert outside(modules) == {"click", "_cffi_backend"}
+    assert not _top(modules) & (HEAVY | {"socket", "json", "selectors"})
+    assert not {name for name in modules if name.startswith("structops_cli.btf")}
+
+
 def test_the_heavy_part_of_pyelftools_is_left_out() -> None:
     modules = imported("inspect", "reno")
     assert "elftools.elf.structs" in modules

@@ -18,8 +18,10 @@ CONG, INFO, ULP, SHUTDOWN = 4, 2, 19, 8
 
 
 def parse_sockets(datagrams: list[bytes], algorithm: str | None = None) -> list[TcpSocket]:
-    parse = Parser(algorithm)
-    return sockets_of(b"".join(map(parse, datagrams)))
+    parser = Parser(algorithm)
+    for item in datagrams:
+        parser(item)
+    return sockets_of(parser.records)
 
 
 def socket_message(

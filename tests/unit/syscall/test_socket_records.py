@@ -69,8 +69,8 @@ def test_a_table_is_as_wide_as_its_cells_and_in_the_order_that_is_asked_for() ->
         Column("NAME", Cell.TEXT, place("algorithm")),
         Column("WHO", Cell.NAME, choice=[1, 0], names=["one", "two"]),
     ]
-    assert table(data, [1, 0], columns) == "NAME           WHO\na_longer_name  one\nbbr            two\n"
-    assert table(data, [], columns) == "NAME  WHO\n"
+    assert table(data, [1, 0], columns) == "NAME           WHO\na_longer_name  one\nbbr            two"
+    assert table(data, [], columns) == "NAME  WHO"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_table_of_anything_has_a_line_for_each(records: list[bytes]) -> None:
         Column("M", Cell.MICROSECONDS, INFO_OFFSET + 68, needs=72),
         Column("S", Cell.NAME, place("state"), names=["zero"]),
     ]
-    assert table(data, range(len(records)), columns).count("\n") >= len(records) + 1
+    assert table(data, range(len(records)), columns).count("\n") == len(records)
 
 
 def test_sockets_among_descriptors() -> None:
