@@ -92,9 +92,13 @@ def test_what_is_within_the_limits_or_means_something_of_its_own(number: int) ->
     assert checked("scx_fifo", "--set", f"fifo.rescue_bandwidth_ppt={number}") == (0, [])
 
 
-def test_a_loop_that_is_missing(compiled: Any) -> None:
-    exit_code, [found] = checked(compiled("io_uring"), "--only", "empty")
+@pytest.mark.parametrize(("way", "operation"), [("--link", "LINK_CREATE"), ("--no-link", "MAP_UPDATE_ELEM")])
+def test_a_loop_that_is_missing_is_missed_when_it_is_registered(
+    compiled: Any, way: str, operation: str
+) -> None:
+    exit_code, [found] = checked(compiled("io_uring"), "--only", "empty", way)
     assert (exit_code, found["why"]) == (1, "the required member loop_step has no program")
+    assert (found["operation"], found["rule"]) == (operation, "required-to-register")
 
 
 @pytest.mark.parametrize(
