@@ -354,6 +354,16 @@ def test_a_module_stays_while_something_is_registered(tmp_path: Path, pin_dir: s
     assert not [item for item in done_json("types")["types"] if item["module"] == MODULE]
 
 
+def test_a_map_alone_holds_its_module(bpf_root: str) -> None:
+    """One without a value does already: nothing is registered, and the module stays until the map is gone."""
+    done("map", "create", TYPE, "t_alone", "--link", "--pin", f"{bpf_root}/t_alone")
+    [row] = listed("t_alone")
+    assert (row["type"], row["module"], row["state"]) == (TYPE, MODULE, "unset")
+    assert not try_to_unload(MODULE)
+    os.unlink(f"{bpf_root}/t_alone")
+    unload(MODULE)
+
+
 def test_a_type_whose_module_is_not_loaded(tmp_path: Path, pin_dir: str) -> None:
     path = built(tmp_path)
     unload(MODULE)
