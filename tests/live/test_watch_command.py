@@ -121,6 +121,7 @@ def test_the_default_of_a_namespace(name: str) -> None:
         subprocess.run(["ip", "netns", "del", name], check=True)
 
 
+@needs(LINKS)
 def test_nothing_is_held_by_watching(name: str) -> None:
     """A watcher that held a link would keep alive what its owner lets go."""
     with watching(name) as watch:
