@@ -129,6 +129,8 @@ def _text(done: DefaultsChanged, *, restore: bool) -> str:
 
 def _line(item: Change, *, restore: bool) -> str:
     now, before = item.after["default"], item.before["default"]
+    if item.before["older_version"]:
+        return f"{item.what}: {now} (was an older version of it)"
     if now != before:
         again = " again" if restore else ""
         return f"{item.what}: {now}{again} (was {before})"
@@ -162,6 +164,7 @@ def _shown_data(seen: Sequence[NamespaceDefault], controls: CongestionControls) 
                 "processes": len(item.namespace.processes),
                 "default": item.default,
                 "registered": not item.retired,
+                "older_map_id": item.older_map_id,
                 "remembered": item.remembered
                 and {
                     "previous": item.remembered.previous,
@@ -179,13 +182,19 @@ def _shown_text(seen: Sequence[NamespaceDefault], controls: CongestionControls) 
         (
             item.namespace.title,
             item.default,
-            "retired" if item.retired else "allowed" if item.default in controls.allowed else "restricted",
+            _state(item, controls),
             _before(item),
             len(item.namespace.processes) or "-",
         )
         for item in seen
     ]
     return f"{table(HEADER, rows)}\n\nallowed    {' '.join(controls.allowed)}\navailable  {' '.join(controls.available)}"
+
+
+def _state(item: NamespaceDefault, controls: CongestionControls) -> str:
+    if item.older_map_id is not None:
+        return f"older (map {item.older_map_id})"
+    return "retired" if item.retired else "allowed" if item.default in controls.allowed else "restricted"
 
 
 def _before(item: NamespaceDefault) -> str:

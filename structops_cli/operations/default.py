@@ -13,6 +13,7 @@ from structops_cli.net.held_sysctl import namespace_identity, visit
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations.change import Change, changed
 from structops_cli.operations.default_plan import DefaultPlan, LeftAlone, Step, plan_default, plan_restore
+from structops_cli.operations.default_versions import older_versions
 from structops_cli.operations.forgetting import vanished_namespaces
 from structops_cli.operations.guardian import guarded
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefault
@@ -31,12 +32,17 @@ Planner = Callable[[Sequence[DefaultSysctl], dict[int, RememberedDefault]], Defa
 
 
 class NamespaceDefault(NamedTuple):
-    """The default of one namespace as it is now, and what is remembered of it. ``retired``: new sockets get what is not registered any more."""
+    """The default of one namespace as it is now, and what is remembered of it.
+
+    ``retired``: new sockets get what is not registered any more. ``older_map_id``
+    is of the map that they get while another version has its name, None otherwise.
+    """
 
     namespace: NetNamespace
     default: str
     retired: bool
     remembered: RememberedDefault | None
+    older_map_id: int | None = None
 
 
 class DefaultsChanged(NamedTuple):
@@ -73,7 +79,11 @@ def read_defaults(
         else:
             retired = controls.default not in controls.available
             seen.append(NamespaceDefault(namespace, controls.default, retired, remembered.get(identity)))
-    return tuple(seen), tuple(notes)
+    older = older_versions({item.default for item in seen})
+    return (
+        tuple(item._replace(older_map_id=older.get(item.namespace.inode)) for item in seen),
+        tuple(notes),
+    )
 
 
 def _read_here() -> tuple[CongestionControls, int]:
@@ -103,10 +113,17 @@ def make_default(
     return _change(
         targets,
         found,
-        lambda sysctls, remembered: plan_default(name, sysctls, remembered, controls, allow=allow),
+        lambda sysctls, remembered: plan_default(
+            name, sysctls, remembered, controls, allow=allow, older=_older(name, sysctls)
+        ),
         dry_run=dry_run,
         path=path,
     )
+
+
+def _older(name: str, sysctls: Sequence[DefaultSysctl]) -> dict[int, int]:
+    """Look for earlier versions only where the name is the default already."""
+    return older_versions({name}) if any(item.read() == name for item in sysctls) else {}
 
 
 def restore_defaults(
@@ -146,7 +163,8 @@ def _change(
             from_here_uninterrupted()
             with guarded(effects.apply):
                 effects.apply()
-        return DefaultsChanged(tuple(step.change for step in plan.steps), plan.allow, plan.left, gone)
+        changes = tuple(step.change for step in plan.steps)
+        return DefaultsChanged(changes, (*plan.allow, *plan.allowed_thereby), plan.left, gone)
 
 
 def _open_all(
@@ -166,9 +184,7 @@ def _open_all(
 def _allowed_list(plan: DefaultPlan, found: Sequence[NetNamespace]) -> Iterator[AllowedList | None]:
     """Open the allowed list where the plan changes it: by a name that it needs, or by the default of the initial namespace."""
     initial = [namespace for namespace in found if namespace.is_initial]
-    writes_initial = any(
-        step.sysctl.namespace.is_initial and step.before != step.after for step in plan.steps
-    )
+    writes_initial = any(step.sysctl.namespace.is_initial and step.change.is_change for step in plan.steps)
     if not (plan.allow or (writes_initial and initial)):
         yield None
         return
@@ -223,7 +239,7 @@ class _Effects:
 
     def _do(self, step: Step) -> None:
         self._remember(step, step.entry_after)
-        if step.sysctl.read() != step.after:
+        if step.older or step.sysctl.read() != step.after:
             step.sysctl.write(step.after)
 
     def _undo(self, done: list[Step]) -> list[str]:

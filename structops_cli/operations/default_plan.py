@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from structops_cli.errors import NotFoundError
 from structops_cli.net.congestion_controls import CongestionControls, check_congestion_control_name
@@ -15,21 +15,29 @@ __all__ = ["DefaultPlan", "LeftAlone", "Step", "plan_default", "plan_restore"]
 
 
 class Step(NamedTuple):
-    """One namespace: its default and what is remembered of it, before and after."""
+    """One namespace: its default and what is remembered of it, before and after.
+
+    ``older`` says that the default has the name of ``after`` already, and is an earlier version of it.
+    """
 
     sysctl: DefaultSysctl
     before: str
     after: str
     entry_before: RememberedDefault | None
     entry_after: RememberedDefault | None
+    older: bool = False
 
     @property
     def change(self) -> Change:
         """The step as what a command answers."""
         return Change(
             f"default of {self.sysctl.namespace.title}",
-            {"default": self.before, "remembered": _previous(self.entry_before)},
-            {"default": self.after, "remembered": _previous(self.entry_after)},
+            {
+                "default": self.before,
+                "older_version": self.older,
+                "remembered": _previous(self.entry_before),
+            },
+            {"default": self.after, "older_version": False, "remembered": _previous(self.entry_after)},
         )
 
 
@@ -44,10 +52,14 @@ class LeftAlone(NamedTuple):
 
 
 class DefaultPlan(NamedTuple):
-    """All that is to be done: ``allow`` are the names to be put on the allowed list first."""
+    """All that is to be done: ``allow`` are the names to be put on the allowed list first.
+
+    ``allowed_thereby`` get on it without that, by becoming the default of the initial namespace.
+    """
 
     steps: tuple[Step, ...]
     allow: tuple[str, ...] = ()
+    allowed_thereby: tuple[str, ...] = ()
     left: tuple[LeftAlone, ...] = ()
 
 
@@ -58,26 +70,30 @@ def plan_default(
     controls: CongestionControls,
     *,
     allow: bool,
+    older: Collection[int] = (),
 ) -> DefaultPlan:
-    """Plan to make an algorithm the default of namespaces.
+    """Plan to make an algorithm the default of namespaces; in ``older`` (inodes) it is an earlier version of it.
 
     Raises ``NotFoundError`` when none of that name is registered, and
     the error of ``not_allowed`` when a write would leak.
     """
     check_congestion_control_name(name)
     _check_registered(name, controls)
-    steps = [_set(item, name, remembered.get(item.identity)) for item in sysctls]
+    steps = [
+        _set(item, name, remembered.get(item.identity), older=item.namespace.inode in older)
+        for item in sysctls
+    ]
     needed = _needed(steps, controls)
     if needed and not allow:
-        raise not_allowed(name, _titles(steps, name))
-    return DefaultPlan(_ordered(steps, controls), needed)
+        raise not_allowed(name, _titles(steps))
+    return DefaultPlan(_ordered(steps, controls), needed, _thereby(steps, controls))
 
 
-def _set(sysctl: DefaultSysctl, name: str, entry: RememberedDefault | None) -> Step:
+def _set(sysctl: DefaultSysctl, name: str, entry: RememberedDefault | None, *, older: bool) -> Step:
     """Make one step; an entry that is not of the default there now is somebody else's past, and goes."""
     before = sysctl.read()
     if before == name:
-        return Step(sysctl, before, name, entry, entry if entry and entry.name == name else None)
+        return Step(sysctl, before, name, entry, entry if entry and entry.name == name else None, older)
     return Step(sysctl, before, name, entry, RememberedDefault(sysctl.identity, before, name))
 
 
@@ -101,7 +117,8 @@ def plan_restore(
             steps.append(step)
         else:
             left.append(LeftAlone(sysctl.namespace.title, now, entry.previous, *reason))
-    return DefaultPlan(_ordered(steps, controls), _needed(steps, controls) if allow else (), tuple(left))
+    needed = _needed(steps, controls) if allow else ()
+    return DefaultPlan(_ordered(steps, controls), needed, _thereby(steps, controls), tuple(left))
 
 
 def _obstacle(
@@ -135,13 +152,15 @@ def _check_registered(name: str, controls: CongestionControls) -> None:
 
 
 def _needed(steps: Sequence[Step], controls: CongestionControls) -> tuple[str, ...]:
-    """Return the names that have to be on the allowed list and are not.
-
-    What is made the default of the initial namespace gets on it by that, and those steps come first.
-    """
-    listed = {*controls.allowed, *(step.after for step in steps if _is_write(step) and _is_initial(step))}
+    """Return the names that have to be on the allowed list and are not, nor get there by the steps that come first."""
     wanted = {step.after for step in steps if _is_write(step) and not _is_initial(step)}
-    return tuple(sorted(wanted - listed))
+    return tuple(sorted(wanted - {*controls.allowed, *_thereby(steps, controls)}))
+
+
+def _thereby(steps: Sequence[Step], controls: CongestionControls) -> tuple[str, ...]:
+    """Return what the kernel itself puts on the allowed list: the initial namespace's default (tcp_set_default_congestion_control)."""
+    made = {step.after for step in steps if _is_write(step) and _is_initial(step)}
+    return tuple(sorted(made - {*controls.allowed}))
 
 
 def _ordered(steps: Sequence[Step], controls: CongestionControls) -> tuple[Step, ...]:
@@ -149,13 +168,13 @@ def _ordered(steps: Sequence[Step], controls: CongestionControls) -> tuple[Step,
     return tuple(sorted(steps, key=lambda step: (not _is_initial(step), step.before not in controls.allowed)))
 
 
-def _titles(steps: Sequence[Step], name: str) -> str:
-    titles = [step.sysctl.namespace.title for step in steps if step.before != name and not _is_initial(step)]
+def _titles(steps: Sequence[Step]) -> str:
+    titles = [step.sysctl.namespace.title for step in steps if _is_write(step) and not _is_initial(step)]
     return ", ".join(titles)
 
 
 def _is_write(step: Step) -> bool:
-    return step.before != step.after
+    return step.older or step.before != step.after
 
 
 def _is_initial(step: Step) -> bool:

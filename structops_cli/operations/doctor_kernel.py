@@ -71,7 +71,10 @@ def configuration(tree: Tree, release: str) -> Iterator[Finding]:
     config = read_config(list(OPTIONS), [tree.path(place) for place in config_places(release)])
     if not config.found:
         yield Finding(
-            "configuration", NOTE, "not shown by this kernel", f"neither of {', '.join(config.sought)}"
+            "configuration",
+            NOTE,
+            "not shown by this kernel",
+            f"none of {', '.join(config.sought)} can be read",
         )
         return
     missing = [option for option in OPTIONS if config.options.get(option) != "y"]

@@ -26,6 +26,8 @@ __all__ = ["defaults", "memory", "modules", "pins", "retired_maps", "routes"]
 KEPT = f"{DEFAULT_PIN_DIR}/kept"
 """Where earlier versions are kept for a rollback: kept/NAME/ID."""
 MODULE = re.compile(r"^\S*/tcp_(\w+)\.ko", re.MULTILINE)
+NO_ALGORITHM = frozenset({"diag"})
+"""Modules of such a name that are something else."""
 
 
 def retired_maps(stock: Sequence[LiveMap]) -> Iterator[Finding]:
@@ -64,9 +66,18 @@ def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:
             "a namespace keeps its default until another one is set",
             f"structops default NAME --netns {item.namespace.title}",
         )
+    older = [item for item in seen if item.older_map_id is not None]
+    for item in older:
+        yield Finding(
+            "defaults",
+            PROBLEM,
+            f"new sockets of {item.namespace.title} get an older version of {item.default} (map {item.older_map_id})",
+            "a namespace keeps the version that it has until the same name is set again",
+            f"structops default {item.default} --netns {item.namespace.title}",
+        )
     for note in notes:
         yield Finding("defaults", NOTE, note)
-    if not retired:
+    if not (retired or older):
         yield Finding("defaults", OK, f"registered in all of {len(seen)} network namespaces")
 
 
@@ -180,7 +191,7 @@ def _is_detached(path: str) -> bool:
 def modules(tree: Tree, release: str, stock: Sequence[LiveMap]) -> Iterator[Finding]:
     """Look for kernel modules that could come under the name of what is registered."""
     text = tree.read(f"/lib/modules/{release}/modules.dep") or ""
-    names = sorted(set(MODULE.findall(text)))
+    names = sorted(set(MODULE.findall(text)) - NO_ALGORITHM)
     taken = sorted({item.name for item in stock if item.state == "registered"} & set(names))
     for name in taken:
         yield Finding(

@@ -23,6 +23,7 @@ from structops_cli.syscall.uapi import BpfMapType
 from tests.cli_runner import COMMAND, done, done_json, refused, run_cli
 from tests.live.situations import default_in, listed, named_namespace, soon
 from tests.live.test_privileges import as_nobody
+from tests.needs import LINKS, needs
 
 
 @pytest.fixture
@@ -74,8 +75,8 @@ def test_it_is_made_the_default_and_put_back(name: str, pin_dir: str, place: Net
             {
                 "what": f"default of {place.title}",
                 "changed": True,
-                "before": {"default": before, "remembered": None},
-                "after": {"default": name, "remembered": before},
+                "before": {"default": before, "older_version": False, "remembered": None},
+                "after": {"default": name, "older_version": False, "remembered": before},
             }
         ]
         assert (data["changed"], data["dry_run"], data["left"], data["gone"]) == (True, False, [], [])
@@ -168,7 +169,7 @@ def test_an_entry_of_the_past_goes_with_the_next_change(place: NetNamespace) -> 
     done("default", other, "--netns", place.title)
     inside(place, lambda: Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text(before))
     data = done_json("default", before, "--netns", place.title)
-    assert data["changes"][0]["after"] == {"default": before, "remembered": None}
+    assert data["changes"][0]["after"] == {"default": before, "older_version": False, "remembered": None}
     assert not os.path.exists(MEMORY_PATH)
 
 
@@ -196,6 +197,32 @@ def test_a_retired_default_is_said_to_be(name: str, pin_dir: str, place: NetName
     assert "retired" in done("default", "--netns", place.title).stdout
     done("default", "--restore", "--netns", place.title)
     assert soon(lambda: not listed(name)), "the namespace has let go"
+
+
+@needs(LINKS)
+def test_an_older_version_of_the_same_name_is_not_the_default_already(
+    name: str, pin_dir: str, place: NetNamespace
+) -> None:
+    """A link that is updated leaves the namespace the old map (trap 3), and its sysctl the same name."""
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *FREE)
+    done("default", name, "--netns", place.title)
+    [old] = listed(name)
+    done("unregister", name)
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *FREE)
+    [shown] = done_json("default", "--netns", place.title)["namespaces"]
+    assert (shown["default"], shown["registered"], shown["older_map_id"]) == (name, True, old["map_id"])
+    [problem] = [
+        item for item in run_cli("doctor", "--json").json()["findings"] if item["state"] == "problem"
+    ]
+    assert problem["fix"] == f"structops default {name} --netns {place.title}"
+    said = done("default", name, "--netns", place.title).stdout
+    assert said == f"default of {place.title}: {name} (was an older version of it)\n"
+    assert done_json("default", name, "--netns", place.title)["changed"] is False
+    assert soon(
+        lambda: [item["map_id"] for item in listed(name)] != [old["map_id"]] and len(listed(name)) == 1
+    )
+    assert done_json("default", "--netns", place.title)["namespaces"][0]["older_map_id"] is None
+    done("default", "--restore", "--netns", place.title)
 
 
 @pytest.mark.parametrize("words", [("--netns", "t_no_such_namespace"), ("--netns", "/etc/passwd")])

@@ -139,6 +139,7 @@ def test_one_of_several_is_asked_for(place: NetNamespace, name: str) -> None:
     assert error["kind"] == "AmbiguousError"
     route("change", f"{V4} metric 2 congctl {name}", place)
     assert listed_routes(place)[V4]["metric"] == 2
+    route("clear", f"{V4} metric 2", place)
 
 
 def test_what_ip_made_is_listed_and_not_remembered(place: NetNamespace, name: str) -> None:

@@ -80,7 +80,7 @@ def test_the_initial_namespace_comes_first_and_allows_it_for_the_others() -> Non
     places = sysctls(Held("t_one", "bbr"), Held("host", "bbr", initial=True))
     plan = plan_default("t_new", places, {}, CONTROLS, allow=False)
     assert [step.sysctl.namespace.title for step in plan.steps] == ["initial", "t_one"]
-    assert plan.allow == ()
+    assert (plan.allow, plan.allowed_thereby) == ((), ("t_new",))
     already = sysctls(Held("t_one", "bbr"), Held("host", "t_new", initial=True))
     with pytest.raises(StructopsError, match="t_new is not made the default of t_one:"):
         plan_default("t_new", already, {}, CONTROLS, allow=False)

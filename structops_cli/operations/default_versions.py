@@ -1,0 +1,39 @@
+"""Which version of an algorithm a namespace's default really is: the name alone does not tell.
+
+A link that is updated puts another map in the place of the old one; a namespace whose default was
+the old one keeps it until its sysctl is written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from structops_cli.errors import NotPermittedError, UnsupportedError
+from structops_cli.runtime.holders import AlgorithmReader
+from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.kernel import live_kernel
+
+__all__ = ["older_versions"]
+
+
+def older_versions(names: Collection[str]) -> dict[int, int]:
+    """Return the namespaces (by inode) whose default is a map that is not registered any more, while its name is; and that map's id.
+
+    Only those whose default has one of ``names`` count. Nothing where it cannot be told: without CAP_BPF and
+    CAP_SYS_ADMIN, on a kernel without BPF iterators (5.9); before 5.17 of the calling thread's namespace alone.
+    """
+    try:
+        kernel = live_kernel()
+        registered = {item.info.id: item.name for item in take_stock(kernel) if item.state == "registered"}
+        wanted = {*registered.values()} & {*names}
+        if not wanted:
+            return {}
+        with AlgorithmReader(kernel) as reader:
+            uses = reader.defaults().uses
+    except (UnsupportedError, NotPermittedError):
+        return {}
+    return {
+        use.netns: use.map_id
+        for use in uses
+        if use.name in wanted and use.map_id and use.map_id not in registered
+    }
