@@ -18,6 +18,7 @@ from structops_cli.net.defaults import DefaultSysctl
 from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside
 from structops_cli.operations.default import make_default
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefault
+from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.syscall import bpf
 from structops_cli.syscall.uapi import BpfMapType
 from tests.cli_runner import COMMAND, done, done_json, refused, run_cli
@@ -308,7 +309,7 @@ def test_a_failure_in_the_middle_undoes_the_rest(
     found = find_namespaces()
     with named_namespace(f"{name}b") as second, registered(name, pin_dir), allowed_list_put_back():
         before = default_in(place), default_in(second), read_congestion_controls().allowed
-        with pytest.raises(KernelError, match="refused"):
+        with pytest.raises(KernelError, match="refused"), uninterrupted():
             make_default(name, [place, second], [*found, second], allow=True)
         assert (default_in(place), default_in(second), read_congestion_controls().allowed) == before
         assert not os.path.exists(MEMORY_PATH)
@@ -328,7 +329,7 @@ def test_what_cannot_be_undone_is_said(
     with named_namespace(f"{name}b") as second, registered(name, pin_dir, *FREE):
         with monkeypatch.context() as patch:
             patch.setattr(DefaultSysctl, "write", failing)
-            with pytest.raises(KernelError) as raised:
+            with pytest.raises(KernelError) as raised, uninterrupted():
                 make_default(name, [place, second], find_namespaces())
         assert f"{place.title} keeps {name}" in raised.value.hint
         assert default_in(place) == name
@@ -339,7 +340,8 @@ def test_what_cannot_be_undone_is_said(
 def test_a_namespace_that_is_gone_meanwhile_is_no_failure(place: NetNamespace, name: str) -> None:
     with named_namespace(f"{name}b") as second:
         pass
-    done_ = make_default(other_than(default_in(place)), [second, place], find_namespaces())
+    with uninterrupted():  # as it leaves the signals of a command that is done
+        done_ = make_default(other_than(default_in(place)), [second, place], find_namespaces())
     assert done_.gone == (second.title,)
     assert [item.is_change for item in done_.changes] == [True]
     done("default", "--restore", "--netns", place.title)

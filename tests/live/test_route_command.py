@@ -15,6 +15,7 @@ from structops_cli.net.route_words import parse_route
 from structops_cli.net.routes import routes_naming
 from structops_cli.operations import route as operation
 from structops_cli.operations.memory import MEMORY_PATH, Memory
+from structops_cli.runtime.interrupts import uninterrupted
 from tests.cli_runner import done, done_json, refused
 from tests.live.situations import available, named_namespace
 from tests.live.test_privileges import as_nobody
@@ -188,7 +189,7 @@ def test_what_the_kernel_refuses_is_not_remembered(
         raise KernelError("refused", errno=12, operation="RTM_NEWROUTE")
 
     monkeypatch.setattr(operation, "change_route", refuse)
-    with pytest.raises(KernelError, match="refused"):
+    with pytest.raises(KernelError, match="refused"), uninterrupted():
         operation.change_one_route(
             "change", parse_route(["192.0.2.0/24", "congctl", name]), place, find_namespaces()
         )
