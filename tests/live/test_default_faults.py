@@ -24,7 +24,7 @@ from tests.live.test_default_command import allowed_list_put_back, memory
 AT_EACH_CALL = """
 import errno, os, signal, sys
 from structops_cli.cli.main import run
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, command
 how, at, *words = sys.argv[1:]
 me, calls = os.getpid(), 0
 
@@ -45,7 +45,7 @@ def refuse(*_):
 
 for name in ("pwrite", "mkdir", "unlink", "rmdir", "fork"):
     setattr(os, name, counting(getattr(os, name), refuse))
-bpf._try = counting(bpf._try, lambda *_: -errno.ENOMEM)
+command.attempt = bpf.attempt = counting(command.attempt, lambda *_: -errno.ENOMEM)
 code = run(words)
 sys.exit(99 if calls < int(at) else code)
 """
