@@ -21,9 +21,12 @@ __all__ = ["command"]
 @click.option(
     "--netns", "namespaces", metavar="NS", multiple=True, help="Of this namespace only (repeatable)."
 )
+@click.option(
+    "--processes/--no-processes", default=True, help="Look for the processes (a third of the time)."
+)
 @common_options
 @click.pass_obj
-def command(output: Output, selector: str | None, namespaces: tuple[str, ...]) -> None:
+def command(output: Output, selector: str | None, namespaces: tuple[str, ...], *, processes: bool) -> None:
     """Show TCP sockets by congestion control, with the usual numbers, process and namespace.
 
     SELECTOR is a congestion control, the kernel's own included, or id:N: one struct_ops map, told apart from
@@ -32,7 +35,7 @@ def command(output: Output, selector: str | None, namespaces: tuple[str, ...]) -
     SRTT is in milliseconds, RATE the delivery rate in bits per second. What was never
     connected nor listens is in no table of the kernel's and not shown.
     """
-    walk = Walk()  # first: what follows, imports too, is done beside it
+    walk = Walk() if processes else None  # first: what follows, imports too, is done beside it
     from structops_cli.operations.tcp_sockets import survey_sockets
 
     name, map_id = _meant(selector)

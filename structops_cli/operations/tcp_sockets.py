@@ -34,10 +34,12 @@ class SocketSurvey(NamedTuple):
     notes: tuple[str, ...]
 
 
-def survey_sockets(walk: Walk, words: Sequence[str] = (), *, algorithm: str | None = None) -> SocketSurvey:
+def survey_sockets(
+    walk: Walk | None, words: Sequence[str] = (), *, algorithm: str | None = None
+) -> SocketSurvey:
     """Return the TCP sockets of the namespaces that words mean, of all in sight without words.
 
-    ``walk`` was begun beforehand. Without CAP_SYS_ADMIN only those of the own namespace are seen, and a note says so.
+    ``walk`` was begun beforehand; without it no socket has an owner. Without CAP_SYS_ADMIN only those of the own namespace are seen, and a note says so.
     ``NotFoundError`` for a word that means no namespace.
     """
     parser = Parser(algorithm)
@@ -46,7 +48,7 @@ def survey_sockets(walk: Walk, words: Sequence[str] = (), *, algorithm: str | No
     for namespace, diag in diags:
         with diag:
             counts.append((namespace, add_records(diag, parser)))
-    return SocketSurvey(parser.records, tuple(counts), walk.result(), tuple(notes))
+    return SocketSurvey(parser.records, tuple(counts), walk.result() if walk else ([], []), tuple(notes))
 
 
 def each_diag(words: Sequence[str] = ()) -> tuple[list[tuple[NetNamespace, NetlinkSocket]], list[str]]:

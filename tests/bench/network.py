@@ -26,20 +26,27 @@ SPARE_FDS = 200
 
 
 def list_sockets(bench: Bench) -> list[Measured]:
-    """List many sockets with their owners, of every namespace; ss lists those of one, without owners."""
+    """List many sockets, with their owners and without; structops those of every namespace, ss those of one."""
     ss = shutil.which("ss")
     if ss is None:
         message = "there is no ss to compare with: install iproute2"
         raise CommandError(message)
+
+    def theirs(options: str) -> Contender:
+        return Contender(f"ss {options}", lambda: namespace.run(lambda: command([ss, options])[0]))
+
+    def ours(*options: str) -> Contender:
+        return Contender("structops", lambda: command([*bench.structops, "sockets", *options])[0])
+
     with ThrowawayNamespace() as namespace, connections(namespace, LISTED // 2):
-        series = compare(
-            [
-                Contender("structops", lambda: command([*bench.structops, "sockets"])[0]),
-                Contender("ss -tinH", lambda: namespace.run(lambda: command([ss, "-tinH"])[0])),
-            ],
-            bench.rounds,
-        )
-    return [ratio(f"{LISTED:,} sockets, against ss -tinH", 1.0, *series)]
+        owned = compare([ours(), theirs("-tinpH")], bench.rounds)
+        bare = compare([ours("--no-processes"), theirs("-tinH")], bench.rounds)
+        least = compare([ours(), theirs("-tinH")], bench.rounds)
+    return [
+        ratio(f"{LISTED:,} sockets with processes, ss -tinpH", 1.0, *owned),
+        ratio(f"{LISTED:,} sockets without, ss -tinH", 1.0, *bare),
+        ratio(f"{LISTED:,} sockets with processes, ss -tinH", 1.0, *least),
+    ]
 
 
 def drain_sockets(bench: Bench) -> list[Measured]:

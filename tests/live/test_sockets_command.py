@@ -133,6 +133,14 @@ def test_without_rights_the_own_namespace_is_shown(namespace: ThrowawayNamespace
     assert not any(title_of(namespace) in line for line in result.stdout.splitlines())
 
 
+def test_without_processes_all_else_is_told(namespace: ThrowawayNamespace) -> None:
+    with every_state(namespace):
+        words = ("--netns", title_of(namespace), "--no-processes")
+        assert {line.split()[-2] for line in done("sockets", *words).stdout.splitlines()[1:]} == {"-"}
+        sockets = done_json("sockets", *words)["sockets"]
+        assert [item["processes"] for item in sockets] == [[]] * len(found(namespace))
+
+
 def test_a_socket_of_two_processes(namespace: ThrowawayNamespace) -> None:
     with namespace.open_socket() as one:
         one.bind(("127.0.0.1", 0))
