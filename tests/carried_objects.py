@@ -19,9 +19,9 @@ import pytest
 __all__ = ["CARRIED", "Wish", "carried", "remember", "remembered", "wish_from"]
 
 CARRIED = "STRUCTOPS_TEST_OBJECTS"
-ANY_NAME = "t_of_any_name_x"
-"""As long as a congestion control's name can be."""
-_NAME = re.compile(r'^-DNAME="(t_(?!of_any_name)\w+)"$', re.MULTILINE)
+ANY_NAME = {"NAME": "t_of_any_name_x", "SECOND": "t_of_any_second"}
+"""By macro, each as long as a congestion control's name can be."""
+_NAME = re.compile(r'^-D(NAME|SECOND)="(t_(?!of_any_)\w{1,13})"$', re.MULTILINE)
 
 
 class Wish(NamedTuple):
@@ -43,7 +43,7 @@ class Wish(NamedTuple):
 
     @property
     def for_any_name(self) -> Wish:
-        """Return the object whose registered name can be replaced: each test has its own, and each run others."""
+        """Return the object whose registered names can be replaced: each test has its own, and each run others."""
         return self._replace(flags=tuple(_NAME.sub(_any_name, flag) for flag in self.flags))
 
     @property
@@ -68,8 +68,8 @@ def carried(wish: Wish) -> bytes | None:
     folder, _, wishes = os.environ.get(CARRIED, "").partition(":")
     if not folder or not wish.of_this_tree:
         return None
-    if (named := _NAME.search("\n".join(wish.flags))) and len(named[1]) <= len(ANY_NAME):
-        return _renamed(carried(wish.for_any_name), named[1])
+    if names := dict(_NAME.findall("\n".join(wish.flags))):
+        return _renamed(carried(wish.for_any_name), names)
     path = Path(folder, wish.key)
     if not path.exists():
         Path(wishes).mkdir(exist_ok=True)
@@ -78,9 +78,16 @@ def carried(wish: Wish) -> bytes | None:
     return path.read_bytes()
 
 
-def _renamed(data: bytes | None, name: str) -> bytes | None:
-    """Replace the name in an object, where it fills an array of 16 bytes with zeros behind it."""
-    return data and data.replace(ANY_NAME.encode(), name.encode().ljust(len(ANY_NAME), b"\0"))
+def _any_name(found: re.Match[str]) -> str:
+    return f'-D{found[1]}="{ANY_NAME[found[1]]}"'
+
+
+def _renamed(data: bytes | None, names: dict[str, str]) -> bytes | None:
+    """Replace the names in an object, where each fills an array of 16 bytes with zeros behind it."""
+    for macro, name in names.items():
+        old = ANY_NAME[macro].encode()
+        data = data and data.replace(old, name.encode().ljust(len(old), b"\0"))
+    return data
 
 
 def remember(wish: Wish, folder: Path) -> None:

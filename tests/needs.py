@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from structops_cli.btf.types import Struct
+from structops_cli.btf.types import Enum, Struct
 from structops_cli.errors import UnsupportedError
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.runtime.kernel import live_kernel
@@ -26,7 +26,10 @@ from structops_cli.syscall.info import btf_info
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = [
+    "ARENA",
+    "CGRP_STORAGE",
     "DUMMY_OPS",
+    "FEW_REQUIRED",
     "HID_BPF",
     "IO_URING_OPS",
     "KERNEL_BTF",
@@ -62,6 +65,13 @@ def _knows_struct(name: str) -> bool:
     return live_kernel().vmlinux.find(name, BtfKind.STRUCT) is not None
 
 
+def _knows_map_type(name: str) -> bool:
+    btf = live_kernel().vmlinux
+    type_id = btf.find("bpf_map_type", BtfKind.ENUM)
+    found = btf.type(type_id) if type_id else None
+    return isinstance(found, Enum) and any(one.name == name for one in found.values)
+
+
 def _is_kernels(btf_id: int) -> bool:
     with bpf.btf_get_fd_by_id(btf_id) as fd:
         return btf_info(fd).is_kernel
@@ -94,10 +104,17 @@ def _reads_open_files() -> bool:
 LINKS = Feature("links of struct_ops", (6, 4), lambda: has_links(live_kernel()))
 LINK_DETACH = Feature("detachable links", (6, 11), lambda: generation_of(live_kernel()).link_detach)
 KERNEL_BTF = Feature("BTF objects of the kernel's own", (5, 11), lambda: any(map(_is_kernels, bpf.btf_ids())))
+FEW_REQUIRED = Feature(
+    "functions that need not be there", (6, 0), lambda: not generation_of(live_kernel()).every_member_required
+)
+"""Of tcp_congestion_ops, and cong_avoid among them."""
+
 DUMMY_OPS = Feature("bpf_dummy_ops", (5, 17), lambda: _knows_struct("bpf_dummy_ops"))
 
 MPTCP = Feature("MPTCP", (5, 6), _opens_mptcp, "CONFIG_MPTCP")
 OPEN_FILE_ITERATOR = Feature("a BPF iterator over descriptors and their sockets", (5, 11), _reads_open_files)
+CGRP_STORAGE = Feature("maps of cgroup storage", (6, 2), lambda: _knows_map_type("BPF_MAP_TYPE_CGRP_STORAGE"))
+ARENA = Feature("arenas", (6, 9), lambda: _knows_map_type("BPF_MAP_TYPE_ARENA"))
 QDISC_OPS = Feature(
     "Qdisc_ops",
     (6, 16),

@@ -22,9 +22,18 @@ from structops_cli.struct_ops.rules.causes import ALL_RULES
 from structops_cli.struct_ops.rules.facts import Model, ProgramFacts, World
 from structops_cli.struct_ops.rules.generation import generation_of
 from structops_cli.struct_ops.rules.step import step
-from tests.live.model_draw import DUMMY, TCP, Speaker, Words
 from tests.live.model_kernel import CLOSED, ModelKernel, Pool, model_pool
-from tests.needs import DUMMY_OPS, KERNEL_BTF, LINK_DETACH, LINKS, Feature, require, require_absence
+from tests.live.model_speaker import DUMMY, TCP, Speaker, Words
+from tests.needs import (
+    DUMMY_OPS,
+    FEW_REQUIRED,
+    KERNEL_BTF,
+    LINK_DETACH,
+    LINKS,
+    Feature,
+    require,
+    require_absence,
+)
 
 
 class Row(NamedTuple):
@@ -195,9 +204,6 @@ ROWS = (
 
 MODULE_TYPES = Feature("struct_ops of modules", (6, 9), lambda: generation_of(live_kernel()).module_types)
 SLEEPABLE = Feature("programs that sleep", (6, 3), lambda: generation_of(live_kernel()).sleepable)
-FEW_REQUIRED = Feature(
-    "functions that need not be there", (6, 0), lambda: not generation_of(live_kernel()).every_member_required
-)
 PADDING = Feature("padding in tcp_congestion_ops", (5, 14), lambda: bool(_holes()))
 
 EARLY_ROWS = (

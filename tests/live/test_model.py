@@ -6,19 +6,22 @@ members. ``make model-check`` runs the same for longer.
 
 STRUCTOPS_MODEL_OPERATIONS: how many operations at least (1000).
 STRUCTOPS_MODEL_SEED: a seed that a run printed, to run the same again.
+STRUCTOPS_MODEL_SEQUENCES: a file of sequences that were drawn elsewhere, instead
+of new ones: what ``make vmtest`` gives to every kernel.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as with_seed
 
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.runtime.kernel import live_kernel
@@ -29,13 +32,12 @@ from structops_cli.struct_ops.rules.links import harmful
 from structops_cli.struct_ops.rules.step import looked_up, step
 from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf
-from tests.live.model_draw import Speaker, Words, sequences
 from tests.live.model_kernel import ModelKernel, Pool, model_pool
+from tests.live.model_speaker import Speaker, Words
 
-PATIENCE = int(os.environ.get("STRUCTOPS_TEST_PATIENCE", "1"))
-"""How many times slower than a machine of its own this one is: there a run is shorter, and nothing is shrunk."""
 IN_MAKE_TEST = 1000
-OPERATIONS = int(os.environ.get("STRUCTOPS_MODEL_OPERATIONS", str(IN_MAKE_TEST // PATIENCE)))
+OPERATIONS = int(os.environ.get("STRUCTOPS_MODEL_OPERATIONS", IN_MAKE_TEST))
+SEQUENCES = os.environ.get("STRUCTOPS_MODEL_SEQUENCES", "")
 SEED = int(os.environ.get("STRUCTOPS_MODEL_SEED") or secrets.randbits(32))
 PARTS = max(1, OPERATIONS // 2000)
 """Long runs are cut in parts: each has the machine for itself only as long as it takes."""
@@ -87,27 +89,54 @@ def test_the_model_and_the_kernel_agree(
 ) -> None:
     met: Counter[str] = Counter()
 
-    @with_seed(SEED + part)
-    @settings(
-        max_examples=max(1, OPERATIONS // PARTS // A_SEQUENCE),
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink][: 1 + (PATIENCE == 1)],
-        print_blob=False,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(sequences)
     def agree(sequence: tuple[Words, ...]) -> None:
         met.update(compare(pool, world, name, sequence))
 
     try:
-        agree()
+        if SEQUENCES:
+            take_given(agree, met)
+        else:
+            draw(agree, SEED + part)
     finally:
         with capsys.disabled():
             sys.stdout.write(f"\n{met.total()} operations, STRUCTOPS_MODEL_SEED={SEED + part}\n")
             if OPERATIONS > IN_MAKE_TEST:
                 sys.stdout.write("".join(f"{count:8} {what}\n" for what, count in sorted(met.items())))
     assert met.total() >= OPERATIONS // PARTS
+
+
+def draw(agree: Callable[[tuple[Words, ...]], None], seed: int) -> None:
+    """Draw sequences, and shrink one that shows a difference."""
+    from hypothesis import HealthCheck, Phase, given, settings  # under emulation they take seconds to import
+    from hypothesis import seed as with_seed
+
+    from tests.live.model_draw import sequences
+
+    with_seed(seed)(
+        settings(
+            max_examples=max(1, OPERATIONS // PARTS // A_SEQUENCE),
+            deadline=None,
+            database=None,
+            phases=[Phase.generate, Phase.shrink],
+            print_blob=False,
+            suppress_health_check=list(HealthCheck),
+        )(given(sequences)(agree))
+    )()
+
+
+def take_given(agree: Callable[[tuple[Words, ...]], None], met: Counter[str]) -> None:
+    """Go through the sequences of a file until there were operations enough."""
+    for sequence in json.loads(Path(SEQUENCES).read_bytes()):
+        if met.total() < OPERATIONS:
+            try:
+                agree(as_tuples(sequence))
+            except AssertionError as difference:
+                raise AssertionError(f"{difference}; the sequence: {sequence}") from None
+
+
+def as_tuples(words: Any) -> Any:
+    """Return words as they were before JSON made lists of them."""
+    return tuple(map(as_tuples, words)) if isinstance(words, list) else words
 
 
 CASES: dict[str, tuple[Words, ...]] = {

@@ -20,7 +20,7 @@ from tests.carried_objects import Wish, wish_from
 from tests.compile import carry_objects
 from tests.vm.matrix import Result, merged, read_results
 from tests.vm.modules import with_modules
-from tests.vm.suite import PACKAGES, WISHES, job, write_bytecode
+from tests.vm.suite import PACKAGES, WISHES, compile_variants, draw_sequences, job, write_bytecode
 
 __all__ = ["REPORTS", "Guest", "Ran", "run_guests"]
 
@@ -52,6 +52,7 @@ def run_guests(guests: Sequence[Guest], *, jobs: int, timeout_s: float) -> list[
     qemu()  # fetched, as the userland is made, before several ask for it at once
     userland_archive(PACKAGES)
     write_bytecode()
+    compile_variants()
     ran = _run_all(guests, (), jobs, timeout_s)
     missing = {wish for item in ran for wish in item.wishes}
     again = [again for item in ran if (again := _again(item)) is not None]
@@ -65,6 +66,7 @@ def run_guests(guests: Sequence[Guest], *, jobs: int, timeout_s: float) -> list[
 def _run_all(guests: Sequence[Guest], more: Iterable[Wish], jobs: int, timeout_s: float) -> list[Ran]:
     with tempfile.TemporaryDirectory(prefix="structops-vmtest-") as folder:
         carry_objects(Path(folder), more)
+        draw_sequences(Path(folder))
         calls = [partial(_run, guest, Path(folder), timeout_s) for guest in guests]
         return side_by_side(calls, jobs)
 

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from structops_cli.errors import StructopsError
 from structops_cli.vm.archives import Job
 from structops_cli.vm.userland import SOURCES
 from tests.carried_objects import CARRIED
 from tests.compile import REPOSITORY
 
-__all__ = ["LEFT_OUT", "OBJECTS", "WISHES", "job", "shares", "write_bytecode"]
+__all__ = [
+    "LEFT_OUT",
+    "OBJECTS",
+    "WISHES",
+    "compile_variants",
+    "draw_sequences",
+    "job",
+    "shares",
+    "write_bytecode",
+]
 
 LEFT_OUT = {
     "test_differential": "a guest has no bpftool to compare with",
     "test_golden": "what is compared is what one kernel has",
     "test_privileges": "processes of other users: six seconds a test under emulation, and nothing of it differs by kernel",
     "test_completion": "the same: a shell for each test",
+    "test_faults": "every system call of a command is stopped at: minutes a scene, and nothing of it differs by kernel",
 }
 """Files of live tests that do not run in guests, and why."""
 LIVE = REPOSITORY / "tests" / "live"
 SECONDS = {
     "test_register_command": 60, "test_demo_command": 50, "test_net": 35, "test_errno_table": 30, "test_token": 30,
-    "test_model": 30, "test_map_command": 25, "test_inventory_commands": 20, "test_object_maps": 20,
+    "test_model": 40, "test_map_command": 25, "test_inventory_commands": 20, "test_object_maps": 20,
     "test_bad_input": 20, "test_check_proof": 20, "test_module_type": 40,
 }  # fmt: skip
 """About what a file takes under emulation, of those that take long."""
 USUAL_S = 8
+MODEL_OPERATIONS = 1000
+"""The same on each kernel."""
+SEQUENCES = "sequences.json"
 OBJECTS = "/root/objects"
 WISHES = "/root/wishes"
-PACKAGES = ("pytest", "hypothesis")
+PACKAGES = ("pytest",)
 TREE = ("tests", "pyproject.toml", "bpf_objects", "README.md")
 PATIENCE = "10"
 """How many times longer than on a machine of its own a test may wait for something."""
@@ -63,6 +80,26 @@ def _seconds(name: str) -> int:
     return SECONDS.get(name, USUAL_S)
 
 
+def compile_variants() -> None:
+    """Compile what a test goes through in a loop, so that a guest has all of it and not only the first that it asks for."""
+    from tests.live.check_variants import SORTS
+
+    for variants in SORTS.values():
+        for variant in variants():
+            with suppress(
+                StructopsError, AssertionError
+            ):  # those that no compiler or reader takes are variants as well
+                variant.make()
+
+
+def draw_sequences(into: Path) -> None:
+    """Draw what the model and every kernel have to agree on."""
+    from tests.live.model_draw import drawn
+
+    sequences = drawn(secrets.randbits(32), MODEL_OPERATIONS)
+    (into / SEQUENCES).write_text(json.dumps(sequences), encoding="ascii")
+
+
 def write_bytecode() -> None:
     """Have pytest write the bytecode of the live tests beside them: a guest takes minutes to rewrite their asserts."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -78,6 +115,11 @@ def job(objects: Path, selection: Sequence[str]) -> Job:
         ("bash", "-c", f"cd /{SOURCES} && exec {shlex.join((*PYTEST, *selection))}"),
         files=(*tree, (str(objects), OBJECTS)),
         fetch=(WISHES,),
-        environment=((CARRIED, f"{OBJECTS}:{WISHES}"), ("STRUCTOPS_TEST_PATIENCE", PATIENCE)),
+        environment=(
+            (CARRIED, f"{OBJECTS}:{WISHES}"),
+            ("STRUCTOPS_TEST_PATIENCE", PATIENCE),
+            ("STRUCTOPS_MODEL_OPERATIONS", str(MODEL_OPERATIONS)),
+            ("STRUCTOPS_MODEL_SEQUENCES", f"{OBJECTS}/{SEQUENCES}"),
+        ),
         packages=PACKAGES,
     )

@@ -8,6 +8,7 @@ somebody asks for it.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 
 from structops_cli.struct_ops.kinds.kind import Kind, Need
@@ -27,6 +28,7 @@ REGISTRY = {
 """Type to the module of this package that knows it."""
 
 
+@cache
 def kind_of(type_name: str) -> Kind:
     """Return what is known of a struct_ops type; an empty ``Kind`` when nothing is."""
     if type_name not in REGISTRY:

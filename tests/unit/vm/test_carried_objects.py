@@ -53,10 +53,11 @@ def test_all_that_is_wanted_is_carried(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "into" / WISH.key).read_bytes() == compile_object(OBJECTS / "maps.bpf.c")
 
 
-def test_a_name_is_put_into_an_object_for_any_name(
+def test_names_are_put_into_an_object_for_any_name(
     places: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    named = WISH._replace(source="tests/objects/live_ops.bpf.c", flags=(*WISH.flags, '-DNAME="t_12_3f"'))
+    macros = ('-DNAME="t_12_3f"', '-DSECOND="t_12_3fs"')
+    named = WISH._replace(source="tests/objects/live_ops.bpf.c", flags=(*WISH.flags, *macros))
     source = OBJECTS / "live_ops.bpf.c"
     monkeypatch.delenv(CARRIED)
     made = compile_object(source, flags=named.flags)
