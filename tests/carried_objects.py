@@ -52,11 +52,6 @@ class Wish(NamedTuple):
         return json.dumps(self._asdict())
 
 
-def _any_name(flag: re.Match[str]) -> str:
-    """Return the flag of an object for any name; a name that is too long for the kernel is the test's own."""
-    return f'-DNAME="{ANY_NAME}"' if len(flag[1]) <= len(ANY_NAME) else flag[0]
-
-
 def wish_from(text: str | bytes) -> Wish:
     """Return a wish from its text."""
     data = json.loads(text)
