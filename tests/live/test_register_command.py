@@ -605,8 +605,9 @@ def test_a_dry_run_says_the_same_and_does_nothing(name: str, pin_dir: str, link:
 def test_a_dry_run_is_refused_what_would_be_refused(name: str, pin_dir: str, tmp_path: Path) -> None:
     error = refused("register", "reno", "--set", "name=cubic", "--dry-run")
     assert error["why"].startswith("the name is taken by something that is registered")
-    words = ("register", "reno", "--set", f"name={name}", "--dry-run", "--pin-dir")
-    assert "is not on a bpffs" in refused(*words, str(tmp_path), exit_code=2)["what"]
+    if LINKS.present():  # and so something to pin
+        words = ("register", "reno", "--set", f"name={name}", "--dry-run", "--pin-dir")
+        assert "is not on a bpffs" in refused(*words, str(tmp_path), exit_code=2)["what"]
     assert not os.path.exists(pin_dir)
 
 
