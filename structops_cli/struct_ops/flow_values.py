@@ -135,6 +135,9 @@ def compare(
     is_pointer = left == RETURNED or left[0] in {ARG, DATA, CTX, FP}
     if is_pointer and right == (CONST, 0, "") and operation in {_JEQ, _JNE}:
         return ("sure", "maybe") if operation == _JEQ else ("maybe", "sure")
+    if (left[0] in {DATA, CTX, FP} or (left[0] == ARG and left[1] in pointers)) and right[0] == CONST:
+        # is_branch_taken: of a pointer and another number than zero it knows nothing
+        return ("sure", "sure") if right[1] & (1 << bits) - 1 else ("maybe", "maybe")
     return "maybe", "maybe"
 
 

@@ -263,6 +263,7 @@ def test_the_callers_own_namespace_is_meant_unless_it_is_the_initial_one(place: 
     assert default_in(place) != other
 
 
+@needs(LINKS)
 @pytest.mark.parametrize("words", [("default", "reno"), ("register", "reno")])
 def test_under_ip_netns_exec_no_pin_would_last(place: NetNamespace, words: tuple[str, ...]) -> None:
     before = default_in(place)

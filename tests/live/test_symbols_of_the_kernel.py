@@ -13,16 +13,27 @@ from typing import Any
 import pytest
 
 from structops_cli.net.traffic import send_traffic
+from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.map_values import read_contents
 from structops_cli.runtime.objects import open_object
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import ProgInfo, prog_info
+from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done, done_json, refused
 from tests.compile import FLAGS, OBJECTS, compile_object
 from tests.live.situations import available, below
+from tests.needs import Feature, needs
 
 SOURCE = OBJECTS / "kernel_symbols.bpf.c"
 MODULE_BTF = "/sys/kernel/btf/tcp_dctcp"
+KFUNCS = Feature(
+    "calls of the kernel's functions",
+    (5, 13),
+    lambda: live_kernel().vmlinux.find("bpf_kfunc_desc_tab", BtfKind.STRUCT) is not None,
+)
+EXCEPTIONS = Feature(
+    "exceptions", (6, 7), lambda: live_kernel().vmlinux.find("bpf_throw", BtfKind.FUNC) is not None
+)
 CONFIGURED = pytest.mark.skipif(
     not os.path.exists("/proc/config.gz"),
     reason="waits for a kernel with CONFIG_IKCONFIG_PROC, which shows its configuration",
@@ -68,6 +79,8 @@ def programs_of(registered: dict[str, Any]) -> list[ProgInfo]:
 @pytest.fixture(scope="module")
 def with_variables() -> bool:
     """Tell whether this kernel gives programs its variables: it looks for their addresses among its own symbols."""
+    if live_kernel().vmlinux.find("runqueues", BtfKind.VAR) is None:
+        pytest.skip("waits for a kernel whose BTF has its variables, as Debian's have since 5.14")
     with open("/proc/kallsyms", encoding="ascii") as file:
         return any(line.split()[2] == "runqueues" for line in file)
 
@@ -103,6 +116,7 @@ def test_configuration_addresses_and_functions(tmp_path: Path, name: str, pin_di
     }
 
 
+@needs(KFUNCS)
 def test_weak_symbols_that_are_not_there_are_said_with_v(tmp_path: Path, name: str, pin_dir: str) -> None:
     path = object_file(tmp_path, "NO_CONFIGURATION")
     result = done("register", path, "--set", f"name={name}", "--pin-dir", pin_dir, "-v")
@@ -132,6 +146,7 @@ def refuse(path: str, name: str, bpf_root: str, exit_code: int = 1) -> dict[str,
     return error
 
 
+@needs(KFUNCS)
 def test_a_weak_function_that_is_called_all_the_same(tmp_path: Path, name: str, bpf_root: str) -> None:
     error = refuse(object_file(tmp_path, "UNGUARDED", "NO_CONFIGURATION"), name, bpf_root)
     assert (error["kind"], error["program"]) == ("VerifierError", "ks_init")
@@ -189,6 +204,7 @@ def test_a_strong_symbol_that_does_not_fit(
     assert "kernel_symbols.bpf.c:" in error["why"]
 
 
+@needs(KFUNCS)
 def test_a_function_that_is_not_for_programs(tmp_path: Path, name: str, bpf_root: str) -> None:
     """BTF has every function; which of them programs may call, the verifier says."""
     error = refuse(object_file(tmp_path, "NO_KFUNC", "NO_CONFIGURATION"), name, bpf_root)
@@ -196,6 +212,7 @@ def test_a_function_that_is_not_for_programs(tmp_path: Path, name: str, bpf_root
     assert "calling kernel function tcp_v4_do_rcv is not allowed" in error["why"]
 
 
+@needs(EXCEPTIONS)
 def test_a_program_that_throws(tmp_path: Path, name: str, pin_dir: str) -> None:
     """Lost packets bring the program to ``bpf_throw``; what it returns then is what its callback returns."""
     path = tmp_path / "exceptions.bpf.o"
@@ -209,6 +226,7 @@ def test_a_program_that_throws(tmp_path: Path, name: str, pin_dir: str) -> None:
     assert report.tcp_info.snd_ssthresh == 10
 
 
+@needs(KFUNCS)
 def test_functions_of_a_module(tmp_path: Path, name: str, bpf_root: str) -> None:
     """DCTCP's are called where the module is loaded; elsewhere weak ones are not there, and strong ones are missed."""
     loaded = load_module("tcp_dctcp")

@@ -19,7 +19,7 @@ import pytest
 
 __all__ = ["pytest_runtest_call", "pytest_runtest_setup", "pytest_runtest_teardown"]
 
-LIMIT_S = int(os.environ.get("STRUCTOPS_TEST_LIMIT_S", "120"))
+LIMIT_S = int(os.environ.get("STRUCTOPS_TEST_LIMIT_S", "240"))
 TOO_LATE = signal.SIGUSR2
 BEGIN, END = b"+", b"-"
 

@@ -35,6 +35,7 @@ LEFT_OUT = {
     "test_privileges": "processes of other users: six seconds a test under emulation, and nothing of it differs by kernel",
     "test_completion": "the same: a shell for each test",
     "test_faults": "every system call of a command is stopped at: minutes a scene, and nothing of it differs by kernel",
+    "test_default_faults": "the same",
 }
 """Files of live tests that do not run in guests, and why."""
 LIVE = REPOSITORY / "tests" / "live"

@@ -12,7 +12,7 @@ from tests.elf_writers import insn, load
 
 LDX = {8: 0x79, 4: 0x61}
 MOV_K, MOV_X, ADD_K, JEQ_K, JNE_K, JGT_K, EXIT, CALL = 0xB7, 0xBF, 0x07, 0x15, 0x55, 0x25, 0x95, 0x85
-STX = 0x7B
+STX, JNE32_K = 0x7B, 0x56
 OPCODES = (0x07, 0x0F, 0x15, 0x18, 0x1D, 0x25, 0x61, 0x62, 0x63, 0x79, 0x7A, 0x7B, 0x85, 0x95, 0x05, 0x06, 0xB7, 0xBC, 0xBF,
            0xC3, 0xDB, 0xD4, 0x30, 0xE5, 0x94, 0x87)  # fmt: skip
 """Of every sort that there is."""
@@ -74,6 +74,12 @@ def test_a_pointer_is_never_zero_for_sure() -> None:
     zero = ldx(2, 1, 8), insn(JNE_K, 2, 0, 1, 0), ldx(3, 1), DONE
     assert ("through", 1, True) in found(*not_zero, pointers=frozenset({1}))
     assert ("read", 0, False) in found(*zero, pointers=frozenset({1}))
+
+
+@pytest.mark.parametrize("jump", [JNE_K, JNE32_K])
+def test_a_pointer_and_another_number_than_zero_go_both_ways(jump: int) -> None:
+    code = ldx(2, 1, 8), insn(jump, 2, 0, 1, 7), ldx(3, 1), DONE
+    assert ("read", 0, True) in found(*code, pointers=frozenset({1}))
 
 
 def test_two_values_that_meet_are_told_apart_no_more() -> None:
