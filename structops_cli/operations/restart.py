@@ -57,6 +57,7 @@ def restart(plan: Restart) -> tuple[Swapped, int]:
     todo, live = plan.todo, plan.todo.live
     with ExitStack() as owner:
         old_fd = owner.enter_context(bpf.map_get_fd_by_id(live.info.id))
+        new_id = map_info(plan.new.map_fd).id
         way = _Way(
             plan,
             candidate_of_live(live, owner),
@@ -74,8 +75,8 @@ def restart(plan: Restart) -> tuple[Swapped, int]:
             dropped = drop(todo.drop)
         return (
             Swapped(
-                link_info(link).id if link else 0,
-                map_info(plan.new.map_fd).id,
+                _id_of(link),
+                new_id,
                 todo.keep_at,
                 dropped,
                 followed,
@@ -84,6 +85,13 @@ def restart(plan: Restart) -> tuple[Swapped, int]:
             ),
             gap_ns,
         )
+
+
+def _id_of(link: Fd | None) -> int:
+    """Return the id of a link, 0 without one and for one that cannot be read: what was done is done."""
+    with suppress(KernelError):
+        return link_info(link).id if link else 0
+    return 0
 
 
 def _exchange(way: _Way, owner: ExitStack) -> tuple[Fd | None, int]:

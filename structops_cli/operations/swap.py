@@ -8,7 +8,7 @@ it, all is brought to its end. Both hold for a process that is killed.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from errno import EPERM
 
 from structops_cli.errors import KernelError, StateError, UnsupportedError
@@ -175,11 +175,12 @@ def _link_update(live: LiveMap, link: Fd, new: Fd, old: Fd) -> None:
         raise explained(
             error, f"{live.name} (id:{live.info.id}) could not be replaced", live.type.name
         ) from None
-    if link_info(link).map_id != new_id:
-        raise StateError(
-            f"{live.name} was not replaced, though the kernel reported success",
-            why=f"its link {link_info(link).id} names map {link_info(link).map_id} and not {new_id}",
-        )
+    with suppress(KernelError):  # what cannot be read back was still answered with success
+        if (now := link_info(link).map_id) != new_id:
+            raise StateError(
+                f"{live.name} was not replaced, though the kernel reported success",
+                why=f"its link {live.links[0].id} names map {now} and not {new_id}",
+            )
 
 
 def _another_is_there(live: LiveMap, now: int) -> StateError:
@@ -194,5 +195,10 @@ def _another_is_there(live: LiveMap, now: int) -> StateError:
 
 
 def holders_of(live: LiveMap, fd: Fd) -> int:
-    """Return the kernel's own count of who uses a map: sockets and defaults. Since 6.4 it is an estimate."""
-    return read_state(live.type, bpf.map_lookup_elem(fd, KEY, live.info.value_size))[1]
+    """Return the kernel's own count of who uses a map: sockets and defaults. Since 6.4 it is an estimate.
+
+    0 when it cannot be read: what was done is done.
+    """
+    with suppress(KernelError):
+        return read_state(live.type, bpf.map_lookup_elem(fd, KEY, live.info.value_size))[1]
+    return 0

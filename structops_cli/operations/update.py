@@ -98,13 +98,13 @@ def update(
         )
         pin = pin_of(live) if plan.link else None
         gap_ns = None
+        one = described(loaded, plan, new.map_fd, None, pin)  # all that may fail comes before it is done
         if request.dry_run:
             done = rehearsed(todo, 0)
         elif in_place:
             done = swap(todo)
         else:
             done, gap_ns = restart(Restart(todo, new, pin or ""))
-        one = described(loaded, plan, new.map_fd, None, pin)
         if request.dry_run:
             one = without_ids(one)
         one = one._replace(link_id=done.link_id or None)

@@ -25,10 +25,47 @@ def _register_without_a_link(stage: Stage) -> tuple[str, ...]:
     return (*_register(stage), "--no-link")
 
 
+def _update(stage: Stage, *more: str) -> tuple[str, ...]:
+    stage.run(*_register(stage), *more)
+    return ("update", stage.name, "cubic", "--set", f"name={stage.name}")
+
+
+def _update_with_a_default(stage: Stage) -> tuple[str, ...]:
+    words = _update(stage, "--set", "flags=non_restricted")
+    namespace = stage.add_namespace("n")
+    stage.run("default", stage.name, "--netns", namespace)
+    return (*words, "--set", "flags=non_restricted")
+
+
+def _update_by_restart(stage: Stage) -> tuple[str, ...]:
+    return (*_update(stage, "--no-link"), "--restart")
+
+
+def _rollback(stage: Stage) -> tuple[str, ...]:
+    stage.run(*_update(stage))
+    return ("rollback", stage.name)
+
+
+def _unregister(stage: Stage) -> tuple[str, ...]:
+    stage.run(*_register(stage))
+    return ("unregister", stage.name)
+
+
+def _unregister_with_kept_versions(stage: Stage) -> tuple[str, ...]:
+    stage.run(*_update(stage))
+    return ("unregister", stage.name)
+
+
 SCENES = {
     scene.name: scene
     for scene in (
         Scene("register", _register),
         Scene("register-no-link", _register_without_a_link),
+        Scene("update", _update),
+        Scene("update-default", _update_with_a_default),
+        Scene("update-restart", _update_by_restart),
+        Scene("rollback", _rollback),
+        Scene("unregister", _unregister),
+        Scene("unregister-kept", _unregister_with_kept_versions),
     )
 }
