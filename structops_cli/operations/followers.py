@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import Self
 
-from structops_cli.errors import NotFoundError, StructopsError
+from structops_cli.errors import KernelError, NotFoundError, StructopsError
 from structops_cli.net.allowed_list import AllowedList, open_allowed
 from structops_cli.net.defaults import DefaultSysctl, open_default
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
@@ -100,11 +100,20 @@ class Followers:
 def _follow(default: DefaultSysctl, name: str) -> Followed:
     title, inode = default.namespace.title, default.namespace.inode
     try:
-        if default.read() == name:  # or somebody has chosen another one meanwhile
-            default.write(name)
+        try:
+            _write_again(default, name)
+        except (
+            KernelError
+        ):  # once more, for what passes; what is not allowed is no KernelError, and never written
+            _write_again(default, name)
     except StructopsError as error:
         return Followed(title, inode, error)
     return Followed(title, inode)
+
+
+def _write_again(default: DefaultSysctl, name: str) -> None:
+    if default.read() == name:  # or somebody has chosen another one meanwhile
+        default.write(name)
 
 
 def _is_granted(live: LiveMap) -> bool:
