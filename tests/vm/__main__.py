@@ -16,7 +16,7 @@ from structops_cli.vm.tools import qemu
 from tests.vm.guests import REPORTS, Guest, Ran, run_guests
 from tests.vm.matrix import Result, failures, junit, matrix, merged, totals
 from tests.vm.readme import README, put_into, report
-from tests.vm.suite import shares
+from tests.vm.suite import DIFFERING, all_files, shares
 
 KERNELS = ("5.10", "6.1", "6.12", "6", "newest")
 """The oldest, those of Debian's stable releases, the newest 6.x, and the newest that Debian has."""
@@ -56,6 +56,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--jobs", type=int, default=os.cpu_count(), metavar="N", help="how many guests side by side"
     )
     parser.add_argument("--guests", type=int, default=GUESTS, metavar="N", help=f"for a kernel ({GUESTS})")
+    parser.add_argument(
+        "--differing", action="store_true", help="only the files that are about what differs by kernel"
+    )
     parser.add_argument("--write-readme", action="store_true", help="put the table of files into README.md")
     own, selection = list(arguments), []
     if "--" in own:
@@ -80,7 +83,8 @@ def _kernels(wanted: Sequence[str]) -> tuple[list[Kernel], list[str]]:
 
 
 def _guests(kernels: Sequence[Kernel], options: argparse.Namespace) -> list[Guest]:
-    selections = [options.selection] if options.selection else shares(options.guests)
+    names = DIFFERING if options.differing else all_files()
+    selections = [options.selection] if options.selection else shares(names, options.guests)
     return [Guest(kernel, number, files) for kernel in kernels for number, files in enumerate(selections)]
 
 

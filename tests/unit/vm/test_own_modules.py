@@ -11,9 +11,9 @@ from structops_cli.vm.archives import Job
 from structops_cli.vm.kernels import Kernel
 from tests.own_modules import CARRIED, WITHOUT
 from tests.vm import modules
-from tests.vm.suite import shares
+from tests.vm.suite import all_files, shares
 
-SELECTION = shares(1)[0]
+SELECTION = shares(all_files(), 1)[0]
 KERNEL = Kernel("6.12.1+deb13-cloud-amd64", "/nowhere")
 JOB = Job(("true",), environment=(("A", "b"),))
 FILE = "tests/live/test_module_type.py"

@@ -13,7 +13,7 @@ from tests.cli_runner import run_python
 from tests.needs import Feature, require
 from tests.vm.matrix import Result, by_file, failures, junit, matrix, merged, read_results, totals
 from tests.vm.readme import BEGIN, END, put_into, report
-from tests.vm.suite import LEFT_OUT, LIVE, shares
+from tests.vm.suite import DIFFERING, LEFT_OUT, LIVE, all_files, shares
 
 TESTS = """
 import os, pytest
@@ -103,8 +103,9 @@ def test_the_table_of_the_readme() -> None:
 def test_every_file_is_in_one_share_or_left_out_by_name() -> None:
     files = {path.stem for path in LIVE.glob("test_*.py")}
     assert LEFT_OUT.keys() < files
+    assert set(DIFFERING) < set(all_files())
     for count in (1, 2, 3):
-        shared = [path for share in shares(count) for path in share]
+        shared = [path for share in shares(all_files(), count) for path in share]
         assert sorted(shared) == sorted(f"tests/live/{name}.py" for name in files - LEFT_OUT.keys())
 
 
