@@ -168,7 +168,9 @@ def destroy(diag: NetlinkSocket, tcp: TcpSocket) -> bool:
         if error.errno == EOPNOTSUPP:
             raise UnsupportedError(
                 "this kernel does not destroy sockets",
-                why="it was built without CONFIG_INET_DIAG_DESTROY",
+                why="it was built without CONFIG_INET_DIAG_DESTROY"
+                if tcp.info
+                else "older kernels do not destroy what is in TIME_WAIT, or has become so (tcp_abort)",
                 hint="end the processes that own them, or wait until TCP gives them up",
             ) from None
         raise

@@ -10,6 +10,7 @@ from socket import AF_INET6, socket
 
 import pytest
 
+from structops_cli.errors import UnsupportedError
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import ALL_STATES, TcpState, destroy, tcp_sockets
@@ -102,5 +103,11 @@ def test_orphans_are_destroyed(namespace: ThrowawayNamespace, diag: NetlinkSocke
         wanted = {port | state << 16 for state, port in made.orphans.items() if state != TcpState.SYN_RECV}
         for key, found in within(diag).items():
             if key in wanted:
-                assert destroy(diag, found)
+                try:
+                    assert destroy(diag, found)
+                except UnsupportedError:  # 5.10 does not destroy time-wait sockets
+                    if found.info:
+                        raise
+                    wanted.remove(key)
+        assert wanted
         until(lambda: not wanted & within(diag).keys())
