@@ -37,7 +37,8 @@ class Event(NamedTuple):
 
     ``kind`` is one of ``registered``, ``replaced`` (the link names another map
     now: ``map_id`` in place of ``old_map_id``), ``detached``, ``retired``, ``ejected``, ``freed`` and
-    ``default``, of the namespace ``netns``. ``time`` is that of the look, seconds since 1970.
+    ``default``, of the namespace ``netns``. ``holders`` is the kernel's count at
+    that moment, a link included that is just being let go. ``time`` is that of the look, seconds since 1970.
     """
 
     kind: str
