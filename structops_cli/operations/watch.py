@@ -110,7 +110,10 @@ def _of_maps(before: Snapshot, after: Snapshot, replaced: set[int]) -> Iterator[
             yield _of(after, "retired", live, holders=live.refcnt)
         elif live.state == "ejected":
             yield _of(after, "ejected", live, reason=live.reason)
-        elif was in ALIVE:  # a link map that nothing holds but a descriptor or a pin: it may be linked again
+        elif was in (
+            "registered",
+            "ejected",
+        ):  # a link map that nothing holds but a descriptor or a pin: it may be linked again
             yield _of(after, "retired", live, holders=live.refcnt)
 
 
@@ -157,7 +160,7 @@ class Watcher:
                 link_id: _map_behind(link_id)
                 for link_id in (before.links if before else {}).keys() - taken.links.keys()
             }
-            if all(map_id in stock or not map_id for map_id in behind.values()):
+            if not any(behind.values()):  # else it names a map after all: it was replaced in the middle
                 break
         detached = frozenset(link_id for link_id, map_id in behind.items() if map_id == 0)
         return taken._replace(defaults={use.netns: use for use in self._defaults.read()}, detached=detached)

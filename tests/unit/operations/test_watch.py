@@ -50,6 +50,10 @@ def test_retired_and_freed() -> None:
     assert kinds(look(REGISTERED), look(READY)) == [("retired", 7)]  # its map is held open
 
 
+def test_a_retired_one_that_only_a_pin_keeps_is_not_retired_again() -> None:
+    assert events(look(RETIRED), look(READY)) == []
+
+
 def test_another_map_behind_the_link() -> None:
     after = look(RETIRED, live(8, "registered", 1, link=3))
     replaced, retired = events(look(REGISTERED), after)
