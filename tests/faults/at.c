@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Run a command and, at one of its system calls, kill it or have that call fail.
  *
- *     at list FILE COMMAND...      write "INDEX NUMBER PATH-OR-COMMAND" of every system call to FILE
- *     at kill INDEX COMMAND...     SIGKILL before the INDEXth is done
- *     at fail INDEX ERRNO COMMAND...
- *     at stop INDEX SIGNAL COMMAND...   another signal, there
+ *     at list FILE 0 0 0 COMMAND...              write "NUMBER ABOUT" of every system call to FILE
+ *     at kill NUMBER ABOUT TURN 0 COMMAND...     SIGKILL before that call is done
+ *     at fail NUMBER ABOUT TURN ERRNO COMMAND...
+ *     at stop NUMBER ABOUT TURN SIGNAL COMMAND...   another signal, there
  *
- * The calls of all threads are counted together, from the exec on; children that the
+ * ABOUT is the path of a call that takes one, the command of bpf(2), and empty for all
+ * others: that call is meant which is the TURNth, from 1, of those with NUMBER and ABOUT. The
+ * calls of all threads are counted together, from the exec on; children that the
  * command forks are left alone. Ends with the command's exit code, or with 128 + signal.
  */
 #define _GNU_SOURCE
@@ -30,7 +32,9 @@ enum { PATH_BYTES = 64 };
 enum { AT_LIST, AT_KILL, AT_FAIL, AT_STOP };
 
 static int what;
-static long at_index;
+static unsigned long long at_number;
+static const char *at_about;
+static long at_turn;
 static long number; /* errno or signal */
 static FILE *list;
 static pid_t command, failing; /* failing: the thread whose call is to fail when it returns */
@@ -63,13 +67,17 @@ static void returned(pid_t thread)
 	failing = 0;
 }
 
-/* Write down a call; of those that take a path, with what is read of it, and of bpf(2) with its command. */
-static void note(pid_t thread, long count, const struct ptrace_syscall_info *info)
+/* Find out what a call is about. */
+static const char *about(pid_t thread, const struct ptrace_syscall_info *info)
 {
-	char path[PATH_BYTES] = "";
-	struct iovec here = { path, sizeof(path) - 1 }, there = { 0, sizeof(path) - 1 };
+	static char text[PATH_BYTES];
+	struct iovec here = { text, sizeof(text) - 1 }, there = { 0, sizeof(text) - 1 };
 
+	memset(text, 0, sizeof(text));
 	switch (info->entry.nr) {
+	case SYS_bpf:
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)info->entry.args[0]);
+		break;
 	case SYS_openat:
 		there.iov_base = (void *)(uintptr_t)info->entry.args[1];
 		break;
@@ -82,18 +90,17 @@ static void note(pid_t thread, long count, const struct ptrace_syscall_info *inf
 		there.iov_base = (void *)(uintptr_t)info->entry.args[0];
 		break;
 	}
-	if (info->entry.nr == SYS_bpf)
-		snprintf(path, sizeof(path), "%llu", (unsigned long long)info->entry.args[0]);
 	if (there.iov_base && process_vm_readv(thread, &here, 1, &there, 1, 0) < 0)
-		path[0] = 0; /* it lies too near the end of a page */
-	path[strcspn(path, "\n")] = 0;
-	fprintf(list, "%ld %llu %s\n", count, (unsigned long long)info->entry.nr, path);
+		text[0] = 0; /* it lies too near the end of a page */
+	text[strcspn(text, "\n")] = 0;
+	return text;
 }
 
 static void on_call(pid_t thread)
 {
 	static long count;
 	struct ptrace_syscall_info info;
+	const char *said;
 
 	if (ptrace(PTRACE_GET_SYSCALL_INFO, thread, sizeof(info), &info) <= 0)
 		return;
@@ -103,10 +110,10 @@ static void on_call(pid_t thread)
 	}
 	if (info.op != PTRACE_SYSCALL_INFO_ENTRY)
 		return;
-	count++;
+	said = about(thread, &info);
 	if (list)
-		note(thread, count, &info);
-	if (count != at_index)
+		fprintf(list, "%llu %s\n", (unsigned long long)info.entry.nr, said);
+	if (what == AT_LIST || info.entry.nr != at_number || strcmp(said, at_about) || ++count != at_turn)
 		return;
 	if (what == AT_KILL)
 		kill(command, SIGKILL);
@@ -165,24 +172,23 @@ static int begin(char **arguments)
 
 int main(int argc, char **argv)
 {
-	if (argc > 3 && !strcmp(argv[1], "list")) {
-		what = AT_LIST;
+	static const char *const words[] = { "list", "kill", "fail", "stop" };
+
+	for (what = AT_LIST; argc > 6 && what <= AT_STOP; what++)
+		if (!strcmp(argv[1], words[what]))
+			break;
+	if (argc <= 6 || what > AT_STOP) {
+		fprintf(stderr, "usage: at list|kill|fail|stop FILE-OR-NUMBER ABOUT TURN ERRNO-OR-SIGNAL COMMAND...\n");
+		return 2;
+	}
+	if (what == AT_LIST) {
 		list = fopen(argv[2], "we");
 		if (!list)
 			die(argv[2]);
-		return begin(argv + 3);
 	}
-	if (argc > 3 && !strcmp(argv[1], "kill")) {
-		what = AT_KILL;
-		at_index = atol(argv[2]);
-		return begin(argv + 3);
-	}
-	if (argc > 4 && (!strcmp(argv[1], "fail") || !strcmp(argv[1], "stop"))) {
-		what = argv[1][0] == 'f' ? AT_FAIL : AT_STOP;
-		at_index = atol(argv[2]);
-		number = atol(argv[3]);
-		return begin(argv + 4);
-	}
-	fprintf(stderr, "usage: at list FILE | kill INDEX | fail INDEX ERRNO | stop INDEX SIGNAL   COMMAND...\n");
-	return 2;
+	at_number = strtoull(argv[2], NULL, 10);
+	at_about = argv[3];
+	at_turn = atol(argv[4]);
+	number = atol(argv[5]);
+	return begin(argv + 6);
 }

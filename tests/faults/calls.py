@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -48,14 +49,16 @@ CHANGING_BPF = frozenset({
 
 
 class Call(NamedTuple):
-    """The ``number``-th system call of a run, counted from 1 over all threads; ``name`` is "" for one without effects.
+    """One system call of a run, of any thread: the ``turn``-th of those with its number and what it is about.
 
     ``about`` is the path of a call that takes one, and the command of bpf(2).
+    ``name`` is "" for a call without effects.
     """
 
     number: int
     name: str
     about: str
+    turn: int
 
     @property
     def may_fail(self) -> bool:
@@ -67,13 +70,14 @@ class Call(NamedTuple):
         """Whether it changes what others see, or makes what is about to be seen."""
         return (
             self.name in CHANGING
-            or (self.name == "bpf" and self.about in CHANGING_BPF)
+            or (self.name == "bpf" and COMMANDS.get(int(self.about)) in CHANGING_BPF)
             or (self.name == "write" and not self.about)
             or (self.name == "openat" and self.about.startswith("/proc/sys/"))
         )
 
     def __str__(self) -> str:
-        return f"call {self.number} ({self.name or 'another'}{' ' + self.about if self.about else ''})"
+        about = COMMANDS.get(int(self.about), self.about) if self.name == "bpf" else self.about
+        return f"{' '.join(filter(None, [self.name or f'call {self.number}', about]))}, turn {self.turn}"
 
 
 class Ended(NamedTuple):
@@ -99,18 +103,17 @@ def tracer() -> str:
 
 def calls_of(arguments: Sequence[str]) -> tuple[Call, ...]:
     """Run the command and return its system calls, from the first one that has to do with the kernel's state."""
+    turns: Counter[str] = Counter()
+    every = []
     with tempfile.NamedTemporaryFile("r", prefix="structops-faults-") as file:
-        ended = _run(["list", file.name], arguments)
+        ended = _run(["list", file.name, "", "0", "0"], arguments)
         assert ended.exit_code == 0, ended.stderr
-        every = [_call(line) for line in file]
-    first = next(number for number, call in enumerate(every) if _begins(call))
+        for line in file:
+            number, about = line.rstrip("\n").split(" ", 1)
+            turns[line] += 1
+            every.append(Call(int(number), NAMES.get(int(number), ""), about, turns[line]))
+    first = next(place for place, call in enumerate(every) if _begins(call))
     return tuple(every[first:])
-
-
-def _call(line: str) -> Call:
-    index, number, about = line.rstrip("\n").split(" ", 2)
-    name = NAMES.get(int(number), "")
-    return Call(int(index), name, COMMANDS.get(int(about), about) if name == "bpf" else about)
 
 
 def _begins(call: Call) -> bool:
@@ -121,17 +124,21 @@ def _begins(call: Call) -> bool:
 
 def killed_at(call: Call, arguments: Sequence[str]) -> Ended:
     """Run the command, and kill it instead of doing that call."""
-    return _run(["kill", str(call.number)], arguments)
+    return _run(_at("kill", call, 0), arguments)
 
 
 def signalled_at(call: Call, number: int, arguments: Sequence[str]) -> Ended:
     """Run the command, and send it a signal at that call."""
-    return _run(["stop", str(call.number), str(number)], arguments)
+    return _run(_at("stop", call, number), arguments)
 
 
 def failing_at(call: Call, number: int, arguments: Sequence[str]) -> Ended:
     """Run the command with that call answered by an errno, and not done."""
-    return _run(["fail", str(call.number), str(number)], arguments)
+    return _run(_at("fail", call, number), arguments)
+
+
+def _at(how: str, call: Call, number: int) -> tuple[str, ...]:
+    return how, str(call.number), call.about, str(call.turn), str(number)
 
 
 def _run(how: Sequence[str], arguments: Sequence[str]) -> Ended:

@@ -53,7 +53,7 @@ class Stage:
 
     def look(self) -> dict[str, Any]:
         """Return what the kernel shows: nothing in it has an id that another run would not have."""
-        stock = [item for item in take_stock(live_kernel()) if item.name.startswith(self.name)]
+        stock = [item for item in take_stock(live_kernel()) if self._is_ours(item)]
         versions = {item.info.id: version_of(item) for item in stock}
         return {
             "registered": sorted(
@@ -74,6 +74,9 @@ class Stage:
             "defaults": {name: self._default(name) for name in self.namespaces},
         }
 
+    def _is_ours(self, item: LiveMap) -> bool:
+        return item.name.startswith((self.name, "bpf_"))
+
     def _default(self, name: str) -> str:
         [found] = select_namespaces(find_namespaces(), [name])
         return inside(found, lambda: read_congestion_controls().default)
@@ -88,7 +91,7 @@ class Stage:
         while self.namespaces:
             subprocess.run(["ip", "netns", "del", self.namespaces.pop()], check=True)
         for item in take_stock(live_kernel()):
-            if item.name.startswith(self.name):
+            if self._is_ours(item):
                 unregister(item)
         _empty(bpffs.DEFAULT)
         deadline = time.monotonic() + SETTLES_S
