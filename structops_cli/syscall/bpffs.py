@@ -27,8 +27,11 @@ class Mount(NamedTuple):
 
 
 def mounts() -> tuple[Mount, ...]:
-    """Return the bpffs mounts that this process sees, the usual one first (proc(5), mountinfo)."""
-    found = []
+    """Return the bpffs mounts that this process sees, the usual one first (proc(5), mountinfo).
+
+    Of several on one path the last hides the others.
+    """
+    found: dict[str, Mount] = {}
     try:
         with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
             table = file.readlines()
@@ -39,8 +42,9 @@ def mounts() -> tuple[Mount, ...]:
         if right.startswith("bpf "):
             fields = left.split()
             major, minor = fields[2].split(":")
-            found.append(Mount(_unescape(fields[4]), os.makedev(int(major), int(minor))))
-    return tuple(sorted(found, key=lambda item: item.path != DEFAULT))
+            path = _unescape(fields[4])
+            found[path] = Mount(path, os.makedev(int(major), int(minor)))
+    return tuple(sorted(found.values(), key=lambda item: item.path != DEFAULT))
 
 
 def _unescape(path: str) -> str:

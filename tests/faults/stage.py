@@ -9,11 +9,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from socket import socket
 from typing import Any
 
 from structops_cli.errors import KernelError
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespaces import find_namespaces, inside, select_namespaces
+from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
 from structops_cli.operations.machine_lock import machine_lock
 from structops_cli.runtime.inventory import LiveMap, programs_of, take_stock
 from structops_cli.runtime.kernel import live_kernel
@@ -36,6 +38,7 @@ class Stage:
     def __init__(self, name: str) -> None:
         self.name = name
         self.namespaces: list[str] = []
+        self.sockets: list[socket] = []
         self.machine = _objects()
 
     def run(self, *arguments: str) -> Result:
@@ -50,6 +53,21 @@ class Stage:
         subprocess.run(["ip", "netns", "add", whole], check=True)
         self.namespaces.append(whole)
         return whole
+
+    def open_sockets(self, count: int) -> None:
+        """Open listening sockets on the algorithm of the stage's name, in a namespace made for them."""
+        [place] = select_namespaces(find_namespaces(), [self.add_namespace("sockets")])
+
+        def open_them() -> None:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            for _ in range(count):
+                opened = socket()
+                self.sockets.append(opened)
+                set_congestion_control(opened, self.name)
+                opened.bind(("127.0.0.1", 0))
+                opened.listen()
+
+        inside(place, open_them)
 
     def look(self) -> dict[str, Any]:
         """Return what the kernel shows: nothing in it has an id that another run would not have."""
@@ -71,6 +89,7 @@ class Stage:
                 for path in bpffs.pins(bpffs.DEFAULT)
                 if not path.endswith(".debug")
             ),
+            "sockets": sorted(map(congestion_control_of, self.sockets)),
             "defaults": {name: self._default(name) for name in self.namespaces},
         }
 
@@ -88,6 +107,8 @@ class Stage:
 
     def clear(self) -> None:
         """Take everything away, and hold that the kernel has no maps, programs and links that it had not before."""
+        while self.sockets:
+            self.sockets.pop().close()
         while self.namespaces:
             subprocess.run(["ip", "netns", "del", self.namespaces.pop()], check=True)
         for item in take_stock(live_kernel()):

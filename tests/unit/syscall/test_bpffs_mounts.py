@@ -19,6 +19,7 @@ MOUNTINFO = r"""
 31 22 0:29 / /mnt/a\040b\134c rw,relatime shared:9 master:1 - bpf none rw,mode=700
 32 22 0:30 / /sys/fs/bpf rw,nosuid - bpf bpf rw,mode=700
 33 22 0:31 / /mnt/bpf rw - tmpfs bpf rw
+35 32 0:32 / /sys/fs/bpf rw - bpf bpf rw
 34 22 259:1027 / /mnt/tab\011 rw - bpf bpf rw
 """
 
@@ -34,7 +35,7 @@ def mountinfo(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_mounts_with_the_usual_one_first(mountinfo: None) -> None:
     assert bpffs.mounts() == (
-        ("/sys/fs/bpf", os.makedev(0, 30)),
+        ("/sys/fs/bpf", os.makedev(0, 32)),  # it hides the one before it
         ("/mnt/a b\\c", os.makedev(0, 29)),
         ("/mnt/tab\t", os.makedev(259, 1027)),
     )
