@@ -17,6 +17,7 @@ from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespaces import find_namespaces, inside, select_namespaces
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
 from structops_cli.operations.machine_lock import machine_lock
+from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.runtime.inventory import LiveMap, programs_of, take_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.unregistration import unregister
@@ -90,15 +91,22 @@ class Stage:
                 if not path.endswith(".debug")
             ),
             "sockets": sorted(map(congestion_control_of, self.sockets)),
-            "defaults": {name: self._default(name) for name in self.namespaces},
+            "defaults": {name: self._default(name, versions) for name in self.namespaces},
         }
 
     def _is_ours(self, item: LiveMap) -> bool:
         return item.name.startswith((self.name, "bpf_"))
 
-    def _default(self, name: str) -> str:
+    def _default(self, name: str, versions: dict[int, str]) -> tuple[str, str]:
+        """Return the name of a namespace's default, and which version of it that is."""
+
+        def read() -> tuple[str, str]:
+            with AlgorithmReader() as reader:
+                used = reader.default()
+            return read_congestion_controls().default, versions.get(used, "built in")
+
         [found] = select_namespaces(find_namespaces(), [name])
-        return inside(found, lambda: read_congestion_controls().default)
+        return inside(found, read)
 
     def wait_for_the_guard(self) -> None:
         """Wait until no child of a killed command is at work: it shares the machine's lock."""
