@@ -56,6 +56,37 @@ def _unregister_with_kept_versions(stage: Stage) -> tuple[str, ...]:
     return ("unregister", stage.name)
 
 
+def _unregister_without_a_link(stage: Stage) -> tuple[str, ...]:
+    stage.run(*_register_without_a_link(stage))
+    return ("unregister", stage.name)
+
+
+def _drain(stage: Stage) -> tuple[str, ...]:
+    """Two sockets of this process are on the algorithm, and go to another."""
+    stage.run(*_register(stage))
+    stage.open_sockets(2)
+    return ("drain", stage.name, "--to", "reno", "--netns", stage.namespaces[-1])
+
+
+def _register_two(stage: Stage) -> tuple[str, ...]:
+    """An object of two, one with a link and one without; under its own names, which nobody else registers under test."""
+    del stage
+    return ("register", "aimd")
+
+
+def _default(stage: Stage) -> tuple[str, ...]:
+    """Two namespaces get an algorithm that may be chosen there."""
+    stage.run(*_register(stage), "--set", "flags=non_restricted")
+    places = [stage.add_namespace(name) for name in ("a", "b")]
+    return ("default", stage.name, *(word for place in places for word in ("--netns", place)))
+
+
+def _restore(stage: Stage) -> tuple[str, ...]:
+    words = _default(stage)
+    stage.run(*words)
+    return ("default", "--restore", *words[2:])
+
+
 SCENES = {
     scene.name: scene
     for scene in (
@@ -67,5 +98,10 @@ SCENES = {
         Scene("rollback", _rollback),
         Scene("unregister", _unregister),
         Scene("unregister-kept", _unregister_with_kept_versions),
+        Scene("unregister-no-link", _unregister_without_a_link),
+        Scene("drain", _drain),
+        Scene("register-two", _register_two),
+        Scene("default", _default),
+        Scene("default-restore", _restore),
     )
 }
