@@ -57,7 +57,8 @@ class Stage:
 
     def open_sockets(self, count: int) -> None:
         """Open listening sockets on the algorithm of the stage's name, in a namespace made for them."""
-        [place] = select_namespaces(find_namespaces(), [self.add_namespace("sockets")])
+        name = self.add_namespace("sockets")
+        [place] = select_namespaces(find_namespaces(), [name])
 
         def open_them() -> None:
             subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
