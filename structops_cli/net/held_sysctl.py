@@ -97,9 +97,22 @@ def _not_opened(path: str, title: str, number: int, *, writable: bool) -> Kernel
 
 def visit(namespace: NetNamespace, function: Callable[[], Result]) -> Result:
     """Call a function in a namespace as ``inside`` does; in the caller's own one without a thread or a privilege."""
-    if namespace.inode == os.stat(OWN_NAMESPACE).st_ino:
+    if namespace.inode == _own_inode():
         return function()
     return inside(namespace, function)
+
+
+def _own_inode() -> int:
+    try:
+        return os.stat(OWN_NAMESPACE).st_ino
+    except OSError as error:
+        raise KernelError(
+            f"{OWN_NAMESPACE} cannot be looked at",
+            why=error.strerror or "",
+            hint="check that /proc is mounted",
+            errno=error.errno or 0,
+            operation="stat",
+        ) from None
 
 
 def namespace_identity() -> int:

@@ -11,10 +11,15 @@ __all__ = ["SCENES", "Scene"]
 
 
 class Scene(NamedTuple):
-    """One command in one situation; ``prepare`` makes the situation and returns the command's words."""
+    """One command in one situation; ``prepare`` makes the situation and returns the command's words.
+
+    ``piecewise`` is what each socket for itself is moved by: as long as that
+    takes, some are as before and some as after.
+    """
 
     name: str
     prepare: Callable[[Stage], tuple[str, ...]]
+    piecewise: bool = False
 
 
 def _register(stage: Stage) -> tuple[str, ...]:
@@ -99,7 +104,7 @@ SCENES = {
         Scene("unregister", _unregister),
         Scene("unregister-kept", _unregister_with_kept_versions),
         Scene("unregister-no-link", _unregister_without_a_link),
-        Scene("drain", _drain),
+        Scene("drain", _drain, piecewise=True),
         Scene("register-two", _register_two),
         Scene("default", _default),
         Scene("default-restore", _restore),

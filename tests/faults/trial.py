@@ -76,6 +76,9 @@ def _judged(
     scene: Scene, point: Point, ended: Ended, stage: Stage, before: dict[str, Any], after: dict[str, Any]
 ) -> Outcome:
     now = stage.look()
+    if scene.piecewise and set(now["sockets"]) <= {*before["sockets"], *after["sockets"]}:
+        after = after | {"sockets": now["sockets"]}
+        before = after if ended.exit_code else before
     problem = _problem(point, ended, now, before, after)
     return Outcome(scene.name, str(point), ended.exit_code, now == after, problem)
 

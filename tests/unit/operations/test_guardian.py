@@ -47,7 +47,7 @@ def run(path: Path, how: str) -> subprocess.CompletedProcess[str]:
 
 def soon_written(path: Path) -> str:
     deadline = time.monotonic() + 5
-    while not path.exists() and time.monotonic() < deadline:
+    while not (path.exists() and path.read_text()) and time.monotonic() < deadline:
         time.sleep(0.01)
     return path.read_text() if path.exists() else ""
 
