@@ -60,7 +60,7 @@ def test_ordinary_use_is_nothing_to_repair(name: str, pin_dir: str, place: NetNa
     assert notes("memory") == []
     done("route", "del", "198.51.100.0/24", "--netns", place.title)
     done("default", "--restore", "--netns", place.title)
-    done("unregister", name)
+    done("unregister", name, "--force")
     assert soon(lambda: not listed(name))
 
 
@@ -68,7 +68,7 @@ def test_a_retired_default_and_a_dangling_route(name: str, pin_dir: str, place: 
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *FREE)
     done("default", name, "--netns", place.title)
     done("route", "add", "198.51.100.0/24", "dev", "lo", "congctl", name, "--netns", place.title)
-    done("unregister", name)
+    done("unregister", name, "--force")
     found = {item["check"]: item for item in problems()}
     assert found.keys() == {"defaults", "routes"}
     assert found["defaults"]["what"] == f"new sockets of {place.title} get {name}, which is unregistered"

@@ -36,7 +36,7 @@ def place(name: str) -> Iterator[NetNamespace]:
         done("register", "reno", "--set", f"name={name}", "--pin-dir", f"/sys/fs/bpf/{name}")
         yield found
         if available(name):
-            done("unregister", name)
+            done("unregister", name, "--force")
         os.rmdir(f"/sys/fs/bpf/{name}")
 
 
@@ -87,7 +87,7 @@ def test_added_dangling_back_and_deleted(
     [(namespace, found)] = routes_naming(name, find_namespaces())
     assert (namespace.inode, found.destination) == (place.inode, destination)
 
-    done("unregister", name)
+    done("unregister", name, "--force")
     assert listed_routes(place)[destination] == seen | {"dangling": True}
     assert routes_naming(name, find_namespaces()) == []
     done("register", "reno", "--set", f"name={name}", "--pin-dir", f"/sys/fs/bpf/{name}")
@@ -113,7 +113,7 @@ def test_a_route_that_is_there_is_changed_and_else_the_same(
     assert route("change", f"{destination} congctl {name}", place, *more)["changed"] is False
     assert route("change", f"{destination} congctl reno", place)["after"]["congctl"] == "reno"
     route("change", f"{destination} congctl {name}", place, *more)
-    done("unregister", name)
+    done("unregister", name, "--force")
     [seen] = listed_routes(place).values()
     assert (seen["congctl"], seen["dangling"]) == (name, True)
     assert route("clear", destination, place)["changed"] is True
