@@ -208,7 +208,7 @@ def test_an_older_version_of_the_same_name_is_not_the_default_already(
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *FREE)
     done("default", name, "--netns", place.title)
     [old] = listed(name)
-    done("unregister", name)
+    done("unregister", name, "--force")
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *FREE)
     [shown] = done_json("default", "--netns", place.title)["namespaces"]
     assert (shown["default"], shown["registered"], shown["older_map_id"]) == (name, True, old["map_id"])

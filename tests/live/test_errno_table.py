@@ -233,7 +233,10 @@ ELSEWHERE = {
         "required-to-register",
     ): "7.1 and later with CONFIG_IO_URING_BPF_OPS: tests/live/test_io_uring.py",
     (LINK, "required-to-register"): "7.1 and later with CONFIG_IO_URING_BPF_OPS: tests/live/test_io_uring.py",
-    ("PROG_LOAD", "member-index-confused"): "7.3, with a type of sixty members: tests/live/test_module_type.py",
+    (
+        "PROG_LOAD",
+        "member-index-confused",
+    ): "7.3, with a type of sixty members: tests/live/test_module_type.py",
     (UPDATE, "trampoline-pages"): "none: no type has so many functions that eight pages are not enough",
     (UPDATE, "one-at-a-time"): SCHED_EXT,
     (LINK, "one-at-a-time"): SCHED_EXT,

@@ -178,16 +178,19 @@ def test_nothing_matches(command: str, selector: str) -> None:
 @needs(LINKS)
 def test_an_ambiguous_name_lists_the_candidates(name: str, pin_dir: str, bpf_root: str) -> None:
     one = register(name, pin_dir)
-    two = done_json("map", "create", "tcp_congestion_ops", "bpf_map", "--link", "--pin", f"{bpf_root}/second")
-    done("map", "update", f"{bpf_root}/second", f"name={name}", *_programs_of(one))
+    made = []
+    for place in (f"{bpf_root}/second", f"{bpf_root}/third"):
+        made.append(done_json("map", "create", "tcp_congestion_ops", "bpf_map", "--link", "--pin", place))
+        done("map", "update", place, f"name={name}", *_programs_of(one))
+    assert done_json("show", name)["map_id"] == one["map_id"], "what is registered wins"
+    done("unregister", f"id:{one['map_id']}")
+    ids = [f"id:{item['map_id']}" for item in made]
     for command in ("show", "dump", "unregister"):
         error = refused(command, name)
         assert (error["kind"], error["what"]) == ("AmbiguousError", f"{name} matches 2 struct_ops maps")
-        assert error["candidates"] == [f"id:{one['map_id']}", f"id:{two['map_id']}"]
-        assert error["why"] == (
-            f"id:{one['map_id']} (tcp_congestion_ops, registered); id:{two['map_id']} (tcp_congestion_ops, ready)"
-        )
-    assert done_json("show", f"id:{two['map_id']}")["state"] == "ready"
+        assert error["candidates"] == ids
+        assert error["why"] == "; ".join(f"{item} (tcp_congestion_ops, ready)" for item in ids)
+    assert done_json("show", ids[1])["state"] == "ready"
 
 
 def test_what_is_registered_wins_over_what_is_retired(name: str, pin_dir: str) -> None:

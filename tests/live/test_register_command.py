@@ -376,7 +376,8 @@ def test_transient_through_a_link_does_not_survive_a_kill(name: str) -> None:
 def test_transient_notices_when_somebody_else_unregisters(name: str) -> None:
     with held_by_a_process("reno", "--set", f"name={name}", "--json") as process:
         [seen] = listed(name)
-        gone = done_json("unregister", name)
+        assert refused("unregister", name)["what"].endswith("is not unregistered: a process holds it")
+        gone = done_json("unregister", name, "--force")
         assert gone["unregistered"][0]["how"] == "detach"
         _, err = process.communicate(timeout=patient(10))
     assert process.returncode == 1
