@@ -14,6 +14,8 @@ from tests.golden_files import Golden
 from tests.patience import patient
 
 IN_CI = os.environ.get("CI") == "true"
+MOUNTED = pytest.StashKey[bool]()
+"""Whether this run has mounted the machine's bpffs."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,7 +53,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a whole run without one live test that passed is a failure, whatever the others say."""
+    """Unmount what was mounted. In CI a whole run without one live test that passed is a failure, whatever the others say."""
+    if session.config.stash.get(MOUNTED, False):
+        _unmount_bpffs(session.config)
     if not IN_CI or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -95,9 +99,31 @@ def machine_left_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     with _alone_on_this_machine():
+        _mount_bpffs(request.config)
         before = take_footprint()
         yield
         _assert_same(before)
+
+
+def _mount_bpffs(config: pytest.Config) -> None:
+    """Mount the bpffs that commands would mount for themselves, so that no test is the one that leaves it behind.
+
+    Unmounted at the end of the run. Not for each test: the kernel makes maps and programs of its own with a mount.
+    """
+    from structops_cli.syscall import bpffs
+
+    if bpffs.DEFAULT not in [item.path for item in bpffs.mounts()]:
+        bpffs.mount()
+        config.stash[MOUNTED] = True
+
+
+def _unmount_bpffs(config: pytest.Config) -> None:
+    """Take away what this run mounted, unless somebody has pinned something there since: the kernel's debug files are its own."""
+    from structops_cli.syscall import bpffs
+
+    with _alone_on_this_machine():
+        if set(os.listdir(bpffs.DEFAULT)) <= {"maps.debug", "progs.debug"}:
+            bpffs.unmount()
 
 
 @contextmanager

@@ -218,7 +218,7 @@ def test_a_program_that_throws(tmp_path: Path, name: str, pin_dir: str) -> None:
     path = tmp_path / "exceptions.bpf.o"
     path.write_bytes(compile_object(OBJECTS / "exceptions.bpf.c"))
     [one] = done_json("register", str(path), "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]
-    report = send_traffic(name, 300_000, loss_percent=5)
+    report = send_traffic(name, 16 << 20, loss_percent=5)
     [bss] = [item for item in read_contents(open_object(str(path)), programs_of(one)) if item.name == ".bss"]
     counted: dict[Any, Any] = dict(bss.entries)
     assert counted["thrown"] > 0
