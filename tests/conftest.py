@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
+from tests.alone import alone_on_this_machine
 from tests.golden_files import Golden
 from tests.patience import patient
 
@@ -98,7 +96,7 @@ def machine_left_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
     if not request.node.get_closest_marker("live") or os.geteuid() != 0:
         yield
         return
-    with _alone_on_this_machine():
+    with alone_on_this_machine():
         _mount_bpffs(request.config)
         before = take_footprint()
         yield
@@ -121,18 +119,9 @@ def _unmount_bpffs(config: pytest.Config) -> None:
     """Take away what this run mounted, unless somebody has pinned something there since: the kernel's debug files are its own."""
     from structops_cli.syscall import bpffs
 
-    with _alone_on_this_machine():
+    with alone_on_this_machine():
         if set(os.listdir(bpffs.DEFAULT)) <= {"maps.debug", "progs.debug"}:
             bpffs.unmount()
-
-
-@contextmanager
-def _alone_on_this_machine() -> Iterator[None]:
-    """Wait for the live test of any other run: two at once would each find the other's maps left behind."""
-    path = os.path.join(tempfile.gettempdir(), "structops-live-tests.lock")
-    with open(path, "w", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _assert_same(before: Footprint) -> None:

@@ -9,10 +9,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from structops_cli.syscall import bpffs
+from tests.alone import alone_on_this_machine
 from tests.faults.scenes import SCENES
-from tests.faults.stage import stage
+from tests.faults.stage import Stage
 from tests.faults.trial import Outcome, tried
 
 PRIVATE = "STRUCTOPS_FAULTS_PRIVATE"
@@ -30,15 +32,16 @@ def main(arguments: Sequence[str]) -> int:
         again = [sys.executable, "-m", "tests.faults", *arguments]
         os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", *again])
     bpffs.mount()
+    turn = nullcontext if options.alone else alone_on_this_machine
+    stage = Stage(f"t_f{os.getpid():x}")
     outcomes: list[Outcome] = []
     for name in options.scenes or SCENES:
         begun = time.monotonic()
         found = []
-        with stage(f"t_f{os.getpid():x}") as opened:
-            for outcome in tried(SCENES[name], opened, options.fault or FAULTS, every=options.every):
-                found.append(outcome)
-                if outcome.problem:
-                    _say(f"{name}: {outcome.point}: {outcome.problem}")
+        for outcome in tried(SCENES[name], stage, options.fault or FAULTS, every=options.every, turn=turn):
+            found.append(outcome)
+            if outcome.problem:
+                _say(f"{name}: {outcome.point}: {outcome.problem}")
         _say(_line(name, found, time.monotonic() - begun))
         outcomes += found
     bad = [item for item in outcomes if item.problem]
@@ -62,6 +65,11 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--fault", action="append", choices=FAULTS, help="may be repeated; all without")
     parser.add_argument(
         "--every", action="store_true", help="at every system call, with every signal and errno"
+    )
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="whoever calls this keeps live tests of other runs waiting already",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)

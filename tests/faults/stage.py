@@ -40,7 +40,6 @@ class Stage:
         self.name = name
         self.namespaces: list[str] = []
         self.sockets: list[socket] = []
-        self.machine = _objects()
 
     def run(self, *arguments: str) -> Result:
         """Run the command in this process; it must do what it is told."""
@@ -114,8 +113,20 @@ class Stage:
         with machine_lock(wait_s=SETTLES_S):
             pass
 
-    def clear(self) -> None:
-        """Take everything away, and hold that the kernel has no maps, programs and links that it had not before."""
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Take everything away afterwards, and hold that the kernel has no maps, programs and links that it had not before."""
+        machine = _objects()
+        try:
+            yield
+        finally:
+            self._take_away()
+        deadline = time.monotonic() + SETTLES_S
+        while (left := _objects() - machine) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not left, f"left behind: {', '.join(map(_told, sorted(left)))}"
+
+    def _take_away(self) -> None:
         while self.sockets:
             self.sockets.pop().close()
         while self.namespaces:
@@ -124,10 +135,6 @@ class Stage:
             if self._is_ours(item):
                 unregister(item)
         _empty(bpffs.DEFAULT)
-        deadline = time.monotonic() + SETTLES_S
-        while (left := _objects() - self.machine) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not left, f"left behind: {', '.join(map(_told, sorted(left)))}"
 
 
 def version_of(item: LiveMap) -> str:
@@ -168,13 +175,3 @@ def _empty(folder: str) -> None:
                 os.unlink(os.path.join(place, name))
         for name in folders:
             os.rmdir(os.path.join(place, name))
-
-
-@contextmanager
-def stage(name: str) -> Iterator[Stage]:
-    """Open a stage on the bpffs of this mount namespace, and clear it at the end."""
-    opened = Stage(name)
-    try:
-        yield opened
-    finally:
-        opened.clear()

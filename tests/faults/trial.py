@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,20 +42,33 @@ class Outcome(NamedTuple):
     problem: str
 
 
-def tried(scene: Scene, stage: Stage, faults: Sequence[str], *, every: bool) -> Iterator[Outcome]:
-    """Go through the points of a scene; ``every`` takes all system calls, signals and errnos: not only the calls that change something, each with one."""
-    command = scene.prepare(stage)
-    before = stage.look()
-    calls = calls_of(command)
-    after = stage.look()
-    stage.clear()
+def tried(
+    scene: Scene,
+    stage: Stage,
+    faults: Sequence[str],
+    *,
+    every: bool,
+    turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[Outcome]:
+    """Go through the points of a scene.
+
+    ``every`` takes all system calls, signals and errnos: not only the calls
+    that change something, each with one. ``turn`` is entered for each point:
+    between two of them others may have the machine.
+    """
+    with turn(), stage.used():
+        command = scene.prepare(stage)
+        before = stage.look()
+        calls = calls_of(command)
+        after = stage.look()
     for point in _points(calls, faults, every=every):
-        again = scene.prepare(stage)
-        assert stage.look() == before, "the scene is not the same twice"
-        ended = point.run(again)
-        stage.wait_for_the_guard()
-        yield _judged(scene, point, ended, stage, before, after)
-        stage.clear()
+        with turn(), stage.used():
+            again = scene.prepare(stage)
+            assert stage.look() == before, "the scene is not the same twice"
+            ended = point.run(again)
+            stage.wait_for_the_guard()
+            outcome = _judged(scene, point, ended, stage, before, after)
+        yield outcome
 
 
 def _points(calls: Sequence[Call], faults: Sequence[str], *, every: bool) -> Iterator[Point]:
