@@ -51,9 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Unmount what was mounted. In CI a whole run without one live test that passed is a failure, whatever the others say."""
-    if session.config.stash.get(MOUNTED, False):
-        _unmount_bpffs(session.config)
+    """In CI a whole run without one live test that passed is a failure, whatever the others say."""
     if not IN_CI or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
         return
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -64,6 +62,17 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     )
     if not passed and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take away what this run mounted, unless somebody has pinned something there since. The debug files are the kernel's."""
+    if not config.stash.get(MOUNTED, False):
+        return
+    from structops_cli.syscall import bpffs
+
+    with alone_on_this_machine():
+        if set(os.listdir(bpffs.DEFAULT)) <= {"maps.debug", "progs.debug"}:
+            bpffs.unmount()
 
 
 class Footprint(dict[str, frozenset[object]]):
@@ -113,15 +122,6 @@ def _mount_bpffs(config: pytest.Config) -> None:
     if bpffs.DEFAULT not in [item.path for item in bpffs.mounts()]:
         bpffs.mount()
         config.stash[MOUNTED] = True
-
-
-def _unmount_bpffs(config: pytest.Config) -> None:
-    """Take away what this run mounted, unless somebody has pinned something there since: the kernel's debug files are its own."""
-    from structops_cli.syscall import bpffs
-
-    with alone_on_this_machine():
-        if set(os.listdir(bpffs.DEFAULT)) <= {"maps.debug", "progs.debug"}:
-            bpffs.unmount()
 
 
 def _assert_same(before: Footprint) -> None:
