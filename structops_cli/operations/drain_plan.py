@@ -11,10 +11,10 @@ from structops_cli.net.congestion_controls import (
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap, matching, take_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.struct_ops.kinds import kind_of
 
 __all__ = ["Source", "choose_source", "default_target", "has_capability"]
 
-TYPE = "tcp_congestion_ops"
 CAP_NET_ADMIN = 12
 """``include/uapi/linux/capability.h``."""
 
@@ -46,7 +46,7 @@ def choose_source(selector: str, to: str | None) -> Source:
     """
     controls = read_congestion_controls()
     stock = _stock()
-    found = tuple(item for item in matching(stock, selector) if item.type.name == TYPE)
+    found = tuple(item for item in matching(stock, selector) if kind_of(item.type.name).chosen_by_name)
     if not found:
         return Source(
             _built_in(selector, controls), frozenset(), frozenset(), _checked(selector, to, controls)
@@ -60,7 +60,7 @@ def choose_source(selector: str, to: str | None) -> Source:
             candidates=[f"id:{item.info.id}" for item in found],
         )
     (name,) = names
-    same = {item.info.id: item for item in stock if (item.type.name, item.name) == (TYPE, name)}
+    same = {item.info.id: item for item in stock if (item.type.name, item.name) == (found[0].type.name, name)}
     live = {number for number, item in same.items() if item.state == "registered"}
     wanted = {item.info.id for item in found}
     if to is None and live and wanted - live:

@@ -17,11 +17,10 @@ from structops_cli.net.defaults import DefaultSysctl, open_default
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.syscall.uapi import TcpCongFlags
 
 __all__ = ["Followed", "Followers", "namespaces_of_default"]
-
-TYPE = "tcp_congestion_ops"
 
 
 class Followed(NamedTuple):
@@ -51,7 +50,7 @@ class Followers:
         self.unseen: list[Followed] = []
         self.allowed: AllowedList | None = None
         self._owned = ExitStack()
-        if type_name == TYPE:
+        if kind_of(type_name).chosen_by_name:
             try:
                 self._find(writable=writable, live=live)
             except BaseException:

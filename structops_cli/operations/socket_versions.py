@@ -12,11 +12,10 @@ from structops_cli.operations.tcp_sockets import SocketSurvey
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.syscall.sockets import RECORD, column
 
 __all__ = ["Versions", "maps_by_name", "only_of_map", "read_versions"]
-
-TYPE = "tcp_congestion_ops"
 
 
 class Versions(NamedTuple):
@@ -36,7 +35,7 @@ def maps_by_name() -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     with suppress(NotPermittedError):
         for item in take_stock(live_kernel()):
-            if item.type.name == TYPE:
+            if kind_of(item.type.name).chosen_by_name:
                 found[item.name] = (*found.get(item.name, ()), item.info.id)
     return found
 

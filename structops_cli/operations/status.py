@@ -18,13 +18,13 @@ from structops_cli.operations.uses import RouteUse, SocketHolder, Uses, find_use
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import DefaultUse, OpenFile
 from structops_cli.runtime.inventory import LiveMap, matching, take_stock
+from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
 __all__ = ["MapStatus", "References", "Status", "find_status"]
 
-TCP = "tcp_congestion_ops"
 Item = TypeVar("Item")
 LOOKS = 3
 LOOK_AGAIN_S = 0.02
@@ -90,8 +90,8 @@ def _look(kernel: KernelTypes, selector: str | None) -> Status:
             why="it is neither the id, the registered name nor the map name of one",
             hint="structops status shows what there is",
         )
-    names = {item.name for item in chosen if item.type.name == TCP}
-    uses = find_uses(kernel, names, tcp=bool(names))
+    names = {item.name for item in chosen if kind_of(item.type.name).chosen_by_name}
+    uses = find_uses(kernel, names)
     join = _Join(stock, uses)
     return Status(tuple([join.status_of(item) for item in chosen]), uses)
 
@@ -116,7 +116,7 @@ class _Join:
         files = [*self._of_maps.get(live.info.id, ())]
         for link in live.links:
             files += self._of_links.get(link.id, ())
-        if live.type.name != TCP:
+        if not kind_of(live.type.name).chosen_by_name:
             references = _references(live, self._uses, 0, 0)
             return MapStatus(live, replaced_by, (), (), (), tuple(files), references)
         key = live.info.id if self._uses.exact else live.name
@@ -138,8 +138,9 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], int | str]) -> dict[in
 def _references(live: LiveMap, uses: Uses, sockets: int, defaults: int) -> References:
     registration = int(live.state == "registered" and not live.links)
     left = max(live.refcnt - registration - len(live.links) - sockets - defaults, 0)
-    others = 0 if live.type.name == TCP else left
-    unexplained = left if live.type.name == TCP and uses.exact else None
+    known = kind_of(live.type.name).chosen_by_name
+    others = 0 if known else left
+    unexplained = left if known and uses.exact else None
     return References(live.refcnt, registration, len(live.links), sockets, defaults, others, unexplained)
 
 

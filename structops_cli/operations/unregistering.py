@@ -15,6 +15,7 @@ from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import from_here_uninterrupted, interruptible
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.unregistration import Unregistered, unregister
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.rules.generation import generation_of
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def uses_of(live: LiveMap) -> Uses:
 
 def _of_the_network(live: LiveMap) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Return the namespaces whose default a congestion control is, and the routes that name it."""
-    if live.type.name != "tcp_congestion_ops":
+    if not kind_of(live.type.name).chosen_by_name:
         return (), ()
     from structops_cli.net.namespaces import find_namespaces
     from structops_cli.net.routes import routes_naming
@@ -134,7 +135,7 @@ def drain_first(
     from structops_cli.operations.drain import drain
     from structops_cli.operations.drain_plan import choose_source  # only who asks for it waits for them
 
-    names = {live.name for live in chosen if live.type.name == "tcp_congestion_ops"}
+    names = {live.name for live in chosen if kind_of(live.type.name).chosen_by_name}
     used = [item for item in stock if item.name in names and item.refcnt]
     used.sort(key=lambda item: item.state == "registered")
     return tuple(

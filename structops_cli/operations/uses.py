@@ -69,15 +69,15 @@ class Uses(NamedTuple):
         return known.title if known else f"net:[{inode}]"
 
 
-def find_uses(kernel: KernelTypes, names: Iterable[str], *, tcp: bool = True) -> Uses:
+def find_uses(kernel: KernelTypes, names: Iterable[str]) -> Uses:
     """Look at every namespace and process for uses of the struct_ops of these names.
 
     Enters each namespace in a thread of its own, and changes nothing. What
-    cannot be looked at is left out and said in ``unseen``.
+    cannot be looked at is left out and said in ``unseen``. Without names there is nothing to look for.
     """
     wanted = frozenset(names)
     namespaces = {item.inode: item for item in find_namespaces()}
-    if not tcp:
+    if not wanted:
         return Uses(namespaces, (), (), (), (), (), exact=True)
     with AlgorithmReader(kernel) as reader:
         try:

@@ -19,6 +19,7 @@ from structops_cli.operations.uses import DefaultsReader
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import DefaultUse
 from structops_cli.runtime.inventory import LiveMap, take_stock
+from structops_cli.struct_ops.kinds.tcp_congestion_ops import KIND as CONGESTION_CONTROL
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import link_info
 
@@ -44,7 +45,7 @@ class Event(NamedTuple):
     kind: str
     time: float
     name: str
-    type_name: str = "tcp_congestion_ops"
+    type_name: str
     map_id: int | None = None
     old_map_id: int | None = None
     link_id: int | None = None
@@ -87,6 +88,7 @@ def compare(before: Snapshot, after: Snapshot) -> Iterator[Event]:
                 "default",
                 after.time,
                 use.name,
+                CONGESTION_CONTROL.name,
                 map_id=use.map_id or None,
                 old_map_id=old.map_id or None,
                 netns=netns,

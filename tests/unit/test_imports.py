@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import structops_cli
+from structops_cli.struct_ops.kinds import REGISTRY
 
 ROOT = Path(structops_cli.__file__).parent
 
@@ -177,6 +178,14 @@ def test_no_module_prints_or_exits_but_the_commands() -> None:
             continue
         found = calls_of(name) & {"print", "sys.exit", "os._exit", "exit", "quit"}
         assert found <= ({"os._exit"} if name == CHILD else set()), name
+
+
+def test_operations_name_no_type_of_struct_ops() -> None:
+    """What holds for one type is a field of its ``Kind``."""
+    for name, tree in MODULES.items():
+        if lies_in(name, ("structops_cli.operations",)):
+            found = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+            assert not found & REGISTRY.keys(), name
 
 
 def test_the_walk_sees_what_is_there() -> None:

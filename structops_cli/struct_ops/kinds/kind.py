@@ -30,7 +30,9 @@ class Kind(NamedTuple):
     ``optional_before_6_0`` are the functions that old kernels do not require.
     ``name_member`` is the ``char`` array under which users know a registered
     instance, and ``names_listed_in`` where the kernel lists all of them, its
-    own included. ``held_by`` says who keeps an unregistered one.
+    own included. ``chosen_by_name`` says that sockets (TCP_CONGESTION), network namespaces'
+    defaults (net.ipv4.tcp_congestion_control) and routes (RTAX_CC_ALGO) choose an instance by that name.
+    ``held_by`` says who keeps an unregistered one.
     ``refusals`` has what the subsystem's own ``reg`` answers to a sound value:
     errno to why, and what to do. ``flags`` maps a data member to the names of its bits, which C
     spells with ``flag_prefix``; ``flag_mask`` to the (enum, enumerator) of the
@@ -62,6 +64,7 @@ class Kind(NamedTuple):
     beyond: Mapping[str, frozenset[int]] = {}
     name_member: str = ""
     names_listed_in: str = ""
+    chosen_by_name: bool = False
     held_by: str = "user"
     refusals: Mapping[int, tuple[str, str]] = {}
     flags: Mapping[str, type[IntEnum]] = {}

@@ -33,6 +33,7 @@ KIND = Kind(
     settable=frozenset({"name", "flags"}),
     name_member="name",
     names_listed_in="net.ipv4.tcp_available_congestion_control",
+    chosen_by_name=True,
     held_by="socket and default",
     flags={"flags": TcpCongFlags},
     flag_prefix="TCP_CONG_",
