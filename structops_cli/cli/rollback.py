@@ -8,6 +8,7 @@ from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.output import Output, common_options, fields
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.cli.swapped import (
+    caught_up_text,
     keep_option,
     restart_option,
     say_unfollowed,
@@ -42,18 +43,19 @@ def command(
     with mutating(output, dry_run=dry_run):
         stock = take_stock(live_kernel())
         done = rollback(stock, find_one(stock, selector), to, keep=keep, dry_run=dry_run, by_restart=restart)
-    data = change_data([swap_change(done.live, _map_id(done))], dry_run=dry_run)
-    data |= swapped_data(done.done, done.gap_ns)
+    late = done.caught_up.changes if done.caught_up else []
+    data = change_data([swap_change(done.live, _map_id(done)), *late], dry_run=dry_run)
+    data |= swapped_data(done.done, done.gap_ns, done.caught_up)
     data["newer"] = [one.live.info.id for one in done.forward]
     output.result("rollback", data, lambda: _text(done))
-    say_unfollowed(output, done.live, done.done, done.gap_ns)
+    say_unfollowed(output, done.live, done.done, done.gap_ns, done.caught_up)
 
 
 def _text(done: RolledBack) -> str:
     name, map_id = f"{done.live.name} ({done.live.type.name})", done.version.live.info.id
     if done.done is None:
         since = f", and was gone back to from id:{done.forward[0].live.info.id}" if done.forward else ""
-        return f"{name} is map {map_id} already{since}: nothing to do"
+        return f"{name} is map {map_id} already{since}: {caught_up_text(done.caught_up)}"
     lines = fields(
         [
             ("map", f"{done.done.map_id or 'new'} ({done.version.live.info.name}), was {done.live.info.id}"),

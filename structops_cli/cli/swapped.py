@@ -9,6 +9,7 @@ import click
 
 from structops_cli.cli.output import Output
 from structops_cli.errors import StructopsError
+from structops_cli.operations.catching_up import CaughtUp
 from structops_cli.operations.change import Change
 from structops_cli.operations.followers import Followed
 from structops_cli.operations.swap import Swapped
@@ -16,7 +17,15 @@ from structops_cli.operations.versions import KEPT_VERSIONS
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.struct_ops.kinds import kind_of
 
-__all__ = ["keep_option", "restart_option", "say_unfollowed", "swap_change", "swapped_data", "swapped_fields"]
+__all__ = [
+    "caught_up_text",
+    "keep_option",
+    "restart_option",
+    "say_unfollowed",
+    "swap_change",
+    "swapped_data",
+    "swapped_fields",
+]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -49,10 +58,11 @@ def swap_change(live: LiveMap, map_id: int) -> Change:
     return Change(f"{live.type.name} {live.name}", {"map_id": live.info.id}, {"map_id": map_id or None})
 
 
-def swapped_data(done: Swapped | None, gap_ns: int | None) -> dict[str, Any]:
-    """Return what a swap did beside the map, as plain data."""
+def swapped_data(done: Swapped | None, gap_ns: int | None, caught_up: CaughtUp | None) -> dict[str, Any]:
+    """Return what a swap did beside the map, or what was done to defaults where there was no swap, as plain data."""
     if done is None:
-        done = Swapped(0, 0, "", (), (), (), 0)
+        late = caught_up or CaughtUp(0, (), (), {})
+        done = Swapped(0, 0, "", (), late.followed, late.unseen, 0)
     return {
         "link_id": done.link_id or None,
         "gap_ns": gap_ns,
@@ -76,19 +86,33 @@ def _followed_data(one: Followed) -> dict[str, Any]:
 
 def swapped_fields(done: Swapped, gap_ns: int | None) -> list[tuple[str, object]]:
     """Return what a swap did beside the map, for a list of fields."""
-    rewritten = [one.title for one in done.followed if one.error is None]
+    rewritten = _rewritten(done.followed)
     return [
         ("link", done.link_id or None),
         ("gap", f"the name was gone for at most {gap_ns // 1000} us" if gap_ns is not None else None),
         ("kept", done.kept or "nothing"),
         ("dropped", ", ".join(done.dropped) or None),
-        ("defaults", f"written again in {', '.join(rewritten)}" if rewritten else None),
+        ("defaults", f"written again in {rewritten}" if rewritten else None),
     ]
 
 
-def say_unfollowed(output: Output, live: LiveMap, done: Swapped | None, gap_ns: int | None) -> None:
+def caught_up_text(caught_up: CaughtUp | None) -> str:
+    """Return what was done where the version was there already."""
+    rewritten = _rewritten(caught_up.followed) if caught_up else ""
+    return f"its default is written again in {rewritten}" if rewritten else "nothing to do"
+
+
+def _rewritten(followed: tuple[Followed, ...]) -> str:
+    return ", ".join(one.title for one in followed if one.error is None)
+
+
+def say_unfollowed(
+    output: Output, live: LiveMap, done: Swapped | None, gap_ns: int | None, caught_up: CaughtUp | None
+) -> None:
     """Say who still runs the old version; raise what makes the exit code 1 when a default could not follow."""
     if done is None:
+        if caught_up is not None:
+            _say_left(output, f"{live.name} is this version already", caught_up)
         return
     if live.links and gap_ns is None and not any(link.pins for link in live.links):
         output.note(
@@ -100,6 +124,11 @@ def say_unfollowed(output: Output, live: LiveMap, done: Swapped | None, gap_ns: 
             f"note: {done.holders} still hold id:{live.info.id}, the old version: each {holder} until it lets go; "
             f"structops drain id:{live.info.id} moves sockets"
         )
+    _say_left(output, f"{live.name} was replaced", done)
+
+
+def _say_left(output: Output, what: str, done: Swapped | CaughtUp) -> None:
+    """Name the defaults that stay with the old version, or may."""
     for one in done.unseen:
         output.note(f"note: {one.title} could not be looked into: its default may be the old version")
     left = [one for one in done.followed if one.error is not None]
@@ -108,7 +137,7 @@ def say_unfollowed(output: Output, live: LiveMap, done: Swapped | None, gap_ns: 
             output.note(f"note: the default of {one.title} is still the old version: {one.error.why}")
     if left and left[0].error is not None:
         raise StructopsError(
-            f"{live.name} was replaced, and {len(left)} of {len(done.followed)} defaults did not follow",
+            f"{what}, and {len(left)} of {len(done.followed)} defaults did not follow",
             why=f"{', '.join(one.title for one in left)}: {left[0].error.why}",
             hint=left[0].error.hint,
         )

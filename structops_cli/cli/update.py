@@ -12,6 +12,7 @@ from structops_cli.cli.output import Output, common_options, fields
 from structops_cli.cli.registered import programs_text, registered_data, say_aside
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.cli.swapped import (
+    caught_up_text,
     keep_option,
     restart_option,
     say_unfollowed,
@@ -64,7 +65,8 @@ def command(
     The new version has the type and the name of the old one, and takes its place
     behind its link. Open sockets stay with the version that they have; defaults
     of network namespaces are written again, so that new sockets get the new one.
-    The old version is kept for structops rollback.
+    The old version is kept for structops rollback. Once more is nothing to do, but
+    for a default that an older version has still: it is written again.
     """
     selection = selection_from(only, None, members)
     begun = begin_live_kernel()
@@ -82,18 +84,20 @@ def command(
 def _say(output: Output, done: Updated, *, dry_run: bool) -> None:
     [one] = done.object.registered
     change = swap_change(done.live, one.map_id)
-    data = change_data([change], dry_run=dry_run) | swapped_data(done.done, done.gap_ns)
+    late = done.caught_up.changes if done.caught_up else []
+    data = change_data([change, *late], dry_run=dry_run)
+    data |= swapped_data(done.done, done.gap_ns, done.caught_up)
     data["registered"] = registered_data(done.object)
     output.result("update", data, lambda: _text(done))
     say_aside(output, done.object)
-    say_unfollowed(output, done.live, done.done, done.gap_ns)
+    say_unfollowed(output, done.live, done.done, done.gap_ns, done.caught_up)
 
 
 def _text(done: Updated) -> str:
     [one] = done.object.registered
     name = f"{one.name} ({one.type_name})"
     if done.done is None:
-        return f"{name} is this version already (map {one.map_id}): nothing to do"
+        return f"{name} is this version already (map {one.map_id}): {caught_up_text(done.caught_up)}"
     lines = fields(
         [
             ("map", f"{one.map_id or 'new'} ({one.map_name}), was {done.live.info.id}"),

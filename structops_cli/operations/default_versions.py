@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from structops_cli.errors import NotPermittedError, UnsupportedError
-from structops_cli.runtime.holders import AlgorithmReader
+from structops_cli.operations.uses import DefaultsReader
 from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import live_kernel
 
@@ -20,7 +20,7 @@ def older_versions(names: Collection[str]) -> dict[int, int]:
     """Return the namespaces (by inode) whose default is a map that is not registered any more, while its name is; and that map's id.
 
     Only those whose default has one of ``names`` count. Nothing where it cannot be told: without CAP_BPF and
-    CAP_SYS_ADMIN, on a kernel without BPF iterators (5.9); before 5.17 of the calling thread's namespace alone.
+    CAP_SYS_ADMIN, and on a kernel without BPF iterators (5.9).
     """
     try:
         kernel = live_kernel()
@@ -28,8 +28,8 @@ def older_versions(names: Collection[str]) -> dict[int, int]:
         wanted = {*registered.values()} & {*names}
         if not wanted:
             return {}
-        with AlgorithmReader(kernel) as reader:
-            uses = reader.defaults().uses
+        with DefaultsReader(kernel) as reader:
+            uses = reader.read()
     except (UnsupportedError, NotPermittedError):
         return {}
     return {

@@ -8,6 +8,7 @@ object, or the sysctl, says so.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import ExitStack
 from typing import Self
 
@@ -40,12 +41,21 @@ def namespaces_of_default(type_name: str, name: str) -> tuple[NetNamespace, ...]
 class Followers:
     """The defaults of a name, held open in their namespaces; a context manager.
 
-    ``unseen`` are the namespaces that could not be looked into, and why.
+    ``unseen`` are the namespaces that could not be looked into, and why; ``only`` are the inodes of those that are meant, None: all.
     Whoever forks may let the child do what is left: the files are open there as well.
     """
 
-    def __init__(self, type_name: str, name: str, *, writable: bool, live: LiveMap | None = None) -> None:
+    def __init__(
+        self,
+        type_name: str,
+        name: str,
+        *,
+        writable: bool,
+        live: LiveMap | None = None,
+        only: Container[int] | None = None,
+    ) -> None:
         self.name = name
+        self._only = only
         self.defaults: list[DefaultSysctl] = []
         self.unseen: list[Followed] = []
         self.allowed: AllowedList | None = None
@@ -73,7 +83,9 @@ class Followers:
                 self.unseen.append(Followed(namespace.title, namespace.inode, error))
                 continue
             with default:
-                follows = default.read() == self.name
+                follows = default.read() == self.name and (
+                    self._only is None or namespace.inode in self._only
+                )
             if follows:
                 self.defaults.append(self._owned.enter_context(open_default(namespace, writable=writable)))
             if namespace.is_initial and live is not None and _is_granted(live):

@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import ExitStack
 
 from structops_cli.operations.candidate import candidate_of_live, copied
+from structops_cli.operations.catching_up import CaughtUp, catch_up
 from structops_cli.operations.restart import Restart, restart
 from structops_cli.operations.swap import (
     Swap,
     Swapped,
     needs_restart,
+    refuse_unregistered,
     refuse_unreplaceable,
     rehearsed,
     swap,
@@ -35,7 +37,7 @@ class RolledBack(NamedTuple):
     """What became of a rollback: ``version`` is what is registered now; ``done`` is None when it was before.
 
     ``forward`` are kept versions that are younger than the registered one: it was gone back from them.
-    ``gap_ns`` is how long the name was gone; None where it never was.
+    ``gap_ns`` is how long the name was gone; None where it never was. ``caught_up`` are defaults that another version had.
     """
 
     live: LiveMap
@@ -43,6 +45,7 @@ class RolledBack(NamedTuple):
     done: Swapped | None
     forward: tuple[Version, ...] = ()
     gap_ns: int | None = None
+    caught_up: CaughtUp | None = None
 
 
 def rollback(
@@ -60,12 +63,13 @@ def rollback(
     among those that are kept. Going back further takes ``to``. A version that was
     registered without a link comes back as a copy, with an id of its own.
     """
-    in_place = not (by_restart and needs_restart(live))
-    if in_place:
-        refuse_unreplaceable(live)
+    refuse_unregistered(live)
+    in_place = not needs_restart(live)
     version, forward = version_to_go_back_to(stock, live, to)
     if version.is_current:
-        return RolledBack(live, version, None, forward)
+        return RolledBack(live, version, None, forward, caught_up=catch_up(stock, live, dry_run=dry_run))
+    if not by_restart:
+        refuse_unreplaceable(live)
     with ExitStack() as owner:
         if in_place and not version.live.is_link_map:
             new = copied(version.live, owner, link=True)

@@ -34,6 +34,7 @@ __all__ = [
     "holders_of",
     "needs_restart",
     "prepare",
+    "refuse_unregistered",
     "refuse_unreplaceable",
     "rehearsed",
     "swap",
@@ -74,16 +75,20 @@ def needs_restart(live: LiveMap) -> bool:
     return live.state == "registered" and (not live.links or not kind_of(live.type.name).replaceable)
 
 
-def refuse_unreplaceable(live: LiveMap) -> None:
-    """Raise what says why a live map cannot be replaced behind its link, and what can be done instead."""
-    what = f"{live.name} (id:{live.info.id}) cannot be replaced"
-    restart = "--restart unregisters it and registers the new one; the name is gone for a moment then"
+def refuse_unregistered(live: LiveMap) -> None:
+    """Raise ``StateError`` for a live map that is not registered: there is nothing to replace."""
     if live.state != "registered":
         raise StateError(
-            what,
+            f"{live.name} (id:{live.info.id}) cannot be replaced",
             why=f"it is {live.state}: no link registers it",
             hint="structops register OBJ registers the new one",
         )
+
+
+def refuse_unreplaceable(live: LiveMap) -> None:
+    """Raise what says why a registered map cannot be replaced behind its link, and what can be done instead."""
+    what = f"{live.name} (id:{live.info.id}) cannot be replaced"
+    restart = "--restart unregisters it and registers the new one; the name is gone for a moment then"
     if not live.links:
         raise UnsupportedError(
             what, why="it is registered without a link, and only a link can get another map", hint=restart

@@ -6,12 +6,14 @@ from structops_cli.core.target import Target
 from structops_cli.errors import FitError, StateError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.operations.candidate import candidate_of_loaded
+from structops_cli.operations.catching_up import CaughtUp, catch_up
 from structops_cli.operations.registering import described_live, without_ids
 from structops_cli.operations.restart import Restart, restart
 from structops_cli.operations.swap import (
     Swap,
     Swapped,
     needs_restart,
+    refuse_unregistered,
     refuse_unreplaceable,
     rehearsed,
     swap,
@@ -45,13 +47,15 @@ class Request(NamedTuple):
 class Updated(NamedTuple):
     """What became of an update: ``object`` has the new version, ``done`` is None when it was there already.
 
-    ``gap_ns`` is how long the name was gone; None where it never was.
+    ``gap_ns`` is how long the name was gone; None where it never was. ``caught_up`` are the defaults that an
+    older version had all the same.
     """
 
     live: LiveMap
     object: RegisteredObject
     done: Swapped | None
     gap_ns: int | None = None
+    caught_up: CaughtUp | None = None
 
 
 def expect(live: LiveMap, map_id: int | None) -> None:
@@ -76,18 +80,21 @@ def update(
     """Put an object's version of ``live`` in its place; keep the old one; have the defaults follow.
 
     It is done behind the link, or where that cannot be and the request says so by
-    unregistering and registering. Nothing is done, and nothing stays loaded, when it
-    is the same thing.
+    unregistering and registering. When it is the same thing nothing stays loaded, and
+    nothing is done but for defaults that are of an older version still.
     """
-    in_place = not (request.restart and needs_restart(live))
+    refuse_unregistered(live)
+    in_place = not needs_restart(live)
     if in_place:
-        refuse_unreplaceable(live)
         selection = selection._replace(link=True)
     with load_version(live, spec, target, selection, request) as loaded:
         [plan] = loaded.plan.maps
         if identity_of_live(live) == identity_of_planned(loaded, plan):
             there = described_live(live, plan.variable)
-            return Updated(live, describe(loaded, (there,), held=False), None)
+            caught_up = catch_up(stock, live, dry_run=request.dry_run)
+            return Updated(live, describe(loaded, (there,), held=False), None, caught_up=caught_up)
+        if not request.restart:
+            refuse_unreplaceable(live)
         new = candidate_of_loaded(loaded, plan)
         todo = Swap(
             live,

@@ -247,6 +247,10 @@ def test_without_a_link(book: Runbook) -> None:
     assert "only a link can get another map" in error["why"]
     assert error["hint"].startswith("--restart ")
     assert [one["map_id"] for one in listed(book.name)] == [first]
+    same = book.update(10)
+    assert (same["changed"], available(book.name)) == (False, True), (
+        "what is there already is nothing to refuse"
+    )
 
 
 # Defaults
@@ -298,10 +302,71 @@ def test_a_default_that_may_not_follow_stays_and_is_said_to(book: Runbook) -> No
         assert error["what"] == f"{book.name} was replaced, and 1 of 1 defaults did not follow"
         assert "structops default --allow" in error["hint"]
         assert (book.current() != first, new_socket_uses(namespace)) == (True, first)
+        error = refused_after("update", book.name, *book.words(11))
+        assert error["what"] == f"{book.name} is this version already, and 1 of 1 defaults did not follow"
+        assert new_socket_uses(namespace) == first
         done("default", "--restore", "--netns", namespace.title)
     assert soon(lambda: {one["map_id"]: one["refcnt"] for one in listed(book.name)}[first] == 0), (
         "nothing leaked"
     )
+
+
+NOT_FOLLOWED = """
+import sys
+from structops_cli.cli.main import run
+from structops_cli.operations import swap
+
+swap.Followers.follow = lambda self: ()
+run(sys.argv[1:])
+"""
+
+
+def without_following(*words: str) -> None:
+    """Run a command that leaves defaults where they are, as one of a tool that does not know of them."""
+    assert run_python("-c", NOT_FOLLOWED, *words).exit_code == 0
+
+
+def test_a_default_that_was_left_with_the_old_version_is_put_right_by_the_same_update(book: Runbook) -> None:
+    flags = ("--set", "flags=non_restricted")
+    first = book.register(10, *flags)
+    with named_namespace(f"{book.name}n") as namespace, named_namespace(f"{book.name}m") as other:
+        make_default(namespace, book.name)
+        without_following("update", book.name, *book.words(11, *flags))
+        second = book.current()
+        make_default(other, book.name)
+        assert (new_socket_uses(namespace), new_socket_uses(other)) == (first, second)
+        tried = book.update(11, *flags, "--dry-run")
+        assert new_socket_uses(namespace) == first
+        text = done("update", book.name, *book.words(11, *flags)).stdout
+        assert f"(map {second}): its default is written again in {namespace.title}\n" in text
+        assert new_socket_uses(namespace) == second
+        assert tried["changes"] == [
+            {
+                "what": f"tcp_congestion_ops {book.name}",
+                "changed": False,
+                "before": {"map_id": second},
+                "after": {"map_id": second},
+            },
+            {
+                "what": f"default of {namespace.title}",
+                "changed": True,
+                "before": {"map_id": first},
+                "after": {"map_id": second},
+            },
+        ]
+        assert (tried["changed"], [one["namespace"] for one in tried["defaults"]]) == (
+            True,
+            [namespace.title],
+        )
+        again = book.update(11, *flags)
+        assert (again["changed"], len(again["changes"]), again["defaults"]) == (False, 1, [])
+        without_following("rollback", book.name)
+        assert (book.current(), new_socket_uses(namespace)) == (first, second)
+        back = done_json("rollback", book.name)
+        assert (back["changed"], new_socket_uses(namespace), new_socket_uses(other)) == (True, first, first)
+        assert done_json("rollback", book.name)["changed"] is False
+        done("default", "--restore", "--netns", namespace.title)
+        done("default", "--restore", "--netns", other.title)
 
 
 def allowed() -> list[str]:
