@@ -12,12 +12,13 @@ from structops_cli.cli.live import map_data
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.selectors import optional_selector_argument
 from structops_cli.net.socket_owners import command_of
-from structops_cli.operations.status import MapStatus, Status, find_status
+from structops_cli.operations.status import MapStatus, Status, find_status, held_by
 from structops_cli.operations.uses import SocketHolder, Uses
 from structops_cli.runtime.kernel import live_kernel
 
 __all__ = ["command"]
 
+LEAKED = "leaked, until the next boot, or of a socket on its way from one process to another"
 HEADER = ("ID", "NAME", "TYPE", "STATE", "HELD BY")
 
 
@@ -46,32 +47,11 @@ def _text(output: Output, status: Status) -> str:
         output.note("no struct_ops map on this kernel")
         return ""
     rows = [
-        (one.live.info.id, one.live.name, one.live.type.name, one.live.state, _held_by(one))
+        (one.live.info.id, one.live.name, one.live.type.name, one.live.state, held_by(one) or "-")
         for one in status.maps
     ]
     details = [_details(one, status.uses) for one in status.maps]
     return "\n\n".join([table(HEADER, rows), *[text for text in details if text]])
-
-
-def _held_by(one: MapStatus) -> str:
-    """Return the holders in a few words."""
-    processes = len({file.process for file in one.files})
-    counts = (
-        ("link", len(one.live.links)),
-        ("pin", len(one.live.pins) + sum(len(link.pins) for link in one.live.links)),
-        ("default", len(one.defaults)),
-        ("route", len(one.routes)),
-        ("socket", len(one.sockets)),
-        ("other user", one.references.others),
-        ("process", processes),
-        ("unexplained reference", one.references.unexplained or 0),
-    )
-    return ", ".join(_counted(number, word) for word, number in counts if number) or "-"
-
-
-def _counted(number: int, word: str) -> str:
-    plural = {"process": "processes"}.get(word, f"{word}s")
-    return f"{number} {word if number == 1 else plural}"
 
 
 def _details(one: MapStatus, uses: Uses) -> str:
@@ -101,8 +81,8 @@ def _lines(one: MapStatus, uses: Uses) -> Iterator[tuple[str, str]]:
         whats = {"link" if file.link_id else "map" for file in one.files if file.process == process}
         yield "process", f"{_process(process)} has the {' and the '.join(sorted(whats))} open"
     if one.references.unexplained:
-        number = _counted(one.references.unexplained, "reference")
-        why = "something that could not be looked at" if uses.unseen else "leaked, until the next boot"
+        number = f"{one.references.unexplained} reference{'s' if one.references.unexplained > 1 else ''}"
+        why = "something that could not be looked at" if uses.unseen else LEAKED
         yield "unexplained", f"{number}: {why}"
 
 

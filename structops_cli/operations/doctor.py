@@ -10,8 +10,9 @@ from structops_cli.errors import StructopsError
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.held_sysctl import visit
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
-from structops_cli.operations import doctor_kernel, doctor_state
+from structops_cli.operations import doctor_kernel, doctor_maps, doctor_state
 from structops_cli.operations.findings import PROBLEM, Check, Finding, Tree, looked_at
+from structops_cli.operations.status import find_status
 from structops_cli.operations.sysctl_writers import sysctl_writers
 from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import live_kernel
@@ -45,7 +46,7 @@ def examine(root: str = "/") -> tuple[Finding, ...]:
         ("capabilities", lambda: doctor_kernel.capabilities(tree)),
         ("memory limit", doctor_kernel.memlock),
         ("bpffs", doctor_kernel.bpffs_mounted),
-        ("retired maps", lambda: doctor_state.retired_maps(stock())),
+        ("retired maps", lambda: doctor_maps.retired_maps(stock(), lambda: find_status(kernel()))),
         ("pins", lambda: doctor_state.pins(stock())),
         ("defaults", lambda: doctor_state.defaults(found())),
         ("routes", lambda: doctor_state.routes(found())),

@@ -21,37 +21,13 @@ from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.info import link_info
 from structops_cli.syscall.uapi import BpfLinkType
 
-__all__ = ["defaults", "memory", "modules", "pins", "retired_maps", "routes"]
+__all__ = ["defaults", "memory", "modules", "pins", "routes"]
 
 KEPT = f"{DEFAULT_PIN_DIR}/kept"
 """Where earlier versions are kept for a rollback: kept/NAME/ID."""
 MODULE = re.compile(r"^\S*/tcp_(\w+)\.ko", re.MULTILINE)
 NO_ALGORITHM = frozenset({"diag"})
 """Modules of such a name that are something else."""
-
-
-def retired_maps(stock: Sequence[LiveMap]) -> Iterator[Finding]:
-    """Look for maps that are unregistered and still held, and for those that the kernel has ejected."""
-    retired = [item for item in stock if item.state == "retired"]
-    for item in retired:
-        yield Finding(
-            "retired maps",
-            NOTE,
-            f"{item.name} (map {item.info.id}) is unregistered, and {item.refcnt} still hold it",
-            "sockets and defaults keep it; a refused write of a default keeps it until reboot",
-            "structops default shows the namespaces whose default it is",
-        )
-    for item in stock:
-        if item.state == "ejected":
-            yield Finding(
-                "retired maps",
-                PROBLEM,
-                f"{item.name} (map {item.info.id}) was ejected by the kernel",
-                item.reason,
-                f"structops unregister id:{item.info.id}",
-            )
-    if not retired:
-        yield Finding("retired maps", OK, "none")
 
 
 def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:

@@ -4,7 +4,8 @@
 6.18 and 7.3): one for each socket, one for each namespace whose default it is,
 one for each link, and one for a registration without a link. Descriptors and
 pins of the map are not in it. What is counted and not found is a reference that
-nothing in sight explains: one that leaked, if nothing was out of sight.
+nothing in sight explains: one that leaked, if nothing was out of sight. A socket that
+was sent to a process and not yet received (SCM_RIGHTS) is open nowhere, and looks the same.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from structops_cli.struct_ops.kinds import kind_of
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["MapStatus", "References", "Status", "find_status"]
+__all__ = ["MapStatus", "References", "Status", "find_status", "held_by"]
 
 Item = TypeVar("Item")
 LOOKS = 3
@@ -126,6 +127,24 @@ class _Join:
         return MapStatus(
             live, replaced_by, tuple(defaults), tuple(routes), tuple(sockets), tuple(files), references
         )
+
+
+def held_by(one: MapStatus) -> str:
+    """Return who holds a map in a few words, "" for nobody; what only the kernel's count has is "other user", or unexplained."""
+    processes = len({file.process for file in one.files})
+    counts = (
+        ("link", "links", len(one.live.links)),
+        ("pin", "pins", len(one.live.pins) + sum(len(link.pins) for link in one.live.links)),
+        ("default", "defaults", len(one.defaults)),
+        ("route", "routes", len(one.routes)),
+        ("socket", "sockets", len(one.sockets)),
+        ("other user", "other users", one.references.others),
+        ("process", "processes", processes),
+        ("unexplained reference", "unexplained references", one.references.unexplained or 0),
+    )
+    return ", ".join(
+        f"{number} {word if number == 1 else plural}" for word, plural, number in counts if number
+    )
 
 
 def _grouped(items: Iterable[Item], key: Callable[[Item], int | str]) -> dict[int | str, list[Item]]:

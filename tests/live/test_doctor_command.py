@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 
 from structops_cli.net.namespaces import NetNamespace, inside
 from structops_cli.syscall import bpf
-from tests.cli_runner import done, run_cli
-from tests.live.situations import default_in, listed, named_namespace, soon
+from tests.cli_runner import done, done_json, run_cli
+from tests.live.situations import default_in, held_by_a_socket, listed, named_namespace, soon
 from tests.live.test_default_command import other_than
 from tests.live.test_privileges import as_nobody
 from tests.needs import LINKS, needs
@@ -79,6 +80,35 @@ def test_a_retired_default_and_a_dangling_route(name: str, pin_dir: str, place: 
     done("default", "--restore", "--netns", place.title)
     assert problems(0) == []
     assert soon(lambda: not listed(name))
+
+
+def registered_without_a_link(name: str) -> int:
+    [made] = done_json("register", "reno", "--set", f"name={name}", "--no-link")["registered"]
+    map_id: int = made["map_id"]
+    return map_id
+
+
+def test_who_still_holds_a_retired_map(name: str) -> None:
+    map_id = registered_without_a_link(name)
+    with held_by_a_socket(name):
+        done("unregister", name)
+        assert notes("retired maps") == [f"map {map_id} ({name}): TOBEFREE, held by 1 socket"]
+    assert soon(lambda: not listed(name))
+    assert notes("retired maps") == []
+
+
+def test_a_reference_that_nothing_explains(name: str) -> None:
+    """A socket on its way between two processes is nobody's, and looks as one that leaked: this one comes back."""
+    map_id = registered_without_a_link(name)
+    here, there = socket.socketpair()
+    with here, there:
+        with held_by_a_socket(name) as tcp:
+            socket.send_fds(here, [b"x"], [tcp.fileno()])
+        done("unregister", name)
+        what = f"map {map_id} ({name}): TOBEFREE, 1 reference that nothing explains: until reboot"
+        assert notes("retired maps") == [what]
+    assert soon(lambda: not listed(name))
+    assert notes("retired maps") == []
 
 
 @needs(LINKS)

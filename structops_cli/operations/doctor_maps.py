@@ -1,0 +1,70 @@
+"""Maps that are unregistered and still there: who holds them, and what has leaked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding
+from structops_cli.operations.status import MapStatus, Status, held_by
+from structops_cli.runtime.inventory import LiveMap
+from structops_cli.syscall.uapi import StructOpsState
+
+__all__ = ["retired_maps"]
+
+
+def retired_maps(stock: Sequence[LiveMap], look: Callable[[], Status]) -> Iterator[Finding]:
+    """Look for maps that are unregistered and still held, and for those that the kernel has ejected.
+
+    Who holds them takes a ``look`` at every namespace and process: only where there is one.
+    """
+    retired = {item.info.id for item in stock if item.state == "retired"}
+    status = look() if retired else None
+    for one in status.maps if status else ():
+        if one.live.info.id in retired and one.live.state == "retired":
+            yield _held(one, partly_unseen=bool(status and status.uses.unseen))
+    for item in stock:
+        if item.state == "ejected":
+            yield Finding(
+                "retired maps",
+                PROBLEM,
+                f"{item.name} (map {item.info.id}) was ejected by the kernel",
+                item.reason,
+                f"structops unregister id:{item.info.id}",
+            )
+    if not retired:
+        yield Finding("retired maps", OK, "none")
+
+
+def _held(one: MapStatus, *, partly_unseen: bool) -> Finding:
+    """Say who holds a retired map, or that nothing in sight does."""
+    live = one.live
+    state = "TOBEFREE" if live.kernel_state == StructOpsState.TOBEFREE else live.state
+    what = f"map {live.info.id} ({live.name}): {state}"
+    if left := one.references.unexplained:
+        return _unexplained(f"{what}, {left} reference{'s' if left > 1 else ''}", partly_unseen=partly_unseen)
+    drain = f"; structops drain id:{live.info.id} moves the sockets" if one.sockets else ""
+    return Finding(
+        "retired maps",
+        NOTE,
+        f"{what}, held by {held_by(one) or f'{live.refcnt} references'}",
+        "the kernel frees it when the last of them lets go",
+        f"structops status id:{live.info.id} names them{drain}",
+    )
+
+
+def _unexplained(what: str, *, partly_unseen: bool) -> Finding:
+    if partly_unseen:
+        return Finding(
+            "retired maps",
+            NOTE,
+            f"{what} of what could not be looked at",
+            "it may be anybody's out of sight, or have leaked",
+            "structops status says what could not be looked at",
+        )
+    return Finding(
+        "retired maps",
+        NOTE,
+        f"{what} that nothing explains: until reboot",
+        "a refused write of a default leaks one; a socket that is on its way from one process to another has one as well",
+        "only a reboot gives back what has leaked; it takes memory and does no other harm",
+    )
