@@ -138,6 +138,33 @@ def test_an_open_socket_keeps_its_version_and_a_new_one_gets_the_new(book: Runbo
     assert soon(lambda: listed_by_id(book.name)[1]["refcnt"] == 0)
 
 
+def test_versions_says_how_many_sockets_run_each_and_who_holds_it(book: Runbook) -> None:
+    first = book.register(10, "--set", "flags=non_restricted")
+    with named_namespace(f"{book.name}n") as namespace, held_by_a_socket(book.name) as one:
+        make_default(namespace, book.name)
+        without_following("update", book.name, *book.words(11, "--keep", "0"))
+        second = book.current()
+        with held_by_a_socket(book.name), held_by_a_socket(book.name):
+            data = done_json("versions", book.name)
+            text = done("versions", book.name).stdout
+        by_id = {version["map_id"]: version for version in data["versions"]}
+        assert data["exact"] is True
+        assert {number: version["sockets"] for number, version in by_id.items()} == {first: 1, second: 2}
+        assert (by_id[first]["defaults"], by_id[second]["defaults"]) == ([namespace.inode], [])
+        assert {version["references"]["unexplained"] for version in by_id.values()} == {0}
+        [header, now, old] = [line.split("  ") for line in text.splitlines()]
+        assert "HELD BY" in header
+        assert "1 link, 1 pin, 2 sockets" in now
+        assert "1 default, 1 socket" in old
+        assert done_json("versions")["versions"][0]["sockets"] is None, "not looked for without a name"
+        one.close()
+        assert {item["map_id"]: item["sockets"] for item in done_json("versions", book.name)["versions"]} == {
+            first: 0,
+            second: 0,
+        }
+        done("default", "--restore", "--netns", namespace.title)
+
+
 def listed_by_id(name: str) -> list[dict[str, Any]]:
     return sorted(listed(name), key=lambda one: -one["map_id"])
 
