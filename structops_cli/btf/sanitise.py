@@ -31,7 +31,6 @@ from structops_cli.btf.types import (
     FuncProto,
     Fwd,
     Int,
-    Param,
     Restrict,
     Struct,
     Typedef,
@@ -172,15 +171,11 @@ def _empty_variables(_: Btf, target: BtfType) -> BtfType:
 
 
 def _unnamed_parameters(btf: Btf, target: BtfType) -> BtfType:
-    """Name the parameters of a function that has any without a name (``btf_func_check``)."""
+    """Return the prototype of a function when a parameter of it has no name, with names."""
     proto = btf.type(target.type) if isinstance(target, Func) else None
-    if not isinstance(proto, FuncProto) or all(param.name or not param.type for param in proto.params):
-        return target
-    params = (
-        Param(param.name or (f"arg{number}" if param.type else ""), param.type)
-        for number, param in enumerate(proto.params, 1)
-    )
-    return proto._replace(params=tuple(params))
+    if isinstance(proto, FuncProto) and (named := proto.named()) is not proto:
+        return named
+    return target
 
 
 def _late_tag(btf: Btf, target: BtfType) -> BtfType:

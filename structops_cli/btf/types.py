@@ -197,6 +197,19 @@ class FuncProto(NamedTuple):
     return_type: int
     params: tuple[Param, ...]
 
+    def named(self) -> FuncProto:
+        """Return it with a name for each parameter, as the prototype of a function has to be (``btf_func_check``).
+
+        Itself when all have one; "..." never has (``btf_func_proto_check``).
+        """
+        if all(param.name or not param.type for param in self.params):
+            return self
+        params = (
+            Param(param.name or (f"arg{number}" if param.type else ""), param.type)
+            for number, param in enumerate(self.params, 1)
+        )
+        return self._replace(params=tuple(params))
+
 
 class Var(NamedTuple):
     """BTF_KIND_VAR. ``linkage`` is a ``BtfVarLinkage``."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.types import BtfType, Datasec, Func, FuncProto, Int, Member, Param, Struct, Var
+from structops_cli.btf.types import BtfType, Datasec, Func, FuncProto, Int, Member, Struct, Var
 from structops_cli.errors import ObjectError
 from structops_cli.obj.kconfig import KCONFIG
 from structops_cli.syscall.uapi import BtfFuncLinkage, BtfKind, BtfVarLinkage
@@ -51,7 +51,9 @@ def _of_ksyms(btf: Btf) -> Iterator[BtfType]:
             yield target._replace(type=number.id, linkage=BtfVarLinkage.GLOBAL_ALLOCATED)
         elif isinstance(target, Func):
             yield target._replace(linkage=BtfFuncLinkage.GLOBAL)
-            yield from _named_parameters(btf, target)
+            proto = btf.type(target.type)
+            if isinstance(proto, FuncProto) and (named := proto.named()) is not proto:
+                yield named
 
 
 def _entries(btf: Btf, section: str) -> Iterator[BtfType]:
@@ -68,14 +70,3 @@ def _integer(btf: Btf) -> Int:
             return target
     what = f"section {KSYMS} cannot be told to the kernel"
     raise ObjectError(what, why="the object's BTF has no integer to stand for its entries", section=KSYMS)
-
-
-def _named_parameters(btf: Btf, function: Func) -> Iterator[BtfType]:
-    """Yield the prototype with a name for each parameter, which the kernel wants (``btf_func_check``)."""
-    proto = btf.type(function.type)
-    if isinstance(proto, FuncProto) and any(param.type and not param.name for param in proto.params):
-        named = (
-            Param(param.name or (f"arg{index}" if param.type else ""), param.type)
-            for index, param in enumerate(proto.params, 1)
-        )
-        yield proto._replace(params=tuple(named))
