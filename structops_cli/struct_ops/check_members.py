@@ -17,7 +17,8 @@ from structops_cli.struct_ops.check_programs import ProgramReport
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.kinds import Need, kind_of
 from structops_cli.struct_ops.member_text import MemberValue, decode_member
-from structops_cli.struct_ops.plan import MapPlan, MemberPlan, Plan, Selection, select
+from structops_cli.struct_ops.plan import MapPlan, Plan, Selection, select
+from structops_cli.struct_ops.plan_members import MemberPlan
 
 __all__ = ["MemberRow", "VariableReport", "report_variables"]
 

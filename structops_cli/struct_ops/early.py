@@ -14,7 +14,8 @@ from structops_cli.errors import ErrorFields, FitError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.struct_ops.kinds import Kind, kind_of
-from structops_cli.struct_ops.plan import MapPlan, MemberPlan, Plan
+from structops_cli.struct_ops.plan import MapPlan, Plan
+from structops_cli.struct_ops.plan_members import MemberPlan
 
 __all__ = ["refuse_early"]
 

@@ -15,7 +15,8 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.objects import bundled_objects, open_object
 from structops_cli.runtime.registration import register
-from structops_cli.struct_ops.plan import MemberPlan, Plan, Selection, plan_object
+from structops_cli.struct_ops.plan import Plan, Selection, plan_object
+from structops_cli.struct_ops.plan_members import MemberPlan
 from tests.cli_runner import refused, run_cli
 from tests.compile import FLAGS
 from tests.elf_writers import small_object

@@ -1,25 +1,13 @@
-"""The plan: object against kernel, member by member, by name."""
+"""The plan: which maps and programs of an object a kernel gets."""
 
 from __future__ import annotations
 
 import pytest
 
 from structops_cli.errors import FitError, ObjectError, UnsupportedError, UsageError
-from structops_cli.obj.spec import MemberFunction
-from structops_cli.struct_ops.plan import Selection, SkippedMember, plan_object
+from structops_cli.struct_ops.plan import Selection, plan_object
 from tests.kernel_shapes import kernel
 from tests.unit.struct_ops.objects import function, spec
-
-
-def test_members_are_matched_by_name_and_indexed_by_the_kernel() -> None:
-    plan = plan_object(spec(members=("undo_cwnd", "ssthresh")), kernel())
-    assert [(m.member.name, m.member.member_index, m.program, m.data) for m in plan.maps[0].members] == [
-        ("ssthresh", 0, "p_ssthresh", b""),
-        ("undo_cwnd", 2, "p_undo_cwnd", b""),
-        ("name", 3, "", b"t_one".ljust(16, b"\0")),
-    ]
-    assert [(p.name, p.member.member_index) for p in plan.programs] == [("p_undo_cwnd", 2), ("p_ssthresh", 0)]
-    assert plan.maps[0].registered_name == "t_one"
 
 
 def test_a_flavour_is_stripped() -> None:
@@ -45,51 +33,6 @@ def test_a_link_that_the_kernel_cannot_make_is_refused_when_asked_for() -> None:
     with pytest.raises(UnsupportedError, match="--link asks for a link") as caught:
         plan_object(spec(), kernel(links=False, new=False), Selection(link=True))
     assert caught.value.exit_code == 77
-
-
-def test_a_program_for_a_member_that_the_kernel_lacks_is_left_out_and_said_to_be() -> None:
-    plan = plan_object(spec(members=("ssthresh", "brand_new")), kernel())
-    assert plan.skipped == (SkippedMember("one", "brand_new", "p_brand_new"),)
-    assert [p.name for p in plan.programs] == ["p_ssthresh"]
-    assert plan.unused == ("p_brand_new",)
-
-
-def test_an_unknown_member_that_is_not_zero_is_an_error_that_names_it() -> None:
-    with pytest.raises(FitError) as caught:
-        plan_object(spec(extra=b"\1\2\3\4\5\6\7\10"), kernel())
-    assert caught.value.what == "one.extra does not fit the kernel's struct tcp_congestion_ops"
-    assert caught.value.why == "the kernel's struct has no such member, and it is not zero"
-    assert caught.value.fields["member"] == "extra"
-
-
-def test_an_unknown_member_that_is_zero_does_not_matter() -> None:
-    assert plan_object(spec(extra=bytes(8)), kernel()).skipped == ()
-
-
-def test_a_number_of_another_size_is_written_in_the_kernels() -> None:
-    [one] = plan_object(spec(flags=3, flags_size=8), kernel()).maps
-    assert [item.data for item in one.members if item.member.name == "flags"] == [b"\3\0\0\0"]
-
-
-def test_a_number_that_does_not_fit_the_kernels_member_is_refused() -> None:
-    with pytest.raises(FitError, match="its value needs more than the 4 bytes that it has in the kernel"):
-        plan_object(spec(flags=1 << 32, flags_size=8), kernel())
-
-
-def test_a_program_within_a_member_is_refused() -> None:
-    one = spec(extra=bytes(16))
-    [variable] = one.struct_ops
-    inner = MemberFunction(len(variable.data) - 8, "p_ssthresh")
-    changed = variable._replace(functions=(*variable.functions, inner))
-    with pytest.raises(FitError) as caught:
-        plan_object(one._replace(struct_ops=(changed,)), kernel())
-    assert caught.value.what == "one.extra has the program p_ssthresh within it"
-    assert caught.value.fields["program"] == "p_ssthresh"
-
-
-def test_a_program_where_the_kernel_has_data_is_refused() -> None:
-    with pytest.raises(FitError, match="no pointer to a function"):
-        plan_object(spec(members=("ssthresh", "owner")), kernel())
 
 
 def test_one_program_cannot_serve_two_members() -> None:
@@ -124,31 +67,3 @@ def test_a_program_that_nothing_refers_to_is_named() -> None:
     object_spec = spec()
     object_spec = object_spec._replace(functions=(*object_spec.functions, function("p_idle")))
     assert plan_object(object_spec, kernel()).unused == ("p_idle",)
-
-
-def test_set_overrides_a_member_by_name_and_flag_symbol() -> None:
-    plan = plan_object(
-        spec(),
-        kernel(),
-        Selection(members={("", "name"): "t_new", ("one", "flags"): "non_restricted|needs_ecn"}),
-    )
-    data = {m.member.name: m.data for m in plan.maps[0].members if not m.program}
-    assert data == {"name": b"t_new".ljust(16, b"\0"), "flags": b"\3\0\0\0"}
-    assert plan.maps[0].registered_name == "t_new"
-
-
-@pytest.mark.parametrize(
-    ("path", "text", "message"),
-    [
-        (("", "nosuch"), "1", "no member nosuch"),
-        (("two", "name"), "x", "names no struct_ops variable"),
-        (("", "ssthresh"), "1", "is a function pointer"),
-        (("", "owner"), "1", "cannot be set"),
-        (("", "flags"), "shiny", "'shiny' is no flag and no number"),
-        (("", "name"), "a_name_that_is_far_too_long", "name"),
-    ],
-)
-def test_set_refuses_what_makes_no_sense(path: tuple[str, str], text: str, message: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        plan_object(spec(), kernel(), Selection(members={path: text}))
-    assert message in str(caught.value)
