@@ -20,7 +20,7 @@ from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_bt
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.plan import MapPlan
 from structops_cli.struct_ops.value import KEY, POINTER, read_state, state_name
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 from structops_cli.syscall.uapi import StructOpsState
@@ -64,7 +64,7 @@ def copied(live: LiveMap, owner: ExitStack, *, link: bool) -> Candidate:
     value = _value_again(live, owner)
     if not link:
         return Candidate(live.type, new, value)
-    bpf.map_update_elem(new, KEY, value)
+    bpf_maps.map_update_elem(new, KEY, value)
     _check(live.type, new, StructOpsState.READY)
     return Candidate(live.type, new, b"")
 
@@ -109,7 +109,7 @@ def stand_up(
 
 def _stand_up(candidate: Candidate, owner: ExitStack) -> Fd | None:
     if candidate.value:
-        bpf.map_update_elem(candidate.map_fd, KEY, candidate.value)
+        bpf_maps.map_update_elem(candidate.map_fd, KEY, candidate.value)
         _check(candidate.type, candidate.map_fd, StructOpsState.INUSE)
         return None
     link = owner.enter_context(bpf.link_create(candidate.map_fd))
@@ -123,7 +123,7 @@ def _stand_up(candidate: Candidate, owner: ExitStack) -> Fd | None:
 
 
 def _check(kernel_type: StructOpsType, map_fd: Fd, expected: StructOpsState) -> None:
-    state, _ = read_state(kernel_type, bpf.map_lookup_elem(map_fd, KEY, kernel_type.value.size_bytes))
+    state, _ = read_state(kernel_type, bpf_maps.map_lookup_elem(map_fd, KEY, kernel_type.value.size_bytes))
     if state != expected:
         raise StateError(
             "nothing is registered, though the kernel reported success",

@@ -26,7 +26,7 @@ from structops_cli.runtime.pins import (
     prepare_pin_dir,
 )
 from structops_cli.struct_ops.explain import explained
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info
 from structops_cli.syscall.uapi import BPF_F_NO_PREALLOC, TCP_CA_NAME_MAX, BpfMapType
@@ -131,8 +131,8 @@ class Memory:
         key: bytes | None = None
         for _ in range(MAX_ENTRIES):
             try:
-                key = bpf.map_get_next_key(found, key, KEY.size)
-                value = bpf.map_lookup_elem(found, key, VALUE.size)
+                key = bpf_maps.map_get_next_key(found, key, KEY.size)
+                value = bpf_maps.map_lookup_elem(found, key, VALUE.size)
             except KernelError as error:
                 if error.errno == ENOENT:  # that was the last one, or somebody has just removed it
                     return
@@ -196,7 +196,7 @@ class Memory:
 
     def _write(self, key: bytes, value: bytes) -> None:
         try:
-            bpf.map_update_elem(self._made(), key, value)
+            bpf_maps.map_update_elem(self._made(), key, value)
         except KernelError as error:
             raise explained(error, f"{self.path} takes no entry") from None
 
@@ -204,7 +204,7 @@ class Memory:
         if (found := self._found()) is None:
             return
         try:
-            bpf.map_delete_elem(found, key)
+            bpf_maps.map_delete_elem(found, key)
         except KernelError as error:
             if error.errno != ENOENT:
                 raise explained(error, f"{self.path} does not let go of an entry") from None
@@ -233,7 +233,7 @@ class Memory:
 
 def _create() -> Fd:
     try:
-        return bpf.map_create(
+        return bpf_maps.map_create(
             BpfMapType.HASH,
             key_size=KEY.size,
             value_size=VALUE.size,

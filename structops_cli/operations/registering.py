@@ -31,7 +31,7 @@ from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan, Selection
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 
@@ -122,7 +122,7 @@ def undo_begun(loaded: Iterable[Loaded], places: Places) -> None:
             fd = one.struct_ops[plan.variable]
             if not plan.link:
                 with suppress(KernelError):  # never registered
-                    bpf.map_delete_elem(fd, KEY)
+                    bpf_maps.map_delete_elem(fd, KEY)
             elif places.links is not None:
                 map_id = map_info(fd).id
                 _unpin(

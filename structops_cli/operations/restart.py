@@ -25,7 +25,7 @@ from structops_cli.runtime.pins import prepare_pin_dir
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.value import KEY, read_state
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 from structops_cli.syscall.uapi import StructOpsState
@@ -211,7 +211,7 @@ def _is_registered(candidate: Candidate, pins: list[str]) -> bool:
     """Tell whether a map is registered in a way that outlives the process that did it."""
     if candidate.value:
         size = candidate.type.value.size_bytes
-        raw = bpf.map_lookup_elem(candidate.map_fd, KEY, size)
+        raw = bpf_maps.map_lookup_elem(candidate.map_fd, KEY, size)
         return read_state(candidate.type, raw)[0] == StructOpsState.INUSE
     return _pinned_link_names(map_info(candidate.map_fd).id, pins)
 
@@ -222,7 +222,7 @@ def _is_as_before(live: LiveMap) -> bool:
     if pins:
         return all(_pinned_link_names(live.info.id, [pin]) for pin in pins)
     with bpf.map_get_fd_by_id(live.info.id) as fd:
-        raw = bpf.map_lookup_elem(fd, KEY, live.info.value_size)
+        raw = bpf_maps.map_lookup_elem(fd, KEY, live.info.value_size)
     return not live.links and read_state(live.type, raw)[0] == StructOpsState.INUSE
 
 

@@ -24,7 +24,7 @@ from structops_cli.runtime.maps import pin_maps
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import KEY, read_state
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 
@@ -205,5 +205,5 @@ def holders_of(live: LiveMap, fd: Fd) -> int:
     0 when it cannot be read: what was done is done.
     """
     with suppress(KernelError):
-        return read_state(live.type, bpf.map_lookup_elem(fd, KEY, live.info.value_size))[1]
+        return read_state(live.type, bpf_maps.map_lookup_elem(fd, KEY, live.info.value_size))[1]
     return 0

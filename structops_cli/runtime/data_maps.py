@@ -10,7 +10,7 @@ from structops_cli.errors import KernelError
 from structops_cli.obj.spec import DataSection, MapSpec, ObjectSpec
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import (
     BPF_F_MMAPABLE,
@@ -32,7 +32,7 @@ def create_data_map(spec: ObjectSpec, section: DataSection, btf_fd: Fd) -> Fd:
     flags = BPF_F_RDONLY_PROG if section.read_only else 0
     flags |= BPF_F_MMAPABLE if _is_shared(spec.btf, section) else 0
     try:
-        fd = bpf.map_create(
+        fd = bpf_maps.map_create(
             BpfMapType.ARRAY,
             key_size=4,
             value_size=len(section.contents),
@@ -59,9 +59,9 @@ def _is_shared(btf: Btf, section: DataSection) -> bool:
 def _fill(fd: Fd, section: DataSection) -> None:
     try:
         if any(section.contents):
-            bpf.map_update_elem(fd, KEY, section.contents)
+            bpf_maps.map_update_elem(fd, KEY, section.contents)
         if section.read_only:
-            bpf.map_freeze(fd)
+            bpf_maps.map_freeze(fd)
     except BaseException:
         fd.close()
         raise

@@ -16,7 +16,7 @@ from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.value import KEY, read_programs
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, ProgInfo, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_RDONLY_PROG, BpfMapType
@@ -90,7 +90,7 @@ def _map(map_id: int) -> tuple[object, ...]:
 def _contents(fd: Fd, info: MapInfo) -> object:
     """Return what the loader has put into a map that programs cannot write; None for the others."""
     if info.map_type == BpfMapType.ARRAY and info.map_flags & BPF_F_RDONLY_PROG and info.max_entries == 1:
-        return bpf.map_lookup_elem(fd, KEY, info.value_size)
+        return bpf_maps.map_lookup_elem(fd, KEY, info.value_size)
     if info.map_type == BpfMapType.PROG_ARRAY:
         return tuple(_program_tag(fd, index) for index in range(info.max_entries))
     return None
@@ -99,7 +99,7 @@ def _contents(fd: Fd, info: MapInfo) -> object:
 def _program_tag(fd: Fd, index: int) -> str:
     """Return the tag of one element of a program array, "" for an empty one; the kernel answers with the program's id."""
     try:
-        program_id = int.from_bytes(bpf.map_lookup_elem(fd, index.to_bytes(4, "little"), 4), "little")
+        program_id = int.from_bytes(bpf_maps.map_lookup_elem(fd, index.to_bytes(4, "little"), 4), "little")
         with bpf.prog_get_fd_by_id(program_id) as program:
             return prog_info(program).tag
     except KernelError as error:

@@ -32,7 +32,7 @@ from structops_cli.struct_ops.value import (
     read_programs,
     read_state,
 )
-from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import (
     LinkInfo,
@@ -137,7 +137,7 @@ def _struct_ops_maps() -> Iterator[tuple[MapInfo, bytes]]:
             with bpf.map_get_fd_by_id(map_id) as fd:
                 info = map_info(fd)
                 if info.map_type == BpfMapType.STRUCT_OPS:
-                    yield info, bpf.map_lookup_elem(fd, KEY, info.value_size)
+                    yield info, bpf_maps.map_lookup_elem(fd, KEY, info.value_size)
         except KernelError as error:
             if error.errno != ENOENT:  # gone between the two calls
                 raise

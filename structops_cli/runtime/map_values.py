@@ -12,7 +12,7 @@ from structops_cli.runtime.cpus import possible_cpus
 from structops_cli.runtime.data_maps import data_map_name
 from structops_cli.struct_ops.member_text import MemberValue, decode_bytes
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, ProgInfo, map_info
 from structops_cli.syscall.uapi import BPF_OBJ_NAME_LEN, BpfMapType
@@ -52,7 +52,7 @@ def _contents(spec: ObjectSpec, fd: Fd, info: MapInfo) -> MapContents | None:
         return MapContents(known.name, info.id, tuple(_entries(spec, fd, info, known)))
     for section in spec.data:
         if _kernel_name(data_map_name(spec.name, section.name)) == info.name and not section.read_only:
-            raw = bpf.map_lookup_elem(fd, KEY, info.value_size)
+            raw = bpf_maps.map_lookup_elem(fd, KEY, info.value_size)
             values = tuple(
                 (
                     v.name,
@@ -74,7 +74,7 @@ def _entries(
     key: bytes | None = None
     for _ in range(MOST_ENTRIES):
         try:
-            key = bpf.map_get_next_key(fd, key, info.key_size)
+            key = bpf_maps.map_get_next_key(fd, key, info.key_size)
             value = _value(spec, fd, info, known, key)
         except KernelError as error:
             if error.errno == ENOENT:  # the last key, or one that a program removed meanwhile
@@ -85,9 +85,9 @@ def _entries(
 
 def _value(spec: ObjectSpec, fd: Fd, info: MapInfo, known: MapSpec, key: bytes) -> MemberValue:
     if info.map_type not in PER_CPU:
-        return decode_bytes(spec.btf, known.value_type_id, bpf.map_lookup_elem(fd, key, info.value_size))
+        return decode_bytes(spec.btf, known.value_type_id, bpf_maps.map_lookup_elem(fd, key, info.value_size))
     stride = -(-info.value_size // 8) * 8
-    raw = bpf.map_lookup_elem(fd, key, stride * possible_cpus())
+    raw = bpf_maps.map_lookup_elem(fd, key, stride * possible_cpus())
     return [
         decode_bytes(spec.btf, known.value_type_id, raw[at : at + info.value_size])
         for at in range(0, len(raw), stride)

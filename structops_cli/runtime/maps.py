@@ -13,7 +13,7 @@ from structops_cli.obj.spec import MapSpec
 from structops_cli.runtime.data_maps import create_data_map, fill_arena
 from structops_cli.runtime.loaded import Loaded, SharedMap
 from structops_cli.runtime.pins import pin_path
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info
 from structops_cli.syscall.uapi import BpfMapType
@@ -56,7 +56,7 @@ def _fill_slots(loaded: Loaded, spec: MapSpec, held: dict[str, Fd]) -> None:
     for slot in spec.slots:
         try:
             key, value = NUMBER.pack(slot.element), NUMBER.pack(held[slot.symbol].fileno())
-            bpf.map_update_elem(loaded.maps[spec.name], key, value)
+            bpf_maps.map_update_elem(loaded.maps[spec.name], key, value)
         except KernelError as error:
             error.add(map=spec.name, symbol=slot.symbol)
             what = f"element {slot.element} of map {spec.name} could not be set to {slot.symbol}"
@@ -150,7 +150,7 @@ def _map_create(spec: MapSpec, btf_fd: Fd, inner_map_fd: int) -> Fd:
 
 
 def _with_types(spec: MapSpec, btf_fd: int, inner_map_fd: int) -> Fd:
-    return bpf.map_create(
+    return bpf_maps.map_create(
         spec.map_type,
         key_size=spec.key_size,
         value_size=spec.value_size,

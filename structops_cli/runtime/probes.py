@@ -11,7 +11,7 @@ from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_bt
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
 
 __all__ = ["Answer", "flag_masks", "is_registered"]
@@ -76,7 +76,7 @@ def _answer(fd: Fd, kernel_type: StructOpsType, flags: KernelMember, behind: Ker
         elif member is behind:
             raw[start : start + member.size_bytes] = CLOSED_FD.to_bytes(member.size_bytes, "little")
     try:
-        bpf.map_update_elem(fd, KEY, bytes(raw))
+        bpf_maps.map_update_elem(fd, KEY, bytes(raw))
     except KernelError as error:
         return error.errno or 0
     return 0

@@ -22,7 +22,7 @@ from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.member_text import encode_member
 from structops_cli.struct_ops.value import POINTER, StructOpsValue, decode_value
-from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, map_info
 from structops_cli.syscall.uapi import BpfMapType
@@ -96,7 +96,7 @@ def update(kernel: KernelTypes, fd: Fd, assignments: Mapping[str, str], *, key: 
             start, data = _assignment(kernel_type, name, text, stack)
             raw[start : start + len(data)] = data
         try:
-            result = bpf.map_update_elem(fd, struct.pack("<I", key), bytes(raw), flags)
+            result = bpf_maps.map_update_elem(fd, struct.pack("<I", key), bytes(raw), flags)
         except KernelError as error:
             cause = _cause(kernel, kernel_type, bytes(raw), key, flags, error.errno or 0)
             what = f"the kernel refused the update of map {map_info(fd).id}"
@@ -171,7 +171,7 @@ def lookup(kernel: KernelTypes, fd: Fd, *, key: int) -> Answered:
     """MAP_LOOKUP_ELEM."""
     info, kernel_type = map_info(fd), _type(kernel, fd)
     try:
-        raw = bpf.map_lookup_elem(fd, struct.pack("<I", key), info.value_size)
+        raw = bpf_maps.map_lookup_elem(fd, struct.pack("<I", key), info.value_size)
     except KernelError as error:
         raise explained(error, f"map {info.id} has no value at key {key}", kernel_type.name) from None
     return Answered("MAP_LOOKUP_ELEM", 0, info, kernel_type, decode_value(kernel_type, raw))
@@ -180,7 +180,7 @@ def lookup(kernel: KernelTypes, fd: Fd, *, key: int) -> Answered:
 def delete(kernel: KernelTypes, fd: Fd, *, key: int) -> Answered:
     """MAP_DELETE_ELEM."""
     try:
-        bpf.map_delete_elem(fd, struct.pack("<I", key))
+        bpf_maps.map_delete_elem(fd, struct.pack("<I", key))
     except KernelError as error:
         raise explained(error, f"the kernel refused to delete the value of map {map_info(fd).id}") from None
     return _answered(kernel, "MAP_DELETE_ELEM", 0, fd)
@@ -189,7 +189,7 @@ def delete(kernel: KernelTypes, fd: Fd, *, key: int) -> Answered:
 def next_key(fd: Fd, *, key: int | None) -> int:
     """MAP_GET_NEXT_KEY: the key after ``key``, the first for None."""
     try:
-        following = bpf.map_get_next_key(fd, None if key is None else struct.pack("<I", key), 4)
+        following = bpf_maps.map_get_next_key(fd, None if key is None else struct.pack("<I", key), 4)
     except KernelError as error:
         raise explained(error, f"map {map_info(fd).id} has no key after {key}") from None
     number: int = struct.unpack("<I", following)[0]

@@ -23,7 +23,7 @@ from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import MapPlan
 from structops_cli.struct_ops.value import KEY, encode_value, read_state, state_name
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import ProgInfo, link_info, map_info, prog_info
 from structops_cli.syscall.uapi import StructOpsState
@@ -137,8 +137,8 @@ def set_ready(loaded: Loaded, plan: MapPlan) -> Fd:
 
 def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState) -> None:
     """Set the map's value and read the state back: the kernel can answer 0 and register nothing."""
-    bpf.map_update_elem(map_fd, KEY, planned_value(plan, loaded))
-    state, _ = read_state(plan.type, bpf.map_lookup_elem(map_fd, KEY, plan.type.value.size_bytes))
+    bpf_maps.map_update_elem(map_fd, KEY, planned_value(plan, loaded))
+    state, _ = read_state(plan.type, bpf_maps.map_lookup_elem(map_fd, KEY, plan.type.value.size_bytes))
     if state != expected:
         raise StateError(
             f"{plan.registered_name} is not registered, though the kernel reported success",
@@ -210,7 +210,7 @@ def _check_link(plan: MapPlan, map_fd: Fd, link: Fd) -> None:
 def _delete_quietly(map_id: int) -> None:
     """Unregister a map without a link, by id: the fds of its object are closed by the time that somebody undoes."""
     with suppress(KernelError), bpf.map_get_fd_by_id(map_id) as fd:
-        bpf.map_delete_elem(fd, KEY)
+        bpf_maps.map_delete_elem(fd, KEY)
 
 
 def described(

@@ -10,7 +10,7 @@ from structops_cli.runtime.loaded import Loaded
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.plan import MapPlan
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import (
     BPF_F_LINK,
@@ -70,7 +70,7 @@ def _wake_verifier() -> None:
 def _create_struct_ops_map(kernel_type: StructOpsType, name: str, btf_fd: Fd, *, link: bool) -> Fd:
     with ExitStack() as stack:
         module = stack.enter_context(open_module_btf(kernel_type)) if kernel_type.module else None
-        return bpf.map_create(
+        return bpf_maps.map_create(
             BpfMapType.STRUCT_OPS,
             key_size=4,
             value_size=kernel_type.value.size_bytes,

@@ -17,8 +17,9 @@ from errno import EINVAL, ENOENT, EOPNOTSUPP, EPERM
 
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError
 from structops_cli.struct_ops.explain import Cause, explained
-from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall import bpffs
 from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.token import token_create, using_token
 from structops_cli.syscall.uapi import BpfCmd, BpfMapType, BpfProgType
 
 __all__ = ["ENVIRONMENT", "acting"]
@@ -53,7 +54,7 @@ def acting(path: str | None = None) -> Iterator[None]:
     """
     named = os.environ.get(ENVIRONMENT) if path is None else path
     token = _usual() if named is None else _create(named) if named else None
-    with token or nullcontext(), bpf.using_token(token):
+    with token or nullcontext(), using_token(token):
         try:
             yield
         except NotPermittedError as error:
@@ -70,7 +71,7 @@ def _usual() -> Fd | None:
     """Return the token of the usual bpffs; None where there is none to be had, which is nearly everywhere."""
     try:
         with _opened(bpffs.DEFAULT) as root:
-            return bpf.token_create(root)
+            return token_create(root)
     except (OSError, KernelError):
         return None
 
@@ -79,7 +80,7 @@ def _create(path: str) -> Fd:
     what = f"no BPF token could be made from {path}"
     try:
         with _opened(path) as root:
-            return bpf.token_create(root)
+            return token_create(root)
     except KernelError as error:
         raise explained(error, what, cause=_cause(error, path)) from None
     except OSError as error:

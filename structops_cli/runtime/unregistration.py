@@ -14,7 +14,7 @@ from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pins import PIN_FOLDER
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.value import KEY, read_state, state_name
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info
 from structops_cli.syscall.uapi import StructOpsState
@@ -71,7 +71,7 @@ def unregister(live: LiveMap, *, settle: bool = True) -> Unregistered:
 def _by_delete(live: LiveMap) -> str:
     try:
         with bpf.map_get_fd_by_id(live.info.id) as fd:
-            bpf.map_delete_elem(fd, KEY)
+            bpf_maps.map_delete_elem(fd, KEY)
     except KernelError as error:
         if error.errno not in (EINPROGRESS, ENOENT):
             raise explained(error, f"{live.name} (id:{live.info.id}) could not be unregistered") from None
@@ -183,7 +183,7 @@ def _settle(live: LiveMap) -> tuple[bool, int]:
     while True:
         try:
             with bpf.map_get_fd_by_id(live.info.id) as fd:
-                raw = bpf.map_lookup_elem(fd, KEY, live.info.value_size)
+                raw = bpf_maps.map_lookup_elem(fd, KEY, live.info.value_size)
         except KernelError as error:
             if error.errno == ENOENT:
                 return True, 0

@@ -6,32 +6,23 @@ alive what its pointers point at, and ends in one call that raises
 and the errno (EPERM, EACCES: ``NotPermittedError``; a refusal of PROG_LOAD:
 ``VerifierError``). What an errno *means* is not known here.
 
-Within ``using_token`` the three commands that take one, MAP_CREATE, PROG_LOAD
-and BTF_LOAD, act with a BPF token.
+Those of maps are in ``syscall.bpf_maps``, that of tokens in ``syscall.token``.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from errno import EINVAL, ENOENT, ENOSPC, EPERM
 from typing import Any
 
 from structops_cli.errors import VerifierError
 from structops_cli.records import NamedTuple
 from structops_cli.syscall._native import ffi
-from structops_cli.syscall.command import address_of, attempt, call, failure
+from structops_cli.syscall.command import address_of, attempt, call, failure, object_name
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.uapi import (
-    BPF_F_REPLACE,
-    BPF_F_TOKEN_FD,
-    BPF_OBJ_NAME_LEN,
-    BPF_STRUCT_OPS,
-    BPF_TRACE_ITER,
-    BpfCmd,
-)
+from structops_cli.syscall.token import token_fields
+from structops_cli.syscall.uapi import BPF_F_REPLACE, BPF_STRUCT_OPS, BPF_TRACE_ITER, BpfCmd
 
 __all__ = [
     "RunResult",
@@ -46,14 +37,8 @@ __all__ = [
     "link_get_fd_by_id",
     "link_ids",
     "link_update",
-    "map_create",
-    "map_delete_elem",
-    "map_freeze",
     "map_get_fd_by_id",
-    "map_get_next_key",
     "map_ids",
-    "map_lookup_elem",
-    "map_update_elem",
     "obj_get",
     "obj_get_info_by_fd",
     "obj_pin",
@@ -62,8 +47,6 @@ __all__ = [
     "prog_ids",
     "prog_load",
     "prog_test_run",
-    "token_create",
-    "using_token",
 ]
 
 LOG_SIZES = tuple(1 << shift for shift in (16, 20, 24))
@@ -71,8 +54,6 @@ LOG_SIZES = tuple(1 << shift for shift in (16, 20, 24))
 LOG_SIZE_MAX = (1 << 24) - 1
 FUNC_INFO_SIZE = 8
 LINE_INFO_SIZE = 16
-_token: ContextVar[Fd | None] = ContextVar("token", default=None)
-"""The BPF token of ``using_token``."""
 
 
 class RunResult(NamedTuple):
@@ -80,124 +61,6 @@ class RunResult(NamedTuple):
 
     return_value: int
     duration_ns: int
-
-
-def _name(text: str) -> bytes:
-    """Return a kernel object name: what it may hold of ``text``, cut to 15 bytes."""
-    kept = text
-    if not (text.isascii() and text.isidentifier()):
-        kept = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in text)
-    return kept.encode()[: BPF_OBJ_NAME_LEN - 1]
-
-
-# Tokens
-
-
-def token_create(bpffs: Fd) -> Fd:
-    """Create the BPF token that a bpffs delegates, and own the fd; ``bpffs`` is an fd of its root (since 6.9)."""
-    attr = ffi.new("struct so_token_create *", {"bpffs_fd": bpffs.fileno()})
-    return Fd(call(BpfCmd.TOKEN_CREATE, attr))
-
-
-@contextmanager
-def using_token(token: Fd | None) -> Iterator[None]:
-    """Let MAP_CREATE, PROG_LOAD and BTF_LOAD act with a token; None: with the caller's capabilities alone."""
-    before = _token.set(token)
-    try:
-        yield
-    finally:
-        _token.reset(before)
-
-
-def _token_fields(flags_name: str, fd_name: str, flags: int = 0) -> dict[str, int]:
-    """Return the two fields of an attribute that say which token counts: its flags and the token's fd."""
-    token = _token.get()
-    return (
-        {flags_name: flags}
-        if token is None
-        else {
-            flags_name: flags | BPF_F_TOKEN_FD,
-            fd_name: token.fileno(),
-        }
-    )
-
-
-# Maps
-
-
-def map_create(
-    map_type: int,
-    *,
-    key_size: int,
-    value_size: int,
-    max_entries: int,
-    name: str = "",
-    map_flags: int = 0,
-    inner_map_fd: int = 0,
-    numa_node: int = 0,
-    btf_fd: int = 0,
-    btf_key_type_id: int = 0,
-    btf_value_type_id: int = 0,
-    btf_vmlinux_value_type_id: int = 0,
-    map_extra: int = 0,
-    value_type_btf_obj_fd: int = 0,
-) -> Fd:
-    """Create a map and own its fd. ``name`` is cut to what the kernel holds."""
-    attr = ffi.new("struct so_map_create *", {
-        "map_type": map_type,
-        "key_size": key_size,
-        "value_size": value_size,
-        "max_entries": max_entries,
-        "map_name": _name(name),
-        **_token_fields("map_flags", "map_token_fd", map_flags),
-        "inner_map_fd": inner_map_fd,
-        "numa_node": numa_node,
-        "btf_fd": btf_fd,
-        "btf_key_type_id": btf_key_type_id,
-        "btf_value_type_id": btf_value_type_id,
-        "btf_vmlinux_value_type_id": btf_vmlinux_value_type_id,
-        "map_extra": map_extra,
-        "value_type_btf_obj_fd": value_type_btf_obj_fd,
-    })  # fmt: skip
-    return Fd(call(BpfCmd.MAP_CREATE, attr))
-
-
-def _elem(map_fd: Fd, key: Any, value: Any, flags: int = 0) -> Any:
-    return ffi.new("struct so_elem *", {
-        "map_fd": map_fd.fileno(), "key": address_of(key), "value": address_of(value), "flags": flags,
-    })  # fmt: skip
-
-
-def map_lookup_elem(map_fd: Fd, key: bytes, value_size: int) -> bytes:
-    """Return the value at a key. ``value_size`` is the whole answer: per-CPU maps give one value per possible CPU."""
-    key_buffer, value = ffi.from_buffer(key), ffi.new("uint8_t[]", value_size)
-    call(BpfCmd.MAP_LOOKUP_ELEM, _elem(map_fd, key_buffer, value))
-    return bytes(ffi.buffer(value))
-
-
-def map_update_elem(map_fd: Fd, key: bytes, value: bytes, flags: int = 0) -> int:
-    """Set the value at a key; return the kernel's answer, which a struct_ops map may make greater than 0."""
-    key_buffer, value_buffer = ffi.from_buffer(key), ffi.from_buffer(value)
-    return call(BpfCmd.MAP_UPDATE_ELEM, _elem(map_fd, key_buffer, value_buffer, flags))
-
-
-def map_delete_elem(map_fd: Fd, key: bytes) -> None:
-    """Delete the value at a key."""
-    key_buffer = ffi.from_buffer(key)
-    call(BpfCmd.MAP_DELETE_ELEM, _elem(map_fd, key_buffer, ffi.NULL))
-
-
-def map_get_next_key(map_fd: Fd, key: bytes | None, key_size: int) -> bytes:
-    """Return the key after ``key``, the first for None; ``KernelError`` with ENOENT after the last."""
-    key_buffer = ffi.NULL if key is None else ffi.from_buffer(key)
-    following = ffi.new("uint8_t[]", key_size)
-    call(BpfCmd.MAP_GET_NEXT_KEY, _elem(map_fd, key_buffer, following))
-    return bytes(ffi.buffer(following))
-
-
-def map_freeze(map_fd: Fd) -> None:
-    """Make a map read-only for user space, for good."""
-    call(BpfCmd.MAP_FREEZE, ffi.new("struct so_word *", [map_fd.fileno()]))
 
 
 # Programs and BTF
@@ -233,8 +96,8 @@ def prog_load(
         "insn_cnt": len(insns) // 8,
         "insns": address_of(kept[0]),
         "license": address_of(licence_buffer),
-        **_token_fields("prog_flags", "prog_token_fd", prog_flags),
-        "prog_name": _name(name),
+        **token_fields("prog_flags", "prog_token_fd", prog_flags),
+        "prog_name": object_name(name),
         "expected_attach_type": expected_attach_type,
         "prog_btf_fd": prog_btf_fd,
         "attach_btf_id": attach_btf_id,
@@ -297,7 +160,7 @@ def btf_load(btf: bytes, *, with_log: bool = True) -> Fd:
     """Load BTF and own its fd; when the kernel refuses, ``KernelError.why`` holds the last line of its log."""
     data = ffi.from_buffer(btf)
     attr = ffi.new("struct so_btf_load *", {
-        "btf": address_of(data), "btf_size": len(btf), **_token_fields("btf_flags", "btf_token_fd"),
+        "btf": address_of(data), "btf_size": len(btf), **token_fields("btf_flags", "btf_token_fd"),
     })  # fmt: skip
     result = attempt(BpfCmd.BTF_LOAD, attr)
     if result >= 0:

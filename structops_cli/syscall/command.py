@@ -12,9 +12,9 @@ from typing import Any
 
 from structops_cli.errors import KernelError, NotPermittedError
 from structops_cli.syscall._native import ffi, lib
-from structops_cli.syscall.uapi import BpfCmd
+from structops_cli.syscall.uapi import BPF_OBJ_NAME_LEN, BpfCmd
 
-__all__ = ["address_of", "attempt", "call", "failure"]
+__all__ = ["address_of", "attempt", "call", "failure", "object_name"]
 
 EAGAIN_TRIES = 8
 """PROG_LOAD answers EAGAIN when a signal is pending; more than a few in a row is a real answer."""
@@ -58,3 +58,11 @@ def call(command: BpfCmd, attr: Any) -> int:
 def address_of(buffer: Any) -> int:
     """Return the address of a cffi buffer; the caller keeps it alive."""
     return int(ffi.cast("uintptr_t", buffer))
+
+
+def object_name(text: str) -> bytes:
+    """Return a kernel object name: what it may hold of ``text``, cut to 15 bytes."""
+    kept = text
+    if not (text.isascii() and text.isidentifier()):
+        kept = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in text)
+    return kept.encode()[: BPF_OBJ_NAME_LEN - 1]

@@ -17,7 +17,7 @@ from structops_cli.runtime.loader import load
 from structops_cli.runtime.registration import register
 from structops_cli.struct_ops.plan import plan_object
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, ProgInfo, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_LINK, BpfMapType, BpfProgType
@@ -111,7 +111,7 @@ def _opened(ids: Iterable[int]) -> Iterator[Fd]:
 
 
 def _is_set(map_fd: Fd) -> bool:
-    return any(bpf.map_lookup_elem(map_fd, KEY, map_info(map_fd).value_size))
+    return any(bpf_maps.map_lookup_elem(map_fd, KEY, map_info(map_fd).value_size))
 
 
 def _pinned(folder: Path, info_of: Callable[[Fd], MapInfo | ProgInfo], wanted: int) -> Iterator[int]:
@@ -131,4 +131,4 @@ def _unregister(folder: Path, maps: Iterable[Fd]) -> None:
         os.unlink(path)
     for fd in maps:
         if not map_info(fd).map_flags & BPF_F_LINK:
-            bpf.map_delete_elem(fd, KEY)
+            bpf_maps.map_delete_elem(fd, KEY)

@@ -20,7 +20,7 @@ from structops_cli.errors import KernelError
 from structops_cli.obj.insn import CALL, LD_IMM64, Insn, decode, instructions
 from structops_cli.struct_ops.catalogue import type_of_value
 from structops_cli.struct_ops.value import KEY, read_state, state_name
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import (
     MapInfo,
@@ -160,7 +160,7 @@ class _Writer:
         btf = _btf(info.btf_vmlinux_id, self._kernel.vmlinux)
         assert btf is not None
         kind = type_of_value(btf, info.btf_vmlinux_value_type_id)
-        raw = bpf.map_lookup_elem(fd, KEY, info.value_size)
+        raw = bpf_maps.map_lookup_elem(fd, KEY, info.value_size)
         yield f"  struct {kind.name}, state {state_name(read_state(kind, raw)[0])}"
         for member in kind.members:
             at = kind.data_offset + member.offset_bytes
@@ -178,11 +178,11 @@ class _Writer:
         )
         for _ in range(MOST_ENTRIES):
             try:
-                key = bpf.map_get_next_key(fd, key, info.key_size)
+                key = bpf_maps.map_get_next_key(fd, key, info.key_size)
             except KernelError:
                 return  # the last one; or a type whose elements no system call can see
             try:
-                value = bpf.map_lookup_elem(fd, key, size)
+                value = bpf_maps.map_lookup_elem(fd, key, size)
             except KernelError:
                 continue  # an element that holds nothing
             if info.map_type in OF_MAPS:

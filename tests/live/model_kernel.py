@@ -34,7 +34,7 @@ from structops_cli.struct_ops.rules.facts import (
     UpdateLink,
 )
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import btf_info, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_SLEEPABLE, BpfMapType, BpfProgType
@@ -64,7 +64,7 @@ class Pool:
         self.programs: dict[tuple[str, int], int] = {}
         self.btf = stack.enter_context(least_btf())
         self.array = stack.enter_context(
-            bpf.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="t_array")
+            bpf_maps.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="t_array")
         )
         self.vmlinux_btf = stack.enter_context(bpf.btf_get_fd_by_id(min(bpf.btf_ids())))
         if os.path.exists("/proc/self/fd/0"):
@@ -134,20 +134,20 @@ class ModelKernel:
                 self.maps[operation.map] = self._create(operation)
             case GetNextKey():
                 key = None if operation.key is None else WORD.pack(operation.key)
-                return WORD.unpack(bpf.map_get_next_key(self._map(operation.map), key, 4))[0], b""
+                return WORD.unpack(bpf_maps.map_get_next_key(self._map(operation.map), key, 4))[0], b""
             case Lookup():
-                return 0, bpf.map_lookup_elem(
+                return 0, bpf_maps.map_lookup_elem(
                     self._map(operation.map), WORD.pack(operation.key), self._size(operation.map)
                 )
             case Update():
                 key = WORD.pack(operation.key)
-                return bpf.map_update_elem(
+                return bpf_maps.map_update_elem(
                     self._map(operation.map), key, operation.value, operation.flags
                 ), b""
             case Delete():
-                bpf.map_delete_elem(self._map(operation.map), WORD.pack(operation.key))
+                bpf_maps.map_delete_elem(self._map(operation.map), WORD.pack(operation.key))
             case Freeze():
-                bpf.map_freeze(self._map(operation.map))
+                bpf_maps.map_freeze(self._map(operation.map))
             case _:
                 self._link_or_program(operation)
         return 0, b""
@@ -184,7 +184,7 @@ class ModelKernel:
                 bpf.prog_test_run(Number(number), arguments)
 
     def _create(self, operation: CreateMap) -> Fd:
-        return bpf.map_create(
+        return bpf_maps.map_create(
             BpfMapType.STRUCT_OPS,
             name="t_model",
             key_size=operation.key_size,
@@ -214,7 +214,7 @@ class ModelKernel:
             link.close()
         for item in self.maps.values():
             with suppress(KernelError):
-                bpf.map_delete_elem(item, KEY)
+                bpf_maps.map_delete_elem(item, KEY)
             item.close()
         self.links, self.maps = {}, {}
 

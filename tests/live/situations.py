@@ -22,7 +22,7 @@ from structops_cli.runtime.loader import load
 from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.value import KEY, encode_value
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
 from tests.cli_runner import done_json, started
 from tests.patience import patient
@@ -105,7 +105,7 @@ def ready(name: str, *, object_name: str = "reno") -> Iterator[tuple[Loaded, Fd]
     with load(spec, plan, Target(kernel)) as loaded:
         [one] = plan.maps
         map_fd = loaded.struct_ops[one.variable]
-        bpf.map_update_elem(
+        bpf_maps.map_update_elem(
             map_fd, KEY, encode_value(one, {n: fd.fileno() for n, fd in loaded.programs.items()})
         )
         yield loaded, map_fd

@@ -19,7 +19,7 @@ from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside
 from structops_cli.operations.default import make_default
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefault
 from structops_cli.runtime.interrupts import uninterrupted
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.uapi import BpfMapType
 from tests.cli_runner import COMMAND, done, done_json, refused, run_cli
 from tests.live.situations import default_in, listed, named_namespace, soon
@@ -361,7 +361,7 @@ def test_somebody_elses_pin_in_the_way(what: str, place: NetNamespace) -> None:
     os.makedirs(os.path.dirname(MEMORY_PATH), exist_ok=True)
     before = default_in(place)
     if what == "map":
-        fd = bpf.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="t_other")
+        fd = bpf_maps.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="t_other")
     else:
         fd = bpf.prog_load(1, bytes.fromhex("b700000000000000 9500000000000000"), licence="GPL", name="t_o")
     with fd:

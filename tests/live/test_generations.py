@@ -21,7 +21,7 @@ from structops_cli.runtime.verifier_report import report_in
 from structops_cli.struct_ops.catalogue import StructOpsType, find_type
 from structops_cli.struct_ops.rules.generation import generation_of
 from structops_cli.struct_ops.value import KEY, read_state
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.info import prog_info
 from structops_cli.syscall.uapi import BpfProgType, StructOpsState
 from tests.cli_runner import COMMAND, done, done_json, refused, run_cli, run_python
@@ -126,7 +126,7 @@ def _registered_by_the_update(name: str, pin_dir: str) -> None:
     ]
     kernel_type = tcp()
     with bpf.map_get_fd_by_id(one["map_id"]) as fd:
-        raw = bpf.map_lookup_elem(fd, KEY, kernel_type.value.size_bytes)
+        raw = bpf_maps.map_lookup_elem(fd, KEY, kernel_type.value.size_bytes)
     state, refcnt = read_state(kernel_type, raw)
     assert (state, refcnt > 0) == (StructOpsState.INUSE, True)
     [shown] = [item for item in done_json("dump", name)["members"] if item["name"] == "name"]
@@ -314,11 +314,11 @@ SMALL = 'ulimit -l 8 || exit 9; exec "$@"'
 """A shell that allows eight KiB, and what follows it as its arguments."""
 CHARGED = """
 import sys
-from structops_cli.syscall import bpf, memlock
+from structops_cli.syscall import bpf, bpf_maps, memlock
 from structops_cli.errors import KernelError
 memlock.lift = lambda: False
 try:
-    bpf.map_create(2, key_size=4, value_size=1 << 20, max_entries=1).close()
+    bpf_maps.map_create(2, key_size=4, value_size=1 << 20, max_entries=1).close()
 except KernelError as error:
     sys.exit(error.errno)
 """
@@ -381,7 +381,7 @@ def _refused_update(name: str, *, without_program: bool) -> tuple[int, str]:
             least_btf() as btf,
             create_struct_ops_map(kernel_type, "t_generation", btf, link=False) as map_fd,
         ):
-            bpf.map_update_elem(map_fd, KEY, bytes(raw))
+            bpf_maps.map_update_elem(map_fd, KEY, bytes(raw))
             raise AssertionError(f"{name} is registered twice")
     except KernelError as error:
         return error.errno or 0, error.operation

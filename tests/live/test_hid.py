@@ -25,7 +25,7 @@ from structops_cli.runtime.struct_ops_map import RETURN_ZERO, create_struct_ops_
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.explain import cause_of, explained
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.info import prog_info
 from structops_cli.syscall.uapi import BpfProgType
 from tests.cli_runner import done, done_json, refused
@@ -210,7 +210,7 @@ def test_as_many_programs_as_a_device_takes(device: Device) -> None:
 
         def one_more() -> None:
             fd = stack.enter_context(create_struct_ops_map(kernel_type, "t_hid", btf, link=True))
-            bpf.map_update_elem(fd, KEY, bytes(raw))
+            bpf_maps.map_update_elem(fd, KEY, bytes(raw))
             stack.enter_context(bpf.link_create(fd))
 
         for _ in range(MOST):

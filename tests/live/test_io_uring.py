@@ -24,7 +24,7 @@ from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_bt
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.info import prog_info
 from tests.cli_runner import COMMAND, done, done_json, refused, run_process
 from tests.compile import OBJECTS, compile_object
@@ -184,7 +184,7 @@ def test_a_loop_is_not_replaced(path: str, pin_dir: str) -> None:
         other = stack.enter_context(create_struct_ops_map(kernel_type, "t_ring", btf, link=True))
         raw = bytearray(kernel_type.value.size_bytes)
         pack_into("<QI", raw, kernel_type.data_offset, program.fileno(), ring)
-        bpf.map_update_elem(other, KEY, bytes(raw))
+        bpf_maps.map_update_elem(other, KEY, bytes(raw))
         with pytest.raises(KernelError) as caught:
             bpf.link_update(link, other)
         assert (caught.value.operation, caught.value.errno) == ("LINK_UPDATE", EOPNOTSUPP)

@@ -22,7 +22,7 @@ from structops_cli.struct_ops.rules.facts import LoadProgram, MapModel, Model, U
 from structops_cli.struct_ops.rules.generation import generation_of
 from structops_cli.struct_ops.rules.step import step
 from structops_cli.struct_ops.value import KEY, read_state
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BPF_F_LINK, BPF_F_SLEEPABLE, BpfProgType, StructOpsState
 from tests.needs import DUMMY_OPS, HID_BPF, IO_URING_OPS, LINKS, QDISC_OPS, SCHED_EXT, SCHED_EXT_CID, needs
@@ -124,10 +124,10 @@ def answered(kernel_type: StructOpsType, raw: bytes, btf: Fd) -> tuple[int, int,
     """Return errno, result and the map's state after an update of a new link map."""
     with create_struct_ops_map(kernel_type, "t_kind", btf, link=True) as fd:
         try:
-            errno, result = 0, bpf.map_update_elem(fd, KEY, raw)
+            errno, result = 0, bpf_maps.map_update_elem(fd, KEY, raw)
         except KernelError as error:
             errno, result = error.errno or 0, 0
-        state, _ = read_state(kernel_type, bpf.map_lookup_elem(fd, KEY, kernel_type.value.size_bytes))
+        state, _ = read_state(kernel_type, bpf_maps.map_lookup_elem(fd, KEY, kernel_type.value.size_bytes))
     return errno, result, state
 
 

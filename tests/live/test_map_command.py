@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.uapi import BpfMapType
 from tests.cli_runner import done, done_json, refused
 from tests.live.situations import available, below, held_by_a_socket, listed, soon
@@ -299,7 +299,7 @@ def test_what_is_no_struct_ops_map(bpf_root: str, programs: list[str], name: str
     )
     error = refused("map", "lookup", f"{bpf_root}/donor/{name}d", exit_code=2)
     assert error["what"] == f"{bpf_root}/donor/{name}d is no struct_ops map"
-    with bpf.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="t_array") as fd:
+    with bpf_maps.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="t_array") as fd:
         bpf.obj_pin(fd, f"{bpf_root}/array")
     error = refused("map", "lookup", f"{bpf_root}/array", exit_code=2)
     assert error["what"] == f"{bpf_root}/array is no struct_ops map"

@@ -31,7 +31,7 @@ from structops_cli.struct_ops.rules.generation import generation_of
 from structops_cli.struct_ops.rules.links import harmful
 from structops_cli.struct_ops.rules.step import looked_up, step
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf_maps
 from tests.live.model_kernel import ModelKernel, Pool, model_pool
 from tests.live.model_speaker import Speaker, Words
 
@@ -61,7 +61,7 @@ def compare(pool: Pool, world: World, prefix: str, sequence: Sequence[Words]) ->
                 f"{words}: the kernel says {got}, the model {said} by {answer.rule} {answer.member}"
             )
             for handle, fd in kernel.maps.items():
-                shown = bpf.map_lookup_elem(fd, KEY, model.maps[handle].type.value.size_bytes)
+                shown = bpf_maps.map_lookup_elem(fd, KEY, model.maps[handle].type.value.size_bytes)
                 assert shown == looked_up(model, handle), f"{words}: then {handle} is not as the model says"
     finally:
         kernel.close()

@@ -29,7 +29,7 @@ from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_bt
 from structops_cli.struct_ops.catalogue import offered_types
 from structops_cli.struct_ops.plan import plan_object
 from structops_cli.struct_ops.value import KEY, encode_value
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.info import prog_info
 from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done, done_json, refused, run_cli
@@ -337,7 +337,7 @@ def loaded(kernel: Any, spec: Any) -> Any:
     plan = plan_object(spec, kernel)
     made = load(spec, plan, Target(kernel))
     programs = {name: fd.fileno() for name, fd in made.programs.items()}
-    bpf.map_update_elem(made.struct_ops[NAME], KEY, encode_value(plan.maps[0], programs))
+    bpf_maps.map_update_elem(made.struct_ops[NAME], KEY, encode_value(plan.maps[0], programs))
     return made
 
 
@@ -446,7 +446,7 @@ def test_a_type_that_two_modules_have(tmp_path: Path, pin_dir: str, other: None)
         raw = bytearray(found["t_other"].value.size_bytes)
         [mark] = [item for item in found["t_other"].members if item.name == "mark"]
         raw[found["t_other"].data_offset + mark.offset_bytes] = 0x77
-        bpf.map_update_elem(fd, KEY, bytes(raw))
+        bpf_maps.map_update_elem(fd, KEY, bytes(raw))
         rows = {row["map_name"]: row["module"] for row in done_json("list")["maps"]}
         assert (rows["t_shared"], rows["t_second"]) == (MODULE, "t_other")
         assert "  mark = 119" in done("dump", "t_second").stdout

@@ -25,7 +25,7 @@ from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.map_values import read_contents
 from structops_cli.struct_ops.plan import plan_object
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info, prog_info
 from structops_cli.syscall.uapi import BtfKind
@@ -81,7 +81,9 @@ def held_ids(fd: Fd, count: int) -> list[int]:
     found = []
     for index in range(count):
         try:
-            found.append(int.from_bytes(bpf.map_lookup_elem(fd, index.to_bytes(4, "little"), 4), "little"))
+            found.append(
+                int.from_bytes(bpf_maps.map_lookup_elem(fd, index.to_bytes(4, "little"), 4), "little")
+            )
         except KernelError:
             found.append(0)
     return found
@@ -354,7 +356,7 @@ def test_a_map_is_pinned_once_and_shared(shared: Shared) -> None:
     for suffix in ("", "b"):
         send_traffic(shared.name + suffix, 100_000)
     with bpf.obj_get(f"{shared.root}/maps/t_shared") as fd:
-        assert int.from_bytes(bpf.map_lookup_elem(fd, bytes(4), 8), "little") > 0
+        assert int.from_bytes(bpf_maps.map_lookup_elem(fd, bytes(4), 8), "little") > 0
     for suffix in ("", "b"):
         done("unregister", shared.name + suffix)
     assert shared.pins() == ["maps/t_shared", "maps/t_unused"]

@@ -24,7 +24,7 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.qdisc import QdiscStatistics, attach_qdisc, detach_qdisc, read_qdiscs
 from structops_cli.runtime.data_maps import data_map_name
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.info import map_info, prog_info
 from tests.cli_runner import done, done_json, refused
 from tests.compile import FLAGS, OBJECTS, compile_object
@@ -143,7 +143,7 @@ def hold(one: dict[str, Any], held: int) -> None:
         for map_id in ids:
             with bpf.map_get_fd_by_id(map_id) as fd:
                 if map_info(fd).name == wanted:
-                    bpf.map_update_elem(fd, KEY, held.to_bytes(4, "little"))
+                    bpf_maps.map_update_elem(fd, KEY, held.to_bytes(4, "little"))
                     return
     raise AssertionError(wanted)
 

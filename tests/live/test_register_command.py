@@ -20,7 +20,7 @@ from structops_cli.runtime.data_maps import data_map_name
 from structops_cli.runtime.map_values import read_contents
 from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.member_text import decode_bytes
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.info import MapInfo, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_LINK
 from tests.cli_runner import COMMAND, done, done_json, refused, run_python, started
@@ -303,9 +303,9 @@ def _constants(object_name: str, one: dict[str, Any]) -> dict[str, Any]:
             section = sections.get(info.name)
             if section is None:
                 continue
-            raw = bpf.map_lookup_elem(fd, ZERO, info.value_size)
+            raw = bpf_maps.map_lookup_elem(fd, ZERO, info.value_size)
             with pytest.raises(KernelError) as caught:
-                bpf.map_update_elem(fd, ZERO, raw)
+                bpf_maps.map_update_elem(fd, ZERO, raw)
             assert caught.value.errno == EPERM
         for item in section.variables:
             piece = raw[item.offset_bytes : item.offset_bytes + item.size_bytes]
@@ -508,7 +508,7 @@ def test_a_little_endian_number_by_any_reader(name: str, pin_dir: str) -> None:
     """The value's first words, read without this project's decoder: the kernel's count and READY."""
     [one] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     with bpf.map_get_fd_by_id(one["map_id"]) as fd:
-        raw = bpf.map_lookup_elem(fd, ZERO, map_info(fd).value_size)
+        raw = bpf_maps.map_lookup_elem(fd, ZERO, map_info(fd).value_size)
     refcnt, state = unpack("<II", raw[:8])
     assert refcnt >= 1
     assert state == 3

@@ -18,7 +18,7 @@ from structops_cli.runtime.probes import Answer, is_registered
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import find_type, has_links
 from structops_cli.struct_ops.value import KEY, read_state
-from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import btf_bytes, btf_info, link_info, map_info, prog_info, prog_xlated
 from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME, BpfLinkType, BpfMapType, StructOpsState
@@ -34,7 +34,7 @@ def registered(map_fd: Fd) -> Iterator[None]:
             yield
     else:
         yield
-        bpf.map_delete_elem(map_fd, KEY)
+        bpf_maps.map_delete_elem(map_fd, KEY)
 
 
 def map_behind(link: Fd) -> int:
@@ -104,7 +104,7 @@ def test_a_link_needs_a_value_first() -> None:
     with least_btf() as btf, create_struct_ops_map(kernel_type, "t_unset", btf, link=True) as map_fd:
         with pytest.raises(KernelError) as caught:
             bpf.link_create(map_fd)
-        raw = bpf.map_lookup_elem(map_fd, KEY, kernel_type.value.size_bytes)
+        raw = bpf_maps.map_lookup_elem(map_fd, KEY, kernel_type.value.size_bytes)
     assert caught.value.errno == EINVAL
     assert read_state(kernel_type, raw) == (StructOpsState.INIT, 0)
 
@@ -166,14 +166,16 @@ def test_statistics_while_their_fd_is_open(name: str) -> None:
 
 
 def test_frozen_maps_stay_as_they_are() -> None:
-    with bpf.map_create(BpfMapType.ARRAY, key_size=4, value_size=8, max_entries=2, name="t_frozen") as fd:
-        bpf.map_update_elem(fd, KEY, b"12345678")
-        bpf.map_freeze(fd)
+    with bpf_maps.map_create(
+        BpfMapType.ARRAY, key_size=4, value_size=8, max_entries=2, name="t_frozen"
+    ) as fd:
+        bpf_maps.map_update_elem(fd, KEY, b"12345678")
+        bpf_maps.map_freeze(fd)
         with pytest.raises(NotPermittedError):
-            bpf.map_update_elem(fd, KEY, bytes(8))
-        assert bpf.map_lookup_elem(fd, KEY, 8) == b"12345678"
-        assert bpf.map_get_next_key(fd, None, 4) == KEY
-        assert bpf.map_get_next_key(fd, KEY, 4) == b"\1\0\0\0"
+            bpf_maps.map_update_elem(fd, KEY, bytes(8))
+        assert bpf_maps.map_lookup_elem(fd, KEY, 8) == b"12345678"
+        assert bpf_maps.map_get_next_key(fd, None, 4) == KEY
+        assert bpf_maps.map_get_next_key(fd, KEY, 4) == b"\1\0\0\0"
 
 
 def test_refused_btf_carries_the_kernels_words() -> None:
@@ -194,7 +196,7 @@ def test_a_detached_bpffs_is_seen_by_nobody_and_goes_with_its_fd() -> None:
         root = stack.enter_context(bpffs.detached())
         place = f"/proc/self/fd/{root.fileno()}"
         map_fd = stack.enter_context(
-            bpf.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1)
+            bpf_maps.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1)
         )
         number = map_info(map_fd).id
         bpf.obj_pin(map_fd, f"{place}/t_pin")

@@ -64,3 +64,7 @@ def writing_log(text: bytes, answer: int) -> Callable[[Any], int]:
         return answer
 
     return write
+
+
+Faking = Callable[..., FakeLib]
+"""The fixture ``faking``: takes the answers of the fake kernel that is put in place of the real one."""
