@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from socket import AF_INET, IPPROTO_MPTCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket, socketpair
 
 import pytest
 
+from structops_cli.net.foreign_socket import RawSocket, foreign_socket
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.sock_diag import TcpState, tcp_sockets
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
+from structops_cli.operations import drain as drain_module
 from tests.cli_runner import done, done_json, refused, run_cli, run_python
 from tests.live.situations import listed, soon
 from tests.live.tcp_states import diag_of, every_state, until
@@ -144,15 +146,15 @@ sys.stdin.read()
 
 
 @contextmanager
-def held_elsewhere(*sockets: socket) -> Iterator[int]:
-    """Give sockets away to another process, and yield its id."""
+def held_elsewhere(*sockets: socket) -> Iterator[subprocess.Popen[bytes]]:
+    """Give sockets away to another process, which ends with the block."""
     numbers = [item.fileno() for item in sockets]
     words = [sys.executable, "-c", HOLDER, *map(str, numbers)]
     with subprocess.Popen(words, pass_fds=numbers, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         try:
-            yield process.pid
+            yield process
         finally:
             process.kill()
 
@@ -172,6 +174,35 @@ def test_sockets_of_another_process_and_one_shared_by_two(
             assert users(namespace, algorithm) == 0
             with namespace.open_socket() as client:
                 client.connect(address)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["before it is had", "while it is held"])
+def test_a_process_that_dies_while_its_socket_is_moved(
+    namespace: ThrowawayNamespace, algorithm: str, monkeypatch: pytest.MonkeyPatch, *, held: bool
+) -> None:
+    had = foreign_socket
+
+    @contextmanager
+    def too_late(process: int, number: int, inode: int, thread: int = 0) -> Iterator[RawSocket | None]:
+        with ExitStack() as stack:
+            if held:
+                mine = stack.enter_context(had(process, number, inode, thread))
+            if process == owner.pid:
+                owner.kill()
+                owner.wait()
+            yield mine if held else stack.enter_context(had(process, number, inode, thread))
+
+    with namespace.open_socket() as one:
+        set_congestion_control(one, algorithm)
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        with held_elsewhere(one) as owner:
+            one.close()
+            monkeypatch.setattr(drain_module, "foreign_socket", too_late)
+            data = done_json("drain", algorithm, "--to", OTHER)
+            assert owner.returncode == -signal.SIGKILL
+        assert (data["left"], data["moved"]) == ([], int(held))
+        assert users(namespace, algorithm) == 0
 
 
 def test_one_on_its_way_in_a_message(namespace: ThrowawayNamespace, algorithm: str) -> None:
@@ -404,5 +435,5 @@ def test_a_process_that_may_not_be_traced_is_named(namespace: ThrowawayNamespace
             result = run_python("-c", WITHOUT_PTRACE, *words)
             assert result.exit_code == 1, result.stderr
             left = json.loads(result.stdout)["left"]
-            assert [(item["reason"], item["pid"]) for item in left] == [("permission", process)]
+            assert [(item["reason"], item["pid"]) for item in left] == [("permission", process.pid)]
             assert done_json("drain", algorithm, "--to", OTHER)["moved"] == 1
