@@ -67,11 +67,14 @@ def userland_archive(packages: Iterable[str] = ()) -> str:
 
 
 def modules_archive(kernel: Kernel, wanted: Sequence[str]) -> str:
-    """Return the path of the archive with modules of a kernel and all that those need."""
-    name = f"modules-{_digest([*sorted(wanted), *map(_stamp, _sources())])}.cpio"
+    """Return the path of the archive with modules of a kernel, all that those need, and its configuration."""
+    config = f"boot/config-{kernel.release}"
+    name = f"modules-{_digest(['boot/config', *sorted(wanted), *map(_stamp, _sources())])}.cpio"
 
     def fill(archive: CpioWriter) -> None:
         write_modules(archive, kernel.release, needed_modules(kernel.modules, wanted))
+        if os.path.exists(kernel.config):
+            archive.copy(kernel.config, config)
 
     return _kept(kernel.folder, name, fill)
 

@@ -57,6 +57,11 @@ class Kernel(NamedTuple):
         return os.path.join(self.folder, "modules")
 
     @property
+    def config(self) -> str:
+        """Return the path of its configuration, as Debian has it in /boot."""
+        return os.path.join(self.folder, "config")
+
+    @property
     def is_whole(self) -> bool:
         """Tell whether all of it is there."""
         return os.path.isdir(self.modules) and os.path.isfile(self.image) and os.path.getsize(self.image) > 0

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from structops_cli.net.traffic import send_traffic
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel_config import config_places
 from structops_cli.runtime.map_values import read_contents
 from structops_cli.runtime.objects import open_object
 from structops_cli.syscall import bpf
@@ -21,11 +23,12 @@ from structops_cli.syscall.info import ProgInfo, prog_info
 from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done, done_json, refused
 from tests.compile import FLAGS, OBJECTS, compile_object
-from tests.live.situations import available, below
+from tests.live.situations import available, below, soon
 from tests.needs import Feature, needs
 
 SOURCE = OBJECTS / "kernel_symbols.bpf.c"
-MODULE_BTF = "/sys/kernel/btf/tcp_dctcp"
+MODULE = "tcp_dctcp"
+MODULE_BTF = f"/sys/kernel/btf/{MODULE}"
 KFUNCS = Feature(
     "calls of the kernel's functions",
     (5, 13),
@@ -34,9 +37,10 @@ KFUNCS = Feature(
 EXCEPTIONS = Feature(
     "exceptions", (6, 7), lambda: live_kernel().vmlinux.find("bpf_throw", BtfKind.FUNC) is not None
 )
+CONFIG = next(filter(os.path.exists, config_places(os.uname().release)), "")
 CONFIGURED = pytest.mark.skipif(
-    not os.path.exists("/proc/config.gz"),
-    reason="waits for a kernel with CONFIG_IKCONFIG_PROC, which shows its configuration",
+    not CONFIG,
+    reason="waits for a kernel with CONFIG_IKCONFIG_PROC, or one whose configuration lies in /boot",
 )
 
 
@@ -48,7 +52,7 @@ def object_file(folder: Path, *macros: str) -> str:
 
 def option(name: str) -> str:
     """Return what the running kernel's configuration says, "" for nothing, read in another way than the product does."""
-    with gzip.open("/proc/config.gz", "rt") as file:
+    with gzip.open(CONFIG, "rt") if CONFIG.endswith(".gz") else open(CONFIG, encoding="utf-8") as file:
         found = re.search(rf"^{name}=(.*)$", file.read(), re.MULTILINE)
     return found[1] if found else ""
 
@@ -177,20 +181,22 @@ def test_a_weak_variable_that_is_read_all_the_same(tmp_path: Path, name: str, bp
             "this kernel has no kernel symbol t_no_such_symbol, which ks_init of symbols.bpf.o uses",
             "/proc/kallsyms has no such symbol",
         ),
-        (
+        pytest.param(
             "STRONG_OPTION",
             "this kernel has no configuration variable CONFIG_T_NO_SUCH_OPTION, which ks_init of symbols.bpf.o uses",
-            "/proc/config.gz does not set it: the kernel was built without",
+            f"{CONFIG} does not set it: the kernel was built without",
+            marks=CONFIGURED,
         ),
         (
             "OTHER_PROTOTYPE",
             "the kernel function tcp_reno_ssthresh, which ks_ssthresh of symbols.bpf.o uses, does not fit this kernel",
             "the object declares 'u32 tcp_reno_ssthresh(struct sock *, u32)', and the running kernel has 'u32 ",
         ),
-        (
+        pytest.param(
             "OTHER_TYPE",
             "the configuration variable CONFIG_NR_CPUS, which ks_init of symbols.bpf.o uses, does not fit this kernel",
             "its value ",
+            marks=CONFIGURED,
         ),
     ],
 )
@@ -226,10 +232,23 @@ def test_a_program_that_throws(tmp_path: Path, name: str, pin_dir: str) -> None:
     assert report.tcp_info.snd_ssthresh == 10
 
 
+@pytest.fixture
+def dctcp() -> Iterator[bool]:
+    """Load the module where there is one, and tell whether it shows its types; it goes when nothing calls it any more."""
+    modprobe = shutil.which("modprobe") or ""
+    loads = bool(modprobe) and not os.path.exists(MODULE_BTF)
+    if loads:
+        subprocess.run([modprobe, MODULE], check=False, capture_output=True)
+    there = os.path.exists(MODULE_BTF)
+    yield there
+    if loads and there:
+        unload = (modprobe, "-r", MODULE)
+        assert soon(lambda: subprocess.run(unload, check=False, capture_output=True).returncode == 0)
+
+
 @needs(KFUNCS)
-def test_functions_of_a_module(tmp_path: Path, name: str, bpf_root: str) -> None:
+def test_functions_of_a_module(dctcp: bool, tmp_path: Path, name: str, bpf_root: str) -> None:
     """DCTCP's are called where the module is loaded; elsewhere weak ones are not there, and strong ones are missed."""
-    loaded = load_module("tcp_dctcp")
     weak, strong = tmp_path / "weak.bpf.o", tmp_path / "strong.bpf.o"
     source = OBJECTS / "module_functions.bpf.c"
     weak.write_bytes(compile_object(source))
@@ -238,19 +257,11 @@ def test_functions_of_a_module(tmp_path: Path, name: str, bpf_root: str) -> None
     [one] = done_json("register", str(weak), *words)["registered"]
     send_traffic(name, 100_000)
     [bss] = [item for item in read_contents(open_object(str(weak)), programs_of(one)) if item.name == ".bss"]
-    assert dict(bss.entries) == {"of_the_module": int(loaded), "of_the_kernel": int(not loaded)}
+    assert dict(bss.entries) == {"of_the_module": int(dctcp), "of_the_kernel": int(not dctcp)}
     words = ("--set", f"name={name}s", "--pin-dir", f"{bpf_root}/strong")
-    if loaded:
+    if dctcp:
         done("register", str(strong), *words)
     else:
         error = refused("register", str(strong), *words)
         assert error["what"].startswith("this kernel has no kernel function dctcp_")
         assert error["hint"].startswith("load the module that has it, or ")
-
-
-def load_module(name: str) -> bool:
-    """Load a module where there is one, and tell whether it shows its types."""
-    modprobe = shutil.which("modprobe")
-    if modprobe and not os.path.exists(MODULE_BTF):
-        subprocess.run([modprobe, name], check=False, capture_output=True)
-    return os.path.exists(MODULE_BTF)
