@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cache
 
 import pytest
 
@@ -34,11 +35,17 @@ def counts(request: pytest.FixtureRequest) -> Iterator[None]:
         sys.stdout.write(f"\ncheck against register: {sum(COUNTED.values())} comparisons: {said}\n")
 
 
+@cache
+def target() -> Target:
+    """Return the running kernel, whose types are read once for all variants."""
+    return Target(live_kernel())
+
+
 def register(spec: ObjectSpec) -> StructopsError | None:
     """Register an object, unchecked, and undo it; return what the kernel refused it with."""
     with ExitStack() as undo:
         try:
-            done = register_object(spec, Target(live_kernel()), Selection(), None, undo, check=False)
+            done = register_object(spec, target(), Selection(), None, undo, check=False)
         except StructopsError as error:
             return error
         for one in done.registered:
@@ -47,10 +54,10 @@ def register(spec: ObjectSpec) -> StructopsError | None:
     return None
 
 
-def check(spec: ObjectSpec, target: Target) -> CheckReport | StructopsError:
+def check(spec: ObjectSpec) -> CheckReport | StructopsError:
     """Check an object, or return the error of a call that makes no sense for it."""
     try:
-        return check_object(spec, target, surroundings=live_surroundings())
+        return check_object(spec, target(), surroundings=live_surroundings())
     except StructopsError as error:
         return error
 
@@ -62,8 +69,7 @@ def difference(variant: Variant) -> str:
     except StructopsError:
         COUNTED["unreadable"] += 1
         return ""
-    target = Target(live_kernel())
-    report, refused = check(spec, target), register(spec)
+    report, refused = check(spec), register(spec)
     if isinstance(report, StructopsError):
         COUNTED["no call that makes sense"] += 1
         return "" if type(refused) is type(report) else f"{report!r}, and register: {refused!r}"
@@ -71,7 +77,7 @@ def difference(variant: Variant) -> str:
     errors = [
         (finding.what, finding.why) for finding in report.findings if finding.severity is Severity.ERROR
     ]
-    asked = verified(report, spec, target).verdict
+    asked = verified(report, spec, target()).verdict
     COUNTED[expected.value] += 1
     if variant.verifier:  # only the verifier knows, and without it nothing else may be promised against it
         COUNTED["for the verifier alone to refuse"] += 1
