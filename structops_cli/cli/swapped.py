@@ -119,10 +119,10 @@ def say_unfollowed(
             f"note: link {done.link_id} is pinned nowhere: {live.name} goes when the process that holds it ends"
         )
     if done.holders:
-        holder = kind_of(live.type.name).held_by
+        kind = kind_of(live.type.name)
+        drain = f"; structops drain id:{live.info.id} moves sockets" if kind.chosen_by_name else ""
         output.note(
-            f"note: {done.holders} still hold id:{live.info.id}, the old version: each {holder} until it lets go; "
-            f"structops drain id:{live.info.id} moves sockets"
+            f"note: {done.holders} still hold id:{live.info.id}, the old version: each {kind.held_by} until it lets go{drain}"
         )
     _say_left(output, f"{live.name} was replaced", done)
 

@@ -7,12 +7,12 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from errno import EEXIST
 from functools import partial
-from typing import TYPE_CHECKING
 
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.operations.change import Change
+from structops_cli.operations.standing import refuse_standing, standing
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.loaded import Loaded
@@ -27,25 +27,18 @@ from structops_cli.runtime.registration import (
     register,
     set_ready,
 )
-from structops_cli.struct_ops.explain import explained
-from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan, Selection
 from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 
-if TYPE_CHECKING:
-    from structops_cli.runtime.inventory import LiveMap
-
 __all__ = [
     "Places",
     "changes_of",
-    "described_live",
     "load_all",
     "register_all",
     "rehearse",
-    "standing",
     "undo_begun",
     "without_ids",
 ]
@@ -81,21 +74,27 @@ def register_all(loaded: Sequence[Loaded], places: Places, undo: ExitStack) -> t
     signal comes until the process ends. Without one, ``undo`` unregisters.
     """
     if places.links is None:
-        return tuple(describe(one, register(one, None, undo), held=True) for one in loaded)
+        mine = _maps_of(loaded)
+        refuse = partial(refuse_standing, mine=mine, refused=True)
+        return tuple(describe(one, register(one, None, undo, refuse), held=True) for one in loaded)
     if any(plan.link for one in loaded for plan in one.plan.maps):
         prepare_pin_dir(places.links, undo)
     with _guard(loaded, places, undo):
-        mine = {map_info(fd).id for one in loaded for fd in one.struct_ops.values()}
+        mine = _maps_of(loaded)
         done = tuple(_register_one(one, places.links, undo, mine) for one in loaded)
         from_here_uninterrupted()
         keep(undo, done)  # before a word is said: a reader that goes away undoes nothing
     return done
 
 
+def _maps_of(loaded: Iterable[Loaded]) -> frozenset[int]:
+    return frozenset(map_info(fd).id for one in loaded for fd in one.struct_ops.values())
+
+
 def _register_one(loaded: Loaded, pin_dir: str, undo: ExitStack, mine: Container[int]) -> RegisteredObject:
     """Register one object; nothing of it lasts when all of it was registered before."""
     with ExitStack() as own:
-        done = register(loaded, pin_dir, own, partial(standing, mine=mine))
+        done = register(loaded, pin_dir, own, partial(standing, mine=mine, refused=True))
         if any(one.changed for one in done):
             undo.push(own.pop_all())
     return describe(loaded, done, held=False)
@@ -145,70 +144,6 @@ def _unpin(path: str, map_id: int, map_of: Callable[[Fd], int]) -> None:
             os.unlink(path)
 
 
-# What is registered already
-
-
-def standing(loaded: Loaded, plan: MapPlan, *, mine: Container[int] = ()) -> Registered | None:
-    """Return what is registered under the name of a planned map if it is the same thing; None where it is not ours to tell.
-
-    ``mine`` are the ids of maps that this run itself has made: a name is not taken twice.
-    Raises ``KernelError`` that says what to do when another struct_ops has the name.
-    """
-    from structops_cli.runtime.identity import identity_of_live, identity_of_planned
-    from structops_cli.runtime.inventory import take_stock
-    from structops_cli.runtime.kernel import live_kernel  # only a name that is taken needs them
-
-    if not kind_of(plan.type.name).name_member:
-        return None
-    for live in take_stock(live_kernel()):
-        if (live.type.name, live.name, live.state) != (plan.type.name, plan.registered_name, "registered"):
-            continue
-        if live.info.id in mine:
-            return None
-        if identity_of_live(live) != identity_of_planned(loaded, plan):
-            raise _another(plan, loaded, live.info.id)
-        return described_live(live, plan.variable)
-    return None
-
-
-def described_live(live: LiveMap, variable: str = "") -> Registered:
-    """Return what is registered already, as registering it would have answered."""
-    from structops_cli.runtime.inventory import programs_of
-
-    link = live.links[0] if live.links else None
-    return Registered(
-        variable=variable,
-        type_name=live.type.name,
-        name=live.name,
-        map_id=live.info.id,
-        map_name=live.info.name,
-        link_id=link.id if link else None,
-        pin=link.pins[0] if link and link.pins else None,
-        state=live.state,
-        programs=tuple((item.info.name, item.info) for item in programs_of(live)),
-        link=None,
-        legacy_fallback=False,
-        changed=False,
-    )
-
-
-def _another(plan: MapPlan, loaded: Loaded, map_id: int) -> KernelError:
-    error = KernelError(
-        "the name is taken", errno=EEXIST, operation="LINK_CREATE" if plan.link else "MAP_UPDATE_ELEM"
-    )
-    error.add(object=loaded.spec.name, variable=plan.variable)
-    answer = explained(error, f"{plan.registered_name} could not be registered", plan.type.name)
-    name, kind = plan.registered_name, kind_of(plan.type.name)
-    instead = (
-        f"put this one in its place: structops update {name} OBJ"
-        if kind.replaceable
-        else f"take that one away first: structops unregister {name}"
-    )
-    answer.hint = f"{instead}; or choose another name with --set {kind.name_member}=NAME"
-    answer.add(candidates=[f"id:{map_id}"])
-    return answer
-
-
 # Before and after
 
 
@@ -226,7 +161,9 @@ def rehearse(loaded: Sequence[Loaded], places: Places) -> tuple[RegisteredObject
 
 def _rehearse_one(loaded: Loaded, plan: MapPlan, places: Places) -> Registered:
     refuse_unregisterable(plan)
-    if (there := standing(loaded, plan)) is not None:
+    if places.links is None:
+        refuse_standing(loaded, plan)
+    elif (there := standing(loaded, plan)) is not None:
         return there
     path = pin_path(plan.registered_name, places.links) if plan.link and places.links else None
     _refuse_taken(loaded, plan, path)

@@ -7,8 +7,9 @@ from structops_cli.errors import FitError, StateError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.operations.candidate import candidate_of_loaded
 from structops_cli.operations.catching_up import CaughtUp, catch_up
-from structops_cli.operations.registering import described_live, without_ids
+from structops_cli.operations.registering import without_ids
 from structops_cli.operations.restart import Restart, restart
+from structops_cli.operations.standing import described_live
 from structops_cli.operations.swap import (
     Swap,
     Swapped,

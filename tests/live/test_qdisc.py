@@ -58,10 +58,14 @@ class Wires:
 
     def leave(self) -> None:
         """Take away what is attached: a namespace goes in the kernel's own time, and until then it holds the kinds."""
+        self.leave_devices()
+        assert soon(lambda: not any(listed(kind) for _, kind in self._attached))
+
+    def leave_devices(self) -> None:
+        """Take away what is attached, and let what is registered be."""
         for device, kind in self._attached:
             if self.read(device).kind == kind:
                 self.run(lambda device=device: detach_qdisc(device))  # type: ignore[misc]
-        assert soon(lambda: not any(listed(kind) for _, kind in self._attached))
 
     def read(self, device: str) -> QdiscStatistics:
         [found] = self.run(lambda: read_qdiscs(device))
@@ -257,7 +261,31 @@ def test_an_id_that_is_taken_is_refused(name: str, pin_dir: str) -> None:
         assert error["errno"] == "EEXIST"
         assert "taken" in error["why"]
         assert "--set id=NAME" in error["hint"]
-        assert "structops unregister" in error["hint"], "a queueing discipline cannot be replaced"
+        assert f"structops update {name} OBJ --restart; " in error["hint"], (
+            "a queueing discipline cannot be replaced"
+        )
+
+
+def test_another_version_takes_its_place_by_a_restart(wires: Wires, name: str, pin_dir: str) -> None:
+    """A device keeps the version that it has; the one that is attached next is the new one."""
+    one = registered(name, pin_dir, "--const", "limit=2")
+    wires.attach("t_a0", name)
+    words = ("fifo_qdisc", "--set", f"id={name}", "--const", "limit=3")
+    assert refused("update", name, *words, exit_code=77)["hint"].startswith("--restart ")
+    said = done("update", name, *words, "--restart").stderr
+    assert f"note: 1 still hold id:{one['map_id']}, the old version: each queueing discipline " in said
+    assert "drain" not in said, "that is for sockets"
+    again = done_json("update", name, *words, "--restart")
+    [new] = again["registered"]
+    assert (again["changed"], new["map_id"] != one["map_id"]) == (False, True)
+    wires.attach("t_b0", name)
+    by_id = {item["map_id"]: item["refcnt"] for item in listed(name)}
+    assert by_id == {one["map_id"]: 1, new["map_id"]: 2}, "a device each, and the link"
+    wires.leave_devices()
+    back = done_json("rollback", name, "--restart")
+    assert back["changes"][0]["after"] == {"map_id": one["map_id"]}
+    done("unregister", name)
+    assert soon(lambda: not listed(name))
 
 
 @pytest.mark.parametrize("kind", ["pfifo", "bfifo", "noqueue"])

@@ -461,10 +461,26 @@ def test_a_taken_name(name: str, pin_dir: str, link: str) -> None:
     assert error["operation"] == ("LINK_CREATE" if link == "--link" else "MAP_UPDATE_ELEM")
     assert error["what"] == f"{name} could not be registered"
     assert error["why"].startswith("the name is taken by something that is registered")
-    assert "--set name=NAME" in error["hint"]
+    restart = "" if link == "--link" else " --restart"
+    assert error["hint"] == (
+        f"put this one in its place: structops update {name} OBJ{restart}; or choose another name with --set name=NAME"
+    )
+    assert refused("register", "cubic", "--set", f"name={name}", "--transient", link)["hint"] == error["hint"]
     assert (error["object"], error["variable"]) == ("cubic.bpf.o", "cubic")
     assert [item["map_id"] for item in listed(name)] == [first["map_id"]], "what was there stays"
     assert not os.path.exists(f"{pin_dir}/other")
+
+
+def test_what_is_to_be_held_and_is_registered_already(name: str, pin_dir: str) -> None:
+    """It is not this process's to hold: what it holds goes with it."""
+    words = ("register", "reno", "--set", f"name={name}")
+    [first] = register(*words[1:], "--pin-dir", pin_dir)
+    for more in ((), ("--dry-run",)):
+        error = refused(*words, "--transient", *more)
+        assert error["hint"] == (
+            f"the very same is registered already: structops show {name}; unregister it first"
+        )
+    assert [item["map_id"] for item in listed(name)] == [first["map_id"]]
 
 
 def test_the_names_of_the_kernels_own_are_taken(pin_dir: str) -> None:

@@ -164,8 +164,33 @@ def test_a_second_scheduler_is_refused(name: str, pin_dir: str) -> None:
     done_json("register", "scx_fifo", "--set", f"fifo.name={name}", "--pin-dir", pin_dir)
     error = refused("register", "scx_fifo", "--no-check", "--set", f"fifo.name={name}x", "--pin-dir", pin_dir)
     assert (error["errno"], error["operation"]) == ("EBUSY", "LINK_CREATE")
+    assert error["hint"] == (
+        f"put this one in its place: structops update {name} OBJ --restart --set name={name}; "
+        f"or take that one away first: structops unregister {name}"
+    )
     assert below(pin_dir) == [name]
     assert running_schedulers() == (name,)
+
+
+def test_another_version_takes_its_place_by_a_restart(name: str, pin_dir: str) -> None:
+    words = ("scx_fifo", "--set", f"fifo.name={name}")
+    [first] = done_json("register", *words, "--pin-dir", pin_dir)["registered"]
+    other = (*words, "--set", "fifo.timeout_ms=5000")
+    assert refused("update", name, *other, exit_code=77)["hint"].startswith("--restart ")
+    assert done_json("update", name, *other, "--restart", "--dry-run")["gap_ns"] is None
+    made = done_json("update", name, *other, "--restart")
+    [second] = made["registered"]
+    assert (made["changed"], second["pin"], made["gap_ns"] > 0) == (True, f"{pin_dir}/{name}", True)
+    assert (state(), running_schedulers()) == ("enabled", (name,))
+    assert below(pin_dir) == [f"kept/{name}/{first['map_id']}", name]
+    for more in ((), ("--restart",)):
+        assert done_json("update", name, *other, *more)["changed"] is False
+    back = done_json("rollback", name, "--restart")
+    assert back["changes"][0]["after"] == {"map_id": first["map_id"]}
+    assert (state(), running_schedulers()) == ("enabled", (name,))
+    assert done_json("rollback", name, "--restart")["changed"] is False
+    done("unregister", name)
+    assert (state(), below(pin_dir)) == ("disabled", [])
 
 
 @pytest.mark.parametrize(

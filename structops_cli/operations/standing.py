@@ -1,0 +1,108 @@
+"""What is registered already under a name that is wanted: the very same thing, or another, and what to do then."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from errno import EBUSY, EEXIST
+from typing import TYPE_CHECKING
+
+from structops_cli.errors import KernelError
+from structops_cli.runtime.loaded import Loaded
+from structops_cli.runtime.registration import Registered
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.plan import MapPlan
+
+if TYPE_CHECKING:
+    from structops_cli.runtime.inventory import LiveMap
+
+__all__ = ["described_live", "refuse_standing", "standing"]
+
+
+def standing(
+    loaded: Loaded, plan: MapPlan, *, mine: Container[int] = (), refused: bool = False
+) -> Registered | None:
+    """Return what is registered under the name of a planned map if it is the same thing; None where it is not ours to tell.
+
+    ``mine`` are the ids of maps that this run itself has made: a name is not taken twice. ``refused``
+    says that the kernel has refused the map: of a type of which it takes one at a time, by any name.
+    Raises ``KernelError`` that says what to do when another struct_ops is in the way.
+    """
+    from structops_cli.runtime.identity import identity_of_live, identity_of_planned
+    from structops_cli.runtime.inventory import take_stock
+    from structops_cli.runtime.kernel import live_kernel  # only a name that is taken needs them
+
+    kind = kind_of(plan.type.name)
+    if not kind.name_member:
+        return None
+    for live in take_stock(live_kernel()):
+        if (live.type.name, live.state) != (plan.type.name, "registered") or live.info.id in mine:
+            continue
+        if live.name == plan.registered_name:
+            if identity_of_live(live) != identity_of_planned(loaded, plan):
+                raise _another(plan, loaded, live)
+            return described_live(live, plan.variable)
+        if refused and kind.one_at_a_time:
+            raise _another(plan, loaded, live)
+    return None
+
+
+def refuse_standing(
+    loaded: Loaded, plan: MapPlan, *, mine: Container[int] = (), refused: bool = False
+) -> None:
+    """Raise what ``standing`` does for what is to be held by this process: not by what is registered already."""
+    if (there := standing(loaded, plan, mine=mine, refused=refused)) is not None:
+        error = _taken(plan, loaded, there.map_id)
+        error.hint = f"the very same is registered already: structops show {there.name}; unregister it first"
+        raise error
+
+
+def described_live(live: LiveMap, variable: str = "") -> Registered:
+    """Return what is registered already, as registering it would have answered."""
+    from structops_cli.runtime.inventory import programs_of
+
+    link = live.links[0] if live.links else None
+    return Registered(
+        variable=variable,
+        type_name=live.type.name,
+        name=live.name,
+        map_id=live.info.id,
+        map_name=live.info.name,
+        link_id=link.id if link else None,
+        pin=link.pins[0] if link and link.pins else None,
+        state=live.state,
+        programs=tuple((item.info.name, item.info) for item in programs_of(live)),
+        link=None,
+        legacy_fallback=False,
+        changed=False,
+    )
+
+
+def _taken(plan: MapPlan, loaded: Loaded, map_id: int) -> KernelError:
+    errno = EBUSY if kind_of(plan.type.name).one_at_a_time else EEXIST
+    error = KernelError(
+        "it is taken", errno=errno, operation="LINK_CREATE" if plan.link else "MAP_UPDATE_ELEM"
+    )
+    error.add(object=loaded.spec.name, variable=plan.variable)
+    answer = explained(error, f"{plan.registered_name} could not be registered", plan.type.name)
+    answer.add(candidates=[f"id:{map_id}"])
+    return answer
+
+
+def _another(plan: MapPlan, loaded: Loaded, live: LiveMap) -> KernelError:
+    """Return the error of what is in the way of a planned map: how it is replaced, or what else to do."""
+    from structops_cli.operations.swap import needs_restart  # only a refusal needs it
+
+    answer, kind = _taken(plan, loaded, live.info.id), kind_of(plan.type.name)
+    words = ["structops update", live.name, "OBJ"]
+    if needs_restart(live):
+        words.append("--restart")
+    if live.name != plan.registered_name:
+        words.append(f"--set {kind.name_member}={live.name}")
+    other = (
+        f"take that one away first: structops unregister {live.name}"
+        if kind.one_at_a_time
+        else f"choose another name with --set {kind.name_member}=NAME"
+    )
+    answer.hint = f"put this one in its place: {' '.join(words)}; or {other}"
+    return answer
