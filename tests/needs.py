@@ -43,6 +43,7 @@ __all__ = [
     "RESCUES",
     "SCHED_EXT",
     "SCHED_EXT_CID",
+    "TOKENS",
     "Feature",
     "needs",
     "require",
@@ -65,11 +66,15 @@ def _knows_struct(name: str) -> bool:
     return live_kernel().vmlinux.find(name, BtfKind.STRUCT) is not None
 
 
-def _knows_map_type(name: str) -> bool:
+def _names(enum: str, name: str) -> bool:
     btf = live_kernel().vmlinux
-    type_id = btf.find("bpf_map_type", BtfKind.ENUM)
+    type_id = btf.find(enum, BtfKind.ENUM)
     found = btf.type(type_id) if type_id else None
     return isinstance(found, Enum) and any(one.name == name for one in found.values)
+
+
+def _knows_map_type(name: str) -> bool:
+    return _names("bpf_map_type", name)
 
 
 def _is_kernels(btf_id: int) -> bool:
@@ -159,6 +164,7 @@ MODULE_TYPES = Feature(
     lambda: _knows_struct("bpf_struct_ops_desc") and os.path.exists("/proc/modules"),
     "CONFIG_MODULES",
 )
+TOKENS = Feature("BPF tokens", (6, 9), lambda: _names("bpf_cmd", "BPF_TOKEN_CREATE"))
 OWNED_ARGUMENTS = Feature(
     "arguments that a program owns (__ref)", (6, 16), lambda: _has_member("bpf_ctx_arg_aux", "refcounted")
 )

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
-import subprocess
-import sys
 from collections.abc import Mapping
 
-from tests.cli_runner import COMMAND, PATIENCE_S, Result
+from tests.cli_runner import COMMAND, Result
+from tests.live.forked import forked
 
 MOVE_MOUNT, FSOPEN, FSCONFIG, FSMOUNT = 429, 430, 431, 432
 FROM_EMPTY_PATH = 4
@@ -34,17 +33,14 @@ def run_delegated(
     is, and goes with it, pins and all.
     """
     ours, theirs = socket.socketpair()
+    words = [*COMMAND, *arguments]
+
+    def delegate(child: int) -> None:
+        theirs.close()
+        _delegate(child, ours, options)
+
     with ours, theirs:
-        command = [sys.executable, "-m", "tests.live.delegation", str(theirs.fileno()), *arguments]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            pass_fds=[theirs.fileno()], env={**os.environ, **(environment or {})},
-        )  # fmt: skip
-        with process:
-            theirs.close()
-            _delegate(process.pid, ours, options)
-            out, err = process.communicate(timeout=PATIENCE_S)
-    return Result(process.returncode, out, err)
+        return forked(lambda: _inside(theirs, words, {**os.environ, **(environment or {})}), delegate)
 
 
 def _delegate(pid: int, child: socket.socket, options: Mapping[str, str]) -> None:
@@ -71,7 +67,7 @@ def _syscall(number: int, *arguments: int | bytes | None) -> int:
     return int(result)
 
 
-def _inside(parent: socket.socket, arguments: list[str]) -> None:
+def _inside(parent: socket.socket, words: list[str], environment: Mapping[str, str]) -> None:
     """Be the child: make the namespaces, open the file system there, and become the command."""
     if _libc.unshare(CLONE_NEWUSER | CLONE_NEWNS):
         raise OSError(ctypes.get_errno(), "unshare")
@@ -81,8 +77,4 @@ def _inside(parent: socket.socket, arguments: list[str]) -> None:
     socket.send_fds(parent, [b"c"], [context])
     _, [root], _, _ = socket.recv_fds(parent, 1, 1)
     _syscall(MOVE_MOUNT, root, b"", -100, b"/sys/fs/bpf", FROM_EMPTY_PATH)
-    os.execv(COMMAND[0], [*COMMAND, *arguments])
-
-
-if __name__ == "__main__":
-    _inside(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    os.execve(words[0], words, environment)

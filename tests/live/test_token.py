@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,9 @@ from structops_cli.struct_ops.catalogue import find_type
 from tests.cli_runner import refused
 from tests.live.delegation import EVERYTHING, run_delegated
 from tests.live.situations import available, soon
+from tests.needs import TOKENS, needs
+
+pytestmark = needs(TOKENS)
 
 LEAST = {
     "delegate_cmds": "btf_load:map_create:prog_load",
@@ -21,13 +23,6 @@ LEAST = {
 }
 MEMBERS = ("ssthresh", "cong_avoid", "undo_cwnd")
 NO_TOKEN = {"LIBBPF_BPF_TOKEN_PATH": ""}
-
-
-@pytest.fixture(autouse=True)
-def _tokens() -> None:
-    release = tuple(int(part) for part in os.uname().release.split(".")[:2])
-    if release < (6, 9):
-        pytest.skip("waits for Linux 6.9: BPF tokens")
 
 
 def bits(*names: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from structops_cli.errors import NotFoundError
 from structops_cli.vm import kernels
 from structops_cli.vm.apt import KERNELS, SID, Source
+from structops_cli.vm.archives import modules_archive
 from structops_cli.vm.cpio import CpioWriter
 from structops_cli.vm.kernels import Offer, best_match, kept_kernels, kernel_for, offered_kernels
 from structops_cli.vm.modules import needed_modules, write_modules
@@ -160,3 +161,11 @@ def test_the_tables_of_modprobe(folder: Path) -> None:
     aliases = found["usr/lib/modules/6.99-x/modules.alias"].decode()
     assert aliases == "alias net-pf-16-proto-4-type-2-6 tcp_diag\n"
     assert found["usr/lib/modules/6.99-x/kernel/net/inet_diag.ko"] == module("base")
+
+
+def test_a_guest_has_the_configuration_of_its_kernel(store: Path) -> None:
+    kept = keep(store, "6.12.9+deb13-cloud-amd64")
+    (kept / "config").write_text("CONFIG_BPF=y\n")
+    found = entries(Path(modules_archive(kernel_for("6.12"), ())).read_bytes())
+    config = {entry.path: entry.data for entry in found}["boot/config-6.12.9+deb13-cloud-amd64"]
+    assert config == b"CONFIG_BPF=y\n"
