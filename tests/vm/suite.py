@@ -31,6 +31,7 @@ __all__ = [
 
 LEFT_OUT = {
     "test_differential": "a guest has no bpftool to compare with",
+    "test_core_libbpf": "a guest has no libbpf to compare with",
     "test_golden": "what is compared is what one kernel has",
     "test_privileges": "processes of other users: six seconds a test under emulation, and nothing of it differs by kernel",
     "test_completion": "the same: a shell for each test",
