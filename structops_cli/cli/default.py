@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.netns import meant_namespaces, netns_options
@@ -32,13 +31,13 @@ __all__ = ["command"]
 HEADER = ("NAMESPACE", "DEFAULT", "STATE", "BEFORE", "PROCESSES")
 
 
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Offer the congestion controls that are registered."""
     try:
         names = read_congestion_controls().available
     except StructopsError:
         return []
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 @click.command()

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from structops_cli.errors import StructopsError, UsageError
 from structops_cli.net.namespaces import NetNamespace, find_namespaces, own_namespace, select_namespaces
@@ -16,10 +15,10 @@ __all__ = ["meant_namespaces", "netns_options"]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Offer the titles of the namespaces in sight."""
     try:
-        return [CompletionItem(item.title) for item in find_namespaces() if item.title.startswith(incomplete)]
+        return [item.title for item in find_namespaces() if item.title.startswith(incomplete)]
     except (OSError, StructopsError):
         return []
 

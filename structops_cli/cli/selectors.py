@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from structops_cli.errors import StructopsError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 __all__ = ["optional_selector_argument", "selector_argument"]
 
@@ -17,7 +19,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer names and ids of what is there now; nothing where the caller may not look."""
-    from structops_cli.runtime.inventory import take_stock  # completion must not slow parsing
+    from click.shell_completion import CompletionItem  # completion must not slow parsing
+
+    from structops_cli.runtime.inventory import take_stock
     from structops_cli.runtime.kernel import live_kernel
 
     try:
