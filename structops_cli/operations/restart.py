@@ -9,6 +9,7 @@ the two is registered again.
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack, suppress
 from threading import Thread
 
@@ -24,6 +25,7 @@ from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pins import prepare_pin_dir
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import KEY, read_state
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
@@ -99,10 +101,18 @@ def _exchange(way: _Way, owner: ExitStack) -> tuple[Fd | None, int]:
 
     A thread unregisters: the kernel takes the name from its list at once, and only
     answers after an RCU grace period, which is tens of milliseconds without a name.
+    A type without names has no list to look at: what is refused because the old one is
+    still there may have spoilt its map (``hid_bpf_reg`` sets ``hdev`` first), so it waits.
     """
+    begun = time.perf_counter_ns()
     ending = _Ending(way.plan.todo.live)
+    named = bool(kind_of(way.plan.todo.live.type.name).name_member)
     try:
+        if not named:
+            ending.wait()
         link, free_ns = stand_up(way.plan.new, owner, lambda: ending.failed)
+        if not named:
+            free_ns = time.perf_counter_ns() - begun
         ending.wait()
         _pin(link, way.plan.pin)
     except StructopsError as error:
@@ -141,7 +151,11 @@ class _Ending:
 def _went_back(way: _Way, error: StructopsError) -> StructopsError:
     """Register the old version once more, and return the error that says why."""
     name, was = way.plan.todo.live.name, way.plan.todo.live.info.id
-    said = explained(error, str(error)).why if isinstance(error, KernelError) else error.why
+    said = (
+        explained(error, str(error), way.plan.todo.live.type.name).why
+        if isinstance(error, KernelError)
+        else error.why
+    )
     try:
         _register_old(way)
     except StructopsError as second:

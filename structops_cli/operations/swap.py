@@ -80,8 +80,10 @@ def refuse_unregistered(live: LiveMap) -> None:
     if live.state != "registered":
         raise StateError(
             f"{live.name} (id:{live.info.id}) cannot be replaced",
-            why=f"it is {live.state}: no link registers it",
-            hint="structops register OBJ registers the new one",
+            why=f"it is {live.state}: nothing registers it",
+            hint="structops register OBJ registers the new one"
+            if kind_of(live.type.name).registers
+            else "the kernel has this type for test runs only: structops run OBJ PROGRAM",
         )
 
 

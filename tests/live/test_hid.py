@@ -155,6 +155,24 @@ def test_one_fix_up_for_a_device_and_no_device_that_is_not_there(device: Device,
     done("unregister", "hid_filter")
 
 
+def test_another_version_takes_its_place_by_a_restart(device: Device, pin_dir: str) -> None:
+    """The old one has the device's one fix-up until it has gone, and the new one waits for that."""
+    fix = ("--const", "fix_at=1", "--const", "fix_from=0", "--const")
+    one = register(device, pin_dir, *fix, "fix_to=7")
+    assert soon(lambda: device.descriptor()[1] == 7)
+    words = ("hid_filter", "--set", f"hid_id={device.hid_id}", *fix, "fix_to=6")
+    assert refused("update", "hid_filter", *words, exit_code=77)["hint"].startswith("--restart ")
+    made = done_json("update", "hid_filter", *words, "--restart")
+    assert (made["changed"], made["gap_ns"] > 0) == (True, True)
+    assert soon(lambda: device.descriptor()[1] == 6)
+    assert done_json("update", "hid_filter", *words, "--restart")["changed"] is False
+    back = done_json("rollback", "hid_filter", "--restart")
+    assert back["changes"][0]["after"] == {"map_id": one["map_id"]}
+    assert soon(lambda: device.descriptor()[1] == 7)
+    done("unregister", "hid_filter")
+    assert soon(lambda: not listed("hid_filter") and device.descriptor() == DESCRIPTOR)
+
+
 def test_flags(device: Device, pin_dir: str) -> None:
     words = ("hid_filter", "--set", f"hid_id={device.hid_id}", "--pin-dir", pin_dir, "--set")
     assert refused("register", *words, "flags=1")["errno"] == "EINVAL"

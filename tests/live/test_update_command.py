@@ -505,6 +505,17 @@ def test_from_no_link_to_a_link_and_back_to_a_copy(book: Runbook) -> None:
     assert soon(lambda: not listed(book.name))
 
 
+def test_a_type_that_never_registers(book: Runbook, bpf_root: str) -> None:
+    pin = f"{bpf_root}/{book.name}"
+    done("map", "create", "bpf_dummy_ops", book.name, "--pin", pin)
+    for more in ((), ("--restart",), ("--restart", "--dry-run")):
+        error = refused("update", book.name, "dummy_ops", *more)
+        assert error["kind"] == "StateError"
+        assert error["why"] == "it is unset: nothing registers it"
+        assert error["hint"].endswith("structops run OBJ PROGRAM")
+    assert below(bpf_root) == [book.name]
+
+
 RESTART = """
 import os, signal, sys
 from structops_cli.cli.main import run
