@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack, suppress
+from errno import EOPNOTSUPP
 from threading import Thread
 
 from structops_cli.errors import KernelError, StateError, StructopsError
 from structops_cli.operations.candidate import Candidate, candidate_of_live, stand_up
 from structops_cli.operations.followers import Followers
 from structops_cli.operations.guardian import guarded
-from structops_cli.operations.swap import Swap, Swapped, holders_of, prepare, undo_prepared
+from structops_cli.operations.swap import Swap, Swapped, holders_of, prepare, swap, undo_prepared
 from structops_cli.operations.versions import drop
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import from_here_uninterrupted
@@ -32,7 +33,7 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 from structops_cli.syscall.uapi import StructOpsState
 
-__all__ = ["Restart", "restart"]
+__all__ = ["Restart", "replace", "restart"]
 
 
 class Restart(NamedTuple):
@@ -41,6 +42,21 @@ class Restart(NamedTuple):
     todo: Swap
     new: Candidate
     pin: str
+
+
+def replace(plan: Restart, *, in_place: bool, may_restart: bool) -> tuple[Swapped, int | None]:
+    """Swap behind the link where that can be, else restart; return what was done, and the gap in nanoseconds, None without one.
+
+    Whether a type that nobody here knows can be replaced is found out by asking: a swap that the kernel has no way
+    to do has done nothing, and is a restart if it may be.
+    """
+    if in_place:
+        try:
+            return swap(plan.todo), None
+        except KernelError as error:
+            if error.errno != EOPNOTSUPP or not may_restart:
+                raise
+    return restart(plan)
 
 
 class _Way(NamedTuple):

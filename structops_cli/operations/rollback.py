@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from structops_cli.operations.candidate import candidate_of_live, copied
 from structops_cli.operations.catching_up import CaughtUp, catch_up
-from structops_cli.operations.restart import Restart, restart
+from structops_cli.operations.restart import Restart, replace
 from structops_cli.operations.swap import (
     Swap,
     Swapped,
@@ -14,7 +14,6 @@ from structops_cli.operations.swap import (
     refuse_unregistered,
     refuse_unreplaceable,
     rehearsed,
-    swap,
 )
 from structops_cli.operations.update import superfluous
 from structops_cli.operations.versions import (
@@ -85,9 +84,8 @@ def rollback(
         if dry_run:
             map_id = version.live.info.id if version.live.is_link_map else 0
             return RolledBack(live, version, rehearsed(todo, map_id))
-        if in_place:
-            return RolledBack(live, version, swap(todo))
-        done, gap_ns = restart(Restart(todo, new, pin_of(live)))
+        plan = Restart(todo, new, pin_of(live))
+        done, gap_ns = replace(plan, in_place=in_place, may_restart=by_restart)
         return RolledBack(live, version, done, gap_ns=gap_ns)
 
 

@@ -8,7 +8,7 @@ from structops_cli.obj.spec import ObjectSpec
 from structops_cli.operations.candidate import candidate_of_loaded
 from structops_cli.operations.catching_up import CaughtUp, catch_up
 from structops_cli.operations.registering import without_ids
-from structops_cli.operations.restart import Restart, restart
+from structops_cli.operations.restart import Restart, replace
 from structops_cli.operations.standing import described_live
 from structops_cli.operations.swap import (
     Swap,
@@ -17,7 +17,6 @@ from structops_cli.operations.swap import (
     refuse_unregistered,
     refuse_unreplaceable,
     rehearsed,
-    swap,
 )
 from structops_cli.operations.versions import KEPT_VERSIONS, kept_path, pin_folder, pin_of, versions_of
 from structops_cli.records import NamedTuple
@@ -109,10 +108,9 @@ def update(
         one = described(loaded, plan, new.map_fd, None, pin)  # all that may fail comes before it is done
         if request.dry_run:
             done = rehearsed(todo, 0)
-        elif in_place:
-            done = swap(todo)
         else:
-            done, gap_ns = restart(Restart(todo, new, pin or ""))
+            way = Restart(todo, new, pin or "")
+            done, gap_ns = replace(way, in_place=in_place, may_restart=request.restart)
         if request.dry_run:
             one = without_ids(one)
         one = one._replace(link_id=done.link_id or None)

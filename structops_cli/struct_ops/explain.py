@@ -100,7 +100,8 @@ CAUSES: dict[tuple[str, int], Cause] = {
         "update the new map first, with the same name",
     ),
     ("LINK_UPDATE", EOPNOTSUPP): Cause(
-        "the subsystem has no way to replace a registered one", "unregister and register"
+        "the subsystem has no way to replace a registered one",
+        "structops update --restart unregisters it and registers the new one",
     ),
     ("LINK_UPDATE", ENOLINK): Cause("the link is detached", "register again"),
     ("LINK_DETACH", EOPNOTSUPP): Cause(

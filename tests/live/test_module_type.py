@@ -61,6 +61,8 @@ def every_object() -> None:
             compiled(macros)
     with suppress(pytest.fail.Exception):
         compiled((), "other_module_ops")
+    with suppress(pytest.fail.Exception):
+        compiled(("ANSWER=1",), "other_module_ops")
 
 
 def compiled(macros: tuple[str, ...], source: str = "module_ops") -> bytes:
@@ -92,7 +94,7 @@ def other() -> None:
 
 def built(folder: Path, *macros: str, source: str = "module_ops") -> str:
     """Compile an object and return its path."""
-    assert macros in VARIANTS
+    assert source != "module_ops" or macros in VARIANTS
     path = folder / f"{source}{'-'.join(macros)}.bpf.o".replace('"', "")
     path.write_bytes(compiled(macros, source))
     return str(path)
@@ -434,6 +436,29 @@ def test_types_of_two_modules_at_once(tmp_path: Path, bpf_root: str, other: None
     rows = {row["name"]: row["module"] for row in done_json("list")["maps"]}
     assert (rows[NAME], rows["t_other"]) == (MODULE, "t_other")
     assert (try_to_unload(MODULE), try_to_unload("t_other")) == (False, False)
+
+
+def test_a_type_that_cannot_be_replaced_takes_a_restart(tmp_path: Path, pin_dir: str, other: None) -> None:
+    """Of a type that nobody knows only the kernel can tell, and it is asked."""
+    [first] = done_json("register", built(tmp_path, source="other_module_ops"), "--pin-dir", pin_dir)[
+        "registered"
+    ]
+    words = ("update", "t_other", built(tmp_path, "ANSWER=1", source="other_module_ops"))
+    error = refused(*words)
+    assert (error["operation"], error["errno"]) == ("LINK_UPDATE", "EOPNOTSUPP")
+    assert "structops update --restart" in error["hint"]
+    made = done_json(*words, "--restart")
+    assert (made["changed"], made["gap_ns"] > 0) == (True, True)
+    assert made["kept"] == f"{pin_dir}/kept/t_other/{first['map_id']}"
+    [now] = [item for item in listed("t_other") if item["state"] == "registered"]
+    assert (now["map_id"], now["links"][0]["pins"]) == (
+        made["registered"][0]["map_id"],
+        [f"{pin_dir}/t_other"],
+    )
+    assert done_json(*words, "--restart")["changed"] is False
+    back = done_json("rollback", "t_other", "--restart")
+    assert back["changes"][0]["after"] == {"map_id": first["map_id"]}
+    done("unregister", "t_other")
 
 
 def test_a_type_that_two_modules_have(tmp_path: Path, pin_dir: str, other: None) -> None:

@@ -219,7 +219,8 @@ RELINK_RULES = (
     *_ready_rules("LINK_UPDATE", "the new map")[1:],
     Rule(
         "replaceable", "LINK_UPDATE", EOPNOTSUPP, lambda case: None if case.kind.replaceable else {},
-        "the subsystem has no way to replace a registered one", "unregister and register",
+        "the subsystem has no way to replace a registered one",
+        "structops update --restart unregisters it and registers the new one",
         kernels="6.11 and later, for sched_ext_ops, Qdisc_ops and hid_bpf_ops", rank=1,
     ),
     Rule(
