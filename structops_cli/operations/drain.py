@@ -29,11 +29,12 @@ from structops_cli.net.foreign_socket import (
     foreign_socket,
 )
 from structops_cli.net.namespaces import NetNamespace, inside
+from structops_cli.net.orphans import orphans_are_destroyed
 from structops_cli.net.sock_diag import TcpSocket, destroy, tcp_sockets
 from structops_cli.net.socket_owners import command_of, find_owners
 from structops_cli.operations.drain_places import Place, Places
 from structops_cli.operations.drain_plan import Source
-from structops_cli.operations.drain_report import LASTING, Drained, Left, why_left
+from structops_cli.operations.drain_report import LASTING, ORPHANED, Drained, Left, why_left
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import AlgorithmReader
 
@@ -41,6 +42,7 @@ __all__ = ["drain"]
 
 PAUSE_S = 0.1
 """Between two passes: what is left then waits for somebody, a listener's owner or the peer."""
+ORPHANS_STAY = "this kernel does not destroy what no process owns: it would only lose its data and stay (tcp_abort before Linux 6.11)"
 
 
 class Candidate(NamedTuple):
@@ -250,12 +252,12 @@ class _Work:
             place = self.places.get(item.namespace.inode)
             if place is None or item.tcp is None:
                 continue
+            if item.reason == ORPHANED and not orphans_are_destroyed():
+                self.places.notes[ORPHANS_STAY] = None
+                continue
             try:
                 self._destroyed += destroy(place.diag, item.tcp)
                 self._killed.add(item.tcp.inode)
-            except UnsupportedError as error:
-                self.places.notes[f"{error.what}: {error.why}"] = None
-                return left
             except StructopsError as error:
                 self.places.notes[f"{error.what}: {error.why}"] = None
         return self.run_pass()

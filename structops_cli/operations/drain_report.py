@@ -7,10 +7,12 @@ from structops_cli.net.sock_diag import TcpSocket, TcpState
 from structops_cli.operations.drain_plan import Source
 from structops_cli.records import NamedTuple
 
-__all__ = ["LASTING", "Drained", "Left", "why_left"]
+__all__ = ["LASTING", "ORPHANED", "Drained", "Left", "why_left"]
 
 WITHOUT_OWNER = {TcpState.FIN_WAIT1, TcpState.FIN_WAIT2, TcpState.CLOSING, TcpState.LAST_ACK}
 """What a connection is in after close(2)."""
+ORPHANED = "orphaned"
+"""The reason of one whose process has closed it."""
 LASTING = frozenset({"permission", "refused", "still open", "no owner in sight"})
 """Reasons that waiting does not change."""
 
@@ -48,7 +50,7 @@ def why_left(namespace: NetNamespace, tcp: TcpSocket, *, owned: bool) -> Left:
     """Say why nobody could be found who owns a socket."""
     if tcp.inode == 0 and tcp.state in WITHOUT_OWNER:
         return Left(
-            namespace, tcp, "orphaned", "its process has closed it, and TCP is still ending the connection"
+            namespace, tcp, ORPHANED, "its process has closed it, and TCP is still ending the connection"
         )
     if tcp.inode == 0:
         return Left(namespace, tcp, "not accepted", "it waits in a listener's queue to be accepted")

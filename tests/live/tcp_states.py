@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from socket import IPPROTO_TCP, SHUT_WR, TCP_DEFER_ACCEPT, socket
 
 from structops_cli.net.namespace import ThrowawayNamespace
@@ -13,6 +13,10 @@ from structops_cli.net.sock_diag import TcpSocket, TcpState, open_sock_diag, tcp
 from tests.patience import patient
 
 __all__ = ["EveryState", "diag_of", "every_state", "until", "within"]
+
+
+FULL = 5
+"""How many times in a row a send has to be refused."""
 
 
 class EveryState:
@@ -104,10 +108,16 @@ def _half_closed(pair: Callable[[], tuple[socket, socket]]) -> tuple[socket, soc
 
 
 def _fill(one: socket) -> None:
+    """Send until nothing is taken for a while: what is full at once may be on its way to a peer that has room."""
     one.setblocking(False)
-    with suppress(BlockingIOError):
-        while True:
+    refused = 0
+    while refused < FULL:
+        try:
             one.send(bytes(1 << 16))
+            refused = 0
+        except BlockingIOError:
+            refused += 1
+            time.sleep(0.01)
 
 
 def _stuck(pair: Callable[[], tuple[socket, socket]]) -> tuple[socket, socket]:
