@@ -37,6 +37,10 @@ SYSCALL_WRAPPERS = ("__x64_sys_bpf", "__arm64_sys_bpf", "__riscv_sys_bpf", "__s3
 """The function behind bpf(2) where system calls take their arguments from ``struct pt_regs``."""
 COOKIE_HELPER = "BPF_FUNC_get_attach_cookie"
 WEAKEN = "declare it __weak, and test it before it is used"
+PROGRAM = "bpf_prog_aux"
+"""A kernel that has it without one of the next is one whose programs call no functions: it has those in its BTF all the same."""
+CALLS_FUNCTIONS = ("bpf_kfunc_desc_tab", "btf_kfunc_id_set")
+"""What the verifier keeps of functions that programs call (since 5.13, 5.18)."""
 
 
 class _Missing(NamedTuple):
@@ -46,6 +50,9 @@ class _Missing(NamedTuple):
     hint: str
 
 
+NO_CALLS = _Missing(
+    "its programs call no kernel functions: that came with Linux 5.13", f"use a newer kernel, or {WEAKEN}"
+)
 _Place: TypeAlias = tuple[int, str]
 """The number and the module of a ``Resolved``."""
 
@@ -145,7 +152,7 @@ class _Search:
         if isinstance(function, Func) and types_compatible(
             self.spec.btf, local.type, btf, function.type, declared=True
         ):
-            return type_id, module
+            return (type_id, module) if _calls_functions(self.kernel.vmlinux) else NO_CALLS
         here, there = declare(self.spec.btf, local.id), declare(btf, type_id)
         why = f"the object declares '{here}', and {btf.origin} has '{there}'"
         # a weak function of another prototype is another function, and not there (libbpf: likewise)
@@ -251,6 +258,12 @@ def _kconfig_section(btf: Btf) -> DataSection | None:
         assert isinstance(var, Var)  # lay_out_kconfig has refused others
         variables.append(DataVariable(var.name, var.type, entry.offset_bytes, entry.size_bytes, False))
     return DataSection(KCONFIG, True, bytes(datasec.size_bytes), datasec.id, tuple(variables))
+
+
+def _calls_functions(vmlinux: Btf) -> bool:
+    """Tell it by what the kernel has, and as yes of an excerpt that tells nothing."""
+    known = [name for name in (PROGRAM, *CALLS_FUNCTIONS) if vmlinux.find(name, BtfKind.STRUCT) is not None]
+    return known != [PROGRAM]
 
 
 def _has_cookies(vmlinux: Btf) -> bool:

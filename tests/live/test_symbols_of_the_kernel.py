@@ -21,10 +21,10 @@ from structops_cli.runtime.objects import open_object
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import ProgInfo, prog_info
 from structops_cli.syscall.uapi import BtfKind
-from tests.cli_runner import done, done_json, refused
+from tests.cli_runner import done, done_json, refused, run_cli
 from tests.compile import FLAGS, OBJECTS, compile_object
 from tests.live.situations import available, below, soon
-from tests.needs import Feature, needs
+from tests.needs import Feature, needs, require_absence
 
 SOURCE = OBJECTS / "kernel_symbols.bpf.c"
 MODULE = "tcp_dctcp"
@@ -90,6 +90,7 @@ def with_variables() -> bool:
 
 
 @CONFIGURED
+@needs(KFUNCS)
 def test_configuration_addresses_and_functions(tmp_path: Path, name: str, pin_dir: str) -> None:
     """The congestion control is reno's own functions, so the transfer itself says that they are called."""
     found = found_by(object_file(tmp_path), name, pin_dir)
@@ -162,6 +163,7 @@ def test_a_weak_function_that_is_called_all_the_same(tmp_path: Path, name: str, 
     assert "this kernel lacks t_no_such_function, " in error["hint"]
 
 
+@needs(KFUNCS)
 def test_a_weak_variable_that_is_read_all_the_same(tmp_path: Path, name: str, bpf_root: str) -> None:
     error = refuse(object_file(tmp_path, "UNGUARDED_VARIABLE", "NO_CONFIGURATION"), name, bpf_root)
     assert (error["kind"], error["program"]) == ("VerifierError", "ks_init")
@@ -208,6 +210,16 @@ def test_a_strong_symbol_that_does_not_fit(
     assert error["why"].startswith(why)
     assert "; used at " in error["why"]
     assert "kernel_symbols.bpf.c:" in error["why"]
+
+
+def test_functions_where_programs_call_none(tmp_path: Path, name: str, bpf_root: str) -> None:
+    """BTF has them all the same, so only an older kernel says it, and before the verifier is asked."""
+    require_absence(KFUNCS)
+    path = object_file(tmp_path, "NO_CONFIGURATION")
+    error = refuse(path, name, bpf_root)
+    assert error["what"].startswith("this kernel has no kernel function tcp_reno_ssthresh, which ks_ssthresh")
+    assert error["why"].startswith("its programs call no kernel functions: that came with Linux 5.13; used at ")
+    assert error["what"] in run_cli("check", path).stdout
 
 
 @needs(KFUNCS)

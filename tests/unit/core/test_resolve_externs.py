@@ -208,6 +208,20 @@ def test_a_function_that_is_missing(kernel: KernelTypes, why: str) -> None:
     assert resolved(weak, calling("nowhere"), kernel=kernel) == Resolved(weak, 0, "", why)
 
 
+def test_a_kernel_whose_programs_call_no_functions() -> None:
+    """Linux before 5.13 has functions in its BTF like any other."""
+    types = (*KERNEL_TYPES, Struct(11, "bpf_prog_aux", 0, (), False))
+    old = KernelTypes(Btf.from_bytes(encode(types), origin="an old kernel"))
+    new = KernelTypes(Btf.from_bytes(encode((*types, Struct(12, "bpf_kfunc_desc_tab", 0, (), False)))))
+    why = "its programs call no kernel functions: that came with Linux 5.13"
+    error = refused(extern("t_function", FUNCTION, T_FUNCTION), calling("t_function"), kernel=old)
+    assert error.what == "this kernel has no kernel function t_function, which t_init of t.bpf.o uses"
+    assert error.why == why
+    weak = extern("t_function", FUNCTION, T_FUNCTION, weak=True)
+    assert resolved(weak, calling("t_function"), kernel=old) == Resolved(weak, 0, "", why)
+    assert resolved(weak, calling("t_function"), kernel=new) == Resolved(weak, 5, "", "")
+
+
 def test_a_variable_is_no_function() -> None:
     assert refused(extern("counter", FUNCTION, T_FUNCTION), calling("counter")).why.startswith("no function")
     error = refused(extern("counter", VARIABLE, U32), calling("counter"))
