@@ -13,6 +13,7 @@ import pytest
 from tests.live.objects import live_ops_file
 from tests.live.private_mounts import in_private_mounts
 from tests.live.situations import available, listed, soon
+from tests.needs import LINKS, needs
 
 PRELUDE = """
 import json, os, sys
@@ -36,6 +37,13 @@ gone = done_json("unregister", name)["unregistered"][0]
 assert gone["pins_removed"] == [one["pin"]]
 assert mounted() == ["/sys/fs/bpf"], "it stays mounted"
 assert not os.path.exists("/sys/fs/bpf/structops")
+"""
+
+WITHOUT_A_LINK = """
+[one] = done_json("register", good, "--no-link")["registered"]
+assert one["pin"] is None, one
+assert not mounted(), "what has no pin needs no place for one"
+assert done_json("unregister", name)["changed"]
 """
 
 SECOND_FAILS = """
@@ -100,12 +108,17 @@ assert not available(name)
 """
 
 
+PINNED = ("register", "pin_dir_is_the_root", "no_place")
+"""Those that are about the pin of a link."""
+
+
 @pytest.mark.parametrize(
     "script",
     [
-        pytest.param(script, id=label)
+        pytest.param(script, id=label, marks=[needs(LINKS)] if label in PINNED else ())
         for label, script in {
             "register": REGISTER,
+            "without_a_link": WITHOUT_A_LINK,
             "second_fails": SECOND_FAILS,
             "second_fails_mounted": SECOND_FAILS_MOUNTED,
             "name_taken": NAME_TAKEN,

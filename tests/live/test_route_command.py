@@ -22,7 +22,7 @@ from tests.live.test_privileges import as_nobody
 
 
 @pytest.fixture
-def place(name: str) -> Iterator[NetNamespace]:
+def place(name: str, pin_dir: str) -> Iterator[NetNamespace]:
     """Return a namespace of this test's own, with a device, and an algorithm that is registered."""
     with named_namespace(name) as found:
         for words in (
@@ -33,11 +33,10 @@ def place(name: str) -> Iterator[NetNamespace]:
             "link set t_0 up",
         ):
             ip(found, words)
-        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"/sys/fs/bpf/{name}")
+        done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
         yield found
         if available(name):
             done("unregister", name, "--force")
-        os.rmdir(f"/sys/fs/bpf/{name}")
 
 
 def ip(place: NetNamespace, words: str) -> str:
@@ -71,7 +70,7 @@ ROUTES = [
 
 @pytest.mark.parametrize(("words", "destination", "more"), ROUTES)
 def test_added_dangling_back_and_deleted(
-    place: NetNamespace, name: str, words: str, destination: str, more: tuple[str, ...]
+    place: NetNamespace, name: str, pin_dir: str, words: str, destination: str, more: tuple[str, ...]
 ) -> None:
     dry = route("add", f"{words} congctl {name}", place, *more, "--dry-run")
     assert listed_routes(place) == {}
@@ -90,7 +89,7 @@ def test_added_dangling_back_and_deleted(
     done("unregister", name, "--force")
     assert listed_routes(place)[destination] == seen | {"dangling": True}
     assert routes_naming(name, find_namespaces()) == []
-    done("register", "reno", "--set", f"name={name}", "--pin-dir", f"/sys/fs/bpf/{name}")
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     assert listed_routes(place)[destination] == seen
 
     which = words.split(" src ", maxsplit=1)[0]
@@ -102,7 +101,7 @@ def test_added_dangling_back_and_deleted(
 
 @pytest.mark.parametrize(("destination", "more"), [("192.0.2.0/24", ()), ("2001:db8::/64", ("--lock",))])
 def test_a_route_that_is_there_is_changed_and_else_the_same(
-    place: NetNamespace, name: str, destination: str, more: tuple[str, ...]
+    place: NetNamespace, name: str, pin_dir: str, destination: str, more: tuple[str, ...]
 ) -> None:
     family = "-6" if ":" in destination else "-4"
     before = ip(place, f"{family} route show {destination}")
@@ -118,7 +117,7 @@ def test_a_route_that_is_there_is_changed_and_else_the_same(
     assert (seen["congctl"], seen["dangling"]) == (name, True)
     assert route("clear", destination, place)["changed"] is True
     assert route("clear", destination, place)["changed"] is False
-    done("register", "reno", "--set", f"name={name}", "--pin-dir", f"/sys/fs/bpf/{name}")
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     assert listed_routes(place) == {}, "it does not come back"
     assert ip(place, f"{family} route show {destination}") == before
     assert refused("route", "del", destination, "--netns", place.title)["what"] == "that route is left alone"
