@@ -170,6 +170,7 @@ def test_a_weak_variable_that_is_read_all_the_same(tmp_path: Path, name: str, bp
     assert "t_no_such_variable" in error["hint"]
 
 
+@needs(KFUNCS)
 @pytest.mark.parametrize(
     ("macro", "what", "why"),
     [
@@ -218,7 +219,9 @@ def test_functions_where_programs_call_none(tmp_path: Path, name: str, bpf_root:
     path = object_file(tmp_path, "NO_CONFIGURATION")
     error = refuse(path, name, bpf_root)
     assert error["what"].startswith("this kernel has no kernel function tcp_reno_ssthresh, which ks_ssthresh")
-    assert error["why"].startswith("its programs call no kernel functions: that came with Linux 5.13; used at ")
+    assert error["why"].startswith(
+        "its programs call no kernel functions: that came with Linux 5.13; used at "
+    )
     assert error["what"] in run_cli("check", path).stdout
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from structops_cli.net.namespaces import NetNamespace, inside
-from structops_cli.operations.machine_lock import machine_lock
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import link_info, map_info
@@ -27,7 +26,6 @@ from tests.live.situations import (
     soon,
 )
 from tests.needs import LINKS, needs
-from tests.patience import patient
 
 pytestmark = needs(LINKS)
 
@@ -268,18 +266,6 @@ def test_another_tools_link_is_updated_with_a_word_of_warning(book: Runbook) -> 
     assert soon(lambda: not available(book.name))
 
 
-def test_without_a_link(book: Runbook) -> None:
-    first = book.register(10, "--no-link")
-    error = refused("update", book.name, *book.words(11), exit_code=77)
-    assert "only a link can get another map" in error["why"]
-    assert error["hint"].startswith("--restart ")
-    assert [one["map_id"] for one in listed(book.name)] == [first]
-    same = book.update(10)
-    assert (same["changed"], available(book.name)) == (False, True), (
-        "what is there already is nothing to refuse"
-    )
-
-
 # Defaults
 
 
@@ -452,118 +438,6 @@ def test_killed_it_is_as_before_or_as_after(book: Runbook, moment: str) -> None:
             assert book.kept() == [first]
         done("default", "--restore", "--netns", namespace.title)
     assert soon(lambda: len(listed(book.name)) == (1 if moment == "before" else 2))
-
-
-# By a restart
-
-
-def test_restarted_where_there_is_no_link(book: Runbook) -> None:
-    first = book.register(10, "--no-link")
-    words = book.words(11, "--restart")
-    tried = done_json("update", book.name, *words, "--dry-run")
-    assert (tried["changed"], tried["gap_ns"], tried["held_by_old"]) == (True, None, 0)
-    assert [one["map_id"] for one in listed(book.name)] == [first]
-    path = without_links(book)
-    made = done_json("update", book.name, path, *words[1:])
-    second = made["changes"][0]["after"]["map_id"]
-    assert 0 < made["gap_ns"] < 5e9
-    assert available(book.name)
-    assert {one["map_id"]: one["state"] for one in listed(book.name)} == {
-        first: "retired",
-        second: "registered",
-    }
-    assert done_json("update", book.name, path, *words[1:])["changed"] is False
-    back = done_json("rollback", book.name, "--restart")
-    third = back["changes"][0]["after"]["map_id"]
-    assert third not in (first, second), "a map without a link is good for one registration: this is a copy"
-    [current, kept] = done_json("versions", book.name)["versions"]
-    assert (current["map_id"], kept["map_id"]) == (third, second)
-    assert (done_json("rollback", book.name, "--restart")["changed"], available(book.name)) == (False, True)
-    done("unregister", book.name)
-    assert soon(lambda: not listed(book.name))
-
-
-def without_links(book: Runbook) -> str:
-    folder = Path(book.path).parent
-    return live_ops_file(folder, 'SECTION=".struct_ops"', name="plain.bpf.o")
-
-
-def test_from_no_link_to_a_link_and_back_to_a_copy(book: Runbook) -> None:
-    """What comes back takes the link that is there now, atomically: only its value is copied."""
-    first = book.register(10, "--no-link")
-    data = book.update(11, "--restart")
-    assert data["link_id"] is not None
-    assert data["registered"][0]["pin"] == f"/sys/fs/bpf/structops/{book.name}"
-    back = done_json("rollback", book.name)
-    assert (back["gap_ns"], back["link_id"]) == (None, data["link_id"])
-    window = [item["value"] for item in done_json("dump", book.name)["members"] if item["name"] == "name"]
-    assert window == [book.name]
-    tags = {one["digest"] for one in done_json("versions", book.name)["versions"]}
-    assert len(tags) == 2
-    assert first not in [one["map_id"] for one in listed(book.name) if one["state"] == "registered"]
-    done("unregister", book.name)
-    assert soon(lambda: not listed(book.name))
-
-
-def test_a_type_that_never_registers(book: Runbook, bpf_root: str) -> None:
-    pin = f"{bpf_root}/{book.name}"
-    done("map", "create", "bpf_dummy_ops", book.name, "--pin", pin)
-    for more in ((), ("--restart",), ("--restart", "--dry-run")):
-        error = refused("update", book.name, "dummy_ops", *more)
-        assert error["kind"] == "StateError"
-        assert error["why"] == "it is unset: nothing registers it"
-        assert error["hint"].endswith("structops run OBJ PROGRAM")
-    assert below(bpf_root) == [book.name]
-
-
-RESTART = """
-import os, signal, sys
-from structops_cli.cli.main import run
-from structops_cli.errors import KernelError
-from structops_cli.operations import restart
-
-def stand_up(candidate, owner, *more, me=os.getpid(), real=restart.stand_up, calls=[]):
-    calls.append(candidate)
-    if sys.argv[1] == "killed" and os.getpid() == me:
-        os.kill(me, signal.SIGKILL)
-    if sys.argv[1] == "refused" and len(calls) == 1:
-        raise KernelError("LINK_CREATE failed", errno=22, operation="LINK_CREATE")
-    return real(candidate, owner, *more)
-
-restart.stand_up = stand_up
-sys.exit(run(sys.argv[2:]))
-"""
-
-
-def test_killed_in_the_gap_it_is_as_before_or_as_after(book: Runbook) -> None:
-    """The old version goes in a thread of its own: whether it had gone when the process was killed is a race."""
-    first = book.register(10, "--no-link")
-    ended = run_python("-c", RESTART, "killed", "update", book.name, *book.words(11, "--restart"))
-    assert ended.exit_code == -signal.SIGKILL
-    with machine_lock(wait_s=patient(10)):  # the guard has it until it is done
-        pass
-    assert available(book.name)
-    [current, *kept] = done_json("versions", book.name)["versions"]
-    assert current["version"] == "current"
-    if current["map_id"] == first:
-        assert not kept
-    else:
-        assert [(one["version"], one["map_id"]) for one in kept] == [("kept", first)]
-        assert current["links"][0]["pins"] == [f"/sys/fs/bpf/structops/{book.name}"]
-    done("unregister", book.name)
-    assert soon(lambda: not listed(book.name))
-
-
-def test_a_new_version_that_is_refused_gives_way_to_a_copy_of_the_old_one(book: Runbook) -> None:
-    first = book.register(10, "--no-link")
-    before = done_json("versions", book.name)["versions"][0]["digest"]
-    ended = run_python("-c", RESTART, "refused", "update", book.name, *book.words(11, "--restart"))
-    assert ended.exit_code == 1
-    assert f"a copy of id:{first}" in ended.stderr
-    assert available(book.name)
-    assert soon(lambda: len(listed(book.name)) == 1), "the first map is freed, the new one too"
-    [now] = done_json("versions", book.name)["versions"]
-    assert (now["version"], now["digest"]) == ("current", before)
 
 
 def test_the_map_that_is_there_is_never_put_there_again(book: Runbook) -> None:
