@@ -43,6 +43,7 @@ __all__ = [
     "RESCUES",
     "SCHED_EXT",
     "SCHED_EXT_CID",
+    "SLEEPABLE",
     "TOKENS",
     "Feature",
     "needs",
@@ -113,6 +114,9 @@ FEW_REQUIRED = Feature(
     "functions that need not be there", (6, 0), lambda: not generation_of(live_kernel()).every_member_required
 )
 """Of tcp_congestion_ops, and cong_avoid among them."""
+
+SLEEPABLE = Feature("programs that sleep", (6, 3), lambda: generation_of(live_kernel()).sleepable)
+"""Of struct_ops, and the member test_sleepable of bpf_dummy_ops, which came to try them."""
 
 DUMMY_OPS = Feature("bpf_dummy_ops", (5, 17), lambda: _knows_struct("bpf_dummy_ops"))
 

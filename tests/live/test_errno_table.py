@@ -30,6 +30,7 @@ from tests.needs import (
     KERNEL_BTF,
     LINK_DETACH,
     LINKS,
+    SLEEPABLE,
     Feature,
     require,
     require_absence,
@@ -203,7 +204,6 @@ ROWS = (
 )  # fmt: skip
 
 MODULE_TYPES = Feature("struct_ops of modules", (6, 9), lambda: generation_of(live_kernel()).module_types)
-SLEEPABLE = Feature("programs that sleep", (6, 3), lambda: generation_of(live_kernel()).sleepable)
 PADDING = Feature("padding in tcp_congestion_ops", (5, 14), lambda: bool(_holes()))
 
 EARLY_ROWS = (

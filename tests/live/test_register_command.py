@@ -588,7 +588,8 @@ def test_another_thing_under_the_name_is_refused(
     for more in ((), ("--dry-run",)):
         error = refused("register", *words, *different, *more)
         assert error["why"].startswith("the name is taken by something that is registered")
-        assert error["hint"].startswith(f"put this one in its place: structops update {name} OBJ; ")
+        restart = "" if LINKS.present() else " --restart"
+        assert error["hint"].startswith(f"put this one in its place: structops update {name} OBJ{restart}; ")
 
 
 @needs(LINKS)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli_runner import done, done_json, refused
 from tests.live.objects import live_ops_file
-from tests.needs import DUMMY_OPS, needs
+from tests.needs import DUMMY_OPS, SLEEPABLE, needs
 
 pytestmark = needs(DUMMY_OPS)
 
@@ -54,6 +54,7 @@ def test_numbers_of_every_width(numbers: tuple[str, ...], seen: tuple[int, ...],
     assert (data["return_value"], state["after"]) == (wrapped, {"val": wrapped})
 
 
+@needs(SLEEPABLE)
 def test_a_sleepable_program() -> None:
     data = run("test_sleepable", "21")
     assert (data["return_value"], data["arguments"][0]["after"]) == (42, {"val": 42})
