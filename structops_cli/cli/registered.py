@@ -21,6 +21,10 @@ def say_aside(output: Output, item: RegisteredObject) -> None:
             output.note(
                 f"note: {one.name} is registered without a link: this kernel has none, so no pin holds it"
             )
+        if one.replaced_pin:
+            output.note(
+                f"note: {one.pin} was the pin of a link that registers nothing any more; it is replaced"
+            )
     for lost in item.unheld:
         output.note(
             f"note: {lost.loss} when this command ends, for nobody holds map {lost.name} then: "
@@ -51,6 +55,7 @@ def registered_data(item: RegisteredObject) -> list[dict[str, Any]]:
             "map_name": one.map_name,
             "link_id": one.link_id,
             "pin": one.pin,
+            "replaced_pin": one.replaced_pin,
             "legacy_fallback": one.legacy_fallback,
             "changed": one.changed,
             "programs": programs_data(one),

@@ -11,6 +11,7 @@ from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.errors import NotFoundError, StateError, UsageError
+from structops_cli.operations.change import Change
 from structops_cli.operations.unregistering import (
     Retired,
     Uses,
@@ -22,6 +23,8 @@ from structops_cli.operations.unregistering import (
     uses_of,
     wait_until_gone,
 )
+from structops_cli.operations.versions import drop
+from structops_cli.runtime.dead_pins import dead_pins
 from structops_cli.runtime.inventory import LiveMap, find_one, matching, take_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.unregistration import Unregistered
@@ -64,7 +67,7 @@ def command(
     A name that matches more than one is an error that lists them; choose one by
     id, or take --all. What is retired already stays as it is, and is said to.
     What is the default of a namespace, the choice of a route, or held by another
-    process, is refused without --force. The versions that structops update kept go with it; a kept
+    process, is refused without --force. Pins of that name whose link is detached go as well. The versions that structops update kept go with it; a kept
     version that is chosen by its id is dropped alone.
     """
     if to is not None and not drain:
@@ -72,7 +75,8 @@ def command(
     kernel = live_kernel()
     with mutating(output, dry_run=dry_run):
         stock = take_stock(kernel)
-        chosen = _chosen(stock, selector, every=every)
+        dead = dead_pins(selector)
+        chosen = _chosen(stock, selector, every=every) if not dead or matching(stock, selector) else ()
         uses = [uses_of(live) for live in chosen]
         for one in uses:
             if not force:
@@ -92,15 +96,17 @@ def command(
         )
         _say_left(output, drained)
         done = rehearse(kernel, stock, chosen) if dry_run else unregister_all(stock, chosen)
+        unpinned = dead if dry_run else drop(dead)
     left = _wait(output, done, wait) if wait is not None and not dry_run else ()
     gone = {item.done.map_id for item in done} - {live.info.id for live in left}
-    data = change_data(changes_of(done, drained), dry_run=dry_run)
+    data = change_data([*changes_of(done, drained), *map(_unpinned, unpinned)], dry_run=dry_run)
+    data["dead_pins"] = list(unpinned)
     data["drained"] = [
         {"map_ids": sorted(item.source.map_ids), "moved": sum(item.moved.values()), "left": len(item.left)}
         for item in drained
     ]
     data["unregistered"] = [_data(item, waited=wait is not None, gone=gone) for item in done]
-    output.result("unregister", data, lambda: "\n".join(_line(item) for item in done))
+    output.result("unregister", data, lambda: "\n".join([*map(_line, done), *map(_dead_line, unpinned)]))
     if left:
         raise _not_gone(left, wait or 0)
 
@@ -193,6 +199,14 @@ def _line(item: Retired) -> str:
     if item.dropped:
         said += f"; dropped {len(item.dropped)} kept version{'s' * (len(item.dropped) > 1)}"
     return said + _held(done)
+
+
+def _dead_line(path: str) -> str:
+    return f"unpinned {path}: its link was detached before"
+
+
+def _unpinned(path: str) -> Change:
+    return Change(f"pin {path}", {"pinned": True}, {"pinned": False})
 
 
 def _held(done: Unregistered) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from structops_cli.errors import KernelError, StructopsError
+from structops_cli.errors import StructopsError
 from structops_cli.net.held_sysctl import namespace_identity, visit
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.routes import routes_in
@@ -15,11 +15,10 @@ from structops_cli.operations.chosen_routes import list_routes, route_key
 from structops_cli.operations.default import read_defaults
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
 from structops_cli.operations.memory import MEMORY_PATH, Memory
+from structops_cli.runtime.dead_pins import is_dead
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pins import DEFAULT_PIN_DIR
-from structops_cli.syscall import bpf, bpffs
-from structops_cli.syscall.info import link_info
-from structops_cli.syscall.uapi import BpfLinkType
+from structops_cli.syscall import bpffs
 
 __all__ = ["defaults", "memory", "modules", "pins", "routes"]
 
@@ -129,14 +128,14 @@ def _route_keys(identity: int, namespace: NetNamespace) -> set[object]:
 
 def pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
     """Look for pins of links that are detached, and for versions that are kept of what is not registered."""
-    orphaned = [path for mount in bpffs.mounts() for path in bpffs.pins(mount.path) if _is_detached(path)]
+    orphaned = [path for mount in bpffs.mounts() for path in bpffs.pins(mount.path) if is_dead(path)]
     for path in orphaned:
         yield Finding(
             "pins",
             PROBLEM,
             f"{path} pins a link that registers nothing",
-            "somebody detached it, or the kernel did, and the pin stayed",
-            f"rm {path}",
+            "somebody detached it, or the kernel did, and the pin stayed; register replaces it",
+            f"structops unregister {os.path.basename(path)}",
         )
     registered = {os.path.basename(pin) for item in stock for link in item.links for pin in link.pins}
     stale = [path for path in bpffs.pins(KEPT) if os.path.basename(os.path.dirname(path)) not in registered]
@@ -150,18 +149,6 @@ def pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
         )
     if not orphaned and not stale:
         yield Finding("pins", OK, "none of them is orphaned")
-
-
-def _is_detached(path: str) -> bool:
-    """Tell whether a pin is of a struct_ops link without a map."""
-    try:
-        with bpf.obj_get(path) as fd:
-            if not os.readlink(f"/proc/self/fd/{fd.fileno()}").endswith(("bpf_link", "bpf-link")):
-                return False
-            info = link_info(fd)
-    except (KernelError, OSError):  # no object, or gone
-        return False
-    return info.link_type == BpfLinkType.STRUCT_OPS and not info.map_id
 
 
 def modules(tree: Tree, release: str, stock: Sequence[LiveMap]) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from structops_cli.obj.spec import ObjectSpec
 from structops_cli.operations.change import Change
 from structops_cli.operations.standing import refuse_standing, standing
 from structops_cli.records import NamedTuple
+from structops_cli.runtime.dead_pins import is_dead
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps import new_shared_maps
@@ -166,10 +167,12 @@ def _rehearse_one(loaded: Loaded, plan: MapPlan, places: Places) -> Registered:
     elif (there := standing(loaded, plan)) is not None:
         return there
     path = pin_path(plan.registered_name, places.links) if plan.link and places.links else None
-    _refuse_taken(loaded, plan, path)
+    dead = path is not None and is_dead(path)
+    _refuse_taken(loaded, plan, None if dead else path)
     if plan.link:
         set_ready(loaded, plan)
-    return without_ids(described(loaded, plan, loaded.struct_ops[plan.variable], None, path))
+    one = described(loaded, plan, loaded.struct_ops[plan.variable], None, path)
+    return without_ids(one)._replace(replaced_pin=dead)
 
 
 def without_ids(one: Registered) -> Registered:

@@ -21,6 +21,7 @@ from structops_cli.operations.guardian import guarded
 from structops_cli.operations.swap import Swap, Swapped, holders_of, prepare, swap, undo_prepared
 from structops_cli.operations.versions import drop
 from structops_cli.records import NamedTuple
+from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pins import prepare_pin_dir
@@ -201,7 +202,7 @@ def _register_old(way: _Way) -> None:
 def _pin(link: Fd | None, path: str) -> None:
     if link is not None:
         try:
-            bpf.obj_pin(link, path)
+            pin_link(link, path, ExitStack())  # what it is undone by is the other version
         except KernelError as error:
             raise explained(error, f"the new link could not be pinned at {path}") from None
 

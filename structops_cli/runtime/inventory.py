@@ -320,6 +320,7 @@ def find_one(stock: tuple[LiveMap, ...], selector: str) -> LiveMap:
     """
     found = matching(stock, selector)
     if not found:
+        _refuse_dead(selector)
         raise NotFoundError(
             f"no struct_ops map matches {selector}",
             why="it is neither the id, the registered name nor the map name of one",
@@ -336,6 +337,18 @@ def find_one(stock: tuple[LiveMap, ...], selector: str) -> LiveMap:
             candidates=[f"id:{item.info.id}" for item in found],
         )
     return (alive or found)[0]
+
+
+def _refuse_dead(selector: str) -> None:
+    """Raise what there is to say of a name of which only the pin of a detached link is left."""
+    from structops_cli.runtime.dead_pins import dead_pins  # only what is not found needs it
+
+    if dead := dead_pins(selector):
+        raise NotFoundError(
+            f"{selector} is not registered",
+            why=f"its link was detached, and only the pin is left: {', '.join(dead)}",
+            hint=f"structops register OBJ replaces that pin; structops unregister {selector} takes it away",
+        )
 
 
 def kernel_rendering(map_id: int) -> str:

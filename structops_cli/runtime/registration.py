@@ -16,9 +16,10 @@ from typing import TypeAlias
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ENOTSUPP, KernelError, StateError, StructopsError, UsageError
 from structops_cli.records import NamedTuple
+from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps import pin_maps
-from structops_cli.runtime.pins import pin_path, pin_with_undo
+from structops_cli.runtime.pins import pin_path
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import MapPlan
@@ -47,7 +48,8 @@ THE_KERNELS_OWN = frozenset({E2BIG, EACCES, EBADF, ENOMEM, ENOTSUPP, EPERM})
 class Registered(NamedTuple):
     """One registered struct_ops. ``link`` is owned by whoever made the registration; None for a map without a link.
 
-    ``changed`` is False for one that was registered before, as it should be.
+    ``changed`` is False for one that was registered before, as it should be; ``replaced_pin`` is true where
+    ``pin`` was that of a link that registered nothing any more.
     """
 
     variable: str
@@ -62,6 +64,7 @@ class Registered(NamedTuple):
     link: Fd | None
     legacy_fallback: bool
     changed: bool = True
+    replaced_pin: bool = False
 
 
 Standing: TypeAlias = Callable[[Loaded, MapPlan], Registered | None]
@@ -106,11 +109,11 @@ def _register_one(
             with watched(plan):
                 link = undo.enter_context(bpf.link_create(map_fd))
             _check_link(plan, map_fd, link)
-            pin = _pin(plan, link, pin_dir, undo) if pin_dir is not None else None
+            pin, replaced = _pin(plan, link, pin_dir, undo) if pin_dir is not None else (None, False)
         else:
             undo.callback(_delete_quietly, map_info(map_fd).id)
             _update(plan, loaded, map_fd, StructOpsState.INUSE)
-            link, pin = None, None
+            link, pin, replaced = None, None, False
     except KernelError as error:
         taken = error.errno in (EEXIST, EBUSY) and error.operation != "OBJ_PIN"
         if taken and standing is not None and (there := standing(loaded, plan)) is not None:
@@ -119,7 +122,7 @@ def _register_one(
     except StructopsError as error:
         error.add(object=loaded.spec.name, variable=plan.variable)
         raise
-    return described(loaded, plan, map_fd, link, pin)
+    return described(loaded, plan, map_fd, link, pin)._replace(replaced_pin=replaced)
 
 
 def set_ready(loaded: Loaded, plan: MapPlan) -> Fd:
@@ -235,7 +238,6 @@ def described(
     )
 
 
-def _pin(plan: MapPlan, link: Fd, pin_dir: str, undo: ExitStack) -> str:
+def _pin(plan: MapPlan, link: Fd, pin_dir: str, undo: ExitStack) -> tuple[str, bool]:
     path = pin_path(plan.registered_name, pin_dir)
-    pin_with_undo(link, path, undo)
-    return path
+    return path, pin_link(link, path, undo)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -117,8 +116,8 @@ def test_a_pin_of_a_detached_link(name: str, pin_dir: str) -> None:
     with bpf.obj_get(f"{pin_dir}/{name}") as link:
         bpf.link_detach(link)
     [only] = problems()
-    assert (only["check"], only["fix"]) == ("pins", f"rm {pin_dir}/{name}")
-    os.unlink(f"{pin_dir}/{name}")
+    assert (only["check"], only["fix"]) == ("pins", f"structops unregister {name}")
+    done("unregister", name)
     assert problems(0) == []
 
 

@@ -501,6 +501,49 @@ def test_a_taken_pin_path(name: str, pin_dir: str) -> None:
     assert listed(f"{name}.1")[0]["links"][0]["id"] == first["link_id"]
 
 
+def detach(pin: str) -> None:
+    """Detach a pinned link past all that is under test: the pin stays, and the kernel frees the map."""
+    with bpf.obj_get(pin) as link:
+        bpf.link_detach(link)
+
+
+@needs(LINKS)
+def test_the_pin_of_a_detached_link_is_replaced(name: str, pin_dir: str) -> None:
+    words = ("reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    [first] = register(*words)
+    pin = str(first["pin"])
+    detach(pin)
+    assert soon(lambda: not listed(name))
+    error = refused("show", name, exit_code=3)
+    assert (error["what"], pin in error["why"]) == (f"{name} is not registered", True)
+    [tried] = done_json("register", *words, "--dry-run")["registered"]
+    assert (tried["replaced_pin"], below(pin_dir), listed(name)) == (True, [name], [])
+    said = done("register", *words)
+    assert f"note: {pin} was the pin of a link that registers nothing any more" in said.stderr
+    [now] = listed(name)
+    assert now["links"][0]["pins"] == [pin]
+    detach(pin)
+    other = ("register", "reno", "--set", f"name={name}", "--pin-dir", f"{pin_dir}/other")
+    [elsewhere] = done_json(*other)["registered"]
+    assert (elsewhere["replaced_pin"], below(pin_dir)) == (False, [f"other/{name}", name])
+    data = done_json("unregister", name)
+    assert (data["dead_pins"], below(pin_dir)) == ([pin], [])
+
+
+@needs(LINKS)
+def test_what_is_no_dead_link_keeps_its_place(name: str, pin_dir: str) -> None:
+    """Neither a map nor the link of something that is registered under another name."""
+    [first] = register("reno", "--set", f"name={name}.1", "--pin-dir", pin_dir)
+    with bpf.map_get_fd_by_id(int(str(first["map_id"]))) as fd:
+        bpf.obj_pin(fd, f"{pin_dir}/{name}b")
+    for taken in (f"{name}_1", f"{name}b"):
+        error = refused("register", "reno", "--set", f"name={taken}", "--pin-dir", pin_dir)
+        assert (error["operation"], error["errno"]) == ("OBJ_PIN", "EEXIST")
+        assert refused("unregister", taken, exit_code=3)["kind"] == "NotFoundError"
+    assert below(pin_dir) == [f"{name}_1", f"{name}b"]
+    os.unlink(f"{pin_dir}/{name}b")
+
+
 @needs(LINKS)
 def test_a_pin_directory_that_is_a_pin(name: str, pin_dir: str) -> None:
     [first] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir)

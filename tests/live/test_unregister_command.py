@@ -313,3 +313,20 @@ def test_killed_between_unpinning_and_detaching_it_is_brought_to_its_end(name: s
         assert soon(lambda: not available(name))
         assert soon(lambda: not os.path.exists(f"{bpf_root}/structops"))
     assert soon(lambda: not listed(name))
+
+
+@needs(LINKS)
+def test_only_the_pin_of_a_detached_link_is_left(name: str, pin_dir: str) -> None:
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    pin = f"{pin_dir}/{name}"
+    with held_by_a_socket(name):
+        with bpf.obj_get(pin) as link:
+            bpf.link_detach(link)
+        tried = done_json("unregister", name, "--dry-run")
+        assert (tried["changed"], tried["dead_pins"], os.path.exists(pin)) == (True, [pin], True)
+        assert [one["changed"] for one in tried["unregistered"]] == [False], "it is retired, a socket has it"
+        text = done("unregister", name).stdout
+        assert f"unpinned {pin}: its link was detached before\n" in text
+        assert not os.path.exists(pin)
+    assert soon(lambda: not listed(name))
+    assert refused("unregister", name, exit_code=3)["what"] == f"no struct_ops map matches {name}"
