@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["patient"]
+__all__ = ["EMULATED", "patient"]
 
 FACTOR = float(os.environ.get("STRUCTOPS_TEST_PATIENCE", "1"))
 """Under emulation 10."""
+EMULATED = FACTOR > 1
+"""Whether what only repeats itself is better done less often."""
 
 
 def patient(seconds: float) -> float:

@@ -18,13 +18,16 @@ from tests.live.situations import available, listed
 
 NOBODY = 65534
 
-# Everything is imported before the change of user: nobody may not be able to read where this Python lives.
+# Where nobody may not be able to read what this Python consists of, everything is imported before the change of user.
 AS_NOBODY = f"""
 import encodings.ascii, importlib, json, os, pkgutil, shlex, sys, traceback
 import structops_cli
-for item in pkgutil.walk_packages(structops_cli.__path__, "structops_cli."):
-    if item.name.rsplit(".", 1)[-1] not in ("__main__", "build_native"):
-        importlib.import_module(item.name)
+def is_everybodys(path):
+    return os.stat(path).st_mode & 0o5 == 0o5 and (path == "/" or is_everybodys(os.path.dirname(path)))
+if not all(is_everybodys(os.path.realpath(path)) for path in sys.path if os.path.isdir(path)):
+    for item in pkgutil.walk_packages(structops_cli.__path__, "structops_cli."):
+        if item.name.rsplit(".", 1)[-1] not in ("__main__", "build_native"):
+            importlib.import_module(item.name)
 from structops_cli.cli.main import run
 os.setgroups([])
 os.setgid({NOBODY})

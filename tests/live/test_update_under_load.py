@@ -8,17 +8,18 @@ import pytest
 
 from tests.live.update_load import CONNECTIONS, run, text
 from tests.needs import LINKS, needs
+from tests.patience import EMULATED
 
-UPDATES = 4
+UPDATES, CONNECTED = (2, 20) if EMULATED else (4, CONNECTIONS)
 
 
 @needs(LINKS)
 def test_connections_at_full_speed_notice_nothing(
     name: str, bpf_root: str, request: pytest.FixtureRequest
 ) -> None:
-    load = run(name, f"{bpf_root}/structops", UPDATES, 1.0)
+    load = run(name, f"{bpf_root}/structops", UPDATES, 1.0, connections=CONNECTED)
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         sys.stdout.write(f"\n{text(load)}")
-    assert (load.updates, load.connections, load.failed) == (UPDATES, CONNECTIONS, ())
+    assert (load.updates, load.connections, load.failed) == (UPDATES, CONNECTED, ())
     assert all(load.during), "every second carried data"
     assert not {sort: count for sort, count in load.left.items() if count > 0}

@@ -67,13 +67,13 @@ def counts() -> dict[str, int]:
     return found
 
 
-def run(name: str, pin_dir: str, updates: int, spacing_s: float) -> Load:
+def run(name: str, pin_dir: str, updates: int, spacing_s: float, *, connections: int = CONNECTIONS) -> Load:
     """Register a congestion control, send through it, replace it so many times, and unregister it."""
     before = counts()
     done_json("register", OBJECTS[0], "--set", f"name={name}", "--pin-dir", pin_dir)
     moments, switch_ms = [], []
     try:
-        with _traffic(name) as process:
+        with _traffic(name, connections) as process:
             time.sleep(2 * spacing_s)
             for number in range(updates):
                 moments.append(time.monotonic())
@@ -125,10 +125,18 @@ def _left(before: dict[str, int]) -> dict[str, int]:
 
 
 @contextmanager
-def _traffic(name: str) -> Iterator[subprocess.Popen[str]]:
+def _traffic(name: str, connections: int) -> Iterator[subprocess.Popen[str]]:
     """Run the connections in a process, from when all of them carry data."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.live.update_load", "--traffic", name],
+        [
+            sys.executable,
+            "-m",
+            "tests.live.update_load",
+            "--traffic",
+            name,
+            "--connections",
+            str(connections),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -146,7 +154,7 @@ def _traffic(name: str) -> Iterator[subprocess.Popen[str]]:
 # The process of the connections
 
 
-def traffic(name: str) -> None:
+def traffic(name: str, connections: int) -> None:
     """Send through all connections until stdin says something, and print bytes by tenths of a second, and what failed.
 
     One connection after the other chooses the name once more, and so moves to the version of that moment.
@@ -155,7 +163,7 @@ def traffic(name: str) -> None:
     failed: list[str] = []
     with ThrowawayNamespace() as namespace, selectors.DefaultSelector() as poll:
         senders = []
-        for sender, receiver in _connections(namespace, name):
+        for sender, receiver in _connections(namespace, name, connections):
             senders.append(sender)
             poll.register(sender, selectors.EVENT_WRITE)
             poll.register(receiver, selectors.EVENT_READ)
@@ -170,7 +178,7 @@ def traffic(name: str) -> None:
                 next_move += MOVE_S
             for key, _ in poll.select():
                 if key.fileobj is sys.stdin:
-                    report = {"bins": bins, "failed": failed, "connections": CONNECTIONS}
+                    report = {"bins": bins, "failed": failed, "connections": len(senders)}
                     sys.stdout.write(json.dumps(report))
                     return
                 _step(key.fileobj, key.events, buffer, bins, failed)
@@ -199,11 +207,13 @@ def _step(end: object, events: int, buffer: bytearray, bins: Counter[int], faile
         failed.append(str(error))
 
 
-def _connections(namespace: ThrowawayNamespace, name: str) -> Iterator[tuple[socket.socket, socket.socket]]:
+def _connections(
+    namespace: ThrowawayNamespace, name: str, count: int
+) -> Iterator[tuple[socket.socket, socket.socket]]:
     listener = namespace.open_socket()
     listener.bind(("127.0.0.1", 0))
-    listener.listen(CONNECTIONS)
-    for _ in range(CONNECTIONS):
+    listener.listen(count)
+    for _ in range(count):
         sender = namespace.open_socket()
         set_congestion_control(sender, name)
         sender.connect(listener.getsockname())
@@ -217,14 +227,21 @@ def main() -> None:
     """Print the figures of one run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--traffic", metavar="NAME")
+    parser.add_argument("--connections", type=int, default=CONNECTIONS)
     parser.add_argument("--updates", type=int, default=100)
     parser.add_argument("--spacing", type=float, default=3.0, help="seconds from one update to the next")
     chosen = parser.parse_args()
     if chosen.traffic:
-        traffic(chosen.traffic)
+        traffic(chosen.traffic, chosen.connections)
         return
     default = read_congestion_controls().default
-    load = run(f"t_{os.getpid():x}", "/sys/fs/bpf/structops", chosen.updates, chosen.spacing)
+    load = run(
+        f"t_{os.getpid():x}",
+        "/sys/fs/bpf/structops",
+        chosen.updates,
+        chosen.spacing,
+        connections=chosen.connections,
+    )
     assert read_congestion_controls().default == default
     sys.stdout.write(text(load))
 
