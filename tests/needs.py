@@ -181,7 +181,7 @@ def needs(*features: Feature) -> pytest.MarkDecorator:
 
 def require(feature: Feature) -> None:
     """Skip the test that runs now where a feature is absent and may be; fail where it may not."""
-    if feature.present():
+    if _is_there(feature):
         return
     _fail_where_it_must_be(feature)
     major, minor = feature.since
@@ -192,10 +192,16 @@ def require(feature: Feature) -> None:
 
 def require_absence(feature: Feature) -> None:
     """Skip the test that runs now where a feature is present: it is of what kernels without it do."""
-    if feature.present():
+    if _is_there(feature):
         major, minor = feature.since
         pytest.skip(f"of Linux before {major}.{minor}, which lacks {feature.what}")
     _fail_where_it_must_be(feature)
+
+
+@cache
+def _is_there(feature: Feature) -> bool:
+    """Probe once: some probes start a process, and a kernel does not change."""
+    return feature.present()
 
 
 def _fail_where_it_must_be(feature: Feature) -> None:

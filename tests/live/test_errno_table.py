@@ -9,6 +9,7 @@ held by ``tests/unit/struct_ops/test_rules_model.py`` alone.
 from __future__ import annotations
 
 from errno import E2BIG, EACCES, EBADF, EBUSY, EEXIST, EINPROGRESS, EINVAL, ENOENT, ENOLINK, EOPNOTSUPP, EPERM
+from functools import cache
 from typing import NamedTuple
 
 import pytest
@@ -35,6 +36,11 @@ from tests.needs import (
     require,
     require_absence,
 )
+
+# What no row changes is asked for once.
+kernel = cache(live_kernel)
+generation = cache(lambda: generation_of(kernel()))
+masks = cache(lambda: flag_masks(find_type(kernel(), TCP)))
 
 
 class Row(NamedTuple):
@@ -203,7 +209,7 @@ ROWS = (
     Row(RUN, EINVAL, "context-size", "test_2", "test_2 takes 5 arguments, and 2 were given", (("run", DUMMY, "test_2", 2),)),
 )  # fmt: skip
 
-MODULE_TYPES = Feature("struct_ops of modules", (6, 9), lambda: generation_of(live_kernel()).module_types)
+MODULE_TYPES = Feature("struct_ops of modules", (6, 9), lambda: generation().module_types)
 PADDING = Feature("padding in tcp_congestion_ops", (5, 14), lambda: bool(_holes()))
 
 EARLY_ROWS = (
@@ -280,30 +286,30 @@ def label(row: Row) -> str:
 def test_a_row(row: Row, name: str) -> None:
     for feature in features(row):
         require(feature)
-    with model_pool(live_kernel()) as pool:
+    with model_pool(kernel()) as pool:
         _hold(row, pool, name)
 
 
 @pytest.mark.parametrize(("feature", "row"), [pytest.param(*item, id=label(item[1])) for item in EARLY_ROWS])
 def test_a_row_of_a_kernel_without(feature: Feature, row: Row, name: str) -> None:
     require_absence(feature)
-    with model_pool(live_kernel()) as pool:
+    with model_pool(kernel()) as pool:
         _hold(row, pool, name)
 
 
 def _hold(row: Row, pool: Pool, name: str) -> None:
     available = read_congestion_controls().available
     taken = frozenset((TCP, word) for word in available)
-    world = World(generation_of(live_kernel()), pool.fds, taken, flag_masks=flag_masks(pool.types[TCP]))
-    speaker, kernel, model = Speaker(pool, name, available[0]), ModelKernel(pool), Model()
+    world = World(generation(), pool.fds, taken, flag_masks=masks())
+    speaker, running, model = Speaker(pool, name, available[0]), ModelKernel(pool), Model()
     try:
         for words in row.sequence:
             operation = speaker.operation(words, model)
             assert operation is not None
             model, answer = step(model, operation, world)
-            assert kernel.apply(operation) == (answer.errno, answer.result, answer.value), words
+            assert running.apply(operation) == (answer.errno, answer.result, answer.value), words
     finally:
-        kernel.close()
+        running.close()
     assert (answer.operation, errno_name(answer.errno), answer.rule, answer.member) == (
         row.operation,
         errno_name(row.errno),
@@ -333,7 +339,7 @@ def _without_numbers(why: str, pool: Pool) -> str:
 
 def _holes() -> list[int]:
     """Return the offsets of the padding of struct tcp_congestion_ops."""
-    tcp = find_type(live_kernel(), TCP)
+    tcp = find_type(kernel(), TCP)
     used = {
         at for item in tcp.members for at in range(item.offset_bytes, item.offset_bytes + item.size_bytes)
     }

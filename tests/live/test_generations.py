@@ -6,6 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from errno import E2BIG, EEXIST, EINVAL
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,12 @@ OLD_CONTROL = "struct sock *sk, const struct rate_sample *rs"
 NEW_CONTROL = "struct sock *sk, u32 ack, int flag, const struct rate_sample *rs"
 
 
+kernel = cache(live_kernel)  # what no test changes is read once
+
+
+@cache
 def tcp() -> StructOpsType:
-    return find_type(live_kernel(), TCP)
+    return find_type(kernel(), TCP)
 
 
 def load(insns: bytes = RETURN_ZERO, **more: Any) -> int:
@@ -78,9 +83,9 @@ def _control_parameters() -> int:
     return len(control.proto.params)
 
 
-COMMON_VALUE = Feature("values of two members", (6, 9), lambda: generation_of(live_kernel()).common_value)
+COMMON_VALUE = Feature("values of two members", (6, 9), lambda: generation_of(kernel()).common_value)
 CONTROL_ALONE = Feature(
-    "cong_control without cong_avoid", (6, 0), lambda: not generation_of(live_kernel()).every_member_required
+    "cong_control without cong_avoid", (6, 0), lambda: not generation_of(kernel()).every_member_required
 )
 CONTROL_OF_FOUR = Feature("cong_control of four arguments", (6, 10), lambda: _control_parameters() == 4)
 FD_ARRAY = Feature("fd_array", (5, 14), lambda: load(fd_array=[_vmlinux_btf()]) == 0)
@@ -400,7 +405,7 @@ def test_a_taken_name_is_found_when_the_name_is_read() -> None:
     require_absence(LINKS)
     assert _refused_update("cubic", without_program=False) == (EEXIST, "MAP_UPDATE_ELEM")
     # 5.10 misses a function when it comes to it, and the name stands behind the functions
-    errno = EINVAL if generation_of(live_kernel()).every_member_required else EEXIST
+    errno = EINVAL if generation_of(kernel()).every_member_required else EEXIST
     assert _refused_update("cubic", without_program=True) == (errno, "MAP_UPDATE_ELEM")
 
 
