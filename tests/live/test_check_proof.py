@@ -11,13 +11,14 @@ from functools import cache
 import pytest
 
 from structops_cli.core.target import Target
-from structops_cli.errors import StructopsError
+from structops_cli.errors import KernelError, StructopsError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.checking import live_surroundings, verified
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.objects import register_object
 from structops_cli.struct_ops.check import CheckReport, check_object
 from structops_cli.struct_ops.findings import Severity, Verdict
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import Selection
 from tests.live.check_variants import SORTS, Variant
 
@@ -89,9 +90,20 @@ def difference(variant: Variant) -> str:
     if Verdict.UNDECIDABLE in {report.verdict, asked}:  # it promises nothing
         COUNTED["cannot tell"] += 1
         return "" if variant.unknown else f"cannot tell: {report.findings}"
+    if _is_of_elsewhere(report, refused):
+        COUNTED["for what is no part of the object to refuse"] += 1
+        expected = Verdict.WOULD
     if report.verdict is expected and asked is expected:
         return ""
     return f"said {report.verdict.value}, verified {asked.value}: {errors}; register: {refused}"
+
+
+def _is_of_elsewhere(report: CheckReport, refused: StructopsError | None) -> bool:
+    """Tell whether the subsystem refused what the check has said that it asks for: an fd or a device of that moment."""
+    said = {item.fields["type_name"] for item in report.findings if item.fields.get("rule") == "kind-wants"}
+    return isinstance(refused, KernelError) and any(
+        refused.errno in kind_of(str(name)).refusals for name in said
+    )
 
 
 VERIFIERS_OWN = Verdict.WOULD, Verdict.WOULD_NOT, Verdict.WOULD_NOT

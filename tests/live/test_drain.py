@@ -24,6 +24,7 @@ from tests.cli_runner import done, done_json, refused, run_cli, run_python
 from tests.live.situations import listed, soon
 from tests.live.tcp_states import diag_of, every_state, until
 from tests.needs import MPTCP, OPEN_FILE_ITERATOR, needs
+from tests.patience import EMULATED
 
 OTHER = "reno"
 """What every kernel has."""
@@ -324,11 +325,11 @@ def test_killed_in_the_middle_every_socket_has_one_of_the_two(
     namespace: ThrowawayNamespace, algorithm: str, tmp_path: Path
 ) -> None:
     """SIGKILL at many moments; what is left is drained by the next run."""
-    sockets = [namespace.open_socket() for _ in range(300)]
+    sockets = [namespace.open_socket() for _ in range(100 if EMULATED else 300)]
     for item in sockets:
         set_congestion_control(item, algorithm)
     words = [sys.executable, "-m", "structops_cli", "drain", algorithm, "--to", OTHER]
-    for _ in range(4):
+    for _ in range(2 if EMULATED else 4):
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             until(lambda: bool(_with(sockets, OTHER)) or process.poll() is not None)
             process.send_signal(signal.SIGKILL)
@@ -410,7 +411,7 @@ def test_what_a_locked_route_chose_is_refused_and_destroyed(
         listener.listen()
         client.connect(listener.getsockname())
         assert congestion_control_of(client) == algorithm
-        result = run_cli("drain", algorithm, "--to", OTHER, "--json")
+        result = run_cli("drain", algorithm, "--to", OTHER, "--timeout", "0.3", "--json")
         reasons = {item["reason"]: item["why"] for item in result.json()["left"]}
         assert "locked congctl" in reasons["refused"]
         assert congestion_control_of(client) == algorithm
