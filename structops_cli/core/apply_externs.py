@@ -22,6 +22,9 @@ EXTERN_POISON_BASE = 2_002_000_000
 There is room up to ``core.apply.POISON_BASE``, for more symbols than the largest object has.
 """
 
+THERE = 1
+"""What is loaded for a function that is there, where its address cannot be (before 6.4: ``check_pseudo_btf_id``)."""
+
 
 def apply_externs(spec: ObjectSpec, program: LinkedProgram, externs: Externs) -> LinkedProgram:
     """Return the program with every extern filled in that needs no fd.
@@ -44,8 +47,8 @@ def apply_externs(spec: ObjectSpec, program: LinkedProgram, externs: Externs) ->
             call = _call(resolved, externs, numbers[item.symbol])
             insns[index * INSN_BYTES : (index + 1) * INSN_BYTES] = encode(call)
         else:
-            _load(insns, index, resolved)
-            if resolved.module:
+            _load(insns, index, resolved, externs)
+            if resolved.module and not _stands_for_itself(resolved, externs):
                 left.append(Relocation(index, RelocationTarget.MODULE, resolved.module, resolved.number))
     return program._replace(insns=bytes(insns), relocations=tuple(left))
 
@@ -75,8 +78,18 @@ def _call(resolved: Resolved, externs: Externs, number: int) -> Insn:
     return Insn(CALL, 0, PseudoCall.KFUNC_CALL, place, resolved.number)
 
 
-def _load(insns: bytearray, index: int, resolved: Resolved) -> None:
+def _stands_for_itself(resolved: Resolved, externs: Externs) -> bool:
+    """Tell whether what is loaded is a function on a kernel that takes variables only: it can but be tested."""
+    is_function = resolved.extern.kind is ExternKind.FUNCTION
+    return is_function and not resolved.missing and not externs.loads_functions
+
+
+def _load(insns: bytearray, index: int, resolved: Resolved, externs: Externs) -> None:
     """Fill in a 64-bit load: an address as it is, a type by its id; a missing one is 0."""
+    if _stands_for_itself(resolved, externs):
+        set_imm64(insns, index, THERE, 0)
+        set_src_reg(insns, index, 0)
+        return
     set_imm64(insns, index, resolved.number, resolved.number >> 32)
     by_id = resolved.extern.kind is not ExternKind.ADDRESS and not resolved.missing
     set_src_reg(insns, index, PseudoSrc.BTF_ID if by_id else 0)

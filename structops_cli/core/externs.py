@@ -77,11 +77,13 @@ class Externs(NamedTuple):
 
     ``kconfig`` is the section of configuration variables, None for none.
     ``modules`` are those whose functions are called; a call names one by its place here, from 1.
+    ``loads_functions`` tells whether a program may load the address of a function.
     """
 
     resolved: Mapping[str, Resolved]
     kconfig: DataSection | None
     modules: tuple[str, ...]
+    loads_functions: bool = True
 
     def missing(self) -> tuple[Resolved, ...]:
         """Return those that the kernel lacks."""

@@ -38,9 +38,11 @@ SYSCALL_WRAPPERS = ("__x64_sys_bpf", "__arm64_sys_bpf", "__riscv_sys_bpf", "__s3
 COOKIE_HELPER = "BPF_FUNC_get_attach_cookie"
 WEAKEN = "declare it __weak, and test it before it is used"
 PROGRAM = "bpf_prog_aux"
-"""A kernel that has it without one of the next is one whose programs call no functions: it has those in its BTF all the same."""
+"""What every kernel has that loads programs: beside it, what came later says by its absence that a kernel is older."""
 CALLS_FUNCTIONS = ("bpf_kfunc_desc_tab", "btf_kfunc_id_set")
-"""What the verifier keeps of functions that programs call (since 5.13, 5.18)."""
+"""What the verifier keeps of functions that programs call (since 5.13, 5.18); any kernel has functions in its BTF."""
+LOADS_FUNCTIONS = ("bpf_struct_ops_link",)
+"""It came with the kernel whose programs may load a function's address (6.4)."""
 
 
 class _Missing(NamedTuple):
@@ -83,7 +85,7 @@ def resolve_externs(
     called = {
         one.module for one in resolved.values() if one.module and one.extern.kind is ExternKind.FUNCTION
     }
-    return Externs(resolved, search.kconfig(), tuple(sorted(called)))
+    return Externs(resolved, search.kconfig(), tuple(sorted(called)), _has(kernel.vmlinux, LOADS_FUNCTIONS))
 
 
 class _Search:
@@ -152,7 +154,7 @@ class _Search:
         if isinstance(function, Func) and types_compatible(
             self.spec.btf, local.type, btf, function.type, declared=True
         ):
-            return (type_id, module) if _calls_functions(self.kernel.vmlinux) else NO_CALLS
+            return (type_id, module) if _has(self.kernel.vmlinux, CALLS_FUNCTIONS) else NO_CALLS
         here, there = declare(self.spec.btf, local.id), declare(btf, type_id)
         why = f"the object declares '{here}', and {btf.origin} has '{there}'"
         # a weak function of another prototype is another function, and not there (libbpf: likewise)
@@ -260,9 +262,9 @@ def _kconfig_section(btf: Btf) -> DataSection | None:
     return DataSection(KCONFIG, True, bytes(datasec.size_bytes), datasec.id, tuple(variables))
 
 
-def _calls_functions(vmlinux: Btf) -> bool:
-    """Tell it by what the kernel has, and as yes of an excerpt that tells nothing."""
-    known = [name for name in (PROGRAM, *CALLS_FUNCTIONS) if vmlinux.find(name, BtfKind.STRUCT) is not None]
+def _has(vmlinux: Btf, signs: tuple[str, ...]) -> bool:
+    """Tell whether a kernel has what one of these structs came with; yes of an excerpt that tells nothing."""
+    known = [name for name in (PROGRAM, *signs) if vmlinux.find(name, BtfKind.STRUCT) is not None]
     return known != [PROGRAM]
 
 

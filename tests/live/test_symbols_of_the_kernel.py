@@ -97,7 +97,12 @@ def with_variables() -> bool:
 def test_configuration_addresses_and_functions(tmp_path: Path, name: str, pin_dir: str) -> None:
     """The congestion control is reno's own functions, so the transfer itself says that they are called."""
     found = found_by(object_file(tmp_path), name, pin_dir)
-    major, minor, patch = map(int, re.match(r"(\d+)\.(\d+)\.(\d+)", os.uname().release).groups())  # type: ignore[union-attr]
+    # Debian's stable kernels are called 6.1.0-N, whatever they are
+    words = re.search(r"Debian (\d+)\.(\d+)\.(\d+)", os.uname().version) or re.match(
+        r"(\d+)\.(\d+)\.(\d+)", os.uname().release
+    )
+    assert words is not None
+    major, minor, patch = map(int, words.groups())
     compiler = option("CONFIG_CC_VERSION_TEXT").strip('"').encode()
     assert found == {
         "text": kernel_address("_text"),
@@ -132,6 +137,8 @@ def test_weak_symbols_that_are_not_there_are_said_with_v(tmp_path: Path, name: s
     missing = set(note.partition("lacks: ")[2].split(", "))
     # tcp_is_cwnd_limited is there, with another prototype: a weak function of that sort is another one
     expected = {"t_no_such_function", "tcp_is_cwnd_limited", "t_no_such_symbol", "t_no_such_variable"}
+    if live_kernel().vmlinux.find("bpf_rcu_read_lock", BtfKind.FUNC) is None:  # before 6.2
+        expected |= {"bpf_rcu_read_lock", "bpf_rcu_read_unlock"}
     assert missing == expected
 
 
@@ -163,7 +170,9 @@ def test_a_weak_function_that_is_called_all_the_same(tmp_path: Path, name: str, 
         "(no function of that name is in the BTF of the running kernel"
     )
     assert "t_no_such_function((void *)arguments[0]);" in error["why"]
-    assert "this kernel lacks t_no_such_function, " in error["hint"]
+    _, told, lacking = error["hint"].partition("this kernel lacks ")
+    assert told
+    assert "t_no_such_function" in lacking.split(", ")
 
 
 @needs(KFUNCS)

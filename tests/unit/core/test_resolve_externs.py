@@ -220,6 +220,7 @@ def test_a_kernel_whose_programs_call_no_functions() -> None:
     weak = extern("t_function", FUNCTION, T_FUNCTION, weak=True)
     assert resolved(weak, calling("t_function"), kernel=old) == Resolved(weak, 0, "", why)
     assert resolved(weak, calling("t_function"), kernel=new) == Resolved(weak, 5, "", "")
+    assert not resolve_externs(spec(weak), [calling("t_function")], new, NOTHING).loads_functions
 
 
 def test_a_variable_is_no_function() -> None:
@@ -390,6 +391,20 @@ def test_loads() -> None:
     assert applied(loading("counter"), Resolved(COUNTER, 8, "", "")).insns == load(1, 8, 3) + EXIT
     address = applied(loading("a_symbol"), Resolved(SYMBOL, 0xFFFFFFFF81000020, "", "")).insns
     assert address == insn(0x18, 1, 0, imm=0x81000020 - (1 << 32)) + insn(0, imm=-1) + EXIT
+
+
+def test_a_function_is_tested_where_its_address_is_not_to_be_had() -> None:
+    """Before 6.4: what is there is a number that is not zero, what is missing and every variable as ever."""
+    old = Externs({"t_function": Resolved(KFUNC, 5, "", "")}, None, (), loads_functions=False)
+    assert apply_externs(spec(KFUNC), loading("t_function"), old).insns == load(1, 1) + EXIT
+    of_module = old._replace(resolved={"t_function": Resolved(KFUNC, 11, "m_first", "")})
+    assert apply_externs(spec(KFUNC), loading("t_function"), of_module) == loading("t_function")._replace(
+        insns=load(1, 1) + EXIT, relocations=()
+    )
+    gone = old._replace(resolved={"t_function": Resolved(KFUNC, 0, "", "gone")})
+    assert apply_externs(spec(KFUNC), loading("t_function"), gone).insns == load(1) + EXIT
+    variable = old._replace(resolved={"counter": Resolved(COUNTER, 8, "", "")})
+    assert apply_externs(spec(COUNTER), loading("counter"), variable).insns == load(1, 8, 3) + EXIT
 
 
 def test_a_load_of_something_of_a_module_waits_for_its_fd() -> None:
