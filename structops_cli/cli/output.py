@@ -48,10 +48,13 @@ class Output:
         output.json |= output.pretty
         return output
 
-    def result(self, command: str, data: Data | Callable[[], Data], text: Callable[[], str]) -> None:
+    def result(
+        self, command: str, data: Data | Callable[[], Data], text: Callable[[], str | bytearray]
+    ) -> None:
         """Print what a command found or did: JSON with ``schema_version``, or the text that ``text`` makes.
 
-        ``data`` may be a call, where making it costs more than text needs.
+        ``data`` may be a call, where making it costs more than text needs; text of megabytes comes in UTF-8,
+        with its last newline, and is written as it is.
         Raises ``ReaderGone`` when nobody reads it any more.
         """
         try:
@@ -59,7 +62,7 @@ class Output:
                 found = data() if callable(data) else data
                 self._print_json({"schema_version": SCHEMA_VERSION, "command": command, **found}, err=False)
             elif said := text():
-                click.echo(said)
+                _say(said)
         except BrokenPipeError:
             raise ReaderGone from None
 
@@ -156,6 +159,12 @@ def error_fields(error: StructopsError) -> dict[str, Any]:
     if isinstance(error, VerifierError):
         data["log"] = error.log
     return data | dict(error.fields)
+
+
+def _say(text: str | bytearray) -> None:
+    if isinstance(text, bytearray) and sys.stdout.encoding != "utf-8":  # or it takes no bytes
+        text = text.decode().removesuffix("\n")
+    click.echo(text, nl=isinstance(text, str))
 
 
 def _wants_color() -> bool:

@@ -59,7 +59,7 @@ def _show(output: Output, survey: SocketSurvey, notes: list[str]) -> None:
     output.result("sockets", lambda: _data(survey, notes), lambda: _text(survey))
 
 
-def _text(survey: SocketSurvey) -> str:
+def _text(survey: SocketSurvey) -> str | bytearray:
     from structops_cli.cli.sockets_text import sockets_text  # JSON needs none of it
 
     return sockets_text(survey) if survey.records else ""

@@ -17,8 +17,8 @@ STATES = 16
 """More than the kernel has; the state is the index of its name."""
 
 
-def sockets_text(survey: SocketSurvey) -> str:
-    """Return the table, by congestion control."""
+def sockets_text(survey: SocketSurvey) -> bytearray:
+    """Return the table, by congestion control, in UTF-8."""
     records = survey.records
     owner, owners = _owners(survey, column(records, "inode", "I"))
     columns = (

@@ -32,11 +32,15 @@ __all__ = [
 
 RECORD = Struct("=Q4I2H2B2x16s16s16s16s240s")
 """Cookie, interface, uid, inode, length of info; ports; family, state; addresses; algorithm, ulp; info."""
+_fresh = ffi.new_allocator(should_clear_after_alloc=False)
+"""Memory that costs nothing until it is written to."""
 _NO_WORDS = memoryview(b"").cast("I")
 _NAME = Struct("=2Q")
 INFO_OFFSET = 96
 LEAST_BYTES = 88
 """Of one socket's message: no datagram holds more sockets than its size over this."""
+CELL_BYTES = 255
+"""At most, of a name (``NAME_LEN`` of ``native_sockets.c``)."""
 PLACES = {
     "cookie": 0, "interface": 8, "uid": 12, "inode": 16, "info_len": 20, "source_port": 24, "destination_port": 26,
     "family": 28, "state": 29, "source": 32, "destination": 48, "algorithm": 64, "ulp": 80,
@@ -93,7 +97,7 @@ class Parser:
         size = len(datagram)
         if size // LEAST_BYTES >= self._room:
             self._room = size // LEAST_BYTES + 1
-            self._found = ffi.new("struct so_tcp_socket[]", self._room)
+            self._found = _fresh("struct so_tcp_socket[]", self._room)
         count = lib.so_sockets(ffi.from_buffer(datagram), size, self._algorithm, self._found)
         if count < 0:
             raise InputError("the kernel's list of sockets is damaged", why=f"at byte {-1 - count} of {size}")
@@ -127,13 +131,13 @@ class SocketFds:
 
     def __init__(self) -> None:
         self._room = 1 << 16
-        self._found = ffi.new("struct so_socket_fd[]", self._room)
+        self._found = _fresh("struct so_socket_fd[]", self._room)
 
     def __call__(self, folder: str) -> tuple[list[int], list[int]]:
         """Return the inodes of a folder's sockets, and the descriptors' numbers; raises ``OSError``."""
         while (count := lib.so_socket_fds(folder.encode(), self._found, self._room)) > self._room:
             self._room = count + count // 8
-            self._found = ffi.new("struct so_socket_fd[]", self._room)
+            self._found = _fresh("struct so_socket_fd[]", self._room)
         if count < 0:
             raise OSError(-count, os.strerror(-count), folder)
         words = memoryview(ffi.buffer(self._found, count * 8)).cast("I") if count else _NO_WORDS
@@ -147,7 +151,7 @@ def socket_walk(processes: Sequence[int]) -> tuple[list[int], list[int]]:
     """
     room, numbers = 1 << 16, array("I", processes)
     while True:
-        found = ffi.new("struct so_socket_owner[]", room)
+        found = _fresh("struct so_socket_owner[]", room)
         count = lib.so_socket_walk(ffi.from_buffer("uint32_t[]", numbers), len(numbers), found, room)
         if count <= room:
             break
@@ -156,8 +160,8 @@ def socket_walk(processes: Sequence[int]) -> tuple[list[int], list[int]]:
     return words[::3].tolist(), words[2::3].tolist()
 
 
-def table(records: bytes | bytearray, order: Sequence[int], columns: Sequence[Column]) -> str:
-    """Return a header and a line for each record of ``order``, in columns as wide as their widest cell; no newline at the end."""
+def table(records: bytes | bytearray, order: Sequence[int], columns: Sequence[Column]) -> bytearray:
+    """Return a header and a line for each record of ``order``, in columns as wide as their widest cell, in UTF-8."""
     kept: list[Any] = []
     made = ffi.new("struct so_column[]", len(columns))
     for one, item in zip(made, columns, strict=True):
@@ -170,10 +174,12 @@ def table(records: bytes | bytearray, order: Sequence[int], columns: Sequence[Co
         raise MemoryError
     titles = "  ".join(item.title.ljust(one.width) for one, item in zip(made, columns, strict=True)).rstrip()
     header = titles.encode() + b"\n"
-    out = ffi.new("char[]", len(header) + count * sum(one.width + 2 for one in made) + count)
-    ffi.memmove(out, header, len(header))
-    used = lib.so_lines(cells, count, made, len(made), out + len(header))
-    return str(ffi.buffer(out, len(header) + used - 1), "utf-8", "replace")
+    lines = bytearray(len(header) + count * sum(one.width + 2 for one in made) + count)
+    lines[: len(header)] = header
+    with ffi.from_buffer(lines) as out:  # let go of before the end is cut off
+        used = lib.so_lines(cells, count, made, len(made), out + len(header))
+    del lines[len(header) + used :]
+    return lines
 
 
 def _fill(one: Any, item: Column, kept: list[Any]) -> None:
@@ -187,9 +193,15 @@ def _fill(one: Any, item: Column, kept: list[Any]) -> None:
     )
     one.width, one.names_len = len(item.title), len(item.names)
     if item.kind == Cell.NAME:
-        names = [ffi.from_buffer(name.encode(errors="replace") + b"\0") for name in item.names]
+        names = [ffi.from_buffer(_cut(name) + b"\0") for name in item.names]
         pointers = ffi.new("char *[]", [ffi.cast("char *", name) for name in names])
-        choice = array("I", item.choice)
+        choice = item.choice if isinstance(item.choice, array) else array("I", item.choice)
         one.names = pointers
         one.choice = ffi.cast("uint32_t *", ffi.from_buffer(choice)) if choice else ffi.NULL
         kept += [names, pointers, choice]
+
+
+def _cut(name: str) -> bytes:
+    """Return a name in UTF-8, as much of it as a cell has room for."""
+    encoded = name.encode(errors="replace")
+    return encoded if len(encoded) <= CELL_BYTES else encoded[:CELL_BYTES].decode(errors="ignore").encode()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
 import signal
 import subprocess
+import sys
 from errno import EEXIST, EPERM
 from typing import Any
 
@@ -281,3 +283,21 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
 def test_fields_line_up_and_none_is_left_out() -> None:
     assert fields([("a", 1), ("long", None), ("bcd", "")], indent=2) == "  a    1\n  bcd"
     assert fields([]) == ""
+
+
+@pytest.mark.parametrize(("encoding", "written"), [("utf-8", "é\n".encode()), ("latin-1", b"\xe9\n")])
+def test_text_in_utf_8_is_written_in_what_stdout_speaks(
+    monkeypatch: pytest.MonkeyPatch, encoding: str, written: bytes
+) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    Output().result("t", {}, lambda: bytearray("é\n".encode()))
+    sys.stdout.flush()
+    assert raw.getvalue() == written
+
+
+def test_text_in_utf_8_where_stdout_takes_no_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", written)
+    Output().result("t", {}, lambda: bytearray(b"one\n"))
+    assert written.getvalue() == "one\n"

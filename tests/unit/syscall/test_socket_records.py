@@ -38,7 +38,7 @@ def record(
 
 
 def cells(records: bytes, one: Column, order: Sequence[int] = (0,)) -> list[str]:
-    return table(records, order, [one]).splitlines()[1:]
+    return table(records, order, [one]).decode().splitlines()[1:]
 
 
 def number(value: int, kind: Cell, size: int = 4, absent: int = 0xFFFFFFFF) -> str:
@@ -69,8 +69,8 @@ def test_a_table_is_as_wide_as_its_cells_and_in_the_order_that_is_asked_for() ->
         Column("NAME", Cell.TEXT, place("algorithm")),
         Column("WHO", Cell.NAME, choice=[1, 0], names=["one", "two"]),
     ]
-    assert table(data, [1, 0], columns) == "NAME           WHO\na_longer_name  one\nbbr            two"
-    assert table(data, [], columns) == "NAME  WHO"
+    assert table(data, [1, 0], columns) == b"NAME           WHO\na_longer_name  one\nbbr            two\n"
+    assert table(data, [], columns) == b"NAME  WHO\n"
 
 
 @pytest.mark.parametrize(
@@ -119,6 +119,11 @@ def test_names_by_a_byte_of_the_record_and_one_that_has_none() -> None:
     assert cells(record(state=1) + record(state=200), states, (0, 1)) == ["up", "?"]
 
 
+def test_a_long_name_is_cut_between_two_characters() -> None:
+    long = Column("S", Cell.NAME, place("state"), names=["", "é" * 200])
+    assert cells(record(state=1), long) == ["é" * 127]
+
+
 @given(st.lists(st.binary(min_size=RECORD.size, max_size=RECORD.size), min_size=1, max_size=3))
 def test_a_table_of_anything_has_a_line_for_each(records: list[bytes]) -> None:
     data = b"".join(records)
@@ -129,7 +134,7 @@ def test_a_table_of_anything_has_a_line_for_each(records: list[bytes]) -> None:
         Column("M", Cell.MICROSECONDS, INFO_OFFSET + 68, needs=72),
         Column("S", Cell.NAME, place("state"), names=["zero"]),
     ]
-    assert table(data, range(len(records)), columns).count("\n") == len(records)
+    assert table(data, range(len(records)), columns).count(b"\n") == 1 + len(records)
 
 
 def test_sockets_among_descriptors() -> None:
