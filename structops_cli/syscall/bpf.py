@@ -6,7 +6,7 @@ alive what its pointers point at, and ends in one call that raises
 and the errno (EPERM, EACCES: ``NotPermittedError``; a refusal of PROG_LOAD:
 ``VerifierError``). What an errno *means* is not known here.
 
-Those of maps are in ``syscall.bpf_maps``, that of tokens in ``syscall.token``.
+Those of maps are in ``syscall.bpf_maps``, that of tokens in ``syscall.bpf_token``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 from structops_cli.errors import VerifierError
 from structops_cli.records import NamedTuple
 from structops_cli.syscall._native import ffi
+from structops_cli.syscall.bpf_token import token_fields
 from structops_cli.syscall.command import address_of, attempt, call, failure, object_name
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.token import token_fields
 from structops_cli.syscall.uapi import BPF_F_REPLACE, BPF_STRUCT_OPS, BPF_TRACE_ITER, BpfCmd
 
 __all__ = [

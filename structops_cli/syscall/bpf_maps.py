@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from structops_cli.syscall._native import ffi
+from structops_cli.syscall.bpf_token import token_fields
 from structops_cli.syscall.command import address_of, call, object_name
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.token import token_fields
 from structops_cli.syscall.uapi import BpfCmd
 
 __all__ = [

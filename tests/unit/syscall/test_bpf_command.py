@@ -12,8 +12,8 @@ import pytest
 from structops_cli.errors import KernelError, NotPermittedError
 from structops_cli.syscall import bpf, bpf_maps, command, info, memlock
 from structops_cli.syscall._native import ffi
+from structops_cli.syscall.bpf_token import token_create
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.token import token_create
 from structops_cli.syscall.uapi import (
     BpfCmd,
     BpfMapType,

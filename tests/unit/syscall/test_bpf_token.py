@@ -6,8 +6,8 @@ from contextlib import suppress
 from struct import unpack_from
 
 from structops_cli.syscall import bpf, bpf_maps
+from structops_cli.syscall.bpf_token import token_create, using_token
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.token import token_create, using_token
 from structops_cli.syscall.uapi import (
     BpfCmd,
     BpfMapType,
