@@ -51,17 +51,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a whole run without one live test that passed is a failure, whatever the others say."""
-    if not IN_CI or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
-        return
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    passed = (
-        [report for report in reporter.stats.get("passed", ()) if "tests/live/" in report.nodeid]
-        if reporter
-        else []
-    )
-    if not passed and session.exitstatus == 0:
+    """Fail a run that went well and left something open, or in CI a whole one without a live test that passed."""
+    if session.exitstatus == 0 and (_keeps_fds(session) or _lacks_live_tests(session)):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _keeps_fds(session: pytest.Session) -> bool:
+    """Tell whether a descriptor is open that nobody will close, and say which."""
+    from tests.open_fds import unclosed_fds
+
+    kept = unclosed_fds()
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if kept and reporter:
+        reporter.write_line("\n" + "\n".join(kept), red=True)
+    return bool(kept)
+
+
+def _lacks_live_tests(session: pytest.Session) -> bool:
+    if not IN_CI or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return False
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    reports = reporter.stats.get("passed", ()) if reporter else ()
+    return not any("tests/live/" in report.nodeid for report in reports)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

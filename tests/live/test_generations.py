@@ -88,19 +88,14 @@ CONTROL_ALONE = Feature(
     "cong_control without cong_avoid", (6, 0), lambda: not generation_of(kernel()).every_member_required
 )
 CONTROL_OF_FOUR = Feature("cong_control of four arguments", (6, 10), lambda: _control_parameters() == 4)
-FD_ARRAY = Feature("fd_array", (5, 14), lambda: load(fd_array=[_vmlinux_btf()]) == 0)
+FD_ARRAY = Feature("fd_array", (5, 14), lambda: _load_with_fds() == 0)
 REPORTS = Feature("reports of the verifier", (7, 3), _reports)
 
 
-def _vmlinux_btf() -> int:
-    """Return the fd of BTF that programs may call by; it stays open, once for each kernel."""
-    if not _vmlinux:
-        fd = bpf.btf_get_fd_by_id(min(bpf.btf_ids())) if _kernel_btf_has_an_id() else least_btf()
-        _vmlinux.append(fd)
-    return int(_vmlinux[0].fileno())
-
-
-_vmlinux: list[Any] = []
+def _load_with_fds() -> int:
+    """Load with the fd of BTF that programs may call by, and return what ``load`` does."""
+    with bpf.btf_get_fd_by_id(min(bpf.btf_ids())) if _kernel_btf_has_an_id() else least_btf() as fd:
+        return load(fd_array=[fd.fileno()])
 
 
 def _kernel_btf_has_an_id() -> bool:
@@ -303,13 +298,13 @@ def test_a_licence_that_is_not_gpl_is_refused_by_the_kernel_itself(
 
 @needs(FD_ARRAY)
 def test_fds_of_modules_are_passed() -> None:
-    assert load(fd_array=[_vmlinux_btf()]) == 0
+    assert _load_with_fds() == 0
 
 
 def test_fds_of_modules_are_no_part_of_the_attribute(name: str, pin_dir: str) -> None:
     """A kernel without the field refuses what is not zero there; objects without calls of modules need none."""
     require_absence(FD_ARRAY)
-    assert load(fd_array=[_vmlinux_btf()]) == E2BIG
+    assert _load_with_fds() == E2BIG
     done("register", "cubic", "--set", f"name={name}", "--pin-dir", pin_dir)
 
 
