@@ -57,7 +57,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--guests", type=int, default=GUESTS, metavar="N", help=f"for a kernel ({GUESTS})")
     parser.add_argument(
-        "--differing", action="store_true", help="only the files that are about what differs by kernel"
+        "--differing", action="store_true", help="only the tests that are about what differs by kernel"
     )
     parser.add_argument("--write-readme", action="store_true", help="put the table of files into README.md")
     own, selection = list(arguments), []
