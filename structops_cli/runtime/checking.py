@@ -5,6 +5,7 @@ from __future__ import annotations
 from structops_cli.core.target import Target
 from structops_cli.errors import NotPermittedError, StructopsError
 from structops_cli.obj.spec import ObjectSpec
+from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.check import CheckReport, Surroundings
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
@@ -16,7 +17,14 @@ def live_surroundings() -> Surroundings:
     """Return what the running system says; nothing is read before an object needs it, but the taken names."""
     from structops_cli.runtime.externs import live_facts
 
-    return Surroundings(live_facts, taken_names())
+    return Surroundings(live_facts, taken_names(), _offers)
+
+
+def _offers(kernel_type: StructOpsType) -> bool | None:
+    """Ask the running kernel for a type by creating a map of it, which is closed at once; None where it does not tell."""
+    from structops_cli.runtime.probes import Answer, is_registered
+
+    return {Answer.YES: True, Answer.NO: False}.get(is_registered(kernel_type))
 
 
 def taken_names() -> frozenset[tuple[str, str]]:

@@ -17,11 +17,11 @@ from structops_cli.errors import StructopsError
 from structops_cli.obj.link import link_programs
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec
 from structops_cli.records import NamedTuple
-from structops_cli.struct_ops.catalogue import VALUE_PREFIX
+from structops_cli.struct_ops.catalogue import VALUE_PREFIX, StructOpsType
 from structops_cli.struct_ops.check_members import VariableReport, report_variables
 from structops_cli.struct_ops.check_needs import check_externs, check_maps
 from structops_cli.struct_ops.check_programs import ProgramReport, check_program
-from structops_cli.struct_ops.check_rules import check_rules
+from structops_cli.struct_ops.check_rules import check_offered, check_rules
 from structops_cli.struct_ops.findings import Finding, Severity, Verdict, verdict_of
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
 from structops_cli.syscall.uapi import BtfKind
@@ -36,11 +36,13 @@ class Surroundings(NamedTuple):
 
     ``facts`` returns what the system says of the externs that an object needs,
     None where there is no system to ask. ``taken`` are the names, as (type,
-    name), that are registered there.
+    name), that are registered there. ``offers`` tells whether a subsystem has registered
+    a type, None where the kernel does not tell whoever asks; it is itself None where there is no system to ask.
     """
 
     facts: Callable[[FactsNeeded], KernelFacts | None] = lambda needed: None  # noqa: ARG005
     taken: frozenset[tuple[str, str]] = frozenset()
+    offers: Callable[[StructOpsType], bool | None] | None = None
 
 
 class CheckReport(NamedTuple):
@@ -68,6 +70,8 @@ def check_object(
     findings: list[Finding] = []
     plan = plan_object(spec, target.kernel, selection, lambda error: findings.append(_about(spec, error)))
     findings += check_rules(spec, plan, target.kernel, surroundings.taken)
+    if surroundings.offers is not None:
+        findings += check_offered(spec, plan, surroundings.offers, findings)
     linked = _linked(spec, plan, findings)
     findings += check_maps(spec, plan, linked, target.kernel)
     programs = tuple(_programs(spec, plan, linked, target, surroundings, findings))

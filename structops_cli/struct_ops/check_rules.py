@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.errors import ENOTSUPP
 from structops_cli.obj.spec import ObjectSpec
+from structops_cli.struct_ops.catalogue import StructOpsType
+from structops_cli.struct_ops.explain import cause_of
 from structops_cli.struct_ops.findings import Finding, Severity
-from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import MapPlan, Plan
 from structops_cli.struct_ops.rules.generation import tells_generation
 from structops_cli.struct_ops.rules.predict import Finding as Predicted
 from structops_cli.struct_ops.rules.predict import predict_registration
 from structops_cli.struct_ops.rules.programs import GPL_COMPATIBLE
 
-__all__ = ["check_rules", "is_gpl_compatible"]
+__all__ = ["check_offered", "check_rules", "is_gpl_compatible"]
 
 TOLD_ELSEWHERE = frozenset({"member-unknown", "no-links-here"})
 """Notes that a check has in words of its own."""
@@ -40,6 +43,49 @@ def check_rules(
     for one in found:
         if one.severity == "error" or one.rule not in TOLD_ELSEWHERE:
             yield _finding(spec, maps[one.variable], one)
+
+
+def check_offered(
+    spec: ObjectSpec, plan: Plan, offers: Callable[[StructOpsType], bool | None], told: Sequence[Finding]
+) -> Iterator[Finding]:
+    """Find types that are in BTF, and that no subsystem has registered: only MAP_CREATE tells.
+
+    A variable of which a finding in ``told`` says already that MAP_CREATE refuses it has none here. Where the
+    kernel does not tell, that is a finding for a type of which nothing else is known.
+    """
+    refused = {one.fields.get("variable") for one in told if one.fields.get("operation") == "MAP_CREATE"}
+    for item in plan.maps:
+        answer = None if item.variable in refused else offers(item.type)
+        if answer is False:
+            yield _not_offered(spec, item)
+        elif answer is None and item.variable not in refused and item.type.name not in REGISTRY:
+            yield _perhaps_offered(spec, item)
+
+
+def _not_offered(spec: ObjectSpec, item: MapPlan) -> Finding:
+    cause = cause_of("MAP_CREATE", ENOTSUPP)
+    fields = _fields(spec, item) | {"operation": "MAP_CREATE", "errno": ENOTSUPP}
+    what = f"{item.registered_name} could not be registered"
+    return Finding(Severity.ERROR, what, cause.why, cause.hint, fields)
+
+
+def _perhaps_offered(spec: ObjectSpec, item: MapPlan) -> Finding:
+    return Finding(
+        Severity.UNKNOWN,
+        f"{item.registered_name} may not be registered",
+        f"whether a subsystem has registered {item.type.name} only the kernel tells, and asking takes CAP_BPF",
+        "run this as root",
+        _fields(spec, item),
+    )
+
+
+def _fields(spec: ObjectSpec, item: MapPlan) -> dict[str, object]:
+    return {
+        "object": spec.name,
+        "variable": item.variable,
+        "type_name": item.type.name,
+        "rule": "type-registered",
+    }
 
 
 def _excerpt(spec: ObjectSpec, kernel: KernelTypes) -> Finding:

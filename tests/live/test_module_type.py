@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 
 from structops_cli.core.target import Target
-from structops_cli.errors import ExitCode, KernelError
+from structops_cli.errors import ENOTSUPP, ExitCode, KernelError
 from structops_cli.obj.reader import read_object
 from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import live_kernel
@@ -35,6 +36,7 @@ from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done, done_json, refused, run_cli
 from tests.compile import FLAGS, OBJECTS, compile_object
 from tests.live.situations import listed, soon
+from tests.live.test_privileges import as_nobody
 from tests.needs import MODULE_TYPES, OWNED_ARGUMENTS, needs
 from tests.own_modules import call, is_loaded, load_file, module_file, state, try_to_unload, unload
 
@@ -486,6 +488,23 @@ def test_a_type_that_is_not_offered(tmp_path: Path, pin_dir: str, other: None) -
     error = refused("register", path, "--only", "t_unoffered", "--pin-dir", pin_dir)
     assert (error["operation"], error["errno"]) == ("MAP_CREATE", "ENOTSUPP")
     assert "no subsystem registered it" in error["why"]
+    words = ("check", path, "--only", "t_unoffered")
+    [result] = run_cli(*words, "--json").json()["results"]
+    assert result["verdict"] == "would not register"
+    [finding] = [item for item in result["findings"] if item["severity"] == "error"]
+    assert (finding["operation"], finding["errno"], finding["why"]) == (
+        "MAP_CREATE",
+        ENOTSUPP,
+        "the kernel's BTF has the type, but no subsystem registered it as a struct_ops type",
+    )
+    assert done_json("check", path, "--only", "t_other")["results"][0]["verdict"] == "would register"
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        public = shutil.copy(path, folder)
+        os.chmod(public, 0o644)
+        for only in ("t_unoffered", "t_other"):
+            [result] = as_nobody("check", public, "--only", only, "--json").json()["results"]
+            assert result["verdict"] == "cannot tell", "nobody may not ask"
 
 
 def test_a_header_of_a_modules_type(tmp_path: Path) -> None:

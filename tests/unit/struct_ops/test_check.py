@@ -9,7 +9,7 @@ import pytest
 from structops_cli.btf.types import Enum, Enumerator
 from structops_cli.core.externs import KernelFacts
 from structops_cli.core.target import Target
-from structops_cli.errors import NotPermittedError, UsageError
+from structops_cli.errors import ENOTSUPP, NotPermittedError, UsageError
 from structops_cli.obj.spec import (
     Extern,
     ExternKind,
@@ -273,3 +273,26 @@ def test_programs_are_reported_with_their_section() -> None:
         0,
     )
     assert function("p").section == "struct_ops"
+
+
+def offering(*, answer: bool | None) -> Surroundings:
+    return Surroundings(offers=lambda _: answer)
+
+
+def test_a_type_that_no_subsystem_has_registered() -> None:
+    report = check(spec(), surroundings=offering(answer=False))
+    [only] = [one for one in report.findings if one.severity is Severity.ERROR]
+    assert (only.fields["operation"], only.fields["errno"]) == ("MAP_CREATE", ENOTSUPP)
+    assert "no subsystem registered it" in only.why
+    assert report.verdict is Verdict.WOULD_NOT
+    assert check(spec(), surroundings=offering(answer=True)).verdict is Verdict.WOULD
+
+
+def test_where_the_kernel_does_not_tell_what_is_known_of_the_type_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert check(spec(), surroundings=offering(answer=None)).verdict is Verdict.WOULD
+    monkeypatch.setattr("structops_cli.struct_ops.check_rules.REGISTRY", {})
+    report = check(spec(), surroundings=offering(answer=None))
+    assert report.verdict is Verdict.UNDECIDABLE
+    assert "asking takes CAP_BPF" in report.findings[0].why
