@@ -1,25 +1,36 @@
 """Who else sets the default congestion control or queueing discipline: files that are applied at boot or by daemons.
 
-Precedence as of sysctl.d(5): of files with one name the first directory's counts, all are applied in
-the order of their names, and the last line for a key stays. tuned(8) applies its profile
-after that; networkd's routes have a choice of their own.
+The kernel applies sysctl.KEY= of its command line first (Linux 5.8). Precedence as of sysctl.d(5): of files with
+one name the first directory's counts, all are applied in the order of their names, and the last line
+for a key stays. tuned(8) applies its profile after that; networkd's routes have a choice of their own.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from structops_cli.operations.findings import NOTE, OK, Finding, Tree
+from structops_cli.operations.hook_scripts import hook_scripts
 from structops_cli.records import NamedTuple
 
-__all__ = ["KEYS", "Line", "sysctl_lines", "sysctl_writers", "tuned_lines"]
+__all__ = [
+    "KEYS",
+    "Line",
+    "command_line_lines",
+    "sysctl_lines",
+    "sysctl_writers",
+    "tuned_lines",
+    "unread_lines",
+]
 
 FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 SYSCTL_CONF = "/etc/sysctl.conf"
 TUNED_FOLDERS = ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned")
 NETWORK_FOLDERS = ("/etc/systemd/network", "/run/systemd/network", "/usr/lib/systemd/network")
+COMMAND_LINE = "/proc/cmdline"
+SYSTEMD_SYSCTL = ("/usr/lib/systemd/systemd-sysctl", "/lib/systemd/systemd-sysctl")
 KEYS = ("net.ipv4.tcp_congestion_control", "net.core.default_qdisc")
 MOST_INCLUDES = 10
 """Of tuned profiles that include each other; more is a ring."""
@@ -34,6 +45,20 @@ class Line(NamedTuple):
     value: str
 
 
+def command_line_lines(tree: Tree) -> tuple[Line, ...]:
+    """Return what of the kernel's command line sets one of the keys (``do_sysctl_args``, fs/proc/proc_sysctl.c)."""
+    found = []
+    for word in (tree.read(COMMAND_LINE) or "").split():
+        name, equals, value = word.strip('"').partition("=")
+        if name == "--":  # what follows is init's
+            break
+        for prefix in ("sysctl.", "sysctl/"):
+            if equals and name.startswith(prefix):
+                key = name.removeprefix(prefix).replace("/", ".")
+                found += [Line(COMMAND_LINE, 1, key, value.strip('"'))] if key in KEYS else []
+    return tuple(found)
+
+
 def sysctl_lines(tree: Tree) -> tuple[Line, ...]:
     """Return the lines that set one of the keys, in the order in which they are applied; files that others replace are left out."""
     by_name: dict[str, str] = {}
@@ -41,11 +66,27 @@ def sysctl_lines(tree: Tree) -> tuple[Line, ...]:
         for name in _names(tree, folder, ".conf"):
             by_name.setdefault(name, f"{folder}/{name}")
     files = [by_name[name] for name in sorted(by_name)]
-    # sysctl --system (procps) takes it last; systemd only where a link in sysctl.d names it
-    linked = {os.path.realpath(tree.path(file)) for file in files}
-    if os.path.realpath(tree.path(SYSCTL_CONF)) not in linked:
+    if not _is_linked(tree, files) and not _has_systemd(tree):
         files.append(SYSCTL_CONF)
     return tuple(line for file in files for line in _lines(tree, file))
+
+
+def unread_lines(tree: Tree) -> tuple[Line, ...]:
+    """Return the lines of /etc/sysctl.conf where systemd does not read it: sysctl --system (procps) does, and takes it last."""
+    read = {line.file for line in sysctl_lines(tree)}
+    files = [f"{folder}/{name}" for folder in FOLDERS for name in _names(tree, folder, ".conf")]
+    if SYSCTL_CONF in read or _is_linked(tree, files):
+        return ()
+    return tuple(_lines(tree, SYSCTL_CONF))
+
+
+def _is_linked(tree: Tree, files: Iterable[str]) -> bool:
+    """Tell whether one of the files is a link to /etc/sysctl.conf."""
+    return os.path.realpath(tree.path(SYSCTL_CONF)) in {os.path.realpath(tree.path(file)) for file in files}
+
+
+def _has_systemd(tree: Tree) -> bool:
+    return any(os.path.exists(tree.path(path)) for path in SYSTEMD_SYSCTL)
 
 
 def _lines(tree: Tree, file: str) -> Iterator[Line]:
@@ -93,13 +134,23 @@ def _of_profile(tree: Tree, profile: str, depth: int) -> list[Line]:
 
 def _network_lines(tree: Tree) -> Iterator[Line]:
     """Go through networkd's routes that choose a congestion control."""
+    for file in _network_files(tree):
+        for number, text in enumerate((tree.read(file) or "").splitlines(), 1):
+            key, equals, value = text.strip().partition("=")
+            if equals and key.strip() == "TCPCongestionControlAlgorithm":
+                yield Line(file, number, "congctl of a route", value.strip())
+
+
+def _network_files(tree: Tree) -> list[str]:
+    """Return networkd's files and their drop-ins; of one name the first directory's counts (systemd.network(5))."""
+    by_name: dict[str, str] = {}
     for folder in NETWORK_FOLDERS:
         for name in _names(tree, folder, ".network"):
-            file = f"{folder}/{name}"
-            for number, text in enumerate((tree.read(file) or "").splitlines(), 1):
-                key, equals, value = text.strip().partition("=")
-                if equals and key.strip() == "TCPCongestionControlAlgorithm":
-                    yield Line(file, number, "congctl of a route", value.strip())
+            by_name.setdefault(name, f"{folder}/{name}")
+        for own in _names(tree, folder, ".network.d"):
+            for name in _names(tree, f"{folder}/{own}", ".conf"):
+                by_name.setdefault(f"{own}/{name}", f"{folder}/{own}/{name}")
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def _names(tree: Tree, folder: str, suffix: str) -> list[str]:
@@ -109,11 +160,19 @@ def _names(tree: Tree, folder: str, suffix: str) -> list[str]:
         return []
 
 
+def _all_lines(tree: Tree) -> tuple[Line, ...]:
+    return (*command_line_lines(tree), *sysctl_lines(tree), *tuned_lines(tree))
+
+
+def _when(line: Line) -> str:
+    if line.file == COMMAND_LINE:
+        return "at the next boot with this command line"
+    return "at boot, or when that is applied again"
+
+
 def sysctl_writers(tree: Tree, present: str) -> Iterator[Finding]:
     """Say which files set the default of the initial namespace, and whether to what it is now."""
-    by_key = {
-        key: [line for line in (*sysctl_lines(tree), *tuned_lines(tree)) if line.key == key] for key in KEYS
-    }
+    by_key = {key: [line for line in _all_lines(tree) if line.key == key] for key in KEYS}
     for key, lines in by_key.items():
         last = lines[-1] if lines else None
         if last is None:
@@ -124,12 +183,18 @@ def sysctl_writers(tree: Tree, present: str) -> Iterator[Finding]:
             "who else writes",
             OK if same else NOTE,
             f"{last.file}:{last.number} sets {key} to {last.value}{others}",
-            ""
-            if same
-            else f"the default is {present} now: at boot, or when that is applied again, it becomes {last.value}",
+            "" if same else f"the default is {present} now: {_when(last)}, it becomes {last.value}",
             ""
             if same
             else "change that line, or take it out; what is registered after boot cannot be set there",
+        )
+    for line in unread_lines(tree):
+        yield Finding(
+            "who else writes",
+            NOTE,
+            f"{line.file}:{line.number} sets {line.key} to {line.value}, and systemd does not read that file",
+            "it counts when somebody runs sysctl -p or sysctl --system, and not at boot",
+            "put the line into a file of /etc/sysctl.d, or take it out",
         )
     for line in _network_lines(tree):
         yield Finding(
@@ -138,5 +203,6 @@ def sysctl_writers(tree: Tree, present: str) -> Iterator[Finding]:
             f"{line.file}:{line.number} gives a route the congestion control {line.value}",
             "networkd makes that route again when it is restarted",
         )
+    yield from hook_scripts(tree, KEYS)
     if not any(by_key.values()):
         yield Finding("who else writes", OK, "no file of sysctl.d or tuned sets the default")

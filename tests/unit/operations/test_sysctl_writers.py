@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from structops_cli.operations.findings import Finding, Tree
-from structops_cli.operations.sysctl_writers import sysctl_lines, sysctl_writers, tuned_lines
+from structops_cli.operations.sysctl_writers import (
+    command_line_lines,
+    sysctl_lines,
+    sysctl_writers,
+    tuned_lines,
+)
 
 KEY = "net.ipv4.tcp_congestion_control"
 
@@ -118,3 +123,55 @@ def test_what_cannot_be_read_is_left_out(tmp_path: Path) -> None:
     machine = tree(tmp_path, etc__tuned__active_profile="../../etc")
     (tmp_path / "etc/sysctl.d/50.conf").mkdir(parents=True)
     assert (sysctl_lines(machine), tuned_lines(machine)) == ((), ())
+
+
+def test_systemd_reads_sysctl_conf_only_through_a_link(tmp_path: Path) -> None:
+    machine = tree(
+        tmp_path,
+        usr__lib__systemd__systemd_sysctl="",
+        etc__sysctl_d_conf=f"{KEY}=bbr",
+        etc__sysctl_d_d__99_z_d_conf=f"{KEY}=reno",
+    )
+    (tmp_path / "usr/lib/systemd/systemd_sysctl").rename(tmp_path / "usr/lib/systemd/systemd-sysctl")
+    said = found(machine, "reno")
+    assert [item.state for item in said] == ["ok", "note"]
+    assert "99_z.conf:1 sets" in said[0].what
+    assert "/etc/sysctl.conf:1 sets" in said[1].what
+    assert "systemd does not read that file" in said[1].what
+    (tmp_path / "etc/sysctl.d/99-sysctl.conf").symlink_to("../sysctl.conf")
+    [only] = found(machine, "reno")
+    assert "99-sysctl.conf:1 is overridden" in only.what
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        (f"quiet sysctl.{KEY}=t_one", ["t_one"]),
+        ("sysctl/net/ipv4/tcp_congestion_control=t_one", ["t_one"]),
+        (f'sysctl.{KEY}=t_one "sysctl.{KEY}=t_two"', ["t_one", "t_two"]),
+        (f"quiet {KEY}=t_one xsysctl.{KEY}=t_one sysctl.{KEY}", []),
+        (f"quiet -- sysctl.{KEY}=t_one", []),
+    ],
+)
+def test_the_kernels_command_line_comes_first(tmp_path: Path, words: str, values: list[str]) -> None:
+    machine = tree(tmp_path, proc__cmdline=words + "\n", etc__sysctl_d_d__1_d_conf=f"{KEY}=reno")
+    assert [line.value for line in command_line_lines(machine)] == values
+    [said] = found(machine, "reno")
+    assert said.what.startswith("/etc/sysctl.d/1.conf:1 sets")
+    (tmp_path / "etc/sysctl.d/1.conf").unlink()
+    if values:
+        [said] = found(machine, "reno")
+        assert f"at the next boot with this command line, it becomes {values[-1]}" in said.why
+
+
+def test_of_networks_of_one_name_the_first_folders_counts_and_drop_ins_too(tmp_path: Path) -> None:
+    machine = tree(
+        tmp_path,
+        etc__systemd__network__10_d_network="[Route]\n",
+        usr__lib__systemd__network__10_d_network="[Route]\nTCPCongestionControlAlgorithm=t_old\n",
+        run__systemd__network__10_d_network_d_d__x_d_conf="[Route]\nTCPCongestionControlAlgorithm=t_new\n",
+    )
+    [said, _] = found(machine, "bbr")
+    assert (
+        said.what == "/run/systemd/network/10.network.d/x.conf:2 gives a route the congestion control t_new"
+    )

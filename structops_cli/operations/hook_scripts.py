@@ -1,0 +1,114 @@
+"""Scripts that daemons run when the network changes, and that name the default congestion control or queueing discipline.
+
+What a script does nobody can tell from its text: that it names one of the keys, and
+will be run, is all that is said. NetworkManager runs what is executable; of two scripts of one name the first
+folder's counts, and a link to /dev/null masks one (NetworkManager-dispatcher(8)).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+
+from structops_cli.operations.findings import NOTE, Finding, Tree
+from structops_cli.records import NamedTuple
+
+__all__ = ["hook_scripts"]
+
+
+class Hooks(NamedTuple):
+    """Folders of scripts, the first ones' before those of the same name in others; ``when`` who runs them, and for what."""
+
+    folders: tuple[str, ...]
+    when: str
+    parts: tuple[str, ...] = ("",)
+
+
+HOOKS = (
+    Hooks(
+        ("/etc/NetworkManager/dispatcher.d", "/usr/lib/NetworkManager/dispatcher.d"),
+        "NetworkManager runs it when a connection comes or goes",
+        ("", "pre-up.d", "pre-down.d", "no-wait.d"),
+    ),
+    Hooks(
+        ("/etc/networkd-dispatcher", "/usr/lib/networkd-dispatcher"),
+        "networkd-dispatcher runs it when the state of a network device changes",
+        tuple(
+            f"{state}.d"
+            for state in (
+                "carrier",
+                "configured",
+                "configuring",
+                "degraded",
+                "dormant",
+                "no-carrier",
+                "off",
+                "routable",
+            )
+        ),
+    ),
+    Hooks(
+        ("/etc/network",),
+        "ifupdown runs it when a network device comes or goes",
+        ("if-pre-up.d", "if-up.d", "if-down.d", "if-post-down.d"),
+    ),
+)
+FILES = (
+    ("/etc/network/interfaces", "ifupdown runs the commands in it when a network device comes or goes"),
+    ("/etc/rc.local", "it is run at the end of the boot"),
+)
+
+
+def hook_scripts(tree: Tree, keys: Collection[str]) -> Iterator[Finding]:
+    """Say which scripts name one of the keys, and when they are run. A script that several folders link to is named once."""
+    said: set[str] = set()
+    for file, when in _all(tree):
+        real = os.path.realpath(tree.path(file))
+        if real in said:
+            continue
+        said.add(real)
+        for number, key in _lines(tree.read(file) or "", keys):
+            yield Finding(
+                "who else writes",
+                NOTE,
+                f"{file}:{number} names {key}",
+                f"{when}, and may write it",
+                "look at that line",
+            )
+
+
+def _all(tree: Tree) -> Iterator[tuple[str, str]]:
+    """Go through every script that would be run."""
+    for hooks in HOOKS:
+        for part in hooks.parts:
+            by_name: dict[str, str] = {}
+            for folder in hooks.folders:
+                place = f"{folder}/{part}".rstrip("/")
+                for name in _names(tree.path(place)):
+                    by_name.setdefault(name, f"{place}/{name}")
+            yield from (
+                (by_name[name], hooks.when) for name in sorted(by_name) if _is_run(tree, by_name[name])
+            )
+    for file, when in FILES:
+        if file != "/etc/rc.local" or _is_run(tree, file):
+            yield file, when
+
+
+def _is_run(tree: Tree, file: str) -> bool:
+    path = tree.path(file)
+    return os.path.isfile(path) and bool(os.stat(path).st_mode & 0o111)
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _lines(text: str, keys: Collection[str]) -> Iterator[tuple[int, str]]:
+    """Go through the lines, comments left out, that name a key: with dots, as sysctl(8) has it, or with slashes, as a path."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.lstrip().startswith("#"):
+            dotted = line.replace("/", ".")
+            yield from ((number, key) for key in keys if key in dotted)
