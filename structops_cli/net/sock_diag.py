@@ -14,7 +14,7 @@ from struct import Struct
 from structops_cli.errors import KernelError, UnsupportedError
 from structops_cli.net.netlink import NETLINK_SOCK_DIAG, NetlinkSocket
 from structops_cli.records import IntEnum, NamedTuple
-from structops_cli.syscall.sockets import RECORD, Parser, column
+from structops_cli.syscall.sockets import RECORD, Parser, column, place
 
 __all__ = [
     "ALL_STATES",
@@ -28,15 +28,19 @@ __all__ = [
     "tcp_sockets",
 ]
 
+TCPDIAG_GETSOCK = 18
+"""The older request, of every family at once: half the walks through the kernel's table, which all namespaces share."""
 SOCK_DIAG_BY_FAMILY = 20
 SOCK_DESTROY = 21
-"""``include/uapi/linux/sock_diag.h``."""
+"""``include/uapi/linux/inet_diag.h`` and ``sock_diag.h``."""
 INET_DIAG_INFO = 2
 INET_DIAG_CONG = 4
 """``include/uapi/linux/inet_diag.h``."""
 EXTENSIONS = 1 << (INET_DIAG_INFO - 1) | 1 << (INET_DIAG_CONG - 1)
 REQUEST = Struct("=BBBxI2s2s16s16sIQ")
 """``struct inet_diag_req_v2``: family, protocol, extensions, states, and ``struct inet_diag_sockid``."""
+REQUEST_OF_ALL = Struct("=3xB48xI4x")
+"""``struct inet_diag_req``: extensions, states."""
 
 
 class TcpState(IntEnum):
@@ -111,31 +115,41 @@ def tcp_sockets(
 
 def add_records(diag: NetlinkSocket, parser: Parser, *, states: int = ALL_STATES) -> int:
     """Add the same as records to those of a parser, and return how many: for who goes through thousands."""
-    records = parser.records
-    first = len(records)
-    for family in (AF_INET, AF_INET6):
-        begin = len(records)
-        asked = REQUEST.pack(family, IPPROTO_TCP, EXTENSIONS, states, b"", b"", b"", b"", 0, 0)
-        try:
-            diag.dump_into(
-                parser,
-                SOCK_DIAG_BY_FAMILY,
-                asked,
-                "SOCK_DIAG_BY_FAMILY",
-                restart=lambda begin=begin: records.__delitem__(slice(begin, None)),  # type: ignore[misc]
-            )
-        except KernelError as error:
-            if error.errno != ENOENT:
-                raise
-            if family == AF_INET6:  # a kernel without it
-                continue
-            raise UnsupportedError(
-                "this kernel does not list its TCP sockets",
-                why="it has no inet_diag",
-                hint="use a kernel with CONFIG_INET_DIAG, or load the modules inet_diag and tcp_diag",
-            ) from None
-    _each_once(records, first)
-    return (len(records) - first) // RECORD.size
+    first = len(parser.records)
+    try:
+        _dump(diag, parser, TCPDIAG_GETSOCK, REQUEST_OF_ALL.pack(EXTENSIONS, states))
+    except KernelError:  # what is in the way is said by the newer request
+        del parser.records[first:]
+        for family in (AF_INET, AF_INET6):
+            _dump_family(diag, parser, family, states)
+    _each_once(parser.records, first)
+    _ipv4_first(parser.records, first)
+    return (len(parser.records) - first) // RECORD.size
+
+
+def _dump_family(diag: NetlinkSocket, parser: Parser, family: int, states: int) -> None:
+    asked = REQUEST.pack(family, IPPROTO_TCP, EXTENSIONS, states, b"", b"", b"", b"", 0, 0)
+    try:
+        _dump(diag, parser, SOCK_DIAG_BY_FAMILY, asked)
+    except KernelError as error:
+        if error.errno != ENOENT:
+            raise
+        if family == AF_INET6:  # a kernel without it
+            return
+        raise UnsupportedError(
+            "this kernel does not list its TCP sockets",
+            why="it has no inet_diag",
+            hint="use a kernel with CONFIG_INET_DIAG, or load the modules inet_diag and tcp_diag",
+        ) from None
+
+
+def _dump(diag: NetlinkSocket, parser: Parser, request: int, asked: bytes) -> None:
+    begin = len(parser.records)
+
+    def restart() -> None:
+        del parser.records[begin:]
+
+    diag.dump_into(parser, request, asked, "SOCK_DIAG_BY_FAMILY", restart=restart)
 
 
 def _each_once(records: bytearray, first: int) -> None:
@@ -147,6 +161,21 @@ def _each_once(records: bytearray, first: int) -> None:
     size = RECORD.size
     places = [first + index * size for index in last.values()]
     records[first:] = bytearray().join(records[begin : begin + size] for begin in places)
+
+
+def _ipv4_first(records: bytearray, first: int) -> None:
+    """Put the sockets of IPv4 before those of IPv6, either in the order that they have."""
+    size = RECORD.size
+    families = records[first + place("family") :: size]
+    if families.rfind(AF_INET) < families.find(AF_INET6) or AF_INET6 not in families:
+        return
+    places = range(first, len(records), size)
+    records[first:] = bytearray().join(
+        records[at : at + size]
+        for wanted in (AF_INET, AF_INET6)
+        for at, family in zip(places, families, strict=True)
+        if family == wanted
+    )
 
 
 def destroy(diag: NetlinkSocket, tcp: TcpSocket) -> bool:

@@ -19,6 +19,7 @@
 #define HEADER_LEN 16
 #define MESSAGE_LEN 72
 #define ATTRIBUTE_LEN 4
+#define TCPDIAG_GETSOCK 18
 #define SOCK_DIAG_BY_FAMILY 20
 #define INET_DIAG_INFO 2
 #define INET_DIAG_CONG 4
@@ -130,7 +131,7 @@ static int64_t read_socket(struct so_tcp_socket *out, const uint8_t *at, uint32_
 int so_sockets(const char *data, uint32_t len, const char *algorithm, struct so_tcp_socket *out)
 {
 	const uint8_t *bytes = (const uint8_t *)data;
-	uint32_t offset = 0, size;
+	uint32_t offset = 0, size, kind;
 	int64_t damage;
 	int count = 0;
 
@@ -138,7 +139,8 @@ int so_sockets(const char *data, uint32_t len, const char *algorithm, struct so_
 		size = word(bytes + offset);
 		if (size < HEADER_LEN || size > len - offset)
 			return -1 - (int)offset;
-		if (half(bytes + offset + 4) == SOCK_DIAG_BY_FAMILY) {
+		kind = half(bytes + offset + 4);
+		if (kind == TCPDIAG_GETSOCK || kind == SOCK_DIAG_BY_FAMILY) {
 			damage = read_socket(out + count, bytes + offset, size);
 			if (damage >= 0)
 				return -1 - (int)(offset + damage);

@@ -4,7 +4,7 @@
  * Plain declarations only: build_native.py hands this file to cffi as it is.
  */
 
-/* One TCP socket of a SOCK_DIAG_BY_FAMILY answer. Ports are in host order,
+/* One TCP socket of a TCPDIAG_GETSOCK or SOCK_DIAG_BY_FAMILY answer. Ports are in host order,
  * names cut at 15 bytes, `info` is as much of struct tcp_info as there is
  * (info_len bytes of it, the rest 0). */
 struct so_tcp_socket {

@@ -11,6 +11,7 @@ from socket import AF_INET6, socket
 import pytest
 
 from structops_cli.errors import UnsupportedError
+from structops_cli.net import sock_diag
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.orphans import orphans_are_destroyed
@@ -49,6 +50,22 @@ def test_every_state_is_told(namespace: ThrowawayNamespace, diag: NetlinkSocket)
             found = there[port | state << 16]
             assert found.inode == 0
             assert bool(found.algorithm) == bool(found.info) == (state not in WITHOUT_AN_ALGORITHM)
+
+
+def test_both_requests_of_the_kernel_tell_the_same(
+    monkeypatch: pytest.MonkeyPatch, namespace: ThrowawayNamespace, diag: NetlinkSocket
+) -> None:
+    """The list of all families at once, and one list for each, where the kernel refuses the first."""
+    with every_state(namespace), namespace.open_socket(AF_INET6) as six, namespace.open_socket() as four:
+        for one, address in ((six, "::1"), (four, "127.0.0.1")):
+            one.bind((address, 0))
+            one.listen()
+        at_once = [item._replace(info=b"") for item in tcp_sockets(diag)]
+        monkeypatch.setattr(sock_diag, "TCPDIAG_GETSOCK", 17)  # which no kernel has
+        assert [item._replace(info=b"") for item in tcp_sockets(diag)] == at_once
+    families = [item.family for item in at_once]
+    assert families == sorted(families)
+    assert len(set(families)) == 2
 
 
 def test_only_the_states_that_are_asked_for(namespace: ThrowawayNamespace, diag: NetlinkSocket) -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from errno import EINVAL, ENOENT, EPERM
 from socket import AF_INET, AF_INET6, inet_pton
 from struct import pack
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from structops_cli.errors import InputError
-from structops_cli.net.sock_diag import SOCK_DIAG_BY_FAMILY, TcpSocket, TcpState, sockets_of, state_name
-from structops_cli.syscall.sockets import Parser
+from structops_cli.errors import InputError, KernelError, UnsupportedError
+from structops_cli.net.netlink import NetlinkSocket
+from structops_cli.net.sock_diag import (
+    SOCK_DIAG_BY_FAMILY,
+    TCPDIAG_GETSOCK,
+    TcpSocket,
+    TcpState,
+    add_records,
+    sockets_of,
+    state_name,
+)
+from structops_cli.syscall.sockets import RECORD, Parser
 from tests.unit.net.test_netlink import attribute, message
 
 CONG, INFO, ULP, SHUTDOWN = 4, 2, 19, 8
@@ -31,11 +43,12 @@ def socket_message(
     destination: str = "127.0.0.2",
     state: int = 1,
     cookie: int = 7,
+    kind: int = SOCK_DIAG_BY_FAMILY,
 ) -> bytes:
     ends = b"".join(inet_pton(family, text).ljust(16, b"\0") for text in (source, destination))
     body = pack("=BBBB", family, state, 0, 0) + (80).to_bytes(2, "big") + (4711).to_bytes(2, "big") + ends
     body += pack("=IQIIIII", 3, cookie, 0, 0, 0, 1000, 99)
-    return message(SOCK_DIAG_BY_FAMILY, body + b"".join(attributes))
+    return message(kind, body + b"".join(attributes))
 
 
 def test_all_fields_of_one() -> None:
@@ -118,3 +131,77 @@ def test_one_byte_is_another(position: int, value: int) -> None:
         parse_sockets([bytes(raw)])
     except InputError:
         return
+
+
+# One list of both families
+
+
+class Diag:
+    """Answers each request with datagrams that are known, or an errno."""
+
+    def __init__(self, answers: dict[int, list[bytes] | int]) -> None:
+        self._answers = answers
+        self.asked: list[int] = []
+
+    def dump_into(
+        self,
+        take: Callable[[bytes], None],
+        kind: int,
+        asked: bytes,
+        operation: str,
+        *,
+        restart: Callable[[], object],
+    ) -> None:
+        """Hand over the first datagram, begin again, and hand over all: a list that changed meanwhile."""
+        self.asked.append(kind if kind == TCPDIAG_GETSOCK else asked[0])
+        restart()
+        answer = self._answers[self.asked[-1]]
+        for item in answer[:1] if isinstance(answer, list) else ():
+            take(item)
+        if isinstance(answer, int):
+            raise KernelError("refused", errno=answer, operation=operation)
+        restart()
+        for item in answer:
+            take(item)
+
+
+def one_of(family: int, cookie: int, kind: int) -> bytes:
+    address = "127.0.0.1" if family == AF_INET else "::1"
+    return socket_message(family=family, source=address, destination=address, cookie=cookie, kind=kind)
+
+
+def cookies_of(diag: Diag) -> list[int]:
+    parser = Parser()
+    parser(one_of(AF_INET6, 99, TCPDIAG_GETSOCK))  # of another namespace, before
+    assert add_records(cast("NetlinkSocket", diag), parser) == len(parser.records) // RECORD.size - 1
+    first, *found = [item.cookie for item in sockets_of(parser.records)]
+    assert first == 99
+    return found
+
+
+@pytest.mark.parametrize(
+    ("families", "cookies"),
+    [
+        ((AF_INET6, AF_INET, AF_INET6, AF_INET), [1, 3, 0, 2]),
+        ((AF_INET, AF_INET, AF_INET6), [0, 1, 2]),
+        ((AF_INET6, AF_INET6), [0, 1]),
+        ((AF_INET6, AF_INET), [1, 0]),
+        ((), []),
+    ],
+)
+def test_ipv4_comes_first_in_the_kernels_order(families: tuple[int, ...], cookies: list[int]) -> None:
+    diag = Diag({TCPDIAG_GETSOCK: [one_of(f, n, TCPDIAG_GETSOCK) for n, f in enumerate(families)]})
+    assert cookies_of(diag) == cookies
+    assert diag.asked == [TCPDIAG_GETSOCK]
+
+
+def test_where_the_older_request_is_refused_each_family_is_asked_for() -> None:
+    four, six = ([one_of(f, n, SOCK_DIAG_BY_FAMILY)] for n, f in enumerate((AF_INET, AF_INET6)))
+    diag = Diag({TCPDIAG_GETSOCK: EINVAL, AF_INET: four, AF_INET6: six})
+    assert cookies_of(diag) == [0, 1]
+    assert diag.asked == [TCPDIAG_GETSOCK, AF_INET, AF_INET6]
+    assert cookies_of(Diag({TCPDIAG_GETSOCK: EINVAL, AF_INET: four, AF_INET6: ENOENT})) == [0]
+    with pytest.raises(UnsupportedError, match="does not list"):
+        cookies_of(Diag({TCPDIAG_GETSOCK: EINVAL, AF_INET: ENOENT}))
+    with pytest.raises(KernelError, match="refused"):
+        cookies_of(Diag({TCPDIAG_GETSOCK: EINVAL, AF_INET: EPERM}))
