@@ -44,6 +44,7 @@ DIFFERING = (
     "test_syscalls", "test_types_command", "test_unregister_command",
     "test_update_command::test_the_new_version_is_behind_the_same_link_and_the_old_one_is_kept",
     "test_update_command::test_a_default_follows",
+    "test_update_restart::test_restarted_where_there_is_no_link",
     "test_drain::test_every_socket_with_an_owner_is_moved",
     "test_default_command::test_several_at_once",
 )  # fmt: skip
@@ -53,7 +54,7 @@ SECONDS = {
     "test_update_command": 110, "test_register_command": 90, "test_check_proof": 55, "test_module_type": 50, "test_drain": 50,
     "test_symbols_of_the_kernel": 45, "test_route_command": 45, "test_demo_command": 40, "test_sched_ext": 40, "test_watch_command": 38,
     "test_default_command": 37, "test_token": 35, "test_object_maps": 32, "test_net": 31, "test_errno_table": 30,
-    "test_unregister_command": 29, "test_map_command": 25, "test_default_place": 25, "test_model": 20, "test_bad_input": 20,
+    "test_unregister_command": 29, "test_update_restart": 20, "test_map_command": 25, "test_default_place": 25, "test_model": 20, "test_bad_input": 20,
     "test_inventory_commands": 20, "test_doctor_command": 20, "test_status_command": 18, "test_kinds": 18, "test_generations": 15,
     "test_check_live": 15, "test_update_under_load": 15, "test_sockets_command": 11, "test_holders": 10, "test_object_btf": 10,
 }  # fmt: skip
