@@ -8,7 +8,7 @@ from typing import Any
 from structops_cli.errors import UnsupportedError
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sock_diag import TcpSocket, sockets_of, state_name
-from structops_cli.net.socket_owners import command_of
+from structops_cli.net.socket_owners import Commands
 from structops_cli.net.tcp_info import TCP_INFINITE_SSTHRESH, parse_tcp_info
 from structops_cli.operations.socket_versions import Versions
 from structops_cli.operations.tcp_sockets import SocketSurvey
@@ -27,13 +27,10 @@ def sockets_data(survey: SocketSurvey, versions: Versions) -> list[dict[str, Any
     owners: dict[int, list[int]] = {}
     for inode, process in dict.fromkeys(zip(*survey.owned, strict=True)):
         owners.setdefault(inode, []).append(process)
-    commands: dict[int, str] = {}
+    commands = Commands()
     found = []
     for namespace, tcp in zip(_namespaces(survey), sockets_of(survey.records), strict=True):
         mine = owners.get(tcp.inode, []) if tcp.inode else []
-        for process in mine:
-            if process not in commands:
-                commands[process] = command_of(process)
         processes = [{"pid": process, "command": commands[process]} for process in mine]
         map_id = versions.of(tcp.algorithm, tcp.cookie)
         found.append(_socket(tcp, namespace) | {"map_id": map_id, "processes": processes})

@@ -11,7 +11,7 @@ import click
 from structops_cli.cli.live import map_data
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.selectors import optional_selector_argument
-from structops_cli.net.socket_owners import command_of
+from structops_cli.net.socket_owners import Commands
 from structops_cli.operations.status import MapStatus, Status, find_status, held_by
 from structops_cli.operations.uses import SocketHolder, Uses
 from structops_cli.runtime.kernel import live_kernel
@@ -50,12 +50,13 @@ def _text(output: Output, status: Status) -> str:
         (one.live.info.id, one.live.name, one.live.type.name, one.live.state, held_by(one) or "-")
         for one in status.maps
     ]
-    details = [_details(one, status.uses) for one in status.maps]
+    commands = Commands()
+    details = [_details(one, status.uses, commands) for one in status.maps]
     return "\n\n".join([table(HEADER, rows), *[text for text in details if text]])
 
 
-def _details(one: MapStatus, uses: Uses) -> str:
-    lines = [*_lines(one, uses)]
+def _details(one: MapStatus, uses: Uses, commands: Commands) -> str:
+    lines = [*_lines(one, uses, commands)]
     if not lines:
         return ""
     head = f"{one.live.name} id:{one.live.info.id}"
@@ -64,7 +65,7 @@ def _details(one: MapStatus, uses: Uses) -> str:
     return f"{head}\n{fields(lines, indent=2)}"
 
 
-def _lines(one: MapStatus, uses: Uses) -> Iterator[tuple[str, str]]:
+def _lines(one: MapStatus, uses: Uses, commands: Commands) -> Iterator[tuple[str, str]]:
     if one.live.reason:
         yield "ejected", one.live.reason
     for link in one.live.links:
@@ -76,17 +77,19 @@ def _lines(one: MapStatus, uses: Uses) -> Iterator[tuple[str, str]]:
         yield "default", f"of {uses.title(use.netns)}"
     for route in one.routes:
         yield "route", f"{route.destination} in {uses.title(route.netns)}{', locked' if route.locked else ''}"
-    yield from _socket_lines(one.sockets, uses)
+    yield from _socket_lines(one.sockets, uses, commands)
     for process in dict.fromkeys(file.process for file in one.files):
         whats = {"link" if file.link_id else "map" for file in one.files if file.process == process}
-        yield "process", f"{_process(process)} has the {' and the '.join(sorted(whats))} open"
+        yield "process", f"{_process(process, commands)} has the {' and the '.join(sorted(whats))} open"
     if one.references.unexplained:
         number = f"{one.references.unexplained} reference{'s' if one.references.unexplained > 1 else ''}"
         why = "something that could not be looked at" if uses.unseen else LEAKED
         yield "unexplained", f"{number}: {why}"
 
 
-def _socket_lines(sockets: tuple[SocketHolder, ...], uses: Uses) -> Iterator[tuple[str, str]]:
+def _socket_lines(
+    sockets: tuple[SocketHolder, ...], uses: Uses, commands: Commands
+) -> Iterator[tuple[str, str]]:
     if not sockets:
         return
     from structops_cli.net.sock_diag import state_name  # 10 ms, and many maps have no socket
@@ -98,13 +101,13 @@ def _socket_lines(sockets: tuple[SocketHolder, ...], uses: Uses) -> Iterator[tup
     for (owner, netns), members in groups.items():
         states = Counter(state_name(holder.use.state) for holder in members)
         shown = ", ".join(f"{number} {state}" for state, number in states.most_common())
-        yield "sockets", f"{len(members)} of {_process(owner)} in {uses.title(netns)}: {shown}"
+        yield "sockets", f"{len(members)} of {_process(owner, commands)} in {uses.title(netns)}: {shown}"
 
 
-def _process(process: int) -> str:
+def _process(process: int, commands: Commands) -> str:
     if not process:
         return "no process"
-    name = command_of(process)
+    name = commands[process]
     return f"{name} ({process})" if name else f"process {process}"
 
 
@@ -114,11 +117,11 @@ def _process(process: int) -> str:
 def _data(status: Status) -> dict[str, Any]:
     from structops_cli.net.congestion_controls import read_congestion_controls
 
-    uses = status.uses
+    uses, commands = status.uses, Commands()
     controls = read_congestion_controls()
     maps = {use.netns: use for use in uses.defaults}
     return {
-        "maps": [_map(one, uses) for one in status.maps],
+        "maps": [_map(one, uses, commands) for one in status.maps],
         "namespaces": [
             {
                 "netns": inode,
@@ -135,7 +138,7 @@ def _data(status: Status) -> dict[str, Any]:
     }
 
 
-def _map(one: MapStatus, uses: Uses) -> dict[str, Any]:
+def _map(one: MapStatus, uses: Uses, commands: Commands) -> dict[str, Any]:
     from structops_cli.net.sock_diag import state_name  # for JSON only
 
     references = one.references
@@ -158,7 +161,7 @@ def _map(one: MapStatus, uses: Uses) -> dict[str, Any]:
                 "state": state_name(holder.use.state),
                 "cookie": holder.use.cookie or None,
                 "owners": [
-                    {"process": process, "command": command_of(process), "fd": fd}
+                    {"process": process, "command": commands[process], "fd": fd}
                     for process, fd in holder.owners
                 ],
             }
@@ -167,7 +170,7 @@ def _map(one: MapStatus, uses: Uses) -> dict[str, Any]:
         "processes": [
             {
                 "process": file.process,
-                "command": command_of(file.process),
+                "command": commands[file.process],
                 "fd": file.fd,
                 "has": "link" if file.link_id else "map",
             }

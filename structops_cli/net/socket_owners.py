@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.sockets import SocketFds, socket_walk
 
-__all__ = ["Owner", "SocketOwners", "Walk", "command_of", "find_owners"]
+__all__ = ["Commands", "Owner", "SocketOwners", "Walk", "command_of", "find_owners"]
 
 
 class Owner(NamedTuple):
@@ -87,6 +87,14 @@ def command_of(process: int) -> str:
             return file.read().rstrip("\n")
     except OSError:
         return ""
+
+
+class Commands(dict[int, str]):
+    """The command's name of each process (``command_of``), read once."""
+
+    def __missing__(self, process: int) -> str:
+        self[process] = command_of(process)
+        return self[process]
 
 
 def _all_processes() -> list[int]:

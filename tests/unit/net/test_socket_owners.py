@@ -7,7 +7,10 @@ import os
 import socket
 import threading
 
-from structops_cli.net.socket_owners import Owner, command_of, find_owners
+import pytest
+
+from structops_cli.net import socket_owners
+from structops_cli.net.socket_owners import Commands, Owner, command_of, find_owners
 
 
 def inode_of(one: socket.socket) -> int:
@@ -73,3 +76,16 @@ def test_the_name_of_a_command() -> None:
     with open("/proc/self/comm", encoding="utf-8") as file:
         assert command_of(os.getpid()) == file.read().strip()
     assert command_of(2**22 + 1) == ""
+
+
+def test_a_command_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def read(process: int) -> str:
+        asked.append(process)
+        return f"t_{process}"
+
+    monkeypatch.setattr(socket_owners, "command_of", read)
+    commands = Commands()
+    assert [commands[process] for process in (7, 8, 7, 7)] == ["t_7", "t_8", "t_7", "t_7"]
+    assert asked == [7, 8]
