@@ -36,8 +36,9 @@ def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str
         return made_before
     command = [compiler(clang), "-target", "bpf", *flags]
     text = _run([*command, "-E", "-P", source])
-    version = _run([command[0], "--version"])
-    key = sha256(b"\0".join([version, " ".join(flags).encode(), str(source).encode(), text])).hexdigest()
+    key = sha256(
+        b"\0".join([_version(command[0]), " ".join(flags).encode(), str(source).encode(), text])
+    ).hexdigest()
     kept = _folder() / f"{source.name.partition('.')[0]}-{key[:24]}.bpf.o"
     if not kept.exists():
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
@@ -47,6 +48,12 @@ def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str
             made.replace(kept)
     remember(wish, _folder())
     return kept.read_bytes()
+
+
+@cache
+def _version(path: str) -> bytes:
+    """Return what a compiler says that it is: asking costs as much as preprocessing does."""
+    return _run([path, "--version"])
 
 
 def carry_objects(into: Path, more: Iterable[Wish] = ()) -> None:

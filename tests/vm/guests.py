@@ -20,7 +20,15 @@ from tests.carried_objects import Wish, wish_from
 from tests.compile import carry_objects
 from tests.vm.matrix import Result, merged, read_results
 from tests.vm.modules import with_modules
-from tests.vm.suite import PACKAGES, WISHES, compile_variants, draw_sequences, job, write_bytecode
+from tests.vm.suite import (
+    PACKAGES,
+    WISHES,
+    compile_variants,
+    draw_sequences,
+    job,
+    takes_variants,
+    write_bytecode,
+)
 
 __all__ = ["REPORTS", "Guest", "Ran", "run_guests"]
 
@@ -52,7 +60,8 @@ def run_guests(guests: Sequence[Guest], *, jobs: int, timeout_s: float) -> list[
     qemu()  # fetched, as the userland is made, before several ask for it at once
     userland_archive(PACKAGES)
     write_bytecode()
-    compile_variants()
+    if any(takes_variants(guest.selection) for guest in guests):
+        compile_variants()
     ran = _run_all(guests, (), jobs, timeout_s)
     missing = {wish for item in ran for wish in item.wishes}
     again = [again for item in ran if (again := _again(item)) is not None]

@@ -26,6 +26,7 @@ __all__ = [
     "draw_sequences",
     "job",
     "shares",
+    "takes_variants",
     "write_bytecode",
 ]
 
@@ -103,6 +104,12 @@ def _selected(name: str) -> str:
 
 def _seconds(name: str) -> int:
     return SECONDS.get(name, USUAL_S)
+
+
+def takes_variants(selection: Sequence[str]) -> bool:
+    """Tell whether a selection of pytest's may have the test that goes through variants of objects."""
+    files = [word for word in selection if word.startswith("tests/live/test_")]
+    return not files or any("test_check_proof" in word for word in files)
 
 
 def compile_variants() -> None:

@@ -13,7 +13,7 @@ from tests.cli_runner import run_python
 from tests.needs import Feature, require
 from tests.vm.matrix import Result, by_file, failures, junit, matrix, merged, read_results, totals
 from tests.vm.readme import BEGIN, END, put_into, report
-from tests.vm.suite import DIFFERING, LEFT_OUT, LIVE, all_files, shares
+from tests.vm.suite import DIFFERING, LEFT_OUT, LIVE, all_files, shares, takes_variants
 
 TESTS = """
 import os, pytest
@@ -109,6 +109,23 @@ def test_every_file_is_in_one_share_or_left_out_by_name() -> None:
     for count in (1, 2, 3):
         shared = [path for share in shares(all_files(), count) for path in share]
         assert sorted(shared) == sorted(f"tests/live/{name}.py" for name in files - LEFT_OUT.keys())
+
+
+@pytest.mark.parametrize(
+    ("selection", "takes"),
+    [
+        ((), True),
+        (("-k", "verdict"), True),
+        (("tests/live", "-x"), True),
+        (("tests/live/test_check_proof.py::test_a", "tests/live/test_net.py"), True),
+        (("tests/live/test_net.py",), False),
+        (shares(DIFFERING, 1)[0], False),
+    ],
+)
+def test_variants_are_compiled_for_the_test_that_goes_through_them(
+    selection: tuple[str, ...], takes: bool
+) -> None:
+    assert takes_variants(selection) is takes
 
 
 @pytest.mark.parametrize(
