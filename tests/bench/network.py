@@ -75,10 +75,8 @@ def _drain(words: list[str], sockets: list[socket]) -> Sample:
 @contextmanager
 def connections(namespace: ThrowawayNamespace, count: int) -> Iterator[list[socket]]:
     """Hold connections over loopback, both ends of each in this process."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 2 * count + SPARE_FDS), most))
     ends: list[socket] = []
-    with namespace.open_socket() as listener:
+    with _room_for(2 * count + SPARE_FDS), namespace.open_socket() as listener:
         listener.setsockopt(SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE)  # nothing lingers afterwards
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
@@ -91,6 +89,17 @@ def connections(namespace: ThrowawayNamespace, count: int) -> Iterator[list[sock
         finally:
             for end in ends:
                 end.close()
+
+
+@contextmanager
+def _room_for(fds: int) -> Iterator[None]:
+    """Let this process open so many, for the block: what comes after may need more than that."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before, min(fds, most)), most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
 
 
 NETWORK = (Figure("sockets", list_sockets), Figure("drain", drain_sockets))
