@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Any
 
 import click
@@ -78,6 +79,7 @@ def _lines(one: MapStatus, uses: Uses, commands: Commands) -> Iterator[tuple[str
     for route in one.routes:
         yield "route", f"{route.destination} in {uses.title(route.netns)}{', locked' if route.locked else ''}"
     yield from _socket_lines(one.sockets, uses, commands)
+    yield from _device_lines(one, uses)
     for process in dict.fromkeys(file.process for file in one.files):
         whats = {"link" if file.link_id else "map" for file in one.files if file.process == process}
         yield "process", f"{_process(process, commands)} has the {' and the '.join(sorted(whats))} open"
@@ -102,6 +104,14 @@ def _socket_lines(
         states = Counter(state_name(holder.use.state) for holder in members)
         shown = ", ".join(f"{number} {state}" for state, number in states.most_common())
         yield "sockets", f"{len(members)} of {_process(owner, commands)} in {uses.title(netns)}: {shown}"
+
+
+def _device_lines(one: MapStatus, uses: Uses) -> Iterator[tuple[str, str]]:
+    for netns, used in groupby(sorted(one.devices), key=lambda use: use.netns):
+        names = ", ".join(dict.fromkeys(use.qdisc.device for use in used))
+        yield "devices", f"{names} in {uses.title(netns)}"
+    if one.default_of_devices:
+        yield "default", "of new network devices (net.core.default_qdisc)"
 
 
 def _process(process: int, commands: Commands) -> str:
@@ -167,6 +177,10 @@ def _map(one: MapStatus, uses: Uses, commands: Commands) -> dict[str, Any]:
             }
             for holder in one.sockets
         ],
+        "devices": [
+            {"netns": use.netns, "title": uses.title(use.netns)} | use.qdisc._asdict() for use in one.devices
+        ],
+        "default_of_devices": one.default_of_devices,
         "processes": [
             {
                 "process": file.process,

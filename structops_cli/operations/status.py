@@ -11,10 +11,12 @@ was sent to a process and not yet received (SCM_RIGHTS) is open nowhere, and loo
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from structops_cli.errors import NotFoundError
+from structops_cli.operations.device_uses import DeviceUse, DeviceUses, find_device_uses
 from structops_cli.operations.uses import RouteUse, SocketHolder, Uses, find_uses
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import DefaultUse, OpenFile
@@ -36,7 +38,8 @@ class References(NamedTuple):
     """The kernel's count of a map's references, and what was found of them.
 
     ``unexplained`` is None where what was found cannot be told apart by map, or
-    the type's users are not known one by one: ``others`` counts those.
+    the type's users are not known one by one: ``others`` counts those. ``devices`` are queueing disciplines of
+    network devices, and the default of new ones; 0 where several maps have their kind.
     """
 
     counted: int
@@ -46,10 +49,14 @@ class References(NamedTuple):
     defaults: int
     others: int
     unexplained: int | None
+    devices: int = 0
 
 
 class MapStatus(NamedTuple):
-    """One map and all that holds it. ``replaced_by`` is the map that is registered under its name now, 0 for none."""
+    """One map and all that holds it. ``replaced_by`` is the map that is registered under its name now, 0 for none.
+
+    ``devices`` run a queueing discipline of its name: the kernel does not tell of which version.
+    """
 
     live: LiveMap
     replaced_by: int
@@ -58,6 +65,8 @@ class MapStatus(NamedTuple):
     sockets: tuple[SocketHolder, ...]
     files: tuple[OpenFile, ...]
     references: References
+    devices: tuple[DeviceUse, ...] = ()
+    default_of_devices: bool = False
 
 
 class Status(NamedTuple):
@@ -93,15 +102,21 @@ def _look(kernel: KernelTypes, selector: str | None) -> Status:
         )
     names = {item.name for item in chosen if kind_of(item.type.name).chosen_by_name}
     uses = find_uses(kernel, names)
-    join = _Join(stock, uses)
+    kinds = {item.name for item in chosen if kind_of(item.type.name).chosen_by_devices}
+    devices = find_device_uses(uses.namespaces, kinds)
+    uses = uses._replace(unseen=(*uses.unseen, *devices.unseen))
+    join = _Join(stock, uses, devices)
     return Status(tuple([join.status_of(item) for item in chosen]), uses)
 
 
 class _Join:
     """Everything that was found, by the map that it is of: by id, or where only names are known, by name."""
 
-    def __init__(self, stock: tuple[LiveMap, ...], uses: Uses) -> None:
+    def __init__(self, stock: tuple[LiveMap, ...], uses: Uses, devices: DeviceUses) -> None:
         self._uses = uses
+        self._devices = _grouped(devices.devices, lambda one: one.qdisc.kind)
+        self._default_kind = devices.default
+        self._bearers = Counter((item.type.name, item.name) for item in stock)
         self._registered = {
             (item.name, item.type.name): item.info.id for item in stock if item.state == "registered"
         }
@@ -118,8 +133,10 @@ class _Join:
         for link in live.links:
             files += self._of_links.get(link.id, ())
         if not kind_of(live.type.name).chosen_by_name:
-            references = _references(live, self._uses, 0, 0)
-            return MapStatus(live, replaced_by, (), (), (), tuple(files), references)
+            plain = MapStatus(
+                live, replaced_by, (), (), (), tuple(files), _references(live, self._uses, 0, 0)
+            )
+            return self._with_devices(plain) if kind_of(live.type.name).chosen_by_devices else plain
         key = live.info.id if self._uses.exact else live.name
         defaults, sockets = self._defaults.get(key, []), self._sockets.get(key, [])
         routes = [] if replaced_by else self._routes.get(live.name, [])
@@ -127,6 +144,14 @@ class _Join:
         return MapStatus(
             live, replaced_by, tuple(defaults), tuple(routes), tuple(sockets), tuple(files), references
         )
+
+    def _with_devices(self, one: MapStatus) -> MapStatus:
+        """Add the devices that run a kind; they explain references where one map alone has it."""
+        devices, default = self._devices.get(one.live.name, []), one.live.name == self._default_kind
+        known = len(devices) + default if self._bearers[one.live.type.name, one.live.name] == 1 else 0
+        known = min(known, one.references.others)
+        references = one.references._replace(devices=known, others=one.references.others - known)
+        return one._replace(devices=tuple(devices), default_of_devices=default, references=references)
 
 
 def held_by(one: MapStatus) -> str:
@@ -138,6 +163,8 @@ def held_by(one: MapStatus) -> str:
         ("default", "defaults", len(one.defaults)),
         ("route", "routes", len(one.routes)),
         ("socket", "sockets", len(one.sockets)),
+        ("device", "devices", len(one.devices)),
+        ("default of devices", "", int(one.default_of_devices)),
         ("other user", "other users", one.references.others),
         ("process", "processes", processes),
         ("unexplained reference", "unexplained references", one.references.unexplained or 0),

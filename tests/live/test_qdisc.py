@@ -288,6 +288,35 @@ def test_another_version_takes_its_place_by_a_restart(wires: Wires, name: str, p
     assert soon(lambda: not listed(name))
 
 
+def test_status_names_the_devices_that_use_it(wires: Wires, name: str, pin_dir: str) -> None:
+    one = registered(name, pin_dir)
+    [alone] = done_json("status", name)["maps"]
+    assert (alone["devices"], alone["references"]["others"]) == ([], 0)
+    wires.attach("t_a0", name)
+    wires.attach("t_b0", name)
+    default = Path("/proc/sys/net/core/default_qdisc")
+    before = default.read_text(encoding="ascii")
+    default.write_text(name, encoding="ascii")
+    try:
+        [held] = done_json("status", name)["maps"]
+        text = done("status", name).stdout
+    finally:
+        default.write_text(before, encoding="ascii")
+    assert sorted((use["device"], use["kind"]) for use in held["devices"]) == [("t_a0", name), ("t_b0", name)]
+    assert {use["parent"] for use in held["devices"]} == {0xFFFFFFFF}, "the root of each"
+    references = held["references"]
+    assert (references["devices"], references["others"], held["default_of_devices"]) == (3, 0, True)
+    assert references["counted"] == 4, "a device each, the default, and the link"
+    assert "1 link, 1 pin, 2 devices, 1 default of devices" in text
+    assert "  devices  t_a0, t_b0 in " in text
+    done("update", name, "fifo_qdisc", "--set", f"id={name}", "--const", "limit=3", "--restart")
+    both = done_json("status", name)["maps"]
+    assert [len(item["devices"]) for item in both] == [2, 2], "the kernel does not tell which version"
+    assert {item["map_id"]: item["references"]["others"] for item in both}[one["map_id"]] == 2
+    wires.leave_devices()
+    done("unregister", name)
+
+
 @pytest.mark.parametrize("kind", ["pfifo", "bfifo", "noqueue"])
 def test_an_id_of_the_kernels_own_is_refused(kind: str, pin_dir: str) -> None:
     error = refused("register", "fifo_qdisc", "--set", f"id={kind}", "--pin-dir", pin_dir)

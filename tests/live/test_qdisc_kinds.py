@@ -13,6 +13,7 @@ import pytest
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.qdisc import attach_qdisc, detach_qdisc, read_qdiscs
+from structops_cli.net.qdisc_kinds import read_qdisc_kinds
 
 pytestmark = pytest.mark.live
 
@@ -41,6 +42,14 @@ def test_a_kind_is_attached_read_and_taken_away(namespace: ThrowawayNamespace) -
     assert found[3:] == (0,) * 7
     namespace.run(lambda: detach_qdisc("t_0"))
     assert [one.kind for one in namespace.run(lambda: read_qdiscs("t_0"))] != ["pfifo"]
+
+
+def test_the_kinds_of_all_devices(namespace: ThrowawayNamespace) -> None:
+    namespace.run(lambda: attach_qdisc("t_0", "pfifo"))
+    [found] = [one for one in namespace.run(read_qdisc_kinds) if one.kind == "pfifo"]
+    [same] = namespace.run(lambda: read_qdiscs("t_0"))
+    assert (found.device, found.handle, found.parent) == ("t_0", same.handle, same.parent)
+    assert not [one for one in read_qdisc_kinds() if one.device == "t_0"], "in another namespace"
 
 
 def test_a_second_one_is_refused_and_another_kind_takes_its_place(namespace: ThrowawayNamespace) -> None:

@@ -70,6 +70,7 @@ def test_a_registration_is_explained_by_its_link_or_by_itself(name: str) -> None
             "defaults": 0,
             "others": 0,
             "unexplained": 0,
+            "devices": 0,
         }
         assert (one["state"], one["leaked"], one["replaced_by"]) == ("registered", False, None)
         done("unregister", name)

@@ -31,7 +31,7 @@ class Kind(NamedTuple):
     ``name_member`` is the ``char`` array under which users know a registered
     instance, and ``names_listed_in`` where the kernel lists all of them, its
     own included. ``chosen_by_name`` says that sockets (TCP_CONGESTION), network namespaces'
-    defaults (net.ipv4.tcp_congestion_control) and routes (RTAX_CC_ALGO) choose an instance by that name.
+    defaults (net.ipv4.tcp_congestion_control) and routes (RTAX_CC_ALGO) choose an instance by that name, ``chosen_by_devices`` that network devices (TCA_KIND) do.
     ``held_by`` says who keeps an unregistered one.
     ``refusals`` has what the subsystem's own ``reg`` answers to a sound value:
     errno to why, and what to do. ``flags`` maps a data member to the names of its bits, which C
@@ -65,6 +65,7 @@ class Kind(NamedTuple):
     name_member: str = ""
     names_listed_in: str = ""
     chosen_by_name: bool = False
+    chosen_by_devices: bool = False
     held_by: str = "user"
     refusals: Mapping[int, tuple[str, str]] = {}
     flags: Mapping[str, type[IntEnum]] = {}

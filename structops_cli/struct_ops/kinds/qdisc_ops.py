@@ -30,6 +30,7 @@ KIND = Kind(
     reserved=frozenset({"next", "cl_ops", "priv_size", "static_flags", "owner"}),
     settable=frozenset({"id"}),
     name_member="id",
+    chosen_by_devices=True,
     held_by="queueing discipline",
     replaceable=False,
     proven=True,
