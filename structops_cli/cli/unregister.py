@@ -27,6 +27,7 @@ from structops_cli.operations.versions import drop
 from structops_cli.runtime.dead_pins import dead_pins
 from structops_cli.runtime.inventory import LiveMap, find_one, matching, take_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.pins import remove_pin
 from structops_cli.runtime.unregistration import Unregistered
 from structops_cli.struct_ops.kinds import kind_of
 
@@ -96,19 +97,26 @@ def command(
         )
         _say_left(output, drained)
         done = rehearse(kernel, stock, chosen) if dry_run else unregister_all(stock, chosen)
-        unpinned = dead if dry_run else drop(dead)
+        if not dry_run:
+            _unpin(dead)
     left = _wait(output, done, wait) if wait is not None and not dry_run else ()
     gone = {item.done.map_id for item in done} - {live.info.id for live in left}
-    data = change_data([*changes_of(done, drained), *map(_unpinned, unpinned)], dry_run=dry_run)
-    data["dead_pins"] = list(unpinned)
+    data = change_data([*changes_of(done, drained), *map(_unpinned, dead)], dry_run=dry_run)
+    data["dead_pins"] = list(dead)
     data["drained"] = [
         {"map_ids": sorted(item.source.map_ids), "moved": sum(item.moved.values()), "left": len(item.left)}
         for item in drained
     ]
     data["unregistered"] = [_data(item, waited=wait is not None, gone=gone) for item in done]
-    output.result("unregister", data, lambda: "\n".join([*map(_line, done), *map(_dead_line, unpinned)]))
+    output.result("unregister", data, lambda: "\n".join([*map(_line, done), *map(_dead_line, dead)]))
     if left:
         raise _not_gone(left, wait or 0)
+
+
+def _unpin(dead: Sequence[str]) -> None:
+    for path in dead:
+        remove_pin(path)
+    drop(dead)  # the folders, where they are empty now
 
 
 def _say_left(output: Output, drained: Sequence[Drained]) -> None:

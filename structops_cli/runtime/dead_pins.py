@@ -11,7 +11,7 @@ from errno import EEXIST
 
 from structops_cli.errors import KernelError
 from structops_cli.runtime.interrupts import uninterrupted
-from structops_cli.runtime.pins import pin_path, pin_with_undo
+from structops_cli.runtime.pins import pin_path, pin_with_undo, remove_pin
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info
@@ -56,6 +56,6 @@ def pin_link(link: Fd, path: str, undo: ExitStack) -> bool:
     else:
         return False
     with uninterrupted():
-        os.unlink(path)
+        remove_pin(path)
         pin_with_undo(link, path, undo)
     return True

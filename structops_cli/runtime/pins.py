@@ -20,6 +20,7 @@ __all__ = [
     "pin_path",
     "pin_with_undo",
     "prepare_pin_dir",
+    "remove_pin",
 ]
 
 PIN_FOLDER = "structops"
@@ -106,6 +107,23 @@ def pin_with_undo(fd: Fd, path: str, undo: ExitStack) -> None:
     with uninterrupted():
         bpf.obj_pin(fd, path)
         undo.callback(_unlink_quietly, path)
+
+
+def remove_pin(path: str) -> bool:
+    """Take a pin away and tell whether it was there. Raises ``KernelError`` for what the kernel refuses."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
+        raise kind(
+            f"the pin {path} could not be removed",
+            why=error.strerror or "",
+            errno=error.errno or 0,
+            operation="unlink",
+        ) from None
+    return True
 
 
 def pin_path(name: str, folder: str) -> str:

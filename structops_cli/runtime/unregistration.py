@@ -8,10 +8,10 @@ from collections.abc import Container, Mapping
 from contextlib import ExitStack, suppress
 from errno import EINPROGRESS, ENOENT, ENOLINK, EOPNOTSUPP
 
-from structops_cli.errors import KernelError, NotPermittedError, StateError, StructopsError
+from structops_cli.errors import KernelError, StateError, StructopsError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
-from structops_cli.runtime.pins import PIN_FOLDER
+from structops_cli.runtime.pins import PIN_FOLDER, remove_pin
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.value import KEY, read_state, state_name
 from structops_cli.syscall import bpf, bpf_maps
@@ -89,7 +89,7 @@ def _through_links(live: LiveMap) -> tuple[str, tuple[str, ...]]:
         links = {link.id: fd for link in live.links if (fd := _opened(link.id, held)) is not None}
         try:
             for link in live.links:
-                removed += [pin for pin in link.pins if _unpin(pin)]
+                removed += [pin for pin in link.pins if remove_pin(pin)]
             answers = [_detach(live, link_id, fd) for link_id, fd in links.items()]
         except BaseException:
             _pin_again(live, links, removed)
@@ -133,22 +133,6 @@ def _detach(live: LiveMap, link_id: int, link: Fd) -> bool:
         if error.errno == EOPNOTSUPP:
             return False
         raise explained(error, f"link {link_id} of {live.name} could not be detached") from None
-    return True
-
-
-def _unpin(path: str) -> bool:
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
-        raise kind(
-            f"the pin {path} could not be removed",
-            why=error.strerror or "",
-            errno=error.errno or 0,
-            operation="unlink",
-        ) from None
     return True
 
 

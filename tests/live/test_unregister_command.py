@@ -330,3 +330,22 @@ def test_only_the_pin_of_a_detached_link_is_left(name: str, pin_dir: str) -> Non
         assert not os.path.exists(pin)
     assert soon(lambda: not listed(name))
     assert refused("unregister", name, exit_code=3)["what"] == f"no struct_ops map matches {name}"
+
+
+@needs(LINKS)
+def test_a_dead_pin_that_may_not_be_removed_is_an_error(name: str, pin_dir: str) -> None:
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    pin = f"{pin_dir}/{name}"
+    with bpf.obj_get(pin) as link:
+        bpf.link_detach(link)
+    subprocess.run(["mount", "-o", "remount,bind,ro", pin_dir.rpartition("/")[0]], check=True)
+    try:
+        error = refused("unregister", name)
+        assert (error["operation"], error["what"]) == ("unlink", f"the pin {pin} could not be removed")
+        words = ("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+        assert refused(*words)["errno"] in ("EEXIST", "EROFS")
+    finally:
+        subprocess.run(["mount", "-o", "remount,bind,rw", pin_dir.rpartition("/")[0]], check=True)
+    assert os.path.exists(pin)
+    done("unregister", name)
+    assert not os.path.exists(pin)
