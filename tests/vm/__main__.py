@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     kernels, trouble = _kernels(options.kernels)
     ran = run_guests(_guests(kernels, options), jobs=options.jobs, timeout_s=options.timeout)
     results = {kernel.release: _of(kernel, ran) for kernel in kernels}
-    _write(results, write_readme=options.write_readme)
+    _write(results, options)
     _say(matrix(results))
     trouble += [f"{item.guest.kernel.release}: {item.trouble}" for item in ran if item.trouble]
     failed = [line for release, found in results.items() for line in failures(release, found)]
@@ -92,14 +92,15 @@ def _of(kernel: Kernel, ran: Sequence[Ran]) -> dict[str, Result]:
     return merged(item.results for item in ran if item.guest.kernel == kernel)
 
 
-def _write(results: dict[str, dict[str, Result]], *, write_readme: bool) -> None:
+def _write(results: dict[str, dict[str, Result]], options: argparse.Namespace) -> None:
     """Write reports for people and for the tools of a CI."""
     REPORTS.mkdir(parents=True, exist_ok=True)
     for release, found in results.items():
         (REPORTS / f"{release}.xml").write_bytes(junit(release, found))
-    made = report(results, qemu().version, dt.datetime.now(tz=dt.UTC).date())
+    words = [*["--differing"] * options.differing, *options.selection]
+    made = report(results, qemu().version, dt.datetime.now(tz=dt.UTC).date(), words)
     (REPORTS / "matrix.md").write_text(made, encoding="utf-8")
-    if write_readme:
+    if options.write_readme:
         README.write_text(put_into(README.read_text(encoding="utf-8"), made), encoding="utf-8")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.vm.matrix import Result, by_file
@@ -16,9 +16,12 @@ BEGIN = "<!-- what make vmtest VMTEST_ARGS=--write-readme found -->"
 END = "<!-- end of what it found -->"
 
 
-def report(results: Mapping[str, Mapping[str, Result]], qemu: str, day: dt.date) -> str:
-    """Return the table of files by kernels' releases, with what made it and when."""
-    said = f"{day.isoformat()}, QEMU {qemu}: passed + left out, each with its reason, because the kernel lacks the feature."
+def report(
+    results: Mapping[str, Mapping[str, Result]], qemu: str, day: dt.date, words: Sequence[str] = ()
+) -> str:
+    """Return the table of files by kernels' releases, with what made it, with which ``words``, and when."""
+    how = f'`VMTEST_ARGS="{" ".join(words)}"`, ' if words else ""
+    said = f"{day.isoformat()}, {how}QEMU {qemu}: passed + left out, each with its reason, because the kernel lacks the feature."
     return f"{said}\n\n{by_file(results)}\n"
 
 
