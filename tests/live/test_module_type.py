@@ -393,7 +393,7 @@ def test_types_that_were_read_before_the_module_was_loaded(tmp_path: Path, pin_d
     """Somebody who keeps the kernel's types sees a map of a module that came later."""
     unload(MODULE)
     kernel = live_kernel()
-    assert kernel.modules() == ()
+    assert MODULE not in [item.name for item in kernel.modules()]
     assert load_file(module_file(MODULE)).returncode == 0
     register(built(tmp_path), pin_dir)
     [live] = [item for item in take_stock(kernel) if item.type.module == MODULE]
