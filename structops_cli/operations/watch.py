@@ -26,11 +26,17 @@ from structops_cli.syscall.info import link_info
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["Event", "Snapshot", "Watcher", "compare"]
+__all__ = ["Event", "Snapshot", "Watcher", "compare", "settled"]
 
 TRIES = 3
 """Of a look in whose middle something was replaced."""
 ALIVE = ("registered", "retired", "ejected")
+SETTLE_S = 1.0
+"""How long a link map that nobody saw registered may look retired before it is said.
+
+LINK_CREATE and LINK_UPDATE hold the new map from their beginning, and name it in the link at their end: in between
+(an RCU grace period in tcp_update_congestion_control) it looks like one that lost its link.
+"""
 
 
 class Event(NamedTuple):
@@ -134,6 +140,26 @@ def _of(
     )
 
 
+def settled(
+    before: Mapping[int, LiveMap], stock: Mapping[int, LiveMap], since: dict[int, float], now: float
+) -> dict[int, LiveMap]:
+    """Return the maps with those that are perhaps just being linked shown as ready, as long as SETTLE_S has not passed.
+
+    ``since`` says from when on which map looked so, on the clock of ``now``, and is kept up to date.
+    """
+    shown = dict(stock)
+    for map_id, live in stock.items():
+        was = before[map_id].state if map_id in before else "unset"
+        if live.state == "retired" and live.is_link_map and was in ("unset", "ready"):
+            if now - since.setdefault(map_id, now) < SETTLE_S:
+                shown[map_id] = live._replace(state="ready")
+        else:
+            since.pop(map_id, None)
+    for map_id in since.keys() - stock.keys():
+        del since[map_id]
+    return shown
+
+
 class Watcher:
     """Look at the kernel again and again; a context manager, for what reads the defaults stays loaded."""
 
@@ -141,6 +167,7 @@ class Watcher:
         self._kernel = kernel
         self._defaults = DefaultsReader(kernel)
         self._last: Snapshot | None = None
+        self._unsettled: dict[int, float] = {}
 
     def begin(self) -> Snapshot:
         """Take the look that the first ``changes`` compares with."""
@@ -164,6 +191,9 @@ class Watcher:
             }
             if not any(behind.values()):  # else it names a map after all: it was replaced in the middle
                 break
+        if before:
+            shown = settled(before.maps, stock, self._unsettled, time.monotonic())
+            taken = taken._replace(maps=shown)
         detached = frozenset(link_id for link_id, map_id in behind.items() if map_id == 0)
         return taken._replace(defaults={use.netns: use for use in self._defaults.read()}, detached=detached)
 

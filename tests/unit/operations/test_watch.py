@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structops_cli.operations.watch import Event, Snapshot, compare
+from structops_cli.operations.watch import SETTLE_S, Event, Snapshot, compare, settled
 from structops_cli.runtime.holders import DefaultUse
 from structops_cli.runtime.inventory import LiveMap
 from tests.unit.operations.live_maps import live
@@ -86,3 +86,29 @@ def test_defaults_of_namespaces_that_stay() -> None:
     assert (event.name, event.before, event.map_id) == ("cubic", "t_a", None)
     assert events(look(defaults=(old,)), look()) == []
     assert events(look(), look(defaults=(old,))) == []
+
+
+def test_a_map_that_is_just_being_linked_is_not_retired() -> None:
+    """LINK_UPDATE holds the new map before the link names it."""
+    ready, held = live(7, "ready", 0), live(7, "retired", 1)
+    since: dict[int, float] = {}
+    assert settled({7: ready}, {7: held}, since, 10.0)[7].state == "ready"
+    assert settled({7: ready}, {7: held}, since, 10.0 + SETTLE_S / 2)[7].state == "ready"
+    assert settled({7: ready}, {7: held}, since, 10.0 + SETTLE_S)[7].state == "retired"
+    assert settled({7: ready}, {7: REGISTERED}, since, 11.0)[7].state == "registered"
+    assert since == {}
+
+
+def test_one_that_was_registered_is_retired_at_once() -> None:
+    since: dict[int, float] = {}
+    assert settled({7: REGISTERED}, {7: RETIRED}, since, 10.0)[7].state == "retired"
+    assert settled({7: RETIRED}, {7: RETIRED}, since, 10.5)[7].state == "retired"
+    assert since == {}
+
+
+def test_what_has_gone_is_forgotten() -> None:
+    since: dict[int, float] = {}
+    settled({}, {7: live(7, "retired", 1)}, since, 10.0)
+    assert since
+    settled({7: READY}, {}, since, 11.0)
+    assert since == {}
