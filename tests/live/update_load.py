@@ -28,6 +28,7 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import set_congestion_control
 from structops_cli.syscall import bpf
 from tests.cli_runner import done_json, run_process
+from tests.slabs import counted, leaks
 
 CONNECTIONS = 200
 CHUNK = bytes(1 << 16)
@@ -35,6 +36,8 @@ BINS_PER_S = 10
 MOVE_S = 0.02
 OBJECTS = ("cubic", "reno")
 """Which versions take turns."""
+ENOUGH_FOR_SLABS = 50
+"""Updates after which a cache that grew with each of them stands out of the noise."""
 
 
 class Load(NamedTuple):
@@ -48,6 +51,8 @@ class Load(NamedTuple):
     beside: tuple[float, ...]
     switch_ms: tuple[float, ...]
     left: dict[str, int]
+    lost: dict[str, int] | None
+    """Slab caches that grew by an object or more for each update; None after too few of them to tell."""
 
     @property
     def ratio(self) -> float:
@@ -69,7 +74,7 @@ def counts() -> dict[str, int]:
 
 def run(name: str, pin_dir: str, updates: int, spacing_s: float, *, connections: int = CONNECTIONS) -> Load:
     """Register a congestion control, send through it, replace it so many times, and unregister it."""
-    before = counts()
+    before, slabs = counts(), counted() if updates >= ENOUGH_FOR_SLABS else None
     done_json("register", OBJECTS[0], "--set", f"name={name}", "--pin-dir", pin_dir)
     moments, switch_ms = [], []
     try:
@@ -96,6 +101,7 @@ def run(name: str, pin_dir: str, updates: int, spacing_s: float, *, connections:
         tuple((_rate(bins, at, -1.0) + _rate(bins, at, 1.0)) / 2 for at in moments),
         tuple(switch_ms),
         _left(before),
+        leaks(slabs, counted(), updates) if slabs else None,
     )
 
 
@@ -249,6 +255,8 @@ def main() -> None:
 def text(load: Load) -> str:
     """Return the figures of a run in a few lines."""
     left = ", ".join(f"{sort} {count:+d}" for sort, count in load.left.items())
+    lost = ", ".join(f"{cache} {count:+d}" for cache, count in (load.lost or {}).items())
+    slabs = "too few updates to tell" if load.lost is None else lost or "none"
     return (
         f"{load.updates} updates under {load.connections} connections, {load.total_bytes / 1e9:.1f} GB carried\n"
         f"  connections that failed     {len(load.failed)}\n"
@@ -256,6 +264,7 @@ def text(load: Load) -> str:
         f"  seconds before and after    {statistics.median(load.beside) * 8 / 1e9:.2f} Gbit/s, ratio {load.ratio:.3f} (median)\n"
         f"  structops update            {statistics.median(load.switch_ms):.0f} ms (median)\n"
         f"  left behind                 {left}\n"
+        f"  slab caches that grew       {slabs}\n"
     )
 
 
