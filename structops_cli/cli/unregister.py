@@ -48,7 +48,9 @@ DRAIN_S = 10.0
 )
 @click.option("--drain", is_flag=True, help="Move its sockets to another congestion control first.")
 @click.option("--to", metavar="NAME", help="Where --drain moves them.  [default: their namespace's default]")
-@click.option("--force", is_flag=True, help="Though a namespace, a route or another process uses it.")
+@click.option(
+    "--force", is_flag=True, help="Though a namespace, a route, a device or another process uses it."
+)
 @dry_run_option
 @common_options
 @click.pass_obj
@@ -67,8 +69,8 @@ def command(
 
     A name that matches more than one is an error that lists them; choose one by
     id, or take --all. What is retired already stays as it is, and is said to.
-    What is the default of a namespace, the choice of a route, or held by another
-    process, is refused without --force. Pins of that name whose link is detached go as well. The versions that structops update kept go with it; a kept
+    What is the default of a namespace, the choice of a route, the queueing
+    discipline of a device, or held by another process, is refused without --force. Pins of that name whose link is detached go as well. The versions that structops update kept go with it; a kept
     version that is chosen by its id is dropped alone.
     """
     if to is not None and not drain:
@@ -140,6 +142,10 @@ def _say_forced(output: Output, uses: Uses) -> None:
         output.note(
             f"note: the route to {destination} in {title} names {name}: nothing until that name is registered again"
         )
+    if uses.default_of_devices:
+        output.note(f"note: {name} is net.core.default_qdisc: new network devices get the retired one")
+    for device, title in uses.devices:
+        output.note(f"note: {device} in {title} goes on with the retired {name}")
 
 
 def _chosen(stock: tuple[LiveMap, ...], selector: str, *, every: bool) -> tuple[LiveMap, ...]:

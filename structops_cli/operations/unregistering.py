@@ -40,12 +40,15 @@ class Uses(NamedTuple):
     """What an unregistered struct_ops would still be asked for: by title, the namespaces whose default it is; the routes that name it.
 
     ``routes`` are (destination, title of the namespace). ``held_links`` are its links without a pin: a process holds them, and did not ask for anything.
+    ``devices`` run it as their queueing discipline: (device, title of the namespace); it may be the ``default_of_devices``.
     """
 
     live: LiveMap
     defaults: tuple[str, ...] = ()
     routes: tuple[tuple[str, str], ...] = ()
     held_links: tuple[int, ...] = ()
+    devices: tuple[tuple[str, str], ...] = ()
+    default_of_devices: bool = False
 
 
 class Retired(NamedTuple):
@@ -65,7 +68,7 @@ def uses_of(live: LiveMap) -> Uses:
     if live.state not in ("registered", "ejected"):
         return Uses(live)
     held = tuple(link.id for link in live.links if not link.pins)
-    return Uses(live, *_of_the_network(live), held)
+    return Uses(live, *_of_the_network(live), held, *_of_devices(live))
 
 
 def _of_the_network(live: LiveMap) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
@@ -79,6 +82,19 @@ def _of_the_network(live: LiveMap) -> tuple[tuple[str, ...], tuple[tuple[str, st
     defaults = tuple(one.title for one in namespaces_of_default(live.type.name, live.name))
     routes = routes_naming(live.name, find_namespaces())
     return defaults, tuple((route.destination, namespace.title) for namespace, route in routes)
+
+
+def _of_devices(live: LiveMap) -> tuple[tuple[tuple[str, str], ...], bool]:
+    """Return the devices that run a queueing discipline of that name, and whether new devices get it."""
+    if not kind_of(live.type.name).chosen_by_devices or not users_of(live):
+        return (), False  # devices may run an older version of that name
+    from structops_cli.net.namespaces import find_namespaces
+    from structops_cli.operations.device_uses import find_device_uses  # no other type has devices
+
+    namespaces = {one.inode: one for one in find_namespaces()}
+    uses = find_device_uses(namespaces, {live.name})
+    found = dict.fromkeys((one.qdisc.device, namespaces[one.netns].title) for one in uses.devices)
+    return tuple(found), uses.default == live.name
 
 
 def refuse_in_use(uses: Uses) -> None:
@@ -104,6 +120,23 @@ def refuse_in_use(uses: Uses) -> None:
             f"{name} is not unregistered: routes choose it",
             why=f"it is the choice of {said}, and would be again as soon as anything has that name",
             hint=f"clear them first: structops route clear {destination} --netns {title}; or --force",
+        )
+    _refuse_on_devices(uses, name)
+
+
+def _refuse_on_devices(uses: Uses, name: str) -> None:
+    if uses.default_of_devices:
+        raise StateError(
+            f"{name} is not unregistered: it is net.core.default_qdisc",
+            why="new network devices get it, and would get the retired one",
+            hint="choose another first: sysctl net.core.default_qdisc=KIND; or --force",
+        )
+    if uses.devices:
+        said = ", ".join(f"{device} in {title}" for device, title in uses.devices)
+        raise StateError(
+            f"{name} is not unregistered: network devices run it",
+            why=f"it is the queueing discipline of {said}, and they would go on with the retired one",
+            hint=f"replace it first: tc qdisc replace dev {uses.devices[0][0]} root KIND; or --force",
         )
 
 

@@ -228,11 +228,16 @@ def _down() -> None:
 def test_unregistered_it_serves_who_has_it_and_nobody_else(
     link: str, wires: Wires, name: str, pin_dir: str
 ) -> None:
-    registered(name, pin_dir, link)
+    one = registered(name, pin_dir, link)
     wires.attach("t_a0", name)
-    said = done("unregister", name).stdout
-    assert "still hold it" in said
-    assert "queueing discipline" in said
+    error = refused("unregister", name)
+    assert error["error"] == f"{name} (id:{one['map_id']}) is not unregistered: network devices run it"
+    assert "the queueing discipline of t_a0 in " in error["why"]
+    assert error["hint"].startswith("replace it first: tc qdisc replace dev t_a0 root ")
+    ended = done("unregister", name, "--force")
+    assert "note: t_a0 in " in ended.stderr
+    assert "still hold it" in ended.stdout
+    assert "queueing discipline" in ended.stdout
     assert wires.send("t_a0", 1) == []
     assert wires.received("t_a1", 1) == [1]
     with pytest.raises(KernelError, match="no queueing discipline of that kind is registered") as caught:
@@ -300,6 +305,8 @@ def test_status_names_the_devices_that_use_it(wires: Wires, name: str, pin_dir: 
     try:
         [held] = done_json("status", name)["maps"]
         text = done("status", name).stdout
+        error = refused("unregister", name)
+        assert error["error"].endswith("is not unregistered: it is net.core.default_qdisc")
     finally:
         default.write_text(before, encoding="ascii")
     assert sorted((use["device"], use["kind"]) for use in held["devices"]) == [("t_a0", name), ("t_b0", name)]
