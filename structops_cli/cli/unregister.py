@@ -10,7 +10,7 @@ import click
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.selectors import selector_argument
-from structops_cli.errors import NotFoundError, StateError, UsageError
+from structops_cli.errors import StateError, UsageError
 from structops_cli.operations.change import Change
 from structops_cli.operations.unregistering import (
     Retired,
@@ -25,7 +25,7 @@ from structops_cli.operations.unregistering import (
 )
 from structops_cli.operations.versions import drop
 from structops_cli.runtime.dead_pins import dead_pins
-from structops_cli.runtime.inventory import LiveMap, find_one, matching, take_stock
+from structops_cli.runtime.inventory import LiveMap, find_one, matching, no_match, take_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.pins import remove_pin
 from structops_cli.runtime.unregistration import Unregistered
@@ -153,9 +153,7 @@ def _chosen(stock: tuple[LiveMap, ...], selector: str, *, every: bool) -> tuple[
         return (find_one(stock, selector),)
     found = matching(stock, selector)
     if not found:
-        raise NotFoundError(
-            f"no struct_ops map matches {selector}", hint="structops list shows what there is"
-        )
+        raise no_match(selector)
     return found
 
 

@@ -15,12 +15,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from structops_cli.errors import NotFoundError
 from structops_cli.operations.device_uses import DeviceUse, DeviceUses, find_device_uses
 from structops_cli.operations.uses import RouteUse, SocketHolder, Uses, find_uses
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import DefaultUse, OpenFile
-from structops_cli.runtime.inventory import LiveMap, matching, take_stock
+from structops_cli.runtime.inventory import LiveMap, matching, no_match, take_stock
 from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:
@@ -95,11 +94,7 @@ def _look(kernel: KernelTypes, selector: str | None) -> Status:
     stock = take_stock(kernel)
     chosen = stock if selector is None else matching(stock, selector)
     if selector is not None and not chosen:
-        raise NotFoundError(
-            f"no struct_ops map matches {selector}",
-            why="it is neither the id, the registered name nor the map name of one",
-            hint="structops status shows what there is",
-        )
+        raise no_match(selector)
     names = {item.name for item in chosen if kind_of(item.type.name).chosen_by_name}
     uses = find_uses(kernel, names)
     kinds = {item.name for item in chosen if kind_of(item.type.name).chosen_by_devices}

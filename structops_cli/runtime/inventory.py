@@ -54,6 +54,7 @@ __all__ = [
     "find_one",
     "kernel_rendering",
     "matching",
+    "no_match",
     "programs_of",
     "take_stock",
     "type_of_map",
@@ -320,12 +321,7 @@ def find_one(stock: tuple[LiveMap, ...], selector: str) -> LiveMap:
     """
     found = matching(stock, selector)
     if not found:
-        _refuse_dead(selector)
-        raise NotFoundError(
-            f"no struct_ops map matches {selector}",
-            why="it is neither the id, the registered name nor the map name of one",
-            hint="structops list shows what there is",
-        )
+        raise no_match(selector)
     alive = tuple(item for item in found if item.state == "registered") or tuple(
         item for item in found if item.state not in ("retired", "ejected")
     )
@@ -339,16 +335,21 @@ def find_one(stock: tuple[LiveMap, ...], selector: str) -> LiveMap:
     return (alive or found)[0]
 
 
-def _refuse_dead(selector: str) -> None:
-    """Raise what there is to say of a name of which only the pin of a detached link is left."""
+def no_match(selector: str) -> NotFoundError:
+    """Return what there is to say of a selector that no map matches: perhaps only the pin of a detached link is left."""
     from structops_cli.runtime.dead_pins import dead_pins  # only what is not found needs it
 
     if dead := dead_pins(selector):
-        raise NotFoundError(
+        return NotFoundError(
             f"{selector} is not registered",
             why=f"its link was detached, and only the pin is left: {', '.join(dead)}",
             hint=f"structops register OBJ replaces that pin; structops unregister {selector} takes it away",
         )
+    return NotFoundError(
+        f"no struct_ops map matches {selector}",
+        why="it is neither the id, the registered name nor the map name of one",
+        hint="structops list shows what there is",
+    )
 
 
 def kernel_rendering(map_id: int) -> str:

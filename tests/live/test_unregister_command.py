@@ -24,7 +24,7 @@ from tests.live.situations import (
     named_namespace,
     soon,
 )
-from tests.needs import LINKS, needs
+from tests.needs import LINK_DETACH, LINKS, needs
 from tests.patience import patient
 
 
@@ -315,7 +315,20 @@ def test_killed_between_unpinning_and_detaching_it_is_brought_to_its_end(name: s
     assert soon(lambda: not listed(name))
 
 
-@needs(LINKS)
+@needs(LINK_DETACH)
+def test_of_a_name_with_only_a_pin_left_every_command_says_that(name: str, pin_dir: str) -> None:
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    with bpf.obj_get(f"{pin_dir}/{name}") as link:
+        bpf.link_detach(link)
+    assert soon(lambda: not listed(name))
+    for words in (("status", name), ("show", name), ("update", name, "cubic")):
+        error = refused(*words, exit_code=3)
+        assert error["why"] == f"its link was detached, and only the pin is left: {pin_dir}/{name}"
+        assert f"structops unregister {name} takes it away" in error["hint"]
+    done("unregister", name)
+
+
+@needs(LINK_DETACH)
 def test_only_the_pin_of_a_detached_link_is_left(name: str, pin_dir: str) -> None:
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     pin = f"{pin_dir}/{name}"
