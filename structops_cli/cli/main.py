@@ -14,7 +14,7 @@ import click
 
 from structops_cli import __version__
 from structops_cli.cli.output import Output, ReaderGone, common_options
-from structops_cli.errors import ExitCode, StructopsError
+from structops_cli.errors import ExitCode, KernelError, NotPermittedError, StructopsError
 
 __all__ = ["COMMANDS", "cli", "run"]
 
@@ -125,9 +125,25 @@ def _ended_by(error: BaseException, output: Output) -> int:
             code = 128 + signal.SIGPIPE
         case OSError() if error.filename is None:  # of no file that a command opened: stdout took no more
             output.failed(StructopsError("the output could not be written", why=error.strerror or ""))
+        case OSError():  # a file of the system's that nobody expects to be closed: no memory, a security module
+            failed = _of_a_file(error)
+            output.failed(failed)
+            output.trace(error)
+            code = failed.exit_code
         case _:
             output.broke(error)
     return int(code)
+
+
+def _of_a_file(error: OSError) -> KernelError:
+    """Return the error of a file that could not be used, where nobody on the way up had better words."""
+    kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
+    return kind(
+        f"{os.fsdecode(error.filename)} could not be used",
+        why=error.strerror or "",
+        errno=error.errno or 0,
+        operation="",
+    )
 
 
 def _close_stdout() -> None:

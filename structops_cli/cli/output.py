@@ -115,6 +115,10 @@ class Output:
             click.echo(
                 f"{self.style('error:', fg='red', bold=True)} {what}\n  why: {why}\n  fix: {hint}", err=True
             )
+        self.trace(error)
+
+    def trace(self, error: BaseException) -> None:
+        """With ``-v``, say where in this program an error comes from."""
         if self.verbosity:
             import traceback  # only when it broke
 

@@ -19,6 +19,7 @@ from structops_cli.errors import KernelError, NotFoundError, NotPermittedError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.mount_table import mounted
 from structops_cli.syscall.processes import enter_net_namespace
 
 __all__ = [
@@ -236,15 +237,10 @@ def _inode_of(path: str) -> int | None:
 
 
 def _of_mounts() -> Iterator[tuple[int, str]]:
-    """Go through the namespaces that are mounted in sight of this process: inode, path (proc(5), mountinfo)."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        for line in table:
-            left, _, right = line.partition(" - ")
-            if not right.startswith("nsfs "):
-                continue
-            root, path = left.split()[3:5]
-            if root.startswith("net:["):
-                yield int(root[5:-1]), path
+    """Go through the namespaces that are mounted in sight of this process: inode, path."""
+    for item in mounted("nsfs"):
+        if item.root.startswith("net:["):
+            yield int(item.root[5:-1]), item.path
 
 
 def _is_namespace(path: str) -> bool:

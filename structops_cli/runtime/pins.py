@@ -11,6 +11,7 @@ from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.mount_table import mounted
 
 __all__ = [
     "DEFAULT_PIN_DIR",
@@ -70,14 +71,10 @@ def _is_mounted(path: str) -> bool:
 
 
 def _sys_of_ip_netns() -> str:
-    """Return the namespace whose name ``/sys`` is mounted under, "" for the machine's own (proc(5), mountinfo)."""
-    source = ""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        for line in table:
-            left, _, right = line.partition(" - ")
-            if left.split()[4] == "/sys" and right.startswith("sysfs "):
-                source = right.split()[1]
-    return source if os.path.exists(f"/run/netns/{source}") and source else ""
+    """Return the namespace whose name ``/sys`` is mounted under, "" for the machine's own."""
+    sources = [item.source for item in mounted("sysfs") if item.path == "/sys"]
+    source = sources[-1] if sources else ""
+    return source if source and os.path.exists(f"/run/netns/{source}") else ""
 
 
 def check_pin_dir(path: str) -> None:

@@ -11,10 +11,10 @@ from structops_cli.errors import KernelError, NotPermittedError
 from structops_cli.records import NamedTuple
 from structops_cli.syscall._native import lib
 from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.mount_table import mounted
 
 __all__ = ["DEFAULT", "Mount", "detached", "is_bpffs", "mount", "mounts", "pins", "unmount"]
 
-MOUNTS = "/proc/self/mountinfo"
 DEFAULT = "/sys/fs/bpf"
 """Where every distribution mounts it."""
 
@@ -27,31 +27,12 @@ class Mount(NamedTuple):
 
 
 def mounts() -> tuple[Mount, ...]:
-    """Return the bpffs mounts that this process sees, the usual one first (proc(5), mountinfo).
+    """Return the bpffs mounts that this process sees, the usual one first.
 
     Of several on one path the last hides the others.
     """
-    found: dict[str, Mount] = {}
-    try:
-        with open(MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
-            table = file.readlines()
-    except OSError as error:
-        raise _refused(f"{MOUNTS} cannot be read", error.errno or 0, "open") from None
-    for line in table:
-        left, _, right = line.partition(" - ")
-        if right.startswith("bpf "):
-            fields = left.split()
-            major, minor = fields[2].split(":")
-            path = _unescape(fields[4])
-            found[path] = Mount(path, os.makedev(int(major), int(minor)))
+    found = {item.path: Mount(item.path, item.device) for item in mounted("bpf")}
     return tuple(sorted(found.values(), key=lambda item: item.path != DEFAULT))
-
-
-def _unescape(path: str) -> str:
-    """Undo the octal escapes of mountinfo (blank, tab, newline, backslash)."""
-    for code, char in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        path = path.replace(code, char)
-    return path
 
 
 def is_bpffs(path: str) -> bool:

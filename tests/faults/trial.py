@@ -107,7 +107,7 @@ def _problem(
     if ended.exit_code == 0 and now != after:
         return "ended with 0, and nothing is done"
     if UNHEARD in ended.stderr:
-        return ""
+        return "" if point.call.name == "write" else f"said what is not so: {ended.stderr.strip()}"
     if ended.exit_code and now != before and point.fault != "SIGKILL":
         return f"ended with {ended.exit_code}, and all is done; it said {ended.stderr.strip()!r}"
     return ""

@@ -9,7 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
-from errno import EEXIST, EPERM
+from errno import EACCES, EEXIST, ENOMEM, EPERM
 from typing import Any
 
 import pytest
@@ -174,6 +174,22 @@ def test_a_bug_is_told_from_an_error(failing: Any) -> None:
     assert "in broken" in traced
     error = failing(ZeroDivisionError("by zero"), "-j").error()
     assert (error["kind"], error["what"]) == ("InternalError", "ZeroDivisionError: by zero")
+
+
+def test_a_file_of_the_system_that_cannot_be_used_is_no_bug(failing: Any) -> None:
+    """No memory, or a security module: it can happen to any of them, and is nothing to report."""
+    error = OSError(ENOMEM, "Cannot allocate memory", "/proc/thread-self/ns/net")
+    assert failing(error)[::2] == (
+        1,
+        "error: /proc/thread-self/ns/net could not be used\n  why: Cannot allocate memory\n",
+    )
+    assert "Traceback (most recent call last):" in failing(error, "-v").stderr
+    refused = failing(PermissionError(EACCES, "Permission denied", "/proc/a"), "-j")
+    assert (refused.exit_code, refused.error()["kind"], refused.error()["errno"]) == (
+        4,
+        "NotPermittedError",
+        "EACCES",
+    )
 
 
 # -q, -v

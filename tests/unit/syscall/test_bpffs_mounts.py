@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from structops_cli.errors import KernelError, NotPermittedError
-from structops_cli.syscall import bpffs
+from structops_cli.syscall import bpffs, mount_table
 
 MOUNTINFO = r"""
 22 1 0:20 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -30,7 +30,7 @@ def mountinfo(monkeypatch: pytest.MonkeyPatch) -> None:
         assert path == "/proc/self/mountinfo"
         return io.StringIO(MOUNTINFO.lstrip())
 
-    monkeypatch.setattr(bpffs, "open", fake, raising=False)
+    monkeypatch.setattr(mount_table, "open", fake, raising=False)
 
 
 def test_mounts_with_the_usual_one_first(mountinfo: None) -> None:
@@ -83,3 +83,22 @@ def test_refusals(monkeypatch: pytest.MonkeyPatch, errno: int, kind: type[Kernel
         assert (caught.value.operation, caught.value.errno) == (operation, errno)
         assert caught.value.why == os.strerror(errno)
         assert bool(caught.value.hint) == (kind is NotPermittedError)
+
+
+def test_what_is_mounted_from_where(mountinfo: None) -> None:
+    [found] = mount_table.mounted("tmpfs")
+    assert found == ("/", "/mnt/bpf", os.makedev(0, 31), "bpf")
+    assert mount_table.mounted("nsfs") == ()
+
+
+@pytest.mark.parametrize(("number", "kind"), [(EPERM, NotPermittedError), (EBUSY, KernelError)])
+def test_a_table_that_cannot_be_read(
+    number: int, kind: type[KernelError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str, **options: Any) -> None:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(mount_table, "open", refuse, raising=False)
+    with pytest.raises(kind, match="/proc/self/mountinfo could not be read") as caught:
+        mount_table.mounted("bpf")
+    assert caught.value.errno == number

@@ -1,0 +1,58 @@
+"""What is mounted in sight of this process, as /proc/self/mountinfo tells (proc(5))."""
+
+from __future__ import annotations
+
+import os
+
+from structops_cli.errors import KernelError, NotPermittedError
+from structops_cli.records import NamedTuple
+
+__all__ = ["Mounted", "mounted"]
+
+TABLE = "/proc/self/mountinfo"
+ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
+"""Blank, tab, newline, backslash: octal in every path."""
+
+
+class Mounted(NamedTuple):
+    """One mount: what of its file system (``root``) is at which path, the device that ``stat`` shows there, and of what."""
+
+    root: str
+    path: str
+    device: int
+    source: str
+
+
+def mounted(file_system: str) -> tuple[Mounted, ...]:
+    """Return the mounts of one type of file system, in the order in which they were made: of two on one path the later hides the other.
+
+    Raises ``KernelError`` where the table cannot be read.
+    """
+    try:
+        with open(TABLE, encoding="utf-8", errors="surrogateescape") as file:
+            lines = file.readlines()
+    except OSError as error:
+        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
+        raise kind(
+            f"{TABLE} could not be read", why=error.strerror or "", errno=error.errno or 0, operation="open"
+        ) from None
+    return tuple(_of_line(line) for line in lines if _type(line) == file_system)
+
+
+def _type(line: str) -> str:
+    return line.partition(" - ")[2].partition(" ")[0]
+
+
+def _of_line(line: str) -> Mounted:
+    left, _, right = line.partition(" - ")
+    _, _, device, root, path = left.split()[:5]
+    major, minor = device.split(":")
+    return Mounted(
+        _unescape(root), _unescape(path), os.makedev(int(major), int(minor)), _unescape(right.split()[1])
+    )
+
+
+def _unescape(path: str) -> str:
+    for code, char in ESCAPES:
+        path = path.replace(code, char)
+    return path
