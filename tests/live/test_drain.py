@@ -245,9 +245,12 @@ def test_sockets_that_keep_coming_until_the_time_is_over(
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         client.connect(listener.getsockname())
-        result = run_cli("drain", algorithm, "--to", OTHER, "--timeout", "1.5", "--json")
-        assert [item["reason"] for item in result.json()["left"]] == ["not accepted"]
-        assert result.json()["passes"] > 1
+        for seconds in ("1.5", "10", "40"):  # a busy machine needs longer for a second pass
+            result = run_cli("drain", algorithm, "--to", OTHER, "--timeout", seconds, "--json")
+            assert [item["reason"] for item in result.json()["left"]] == ["not accepted"]
+            if (passes := result.json()["passes"]) > 1:
+                break
+        assert passes > 1
         with listener.accept()[0]:
             assert done_json("drain", algorithm, "--to", OTHER)["moved"] == 1
 
