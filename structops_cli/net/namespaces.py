@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from errno import EPERM
+from errno import ENOENT, ENOTDIR, ESRCH
 from typing import TypeVar
 
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import uninterrupted
+from structops_cli.runtime.threads import started
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.mount_table import mounted
 from structops_cli.syscall.processes import enter_net_namespace
@@ -37,6 +37,8 @@ KTHREADD = 2
 """The first kernel thread: all of them live in the initial namespaces (kernel/kthread.c)."""
 NS_GET_NSTYPE = 0xB703
 """``include/uapi/linux/nsfs.h``: _IO(0xb7, 0x3)."""
+GONE = frozenset({ENOENT, ENOTDIR, ESRCH})
+"""What opening the path of a namespace answers when its mount or its process has gone."""
 INITIAL = "initial"
 GLOBAL_SYSCTL = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
 """Read-only everywhere but in the initial namespace (ipv4_sysctl_init_net: it belongs to no namespace)."""
@@ -130,7 +132,7 @@ def inside(namespace: NetNamespace, function: Callable[[], Result]) -> Result:
     It runs in a thread of its own, which Ctrl-C does not reach: keep it short.
     Sockets opened there, and files of ``/proc/sys/net``, keep their namespace in
     any thread. Raises ``NotFoundError`` when the namespace has gone meanwhile,
-    ``NotPermittedError`` without CAP_SYS_ADMIN.
+    ``NotPermittedError`` without CAP_SYS_ADMIN, ``KernelError`` for whatever else is in the way.
     """
     with _opened(namespace) as fd:
         return in_new_thread(lambda: _enter(namespace, fd), function)
@@ -149,9 +151,7 @@ def in_new_thread(before: Callable[[], None], function: Callable[[], Result]) ->
             errors.append(error)
 
     with uninterrupted():  # the thread inherits the mask; what it does has an end
-        thread = threading.Thread(target=work, name="netns")
-        thread.start()
-        thread.join()
+        started(work, "netns").join()
     if errors:
         raise errors[0]
     return answers[0]
@@ -161,9 +161,9 @@ def _opened(namespace: NetNamespace) -> Fd:
     try:
         fd = Fd(os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
-        if error.errno in NotPermittedError.ERRNOS:
-            raise _not_permitted(namespace, error.errno or 0) from None
-        raise _gone(namespace) from None
+        if error.errno in GONE:
+            raise _gone(namespace) from None
+        raise _not_entered(namespace, error.errno or 0, "open") from None
     if os.fstat(fd.fileno()).st_ino != namespace.inode:  # the process is another one now, or went elsewhere
         fd.close()
         raise _gone(namespace)
@@ -178,27 +178,18 @@ def _gone(namespace: NetNamespace) -> NotFoundError:
     )
 
 
-def _not_permitted(namespace: NetNamespace, number: int) -> NotPermittedError:
-    return NotPermittedError(
-        f"the network namespace {namespace.title} cannot be entered",
-        why="CAP_SYS_ADMIN is missing",
-        hint="run this as root",
-        errno=number,
-        operation="setns",
-    )
+def _not_entered(namespace: NetNamespace, number: int, operation: str) -> KernelError:
+    what = f"the network namespace {namespace.title} cannot be entered"
+    if number in NotPermittedError.ERRNOS:
+        return NotPermittedError(
+            what, why="CAP_SYS_ADMIN is missing", hint="run this as root", errno=number, operation=operation
+        )
+    return KernelError(what, why=os.strerror(number), errno=number, operation=operation)
 
 
 def _enter(namespace: NetNamespace, fd: Fd) -> None:
-    number = enter_net_namespace(fd)
-    if number == EPERM:
-        raise _not_permitted(namespace, number)
-    if number:
-        raise KernelError(
-            f"the network namespace {namespace.title} cannot be entered",
-            why=os.strerror(number),
-            errno=number,
-            operation="setns",
-        )
+    if number := enter_net_namespace(fd):
+        raise _not_entered(namespace, number, "setns")
 
 
 # Finding them

@@ -7,10 +7,10 @@ kernel's own, on its way in a message (SCM_RIGHTS), held by io_uring, or of a pr
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable
 
 from structops_cli.records import NamedTuple
+from structops_cli.runtime.threads import started
 from structops_cli.syscall.sockets import SocketFds, socket_walk
 
 __all__ = ["Commands", "Owner", "SocketOwners", "Walk", "command_of", "find_owners"]
@@ -63,8 +63,7 @@ class Walk:
     def __init__(self) -> None:
         self._found: tuple[list[int], list[int]] = ([], [])
         self._errors: list[BaseException] = []
-        self._thread = threading.Thread(target=self._run, name="owners", daemon=True)
-        self._thread.start()
+        self._thread = started(self._run, "owners", daemon=True)
 
     def result(self) -> tuple[list[int], list[int]]:
         """Wait for its end and return the inodes of all sockets that processes have, and the process of each."""

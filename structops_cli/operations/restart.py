@@ -12,7 +12,6 @@ import os
 import time
 from contextlib import ExitStack, suppress
 from errno import EOPNOTSUPP
-from threading import Thread
 
 from structops_cli.errors import KernelError, StateError, StructopsError
 from structops_cli.operations.candidate import Candidate, candidate_of_live, stand_up
@@ -25,6 +24,7 @@ from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pins import prepare_pin_dir
+from structops_cli.runtime.threads import started
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
@@ -144,8 +144,7 @@ class _Ending:
     def __init__(self, live: LiveMap) -> None:
         self._error: BaseException | None = None
         self._live = live
-        self._thread = Thread(target=self._run, name="unregister")
-        self._thread.start()
+        self._thread = started(self._run, "unregister")
 
     def _run(self) -> None:
         try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import mmap
 import os
 from collections.abc import Callable
-from threading import Thread
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import AbsentModule, KernelTypes, ModuleBtf
 from structops_cli.errors import InputError, KernelError, UnsupportedError
+from structops_cli.runtime.threads import started
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import btf_info
 from structops_cli.syscall.uapi import BTF_MAGIC
@@ -67,8 +67,7 @@ def begin_live_kernel() -> Callable[[], KernelTypes]:
         except BaseException as error:  # noqa: BLE001 -- raised again where the answer is asked for
             found.append(error)
 
-    thread = Thread(target=read, name="kernel types", daemon=True)
-    thread.start()
+    thread = started(read, "kernel types", daemon=True)
 
     def wait() -> KernelTypes:
         thread.join()

@@ -31,7 +31,7 @@ NAMES = {
 COMMANDS = {int(command): command.name for command in BpfCmd}
 FAILING = frozenset({
     "bpf", "sendto", "sendmsg", "recvfrom", "recvmsg", "socket", "bind", "setsockopt", "getsockopt", "pwrite64", "write", "mkdir", "rmdir",
-    "unlink", "rename", "mount", "openat", "flock", "clone", "fork", "setns", "pidfd_open", "pidfd_getfd",
+    "unlink", "rename", "mount", "openat", "flock", "clone", "clone3", "fork", "setns", "pidfd_open", "pidfd_getfd",
 })  # fmt: skip
 """Those that are made to fail: bpf(2), netlink, sysctls, bpffs, other processes' sockets."""
 OURS = ("/proc/sys/", "/sys/fs/bpf", "/run/", "/proc/")
@@ -40,7 +40,7 @@ ERRNOS = (errno.EPERM, errno.ENOMEM, errno.EINTR, errno.EBUSY, errno.ENOSPC)
 
 
 CHANGING = frozenset({
-    "rename", "mkdir", "rmdir", "unlink", "mount", "umount2", "setsockopt", "sendto", "sendmsg", "pwrite64", "clone", "fork", "flock",
+    "rename", "mkdir", "rmdir", "unlink", "mount", "umount2", "setsockopt", "sendto", "sendmsg", "pwrite64", "clone", "clone3", "fork", "flock",
 })  # fmt: skip
 CHANGING_BPF = frozenset({
     "MAP_CREATE", "MAP_UPDATE_ELEM", "MAP_DELETE_ELEM", "MAP_FREEZE", "PROG_LOAD", "PROG_BIND_MAP", "OBJ_PIN", "BTF_LOAD",

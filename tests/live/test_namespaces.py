@@ -6,10 +6,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import ELOOP
+from pathlib import Path
 
 import pytest
 
-from structops_cli.errors import NotFoundError
+from structops_cli.errors import KernelError, NotFoundError
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.namespaces import (
     NetNamespace,
@@ -83,3 +85,12 @@ def test_an_error_inside_comes_out(name: str) -> None:
 def test_a_word_that_means_none(word: str) -> None:
     with pytest.raises(NotFoundError, match="there is no network namespace"):
         select_namespaces(find_namespaces(), [word])
+
+
+def test_one_that_cannot_be_opened_has_not_gone(tmp_path: Path) -> None:
+    """Taken for gone, it would be left out, and the command end well."""
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    with pytest.raises(KernelError, match="cannot be entered") as caught:
+        inside(NetNamespace(1, str(loop), ("loop",)), os.getpid)
+    assert (caught.value.errno, caught.value.operation) == (ELOOP, "open")

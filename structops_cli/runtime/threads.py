@@ -1,0 +1,30 @@
+"""Threads, and what is said where the kernel has none to give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from errno import EAGAIN
+from threading import Thread
+
+from structops_cli.errors import KernelError
+
+__all__ = ["started"]
+
+
+def started(run: Callable[[], object], name: str, *, daemon: bool = False) -> Thread:
+    """Start a thread that runs a function, and return it.
+
+    Raises ``KernelError`` (EAGAIN) when there is none to be had: Python does not tell what clone(2) said.
+    """
+    thread = Thread(target=run, name=name, daemon=daemon)
+    try:
+        thread.start()
+    except RuntimeError:
+        raise KernelError(
+            "no thread could be started",
+            why="the kernel refused one: the limit of processes is reached, or memory is short",
+            hint="nothing was done by it; try again when the machine has room",
+            errno=EAGAIN,
+            operation="clone",
+        ) from None
+    return thread
