@@ -13,7 +13,7 @@ import sys
 import click
 
 from structops_cli import __version__
-from structops_cli.cli.output import Output, ReaderGone, common_options
+from structops_cli.cli.output import Output, OutputLost, ReaderGone, common_options
 from structops_cli.errors import ExitCode, KernelError, NotPermittedError, StructopsError
 
 __all__ = ["COMMANDS", "cli", "run"]
@@ -58,6 +58,8 @@ Exit codes:
   4   not permitted
   77  this kernel cannot
 """
+
+UNWRITTEN = "the output could not be written"
 
 
 class LazyGroup(click.Group):
@@ -123,10 +125,12 @@ def _ended_by(error: BaseException, output: Output) -> int:
         case ReaderGone():  # not an error, and nobody is left to tell
             _close_stdout()
             code = 128 + signal.SIGPIPE
-        case OSError() if error.filename is None:  # of no file that a command opened: stdout took no more
-            output.failed(StructopsError("the output could not be written", why=error.strerror or ""))
-        case OSError():  # a file of the system's that nobody expects to be closed: no memory, a security module
-            failed = _of_a_file(error)
+        case OutputLost():
+            output.failed(StructopsError(UNWRITTEN, why=str(error)))
+        case OSError() if not output.at_work:  # click wrote its help
+            output.failed(StructopsError(UNWRITTEN, why=error.strerror or ""))
+        case OSError():  # what nobody expects to be refused: no memory, a security module
+            failed = _of_the_system(error)
             output.failed(failed)
             output.trace(error)
             code = failed.exit_code
@@ -135,15 +139,16 @@ def _ended_by(error: BaseException, output: Output) -> int:
     return int(code)
 
 
-def _of_a_file(error: OSError) -> KernelError:
-    """Return the error of a file that could not be used, where nobody on the way up had better words."""
+def _of_the_system(error: OSError) -> KernelError:
+    """Return the error of a file or a system call that was refused, where nobody on the way up had better words."""
     kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
-    return kind(
-        f"{os.fsdecode(error.filename)} could not be used",
-        why=error.strerror or "",
-        errno=error.errno or 0,
-        operation="",
+    path = error.filename
+    what = (
+        f"{os.fsdecode(path)} could not be used"
+        if isinstance(path, str | bytes)
+        else "a system call was refused"
     )
+    return kind(what, why=error.strerror or str(error), errno=error.errno or 0, operation="")
 
 
 def _close_stdout() -> None:

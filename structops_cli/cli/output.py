@@ -12,7 +12,7 @@ import click
 
 from structops_cli.errors import KernelError, StructopsError, VerifierError, errno_name
 
-__all__ = ["SCHEMA_VERSION", "Output", "ReaderGone", "common_options", "fields", "table"]
+__all__ = ["SCHEMA_VERSION", "Output", "OutputLost", "ReaderGone", "common_options", "fields", "table"]
 
 SCHEMA_VERSION = 1
 """Of the JSON: raised when a field changes its meaning or goes; new fields do not raise it."""
@@ -25,6 +25,19 @@ class ReaderGone(Exception):  # noqa: N818 -- no error of anybody's
     """Whoever read stdout, ``head`` for one, has gone away; click would end a bare EPIPE with exit code 1."""
 
 
+class OutputLost(Exception):  # noqa: N818 -- not an error of what was asked for: nothing that handles those is to take it
+    """A stream took no more; its text is the reason."""
+
+
+def _echo(text: str | bytearray, *, err: bool = False, nl: bool = True) -> None:
+    try:
+        click.echo(text, err=err, nl=nl)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputLost(error.strerror or "") from None
+
+
 class Output:
     """How this run of the command speaks. One per run, in click's ``ctx.obj``."""
 
@@ -33,6 +46,8 @@ class Output:
         self.pretty = False
         self.quiet = False
         self.verbosity = 0
+        self.at_work = False
+        """Whether a command has begun; what is written before is help."""
         self.color = _wants_color()
 
     @classmethod
@@ -69,12 +84,12 @@ class Output:
     def note(self, text: str) -> None:
         """Say something beside the data, on stderr; ``-q`` keeps it silent."""
         if not self.quiet:
-            click.echo(text, err=True)
+            _echo(text, err=True)
 
     def debug(self, text: str, level: int = 1) -> None:
         """Say something that only ``-v`` (1) or ``-vv`` (2) asks for."""
         if self.verbosity >= level:
-            click.echo(text, err=True)
+            _echo(text, err=True)
 
     def style(self, text: str, **style: Any) -> str:
         """Colour a text where colours are wanted."""
@@ -141,7 +156,7 @@ class Output:
         import json  # 10 ms that text output does not need
 
         indent, separators = (2, None) if self.pretty else (None, (",", ":"))
-        click.echo(json.dumps(data, indent=indent, separators=separators), err=err)
+        _echo(json.dumps(data, indent=indent, separators=separators), err=err)
 
 
 def error_fields(error: StructopsError) -> dict[str, Any]:
@@ -168,7 +183,7 @@ def error_fields(error: StructopsError) -> dict[str, Any]:
 def _say(text: str | bytearray) -> None:
     if isinstance(text, bytearray) and sys.stdout.encoding != "utf-8":  # or it takes no bytes
         text = text.decode().removesuffix("\n")
-    click.echo(text, nl=isinstance(text, str))
+    _echo(text, nl=isinstance(text, str))
 
 
 def _wants_color() -> bool:
@@ -189,7 +204,9 @@ def common_options(function: Function) -> Function:
     def wrapped(
         *args: Any, as_json: bool, pretty: bool, quiet: bool, verbosity: int, no_color: bool, **kwargs: Any
     ) -> Any:
-        output: Output = click.get_current_context().obj
+        context = click.get_current_context()
+        output: Output = context.obj
+        output.at_work = not isinstance(context.command, click.Group)
         output.json |= as_json or pretty
         output.pretty |= pretty
         output.quiet |= quiet

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
-from errno import EROFS
+from errno import ENOPROTOOPT, EROFS
 from socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET, socket
 from types import TracebackType
 from typing import Self, TypeVar
@@ -118,8 +117,18 @@ def _own_inode() -> int:
 def namespace_identity() -> int:
     """Return a number for the calling thread's namespace that no other has: its cookie, before Linux 5.14 its inode.
 
-    A cookie is never given twice until reboot; an inode is, once its namespace is gone.
+    A cookie is never given twice until reboot; an inode is, once its namespace is gone. Raises ``KernelError``
+    when neither can be had: one in place of the other would be that of a namespace that is not there.
     """
-    with socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC) as probe, suppress(OSError):
-        return int.from_bytes(probe.getsockopt(SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
-    return os.stat(OWN_NAMESPACE).st_ino
+    try:
+        with socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC) as probe:
+            return int.from_bytes(probe.getsockopt(SOL_SOCKET, SO_NETNS_COOKIE, 8), "little")
+    except OSError as error:
+        if error.errno != ENOPROTOOPT:
+            raise KernelError(
+                "the cookie of this network namespace cannot be read",
+                why=error.strerror or "",
+                errno=error.errno or 0,
+                operation="getsockopt SO_NETNS_COOKIE",
+            ) from None
+    return _own_inode()

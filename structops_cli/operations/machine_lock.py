@@ -70,6 +70,8 @@ def _take(fd: Fd, path: str, wait_s: float, waiting: Callable[[str], object]) ->
                 waiting(f"waiting for {holder}, which is changing this machine")
                 said = True
             time.sleep(POLL_S)
+        except OSError as error:
+            raise StructopsError(f"the lock {path} cannot be taken", why=error.strerror or "") from None
         else:
             return
 

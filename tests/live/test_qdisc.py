@@ -231,7 +231,7 @@ def test_unregistered_it_serves_who_has_it_and_nobody_else(
     one = registered(name, pin_dir, link)
     wires.attach("t_a0", name)
     error = refused("unregister", name)
-    assert error["error"] == f"{name} (id:{one['map_id']}) is not unregistered: network devices run it"
+    assert error["what"] == f"{name} (id:{one['map_id']}) is not unregistered: network devices run it"
     assert "the queueing discipline of t_a0 in " in error["why"]
     assert error["hint"].startswith("replace it first: tc qdisc replace dev t_a0 root ")
     ended = done("unregister", name, "--force")
@@ -306,7 +306,7 @@ def test_status_names_the_devices_that_use_it(wires: Wires, name: str, pin_dir: 
         [held] = done_json("status", name)["maps"]
         text = done("status", name).stdout
         error = refused("unregister", name)
-        assert error["error"].endswith("is not unregistered: it is net.core.default_qdisc")
+        assert error["what"].endswith("is not unregistered: it is net.core.default_qdisc")
     finally:
         default.write_text(before, encoding="ascii")
     assert sorted((use["device"], use["kind"]) for use in held["devices"]) == [("t_a0", name), ("t_b0", name)]

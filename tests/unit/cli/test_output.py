@@ -184,12 +184,32 @@ def test_a_file_of_the_system_that_cannot_be_used_is_no_bug(failing: Any) -> Non
         "error: /proc/thread-self/ns/net could not be used\n  why: Cannot allocate memory\n",
     )
     assert "Traceback (most recent call last):" in failing(error, "-v").stderr
+    nameless = failing(OSError(ENOMEM, "Cannot allocate memory"))
+    assert nameless.stderr == "error: a system call was refused\n  why: Cannot allocate memory\n"
     refused = failing(PermissionError(EACCES, "Permission denied", "/proc/a"), "-j")
     assert (refused.exit_code, refused.error()["kind"], refused.error()["errno"]) == (
         4,
         "NotPermittedError",
         "EACCES",
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--help",), ("list", "--help"), ("--version",), ("inspect", "reno"), ("inspect", "reno", "--json")],
+)
+def test_output_that_goes_nowhere_is_said(words: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "structops_cli", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert "the output could not be written" in ended.stderr
+    assert "No space left on device" in ended.stderr
 
 
 # -q, -v
