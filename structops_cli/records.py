@@ -89,7 +89,8 @@ else:
         """Turns the numbers of a class body into members; calling the class finds one by its number."""
 
         def __new__(mcs, name, bases, body):
-            numbers = {key: value for key, value in body.items() if type(value) is int}
+            # since Python 3.13 a class body has __firstlineno__, a number that is no member
+            numbers = {key: value for key, value in body.items() if type(value) is int and key[:2] != "__"}
             cls = super().__new__(mcs, name, bases, {key: body[key] for key in body.keys() - numbers.keys()})
             cls.__members__ = {key: cls._member(key, value) for key, value in numbers.items()}
             cls._by_number = {member: member for member in cls.__members__.values()}
