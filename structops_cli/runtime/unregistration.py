@@ -162,16 +162,17 @@ def _link_gone(link_id: int, map_id: int) -> bool:
 
 
 def _settle(live: LiveMap) -> tuple[bool, int]:
-    """Wait a moment for the kernel to free the map; return whether it went, and who holds it otherwise."""
+    """Wait a moment for the kernel to free the map; return whether it went, and who holds it otherwise.
+
+    What was done is done: where the kernel does not let it be looked at, nobody was seen to hold it.
+    """
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         try:
             with bpf.map_get_fd_by_id(live.info.id) as fd:
                 raw = bpf_maps.map_lookup_elem(fd, KEY, live.info.value_size)
         except KernelError as error:
-            if error.errno == ENOENT:
-                return True, 0
-            raise
+            return error.errno == ENOENT, 0
         state, refcnt = read_state(live.type, raw)
         if state == StructOpsState.INUSE:
             raise StructopsError(f"{live.name} (id:{live.info.id}) is still {state_name(state)}")
