@@ -118,7 +118,7 @@ def test_a_member_is_copied_pickled_and_matched() -> None:
 
 def test_what_a_class_body_has_of_its_own_is_no_member() -> None:
     """Python 3.13 puts ``__firstlineno__`` into it."""
-    made = type(IntEnum)("Made", (IntEnum,), {"__firstlineno__": 7, "ONE": 1})
+    made = type(IntEnum)("Made", (IntEnum,), {"__firstlineno__": 7, "ONE": 1})  # type: ignore[misc]
     assert list(made) == [1]
     with pytest.raises(ValueError, match="7 is not a valid Made"):
         made(7)
