@@ -9,8 +9,9 @@ import click
 from structops_cli.cli.live import c_text, map_data, member_data
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.selectors import selector_argument
-from structops_cli.runtime.inventory import LiveMap, find_one, kernel_rendering, take_stock
+from structops_cli.runtime.inventory import LiveMap, kernel_rendering, take_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.selection import find_one
 
 __all__ = ["command"]
 

@@ -103,8 +103,9 @@ def _of_object(operations: tuple[str, ...], number: int, name: str) -> tuple[Pos
 
 
 def _of_map(operations: tuple[str, ...], number: int, selector: str) -> tuple[Possible, ...]:
-    from structops_cli.runtime.inventory import find_one, take_stock
+    from structops_cli.runtime.inventory import take_stock
     from structops_cli.runtime.kernel import live_kernel
+    from structops_cli.runtime.selection import find_one
     from structops_cli.struct_ops.rules.facts import MapModel, Model, World
     from structops_cli.struct_ops.rules.generation import generation_of
 

@@ -17,8 +17,9 @@ from structops_cli.cli.swapped import (
     swapped_fields,
 )
 from structops_cli.operations.rollback import RolledBack, rollback
-from structops_cli.runtime.inventory import find_one, take_stock
+from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.selection import find_one
 
 __all__ = ["command"]
 

@@ -7,8 +7,9 @@ import click
 from structops_cli.cli.live import holders, map_data, pins_of
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.selectors import selector_argument
-from structops_cli.runtime.inventory import LiveMap, find_one, programs_of, take_stock
+from structops_cli.runtime.inventory import LiveMap, programs_of, take_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.selection import find_one
 
 __all__ = ["command"]
 

@@ -82,8 +82,9 @@ def _meant(selector: str | None) -> tuple[str | None, int | None]:
     """Return the name that a selector means, None without one, and the map if it is one by id."""
     if selector is None or not selector.startswith("id:"):
         return selector, None
-    from structops_cli.runtime.inventory import find_one, take_stock  # names need no maps
+    from structops_cli.runtime.inventory import take_stock  # names need no maps
     from structops_cli.runtime.kernel import live_kernel
+    from structops_cli.runtime.selection import find_one
 
     live = find_one(take_stock(live_kernel()), selector)
     return live.name, live.info.id

@@ -25,9 +25,10 @@ from structops_cli.operations.unregistering import (
 )
 from structops_cli.operations.versions import drop
 from structops_cli.runtime.dead_pins import dead_pins
-from structops_cli.runtime.inventory import LiveMap, find_one, matching, no_match, take_stock
+from structops_cli.runtime.inventory import LiveMap, take_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.pins import remove_pin
+from structops_cli.runtime.selection import find_one, matching, no_match
 from structops_cli.runtime.unregistration import Unregistered
 from structops_cli.struct_ops.kinds import kind_of
 

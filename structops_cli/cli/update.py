@@ -22,8 +22,9 @@ from structops_cli.cli.swapped import (
 )
 from structops_cli.core.target import Target
 from structops_cli.operations.update import Request, Updated, expect, update
-from structops_cli.runtime.inventory import find_one, take_stock
+from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import begin_live_kernel
+from structops_cli.runtime.selection import find_one
 from structops_cli.syscall import bpffs
 
 __all__ = ["command"]

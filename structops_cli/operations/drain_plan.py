@@ -9,8 +9,9 @@ from structops_cli.net.congestion_controls import (
     read_congestion_controls,
 )
 from structops_cli.records import NamedTuple
-from structops_cli.runtime.inventory import LiveMap, matching, take_stock
+from structops_cli.runtime.inventory import LiveMap, take_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.selection import matching
 from structops_cli.struct_ops.kinds import kind_of
 
 __all__ = ["Source", "choose_source", "default_target", "has_capability"]

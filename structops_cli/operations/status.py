@@ -19,7 +19,8 @@ from structops_cli.operations.device_uses import DeviceUse, DeviceUses, find_dev
 from structops_cli.operations.uses import RouteUse, SocketHolder, Uses, find_uses
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import DefaultUse, OpenFile
-from structops_cli.runtime.inventory import LiveMap, matching, no_match, take_stock
+from structops_cli.runtime.inventory import LiveMap, take_stock
+from structops_cli.runtime.selection import matching, no_match
 from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:

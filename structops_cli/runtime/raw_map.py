@@ -15,8 +15,9 @@ from errno import EINVAL
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError, NotFoundError, UsageError
 from structops_cli.records import NamedTuple
-from structops_cli.runtime.inventory import find_one, take_stock, type_of_map
+from structops_cli.runtime.inventory import take_stock, type_of_map
 from structops_cli.runtime.pins import pin_with_undo, prepare_pin_dir
+from structops_cli.runtime.selection import find_one
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
 from structops_cli.struct_ops.explain import Cause, explained
