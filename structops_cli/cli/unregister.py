@@ -12,15 +12,13 @@ from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.errors import StateError, UsageError
 from structops_cli.operations.change import Change
+from structops_cli.operations.standing_uses import Uses, refuse_in_use, uses_of
 from structops_cli.operations.unregistering import (
     Retired,
-    Uses,
     changes_of,
     drain_first,
-    refuse_in_use,
     rehearse,
     unregister_all,
-    uses_of,
     wait_until_gone,
 )
 from structops_cli.operations.versions import drop

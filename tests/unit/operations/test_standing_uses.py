@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from structops_cli.errors import StateError
-from structops_cli.operations.unregistering import Uses, refuse_in_use
+from structops_cli.operations.standing_uses import Uses, refuse_in_use
 from tests.unit.operations.live_maps import live
 
 LIVE = live(7, "registered", 1, link=3)

@@ -1,0 +1,116 @@
+"""Who counts on what is to be unregistered: defaults, routes, devices, and processes that hold its link."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from structops_cli.errors import StateError, StructopsError
+from structops_cli.operations.versions import users_of
+from structops_cli.records import NamedTuple
+from structops_cli.runtime.inventory import LiveMap
+from structops_cli.struct_ops.kinds import kind_of
+
+__all__ = ["Uses", "refuse_in_use", "uses_of"]
+
+
+class Uses(NamedTuple):
+    """What an unregistered struct_ops would still be asked for: by title, the namespaces whose default it is; the routes that name it.
+
+    ``routes`` are (destination, title of the namespace). ``held_links`` are its links without a pin: a process holds them, and did not ask for anything.
+    ``devices`` run it as their queueing discipline: (device, title of the namespace); it may be the ``default_of_devices``.
+    """
+
+    live: LiveMap
+    defaults: tuple[str, ...] = ()
+    routes: tuple[tuple[str, str], ...] = ()
+    held_links: tuple[int, ...] = ()
+    devices: tuple[tuple[str, str], ...] = ()
+    default_of_devices: bool = False
+
+
+def uses_of(live: LiveMap) -> Uses:
+    """Look at who counts on a registered map; for one that is not registered, nobody."""
+    if live.state not in ("registered", "ejected"):
+        return Uses(live)
+    held = tuple(link.id for link in live.links if not link.pins)
+    return Uses(live, *_of_the_network(live), held, *_of_devices(live))
+
+
+def _of_the_network(live: LiveMap) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Return the namespaces whose default a congestion control is, and the routes that name it."""
+    if not kind_of(live.type.name).chosen_by_name:
+        return (), ()
+    from structops_cli.net.namespaces import find_namespaces
+    from structops_cli.net.routes import routes_naming
+    from structops_cli.operations.followers import namespaces_of_default  # no other type is any of that
+
+    defaults = tuple(one.title for one in namespaces_of_default(live.type.name, live.name))
+    routes = routes_naming(live.name, find_namespaces())
+    return defaults, tuple((route.destination, namespace.title) for namespace, route in routes)
+
+
+def _of_devices(live: LiveMap) -> tuple[tuple[tuple[str, str], ...], bool]:
+    """Return the devices that run a queueing discipline of that name, and whether new devices get it."""
+    if not kind_of(live.type.name).chosen_by_devices or not users_of(live):
+        return (), False  # devices may run an older version of that name
+    from structops_cli.net.namespaces import find_namespaces
+    from structops_cli.operations.device_uses import find_device_uses  # no other type has devices
+
+    namespaces = {one.inode: one for one in find_namespaces()}
+    uses = find_device_uses(namespaces, {live.name})
+    found = dict.fromkeys((one.qdisc.device, namespaces[one.netns].title) for one in uses.devices)
+    return tuple(found), uses.default == live.name
+
+
+def refuse_in_use(uses: Uses) -> None:
+    """Raise ``StateError`` for what is somebody's default, or is held by another process."""
+    name = f"{uses.live.name} (id:{uses.live.info.id})"
+    if uses.held_links:
+        raise StateError(
+            f"{name} is not unregistered: a process holds it",
+            why=f"link {', '.join(map(str, uses.held_links))} is pinned nowhere, so it is {_holders(uses)} that holds it",
+            hint="end that process; or detach the link under it with --force",
+        )
+    if uses.defaults:
+        namespaces = " ".join(f"--netns {title}" for title in uses.defaults)
+        raise StateError(
+            f"{name} is not unregistered: it is a default",
+            why=f"new sockets of {', '.join(uses.defaults)} get it, and would get the retired one",
+            hint=f"choose another first: structops default NAME {namespaces}; or --force",
+        )
+    if uses.routes:
+        destination, title = uses.routes[0]
+        said = ", ".join(f"{destination} in {title}" for destination, title in uses.routes)
+        raise StateError(
+            f"{name} is not unregistered: routes choose it",
+            why=f"it is the choice of {said}, and would be again as soon as anything has that name",
+            hint=f"clear them first: structops route clear {destination} --netns {title}; or --force",
+        )
+    _refuse_on_devices(uses, name)
+
+
+def _refuse_on_devices(uses: Uses, name: str) -> None:
+    if uses.default_of_devices:
+        raise StateError(
+            f"{name} is not unregistered: it is net.core.default_qdisc",
+            why="new network devices get it, and would get the retired one",
+            hint="choose another first: sysctl net.core.default_qdisc=KIND; or --force",
+        )
+    if uses.devices:
+        said = ", ".join(f"{device} in {title}" for device, title in uses.devices)
+        raise StateError(
+            f"{name} is not unregistered: network devices run it",
+            why=f"it is the queueing discipline of {said}, and they would go on with the retired one",
+            hint=f"replace it first: tc qdisc replace dev {uses.devices[0][0]} root KIND; or --force",
+        )
+
+
+def _holders(uses: Uses) -> str:
+    """Name the processes that hold a link, as far as this kernel tells."""
+    from structops_cli.runtime.holders import AlgorithmReader  # only a refusal needs it
+
+    with suppress(StructopsError), AlgorithmReader() as reader:
+        found = sorted({one.process for one in reader.open_files() if one.link_id in uses.held_links})
+        if found:
+            return f"process {', '.join(map(str, found))}"
+    return "a process"
