@@ -15,6 +15,8 @@ from structops_cli.records import NamedTuple
 
 __all__ = ["LARGEST_OUTPUT", "Compression", "compression_of", "decompress"]
 
+LZ4_WORD = 4
+"""Bytes of the magic and of each size in a legacy frame."""
 LARGEST_OUTPUT = 512 << 20
 """Bytes. A distribution's kernel has some 60 MB; one with its debug information is not kept compressed."""
 STEP = 1 << 20
@@ -217,13 +219,29 @@ def _output(process: Any, data: bytes) -> Pieces:
         raise _Damaged("cannot be decompressed")
 
 
+def _lz4_legacy(data: bytes) -> Pieces:
+    """Take the command, without the size that the kernel's build appends: lz4 1.10 takes it for a block and gives nothing out."""
+    return _command("lz4", "-dcq")(data[: _end_of_blocks(data)])
+
+
+def _end_of_blocks(data: bytes) -> int:
+    """Return where the last block of a legacy frame ends if just a size follows it, else the end of the data.
+
+    A legacy frame is its magic, and blocks of a four-byte size and as many bytes (lz4's doc/lz4_Frame_format.md).
+    """
+    place = LZ4_WORD
+    while place + LZ4_WORD < len(data) and (size := int.from_bytes(data[place : place + LZ4_WORD], "little")):
+        place += LZ4_WORD + size
+    return place if len(data) - place == LZ4_WORD else len(data)
+
+
 COMPRESSIONS = (
     Compression("gzip", b"\x1f\x8b\x08", _by(_Gzip)),
     Compression("xz", b"\xfd7zXZ\0", _by(_lzma("FORMAT_XZ"))),
     Compression("bzip2", b"BZh", _by(_bzip2)),
     Compression("lzma", b"\x5d\0\0", _by(_lzma("FORMAT_ALONE"))),
     Compression("zstd", b"\x28\xb5\x2f\xfd", _zstd, "install zstd, or Python's zstandard"),
-    Compression("lz4", b"\x02\x21\x4c\x18", _command("lz4", "-dcq"), "install lz4"),
+    Compression("lz4", b"\x02\x21\x4c\x18", _lz4_legacy, "install lz4"),
     Compression("lz4", b"\x04\x22\x4d\x18", _command("lz4", "-dcq"), "install lz4"),
     Compression("lzo", b"\x89LZO\0\r\n\x1a\n", _command("lzop", "-dcq"), "install lzop"),
 )

@@ -172,3 +172,19 @@ def test_zstandard_is_taken_when_it_is_installed(monkeypatch: pytest.MonkeyPatch
 
 def test_a_btf_error_is_one_of_input(at: Any) -> None:
     assert isinstance(refusal(at(b"nothing of it")), BtfError)
+
+
+@pytest.mark.parametrize(
+    ("blocks", "tail", "cut"),
+    [
+        ((5, 70), b"", 0),
+        ((5, 70), b"size", 4),
+        ((5,), b"abc", 0),
+        ((), b"size", 4),
+        ((5, 0), b"size", 0),  # no block is empty: this is no such frame
+        ((5,), b"sizeandmore", 0),
+    ],
+)
+def test_the_size_behind_an_lz4_frame_is_cut_off(blocks: tuple[int, ...], tail: bytes, cut: int) -> None:
+    data = b"\x02\x21\x4c\x18" + b"".join(size.to_bytes(4, "little") + size * b"x" for size in blocks) + tail
+    assert decompress_module._end_of_blocks(data) == len(data) - cut
