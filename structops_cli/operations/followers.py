@@ -12,7 +12,13 @@ from collections.abc import Container
 from contextlib import ExitStack
 from typing import Self
 
-from structops_cli.errors import KernelError, NotFoundError, StructopsError
+from structops_cli.errors import (
+    KernelError,
+    NotFoundError,
+    NotPermittedError,
+    StructopsError,
+    UnsupportedError,
+)
 from structops_cli.net.allowed_list import AllowedList, open_allowed
 from structops_cli.net.defaults import DefaultSysctl, open_default
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
@@ -41,7 +47,8 @@ def namespaces_of_default(type_name: str, name: str) -> tuple[NetNamespace, ...]
 class Followers:
     """The defaults of a name, held open in their namespaces; a context manager.
 
-    ``unseen`` are the namespaces that could not be looked into, and why; ``only`` are the inodes of those that are meant, None: all.
+    ``unseen`` are the namespaces that may not be looked into, and why; what else is in the way
+    that raises what ``open_default`` does; ``only`` are the inodes of those that are meant, None: all.
     Whoever forks may let the child do what is left: the files are open there as well.
     """
 
@@ -80,6 +87,8 @@ class Followers:
             except NotFoundError:  # it vanished
                 continue
             except StructopsError as error:
+                if not isinstance(error, NotPermittedError | UnsupportedError):
+                    raise  # it will pass, and nothing is done yet
                 self.unseen.append(Followed(namespace.title, namespace.inode, error))
                 continue
             with default:

@@ -124,6 +124,7 @@ def _exchange(way: _Way, owner: ExitStack) -> tuple[Fd | None, int]:
     begun = time.perf_counter_ns()
     ending = _Ending(way.plan.todo.live)
     named = bool(kind_of(way.plan.todo.live.type.name).name_member)
+    link = None
     try:
         if not named:
             ending.wait()
@@ -134,8 +135,17 @@ def _exchange(way: _Way, owner: ExitStack) -> tuple[Fd | None, int]:
         _pin(link, way.plan.pin)
     except StructopsError as error:
         ending.wait()
+        _let_go(link)
         raise _went_back(way, error) from None
     return link, free_ns
+
+
+def _let_go(link: Fd | None) -> None:
+    """Give the name back that a link has which was made and could not be kept; without LINK_DETACH that takes the kernel a moment."""
+    if link is not None:
+        with suppress(KernelError):
+            bpf.link_detach(link)
+        link.close()
 
 
 class _Ending:

@@ -206,13 +206,15 @@ def _output(process: Any, data: bytes) -> Pieces:
     The kernel's build appends the size (``size_append`` of scripts/Makefile.lib),
     and a command complains of that after all its output.
     """
-    size = 0
+    size, is_at_end = 0, False
     try:
         while piece := process.stdout.read(STEP):
             size += len(piece)
             yield piece
+        is_at_end = True
     finally:
-        process.kill()
+        if not is_at_end:
+            process.kill()
         process.stdout.close()
         process.wait()
     if process.returncode and size != int.from_bytes(data[-4:], "little"):

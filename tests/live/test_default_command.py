@@ -147,10 +147,7 @@ def test_what_somebody_else_changed_is_left_without_force(
     other = other_than(before)
     with registered(name, pin_dir, *FREE):
         done("default", name, "--netns", place.title)
-        subprocess.run(
-            ["ip", "netns", "exec", place.title, "sysctl", "-qw", f"net.ipv4.tcp_congestion_control={other}"],
-            check=True,
-        )
+        inside(place, lambda: Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text(other))
         result = run_cli("default", "--restore", "--netns", place.title)
         assert result.exit_code == 1
         assert result.stdout.startswith(f"default of {place.title}: left as it is\n  why: it is {other} now")

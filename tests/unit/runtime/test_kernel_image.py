@@ -115,7 +115,7 @@ def test_what_holds_no_types_is_refused_in_plain_words(at: Any, data: bytes, wha
 def test_damaged_data_of_a_command(at: Any) -> None:
     needs("zstd")
     whole = COMPRESS["zstd"](vmlinux(BTF * 9))[:-4]
-    assert "cannot be decompressed" in refusal(at(whole[:-30])).why
+    assert "its zstd data " in refusal(at(whole[:-30])).why
 
 
 def test_a_file_that_cannot_be_read(at: Any, tmp_path: Path) -> None:
@@ -141,10 +141,10 @@ def test_what_the_machine_cannot_decompress_says_what_to_install(
     at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    path = at(b"\x28\xb5\x2f\xfd" + bytes(60))
+    path = at(b"\x02\x21\x4c\x18" + bytes(60))
     error = refusal(path, UnsupportedError)
-    assert "zstd" in error.what
-    assert "install zstd" in error.hint
+    assert "lz4" in error.what
+    assert error.hint == "install lz4"
 
 
 def test_zstandard_is_taken_when_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
