@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,10 +113,31 @@ def test_what_holds_no_types_is_refused_in_plain_words(at: Any, data: bytes, wha
     assert why in error.why
 
 
+@pytest.fixture
+def commands_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave zstd to the command, whatever this Python has."""
+    for name in ("compression.zstd", "zstandard"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+@pytest.mark.usefixtures("commands_only")
 def test_damaged_data_of_a_command(at: Any) -> None:
     needs("zstd")
     whole = COMPRESS["zstd"](vmlinux(BTF * 9))[:-4]
     assert "its zstd data " in refusal(at(whole[:-30])).why
+
+
+def test_damaged_data_of_zstd_whoever_reads_it(at: Any) -> None:
+    needs("zstd")
+    whole = COMPRESS["zstd"](vmlinux(BTF * 9))[:-4]
+    for damaged in (whole[:-30], whole[:20] + b"\xff" * 900):
+        assert "is damaged" in refusal(at(damaged)).what
+
+
+def test_zstd_of_pythons_own() -> None:
+    library = pytest.importorskip("compression.zstd", reason="came with Python 3.14")
+    pieces = decompress_module._zstd(library.compress(BTF) + b"what lies behind it")
+    assert b"".join(pieces) == BTF
 
 
 def test_a_file_that_cannot_be_read(at: Any, tmp_path: Path) -> None:
@@ -137,6 +159,7 @@ def test_output_and_input_are_bounded(at: Any, monkeypatch: pytest.MonkeyPatch) 
     assert "more than 256 MiB" in refusal(path).why
 
 
+@pytest.mark.usefixtures("commands_only")
 def test_what_the_machine_cannot_decompress_says_what_to_install(
     at: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
