@@ -1,6 +1,7 @@
 # make run    register a bundled congestion control, send real TCP data through it, prove it, unregister
 # make test   lint, types and all tests, those on the running kernel included
 # make fuzz   look for inputs that break the readers, with coverage feedback (FUZZ_ARGS="object --seconds 3600")
+# make pythons   the unit tests under the other Pythons that Debian has (PYTHONS="3.13 3.14")
 # make vmtest KERNELS="5.10 6.12"   the live tests on other kernels, under QEMU, as one table
 # make model-check   the model of the kernel's rules against the running kernel, for some minutes
 # make faults   kill commands at every system call, make calls fail, and look at what is left (SCENES="register update")
@@ -20,7 +21,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-warn-
 # Bytecode is a third of a command's start-up; an environment that forbids it must not slow the product down.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test lint vmtest fuzz model-check faults update-load bench objects wheel clean
+.PHONY: run test lint pythons vmtest fuzz model-check faults update-load bench objects wheel clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run-ready
@@ -36,6 +37,9 @@ lint: $(VENV)/test-ready
 
 fuzz: $(VENV)/test-ready
 	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
+
+pythons: $(VENV)/test-ready
+	$(BIN)/python -m tests.pythons $(PYTHONS)
 
 vmtest: $(VENV)/test-ready
 	$(BIN)/python -m tests.vm $(KERNELS) $(VMTEST_ARGS)
