@@ -13,8 +13,9 @@ TABLE = "/proc/slabinfo"
 CACHES = "/sys/kernel/slab"
 OF_OTHERS = frozenset({
     "buffer_head", "dentry", "inode_cache", "proc_inode_cache", "ext4_inode_cache", "extent_status", "radix_tree_node", "lsm_inode_cache",
+    "maple_node", "ftrace_event_field",
 })  # fmt: skip
-"""What any process that reads a file makes grow."""
+"""What any process that reads a file or maps memory makes grow; the last is one cache with DAMON's regions, where the kernel merges caches."""
 
 
 class Slab(NamedTuple):
