@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from errno import EBUSY, EEXIST
 
 from structops_cli.errors import KernelError, StateError
@@ -25,7 +25,7 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 from structops_cli.syscall.uapi import StructOpsState
 
-__all__ = ["Candidate", "candidate_of_live", "candidate_of_loaded", "copied", "stand_up"]
+__all__ = ["Candidate", "candidate_of_live", "candidate_of_loaded", "copied", "let_go", "stand_up"]
 
 RETRY_S = 2.0
 """How long the name may still be taken by what was just unregistered: a link of a dead process goes in its own time."""
@@ -113,13 +113,25 @@ def _stand_up(candidate: Candidate, owner: ExitStack) -> Fd | None:
         _check(candidate.type, candidate.map_fd, StructOpsState.INUSE)
         return None
     link = owner.enter_context(bpf.link_create(candidate.map_fd))
-    if link_info(link).map_id != map_info(candidate.map_fd).id:
+    try:
+        named = link_info(link).map_id == map_info(candidate.map_fd).id
+    except KernelError:
+        let_go(link)  # it has the name, which whoever goes back needs
+        raise
+    if not named:
         raise StateError(
             "nothing is registered, though the kernel made a link",
             why="the link names no map: the subsystem ejected it at once",
             hint="the kernel log (dmesg) says why",
         )
     return link
+
+
+def let_go(link: Fd) -> None:
+    """Give the name back that a link has which was made and is not kept; without LINK_DETACH that takes the kernel a moment."""
+    with suppress(KernelError):
+        bpf.link_detach(link)
+    link.close()
 
 
 def _check(kernel_type: StructOpsType, map_fd: Fd, expected: StructOpsState) -> None:

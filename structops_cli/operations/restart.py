@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from errno import EOPNOTSUPP
 
 from structops_cli.errors import KernelError, StateError, StructopsError
-from structops_cli.operations.candidate import Candidate, candidate_of_live, stand_up
+from structops_cli.operations.candidate import Candidate, candidate_of_live, let_go, stand_up
 from structops_cli.operations.followers import Followers
 from structops_cli.operations.guardian import guarded
 from structops_cli.operations.swap import Swap, Swapped, holders_of, prepare, swap, undo_prepared
@@ -135,17 +135,10 @@ def _exchange(way: _Way, owner: ExitStack) -> tuple[Fd | None, int]:
         _pin(link, way.plan.pin)
     except StructopsError as error:
         ending.wait()
-        _let_go(link)
+        if link is not None:
+            let_go(link)
         raise _went_back(way, error) from None
     return link, free_ns
-
-
-def _let_go(link: Fd | None) -> None:
-    """Give the name back that a link has which was made and could not be kept; without LINK_DETACH that takes the kernel a moment."""
-    if link is not None:
-        with suppress(KernelError):
-            bpf.link_detach(link)
-        link.close()
 
 
 class _Ending:
