@@ -102,7 +102,7 @@ def _judged(
 def _problem(
     point: Point, ended: Ended, now: dict[str, Any], before: dict[str, Any], after: dict[str, Any]
 ) -> str:
-    if point.fault == "EPERM" and UNSEEN in ended.stderr and ended.exit_code == 0:
+    if point.fault == "EPERM" and UNSEEN in ended.stderr and _stands(now, after):
         now = now | {"registered": after["registered"], "defaults": after["defaults"]}
     if now not in (before, after):
         return f"between: {_difference(now, before, after)}; it said {ended.stderr.strip()!r}"
@@ -115,6 +115,12 @@ def _problem(
     if ended.exit_code and now != before and point.fault != "SIGKILL":
         return f"ended with {ended.exit_code}, and all is done; it said {ended.stderr.strip()!r}"
     return ""
+
+
+def _stands(now: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Tell whether what is to be registered is, and nothing else, whatever a namespace that was not seen still holds."""
+    alive = [[one for one in look["registered"] if one[1] == "registered"] for look in (now, after)]
+    return alive[0] == alive[1]
 
 
 def _difference(now: dict[str, Any], before: dict[str, Any], after: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from structops_cli.errors import StructopsError
+from tests.command_line import split_at_dashes
 from tests.compile import REPOSITORY
 from tests.pythons.interpreter import interpreter_for
 from tests.pythons.requirements import required
@@ -54,11 +55,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--timeout", type=float, default=TIMEOUT_S, metavar="SECONDS", help=f"for one Python ({TIMEOUT_S})"
     )
-    own, selection = list(arguments), []
-    if "--" in own:
-        own, selection = own[: own.index("--")], own[own.index("--") + 1 :]
+    own, selection = split_at_dashes(arguments)
     options = parser.parse_args(own)
-    options.selection = tuple(selection)
+    options.selection = selection
     return options
 
 

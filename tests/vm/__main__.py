@@ -13,6 +13,7 @@ from typing import NoReturn
 from structops_cli.errors import StructopsError
 from structops_cli.vm.kernels import Kernel, kernel_for
 from structops_cli.vm.tools import qemu
+from tests.command_line import split_at_dashes
 from tests.vm.guests import REPORTS, Guest, Ran, run_guests
 from tests.vm.matrix import Result, failures, junit, matrix, merged, totals
 from tests.vm.readme import README, put_into, report
@@ -60,11 +61,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--differing", action="store_true", help="only the tests that are about what differs by kernel"
     )
     parser.add_argument("--write-readme", action="store_true", help="put the table of files into README.md")
-    own, selection = list(arguments), []
-    if "--" in own:
-        own, selection = own[: own.index("--")], own[own.index("--") + 1 :]
+    own, selection = split_at_dashes(arguments)
     options = parser.parse_args(own)
-    options.selection = tuple(selection)
+    options.selection = selection
     return options
 
 
