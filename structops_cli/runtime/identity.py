@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from structops_cli.errors import KernelError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.other_maps import opened
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.value import KEY, read_programs
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import MapInfo, ProgInfo, map_info, prog_info
+from structops_cli.syscall.info import MapInfo, ProgInfo, prog_info
 from structops_cli.syscall.uapi import BPF_F_RDONLY_PROG, BpfMapType
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ def _maps(map_ids: Iterable[int]) -> tuple[tuple[object, ...], ...]:
 
 
 def _map(map_id: int) -> tuple[object, ...]:
-    with bpf.map_get_fd_by_id(map_id) as fd:
-        info = map_info(fd)
+    with opened(map_id) as (fd, info):
         shape = (info.name, info.map_type, info.key_size, info.value_size, info.max_entries, info.map_flags)
         return (*shape, _contents(fd, info))
 

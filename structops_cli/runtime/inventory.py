@@ -19,6 +19,7 @@ from structops_cli.errors import (
     StructopsError,
 )
 from structops_cli.records import NamedTuple
+from structops_cli.runtime.other_maps import maps_to_look_at, opened
 from structops_cli.struct_ops.catalogue import StructOpsType, type_of_value
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
@@ -128,10 +129,9 @@ def take_stock(kernel: KernelTypes) -> tuple[LiveMap, ...]:
 
 
 def _struct_ops_maps() -> Iterator[tuple[MapInfo, bytes]]:
-    for map_id in bpf.map_ids():
+    for map_id in maps_to_look_at():
         try:
-            with bpf.map_get_fd_by_id(map_id) as fd:
-                info = map_info(fd)
+            with opened(map_id) as (fd, info):
                 if info.map_type == BpfMapType.STRUCT_OPS:
                     yield info, bpf_maps.map_lookup_elem(fd, KEY, info.value_size)
         except KernelError as error:

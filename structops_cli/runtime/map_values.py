@@ -10,11 +10,12 @@ from structops_cli.obj.spec import MapSpec, ObjectSpec
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.cpus import possible_cpus
 from structops_cli.runtime.data_maps import data_map_name
+from structops_cli.runtime.other_maps import opened
 from structops_cli.struct_ops.member_text import MemberValue, decode_bytes
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf, bpf_maps
+from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import MapInfo, ProgInfo, map_info
+from structops_cli.syscall.info import MapInfo, ProgInfo
 from structops_cli.syscall.uapi import BPF_OBJ_NAME_LEN, BpfMapType
 
 __all__ = ["MapContents", "read_contents"]
@@ -39,8 +40,7 @@ def read_contents(spec: ObjectSpec, programs: Iterable[ProgInfo]) -> tuple[MapCo
     """Return what the maps and writable globals of an object's live programs hold now."""
     found = []
     for map_id in sorted({map_id for info in programs for map_id in info.map_ids}):
-        with bpf.map_get_fd_by_id(map_id) as fd:
-            info = map_info(fd)
+        with opened(map_id) as (fd, info):
             if info.map_type in READABLE:
                 found.append(_contents(spec, fd, info))
     return tuple(item for item in found if item)

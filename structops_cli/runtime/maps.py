@@ -12,6 +12,7 @@ from structops_cli.obj.needed_maps import NeededMaps
 from structops_cli.obj.spec import MapSpec
 from structops_cli.runtime.data_maps import create_data_map, fill_arena
 from structops_cli.runtime.loaded import Loaded, SharedMap
+from structops_cli.runtime.other_maps import note_made
 from structops_cli.runtime.pins import pin_path
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
@@ -150,7 +151,7 @@ def _map_create(spec: MapSpec, btf_fd: Fd, inner_map_fd: int) -> Fd:
 
 
 def _with_types(spec: MapSpec, btf_fd: int, inner_map_fd: int) -> Fd:
-    return bpf_maps.map_create(
+    fd = bpf_maps.map_create(
         spec.map_type,
         key_size=spec.key_size,
         value_size=spec.value_size,
@@ -164,3 +165,6 @@ def _with_types(spec: MapSpec, btf_fd: int, inner_map_fd: int) -> Fd:
         btf_key_type_id=spec.key_type_id if btf_fd else 0,
         btf_value_type_id=spec.value_type_id if btf_fd else 0,
     )
+    if spec.map_type == BpfMapType.PROG_ARRAY:
+        note_made(fd)
+    return fd

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import pytest
 from structops_cli.operations.versions import drop, kept_pins
 from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.other_maps import SETTLE_S
 from structops_cli.runtime.unregistration import unregister
-from structops_cli.syscall import bpffs
+from structops_cli.syscall import bpf, bpffs
+from tests.patience import patient
 
 COUNT = itertools.count(1)
 
@@ -22,11 +25,24 @@ COUNT = itertools.count(1)
 def name() -> Iterator[str]:
     """Return a name that nobody else registers, and leave nothing registered under it or what begins with it."""
     unique = f"t_{os.getpid():x}_{next(COUNT):x}"
+    before = frozenset(bpf.map_ids())
     yield unique
+    if not _new_maps_stay(before):
+        return
     for live in take_stock(live_kernel()):
         if live.name.startswith(unique):
             unregister(live)
             drop(kept_pins(live))
+
+
+def _new_maps_stay(before: frozenset[int]) -> bool:
+    """Give the maps of processes that have ended a moment to go: a program array that is opened meanwhile may stay for good."""
+    deadline = time.monotonic() + patient(SETTLE_S)
+    while stay := frozenset(bpf.map_ids()) - before:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    return bool(stay)
 
 
 @pytest.fixture

@@ -1,0 +1,91 @@
+"""Maps that are no struct_ops: looked at once by a process, and not at all where it made them itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from structops_cli.runtime import other_maps
+from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.syscall import bpf, bpf_maps
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import map_info
+from structops_cli.syscall.uapi import BpfMapType
+from tests.cli_runner import refused
+from tests.compile import FLAGS, OBJECTS, compile_object
+from tests.live.situations import soon
+
+
+@pytest.fixture
+def by_id(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Return id and type of the maps that this process opens by id, as it does."""
+    seen: list[tuple[int, int]] = []
+    open_it = bpf.map_get_fd_by_id
+
+    def open_and_note(map_id: int) -> Fd:
+        fd = open_it(map_id)
+        seen.append((map_id, map_info(fd).map_type))
+        return fd
+
+    monkeypatch.setattr(bpf, "map_get_fd_by_id", open_and_note)
+    return seen
+
+
+@contextmanager
+def one_map(map_type: BpfMapType) -> Iterator[int]:
+    """Hold a map that nobody but this test knows, by id."""
+    with bpf_maps.map_create(map_type, key_size=4, value_size=4, max_entries=1, name="t_other") as fd:
+        yield map_info(fd).id
+
+
+def test_a_map_of_another_sort_is_opened_once(by_id: list[tuple[int, int]]) -> None:
+    with one_map(BpfMapType.ARRAY) as number:
+        for _ in range(3):
+            take_stock(live_kernel())
+        assert by_id.count((number, BpfMapType.ARRAY)) == 1
+        assert number in other_maps._others
+    take_stock(live_kernel())
+    assert number not in other_maps._others
+
+
+def test_a_program_array_is_opened_again_when_the_kernel_is_through_with_it(
+    by_id: list[tuple[int, int]],
+) -> None:
+    with one_map(BpfMapType.PROG_ARRAY) as number:
+        take_stock(live_kernel())
+        started = time.monotonic()
+        with other_maps.opened(number) as (_, info):
+            assert info.map_type == BpfMapType.PROG_ARRAY
+        assert time.monotonic() - started >= other_maps.SETTLE_S / 2
+        assert by_id.count((number, BpfMapType.PROG_ARRAY)) == 2
+
+
+def test_a_program_array_that_was_just_made_is_left_alone(
+    tmp_path: Path, name: str, by_id: list[tuple[int, int]]
+) -> None:
+    path = tmp_path / "map_in_map.bpf.o"
+    path.write_bytes(compile_object(OBJECTS / "map_in_map.bpf.c", flags=FLAGS))
+    before = frozenset(bpf.map_ids())
+    words = ("--only", "inner_ops", "--set", f"name={name}", "--map", "array_of_maps.inner.max_entries=3")
+    error = refused("register", str(path), *words)
+    assert error["map"] == "array_of_maps"
+    take_stock(live_kernel())
+    assert not [number for number, sort in by_id if sort == BpfMapType.PROG_ARRAY and number not in before]
+
+
+def test_nothing_is_left_of_program_arrays_that_close_as_maps_are_looked_at() -> None:
+    """On one processor, where the kernel's work waits for this process, one in twenty was left."""
+    take_stock(live_kernel())
+    before = frozenset(bpf.map_ids())
+    for _ in range(200):
+        with bpf_maps.map_create(
+            BpfMapType.PROG_ARRAY, key_size=4, value_size=4, max_entries=1, name="t_other"
+        ) as fd:
+            other_maps.note_made(fd)
+        take_stock(live_kernel())
+    assert soon(lambda: frozenset(bpf.map_ids()) <= before)
