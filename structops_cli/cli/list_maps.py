@@ -6,7 +6,7 @@ import click
 
 from structops_cli.cli.live import holders, map_data, pins_of
 from structops_cli.cli.output import Output, common_options, table
-from structops_cli.runtime.inventory import LiveMap, take_stock
+from structops_cli.runtime.inventory import LiveMap, take_steady_stock
 from structops_cli.runtime.kernel import live_kernel
 
 __all__ = ["command"]
@@ -25,7 +25,7 @@ def command(output: Output) -> None:
     and the kernel has ended what it registered: show says why). HOLDERS is the kernel's own
     count of sockets, defaults and links; status says who they are.
     """
-    stock = take_stock(live_kernel())
+    stock = take_steady_stock(live_kernel())
     output.result("list", lambda: {"maps": [map_data(item) for item in stock]}, lambda: _text(output, stock))
 
 

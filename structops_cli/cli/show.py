@@ -7,7 +7,7 @@ import click
 from structops_cli.cli.live import holders, map_data, pins_of
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.selectors import selector_argument
-from structops_cli.runtime.inventory import LiveMap, programs_of, take_stock
+from structops_cli.runtime.inventory import LiveMap, programs_of, take_steady_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.selection import find_one
 
@@ -20,7 +20,7 @@ __all__ = ["command"]
 @click.pass_obj
 def command(output: Output, selector: str) -> None:
     """Show one struct_ops map with its links, pins and programs."""
-    live = find_one(take_stock(live_kernel()), selector)
+    live = find_one(take_steady_stock(live_kernel()), selector)
     output.result("show", lambda: map_data(live), lambda: _text(live))
 
 

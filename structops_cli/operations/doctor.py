@@ -14,7 +14,7 @@ from structops_cli.operations import doctor_kernel, doctor_maps, doctor_state
 from structops_cli.operations.findings import PROBLEM, Check, Finding, Tree, looked_at
 from structops_cli.operations.status import find_status
 from structops_cli.operations.sysctl_writers import sysctl_writers
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import take_steady_stock
 from structops_cli.runtime.kernel import live_kernel
 
 __all__ = ["examine", "is_healthy"]
@@ -31,7 +31,7 @@ def examine(root: str = "/") -> tuple[Finding, ...]:
     tree, release = Tree(root), os.uname().release
     kernel, stock, found = (
         _once(live_kernel),
-        _once(lambda: take_stock(live_kernel())),
+        _once(lambda: take_steady_stock(live_kernel())),
         _once(find_namespaces),
     )
     checks: tuple[tuple[str, Check], ...] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from errno import EBUSY, EEXIST, EINVAL, ENOENT, ENOLINK, ENOTDIR, EPERM
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from structops_cli.errors import KernelError, NotPermittedError
 from structops_cli.net.traffic import send_traffic
+from structops_cli.runtime.inventory import take_steady_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.objects import open_object
 from structops_cli.runtime.probes import Answer, is_registered
@@ -79,6 +81,24 @@ def test_a_link_takes_another_map_of_the_same_name(name: str) -> None:
         assert (caught.value.errno, caught.value.operation) == (EPERM, "LINK_UPDATE")
         bpf.link_update(link, first, old_map_fd=second)
         assert map_behind(link) == map_info(first).id
+
+
+@needs(LINKS)
+def test_a_map_on_its_way_behind_a_link_is_not_called_retired(name: str) -> None:
+    with (
+        ready(name) as (_, first),
+        ready(name, object_name="cubic") as (_, second),
+        bpf.link_create(first) as link,
+        ThreadPoolExecutor(1) as elsewhere,
+    ):
+        there, other = first, second
+        states = set()
+        for _ in range(10):
+            there, other = other, there
+            update = elsewhere.submit(bpf.link_update, link, there)
+            states |= {item.state for item in take_steady_stock(live_kernel()) if item.name == name}
+            update.result()
+        assert states == {"registered", "ready"}
 
 
 @needs(LINKS)
