@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from structops_cli.errors import StateError
 from structops_cli.operations.candidate import candidate_of_live, copied
 from structops_cli.operations.catching_up import CaughtUp, catch_up
 from structops_cli.operations.restart import Restart, replace
@@ -94,7 +95,13 @@ def version_to_go_back_to(
 ) -> tuple[Version, tuple[Version, ...]]:
     """Return the version that is meant, which may be the registered one, and the kept ones that are younger than that."""
     found = versions_of(stock, live.type.name, live.name)
-    [current] = [one for one in found if one.live.info.id == live.info.id]
+    current = next((one for one in found if one.live.info.id == live.info.id), None)
+    if current is None:
+        raise StateError(
+            f"{live.name} (id:{live.info.id}) cannot be gone back from",
+            why="it was unregistered meanwhile, and is gone",
+            hint=f"structops versions {live.name} shows what is kept",
+        )
     kept = [one for one in found if one.pin and one is not current]
     younger = tuple(one for one in kept if one.loaded_ns > current.loaded_ns)
     if to is None and younger:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
-from errno import EEXIST
+from errno import EEXIST, ENOENT
 
 from structops_cli.errors import KernelError, NotFoundError
 from structops_cli.records import NamedTuple
@@ -69,7 +69,11 @@ class Version(NamedTuple):
 
 
 def versions_of(stock: Iterable[LiveMap], type_name: str, name: str) -> tuple[Version, ...]:
-    """Return all versions of one struct_ops: the registered one, then the kept ones, the last replaced first, then the rest."""
+    """Return all versions of one struct_ops: the registered one, then the kept ones, the last replaced first, then the rest.
+
+    One that has gone meanwhile is left out. Raises ``KernelError`` when one that is there cannot be looked at:
+    without it, another would be taken for the last one.
+    """
     alike = [item for item in stock if (item.type.name, item.name) == (type_name, name)]
     found = [version for item in alike if (version := _version(item)) is not None]
     return tuple(
@@ -82,8 +86,12 @@ def _version(live: LiveMap) -> Version | None:
     try:
         programs, digest = programs_of(live), identity_of_live(live).digest
         kept_ns = os.stat(pins[0]).st_mtime_ns if pins else 0
-    except (KernelError, FileNotFoundError):  # gone meanwhile
+    except FileNotFoundError:  # no longer kept
         return None
+    except KernelError as error:
+        if error.errno == ENOENT:  # gone meanwhile
+            return None
+        raise explained(error, f"version id:{live.info.id} of {live.name} could not be looked at") from None
     loaded = max((item.info.loaded_ns for item in programs), default=0)
     return Version(live, pins[0] if pins else "", kept_ns, loaded, digest, programs)
 

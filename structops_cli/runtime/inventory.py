@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from errno import EAGAIN, ENOENT
+from errno import EACCES, EAGAIN, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM
 from importlib import import_module
 
 from structops_cli.btf.btf import Btf
@@ -59,6 +59,8 @@ __all__ = [
 ]
 
 
+NO_PIN_OF_OURS = frozenset({ENOENT, ENOTDIR, ELOOP, EACCES, EPERM, EINVAL})
+"""What OBJ_GET says of a path that is gone, no object of bpf(2), or not ours to open."""
 UNDER_WAY_S = 0.05
 """How long a link that is being made or updated is given: three of a quiet machine's grace periods."""
 
@@ -188,8 +190,9 @@ def _pins() -> _Pins:
             try:
                 with bpf.obj_get(path) as fd:
                     _note_pin(found, fd, path)
-            except KernelError:
-                continue  # not an object (an iterator), not ours to open, or gone: no pin of ours
+            except KernelError as error:
+                if error.errno not in NO_PIN_OF_OURS:  # a version that is kept would seem not to be
+                    raise explained(error, f"{path} could not be looked at") from None
     return found
 
 

@@ -6,6 +6,7 @@ Nothing here creates or removes pins: BPF_OBJ_PIN does, and ``os.unlink``.
 from __future__ import annotations
 
 import os
+from errno import EACCES, ENOENT, ENOTDIR, EPERM
 
 from structops_cli.errors import KernelError, NotPermittedError
 from structops_cli.records import NamedTuple
@@ -76,8 +77,16 @@ def _refused(what: str, errno: int, operation: str) -> KernelError:
 
 
 def pins(root: str) -> tuple[str, ...]:
-    """Return the paths of all pinned objects below a directory of a bpffs, without opening them."""
+    """Return the paths of all pinned objects below a directory of a bpffs, without opening them.
+
+    A folder that has gone, or is not ours to look into, has none. Raises ``OSError`` for one that cannot be read now.
+    """
     found = []
-    for folder, _, names in os.walk(root):
+    for folder, _, names in os.walk(root, onerror=_unless_not_ours):
         found += [os.path.join(folder, name) for name in names]
     return tuple(sorted(found))
+
+
+def _unless_not_ours(error: OSError) -> None:
+    if error.errno not in (ENOENT, ENOTDIR, EACCES, EPERM):
+        raise error
