@@ -55,9 +55,31 @@ def _import_command() -> Callable[[list[str]], int]:
     return run
 
 
+def _fill_closed_streams() -> None:
+    """Open what was closed of descriptors 0 to 2, so that nothing else gets their numbers, which the kernel may take for none.
+
+    Output that is not wanted fails as it is written, as it does on a full device; messages go nowhere.
+    """
+    for number, name, flags in (
+        (0, "stdin", os.O_RDONLY),
+        (1, "stdout", os.O_RDONLY),
+        (2, "stderr", os.O_WRONLY),
+    ):
+        if getattr(sys, name) is None:
+            fd = os.open(os.devnull, flags)
+            if fd != number:
+                os.dup2(fd, number)
+                os.close(fd)
+            os.set_inheritable(number, True)
+            mode = "w" if number else "r"
+            stream = open(number, mode, encoding="utf-8", errors="backslashreplace")  # noqa: SIM115 -- to the end
+            setattr(sys, name, stream)
+
+
 def entry() -> NoReturn:
     """Run the command and end the process with its exit code."""
     gc.disable()
+    _fill_closed_streams()
     signal.signal(signal.SIGTERM, _ended)
     signal.signal(signal.SIGHUP, _ended)
     try:

@@ -212,6 +212,30 @@ def test_output_that_goes_nowhere_is_said(words: tuple[str, ...]) -> None:
     assert "No space left on device" in ended.stderr
 
 
+def run_with_closed(number: int, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command without one of its standard streams, from a shell that says so."""
+    script = f'exec "$0" -m structops_cli "$@" {number}>&-'
+    return subprocess.run(
+        ["bash", "-c", script, sys.executable, *words], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [("--help",), ("inspect", "reno"), ("inspect", "reno", "--json"), ("--version",)]
+)
+def test_closed_output_is_said(words: tuple[str, ...]) -> None:
+    ended = run_with_closed(1, *words)
+    assert ended.returncode == 1
+    assert "the output could not be written" in ended.stderr
+    assert "Bad file descriptor" in ended.stderr
+
+
+def test_nobody_who_listens_is_no_failure() -> None:
+    assert run_with_closed(2, "inspect", "reno").stdout == run_cli("inspect", "reno").stdout
+    assert run_with_closed(2, "inspect", "no-such-object").returncode == 3
+    assert run_with_closed(0, "inspect", "reno").returncode == 0
+
+
 # -q, -v
 
 
