@@ -39,6 +39,11 @@ class Candidate(NamedTuple):
     map_fd: Fd
     value: bytes
 
+    @property
+    def value_set(self) -> bytes:
+        """The value that it has, or is to get; asks the kernel for that which is set."""
+        return self.value or bpf_maps.map_lookup_elem(self.map_fd, KEY, self.type.value.size_bytes)
+
 
 def candidate_of_loaded(loaded: Loaded, plan: MapPlan) -> Candidate:
     """Return a loaded object's map: through a link when the plan has one."""

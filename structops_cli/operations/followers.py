@@ -16,6 +16,7 @@ from structops_cli.errors import (
     KernelError,
     NotFoundError,
     NotPermittedError,
+    StateError,
     StructopsError,
     UnsupportedError,
 )
@@ -24,7 +25,9 @@ from structops_cli.net.defaults import DefaultSysctl, open_default
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.value import decode_value
 from structops_cli.syscall.uapi import TcpCongFlags
 
 __all__ = ["Followed", "Followers", "namespaces_of_default"]
@@ -97,7 +100,7 @@ class Followers:
                 )
             if follows:
                 self.defaults.append(self._owned.enter_context(open_default(namespace, writable=writable)))
-            if namespace.is_initial and live is not None and _is_granted(live):
+            if namespace.is_initial and live is not None and _is_restricted(live.type, live.raw):
                 self.allowed = self._owned.enter_context(open_allowed(namespace, writable=writable))
                 if self.name not in self.allowed.read():
                     self.allowed = None
@@ -111,6 +114,23 @@ class Followers:
         if self.allowed is not None and self.name not in self.allowed.read():
             self.allowed.add(self.name)
         return tuple(_follow(default, self.name) for default in self.defaults)
+
+    def refuse_restricted(self, live: LiveMap, new: bytes) -> None:
+        """Raise ``StateError`` when the new version, by its value, may be no default of a namespace where the old one is.
+
+        Nothing is done then: replaced, the old one would go on as the default there, beside the new one.
+        """
+        if self.allowed is not None or not _is_restricted(live.type, new):
+            return
+        if left := [one.namespace for one in self.defaults if not one.namespace.is_initial]:
+            titles = [one.title for one in left]
+            raise StateError(
+                f"{live.name} (id:{live.info.id}) is not replaced",
+                why=f"it is the default of {', '.join(titles)}, and the new version may not be: only the old one's flags have TCP_CONG_NON_RESTRICTED",
+                hint="give the new one that flag (--set flags=non_restricted), or make another one the default there first "
+                "(structops default NAME --netns ...)",
+                type_name=live.type.name,
+            )
 
     def followed(self) -> tuple[Followed, ...]:
         """Return what ``follow`` would, without doing it."""
@@ -136,7 +156,9 @@ def _write_again(default: DefaultSysctl, name: str) -> None:
         default.write(name)
 
 
-def _is_granted(live: LiveMap) -> bool:
-    """Tell whether a map's own value leaves it restricted, so that being on the allowed list is the sysctl's doing."""
-    flags = next((one.value for one in live.value.members if one.member.name == "flags"), 0)
+def _is_restricted(kernel_type: StructOpsType, raw: bytes) -> bool:
+    """Tell whether a map's own value leaves it restricted: being on the allowed list is the sysctl's doing then."""
+    flags = next(
+        (one.value for one in decode_value(kernel_type, raw).members if one.member.name == "flags"), 0
+    )
     return not (isinstance(flags, int) and flags & TcpCongFlags.NON_RESTRICTED)

@@ -82,6 +82,7 @@ def restart(plan: Restart) -> tuple[Swapped, int]:
             candidate_of_live(live, owner),
             owner.enter_context(Followers(live.type.name, live.name, writable=True, live=live)),
         )
+        way.followers.refuse_restricted(live, todo.value)
         with guarded(lambda: _finish(way)), ExitStack() as undo:
             if not plan.new.value:
                 prepare_pin_dir(os.path.dirname(plan.pin), undo)

@@ -78,6 +78,7 @@ def rollback(
         todo = Swap(
             live,
             new.map_fd,
+            new.value_set,
             kept_path(live, pin_folder(live)) if keep else "",
             tuple(pin for pin in superfluous(stock, live, keep) if pin not in version.live.pins),
             kept_pins(version.live),

@@ -45,13 +45,14 @@ __all__ = [
 class Swap(NamedTuple):
     """What is to be done: ``new`` takes the place of ``live``, whose map is kept at ``keep_at`` ("": it is not kept).
 
-    ``new`` is a map with its value set, the caller's to close. When all is done,
+    ``new`` is a map, the caller's to close, and ``value`` the one that registers it, or that it has. When all is done,
     ``drop`` go, the pins of kept versions, and ``unkeep``, those of ``new`` itself. ``loaded`` is the object behind ``new``,
     whose maps may have to be pinned by name; None where nothing was loaded.
     """
 
     live: LiveMap
     new: Fd
+    value: bytes
     keep_at: str
     drop: tuple[str, ...] = ()
     unkeep: tuple[str, ...] = ()
@@ -104,7 +105,8 @@ def refuse_unreplaceable(live: LiveMap) -> None:
 def rehearsed(plan: Swap, map_id: int) -> Swapped:
     """Return what a swap or a restart would answer, as far as it can be known; ``map_id`` 0 for a new map."""
     live = plan.live
-    with Followers(live.type.name, live.name, writable=False) as followers:
+    with Followers(live.type.name, live.name, writable=False, live=live) as followers:
+        followers.refuse_restricted(live, plan.value)
         link_id = live.links[0].id if live.links and not needs_restart(live) else 0
         return Swapped(
             link_id,
@@ -113,7 +115,7 @@ def rehearsed(plan: Swap, map_id: int) -> Swapped:
             plan.drop,
             followers.followed(),
             tuple(followers.unseen),
-            users_of(live),
+            max(users_of(live) - len(followers.defaults), 0),
         )
 
 
@@ -124,6 +126,7 @@ def swap(plan: Swap) -> Swapped:
         link = owner.enter_context(bpf.link_get_fd_by_id(live.links[0].id))
         old = owner.enter_context(bpf.map_get_fd_by_id(live.info.id))
         followers = owner.enter_context(Followers(live.type.name, live.name, writable=True, live=live))
+        followers.refuse_restricted(live, plan.value)
         new_id = map_info(plan.new).id
 
         def finish() -> None:

@@ -99,6 +99,7 @@ def update(
         todo = Swap(
             live,
             new.map_fd,
+            new.value_set,
             keep_at=kept_path(live, pin_folder(live)) if request.keep else "",
             drop=superfluous(stock, live, max(request.keep - 1, 0)),
             loaded=loaded,

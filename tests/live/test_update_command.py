@@ -306,15 +306,40 @@ def test_what_the_sysctl_allows_stays_allowed(book: Runbook) -> None:
         done("default", "--restore", "--netns", namespace.title)
 
 
-def test_a_default_that_may_not_follow_stays_and_is_said_to(book: Runbook) -> None:
-    """Writing it all the same would leak a map until reboot: the new version lacks the flag that the old object has."""
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_version_that_may_not_be_the_default_is_refused(book: Runbook, dry: tuple[str, ...]) -> None:
+    """Its default would stay with the old version; writing it all the same would leak a map until reboot."""
     first = book.register(10, "--set", "flags=non_restricted")
     with named_namespace(f"{book.name}n") as namespace:
         make_default(namespace, book.name)
-        error = refused_after("update", book.name, *book.words(11))
-        assert error["what"] == f"{book.name} was replaced, and 1 of 1 defaults did not follow"
-        assert "structops default --allow" in error["hint"]
-        assert (book.current() != first, new_socket_uses(namespace)) == (True, first)
+        error = refused("update", book.name, *book.words(11), *dry)
+        assert error["what"] == f"{book.name} (id:{first}) is not replaced"
+        assert error["why"].startswith(
+            f"it is the default of {namespace.title}, and the new version may not be"
+        )
+        assert "--set flags=non_restricted" in error["hint"]
+        assert (book.current(), new_socket_uses(namespace)) == (first, first)
+        done("default", "--restore", "--netns", namespace.title)
+    book.update(11)
+
+
+def test_a_rollback_to_such_a_version_is_refused(book: Runbook) -> None:
+    book.register(10)
+    second = book.updated(11, "--set", "flags=non_restricted")
+    with named_namespace(f"{book.name}n") as namespace:
+        make_default(namespace, book.name)
+        error = refused("rollback", book.name)
+        assert error["what"] == f"{book.name} (id:{second}) is not replaced"
+        assert book.current() == second
+        done("default", "--restore", "--netns", namespace.title)
+
+
+def test_a_default_that_may_not_follow_is_named(book: Runbook) -> None:
+    """A tool that does not look first may have left it."""
+    first = book.register(10, "--set", "flags=non_restricted")
+    with named_namespace(f"{book.name}n") as namespace:
+        make_default(namespace, book.name)
+        without_following("update", book.name, *book.words(11))
         error = refused_after("update", book.name, *book.words(11))
         assert error["what"] == f"{book.name} is this version already, and 1 of 1 defaults did not follow"
         assert new_socket_uses(namespace) == first
@@ -324,12 +349,25 @@ def test_a_default_that_may_not_follow_stays_and_is_said_to(book: Runbook) -> No
     )
 
 
+def test_a_dry_run_counts_no_default_that_follows(book: Runbook) -> None:
+    book.register(10, "--set", "flags=non_restricted")
+    with named_namespace(f"{book.name}n") as namespace:
+        make_default(namespace, book.name)
+        said = [
+            book.update(11, "--set", "flags=non_restricted", *dry)["held_by_old"]
+            for dry in (("--dry-run",), ())
+        ]
+        assert said == [0, 0]
+        done("default", "--restore", "--netns", namespace.title)
+
+
 NOT_FOLLOWED = """
 import sys
 from structops_cli.cli.main import run
 from structops_cli.operations import swap
 
 swap.Followers.follow = lambda self: ()
+swap.Followers.refuse_restricted = lambda self, live, new: None
 run(sys.argv[1:])
 """
 

@@ -10,8 +10,8 @@ import pytest
 from structops_cli.operations.machine_lock import machine_lock
 from tests.cli_runner import done, done_json, refused, run_python
 from tests.live.objects import live_ops_file
-from tests.live.situations import available, below, listed, soon
-from tests.live.test_update_command import Runbook
+from tests.live.situations import available, below, listed, named_namespace, soon
+from tests.live.test_update_command import Runbook, make_default
 from tests.needs import DUMMY_OPS, LINKS, needs
 from tests.patience import patient
 
@@ -80,6 +80,17 @@ def test_from_no_link_to_a_link_and_back_to_a_copy(book: Runbook) -> None:
     assert first not in [one["map_id"] for one in listed(book.name) if one["state"] == "registered"]
     done("unregister", book.name)
     assert soon(lambda: not listed(book.name))
+
+
+def test_a_version_that_may_not_be_the_default_is_refused(book: Runbook) -> None:
+    first = book.register(10, "--no-link", "--set", "flags=non_restricted")
+    with named_namespace(f"{book.name}n") as namespace:
+        make_default(namespace, book.name)
+        error = refused("update", book.name, *book.words(11), "--restart")
+        assert error["what"] == f"{book.name} (id:{first}) is not replaced"
+        [there] = listed(book.name)
+        assert (there["map_id"], there["state"]) == (first, "registered")
+        done("default", "--restore", "--netns", namespace.title)
 
 
 @needs(DUMMY_OPS)
