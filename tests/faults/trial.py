@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 from tests.faults.calls import ERRNOS, Call, Ended, calls_of, failing_at, killed_at, signalled_at
 from tests.faults.scenes import Scene
 from tests.faults.stage import Stage
+from tests.patience import patient
 
 __all__ = ["SIGNALS", "Outcome", "Point", "tried"]
 
@@ -20,6 +22,8 @@ UNHEARD = "the output could not be written"
 """All was done, and could not be told."""
 UNSEEN = "could not be looked into"
 """A namespace that may not be entered is named, and what is its default stays as it is."""
+GOES_S = patient(2.0)
+"""How long a map may be there that a link has let go, whose own end waits for a worker of the kernel and a grace period."""
 BUG = ("this is a bug of structops", "Traceback")
 
 
@@ -91,12 +95,24 @@ def _points(calls: Sequence[Call], faults: Sequence[str], *, every: bool) -> Ite
 def _judged(
     scene: Scene, point: Point, ended: Ended, stage: Stage, before: dict[str, Any], after: dict[str, Any]
 ) -> Outcome:
-    now = stage.look()
+    now = _settled(stage, (before, after))
     if scene.piecewise and set(now["sockets"]) <= {*before["sockets"], *after["sockets"]}:
         after = after | {"sockets": now["sockets"]}
         before = after if ended.exit_code else before
     problem = _problem(point, ended, now, before, after)
     return Outcome(scene.name, str(point), ended.exit_code, now == after, problem)
+
+
+def _settled(stage: Stage, meant: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """Look until there is no map left that its link has let go and that the kernel still holds, for a grace period."""
+    deadline = time.monotonic() + GOES_S
+    while (now := stage.look()) not in meant and _is_going(now) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return now
+
+
+def _is_going(look: dict[str, Any]) -> bool:
+    return any(state == "retired" and not links for _, state, _, links, *_ in look["registered"])
 
 
 def _problem(
