@@ -17,6 +17,7 @@ from structops_cli.operations.drain import drain
 from structops_cli.operations.drain_plan import choose_source
 from structops_cli.operations.drain_report import Drained, Left
 from structops_cli.runtime.interrupts import from_here_uninterrupted
+from structops_cli.shell_words import netns_options_of
 
 __all__ = ["command"]
 
@@ -68,7 +69,7 @@ def command(
             output.note(f"note: {note}")
         for title in done.defaults:
             output.note(
-                f"note: new sockets of {title} still get {source.name}: structops default OTHER --netns {title}"
+                f"note: new sockets of {title} still get {source.name}: structops default OTHER {netns_options_of(title)}"
             )
     return ExitCode.FAILED if done.left and not dry_run else ExitCode.DONE
 

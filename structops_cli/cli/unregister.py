@@ -137,10 +137,9 @@ def _say_forced(output: Output, uses: Uses) -> None:
         output.note(
             f"note: {name} is the default of {', '.join(uses.defaults)}: new sockets there get the retired one"
         )
-    for destination, title in uses.routes:
-        output.note(
-            f"note: the route to {destination} in {title} names {name}: nothing until that name is registered again"
-        )
+    for namespace, route in uses.routes:
+        where = f"the route to {route.destination} in {namespace.title}"
+        output.note(f"note: {where} names {name}: nothing until that name is registered again")
     if uses.default_of_devices:
         output.note(f"note: {name} is net.core.default_qdisc: new network devices get the retired one")
     for device, title in uses.devices:

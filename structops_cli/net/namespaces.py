@@ -61,10 +61,14 @@ class NetNamespace(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What people call it: ``initial``, a name, or the kernel's ``net:[INODE]``."""
+        """What people call it: ``initial``, a name, or the kernel's ``net:[INODE]``; all of them mean it as a word.
+
+        A name that a terminal would obey, or that another has first, is passed over.
+        """
         if self.is_initial:
             return INITIAL
-        return self.names[0] if self.names else f"net:[{self.inode}]"
+        names = (name for name in self.names if name.isprintable() and name != INITIAL)
+        return next(names, f"net:[{self.inode}]")
 
 
 def find_namespaces() -> tuple[NetNamespace, ...]:

@@ -1,4 +1,4 @@
-"""A route in the words of ``ip route``: DEST [via GATEWAY] [dev DEVICE] [table T] [metric N] [src ADDRESS] congctl NAME."""
+"""A route in the words of ``ip route``, read and written: DEST [via GATEWAY] [dev DEVICE] [table T] [metric N] [src ADDRESS] congctl NAME."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from socket import AF_INET, AF_INET6, inet_pton
 
 from structops_cli.errors import UsageError
 from structops_cli.net.congestion_controls import check_congestion_control_name
+from structops_cli.net.routes import Route
 from structops_cli.records import NamedTuple
+from structops_cli.shell_words import shell_words
 
-__all__ = ["GRAMMAR", "RouteWords", "parse_route"]
+__all__ = ["GRAMMAR", "RouteWords", "parse_route", "words_of"]
 
 TABLES = {"default": 253, "main": 254, "local": 255}
 """``enum rt_class_t``; a table that somebody named in rt_tables is given by its number here."""
@@ -52,6 +54,16 @@ def parse_route(words: Sequence[str]) -> RouteWords:
         _address(given["src"], family) if given["src"] else b"",
         given["congctl"],
     )
+
+
+def words_of(route: Route) -> str:
+    """Return the words that mean this route and no other, for a shell; its type of service is not among them."""
+    destination = "::/0" if route.family == AF_INET6 and not route.prefix_bits else route.destination
+    words = [destination]
+    words += ["via", route.gateway] if route.gateway else []
+    words += ["dev", route.device] if route.device else []
+    words += ["table", str(route.table)] if route.table != TABLES["main"] else []
+    return shell_words(*words, "metric", route.priority)
 
 
 def _given(words: Sequence[str]) -> dict[str, str]:

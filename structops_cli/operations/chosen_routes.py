@@ -8,11 +8,13 @@ from structops_cli.errors import NotFoundError, NotPermittedError, StructopsErro
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.held_sysctl import namespace_identity, visit
 from structops_cli.net.namespaces import NetNamespace
+from structops_cli.net.route_words import words_of
 from structops_cli.net.routes import Route, read_routes
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedRoute, RouteKey
 from structops_cli.records import NamedTuple
+from structops_cli.shell_words import netns_options_of
 
-__all__ = ["ChosenRoute", "list_routes", "route_key"]
+__all__ = ["ChosenRoute", "clearing", "list_routes", "route_key"]
 
 
 class ChosenRoute(NamedTuple):
@@ -64,6 +66,13 @@ def _chosen_here(namespace: NetNamespace, remembered: dict[RouteKey, RememberedR
         elif route.locked or (entry is not None and entry.name not in available):
             found.append(ChosenRoute(namespace, route, entry.name if entry else "", dangling=True))
     return found
+
+
+def clearing(namespace: NetNamespace, route: Route) -> str:
+    """Return the command that takes the congestion control off exactly this route."""
+    if route.tos:  # words of this project's have none
+        return f"ip route replace {words_of(route)} tos {route.tos:#x}, without congctl, in {namespace.title}"
+    return f"structops route clear {words_of(route)} {netns_options_of(namespace.title)}"
 
 
 def route_key(identity: int, route: Route) -> RouteKey:

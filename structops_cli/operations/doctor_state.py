@@ -11,13 +11,14 @@ from structops_cli.errors import StructopsError
 from structops_cli.net.held_sysctl import namespace_identity, visit
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.routes import routes_in
-from structops_cli.operations.chosen_routes import list_routes, route_key
+from structops_cli.operations.chosen_routes import clearing, list_routes, route_key
 from structops_cli.operations.default import read_defaults
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
 from structops_cli.operations.memory import MEMORY_PATH, Memory
 from structops_cli.runtime.dead_pins import is_dead
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pins import DEFAULT_PIN_DIR
+from structops_cli.shell_words import netns_options_of, shell_words
 from structops_cli.syscall import bpffs
 
 __all__ = ["defaults", "memory", "modules", "pins", "routes"]
@@ -39,7 +40,7 @@ def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:
             PROBLEM,
             f"new sockets of {item.namespace.title} get {item.default}, which is unregistered",
             "a namespace keeps its default until another one is set",
-            f"structops default NAME --netns {item.namespace.title}",
+            f"structops default NAME {netns_options_of(item.namespace.title)}",
         )
     older = [item for item in seen if item.older_map_id is not None]
     for item in older:
@@ -48,7 +49,7 @@ def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:
             PROBLEM,
             f"new sockets of {item.namespace.title} get an older version of {item.default} (map {item.older_map_id})",
             "a namespace keeps the version that it has until the same name is set again",
-            f"structops default {item.default} --netns {item.namespace.title}",
+            f"structops default {item.default} {netns_options_of(item.namespace.title)}",
         )
     for note in notes:
         yield Finding("defaults", NOTE, note)
@@ -67,8 +68,7 @@ def routes(found: Sequence[NetNamespace]) -> Iterator[Finding]:
             PROBLEM,
             f"the route to {item.route.destination} of {item.namespace.title} chooses {name}, which is not registered",
             "connections get the namespace's default, and whoever registers that name next gets the route",
-            f"register it again, or structops route clear {item.route.destination.removesuffix(' (IPv6)')} "
-            f"--netns {item.namespace.title}",
+            f"register it again, or {clearing(item.namespace, item.route)}",
         )
     for note in notes:
         yield Finding("routes", NOTE, note)
@@ -95,12 +95,13 @@ def memory(found: Sequence[NetNamespace], path: str = MEMORY_PATH) -> Iterator[F
     seen, _ = read_defaults(by_identity.values(), path)
     stale = [item for item in seen if item.remembered and item.remembered.name != item.default]
     for item in stale:
+        where = netns_options_of(item.namespace.title)
         yield Finding(
             "memory",
             NOTE,
             f"somebody else has changed the default of {item.namespace.title} since structops did",
             f"--restore would leave it: it is {item.default}",
-            f"structops default --restore --force --netns {item.namespace.title}, or structops default NAME",
+            f"structops default --restore --force {where}, or structops default NAME {where}",
         )
     places = {key.namespace for key in routes_known} & by_identity.keys()
     there = {identity: _route_keys(identity, by_identity[identity]) for identity in places}
@@ -135,7 +136,7 @@ def pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
             PROBLEM,
             f"{path} pins a link that registers nothing",
             "somebody detached it, or the kernel did, and the pin stayed; register replaces it",
-            f"structops unregister {os.path.basename(path)}",
+            shell_words("structops", "unregister", os.path.basename(path)),
         )
     registered = {os.path.basename(pin) for item in stock for link in item.links for pin in link.pins}
     stale = [path for path in bpffs.pins(KEPT) if os.path.basename(os.path.dirname(path)) not in registered]
@@ -145,7 +146,7 @@ def pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
             PROBLEM,
             f"{path} keeps a version of what is not registered",
             "there is nothing that it could take the place of",
-            f"rm {path}",
+            shell_words("rm", path),
         )
     if not orphaned and not stale:
         yield Finding("pins", OK, "none of them is orphaned")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from structops_cli.errors import AmbiguousError, NotFoundError, StructopsError
-from structops_cli.net.route_words import RouteWords
+from structops_cli.net.route_words import RouteWords, words_of
 from structops_cli.net.routes import Route
 from structops_cli.operations.chosen_routes import route_key
 from structops_cli.operations.memory import RouteKey
@@ -100,9 +100,4 @@ def _goal_of_del(routes: list[Route], known: set[RouteKey], identity: int) -> Ro
 
 def told(route: Route) -> str:
     """Return a route in the words of ``ip route``."""
-    parts = [route.destination]
-    parts += ["via", route.gateway] if route.gateway else []
-    parts += ["dev", route.device] if route.device else []
-    parts += ["table", str(route.table)] if route.table != 254 else []
-    parts += ["metric", str(route.priority)] if route.priority else []
-    return " ".join([*parts, *(["congctl", route.congctl] if route.congctl else [])])
+    return f"{words_of(route)} congctl {route.congctl}" if route.congctl else words_of(route)

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from structops_cli.errors import StateError, StructopsError
 from structops_cli.operations.versions import users_of
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.shell_words import netns_options_of
 from structops_cli.struct_ops.kinds import kind_of
 
+if TYPE_CHECKING:
+    from structops_cli.net.namespaces import NetNamespace
+    from structops_cli.net.routes import Route
+
 __all__ = ["Uses", "refuse_in_use", "uses_of"]
+
+SHOWN_ROUTES = 3
+"""How many commands one hint has room for."""
 
 
 class Uses(NamedTuple):
     """What an unregistered struct_ops would still be asked for: by title, the namespaces whose default it is; the routes that name it.
 
-    ``routes`` are (destination, title of the namespace). ``held_links`` are its links without a pin: a process holds them, and did not ask for anything.
+    ``held_links`` are its links without a pin: a process holds them, and did not ask for anything.
     ``devices`` run it as their queueing discipline: (device, title of the namespace); it may be the ``default_of_devices``.
     """
 
     live: LiveMap
     defaults: tuple[str, ...] = ()
-    routes: tuple[tuple[str, str], ...] = ()
+    routes: tuple[tuple[NetNamespace, Route], ...] = ()
     held_links: tuple[int, ...] = ()
     devices: tuple[tuple[str, str], ...] = ()
     default_of_devices: bool = False
@@ -36,7 +45,7 @@ def uses_of(live: LiveMap) -> Uses:
     return Uses(live, *_of_the_network(live), held, *_of_devices(live))
 
 
-def _of_the_network(live: LiveMap) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+def _of_the_network(live: LiveMap) -> tuple[tuple[str, ...], tuple[tuple[NetNamespace, Route], ...]]:
     """Return the namespaces whose default a congestion control is, and the routes that name it."""
     if not kind_of(live.type.name).chosen_by_name:
         return (), ()
@@ -45,8 +54,7 @@ def _of_the_network(live: LiveMap) -> tuple[tuple[str, ...], tuple[tuple[str, st
     from structops_cli.operations.followers import namespaces_of_default  # no other type is any of that
 
     defaults = tuple(one.title for one in namespaces_of_default(live.type.name, live.name))
-    routes = routes_naming(live.name, find_namespaces())
-    return defaults, tuple((route.destination, namespace.title) for namespace, route in routes)
+    return defaults, tuple(routes_naming(live.name, find_namespaces()))
 
 
 def _of_devices(live: LiveMap) -> tuple[tuple[tuple[str, str], ...], bool]:
@@ -72,21 +80,27 @@ def refuse_in_use(uses: Uses) -> None:
             hint="end that process; or detach the link under it with --force",
         )
     if uses.defaults:
-        namespaces = " ".join(f"--netns {title}" for title in uses.defaults)
         raise StateError(
             f"{name} is not unregistered: it is a default",
             why=f"new sockets of {', '.join(uses.defaults)} get it, and would get the retired one",
-            hint=f"choose another first: structops default NAME {namespaces}; or --force",
+            hint=f"choose another first: structops default NAME {netns_options_of(*uses.defaults)}; or --force",
         )
     if uses.routes:
-        destination, title = uses.routes[0]
-        said = ", ".join(f"{destination} in {title}" for destination, title in uses.routes)
+        said = ", ".join(f"{route.destination} in {namespace.title}" for namespace, route in uses.routes)
         raise StateError(
             f"{name} is not unregistered: routes choose it",
             why=f"it is the choice of {said}, and would be again as soon as anything has that name",
-            hint=f"clear them first: structops route clear {destination} --netns {title}; or --force",
+            hint=f"clear them first: {_clearing(uses)}; or --force",
         )
     _refuse_on_devices(uses, name)
+
+
+def _clearing(uses: Uses) -> str:
+    from structops_cli.operations.chosen_routes import clearing  # only a refusal needs it
+
+    first = [clearing(namespace, route) for namespace, route in uses.routes[:SHOWN_ROUTES]]
+    more = len(uses.routes) - len(first)
+    return " && ".join(first) + (f", and {more} more" if more else "")
 
 
 def _refuse_on_devices(uses: Uses, name: str) -> None:

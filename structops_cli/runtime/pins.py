@@ -8,6 +8,7 @@ from errno import EEXIST
 
 from structops_cli.errors import KernelError, NotPermittedError, UsageError
 from structops_cli.runtime.interrupts import uninterrupted
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
@@ -59,7 +60,8 @@ def check_lasting(path: str) -> None:
     raise UsageError(
         f"{path} would not outlive this command",
         why=f"ip netns exec {name} gives it a /sys of its own, without the machine's bpffs and what is pinned there",
-        hint=f"run it outside, with --netns {name} where a command takes that, or with nsenter --net=/run/netns/{name}",
+        hint=f"run it outside, with {shell_words('--netns', name)} where a command takes that, "
+        f"or with {shell_words('nsenter', f'--net=/run/netns/{name}')}",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from structops_cli.errors import AmbiguousError, NotFoundError
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.shell_words import shell_words
 
 __all__ = ["find_one", "matching", "no_match"]
 
@@ -49,7 +50,7 @@ def no_match(selector: str) -> NotFoundError:
         return NotFoundError(
             f"{selector} is not registered",
             why=f"its link was detached, and only the pin is left: {', '.join(dead)}",
-            hint=f"structops register OBJ replaces that pin; structops unregister {selector} takes it away",
+            hint=f"structops register OBJ replaces that pin; {shell_words('structops', 'unregister', selector)} takes it away",
         )
     return NotFoundError(
         f"no struct_ops map matches {selector}",

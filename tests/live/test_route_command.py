@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +18,7 @@ from structops_cli.net.routes import routes_naming
 from structops_cli.operations import route as operation
 from structops_cli.operations.memory import MEMORY_PATH, Memory
 from structops_cli.runtime.interrupts import uninterrupted
-from tests.cli_runner import done, done_json, refused
+from tests.cli_runner import done, done_json, refused, run_cli
 from tests.live.situations import available, named_namespace
 from tests.live.test_privileges import as_nobody
 
@@ -179,6 +181,48 @@ def test_what_cannot_be(place: NetNamespace, words: tuple[str, ...], exit_code: 
 def test_the_initial_namespace_has_to_be_named() -> None:
     error = refused("route", "add", V4, "dev", "lo", "congctl", "reno", exit_code=2)
     assert error["what"] == "which network namespaces?"
+
+
+@pytest.mark.parametrize("words", [("::/0", "dev", "t_0"), (V4, "dev", "t_0", "table", "77", "metric", "5")])
+def test_the_fix_that_is_printed_takes_off_that_route_and_no_other(
+    place: NetNamespace, name: str, pin_dir: str, words: tuple[str, ...]
+) -> None:
+    """Once of ``unregister``, which is then no longer refused, and once of ``doctor`` for the dangling route."""
+    others = [
+        ("0.0.0.0/0", "dev", "t_0"),
+        (V4, "dev", "t_0"),
+        (V4, "dev", "t_0", "table", "77", "metric", "6"),
+    ]
+    for other in others:
+        route("add", f"{' '.join(other)} congctl cubic", place)
+    route("add", f"{' '.join(words)} congctl {name}", place)
+    fix = refused("unregister", name)["hint"].removeprefix("clear them first: ").removesuffix("; or --force")
+    run_fix(fix)
+    assert sorted(seen["congctl"] for seen in chosen(place)) == ["cubic"] * 3
+    route("change", f"{' '.join(words)} congctl {name}", place)
+    done("unregister", name, "--force")
+    [found] = [
+        item
+        for item in json.loads(run_cli("doctor", "--json").stdout)["findings"]
+        if item["check"] == "routes" and name in item["what"]
+    ]
+    run_fix(found["fix"].removeprefix("register it again, or "))
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    assert sorted(seen["congctl"] for seen in chosen(place)) == ["cubic"] * 3
+    for other in others:
+        route("del", " ".join(other), place)
+    assert not os.path.exists(MEMORY_PATH)
+
+
+def run_fix(command: str) -> None:
+    program, *arguments = shlex.split(command)
+    assert program == "structops"
+    done(*arguments)
+
+
+def chosen(place: NetNamespace) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = done_json("route", "list", "--netns", place.title)["routes"]
+    return found
 
 
 def test_what_the_kernel_refuses_is_not_remembered(

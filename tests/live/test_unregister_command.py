@@ -227,7 +227,8 @@ def test_the_choice_of_a_route_is_refused(name: str, pin_dir: str) -> None:
         done(*words, "--netns", namespace.title)
         error = refused("unregister", name)
         assert error["what"].endswith("is not unregistered: routes choose it")
-        assert f"structops route clear 198.51.100.0/24 --netns {namespace.title}" in error["hint"]
+        command = f"structops route clear 198.51.100.0/24 dev lo metric 0 --netns {namespace.title}"
+        assert error["hint"] == f"clear them first: {command}; or --force"
         assert available(name)
         assert (
             f"note: the route to 198.51.100.0/24 in {namespace.title} names {name}"

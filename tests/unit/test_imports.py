@@ -15,7 +15,13 @@ from structops_cli.struct_ops.kinds import REGISTRY
 ROOT = Path(structops_cli.__file__).parent
 
 LAYERS = (
-    ("structops_cli", "structops_cli.errors", "structops_cli.postponed", "structops_cli.records"),
+    (
+        "structops_cli",
+        "structops_cli.errors",
+        "structops_cli.postponed",
+        "structops_cli.records",
+        "structops_cli.shell_words",
+    ),
     (
         "structops_cli.syscall",
         "structops_cli.syscall.uapi",

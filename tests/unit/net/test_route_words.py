@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from socket import AF_INET, AF_INET6, inet_pton
+import shlex
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 import pytest
 
 from structops_cli.errors import UsageError
-from structops_cli.net.route_words import RouteWords, parse_route
+from structops_cli.net.route_words import RouteWords, parse_route, words_of
+from structops_cli.net.routes import Route
 
 
 @pytest.mark.parametrize(
@@ -76,3 +78,19 @@ def test_words_that_are_a_route(text: str, wanted: RouteWords) -> None:
 def test_words_that_are_none(text: str, what: str) -> None:
     with pytest.raises(UsageError, match=what):
         parse_route(text.split())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "default metric 0",
+        "::/0 dev t_0 metric 1024",
+        "192.0.2.0/24 via 198.51.100.1 dev t_0 table 77 metric 5",
+        "2001:db8::1 via fe80::1 dev 't$0' metric 4294967295",
+    ],
+)
+def test_what_is_written_means_the_same_route(text: str) -> None:
+    meant = parse_route(shlex.split(text))
+    gateway = inet_ntop(meant.family, meant.gateway) if meant.gateway else ""
+    where = (meant.family, meant.address, meant.prefix_bits, meant.table, meant.metric or 0, 0)
+    assert words_of(Route(*where, gateway, meant.device, "", locked=False, message=b"")) == text
