@@ -39,7 +39,10 @@ for translations of its messages with the last, in files that nobody has."""
 
 
 def _ended(number: int, _frame: FrameType | None) -> NoReturn:
-    """Turn SIGTERM and SIGHUP into an exception, so that everything half done is undone."""
+    """Turn a signal into an exception, so that everything half done is undone, and let no other one disturb that."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise SystemExit(128 + number)
 
 
@@ -80,13 +83,14 @@ def entry() -> NoReturn:
     """Run the command and end the process with its exit code."""
     gc.disable()
     _fill_closed_streams()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background may ignore it
+        signal.signal(signal.SIGINT, _ended)
     signal.signal(signal.SIGTERM, _ended)
     signal.signal(signal.SIGHUP, _ended)
     try:
-        run = _import_command()
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
-    code = run(sys.argv[1:])
+        code = _import_command()(sys.argv[1:])
+    except KeyboardInterrupt:  # before the command began, or as its error was being told
+        code = 128 + signal.SIGINT
     _leave(code)
 
 

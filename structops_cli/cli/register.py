@@ -99,10 +99,10 @@ def command(
         None if transient else os.path.abspath(pin_dir or DEFAULT_PIN_DIR),
         os.path.abspath(map_pin_dir or bpffs.DEFAULT),
     )
-    with acting(token), ExitStack() as held, ExitStack() as undo:
+    with acting(token), ExitStack() as held:
         loaded = load_all(specs, Target(kernel()), selection, held, maps=places.maps, check=check)
         with mutating(output, dry_run=dry_run):
-            done = rehearse(loaded, places) if dry_run else register_all(loaded, places, undo)
+            done = rehearse(loaded, places) if dry_run else register_all(loaded, places, held)
         _say(output, done, dry_run=dry_run)
         if transient and not dry_run:
             _hold(output, [one for item in done for one in item.registered])

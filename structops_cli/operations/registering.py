@@ -68,23 +68,32 @@ def load_all(
     )
 
 
-def register_all(loaded: Sequence[Loaded], places: Places, undo: ExitStack) -> tuple[RegisteredObject, ...]:
+def register_all(loaded: Sequence[Loaded], places: Places, held: ExitStack) -> tuple[RegisteredObject, ...]:
     """Register loaded objects.
 
-    With a place for links all lasts when this returns: ``undo`` is empty, and no
-    signal comes until the process ends. Without one, ``undo`` unregisters.
+    With a place for links all lasts when this returns, and no signal comes until
+    the process ends. Without one, ``held`` gets what unregisters. What fails is
+    undone when this raises, under the machine's lock and the guard, if there is one.
     """
     if places.links is None:
-        mine = _maps_of(loaded)
-        refuse = partial(refuse_standing, mine=mine, refused=True)
-        return tuple(describe(one, register(one, None, undo, refuse), held=True) for one in loaded)
-    if any(plan.link for one in loaded for plan in one.plan.maps):
-        prepare_pin_dir(places.links, undo)
-    with _guard(loaded, places, undo):
-        mine = _maps_of(loaded)
-        done = tuple(_register_one(one, places.links, undo, mine) for one in loaded)
-        from_here_uninterrupted()
-        keep(undo, done)  # before a word is said: a reader that goes away undoes nothing
+        return _register_held(loaded, held)
+    with ExitStack() as folders:
+        if any(plan.link for one in loaded for plan in one.plan.maps):
+            prepare_pin_dir(places.links, folders)
+        with _guard(loaded, places, folders), folders.pop_all() as undo:
+            mine = _maps_of(loaded)
+            done = tuple(_register_one(one, places.links, undo, mine) for one in loaded)
+            from_here_uninterrupted()
+            keep(undo, done)  # before a word is said: a reader that goes away undoes nothing
+    return done
+
+
+def _register_held(loaded: Sequence[Loaded], held: ExitStack) -> tuple[RegisteredObject, ...]:
+    """Register objects for as long as ``held`` is open."""
+    refuse = partial(refuse_standing, mine=_maps_of(loaded), refused=True)
+    with ExitStack() as undo:
+        done = tuple(describe(one, register(one, None, undo, refuse), held=True) for one in loaded)
+        held.push(undo.pop_all())
     return done
 
 

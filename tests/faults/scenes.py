@@ -13,13 +13,14 @@ __all__ = ["SCENES", "Scene"]
 class Scene(NamedTuple):
     """One command in one situation; ``prepare`` makes the situation and returns the command's words.
 
-    ``piecewise`` is what each socket for itself is moved by: as long as that
+    The command ends with ``exit_code`` where nothing is done to it. ``piecewise`` is what each socket for itself is moved by: as long as that
     takes, some are as before and some as after.
     """
 
     name: str
     prepare: Callable[[Stage], tuple[str, ...]]
     piecewise: bool = False
+    exit_code: int = 0
 
 
 def _register(stage: Stage) -> tuple[str, ...]:
@@ -79,6 +80,12 @@ def _register_two(stage: Stage) -> tuple[str, ...]:
     return ("register", "aimd")
 
 
+def _register_two_refused(stage: Stage) -> tuple[str, ...]:
+    """Two objects, and the name of the second is taken: what was done of the first is undone."""
+    stage.run(*_register(stage), "--set", "name=bpf_cubic")
+    return ("register", "reno", "cubic")
+
+
 def _default(stage: Stage) -> tuple[str, ...]:
     """Two namespaces get an algorithm that may be chosen there."""
     stage.run(*_register(stage), "--set", "flags=non_restricted")
@@ -106,6 +113,7 @@ SCENES = {
         Scene("unregister-no-link", _unregister_without_a_link),
         Scene("drain", _drain, piecewise=True),
         Scene("register-two", _register_two),
+        Scene("register-two-refused", _register_two_refused, exit_code=1),
         Scene("default", _default),
         Scene("default-restore", _restore),
     )

@@ -65,7 +65,7 @@ def tried(
     with turn(), stage.used():
         command = scene.prepare(stage)
         before = stage.look()
-        calls = calls_of(command)
+        calls = calls_of(command, scene.exit_code)
         after = stage.look()
     for point in _points(calls, faults, every=every):
         with turn(), stage.used():
