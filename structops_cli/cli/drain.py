@@ -93,7 +93,7 @@ def _data(done: Drained, *, dry_run: bool) -> dict[str, Any]:
     return data | {
         "changed": data["changed"] or bool(done.destroyed),
         "name": done.source.name,
-        "map_ids": sorted(done.source.map_ids),
+        "map_ids": list(done.source.of_maps),
         "exact": done.exact,
         "moved": sum(done.moved.values()),
         "namespaces": [
@@ -124,7 +124,7 @@ def _left_data(item: Left) -> dict[str, Any]:
 
 def _text(done: Drained, *, dry_run: bool) -> str:
     name, total = done.source.name, sum(done.moved.values())
-    maps = f" (map {', '.join(map(str, sorted(done.source.map_ids)))})" if done.source.map_ids else ""
+    maps = f" (map {', '.join(map(str, done.source.of_maps))})" if done.source.of_maps else ""
     if not (total or done.left or done.destroyed):
         return f"no socket uses {name}{maps}: nothing to do"
     lines = [

@@ -96,8 +96,24 @@ def _check_known(name: str) -> None:
 
     available = read_congestion_controls().available
     if name not in available:
+        called = _called(name)
         raise NotFoundError(
             f"no TCP socket uses {name}, and no congestion control has that name",
             why=f"there are: {' '.join(available)}",
-            hint="structops sockets shows all, with theirs",
+            hint=f"maps that are called so are of other names: structops sockets {called}"
+            if called
+            else "structops sockets shows all, with theirs",
         )
+
+
+def _called(name: str) -> str:
+    """Return the name that a map called so is registered under, "" if there is none, or none may be seen."""
+    from structops_cli.runtime.inventory import take_stock
+    from structops_cli.runtime.kernel import live_kernel
+    from structops_cli.runtime.selection import matching
+
+    try:
+        found = matching(take_stock(live_kernel()), name)
+    except NotPermittedError:
+        return ""
+    return next((live.name for live in found if live.name != name), "")

@@ -13,7 +13,7 @@ from structops_cli.cli.live import map_data
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.selectors import optional_selector_argument
 from structops_cli.net.socket_owners import Commands
-from structops_cli.operations.status import MapStatus, Status, find_status, held_by
+from structops_cli.operations.status import MapStatus, Status, find_status, held_by, is_built_in
 from structops_cli.operations.uses import SocketHolder, Uses
 from structops_cli.runtime.kernel import live_kernel
 
@@ -37,6 +37,10 @@ def command(output: Output, selector: str | None) -> None:
     status = find_status(live_kernel(), selector)
     for sentence in status.uses.unseen:
         output.note(f"not seen: {sentence}")
+    if selector is not None and is_built_in(selector, status):
+        output.note(
+            f"note: {selector} is one of the kernel's own algorithms too, and no map; these are maps that are called so"
+        )
     output.result("status", lambda: _data(status), lambda: _text(output, status))
 
 

@@ -17,6 +17,7 @@ from structops_cli.operations.unregistering import (
     Retired,
     changes_of,
     drain_first,
+    refuse_name_of_the_kernels_own,
     rehearse,
     unregister_all,
     wait_until_gone,
@@ -78,7 +79,8 @@ def command(
     with mutating(output, dry_run=dry_run):
         stock = take_stock(kernel)
         dead = dead_pins(selector)
-        chosen = _chosen(stock, selector, every=every) if not dead or matching(stock, selector) else ()
+        named = any(live.name == selector for live in stock)
+        chosen = _chosen(stock, selector, every=every) if named or not dead else ()
         uses = [uses_of(live) for live in chosen]
         for one in uses:
             if not force:
@@ -105,7 +107,7 @@ def command(
     data = change_data([*changes_of(done, drained), *map(_unpinned, dead)], dry_run=dry_run)
     data["dead_pins"] = list(dead)
     data["drained"] = [
-        {"map_ids": sorted(item.source.map_ids), "moved": sum(item.moved.values()), "left": len(item.left)}
+        {"map_ids": list(item.source.of_maps), "moved": sum(item.moved.values()), "left": len(item.left)}
         for item in drained
     ]
     data["unregistered"] = [_data(item, waited=wait is not None, gone=gone) for item in done]
@@ -126,7 +128,7 @@ def _say_left(output: Output, drained: Sequence[Drained]) -> None:
             output.note(f"note: {note}")
         moved = sum(item.moved.values())
         if moved or item.left:
-            ids = ", ".join(f"id:{number}" for number in sorted(item.source.map_ids))
+            ids = ", ".join(f"id:{number}" for number in item.source.of_maps)
             left = f", {len(item.left)} left: structops drain {ids} says why" if item.left else ""
             output.note(f"{moved} sockets moved off {item.source.name} ({ids}){left}")
 
@@ -147,9 +149,10 @@ def _say_forced(output: Output, uses: Uses) -> None:
 
 
 def _chosen(stock: tuple[LiveMap, ...], selector: str, *, every: bool) -> tuple[LiveMap, ...]:
+    found = matching(stock, selector)
+    refuse_name_of_the_kernels_own(selector, found)
     if not every:
         return (find_one(stock, selector),)
-    found = matching(stock, selector)
     if not found:
         raise no_match(selector)
     return found

@@ -33,7 +33,7 @@ from structops_cli.net.orphans import orphans_are_destroyed
 from structops_cli.net.sock_diag import TcpSocket, destroy, tcp_sockets
 from structops_cli.net.socket_owners import command_of, find_owners
 from structops_cli.operations.drain_places import Place, Places
-from structops_cli.operations.drain_plan import Source
+from structops_cli.operations.drain_plan import BUILT_IN, Source
 from structops_cli.operations.drain_report import LASTING, ORPHANED, Drained, Left, why_left
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import AlgorithmReader
@@ -151,7 +151,7 @@ class _Work:
     def _candidates(self) -> Iterator[Candidate]:
         """Go through descriptors of sockets that may be meant."""
         if self._reader is not None:
-            ids = self._source.map_ids or {0}
+            ids = self._source.map_ids
             for file in self._reader.open_files():
                 if file.socket is not None and file.socket.map_id in ids:
                     yield Candidate(file.process, 0, file.fd, file.inode, file.socket.netns)
@@ -231,7 +231,9 @@ class _Work:
                     found.append(known._replace(tcp=tcp, namespace=place.namespace))
                 elif not (self._dry_run and tcp.inode in self._done):
                     found.append(why_left(place.namespace, tcp, owned=tcp.inode in seen))
-        if self._reader is None or not self._source.map_ids:  # then nothing tells that such a socket is meant
+        if (
+            self._reader is None or BUILT_IN in self._source.map_ids
+        ):  # then nothing tells that such a socket is meant
             return found
         return found + [item for inode, item in refused.items() if inode not in in_tables]
 
@@ -287,7 +289,7 @@ class _Work:
         with suppress(StructopsError):
             if inside(place.namespace, read_congestion_controls).default != self._source.name:
                 return False
-            if self._reader is None or not self._source.map_ids:
+            if self._reader is None or not self._source.versions_matter:
                 return True
             return inside(place.namespace, self._reader.default) in self._source.map_ids
         return False

@@ -14,8 +14,10 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.selection import matching
 from structops_cli.struct_ops.kinds import kind_of
 
-__all__ = ["Source", "choose_source", "default_target", "has_capability"]
+__all__ = ["BUILT_IN", "Source", "choose_source", "default_target", "has_capability"]
 
+BUILT_IN = 0
+"""In the place of a map's id: the kernel's own algorithm of that name."""
 CAP_NET_ADMIN = 12
 """``include/uapi/linux/capability.h``."""
 
@@ -23,8 +25,8 @@ CAP_NET_ADMIN = 12
 class Source(NamedTuple):
     """What sockets are to leave, and what for.
 
-    ``map_ids`` are of the struct_ops maps in question, none of one of the kernel's own algorithms;
-    ``others`` are the other maps of that name, which are left alone. ``target`` is None where each namespace's
+    ``map_ids`` are of the struct_ops maps in question, ``BUILT_IN`` for the kernel's own algorithm;
+    ``others`` are the other versions of that name, which are left alone. ``target`` is None where each namespace's
     default is.
     """
 
@@ -38,39 +40,37 @@ class Source(NamedTuple):
         """Whether a socket's name alone does not tell if it is meant."""
         return bool(self.others)
 
+    @property
+    def of_maps(self) -> tuple[int, ...]:
+        """The ids of the struct_ops maps in question, none of one of the kernel's own algorithms."""
+        return tuple(sorted(self.map_ids - {BUILT_IN}))
+
 
 def choose_source(selector: str, to: str | None) -> Source:
-    """Find out what a selector means: one map by id, every version of a name, or one of the kernel's own algorithms.
+    """Find out what a selector means: every version of a name, or one map by id or by the map's name.
 
-    Without ``to`` older versions go to the registered one of their name, if there is one.
-    Raises ``NotFoundError``, ``UsageError``, ``NotPermittedError``.
+    A name is first of all what the kernel has under it, one of its own algorithms too: a map that is called so and is
+    registered as something else is not meant then. Without ``to`` older versions go to the one that has the name
+    now, if there is one. Raises ``NotFoundError``, ``UsageError``, ``NotPermittedError``.
     """
     controls = read_congestion_controls()
-    stock = _stock()
-    found = tuple(item for item in matching(stock, selector) if kind_of(item.type.name).chosen_by_name)
-    if not found:
-        return Source(
-            _built_in(selector, controls), frozenset(), frozenset(), _checked(selector, to, controls)
-        )
-    names = {item.name for item in found}
-    if len(names) > 1:
-        raise AmbiguousError(
-            f"{selector} means {len(found)} congestion controls",
-            why=f"maps of that name bear the names {', '.join(sorted(names))}",
-            hint="select by id: id:N",
-            candidates=[f"id:{item.info.id}" for item in found],
-        )
-    (name,) = names
-    same = {item.info.id: item for item in stock if (item.type.name, item.name) == (found[0].type.name, name)}
-    live = {number for number, item in same.items() if item.state == "registered"}
-    wanted = {item.info.id for item in found}
+    stock = tuple(item for item in _stock() if kind_of(item.type.name).chosen_by_name)
+    name, wanted = _meant(stock, selector, controls)
+    live = _registered(stock, name, controls)
+    versions = live | {item.info.id for item in stock if item.name == name}
+    if wanted is None:
+        wanted = versions
     if to is None and live and wanted - live:
         to = name
+    target = _checked(name, to, controls, live=bool(live))
     if to == name:
         wanted -= live
-    return Source(
-        name, frozenset(wanted), frozenset(same) - wanted, _checked(name, to, controls, live=bool(live))
-    )
+    if not wanted:
+        raise UsageError(
+            f"sockets that use {name} are not moved to {name}: they have it already",
+            hint="name another algorithm with --to",
+        )
+    return Source(name, wanted, versions - wanted, target)
 
 
 def default_target(source: Source, default: str, title: str) -> str:
@@ -101,17 +101,37 @@ def _stock() -> tuple[LiveMap, ...]:
         return ()
 
 
-def _built_in(selector: str, controls: CongestionControls) -> str:
-    if selector not in controls.available:
+def _meant(
+    stock: tuple[LiveMap, ...], selector: str, controls: CongestionControls
+) -> tuple[str, frozenset[int] | None]:
+    """Return the name that a selector means, and the maps if not all of that name."""
+    if selector in controls.available:
+        return selector, None
+    found = matching(stock, selector)
+    if not found:
         raise NotFoundError(
             f"no congestion control matches {selector}",
             why=f"there are: {' '.join(controls.available)}; and no struct_ops map of that id or name",
             hint="structops list shows the maps, the retired ones too",
         )
-    return selector
+    names = {item.name for item in found}
+    if len(names) > 1:
+        raise AmbiguousError(
+            f"{selector} means {len(found)} congestion controls",
+            why=f"maps of that name bear the names {', '.join(sorted(names))}",
+            hint="select by id: id:N",
+            candidates=[f"id:{item.info.id}" for item in found],
+        )
+    return found[0].name, frozenset(item.info.id for item in found)
 
 
-def _checked(name: str, to: str | None, controls: CongestionControls, *, live: bool = True) -> str | None:
+def _registered(stock: tuple[LiveMap, ...], name: str, controls: CongestionControls) -> frozenset[int]:
+    """Return what has a name now: a map, the kernel's own algorithm, or nothing."""
+    live = frozenset(item.info.id for item in stock if (item.name, item.state) == (name, "registered"))
+    return live or frozenset({BUILT_IN} if name in controls.available else ())
+
+
+def _checked(name: str, to: str | None, controls: CongestionControls, *, live: bool) -> str | None:
     """Hold that the target is there and may be chosen."""
     if to is None:
         return None

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.errors import StructopsError
+from structops_cli.errors import AmbiguousError, StructopsError, UsageError
 from structops_cli.operations.change import Change
 from structops_cli.operations.versions import drop, kept_pins, users_of
 from structops_cli.records import NamedTuple
@@ -25,6 +25,7 @@ __all__ = [
     "Retired",
     "changes_of",
     "drain_first",
+    "refuse_name_of_the_kernels_own",
     "rehearse",
     "unregister_all",
     "wait_until_gone",
@@ -57,18 +58,41 @@ def drain_first(
     """Move the sockets of what is to be unregistered to another algorithm, older versions of the same name first.
 
     Without ``to`` those go to the registered version, and it is their namespace's default that all get then.
-    Errors as of ``drain``.
+    Errors as of ``drain``; ``UsageError`` when they were to go to what is unregistered.
     """
     from structops_cli.operations.drain import drain
     from structops_cli.operations.drain_plan import choose_source  # only who asks for it waits for them
 
-    names = {live.name for live in chosen if kind_of(live.type.name).chosen_by_name}
-    used = [item for item in stock if item.name in names and item.refcnt]
+    registered = [live for live in chosen if live.state == "registered"]
+    going = {live.name for live in registered if kind_of(live.type.name).chosen_by_name}
+    if to in going:
+        raise UsageError(
+            f"sockets cannot go to {to}: that is what is unregistered",
+            hint="name another algorithm with --to",
+        )
+    ids = {live.info.id for live in chosen}
+    drained = [item for item in stock if item.refcnt and (item.info.id in ids or item.name in going)]
+    used = [item for item in drained if kind_of(item.type.name).chosen_by_name]
     used.sort(key=lambda item: item.state == "registered")
-    return tuple(
-        drain(choose_source(f"id:{item.info.id}", to), timeout_s=timeout_s, dry_run=dry_run, say=say)
-        for item in used
-    )
+    sources = [choose_source(f"id:{item.info.id}", to) for item in used]  # what is wrong with one, before any
+    return tuple(drain(source, timeout_s=timeout_s, dry_run=dry_run, say=say) for source in sources)
+
+
+def refuse_name_of_the_kernels_own(selector: str, chosen: Sequence[LiveMap]) -> None:
+    """Raise ``AmbiguousError`` when a selector is a map's name and one of the kernel's own algorithms: nobody unregisters those."""
+    strangers = [live for live in chosen if kind_of(live.type.name).chosen_by_name and live.name != selector]
+    if not strangers or selector.startswith("id:"):
+        return
+    from structops_cli.net.congestion_controls import read_congestion_controls  # no other name collides
+
+    if selector in read_congestion_controls().available:
+        names = ", ".join(dict.fromkeys(live.name for live in strangers))
+        raise AmbiguousError(
+            f"{selector} is one of the kernel's own algorithms, which stay",
+            why=f"maps that are called so are of {names}",
+            hint=f"structops unregister {strangers[0].name}; or select by id: id:N",
+            candidates=[f"id:{live.info.id}" for live in strangers],
+        )
 
 
 def unregister_all(stock: Sequence[LiveMap], chosen: Sequence[LiveMap]) -> tuple[Retired, ...]:
@@ -131,7 +155,7 @@ def changes_of(done: Sequence[Retired], drained: Sequence[Drained] = ()) -> list
     """Return what was changed, one entry a version that was drained, and one a map."""
     moves = [
         Change(
-            f"sockets that use {item.source.name} (id:{', id:'.join(map(str, sorted(item.source.map_ids)))})",
+            f"sockets that use {item.source.name} (id:{', id:'.join(map(str, item.source.of_maps))})",
             {"sockets": sum(item.moved.values()) + len(item.left)},
             {"sockets": len(item.left)},
         )
