@@ -68,6 +68,7 @@ def swapped_data(done: Swapped | None, gap_ns: int | None, caught_up: CaughtUp |
         "gap_ns": gap_ns,
         "kept": done.kept or None,
         "dropped": list(done.dropped),
+        "still_kept": list(done.still_kept),
         "defaults": [_followed_data(one) for one in done.followed],
         "not_seen": [_followed_data(one) for one in done.unseen],
         "held_by_old": done.holders,
@@ -118,6 +119,8 @@ def say_unfollowed(
         output.note(
             f"note: link {done.link_id} is pinned nowhere: {live.name} goes when the process that holds it ends"
         )
+    for pin in done.still_kept:
+        output.note(f"note: {pin} could not be removed: it keeps a version that is not needed any more")
     if done.holders:
         kind = kind_of(live.type.name)
         drain = f"; structops drain id:{live.info.id} moves sockets" if kind.chosen_by_name else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +11,7 @@ import click
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.selectors import selector_argument
-from structops_cli.errors import StateError, UsageError
+from structops_cli.errors import StateError, StructopsError, UsageError
 from structops_cli.operations.change import Change
 from structops_cli.operations.standing_uses import Uses, refuse_in_use, uses_of
 from structops_cli.operations.unregistering import (
@@ -114,6 +115,12 @@ def command(
     output.result("unregister", data, lambda: "\n".join([*map(_line, done), *map(_dead_line, dead)]))
     if left:
         raise _not_gone(left, wait or 0)
+    if still := [pin for item in done for pin in item.still_kept]:
+        raise StructopsError(
+            f"{len(still)} of the kept versions could not be removed",
+            why=f"all else is done; still there: {', '.join(still)}",
+            hint=f"remove them: rm {' '.join(map(quote, still))}",
+        )
 
 
 def _unpin(dead: Sequence[str]) -> None:
@@ -191,6 +198,7 @@ def _data(item: Retired, *, waited: bool, gone: set[int]) -> dict[str, Any]:
         "link_ids": list(done.link_ids),
         "pins_removed": list(done.pins_removed),
         "kept_removed": list(item.dropped),
+        "still_kept": list(item.still_kept),
         "gone": is_gone,
         "refcnt": 0 if is_gone else done.refcnt,
     }

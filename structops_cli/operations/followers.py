@@ -33,6 +33,10 @@ from structops_cli.syscall.uapi import TcpCongFlags
 __all__ = ["Followed", "Followers", "namespaces_of_default"]
 
 
+TRIES = 2
+"""Of a write that a moment's want of memory may refuse, where there is no way back."""
+
+
 class Followed(NamedTuple):
     """What became of one namespace's default; ``error`` says why it stays with the old version."""
 
@@ -86,7 +90,7 @@ class Followers:
     def _find(self, *, writable: bool, live: LiveMap | None) -> None:
         for namespace in find_namespaces():
             try:
-                default = open_default(namespace, writable=False)
+                self._take_if_it_follows(namespace, writable=writable)
             except NotFoundError:  # it vanished
                 continue
             except StructopsError as error:
@@ -94,26 +98,44 @@ class Followers:
                     raise  # it will pass, and nothing is done yet
                 self.unseen.append(Followed(namespace.title, namespace.inode, error))
                 continue
-            with default:
-                follows = default.read() == self.name and (
-                    self._only is None or namespace.inode in self._only
-                )
-            if follows:
-                self.defaults.append(self._owned.enter_context(open_default(namespace, writable=writable)))
             if namespace.is_initial and live is not None and _is_restricted(live.type, live.raw):
                 self.allowed = self._owned.enter_context(open_allowed(namespace, writable=writable))
                 if self.name not in self.allowed.read():
                     self.allowed = None
 
+    def _take_if_it_follows(self, namespace: NetNamespace, *, writable: bool) -> None:
+        with open_default(namespace, writable=False) as default:
+            follows = default.read() == self.name and (self._only is None or namespace.inode in self._only)
+        if follows:
+            self.defaults.append(self._owned.enter_context(open_default(namespace, writable=writable)))
+
     def follow(self) -> tuple[Followed, ...]:
         """Write the name again wherever it is the default, the initial namespace first; it may be done twice.
 
         What the sysctl had allowed stays allowed. A namespace that cannot follow is
-        in the answer with the reason, and the others follow all the same.
+        in the answer with the reason, and the others follow all the same: this
+        raises no ``StructopsError``, for what it is called after is done.
         """
-        if self.allowed is not None and self.name not in self.allowed.read():
-            self.allowed.add(self.name)
-        return tuple(_follow(default, self.name) for default in self.defaults)
+        refused = self._allow_again()
+        return tuple(
+            Followed(one.namespace.title, one.namespace.inode, refused)
+            if refused and not one.namespace.is_initial
+            else _follow(one, self.name)
+            for one in self.defaults
+        )
+
+    def _allow_again(self) -> StructopsError | None:
+        """Put the name on the allowed list once more if it was there; what is in the way of that otherwise."""
+        refused: StructopsError | None = None
+        for _ in range(TRIES if self.allowed is not None else 0):
+            try:
+                if self.allowed is not None and self.name not in self.allowed.read():
+                    self.allowed.add(self.name)
+            except StructopsError as error:
+                refused = error
+            else:
+                return None
+        return refused
 
     def refuse_restricted(self, live: LiveMap, new: bytes) -> None:
         """Raise ``StateError`` when the new version, by its value, may be no default of a namespace where the old one is.
@@ -142,9 +164,7 @@ def _follow(default: DefaultSysctl, name: str) -> Followed:
     try:
         try:
             _write_again(default, name)
-        except (
-            KernelError
-        ):  # once more, for what passes; what is not allowed is no KernelError, and never written
+        except KernelError:  # for what passes; what is not allowed is no KernelError, and never written
             _write_again(default, name)
     except StructopsError as error:
         return Followed(title, inode, error)

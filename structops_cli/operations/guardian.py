@@ -2,8 +2,9 @@
 
 Between the first and the last of several effects the kernel shows a state that is
 neither before nor after. A child waits beside the parent, out of reach of the
-terminal and of the parent's end; when the parent dies before it said that it is done,
-the child does what is left. It looks at the kernel for what that is: nothing is
+terminal and of the parent's end; when the parent ends before it marked that it is done,
+the child does what is left. The mark is in memory that both share, for a write to a
+pipe may be refused, and what is done would be undone. It looks at the kernel for what that is: nothing is
 written down that could disagree.
 """
 
@@ -13,13 +14,15 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from mmap import mmap
 
 from structops_cli.errors import KernelError
 from structops_cli.runtime.interrupts import HELD_BACK, uninterrupted
 
 __all__ = ["guarded"]
 
-DONE = b"\n"
+DONE = 1
+"""The mark."""
 
 
 @contextmanager
@@ -33,54 +36,59 @@ def guarded(finish: Callable[[], object]) -> Iterator[None]:
     caller's, who is alive. Raises ``KernelError`` when there is no child to be had:
     before anything was done. No other thread may run at the entry.
     """
-    reader, writer = os.pipe2(os.O_CLOEXEC)
+    mark = mmap(-1, 1)
     with uninterrupted():
-        try:
-            child = os.fork()
-        except OSError as error:
-            os.close(reader)
-            os.close(writer)
-            raise KernelError(
-                "no process could be started that would finish what is begun",
-                why=error.strerror or "",
-                hint="nothing was done; try again when the machine has room",
-                errno=error.errno or 0,
-                operation="fork",
-            ) from None
-        if child == 0:
-            os.close(writer)
-            _stand_by(reader, finish)
-    os.close(reader)
+        child, writer = _start(mark, finish)
     try:
         yield
     finally:
         with uninterrupted():
-            with suppress(OSError):  # the child was killed: there was nothing for it to do
-                os.write(writer, DONE)
+            mark[0] = DONE
             os.close(writer)
             with suppress(ChildProcessError):
                 os.waitpid(child, 0)
 
 
-def _stand_by(reader: int, finish: Callable[[], object]) -> None:
-    """Wait for the parent's word or end; never returns."""
+def _start(mark: mmap, finish: Callable[[], object]) -> tuple[int, int]:
+    """Start the child and return its process id and the end of the pipe that it listens to; all that it needs is open before."""
+    opened: list[int] = []
+    try:
+        opened.append(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+        opened += os.pipe2(os.O_CLOEXEC)
+        child = os.fork()
+    except OSError as error:
+        for fd in opened:
+            os.close(fd)
+        raise KernelError(
+            "no process could be started that would finish what is begun",
+            why=f"{error.filename}: {error.strerror}" if error.filename else error.strerror or "",
+            hint="nothing was done; try again when the machine has room",
+            errno=error.errno or 0,
+            operation="open" if error.filename else "fork",
+        ) from None
+    nowhere, reader, writer = opened
+    if child == 0:
+        os.close(writer)
+        _stand_by(reader, nowhere, mark, finish)
+    os.close(nowhere)
+    os.close(reader)
+    return child, writer
+
+
+def _stand_by(reader: int, nowhere: int, mark: mmap, finish: Callable[[], object]) -> None:
+    """Wait until the parent is done, or ends; never returns."""
     code = 1
     try:
         os.setsid()
         for number in HELD_BACK:
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-        _be_silent()
-        if os.read(reader, 1) != DONE:
+        for fd in (0, 1, 2):  # the parent's output: whoever reads it waits for its end
+            os.dup2(nowhere, fd)
+        os.close(nowhere)
+        os.read(reader, 1)  # which nobody writes to
+        if mark[0] != DONE:
             finish()
         code = 0
     finally:
         os._exit(code)  # no handlers, no buffers: those are the parent's
-
-
-def _be_silent() -> None:
-    """Let go of the parent's output: whoever reads it waits for its end."""
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    os.close(null)

@@ -17,7 +17,16 @@ from structops_cli.errors import KernelError, StateError, StructopsError
 from structops_cli.operations.candidate import Candidate, candidate_of_live, let_go, stand_up
 from structops_cli.operations.followers import Followers
 from structops_cli.operations.guardian import guarded
-from structops_cli.operations.swap import Swap, Swapped, holders_of, prepare, swap, undo_prepared
+from structops_cli.operations.swap import (
+    Swap,
+    Swapped,
+    holders_of,
+    prepare,
+    refuse_unpinned,
+    still_kept,
+    swap,
+    undo_prepared,
+)
 from structops_cli.operations.versions import drop
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.dead_pins import pin_link
@@ -74,6 +83,7 @@ def restart(plan: Restart) -> tuple[Swapped, int]:
     When this returns no signal comes until the process ends.
     """
     todo, live = plan.todo, plan.todo.live
+    refuse_unpinned(live)
     with ExitStack() as owner:
         old_fd = owner.enter_context(bpf.map_get_fd_by_id(live.info.id))
         new_id = map_info(plan.new.map_fd).id
@@ -91,8 +101,7 @@ def restart(plan: Restart) -> tuple[Swapped, int]:
             link, gap_ns = _exchange(way, owner)
             undo.pop_all()
             followed = way.followers.follow()
-            drop(todo.unkeep)
-            dropped = drop(todo.drop)
+            unkept, dropped = drop(todo.unkeep), drop(todo.drop)
         return (
             Swapped(
                 _id_of(link),
@@ -102,6 +111,7 @@ def restart(plan: Restart) -> tuple[Swapped, int]:
                 followed,
                 tuple(way.followers.unseen),
                 holders_of(live, old_fd),
+                still_kept(todo, (*unkept, *dropped)),
             ),
             gap_ns,
         )
@@ -199,7 +209,7 @@ def _register_old(way: _Way) -> None:
         link, _ = stand_up(way.old, owner)
         for pin in (pin for one in live.links for pin in one.pins):
             _pin(link, pin)
-    way.followers.follow()
+    way.followers.follow()  # which cannot fail: the old version is registered again
 
 
 def _pin(link: Fd | None, path: str) -> None:

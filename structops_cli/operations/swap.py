@@ -8,6 +8,7 @@ it, all is brought to its end. Both hold for a process that is killed.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import ExitStack, suppress
 from errno import EPERM
 
@@ -34,9 +35,11 @@ __all__ = [
     "holders_of",
     "needs_restart",
     "prepare",
+    "refuse_unpinned",
     "refuse_unregistered",
     "refuse_unreplaceable",
     "rehearsed",
+    "still_kept",
     "swap",
     "undo_prepared",
 ]
@@ -60,7 +63,10 @@ class Swap(NamedTuple):
 
 
 class Swapped(NamedTuple):
-    """What was done. ``holders`` is the kernel's count of who still uses the old version."""
+    """What was done. ``holders`` is the kernel's count of who still uses the old version.
+
+    ``still_kept`` are pins that were to go and could not be removed.
+    """
 
     link_id: int
     map_id: int
@@ -69,6 +75,7 @@ class Swapped(NamedTuple):
     followed: tuple[Followed, ...]
     unseen: tuple[Followed, ...]
     holders: int
+    still_kept: tuple[str, ...] = ()
 
 
 def needs_restart(live: LiveMap) -> bool:
@@ -102,11 +109,24 @@ def refuse_unreplaceable(live: LiveMap) -> None:
         )
 
 
+def refuse_unpinned(live: LiveMap) -> None:
+    """Raise ``StateError`` for a link that nothing but a process holds: a restart would take it away from that process."""
+    unpinned = [str(link.id) for link in live.links if not link.pins]
+    if unpinned:
+        raise StateError(
+            f"{live.name} (id:{live.info.id}) is not replaced: a process holds it",
+            why=f"link {', '.join(unpinned)} is pinned nowhere that is in sight, and a restart would detach it",
+            hint=f"end that process (structops status id:{live.info.id} says which), and register the new version",
+        )
+
+
 def rehearsed(plan: Swap, map_id: int) -> Swapped:
     """Return what a swap or a restart would answer, as far as it can be known; ``map_id`` 0 for a new map."""
     live = plan.live
     with Followers(live.type.name, live.name, writable=False, live=live) as followers:
         followers.refuse_restricted(live, plan.value)
+        if needs_restart(live):
+            refuse_unpinned(live)
         link_id = live.links[0].id if live.links and not needs_restart(live) else 0
         return Swapped(
             link_id,
@@ -142,8 +162,7 @@ def swap(plan: Swap) -> Swapped:
             _link_update(live, link, plan.new, old)
             undo.pop_all()
             followed = followers.follow()
-            drop(plan.unkeep)
-            dropped = drop(plan.drop)
+            unkept, dropped = drop(plan.unkeep), drop(plan.drop)
         return Swapped(
             live.links[0].id,
             new_id,
@@ -152,7 +171,13 @@ def swap(plan: Swap) -> Swapped:
             followed,
             tuple(followers.unseen),
             holders_of(live, old),
+            still_kept(plan, (*unkept, *dropped)),
         )
+
+
+def still_kept(plan: Swap, gone: Container[str]) -> tuple[str, ...]:
+    """Return the pins of kept versions that were to go, and did not."""
+    return tuple(pin for pin in (*plan.unkeep, *plan.drop) if pin not in gone)
 
 
 def prepare(plan: Swap, old: Fd, undo: ExitStack) -> None:

@@ -35,10 +35,11 @@ POLL_S = 0.05
 
 
 class Retired(NamedTuple):
-    """What became of one map; ``dropped`` are the pins of kept versions that went with it."""
+    """What became of one map; ``dropped`` are the pins of kept versions that went with it, ``still_kept`` those that could not."""
 
     done: Unregistered
     dropped: tuple[str, ...]
+    still_kept: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -110,7 +111,13 @@ def unregister_all(stock: Sequence[LiveMap], chosen: Sequence[LiveMap]) -> tuple
 
     from_here_uninterrupted()
     with _guard(chosen, kept, finish):
-        return tuple(Retired(unregister(live), drop(kept[live.info.id])) for live in chosen)
+        return tuple(_retire(live, kept[live.info.id]) for live in chosen)
+
+
+def _retire(live: LiveMap, kept: tuple[str, ...]) -> Retired:
+    done = unregister(live)
+    dropped = drop(kept)
+    return Retired(done, dropped, tuple(pin for pin in kept if pin not in dropped))
 
 
 def _guard(

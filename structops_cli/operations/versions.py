@@ -150,12 +150,19 @@ def _holds(path: str, map_id: int) -> bool:
 
 
 def drop(pins: Iterable[str]) -> tuple[str, ...]:
-    """Remove pins of kept versions and the folders that are empty then; return those that were there."""
+    """Remove pins of kept versions and the folders that are empty then; return those that are gone by it, or were gone.
+
+    What cannot be removed stays: whatever this comes after is done.
+    """
     removed = []
     for path in pins:
-        with suppress(FileNotFoundError):
+        try:
             os.unlink(path)
-            removed.append(path)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            continue
+        removed.append(path)
         folder = os.path.dirname(path)
         while os.path.basename(os.path.dirname(folder)) == KEPT_FOLDER or os.path.basename(folder) in (
             KEPT_FOLDER,

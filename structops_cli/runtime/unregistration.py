@@ -87,6 +87,8 @@ def _through_links(live: LiveMap) -> tuple[str, tuple[str, ...]]:
     removed: list[str] = []
     with ExitStack() as held:
         links = {link.id: fd for link in live.links if (fd := _opened(link.id, held)) is not None}
+        for fd in links.values():
+            _refuse_another(live, fd)
         try:
             for link in live.links:
                 removed += [pin for pin in link.pins if remove_pin(pin)]
@@ -98,12 +100,27 @@ def _through_links(live: LiveMap) -> tuple[str, tuple[str, ...]]:
         return "detach", tuple(removed)
     holders = tuple(link.id for link in live.links if not _link_gone(link.id, live.info.id))
     if holders:
+        with ExitStack() as again:
+            links = {number: fd for number in holders if (fd := _opened(number, again)) is not None}
+            _pin_again(live, links, removed)
         raise StateError(
             f"{live.name} (id:{live.info.id}) is still registered",
             why=f"link {', '.join(map(str, holders))} is held open by a process, and this kernel cannot detach it",
             hint="end the process that holds it",
         )
     return "unpin", tuple(removed)
+
+
+def _refuse_another(live: LiveMap, link: Fd) -> None:
+    """Raise ``StateError`` for a link that was given another map since it was looked at; a detached one has none."""
+    info = link_info(link)
+    if info.map_id not in (0, live.info.id):
+        raise StateError(
+            f"{live.name} (id:{live.info.id}) is not unregistered: it was replaced meanwhile",
+            why=f"its link {info.id} has map {info.map_id} now",
+            hint=f"look again: structops status {live.name}",
+            candidates=[f"id:{info.map_id}"],
+        )
 
 
 def _opened(link_id: int, owner: ExitStack) -> Fd | None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from errno import EOPNOTSUPP
 from typing import Any
 
 import pytest
 
+from structops_cli.errors import KernelError, StateError
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.namespaces import inside
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
+from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.unregistration import unregister as unregister_map
 from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
 from tests.cli_runner import done, done_json, refused, run_cli, run_python
 from tests.live.situations import (
     available,
@@ -53,6 +59,7 @@ def test_a_map_without_a_link_by_delete(name: str, pin_dir: str) -> None:
         "link_ids": [],
         "pins_removed": [],
         "kept_removed": [],
+        "still_kept": [],
         "gone": True,
         "refcnt": 0,
     }
@@ -296,7 +303,11 @@ def test_kept_versions_go_too(name: str, bpf_root: str) -> None:
 KILLED = """
 import os, signal, sys
 from structops_cli.cli.main import run
+from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.unregistration import unregister as unregister_map
 from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
 bpf.link_detach = lambda _, me=os.getpid(), detach=bpf.link_detach: (
     os.kill(me, signal.SIGKILL) if os.getpid() == me else detach(_)
 )
@@ -363,3 +374,36 @@ def test_a_dead_pin_that_may_not_be_removed_is_an_error(name: str, pin_dir: str)
     assert os.path.exists(pin)
     done("unregister", name)
     assert not os.path.exists(pin)
+
+
+# What changes between the look and the deed
+
+
+@needs(LINKS)
+def test_a_link_that_got_another_map_meanwhile_is_left_alone(name: str, pin_dir: str) -> None:
+    one = register(name, pin_dir)
+    [seen] = [item for item in take_stock(live_kernel()) if item.name == name]
+    done("update", name, "cubic", "--set", f"name={name}")
+    with pytest.raises(StateError) as caught:
+        unregister_map(seen)
+    assert caught.value.what == f"{name} (id:{one['map_id']}) is not unregistered: it was replaced meanwhile"
+    assert available(name)
+    assert below(pin_dir)[-1] == name
+
+
+@needs(LINKS)
+def test_what_cannot_be_unregistered_has_its_pin_again(
+    name: str, pin_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel without LINK_DETACH, and a process that holds the link: unpinning alone does not unregister it."""
+    one = register(name, pin_dir)
+
+    def cannot(_: Fd) -> None:
+        raise KernelError("no", errno=EOPNOTSUPP, operation="LINK_DETACH")
+
+    monkeypatch.setattr(bpf, "link_detach", cannot)
+    with bpf.obj_get(one["pin"]):
+        error = refused("unregister", name)
+        assert error["what"] == f"{name} (id:{one['map_id']}) is still registered"
+    [seen] = listed(name)
+    assert (seen["state"], seen["links"]) == ("registered", [{"id": one["link_id"], "pins": [one["pin"]]}])

@@ -10,7 +10,7 @@ import pytest
 from structops_cli.operations.machine_lock import machine_lock
 from tests.cli_runner import done, done_json, refused, run_python
 from tests.live.objects import live_ops_file
-from tests.live.situations import available, below, listed, named_namespace, soon
+from tests.live.situations import available, below, held_by_a_process, listed, named_namespace, soon
 from tests.live.test_update_command import Runbook, make_default
 from tests.needs import DUMMY_OPS, LINKS, needs
 from tests.patience import patient
@@ -91,6 +91,21 @@ def test_a_version_that_may_not_be_the_default_is_refused(book: Runbook) -> None
         [there] = listed(book.name)
         assert (there["map_id"], there["state"]) == (first, "registered")
         done("default", "--restore", "--netns", namespace.title)
+
+
+@needs(LINKS)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_what_a_process_holds_is_not_taken_away_from_it(
+    book: Runbook, monkeypatch: pytest.MonkeyPatch, dry: tuple[str, ...]
+) -> None:
+    """As a scheduler's loader holds it: a type that cannot be replaced, and a link without a pin."""
+    for module in ("update", "swap"):
+        monkeypatch.setattr(f"structops_cli.operations.{module}.needs_restart", lambda _: True)
+    with held_by_a_process("reno", "--set", f"name={book.name}"):
+        [before] = listed(book.name)
+        error = refused("update", book.name, *book.words(11), "--restart", *dry)
+        assert error["what"] == f"{book.name} (id:{before['map_id']}) is not replaced: a process holds it"
+        assert listed(book.name) == [before]
 
 
 @needs(DUMMY_OPS)

@@ -80,3 +80,15 @@ def test_no_room_for_a_child_is_said_before_anything_is_done(monkeypatch: pytest
     monkeypatch.setattr(os, "fork", refuse)
     with pytest.raises(KernelError, match="no process could be started"), guarded(lambda: None):
         pytest.fail("begun without a guard")
+
+
+def test_a_machine_without_dev_null_is_said_before_anything_is_done(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "devnull", str(tmp_path / "null"))
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(KernelError) as caught, guarded(lambda: None):
+        pytest.fail("begun without a guard")
+    assert (caught.value.errno, caught.value.operation) == (errno.ENOENT, "open")
+    assert str(tmp_path / "null") in caught.value.why
+    assert os.listdir("/proc/self/fd") == before

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EIO, ENOENT, ENOMEM
+import os
+from errno import EACCES, EIO, ENOENT, ENOMEM, EPERM
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,18 @@ def test_a_folder_of_pins_that_cannot_be_read(
             bpffs.pins("/somewhere")
     else:
         assert bpffs.pins("/somewhere") == ()
+
+
+def test_a_pin_that_cannot_be_removed_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever dropping a version comes after is done, and has to be reported as such."""
+    stays, goes = str(tmp_path / "1"), str(tmp_path / "2")
+    Path(goes).touch()
+    real = os.unlink
+
+    def unlink(path: str) -> None:
+        if path == stays:
+            raise PermissionError(EPERM, "no", path)
+        real(path)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    assert versions.drop([stays, goes, str(tmp_path / "3")]) == (goes, str(tmp_path / "3"))
