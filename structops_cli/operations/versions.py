@@ -16,14 +16,20 @@ from structops_cli.errors import KernelError, NotFoundError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.identity import identity_of_live
 from structops_cli.runtime.inventory import LiveMap, LiveProgram, programs_of
-from structops_cli.runtime.pins import DEFAULT_PIN_DIR, PIN_FOLDER, pin_path, pin_with_undo, prepare_pin_dir
+from structops_cli.runtime.pins import (
+    DEFAULT_PIN_DIR,
+    KEPT_FOLDER,
+    PIN_FOLDER,
+    pin_path,
+    pin_with_undo,
+    prepare_pin_dir,
+)
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info, prog_info
 
 __all__ = [
-    "KEPT_FOLDER",
     "KEPT_VERSIONS",
     "Version",
     "drop",
@@ -38,7 +44,6 @@ __all__ = [
     "versions_of",
 ]
 
-KEPT_FOLDER = "kept"
 KEPT_VERSIONS = 5
 """How many replaced versions of one struct_ops are kept when nobody says otherwise; the oldest go first."""
 

@@ -21,6 +21,7 @@ from structops_cli.errors import (
 )
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.other_maps import maps_to_look_at, opened
+from structops_cli.runtime.pins import is_of_this_project
 from structops_cli.struct_ops.catalogue import StructOpsType, type_of_value
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
@@ -60,7 +61,7 @@ __all__ = [
 
 
 NO_PIN_OF_OURS = frozenset({ENOENT, ENOTDIR, ELOOP, EACCES, EPERM, EINVAL})
-"""What OBJ_GET says of a path that is gone, no object of bpf(2), or not ours to open."""
+"""What OBJ_GET says of a path that is gone, no object of bpf(2), or somebody else's."""
 UNDER_WAY_S = 0.05
 """How long a link that is being made or updated is given: three of a quiet machine's grace periods."""
 
@@ -186,12 +187,15 @@ def _pins() -> _Pins:
     """Open every pin of every bpffs in sight and sort the struct_ops links and maps by id."""
     found = _Pins({}, {})
     for mount in bpffs.mounts():
-        for path in bpffs.pins(mount.path):
+        for path in bpffs.pins(mount.path, is_of_this_project):
             try:
                 with bpf.obj_get(path) as fd:
                     _note_pin(found, fd, path)
             except KernelError as error:
-                if error.errno not in NO_PIN_OF_OURS:  # a version that is kept would seem not to be
+                refused = error.errno in (EACCES, EPERM) and is_of_this_project(path)
+                if (
+                    refused or error.errno not in NO_PIN_OF_OURS
+                ):  # a version that is kept would seem not to be
                     raise explained(error, f"{path} could not be looked at") from None
     return found
 

@@ -16,9 +16,11 @@ from structops_cli.syscall.mount_table import mounted
 
 __all__ = [
     "DEFAULT_PIN_DIR",
+    "KEPT_FOLDER",
     "PIN_FOLDER",
     "check_lasting",
     "check_pin_dir",
+    "is_of_this_project",
     "pin_path",
     "pin_with_undo",
     "prepare_pin_dir",
@@ -27,8 +29,15 @@ __all__ = [
 
 PIN_FOLDER = "structops"
 """The directory of a bpffs that holds the pins of this project's links."""
+KEPT_FOLDER = "kept"
+"""The directory, beside the pins of links, that holds those of the versions that they had before."""
 DEFAULT_PIN_DIR = f"{bpffs.DEFAULT}/{PIN_FOLDER}"
 """Where links are pinned when the caller names no place; always the same, so that runbooks can rely on it."""
+
+
+def is_of_this_project(path: str) -> bool:
+    """Tell whether a path in a bpffs is a place of this project's, by the names of its directories."""
+    return not {PIN_FOLDER, KEPT_FOLDER}.isdisjoint(path.split("/"))
 
 
 def prepare_pin_dir(path: str, undo: ExitStack) -> None:

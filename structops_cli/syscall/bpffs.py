@@ -6,6 +6,7 @@ Nothing here creates or removes pins: BPF_OBJ_PIN does, and ``os.unlink``.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from errno import EACCES, ENOENT, ENOTDIR, EPERM
 
 from structops_cli.errors import KernelError, NotPermittedError
@@ -76,17 +77,19 @@ def _refused(what: str, errno: int, operation: str) -> KernelError:
     return kind(what, why=os.strerror(errno), hint=hint, errno=errno, operation=operation)
 
 
-def pins(root: str) -> tuple[str, ...]:
+def pins(root: str, must_be_seen: Callable[[str], bool] = lambda _: False) -> tuple[str, ...]:
     """Return the paths of all pinned objects below a directory of a bpffs, without opening them.
 
-    A folder that has gone, or is not ours to look into, has none. Raises ``OSError`` for one that cannot be read now.
+    A folder that has gone, or that this process may not look into, has none, but for what ``must_be_seen``.
+    Raises ``OSError`` for one that must be, and for one that cannot be read now.
     """
+
+    def refused(error: OSError) -> None:
+        may_be_left_out = error.errno in (EACCES, EPERM) and not must_be_seen(os.fsdecode(error.filename))
+        if error.errno not in (ENOENT, ENOTDIR) and not may_be_left_out:
+            raise error
+
     found = []
-    for folder, _, names in os.walk(root, onerror=_unless_not_ours):
+    for folder, _, names in os.walk(root, onerror=refused):
         found += [os.path.join(folder, name) for name in names]
     return tuple(sorted(found))
-
-
-def _unless_not_ours(error: OSError) -> None:
-    if error.errno not in (ENOENT, ENOTDIR, EACCES, EPERM):
-        raise error

@@ -88,3 +88,32 @@ def test_a_pin_that_cannot_be_removed_stops_nothing(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "unlink", unlink)
     assert versions.drop([stays, goes, str(tmp_path / "3")]) == (goes, str(tmp_path / "3"))
+
+
+@pytest.mark.parametrize("folder", ["structops", "kept/t_a"])
+def test_a_place_of_this_project_must_be_seen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
+) -> None:
+    """What may not be looked at there is no pin of somebody else's: unregister would leave it."""
+    place = tmp_path / folder
+    place.mkdir(parents=True)
+    (place / "7").touch()
+    monkeypatch.setattr(bpffs, "mounts", lambda: (Mount(str(tmp_path), 0),))
+
+    def refused(_: object) -> None:
+        raise KernelError("no", errno=EPERM, operation="OBJ_GET")
+
+    monkeypatch.setattr(bpf, "obj_get", refused)
+    with pytest.raises(KernelError) as caught:
+        inventory._pins()
+    assert caught.value.what == f"{place}/7 could not be looked at"
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if path == str(place):
+            raise PermissionError(EPERM, "no", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(PermissionError):
+        inventory._pins()
