@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from structops_cli.cli.output import Output, common_options, table
+from structops_cli.cli.output import Output, common_options, shown, table
 from structops_cli.errors import ExitCode
 from structops_cli.operations.doctor import examine, is_healthy
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding
@@ -41,5 +41,7 @@ def _text(output: Output, found: Sequence[Finding]) -> str:
     for item, line in zip(found, lines[1:], strict=True):
         text.append(output.style(line[: len(item.state)], fg=COLOURS[item.state]) + line[len(item.state) :])
         if item.state != OK:
-            text += [f"  {word}: {said}" for word, said in (("why", item.why), ("fix", item.fix)) if said]
+            text += [
+                f"  {word}: {shown(said)}" for word, said in (("why", item.why), ("fix", item.fix)) if said
+            ]
     return "\n".join(text)

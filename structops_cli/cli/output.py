@@ -1,9 +1,14 @@
-"""What reaches the user: data on stdout, everything else on stderr, as text or as JSON."""
+"""What reaches the user: data on stdout, everything else on stderr, as text or as JSON.
+
+Processes, namespaces, devices and pins may be called anything. JSON has the name as it is,
+escaped; in text a question mark stands for whatever a terminal would not show but obey.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
@@ -12,10 +17,23 @@ import click
 
 from structops_cli.errors import KernelError, StructopsError, VerifierError, errno_name
 
-__all__ = ["SCHEMA_VERSION", "Output", "OutputLost", "ReaderGone", "common_options", "fields", "table"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Output",
+    "OutputLost",
+    "ReaderGone",
+    "common_options",
+    "fields",
+    "shown",
+    "table",
+]
 
 SCHEMA_VERSION = 1
 """Of the JSON: raised when a field changes its meaning or goes; new fields do not raise it."""
+
+KEPT = r"([\n\t])"
+KEPT_OF_COLOURS = r"([\n\t]|\x1b\[[0-9;]*m)"
+"""What of unprintable text is the layout's, and no name's."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Data: TypeAlias = Mapping[str, Any]
@@ -77,19 +95,19 @@ class Output:
                 found = data() if callable(data) else data
                 self._print_json({"schema_version": SCHEMA_VERSION, "command": command, **found}, err=False)
             elif said := text():
-                _say(said)
+                _say(said, coloured=self.color)
         except BrokenPipeError:
             raise ReaderGone from None
 
     def note(self, text: str) -> None:
         """Say something beside the data, on stderr; ``-q`` keeps it silent."""
         if not self.quiet:
-            _echo(text, err=True)
+            _echo(_harmless(text), err=True)
 
     def debug(self, text: str, level: int = 1) -> None:
         """Say something that only ``-v`` (1) or ``-vv`` (2) asks for."""
         if self.verbosity >= level:
-            _echo(text, err=True)
+            _echo(_harmless(text), err=True)
 
     def style(self, text: str, **style: Any) -> str:
         """Colour a text where colours are wanted."""
@@ -107,12 +125,12 @@ class Output:
                 err=True,
             )
             return
-        click.echo(f"{self.style('error:', fg='red', bold=True)} {error.what}", err=True)
+        click.echo(f"{self.style('error:', fg='red', bold=True)} {shown(error.what)}", err=True)
         said = error_fields(error)
         if said["why"]:
-            click.echo(f"  why: {said['why']}", err=True)
+            click.echo(f"  why: {shown(said['why'])}", err=True)
         if said["hint"]:
-            click.echo(f"  fix: {said['hint']}", err=True)
+            click.echo(f"  fix: {shown(said['hint'])}", err=True)
         if isinstance(error, VerifierError) and error.log:
             self.debug(error.log.rstrip())
 
@@ -180,8 +198,10 @@ def error_fields(error: StructopsError) -> dict[str, Any]:
     return data | dict(error.fields)
 
 
-def _say(text: str | bytearray) -> None:
-    if isinstance(text, bytearray) and sys.stdout.encoding != "utf-8":  # or it takes no bytes
+def _say(text: str | bytearray, *, coloured: bool) -> None:
+    if isinstance(text, str):
+        text = _harmless(text, coloured=coloured)
+    elif sys.stdout.encoding != "utf-8":  # or it takes no bytes
         text = text.decode().removesuffix("\n")
     _echo(text, nl=isinstance(text, str))
 
@@ -217,9 +237,22 @@ def common_options(function: Function) -> Function:
     return wrapped  # type: ignore[return-value]  # click's decorators keep the signature that matters
 
 
+def shown(text: str) -> str:
+    """Return a text as one line that a terminal shows and does not obey."""
+    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+
+
+def _harmless(text: str, *, coloured: bool = False) -> str:
+    """Return lines that a terminal shows and does not obey, but for colours where we have made some."""
+    if text.replace("\n", "").replace("\t", "").isprintable():
+        return text
+    parts = re.split(KEPT_OF_COLOURS if coloured else KEPT, text)
+    return "".join(part if at % 2 else shown(part) for at, part in enumerate(parts))
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return left-aligned columns, as wide as their widest cell."""
-    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    """Return left-aligned columns, as wide as their widest cell, each row one line."""
+    cells = [list(header), *([shown(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -229,6 +262,6 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def fields(pairs: Iterable[tuple[str, object]], indent: int = 0) -> str:
     """Return ``name  value`` lines with the values in one column; pairs whose value is None are left out."""
-    kept = [(name, value) for name, value in pairs if value is not None]
+    kept = [(name, shown(str(value))) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in kept), default=0)
     return "\n".join(f"{' ' * indent}{name.ljust(width)}  {value}".rstrip() for name, value in kept)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 
+from structops_cli.cli.output import shown
 from structops_cli.net.sock_diag import state_name
 from structops_cli.net.socket_owners import command_of
 from structops_cli.net.tcp_info import TCP_INFINITE_SSTHRESH, member_place
@@ -94,9 +95,5 @@ def _share(survey: SocketSurvey, inodes: list[int], choice: list[int], texts: li
 
 
 def _title(process: int) -> str:
-    return f"{_printable(command_of(process))}({process})"
-
-
-def _printable(command: str) -> str:
-    """Return a command's name as one word; a process may call itself anything."""
-    return "".join(char if char.isprintable() and char != " " else "?" for char in command) or "?"
+    command = shown(command_of(process)).replace(" ", "?")  # one word; a process may call itself anything
+    return f"{command or '?'}({process})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
-from structops_cli.cli.output import Output, common_options
+from structops_cli.cli.output import Output, common_options, shown
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.errors import StateError, StructopsError, UsageError
 from structops_cli.operations.change import Change
@@ -213,17 +213,17 @@ def _line(item: Retired) -> str:
     if not item.changed:
         return f"{done.name} (map {done.map_id}) was not registered: nothing to do"
     if not done.changed:
-        return f"dropped {done.name} (map {done.map_id}), a version that was kept; unpinned {', '.join(item.dropped)}"
+        return f"dropped {done.name} (map {done.map_id}), a version that was kept; unpinned {shown(', '.join(item.dropped))}"
     said = f"unregistered {done.name} (map {done.map_id}, {done.type_name}) by {done.how}"
     if done.pins_removed:
-        said += f"; unpinned {', '.join(done.pins_removed)}"
+        said += f"; unpinned {shown(', '.join(done.pins_removed))}"
     if item.dropped:
         said += f"; dropped {len(item.dropped)} kept version{'s' * (len(item.dropped) > 1)}"
     return said + _held(done)
 
 
 def _dead_line(path: str) -> str:
-    return f"unpinned {path}: its link was detached before"
+    return f"unpinned {shown(path)}: its link was detached before"
 
 
 def _unpinned(path: str) -> Change:

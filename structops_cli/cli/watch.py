@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from structops_cli.cli.output import Output, ReaderGone, common_options
+from structops_cli.cli.output import Output, ReaderGone, common_options, shown
 from structops_cli.errors import ExitCode
 from structops_cli.operations.watch import Event, Watcher
 from structops_cli.runtime.kernel import live_kernel
@@ -113,7 +113,7 @@ def _text(event: Event, title: str | None) -> str:
     about = {
         "replaced": f", in place of id:{event.old_map_id} behind link {event.link_id}",
         "retired": f", {event.holders or 'nothing'} still {'hold' if (event.holders or 0) > 1 else 'holds'} it",
-        "ejected": f": {event.reason}" if event.reason else "",
+        "ejected": f": {shown(event.reason)}" if event.reason else "",
     }.get(event.kind, f", link {event.link_id}" if event.link_id else "")
     return f"{clock} {event.kind} {_version(event.name, event.map_id)} ({event.type_name}){about}"
 

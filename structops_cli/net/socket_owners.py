@@ -80,10 +80,10 @@ class Walk:
 
 
 def command_of(process: int) -> str:
-    """Return the name of a process's command (``comm``), "" when it has ended."""
+    """Return the name of a process's command (``comm``), "" when it has ended; any byte but NUL may be in it."""
     try:
-        with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace") as file:
-            return file.read().rstrip("\n")
+        with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace", newline="") as file:
+            return file.read().removesuffix("\n")
     except OSError:
         return ""
 

@@ -9,7 +9,7 @@ from structops_cli.errors import StateError, StructopsError
 from structops_cli.operations.versions import users_of
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
-from structops_cli.shell_words import netns_options_of
+from structops_cli.shell_words import netns_options_of, shell_words
 from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:
@@ -115,8 +115,15 @@ def _refuse_on_devices(uses: Uses, name: str) -> None:
         raise StateError(
             f"{name} is not unregistered: network devices run it",
             why=f"it is the queueing discipline of {said}, and they would go on with the retired one",
-            hint=f"replace it first: tc qdisc replace dev {uses.devices[0][0]} root KIND; or --force",
+            hint=f"replace it first: {_replacing(*uses.devices[0])}; or --force",
         )
+
+
+def _replacing(device: str, title: str) -> str:
+    command = shell_words("qdisc", "replace", "dev", device, "root", "KIND")
+    if title.startswith("net:["):  # of a namespace without a name
+        return f"tc {command}, in {title}"
+    return f"tc {command}" if title == "initial" else f"tc {shell_words('-n', title)} {command}"
 
 
 def _holders(uses: Uses) -> str:

@@ -29,7 +29,7 @@ def mounted(file_system: str) -> tuple[Mounted, ...]:
     Raises ``KernelError`` where the table cannot be read.
     """
     try:
-        with open(TABLE, encoding="utf-8", errors="surrogateescape") as file:
+        with open(TABLE, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             lines = file.readlines()
     except OSError as error:
         kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
@@ -45,10 +45,10 @@ def _type(line: str) -> str:
 
 def _of_line(line: str) -> Mounted:
     left, _, right = line.partition(" - ")
-    _, _, device, root, path = left.split()[:5]
+    _, _, device, root, path = left.split(" ")[:5]  # no other blank is escaped
     major, minor = device.split(":")
     return Mounted(
-        _unescape(root), _unescape(path), os.makedev(int(major), int(minor)), _unescape(right.split()[1])
+        _unescape(root), _unescape(path), os.makedev(int(major), int(minor)), _unescape(right.split(" ")[1])
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from socket import SO_RCVBUF, SOL_SOCKET, socket
@@ -17,8 +18,8 @@ from structops_cli.net.tcp_socket import set_congestion_control
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.catalogue import has_links
-from tests.cli_runner import done, done_json, refused
-from tests.live.situations import held_by_a_process, held_by_a_socket, soon
+from tests.cli_runner import done, done_json, refused, run_cli
+from tests.live.situations import held_by_a_process, held_by_a_socket, named_namespace, soon
 from tests.needs import LINKS, needs
 
 DEFAULT = "/proc/sys/net/ipv4/tcp_congestion_control"
@@ -131,6 +132,47 @@ def test_a_socket_of_another_process(name: str) -> None:
         finally:
             child.kill()
             child.wait()
+
+
+def test_a_process_may_call_itself_anything(name: str) -> None:
+    """Text shows its name as one line that no terminal obeys; JSON has it as it is."""
+    register(name)
+    program = (
+        "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'ev\\xff) \\n\\x1b[31mX', 0, 0, 0);"
+        "print(flush=True); sys.stdin.read()"
+    )
+    with held_by_a_socket(name) as tcp:
+        number = tcp.fileno()
+        child = subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[number],
+        )
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            tcp.close()
+            text = done("status", name).stdout
+            assert f"of ev\N{REPLACEMENT CHARACTER}) ??[31mX ({child.pid}) in net:[" in text
+            [holder] = status(name)[0]["sockets"]
+            assert holder["owners"][0]["command"] == "ev\N{REPLACEMENT CHARACTER}) \n\x1b[31mX"
+        finally:
+            child.communicate()
+
+
+@pytest.mark.parametrize("odd", ["\x1b[31m", "\r\n\v", "\udcff"])
+def test_a_namespace_that_a_terminal_would_obey_has_its_number_for_a_name(name: str, odd: str) -> None:
+    register(name)
+    with named_namespace(name + odd) as place:
+        title = f"net:[{place.inode}]"
+        done("default", name, "--netns", title)
+        assert f"default  of {title}\n" in done("status", name).stdout
+        assert f"structops default NAME --netns '{title}'; or" in refused("unregister", name)["hint"]
+        for command in (("default",), ("default", "--json"), ("sockets",), ("route", "list"), ("doctor",)):
+            said = run_cli(*command)
+            assert (said.stdout + said.stderr).replace("\n", "").isprintable()
+        done("default", "--restore", "--netns", title)
 
 
 def test_the_default_of_a_named_namespace(name: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from structops_cli.cli.output import Output, fields, table
+from structops_cli.cli.output import Output, fields, shown, table
 from structops_cli.errors import (
     ENOTSUPP,
     AmbiguousError,
@@ -361,3 +361,47 @@ def test_text_in_utf_8_where_stdout_takes_no_bytes(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "stdout", written)
     Output().result("t", {}, lambda: bytearray(b"one\n"))
     assert written.getvalue() == "one\n"
+
+
+# Names that a terminal would obey
+
+EVIL = "ev\N{REPLACEMENT CHARACTER}) \n\x1b[31mX"
+TAME = "ev\N{REPLACEMENT CHARACTER}) ??[31mX"
+
+
+def test_a_name_stays_within_its_cell() -> None:
+    assert shown(EVIL) == TAME
+    assert table(("A", "B"), [(EVIL, 1)]) == f"A{' ' * len(TAME)} B\n{TAME}  1"
+    assert fields([("name", EVIL)]) == f"name  {TAME}"
+
+
+@pytest.mark.parametrize("coloured", [False, True])
+def test_text_keeps_its_lines_and_only_its_own_colours(
+    monkeypatch: pytest.MonkeyPatch, *, coloured: bool
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("structops_cli.cli.output._echo", lambda text, **_: said.append(text))
+    output = Output()
+    output.color = coloured
+    output.result("x", {}, lambda: f"{output.style('ok', fg='green')}\ta\n\x1b]0;title\a\x9b")
+    green = "\x1b[32mok\x1b[0m" if coloured else "ok"
+    assert said == [f"{green}\ta\n?]0;title??"]
+
+
+def test_notes_and_errors_are_tame(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output()
+    output.verbosity = 1
+    output.note("a\x1b[2J\nb")
+    output.debug("c\r")
+    output.failed(StructopsError(EVIL, why=EVIL, hint=EVIL))
+    said = capsys.readouterr().err
+    assert said == f"a?[2J\nb\nc?\nerror: {TAME}\n  why: {TAME}\n  fix: {TAME}\n"
+
+
+def test_json_has_the_exact_name(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output()
+    output.json = True
+    output.result("x", {"name": EVIL}, lambda: "")
+    said = capsys.readouterr().out
+    assert json.loads(said)["name"] == EVIL
+    assert said.rstrip("\n").isprintable()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -76,6 +78,20 @@ def test_the_name_of_a_command() -> None:
     with open("/proc/self/comm", encoding="utf-8") as file:
         assert command_of(os.getpid()) == file.read().strip()
     assert command_of(2**22 + 1) == ""
+
+
+def test_a_command_may_have_any_name() -> None:
+    program = (
+        "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'ev\\xff\\r\\n\\x1b\\n', 0, 0, 0);"
+        "print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert command_of(child.pid) == "ev\N{REPLACEMENT CHARACTER}\r\n\x1b\n"
+        child.communicate()
 
 
 def test_a_command_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

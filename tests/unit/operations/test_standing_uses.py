@@ -82,6 +82,10 @@ def test_devices() -> None:
     assert error.what.endswith("network devices run it")
     assert "of eth0 in initial, veth1 in t_web" in error.why
     assert "tc qdisc replace dev eth0 root KIND" in error.hint
+    elsewhere = refusal(Uses(LIVE, devices=(("veth$1", "t web"),))).hint
+    assert "tc -n 't web' qdisc replace dev 'veth$1' root KIND" in elsewhere
+    nameless = refusal(Uses(LIVE, devices=(("veth1", "net:[7]"),))).hint
+    assert "tc qdisc replace dev veth1 root KIND, in net:[7]" in nameless
 
 
 def test_the_default_of_devices_comes_before_those_that_have_it() -> None:
