@@ -17,7 +17,7 @@ from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
 from structops_cli.operations.memory import MEMORY_PATH, Memory
 from structops_cli.runtime.dead_pins import is_dead
 from structops_cli.runtime.inventory import LiveMap
-from structops_cli.runtime.pins import DEFAULT_PIN_DIR
+from structops_cli.runtime.pins import DEFAULT_PIN_DIR, pin_path
 from structops_cli.shell_words import netns_options_of, shell_words
 from structops_cli.syscall import bpffs
 
@@ -138,15 +138,16 @@ def pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
             "somebody detached it, or the kernel did, and the pin stayed; register replaces it",
             shell_words("structops", "unregister", os.path.basename(path)),
         )
-    registered = {os.path.basename(pin) for item in stock for link in item.links for pin in link.pins}
-    stale = [path for path in bpffs.pins(KEPT) if os.path.basename(os.path.dirname(path)) not in registered]
+    kept = {path: item.info.id for item in stock for path in item.pins}
+    registered = {pin_path(item.name, KEPT) for item in stock if item.state == "registered"}
+    stale = [path for path in bpffs.pins(KEPT) if os.path.dirname(path) not in registered]
     for path in stale:
         yield Finding(
             "pins",
             PROBLEM,
             f"{path} keeps a version of what is not registered",
             "there is nothing that it could take the place of",
-            shell_words("rm", path),
+            f"structops unregister id:{kept[path]}" if path in kept else shell_words("rm", path),
         )
     if not orphaned and not stale:
         yield Finding("pins", OK, "none of them is orphaned")

@@ -13,7 +13,14 @@ import pytest
 from structops_cli.net.namespaces import NetNamespace, inside
 from structops_cli.syscall import bpf
 from tests.cli_runner import done, done_json, run_cli
-from tests.live.situations import default_in, held_by_a_socket, listed, named_namespace, soon
+from tests.live.situations import (
+    default_in,
+    held_by_a_process,
+    held_by_a_socket,
+    listed,
+    named_namespace,
+    soon,
+)
 from tests.live.test_default_command import other_than
 from tests.live.test_privileges import as_nobody
 from tests.needs import DUMMY_OPS, LINKS, needs
@@ -79,6 +86,24 @@ def test_a_retired_default_and_a_dangling_route(name: str, pin_dir: str, place: 
     # what it says is what repairs it
     done("route", "clear", "198.51.100.0/24", "--netns", place.title)
     done("default", "--restore", "--netns", place.title)
+    assert problems(0) == []
+    assert soon(lambda: not listed(name))
+
+
+@needs(LINKS)
+def test_a_version_that_is_kept_of_what_has_no_pin_is_no_orphan(name: str) -> None:
+    """A process holds the link and no pin has the name: the kernel's state says that it is registered."""
+    with held_by_a_process("reno", "--set", f"name={name}") as holder:
+        done("update", name, "cubic", "--set", f"name={name}")
+        assert done("rollback", name, "--dry-run").exit_code == 0
+        assert problems(0) == []
+        holder.kill()
+        holder.wait()
+        assert soon(lambda: len(listed(name)) == 1)
+    [found] = problems()
+    assert "keeps a version of what is not registered" in found["what"]
+    program, *arguments = found["fix"].split()
+    assert (program, done(*arguments).exit_code) == ("structops", 0)
     assert problems(0) == []
     assert soon(lambda: not listed(name))
 
