@@ -87,6 +87,7 @@ def command(
             if not force:
                 refuse_in_use(one)
             _say_forced(output, one)
+            _say_hidden(output, one)
         drained = (
             drain_first(
                 stock,
@@ -153,6 +154,14 @@ def _say_forced(output: Output, uses: Uses) -> None:
         output.note(f"note: {name} is net.core.default_qdisc: new network devices get the retired one")
     for device, title in uses.devices:
         output.note(f"note: {device} in {title} goes on with the retired {name}")
+
+
+def _say_hidden(output: Output, uses: Uses) -> None:
+    for title in uses.hidden:
+        output.note(
+            f"note: {uses.live.name} is the default of {title}, which nothing in sight leads into: it is on its end, "
+            "or new sockets there get the retired one"
+        )
 
 
 def _chosen(stock: tuple[LiveMap, ...], selector: str, *, every: bool) -> tuple[LiveMap, ...]:

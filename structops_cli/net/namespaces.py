@@ -2,7 +2,7 @@
 
 The kernel keeps no list that user space may read. A namespace is found through what holds it: a process, a
 thread, or a mount of it (``ip netns`` and container runtimes make those). One that only an open
-socket or descriptor holds is not found here.
+socket holds is not found; one that only a descriptor holds, where it is asked for (``namespace_descriptors``).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ __all__ = [
     "find_namespaces",
     "in_new_thread",
     "inside",
+    "is_namespace",
     "own_namespace",
     "select_namespaces",
 ]
@@ -121,13 +122,21 @@ def _one(every: tuple[NetNamespace, ...], word: str) -> NetNamespace:
         if "/" in path and stat.S_ISREG(os.stat(path).st_mode):
             wanted = os.stat(path).st_ino
             known = [item for item in every if item.inode == wanted]
-            if known or _is_namespace(path):
+            if known or is_namespace(path):
                 return known[0] if known else NetNamespace(wanted, path, (os.path.basename(path),))
+    if inode.isdecimal() and (held := _of_descriptors(int(inode))):
+        return held
     raise NotFoundError(
         f"there is no network namespace {word}",
         why="it is neither initial, a name that ip netns shows, a path, pid:N nor net:[INODE] of one",
         hint=f"there are: {', '.join(item.title for item in every)}",
     )
+
+
+def _of_descriptors(inode: int) -> NetNamespace | None:
+    from structops_cli.net.namespace_descriptors import namespaces_of_descriptors  # it looks at every process
+
+    return next(iter(namespaces_of_descriptors((inode,))), None)
 
 
 def inside(namespace: NetNamespace, function: Callable[[], Result]) -> Result:
@@ -238,7 +247,7 @@ def _of_mounts() -> Iterator[tuple[int, str]]:
             yield int(item.root[5:-1]), item.path
 
 
-def _is_namespace(path: str) -> bool:
+def is_namespace(path: str) -> bool:
     """Tell whether a file is a network namespace (ioctl_ns(2), NS_GET_NSTYPE)."""
     import fcntl  # for the rare path whose mount is not in sight
 

@@ -52,7 +52,7 @@ def catch_up(stock: tuple[LiveMap, ...], live: LiveMap, *, dry_run: bool) -> Cau
 
     if not (older := older_versions({live.name})):
         return None
-    with Followers(live.type.name, live.name, writable=not dry_run, live=live, only=older) as followers:
+    with Followers(live, writable=not dry_run, only=older) as followers:
         return CaughtUp(live.info.id, _follow(followers, dry_run=dry_run), tuple(followers.unseen), older)
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 from structops_cli.errors import StructopsError
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.held_sysctl import visit
+from structops_cli.net.namespace_descriptors import with_descriptors
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.operations import doctor_kernel, doctor_maps, doctor_state
 from structops_cli.operations.findings import PROBLEM, Check, Finding, Tree, looked_at
@@ -32,7 +33,7 @@ def examine(root: str = "/") -> tuple[Finding, ...]:
     kernel, stock, found = (
         _once(live_kernel),
         _once(lambda: take_steady_stock(live_kernel())),
-        _once(find_namespaces),
+        _once(lambda: with_descriptors(find_namespaces())),
     )
     checks: tuple[tuple[str, Check], ...] = (
         ("kernel BTF", lambda: doctor_kernel.kernel_btf(tree)),

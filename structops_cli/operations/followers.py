@@ -23,6 +23,7 @@ from structops_cli.errors import (
 from structops_cli.net.allowed_list import AllowedList, open_allowed
 from structops_cli.net.defaults import DefaultSysctl, open_default
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
+from structops_cli.operations.versions import users_of
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.struct_ops.catalogue import StructOpsType
@@ -30,7 +31,7 @@ from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import decode_value
 from structops_cli.syscall.uapi import TcpCongFlags
 
-__all__ = ["Followed", "Followers", "namespaces_of_default"]
+__all__ = ["Followed", "Followers", "OfDefault", "namespaces_of_default"]
 
 
 TRIES = 2
@@ -45,38 +46,44 @@ class Followed(NamedTuple):
     error: StructopsError | None = None
 
 
-def namespaces_of_default(type_name: str, name: str) -> tuple[NetNamespace, ...]:
-    """Return the namespaces whose default has this name; those that may not be looked into are left out."""
-    with Followers(type_name, name, writable=False) as found:
-        return tuple(one.namespace for one in found.defaults)
+class OfDefault(NamedTuple):
+    """The namespaces whose default has the name of a map; into the ``hidden`` ones nothing in sight leads, and they may be on their end."""
+
+    namespaces: tuple[NetNamespace, ...]
+    hidden: tuple[NetNamespace, ...]
+
+
+def namespaces_of_default(live: LiveMap) -> OfDefault:
+    """Return the namespaces whose default has the name of a live map; those that may not be looked into are left out."""
+    with Followers(live, writable=False) as found:
+        return OfDefault(tuple(one.namespace for one in found.defaults), tuple(found.hidden))
 
 
 class Followers:
-    """The defaults of a name, held open in their namespaces; a context manager.
+    """The defaults of a live map's name, held open in their namespaces; a context manager.
 
-    ``unseen`` are the namespaces that may not be looked into, and why; what else is in the way
+    ``unseen`` are the namespaces that may not be looked into, and why, those of ``hidden`` among them; what else is in the way
     that raises what ``open_default`` does; ``only`` are the inodes of those that are meant, None: all.
     Whoever forks may let the child do what is left: the files are open there as well.
     """
 
     def __init__(
         self,
-        type_name: str,
-        name: str,
+        live: LiveMap,
         *,
         writable: bool,
-        live: LiveMap | None = None,
         only: Container[int] | None = None,
     ) -> None:
-        self.name = name
+        self.name = live.name
         self._only = only
         self.defaults: list[DefaultSysctl] = []
         self.unseen: list[Followed] = []
+        self.hidden: list[NetNamespace] = []
         self.allowed: AllowedList | None = None
         self._owned = ExitStack()
-        if kind_of(type_name).chosen_by_name:
+        if kind_of(live.type.name).chosen_by_name:
             try:
-                self._find(writable=writable, live=live)
+                self._find(live, writable=writable)
             except BaseException:
                 self._owned.close()
                 raise
@@ -87,21 +94,39 @@ class Followers:
     def __exit__(self, *_: object) -> None:
         self._owned.close()
 
-    def _find(self, *, writable: bool, live: LiveMap | None) -> None:
-        for namespace in find_namespaces():
-            try:
-                self._take_if_it_follows(namespace, writable=writable)
-            except NotFoundError:  # it vanished
-                continue
-            except StructopsError as error:
-                if not isinstance(error, NotPermittedError | UnsupportedError):
-                    raise  # it will pass, and nothing is done yet
-                self.unseen.append(Followed(namespace.title, namespace.inode, error))
-                continue
-            if namespace.is_initial and live is not None and _is_restricted(live.type, live.raw):
+    def _find(self, live: LiveMap, *, writable: bool) -> None:
+        usual = find_namespaces()
+        for namespace in usual:
+            seen = self._look_into(namespace, writable=writable)
+            if seen and namespace.is_initial and _is_restricted(live.type, live.raw):
                 self.allowed = self._owned.enter_context(open_allowed(namespace, writable=writable))
                 if self.name not in self.allowed.read():
                     self.allowed = None
+        # every default is a user: with none beside those that were found the kernel need not be asked
+        if self._only is not None or users_of(live) > len(self.defaults):
+            self._find_hidden({item.inode for item in usual}, writable=writable)
+
+    def _find_hidden(self, known: Container[int], *, writable: bool) -> None:
+        from structops_cli.operations.hidden_defaults import hidden_defaults  # only who has more users
+
+        for namespace in hidden_defaults(self.name, known):
+            if namespace.path:
+                self._look_into(namespace, writable=writable)
+            elif self._only is None or namespace.inode in self._only:
+                self.hidden.append(namespace)
+                self.unseen.append(Followed(namespace.title, namespace.inode, _no_way_into(namespace)))
+
+    def _look_into(self, namespace: NetNamespace, *, writable: bool) -> bool:
+        try:
+            self._take_if_it_follows(namespace, writable=writable)
+        except NotFoundError:  # it vanished
+            return False
+        except StructopsError as error:
+            if not isinstance(error, NotPermittedError | UnsupportedError):
+                raise  # it will pass, and nothing is done yet
+            self.unseen.append(Followed(namespace.title, namespace.inode, error))
+            return False
+        return True
 
     def _take_if_it_follows(self, namespace: NetNamespace, *, writable: bool) -> None:
         with open_default(namespace, writable=False) as default:
@@ -157,6 +182,14 @@ class Followers:
     def followed(self) -> tuple[Followed, ...]:
         """Return what ``follow`` would, without doing it."""
         return tuple(Followed(one.namespace.title, one.namespace.inode) for one in self.defaults)
+
+
+def _no_way_into(namespace: NetNamespace) -> NotFoundError:
+    return NotFoundError(
+        f"nothing in sight leads into {namespace.title}",
+        why="no process, mount or descriptor in sight leads into it: it is on its end, or a socket holds it",
+        hint="structops status names who has sockets there",
+    )
 
 
 def _follow(default: DefaultSysctl, name: str) -> Followed:

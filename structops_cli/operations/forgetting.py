@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from structops_cli.errors import NotFoundError, StructopsError
 from structops_cli.net.held_sysctl import namespace_identity, visit
+from structops_cli.net.namespace_descriptors import namespaces_of_descriptors
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations.memory import Memory
 
@@ -17,7 +18,16 @@ def vanished_namespaces(memory: Memory, found: Iterable[NetNamespace]) -> tuple[
 
     One that only an open socket holds is not found either: its default is forgotten as well.
     """
-    remembered = memory.namespaces()
+    usual = tuple(found)
+    vanished = _not_among(memory.namespaces(), usual)
+    return (
+        _not_among(vanished, namespaces_of_descriptors(known={item.inode for item in usual}))
+        if vanished
+        else ()
+    )
+
+
+def _not_among(remembered: Collection[int], found: Iterable[NetNamespace]) -> tuple[int, ...]:
     if not remembered:
         return ()
     alive: set[int] = set()
@@ -28,4 +38,4 @@ def vanished_namespaces(memory: Memory, found: Iterable[NetNamespace]) -> tuple[
             continue
         except StructopsError:
             return ()
-    return tuple(sorted(remembered - alive))
+    return tuple(sorted({*remembered} - alive))

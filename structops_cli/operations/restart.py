@@ -90,7 +90,7 @@ def restart(plan: Restart) -> tuple[Swapped, int]:
         way = _Way(
             plan,
             candidate_of_live(live, owner),
-            owner.enter_context(Followers(live.type.name, live.name, writable=True, live=live)),
+            owner.enter_context(Followers(live, writable=True)),
         )
         way.followers.refuse_restricted(live, todo.value)
         with guarded(lambda: _finish(way)), ExitStack() as undo:

@@ -26,6 +26,7 @@ class Uses(NamedTuple):
     """What an unregistered struct_ops would still be asked for: by title, the namespaces whose default it is; the routes that name it.
 
     ``held_links`` are its links without a pin: a process holds them, and did not ask for anything.
+    ``hidden`` are titles of namespaces whose default it is and that nothing in sight leads into: they may be on their end.
     ``devices`` run it as their queueing discipline: (device, title of the namespace); it may be the ``default_of_devices``.
     """
 
@@ -35,6 +36,7 @@ class Uses(NamedTuple):
     held_links: tuple[int, ...] = ()
     devices: tuple[tuple[str, str], ...] = ()
     default_of_devices: bool = False
+    hidden: tuple[str, ...] = ()
 
 
 def uses_of(live: LiveMap) -> Uses:
@@ -42,19 +44,25 @@ def uses_of(live: LiveMap) -> Uses:
     if live.state not in ("registered", "ejected"):
         return Uses(live)
     held = tuple(link.id for link in live.links if not link.pins)
-    return Uses(live, *_of_the_network(live), held, *_of_devices(live))
+    return _with_the_network(Uses(live, (), (), held, *_of_devices(live)))
 
 
-def _of_the_network(live: LiveMap) -> tuple[tuple[str, ...], tuple[tuple[NetNamespace, Route], ...]]:
-    """Return the namespaces whose default a congestion control is, and the routes that name it."""
+def _with_the_network(uses: Uses) -> Uses:
+    """Add the namespaces whose default a congestion control is, and the routes that name it."""
+    live = uses.live
     if not kind_of(live.type.name).chosen_by_name:
-        return (), ()
+        return uses
     from structops_cli.net.namespaces import find_namespaces
     from structops_cli.net.routes import routes_naming
     from structops_cli.operations.followers import namespaces_of_default  # no other type is any of that
 
-    defaults = tuple(one.title for one in namespaces_of_default(live.type.name, live.name))
-    return defaults, tuple(routes_naming(live.name, find_namespaces()))
+    of_default = namespaces_of_default(live)
+    places = {item.inode: item for item in (*find_namespaces(), *of_default.namespaces)}
+    return uses._replace(
+        defaults=tuple(one.title for one in of_default.namespaces),
+        routes=tuple(routes_naming(live.name, places.values())),
+        hidden=tuple(one.title for one in of_default.hidden),
+    )
 
 
 def _of_devices(live: LiveMap) -> tuple[tuple[tuple[str, str], ...], bool]:

@@ -123,7 +123,7 @@ def refuse_unpinned(live: LiveMap) -> None:
 def rehearsed(plan: Swap, map_id: int) -> Swapped:
     """Return what a swap or a restart would answer, as far as it can be known; ``map_id`` 0 for a new map."""
     live = plan.live
-    with Followers(live.type.name, live.name, writable=False, live=live) as followers:
+    with Followers(live, writable=False) as followers:
         followers.refuse_restricted(live, plan.value)
         if needs_restart(live):
             refuse_unpinned(live)
@@ -145,7 +145,7 @@ def swap(plan: Swap) -> Swapped:
     with ExitStack() as owner:
         link = owner.enter_context(bpf.link_get_fd_by_id(live.links[0].id))
         old = owner.enter_context(bpf.map_get_fd_by_id(live.info.id))
-        followers = owner.enter_context(Followers(live.type.name, live.name, writable=True, live=live))
+        followers = owner.enter_context(Followers(live, writable=True))
         followers.refuse_restricted(live, plan.value)
         new_id = map_info(plan.new).id
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socket import socket
+from socket import SOCK_DGRAM, socket
 from typing import Any
 
 from structops_cli.core.target import Target
@@ -90,6 +90,30 @@ def named_namespace(name: str) -> Iterator[NetNamespace]:
         yield found
     finally:
         subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+@contextmanager
+def held_by_a_descriptor(name: str) -> Iterator[NetNamespace]:
+    """Make a network namespace that nothing but a descriptor of another process leads to: its name is deleted."""
+    with named_namespace(name) as found:
+        fd = os.open(found.path, os.O_RDONLY)
+        holder = subprocess.Popen(["sleep", "600"], pass_fds=[fd])
+    try:
+        yield NetNamespace(found.inode, f"/proc/{holder.pid}/fd/{fd}")
+    finally:
+        os.close(fd)
+        holder.kill()
+        holder.wait()
+
+
+@contextmanager
+def held_by_a_socket_alone(before: Callable[[], object]) -> Iterator[int]:
+    """Call a function in a new network namespace that nothing but a socket holds then; give its inode."""
+    with ThrowawayNamespace() as namespace:
+        namespace.run(before)
+        inode, kept = namespace.inode, namespace.open_socket(kind=SOCK_DGRAM).dup()
+    with kept:
+        yield inode
 
 
 def default_in(namespace: NetNamespace) -> str:

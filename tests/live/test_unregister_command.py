@@ -14,6 +14,7 @@ from structops_cli.errors import KernelError, StateError
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.namespaces import inside
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
+from structops_cli.operations.uses import own_default
 from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.unregistration import unregister as unregister_map
@@ -24,8 +25,10 @@ from tests.live.situations import (
     available,
     below,
     default_in,
+    held_by_a_descriptor,
     held_by_a_process,
     held_by_a_socket,
+    held_by_a_socket_alone,
     listed,
     named_namespace,
     soon,
@@ -223,6 +226,29 @@ def test_the_default_of_a_namespace_is_refused(name: str, pin_dir: str) -> None:
         assert not available(name)
         assert default_in(namespace) == name
         done("default", "--restore", "--netns", namespace.title)
+    assert soon(lambda: not listed(name))
+
+
+def test_the_default_of_a_namespace_that_only_a_descriptor_holds_is_refused(name: str, pin_dir: str) -> None:
+    """It can be named, and another default be chosen in it."""
+    register(name, pin_dir, "--set", "flags=non_restricted")
+    with held_by_a_descriptor(f"{name}n") as namespace:
+        done("default", name, "--netns", namespace.title)
+        error = refused("unregister", name)
+        assert error["what"].endswith("is not unregistered: it is a default")
+        assert f"structops default NAME --netns '{namespace.title}'" in error["hint"]
+        assert inside(namespace, own_default).name == name
+        done("default", "--restore", "--netns", namespace.title)
+        assert inside(namespace, own_default).name != name
+        assert not done("unregister", name).stderr
+    assert soon(lambda: not listed(name))
+
+
+def test_the_default_of_a_namespace_that_only_a_socket_holds_is_named(name: str, pin_dir: str) -> None:
+    register(name, pin_dir, "--set", "flags=non_restricted")
+    with held_by_a_socket_alone(lambda: write_default(name)) as inode:
+        said = done("unregister", name).stderr
+        assert f"note: {name} is the default of net:[{inode}], which nothing in sight leads into" in said
     assert soon(lambda: not listed(name))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from structops_cli.net.defaults import write_default
 from structops_cli.net.namespaces import NetNamespace, inside
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.syscall import bpf
@@ -19,8 +20,10 @@ from tests.live.situations import (
     available,
     below,
     default_in,
+    held_by_a_descriptor,
     held_by_a_process,
     held_by_a_socket,
+    held_by_a_socket_alone,
     listed,
     named_namespace,
     soon,
@@ -293,6 +296,27 @@ def test_a_default_follows(book: Runbook) -> None:
         done("rollback", book.name)
         assert new_socket_uses(namespace) == first
         done("default", "--restore", "--netns", namespace.title)
+
+
+def test_a_default_follows_where_only_a_descriptor_leads_to(book: Runbook) -> None:
+    flags = ("--set", "flags=non_restricted")
+    book.register(10, *flags)
+    with held_by_a_descriptor(f"{book.name}n") as namespace:
+        make_default(namespace, book.name)
+        assert book.update(11, *flags, "--dry-run")["held_by_old"] == 0
+        data = book.update(11, *flags)
+        assert [(one["namespace"], one["rewritten"]) for one in data["defaults"]] == [(namespace.title, True)]
+        assert (new_socket_uses(namespace), data["held_by_old"]) == (book.current(), 0)
+        done("default", "--restore", "--netns", namespace.title)
+
+
+def test_a_default_that_no_way_leads_to_is_named(book: Runbook) -> None:
+    flags = ("--set", "flags=non_restricted")
+    book.register(10, *flags)
+    with held_by_a_socket_alone(lambda: write_default(book.name)) as inode:
+        [one] = book.update(11, *flags)["not_seen"]
+        assert (one["inode"], one["rewritten"]) == (inode, False)
+        assert "or a socket holds it" in one["why"]
 
 
 def test_what_the_sysctl_allows_stays_allowed(book: Runbook) -> None:

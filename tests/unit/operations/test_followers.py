@@ -10,6 +10,7 @@ import pytest
 from structops_cli.errors import KernelError
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations.followers import Followers
+from tests.unit.operations.live_maps import live
 
 
 class Default:
@@ -43,7 +44,7 @@ class Allowed:
 
 
 def followers(refusals: int) -> tuple[Followers, list[Default]]:
-    found = Followers("bpf_dummy_ops", "t_a", writable=False)
+    found = Followers(live(7, "registered", 1, type_name="bpf_dummy_ops"), writable=False)
     defaults = [Default(1, is_initial=True), Default(2, is_initial=False)]
     found.defaults = cast("Any", defaults)
     found.allowed = cast("Any", Allowed(refusals))
