@@ -99,8 +99,19 @@ struct file {
 	void *private_data;
 };
 
+struct upid {
+	s32 nr;
+	void *ns;
+};
+
+struct pid {
+	u32 level;
+	struct upid numbers[1];
+};
+
 struct task_struct {
-	s32 tgid;
+	struct task_struct *group_leader;
+	struct pid *thread_pid;
 };
 
 enum bpf_map_type {
@@ -164,6 +175,7 @@ struct bpf_iter__task_file {
 /* ---- Helpers ------------------------------------------------------------------ */
 static long (*const probe_read_kernel)(void *to, u32 bytes, const void *from) = (void *)113;
 static long (*const seq_write)(struct seq_file *seq, const void *data, u32 bytes) = (void *)127;
+static void *(*const current_task)(void) = (void *)35;
 static long (*const loop)(u32 count, void *callback, void *context, u64 flags) = (void *)181;
 
 /* The value of pointer->path, all zeros where it cannot be read. */
@@ -351,6 +363,20 @@ int sockets(struct bpf_iter__tcp *context)
 	return 0;
 }
 
+/*
+ * The id of a process as who asks has it. In a PID namespace that is another one
+ * than the kernel's own; the iterator shows no process that has none there.
+ */
+static ALWAYS_INLINE s32 process_id(struct task_struct *task)
+{
+	struct task_struct *reader = current_task();
+	u32 level = read(read(reader, thread_pid), level);
+	struct pid *pid = read(read(task, group_leader), thread_pid);
+	struct upid *own = (void *)pid + offset_in(struct pid, numbers) + level * sizeof(struct upid);
+
+	return pid && level <= read(pid, level) ? read(own, nr) : 0;
+}
+
 /* The open files of every process that are TCP sockets, or may be maps or links. */
 int files(struct bpf_iter__task_file *context)
 {
@@ -374,7 +400,9 @@ int files(struct bpf_iter__task_file *context)
 		return 0;
 	}
 	record.inode = read(inode, i_ino);
-	record.process = read(task, tgid);
+	record.process = process_id(task);
+	if (!record.process)
+		return 0;
 	record.fd = context->fd;
 	seq_write(context->meta->seq, &record, sizeof(record));
 	return 0;

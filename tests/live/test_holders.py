@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
@@ -18,7 +19,7 @@ from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall import bpf
-from tests.cli_runner import done, done_json
+from tests.cli_runner import done, done_json, run_python
 from tests.needs import LINKS, Feature, needs
 
 SO_COOKIE = 57
@@ -184,3 +185,26 @@ def test_nothing_is_loaded_before_it_is_asked_for() -> None:
         assert set(bpf.prog_ids()) <= before
         reader.default()
         assert len(set(bpf.prog_ids()) - before) == 2
+
+
+IN_A_PID_NAMESPACE = """
+import json, os, socket, sys
+from tests.cli_runner import done_json
+name = sys.argv[1]
+with socket.socket() as tcp:
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, name.encode())
+    [one] = done_json("status", name)["maps"]
+    drained = done_json("drain", name, "--to", "reno", "--timeout", "2")
+    left = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b"\\0").decode()
+print(json.dumps({"pid": os.getpid(), "sockets": one["sockets"], "moved": drained["moved"], "now": left}))
+"""
+
+
+def test_a_process_has_the_id_that_it_has_for_who_asks(name: str, pin_dir: str) -> None:
+    """In a PID namespace that is not the kernel's own: a stranger would be named, and the socket not be moved."""
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    ended = run_python("-c", IN_A_PID_NAMESPACE, name, before=("unshare", "--pid", "--fork", "--mount-proc"))
+    assert ended.exit_code == 0, ended.stderr
+    seen = json.loads(ended.stdout)
+    assert (seen["pid"], seen["moved"], seen["now"]) == (1, 1, "reno")
+    assert [owner["process"] for one in seen["sockets"] for owner in one["owners"]] == [1]
