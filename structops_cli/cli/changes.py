@@ -41,9 +41,11 @@ def selection_from(
     return Selection(only, link, overrides, also)
 
 
-def open_changed(name: str, constants: tuple[str, ...], maps: tuple[str, ...]) -> ObjectSpec:
-    """Return an object as the options --const and --map change it."""
-    spec = open_object(name)
+def open_changed(
+    name: str, constants: tuple[str, ...], maps: tuple[str, ...], data: bytes | None = None
+) -> ObjectSpec:
+    """Return an object as the options --const and --map change it; ``data`` as ``open_object`` takes it."""
+    spec = open_object(name, data)
     if constants:
         from structops_cli.obj.settings import with_constants  # rare
 

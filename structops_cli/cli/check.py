@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 
 import click
@@ -13,6 +14,7 @@ from structops_cli.core.target import Target
 from structops_cli.errors import InputError, NotFoundError, StructopsError, UsageError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.checking import live_surroundings, verified
+from structops_cli.runtime.objects import object_bytes, object_path
 from structops_cli.runtime.targets import CheckTarget, targets_of
 from structops_cli.struct_ops.check import CheckReport, Surroundings, check_object
 from structops_cli.struct_ops.findings import Finding
@@ -81,7 +83,8 @@ def command(
             "--verify asks the verifier of this kernel", hint="leave out --btf and --boot, or --verify"
         )
     selection = selection_from(only, link, members, also)
-    specs = [_read(name, constants, maps) for name in objects]
+    contents = [object_bytes(name) for name in objects]
+    specs = [_read(name, data, constants, maps) for name, data in zip(objects, contents, strict=True)]
     targets = targets_of(paths) if paths or not boots else ()
     if boots:
         from structops_cli.cli.check_boot import (
@@ -93,7 +96,8 @@ def command(
         kernels = booted_targets(output, boots, [target.label for target in targets])
         checked = list(_check(output, specs, (*targets, *kernels), selection, verify=False))
         readable = [
-            name if isinstance(spec, ObjectSpec) else None for name, spec in zip(objects, specs, strict=True)
+            (os.path.basename(object_path(name)), data) if isinstance(spec, ObjectSpec) else None
+            for name, data, spec in zip(objects, contents, specs, strict=True)
         ]
         options = register_options(only, also, link, members, constants, maps)
         checked = tried(output, checked, kernels, readable, options, timeout)
@@ -109,10 +113,12 @@ def command(
     return int(code)
 
 
-def _read(name: str, constants: tuple[str, ...], maps: tuple[str, ...]) -> ObjectSpec | CheckReport:
+def _read(
+    name: str, data: bytes, constants: tuple[str, ...], maps: tuple[str, ...]
+) -> ObjectSpec | CheckReport:
     """Read an object; one that is damaged is checked already."""
     try:
-        return open_changed(name, constants, maps)
+        return open_changed(name, constants, maps, data)
     except InputError as error:
         error.add(object=name)
         return CheckReport(name, Plan((), (), (), ()), (Finding.of_error(error),), (), ())

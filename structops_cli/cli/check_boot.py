@@ -9,7 +9,6 @@ from structops_cli.cli.check_text import Booted, Checked
 from structops_cli.cli.output import Output
 from structops_cli.cli.side_by_side import side_by_side
 from structops_cli.runtime.kernel import kernel_from_file
-from structops_cli.runtime.objects import object_path
 from structops_cli.runtime.targets import CheckTarget
 from structops_cli.vm.archives import userland_archive
 from structops_cli.vm.emulator import kvm_works
@@ -56,17 +55,17 @@ def tried(
     output: Output,
     checked: Sequence[Checked],
     kernels: Mapping[CheckTarget, Kernel],
-    names: Sequence[str | None],
+    objects: Sequence[tuple[str, bytes] | None],
     options: tuple[str, ...],
     timeout_s: float | None,
 ) -> list[Checked]:
     """Try objects on the kernels, and return what was checked, each with its kernel's answer where there is one.
 
-    ``names`` are the objects in the order of each kernel's checks; None stands
-    for one that cannot be read, and is not tried.
+    ``objects`` are those of each kernel's checks in their order, by file name
+    and content; None stands for one that cannot be read, and is not tried.
     """
-    places = [place for place, name in enumerate(names) if name is not None]
-    wish = Wish(tuple(object_path(name) for name in names if name is not None), options, RUNNER)
+    places = [place for place, one in enumerate(objects) if one is not None]
+    wish = Wish(tuple(one for one in objects if one is not None), options, RUNNER)
     answers: dict[tuple[CheckTarget, int], Trial] = {}
     if places:
         _prepare()
@@ -74,7 +73,8 @@ def tried(
         for target, trials in zip(kernels, side_by_side(calls, GUESTS), strict=True):
             answers |= {(target, place): trial for place, trial in zip(places, trials, strict=True)}
     return [
-        _joined(item, answers.get((item.kernel, number % len(names)))) for number, item in enumerate(checked)
+        _joined(item, answers.get((item.kernel, number % len(objects))))
+        for number, item in enumerate(checked)
     ]
 
 

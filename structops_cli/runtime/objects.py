@@ -27,6 +27,7 @@ __all__ = [
     "describe",
     "keep",
     "load_object",
+    "object_bytes",
     "object_path",
     "open_object",
     "register_object",
@@ -68,11 +69,19 @@ def object_path(name: str) -> str:
     return name
 
 
-def open_object(name: str) -> ObjectSpec:
-    """Read an object by path or bundled name; ``NotFoundError`` when there is none, ``InputError`` when it is no object."""
-    path = object_path(name)
+def open_object(name: str, data: bytes | None = None) -> ObjectSpec:
+    """Read an object by path or bundled name; ``NotFoundError`` when there is none, ``InputError`` when it is no object.
+
+    ``data`` is what ``object_bytes`` returned for it, where that was asked
+    already: a pipe can be read once.
+    """
+    return read_object(object_bytes(name) if data is None else data, os.path.basename(object_path(name)))
+
+
+def object_bytes(name: str) -> bytes:
+    """Return the bytes of an object by path or bundled name; ``NotFoundError`` when there is none."""
     try:
-        with open(path, "rb") as file:
+        with open(object_path(name), "rb") as file:
             data = file.read(LARGEST_OBJECT + 1)
     except OSError as error:
         raise NotFoundError(
@@ -85,7 +94,7 @@ def open_object(name: str) -> ObjectSpec:
         raise UsageError(
             f"{name} is larger than {LARGEST_OBJECT >> 20} MiB", why="no BPF object is", object=name
         )
-    return read_object(data, os.path.basename(path))
+    return data
 
 
 def load_object(

@@ -39,6 +39,7 @@ PACKAGE = os.path.dirname(os.path.abspath(structops_cli.__file__))
 class Job(NamedTuple):
     """What a guest is to do: run ``command`` with ``files`` (here to there) and give back the files named by ``fetch``.
 
+    ``contents`` are more files, by their path there and what is in them.
     ``packages`` are distributions beside those that structops needs, with all
     that they require.
     """
@@ -48,6 +49,7 @@ class Job(NamedTuple):
     fetch: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     packages: tuple[str, ...] = ()
+    contents: tuple[tuple[str, bytes], ...] = ()
 
 
 def userland_archive(packages: Iterable[str] = ()) -> str:
@@ -88,10 +90,17 @@ def write_job(job: Job, file: BinaryIO) -> None:
         archive.file("job/environment", _exports({**_environment(), **dict(job.environment)}).encode())
         archive.file("job/fetch", "".join(f"{item.lstrip('/')}\n" for item in job.fetch).encode())
         add_package_sources(archive, PACKAGE, f"{SOURCES}/{os.path.basename(PACKAGE)}")
+        for there, data in job.contents:
+            archive.file(os.path.join(HOME, there), data)
         for here, there in job.files:
-            if not os.path.lexists(here):
-                raise NotFoundError(f"{here} is not there", why="the guest was to have it")
+            if not os.path.exists(here):
+                raise NotFoundError(f"{here} is not there", why=_missing(here))
             _copy(archive, here, os.path.join(HOME, there))
+
+
+def _missing(here: str) -> str:
+    target = f", and leads to {os.readlink(here)}" if os.path.islink(here) else ""
+    return f"the guest was to have it{target}"
 
 
 def _copy(archive: CpioWriter, here: str, there: str) -> None:

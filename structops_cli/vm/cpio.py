@@ -58,13 +58,19 @@ class CpioWriter:
         self._add(path, stat.S_IFCHR | permissions, device=(major, minor))
 
     def copy(self, source: str, path: str) -> None:
-        """Add what lies at ``source``, with all that is below it; links stay links, and files keep their times."""
-        if os.path.islink(source):
-            self.link(path, os.readlink(source))
-        elif os.path.isdir(source):
+        """Add what lies at ``source``, with all that is below it; files keep their times.
+
+        Links below it stay links. If it is one itself, what it leads to is
+        meant: where that is here is no place there.
+        """
+        if os.path.isdir(source):
             self.folder(path)
             for name in sorted(os.listdir(source)):
-                self.copy(os.path.join(source, name), os.path.join(path, name))
+                below, there = os.path.join(source, name), os.path.join(path, name)
+                if os.path.islink(below):
+                    self.link(there, os.readlink(below))
+                else:
+                    self.copy(below, there)
         else:
             status = os.stat(source)
             if not stat.S_ISREG(status.st_mode):

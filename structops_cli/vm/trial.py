@@ -27,6 +27,18 @@ OBJECT_S = 30.0
 """Several times what booting and an object take under emulation on a machine that is busy."""
 FOLDER = "trial"
 PANIC = "panic"
+OF_THE_KERNEL = frozenset({
+    "KernelError", "VerifierError", "NotPermittedError", "FitError", "RelocationError", "StateError", "UnsupportedError",
+})  # fmt: skip
+"""The errors that say what the kernel has, or what it answered. Others are about the file, the call or structops itself."""
+
+
+NO_DEVICE = Finding(
+    Severity.UNKNOWN,
+    "a guest has no HID device to register hid_bpf_ops for",
+    "its kernel took the programs, and looked for the device that hid_id names",
+    "make one there (uhid) by a command of structops vm run, and register it behind that",
+)
 
 
 class Fate(Enum):
@@ -46,13 +58,13 @@ class Trial(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What is to be tried: object files of this machine, with options of ``register`` for all of them.
+    """What is to be tried: objects by file name and content, with options of ``register`` for all of them.
 
     ``runner`` are the words that start the guest's end of it, which takes
     paths, ``--`` and the options, and says what ``Heard`` understands.
     """
 
-    objects: tuple[str, ...]
+    objects: tuple[tuple[str, bytes], ...]
     options: tuple[str, ...]
     runner: tuple[str, ...]
 
@@ -98,7 +110,7 @@ def try_objects(
     """
     trials: dict[int, Trial] = {}
     while waiting := [number for number in range(len(wish.objects)) if number not in trials]:
-        names = [os.path.basename(wish.objects[number]) for number in waiting]
+        names = [wish.objects[number][0] for number in waiting]
         heard = Heard(lambda number, names=names: said(f"{kernel.release}: {names[number]}"))  # type: ignore[misc]
         said(f"{kernel.release}: booting")
         try:
@@ -112,12 +124,10 @@ def try_objects(
 
 
 def _boot(kernel: Kernel, wish: Wish, numbers: Sequence[int], heard: Heard, timeout_s: float) -> Outcome:
-    files = [
-        (path, f"{FOLDER}/{place}/{os.path.basename(path)}")
-        for place, path in enumerate(wish.objects[number] for number in numbers)
-    ]
-    there = [os.path.join(HOME, path) for _, path in files]
-    job = Job((*wish.runner, *there, "--", *wish.options), files=tuple(files))
+    objects = [wish.objects[number] for number in numbers]
+    contents = [(f"{FOLDER}/{place}/{name}", data) for place, (name, data) in enumerate(objects)]
+    there = [os.path.join(HOME, path) for path, _ in contents]
+    job = Job((*wish.runner, *there, "--", *wish.options), contents=tuple(contents))
     return run_in_guest(kernel, job, timeout_s=timeout_s, stdout=heard)
 
 
@@ -149,7 +159,11 @@ def judged(entry: Entry) -> Trial:
     """Return what the answers of the guest's end come to."""
     register = entry["register"]
     if register["exit_code"] or not register["data"]:
-        return Trial(Fate.REFUSED, (_refusal(register, "register"),))
+        if _waits_for_a_device(register):
+            return Trial(Fate.UNTRIED, (NO_DEVICE,))
+        if _is_of_the_kernel(register):
+            return Trial(Fate.REFUSED, (_refusal(register, "register"),))
+        return Trial(Fate.UNTRIED, (_refusal(register, "register", Severity.UNKNOWN),))
     registered = tuple(register["data"]["registered"])
     lost = tuple(_unlike(entry["show"], registered))
     kept = (
@@ -158,6 +172,18 @@ def judged(entry: Entry) -> Trial:
         if answer["exit_code"]
     )
     return Trial(Fate.REFUSED if lost else Fate.REGISTERED, (*lost, *kept), registered)
+
+
+def _is_of_the_kernel(answer: Entry) -> bool:
+    """Tell whether a command ended with what the kernel said, and not with what kept it from being asked."""
+    return (answer.get("error") or {}).get("kind") in OF_THE_KERNEL
+
+
+def _waits_for_a_device(answer: Entry) -> bool:
+    """Tell whether all that the kernel missed was the device that programs are for: it took the programs."""
+    error = answer.get("error") or {}
+    asked = error.get("type_name"), error.get("errno")
+    return asked == ("hid_bpf_ops", "EINVAL") and error.get("operation") != "PROG_LOAD"
 
 
 def _unlike(shown: Sequence[Entry], registered: Sequence[Entry]) -> Iterator[Finding]:

@@ -60,7 +60,8 @@ def test_each_kernel_has_its_own_answer_without_a_network(kernels: dict[str, Ker
         compile_object(OBJECTS / "check_arguments.bpf.c", flags=("-O2", "-g", "-mcpu=v3", *macros))
     )
     writes = live_ops_file(tmp_path, "REFUSED_WRITE", name="writes.bpf.o")
-    result = check("reno", str(control), writes, "--boot", OLD, "--boot", NEW, "--json")
+    (tmp_path / "latest.bpf.o").symlink_to(control)
+    result = check("reno", str(tmp_path / "latest.bpf.o"), writes, "--boot", OLD, "--boot", NEW, "--json")
     assert result.exit_code == 1, result.stderr
     assert result.stderr == ""
     results = result.json()["results"]
@@ -68,10 +69,10 @@ def test_each_kernel_has_its_own_answer_without_a_network(kernels: dict[str, Ker
     yes, no = Fate.REGISTERED.value, Fate.REFUSED.value
     assert {key: (one["booted"]["fate"], one["booted"]["agrees"]) for key, one in found.items()} == {
         ("reno.bpf.o", kernels[OLD].release): (yes, True),
-        ("old_control.bpf.o", kernels[OLD].release): (yes, True),
+        ("latest.bpf.o", kernels[OLD].release): (yes, True),
         ("writes.bpf.o", kernels[OLD].release): (no, False),
         ("reno.bpf.o", kernels[NEW].release): (yes, True),
-        ("old_control.bpf.o", kernels[NEW].release): (no, True),
+        ("latest.bpf.o", kernels[NEW].release): (no, True),
         ("writes.bpf.o", kernels[NEW].release): (no, False),
     }
     (old, new) = (found["reno.bpf.o", kernels[version].release] for version in (OLD, NEW))
@@ -89,7 +90,8 @@ def linked(result: dict[str, Any]) -> bool:
 
 def test_a_kernel_that_dies_of_an_object_is_booted_again_for_the_next(kernels: dict[str, Kernel]) -> None:
     reno = os.path.join(os.path.dirname(OBJECTS.parent), "structops_cli/objects/reno.bpf.o")
-    found = try_objects(kernels[NEW], Wish((reno, reno), (), PANICS))
+    objects = [(os.path.basename(reno), Path(reno).read_bytes())] * 2
+    found = try_objects(kernels[NEW], Wish(tuple(objects), (), PANICS))
     assert [one.fate for one in found] == [Fate.REFUSED] * 2
     for one in found:
         assert "Kernel panic" in one.findings[0].why

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -10,6 +11,7 @@ import pytest
 
 from structops_cli.cli import check_boot
 from structops_cli.errors import NotFoundError
+from structops_cli.runtime.objects import object_bytes
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.trial import Fate, Trial, Wish
@@ -27,6 +29,7 @@ VERIFIER = Finding(
     "-v shows the verifier's whole log (2 lines)",
     {"operation": "PROG_LOAD", "errno": "EACCES", "log": LOG},
 )
+RENO = object_bytes("reno")
 ENTRY = {"name": "bpf_reno", "type": "tcp_congestion_ops", "state": "registered", "map_id": 1}
 YES = Trial(Fate.REGISTERED, (), (ENTRY,))
 NO = Trial(Fate.REFUSED, (VERIFIER,))
@@ -123,7 +126,17 @@ def test_the_options_of_register_are_handed_on(boots: Boots) -> None:
     assert run_cli("check", "reno", "--boot", "6.12", *options).exit_code == 0
     (wish,) = wishes
     assert (wish.options, wish.runner[-1]) == (options, "structops_cli.cli.trial_here")
-    assert [Path(path).name for path in wish.objects] == ["reno.bpf.o"]
+    assert wish.objects == (("reno.bpf.o", RENO),)
+
+
+def test_bytes_that_can_be_read_once_are_handed_on(boots: Boots) -> None:
+    wishes = boots({"6.12": (YES,)})
+    reader, writer = os.pipe()
+    with open(reader, "rb"), open(writer, "wb") as file:
+        file.write(RENO)
+        file.close()
+        assert run_cli("check", f"/dev/fd/{reader}", "--boot", "6.12").exit_code == 0
+    assert wishes[0].objects == ((str(reader), RENO),)
 
 
 def test_an_object_that_cannot_be_read_is_not_tried(boots: Boots, tmp_path: Path) -> None:

@@ -98,10 +98,13 @@ def test_a_folder_is_copied_with_its_links_and_permissions(tmp_path: Path) -> No
     (tmp_path / "inner" / "tool").chmod(0o750)
     utime(tmp_path / "inner" / "tool", (1, 1_000_000))
     (tmp_path / "link").symlink_to("inner/tool")
-    found = {entry.path: entry for entry in written(lambda archive: archive.copy(str(tmp_path), "top"))}
+    (tmp_path / "self").symlink_to(tmp_path)
+    top = str(tmp_path / "self")
+    found = {entry.path: entry for entry in written(lambda archive: archive.copy(top, "top"))}
     assert stat.S_IMODE(found["top/inner/tool"].mode) == 0o750
     assert found["top/inner/tool"].modified == 1_000_000
     assert (stat.S_ISLNK(found["top/link"].mode), found["top/link"].data) == (True, b"inner/tool")
+    assert (stat.S_ISLNK(found["top/self"].mode), stat.S_ISDIR(found["top"].mode)) == (True, True)
 
 
 def test_archives_follow_one_another_aligned(tmp_path: Path) -> None:

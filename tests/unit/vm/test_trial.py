@@ -20,7 +20,9 @@ from structops_cli.vm.trial import Fate, Heard, Trial, Wish, judged, time_for, t
 KERNEL = Kernel("6.99-cloud-amd64", "/nowhere")
 ONE = {"name": "t_a", "state": "registered", "map_id": 7}
 DONE: dict[str, Any] = {"exit_code": 0, "data": {}, "error": None}
-ERROR = {"what": "no", "why": "because", "hint": "do", "errno": "EINVAL", "log": "0: exit\n", "object": "x"}
+ERROR = {
+    "kind": "KernelError", "what": "no", "why": "because", "hint": "do", "errno": "EINVAL", "log": "0: exit\n", "object": "x",
+}  # fmt: skip
 
 
 def answers(**changed: Any) -> dict[str, Any]:
@@ -49,12 +51,38 @@ def test_a_refusal_comes_with_all_that_the_guest_said() -> None:
     (finding,) = found.findings
     assert (found.fate, finding.severity) == (Fate.REFUSED, Severity.ERROR)
     assert (finding.what, finding.why, finding.hint) == ("no", "because", "do")
-    assert finding.fields == {"errno": "EINVAL", "log": "0: exit\n", "object": "x"}
+    assert finding.fields == {"kind": "KernelError", "errno": "EINVAL", "log": "0: exit\n", "object": "x"}
+
+
+@pytest.mark.parametrize(
+    "kind", ["VerifierError", "NotPermittedError", "FitError", "StateError", "UnsupportedError"]
+)
+def test_what_the_kernel_said_is_a_refusal(kind: str) -> None:
+    found = judged(answers(register={"exit_code": 1, "data": None, "error": {**ERROR, "kind": kind}}))
+    assert (found.fate, found.findings[0].severity) == (Fate.REFUSED, Severity.ERROR)
+
+
+@pytest.mark.parametrize("kind", ["ElfError", "InputError", "NotFoundError", "UsageError", "InternalError"])
+def test_what_kept_the_kernel_from_being_asked_is_none(kind: str) -> None:
+    found = judged(answers(register={"exit_code": 3, "data": None, "error": {**ERROR, "kind": kind}}))
+    assert (found.fate, found.findings[0].severity) == (Fate.UNTRIED, Severity.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("operation", "fate"),
+    [("LINK_CREATE", Fate.UNTRIED), ("MAP_UPDATE_ELEM", Fate.UNTRIED), ("PROG_LOAD", Fate.REFUSED)],
+)
+def test_a_guest_without_the_device_can_say_no_more_than_that_the_programs_load(
+    operation: str, fate: Fate
+) -> None:
+    error = {**ERROR, "type_name": "hid_bpf_ops", "operation": operation}
+    found = judged(answers(register={"exit_code": 1, "data": None, "error": error}))
+    assert (found.fate, "no HID device" in found.findings[0].what) == (fate, fate is Fate.UNTRIED)
 
 
 def test_a_command_that_dies_without_a_word() -> None:
     found = judged(answers(register={"exit_code": -9, "data": None, "error": None, "said": "Traceback"}))
-    assert found.fate is Fate.REFUSED
+    assert (found.fate, found.findings[0].severity) == (Fate.UNTRIED, Severity.UNKNOWN)
     assert (found.findings[0].what, found.findings[0].why) == (
         "structops register ended with -9",
         "Traceback",
@@ -110,7 +138,7 @@ def guests(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bytes, StructopsError 
 
 
 def tried() -> list[tuple[Fate, str]]:
-    wish = Wish(("/x/a.o", "/y/b.o", "/z/a.o"), ("--link",), ("run",))
+    wish = Wish((("a.o", b"x"), ("b.o", b"y"), ("a.o", b"z")), ("--link",), ("run",))
     return [
         (one.fate, one.findings[0].what if one.findings else "")
         for one in try_objects(KERNEL, wish, said=said.append)
@@ -130,7 +158,7 @@ def test_one_boot_does_for_all(guests: list[tuple[bytes, StructopsError | None]]
     job: Job = trial.jobs[0]  # type: ignore[attr-defined]
     places = ("/root/trial/0/a.o", "/root/trial/1/b.o", "/root/trial/2/a.o")
     assert job.command == ("run", *places, "--", "--link")
-    assert job.files[2] == ("/z/a.o", "trial/2/a.o")
+    assert job.contents[2] == ("trial/2/a.o", b"z")
     assert [line.rpartition(": ")[2] for line in said[:4]] == ["booting", "a.o", "b.o", "a.o"]
 
 
@@ -139,7 +167,7 @@ def test_a_kernel_that_dies_of_an_object_is_booted_again_for_the_rest(
 ) -> None:
     guests += [(begin(0) + end(0) + begin(1), PANIC), (begin(0) + end(0), None)]
     assert tried() == [(Fate.REGISTERED, ""), (Fate.REFUSED, PANIC.what), (Fate.REGISTERED, "")]
-    assert trial.jobs[1].files == (("/z/a.o", "trial/0/a.o"),)  # type: ignore[attr-defined]
+    assert trial.jobs[1].contents == (("trial/0/a.o", b"z"),)  # type: ignore[attr-defined]
 
 
 def test_a_kernel_that_dies_after_an_object_died_of_it(

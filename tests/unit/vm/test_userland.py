@@ -7,6 +7,7 @@ import io
 import marshal
 import os
 import py_compile
+import stat
 import sys
 from pathlib import Path
 
@@ -75,9 +76,25 @@ def test_files_go_to_where_they_are_wanted(tmp_path: Path) -> None:
     assert found["root/a.o"].data == found["etc/b.o"].data == b"object"
 
 
-def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match="none is not there"):
+def test_contents_go_to_where_they_are_wanted() -> None:
+    found = job(Job(("true",), contents=(("a/b.o", b"object"),)))
+    assert found["root/a/b.o"].data == b"object"
+
+
+def test_a_link_that_is_taken_along_is_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "a.o").write_bytes(b"object")
+    (tmp_path / "latest.o").symlink_to("a.o")
+    found = job(Job(("true",), files=((str(tmp_path / "latest.o"), "latest.o"),)))
+    assert (stat.S_ISREG(found["root/latest.o"].mode), found["root/latest.o"].data) == (True, b"object")
+
+
+@pytest.mark.parametrize("target", ["", "gone.o"])
+def test_a_file_that_is_not_there_is_said(tmp_path: Path, target: str) -> None:
+    if target:
+        (tmp_path / "none").symlink_to(target)
+    with pytest.raises(NotFoundError, match="none is not there") as caught:
         write_job(Job(("true",), files=((str(tmp_path / "none"), "x"),)), io.BytesIO())
+    assert caught.value.why.endswith(target)
 
 
 @pytest.mark.parametrize(("kvm", "words"), [(True, ("kvm", "host")), (False, ("tcg", "max"))])
