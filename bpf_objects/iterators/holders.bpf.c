@@ -72,13 +72,34 @@ struct inet_sock {
 	struct sock sk;
 };
 
+struct request_sock {
+	struct request_sock *dl_next;
+	struct sock *sk;
+};
+
+struct request_sock_queue {
+	struct request_sock *rskq_accept_head;
+};
+
 struct inet_connection_sock {
 	struct inet_sock icsk_inet;
+	struct request_sock_queue icsk_accept_queue;
 	struct tcp_congestion_ops *icsk_ca_ops;
 };
 
 struct tcp_sock {
 	struct inet_connection_sock inet_conn;
+};
+
+/* Not in a kernel without MPTCP. */
+struct mptcp_sock {
+	struct list_head conn_list;
+	struct sock *first;
+};
+
+struct mptcp_subflow_context {
+	struct list_head node;
+	struct sock *tcp_sock;
 };
 
 struct socket {
@@ -230,11 +251,16 @@ enum {
 	AF_INET = 2,
 	AF_INET6 = 10,
 	IPPROTO_TCP = 6,
+	IPPROTO_MPTCP = 262,
 	TCP_TIME_WAIT = 6,
+	TCP_CLOSE = 7,
+	TCP_LISTEN = 10,
 	TCP_NEW_SYN_RECV = 12,
 	ANON_INODE_FS_MAGIC = 0x09041934,
 	SOCKFS_MAGIC = 0x534F434B,
 	NAMESPACES_MAX = 1000,	/* whose records fit the buffer of one read */
+	WAITING_MAX = 1000,	/* in one listener's queue: the same of these */
+	SUBFLOWS_MAX = 8,	/* MPTCP_PM_ADDR_MAX */
 };
 
 /* ---- Objects: which address is which map, which link --------------------------- */
@@ -364,6 +390,79 @@ int sockets(struct bpf_iter__tcp *context)
 }
 
 /*
+ * A connection that its peer has reset, or SOCK_DESTROY, before it was
+ * accepted: it is in no table any more, and its listener's queue keeps it. All
+ * of them in the namespace of who asks (Linux 5.17); a record without an
+ * address says that a listener has more than were looked at.
+ */
+struct queue {
+	struct seq_file *seq;
+	struct request_sock *entry;
+};
+
+static long write_waiting(u32 index, struct queue *queue)
+{
+	struct request_sock *entry = queue->entry;
+	struct socket_record record = {};
+	struct sock *child;
+
+	if (!entry)
+		return 1;
+	child = read(entry, sk);
+	queue->entry = read(entry, dl_next);
+	if (index == WAITING_MAX - 1 ||
+	    (read(child, __sk_common.skc_state) == TCP_CLOSE && describe(&record, child)))
+		seq_write(queue->seq, &record, sizeof(record));
+	return 0;
+}
+
+int waiting(struct bpf_iter__tcp *context)
+{
+	struct sock_common *sk = object_of(context, sk_common);
+	struct queue queue;
+
+	if (!sk || read(sk, skc_state) != TCP_LISTEN)
+		return 0;
+	queue.seq = context->meta->seq;
+	queue.entry = read((struct inet_connection_sock *)sk, icsk_accept_queue.rskq_accept_head);
+	loop(WAITING_MAX, write_waiting, &queue, 0);
+	return 0;
+}
+
+static ALWAYS_INLINE void write_subflow(struct seq_file *seq, struct file_record *record, struct sock *sk)
+{
+	if (sk && describe(&record->socket, sk))
+		seq_write(seq, record, sizeof(*record));
+}
+
+/* The TCP sockets below one of MPTCP: those that are not connected are in no table, and no file is theirs. */
+static ALWAYS_INLINE void write_subflows(struct seq_file *seq, struct file_record *record, struct sock *sk)
+{
+	struct mptcp_sock *msk = (void *)sk;
+	struct list_head *head, *node;
+	struct sock *first, *other;
+
+	if (!field_exists(member_of(struct mptcp_sock, first)))
+		return;
+	first = read(msk, first);
+	write_subflow(seq, record, first);
+	head = (void *)msk + offset_in(struct mptcp_sock, conn_list);
+	node = read(msk, conn_list.next);
+#pragma unroll
+	for (int i = 0; i < SUBFLOWS_MAX; i++) {
+		struct mptcp_subflow_context *subflow =
+			(void *)node - offset_in(struct mptcp_subflow_context, node);
+
+		if (!node || node == head)
+			return;
+		other = read(subflow, tcp_sock);
+		if (other != first)
+			write_subflow(seq, record, other);
+		node = read(node, next);
+	}
+}
+
+/*
  * The id of a process as who asks has it. In a PID namespace that is another one
  * than the kernel's own; the iterator shows no process that has none there.
  */
@@ -390,20 +489,24 @@ int files(struct bpf_iter__task_file *context)
 		return 0;
 	inode = read(file, f_inode);
 	magic = read(read(inode, i_sb), s_magic);
-	record.private = (u64)read(file, private_data);
-	if (magic == SOCKFS_MAGIC) {
-		struct socket *socket = (void *)record.private;
-
-		if (!describe(&record.socket, read(socket, sk)))
-			return 0;
-	} else if (magic != ANON_INODE_FS_MAGIC) {
+	if (magic != SOCKFS_MAGIC && magic != ANON_INODE_FS_MAGIC)
 		return 0;
-	}
+	record.private = (u64)read(file, private_data);
 	record.inode = read(inode, i_ino);
 	record.process = process_id(task);
 	if (!record.process)
 		return 0;
 	record.fd = context->fd;
+	if (magic == SOCKFS_MAGIC) {
+		struct sock *sk = read((struct socket *)record.private, sk);
+
+		if (read(sk, sk_protocol) == IPPROTO_MPTCP) {
+			write_subflows(context->meta->seq, &record, sk);
+			return 0;
+		}
+		if (!describe(&record.socket, sk))
+			return 0;
+	}
 	seq_write(context->meta->seq, &record, sizeof(record));
 	return 0;
 }

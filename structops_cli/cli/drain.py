@@ -15,7 +15,7 @@ from structops_cli.net.sock_diag import state_name
 from structops_cli.operations.change import Change
 from structops_cli.operations.drain import drain
 from structops_cli.operations.drain_plan import choose_source
-from structops_cli.operations.drain_report import Drained, Left
+from structops_cli.operations.drain_report import Drained, Left, counted
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.shell_words import netns_options_of
 
@@ -58,20 +58,22 @@ def command(
     their namespace's default. Listeners are moved as well: what they accept inherits it.
 
     What no process owns cannot be moved: named with the reason, and destroyed by --kill. Ends with 1 when
-    anything is left. Nothing of it is undone when it is interrupted: a socket has the old algorithm or the new one.
+    anything is left, or may be where this cannot look. Nothing of it is undone when it is interrupted: a socket has the old algorithm or the new one.
     """
     with mutating(output, dry_run=dry_run):
         source = choose_source(selector, to)
         done = drain(source, namespaces, timeout_s=timeout_s, kill=kill, dry_run=dry_run, say=output.note)
         from_here_uninterrupted()
         output.result("drain", _data(done, dry_run=dry_run), lambda: _text(done, dry_run=dry_run))
+        for sentence in done.unseen:
+            output.note(f"not seen: {sentence}")
         for note in done.notes:
             output.note(f"note: {note}")
         for title in done.defaults:
             output.note(
                 f"note: new sockets of {title} still get {source.name}: structops default OTHER {netns_options_of(title)}"
             )
-    return ExitCode.FAILED if done.left and not dry_run else ExitCode.DONE
+    return ExitCode.FAILED if (done.left or done.unseen) and not dry_run else ExitCode.DONE
 
 
 def _changes(done: Drained) -> list[Change]:
@@ -105,6 +107,7 @@ def _data(done: Drained, *, dry_run: bool) -> dict[str, Any]:
         "passes": done.passes,
         "still_default_of": list(done.defaults),
         "notes": list(done.notes),
+        "unseen": list(done.unseen),
     }
 
 
@@ -128,11 +131,11 @@ def _text(done: Drained, *, dry_run: bool) -> str:
     if not (total or done.left or done.destroyed):
         return f"no socket uses {name}{maps}: nothing to do"
     lines = [
-        f"{title}: {count} sockets {'would go' if dry_run else 'moved'} from {name}{maps} to {done.targets[title]}"
+        f"{title}: {counted(count, 'socket')} {'would go' if dry_run else 'moved'} from {name}{maps} to {done.targets[title]}"
         for title, count in done.moved.items()
     ]
     if done.destroyed:
-        lines.append(f"{done.destroyed} connections destroyed")
+        lines.append(f"{counted(done.destroyed, 'connection')} destroyed")
     if done.left:
         lines += [f"{len(done.left)} left:", _left_table(done.left)]
     return "\n".join(lines)
@@ -151,7 +154,7 @@ def _left_table(left: tuple[Left, ...]) -> str:
 
 def _example(item: Left) -> str:
     if item.tcp is None:
-        return f"pid {item.process}, not connected"
+        return f"pid {item.process}, not connected" if item.process else "not connected any more"
     tcp = item.tcp
     return (
         f"{state_name(tcp.state)} {tcp.source}:{tcp.source_port} -> {tcp.destination}:{tcp.destination_port}"

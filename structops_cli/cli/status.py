@@ -13,13 +13,14 @@ from structops_cli.cli.live import map_data
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.selectors import optional_selector_argument
 from structops_cli.net.socket_owners import Commands
-from structops_cli.operations.status import MapStatus, Status, find_status, held_by, is_built_in
+from structops_cli.operations.status import MapStatus, Status, find_status, has_leaked, held_by, is_built_in
 from structops_cli.operations.uses import SocketHolder, Uses
 from structops_cli.runtime.kernel import live_kernel
 
 __all__ = ["command"]
 
-LEAKED = "leaked, until the next boot, or of a socket on its way from one process to another"
+LEAKED = "leaked, until the next boot, or of a socket that no process has open: on its way to one in a message, or in io_uring"
+ENDED = "connections that ended before they were accepted"
 HEADER = ("ID", "NAME", "TYPE", "STATE", "HELD BY")
 
 
@@ -89,8 +90,16 @@ def _lines(one: MapStatus, uses: Uses, commands: Commands) -> Iterator[tuple[str
         yield "process", f"{_process(process, commands)} has the {' and the '.join(sorted(whats))} open"
     if one.references.unexplained:
         number = f"{one.references.unexplained} reference{'s' if one.references.unexplained > 1 else ''}"
-        why = "something that could not be looked at" if uses.unseen else LEAKED
-        yield "unexplained", f"{number}: {why}"
+        yield "unexplained", f"{number}: {_why_unexplained(uses)}"
+
+
+def _why_unexplained(uses: Uses) -> str:
+    if uses.unseen:
+        return "something that could not be looked at"
+    if uses.queues:
+        queues = ", ".join(f"{q.listener} in {uses.title(q.netns)} has {q.ended}" for q in uses.queues)
+        return f"{ENDED}, and are in their listeners' queues still ({queues}), or {LEAKED}"
+    return LEAKED
 
 
 def _socket_lines(
@@ -100,11 +109,17 @@ def _socket_lines(
         return
     from structops_cli.net.sock_diag import state_name  # 10 ms, and many maps have no socket
 
-    groups: dict[tuple[int, int], list[SocketHolder]] = {}
+    groups: dict[tuple[int, int, bool], list[SocketHolder]] = {}
     for holder in sockets:
         owner = holder.owners[0][0] if holder.owners else 0
-        groups.setdefault((owner, holder.use.netns), []).append(holder)
-    for (owner, netns), members in groups.items():
+        groups.setdefault((owner, holder.use.netns, holder.ended_in_queue), []).append(holder)
+    for (owner, netns, ended), members in groups.items():
+        if ended:
+            yield (
+                "sockets",
+                f"{len(members)} in {uses.title(netns)}: {ENDED}, and their listeners' queues have still",
+            )
+            continue
         states = Counter(state_name(holder.use.state) for holder in members)
         shown = ", ".join(f"{number} {state}" for state, number in states.most_common())
         yield "sockets", f"{len(members)} of {_process(owner, commands)} in {uses.title(netns)}: {shown}"
@@ -174,6 +189,7 @@ def _map(one: MapStatus, uses: Uses, commands: Commands) -> dict[str, Any]:
                 "title": uses.title(holder.use.netns),
                 "state": state_name(holder.use.state),
                 "cookie": holder.use.cookie or None,
+                "ended_in_queue": holder.ended_in_queue,
                 "owners": [
                     {"process": process, "command": commands[process], "fd": fd}
                     for process, fd in holder.owners
@@ -195,5 +211,6 @@ def _map(one: MapStatus, uses: Uses, commands: Commands) -> dict[str, Any]:
             for file in one.files
         ],
         "references": references._asdict(),
-        "leaked": bool(references.unexplained and not uses.unseen),
+        "leaked": has_leaked(one, uses),
+        "unexplained_why": _why_unexplained(uses) if references.unexplained else None,
     }

@@ -132,13 +132,15 @@ def _unpin(dead: Sequence[str]) -> None:
 
 def _say_left(output: Output, drained: Sequence[Drained]) -> None:
     for item in drained:
+        for sentence in item.unseen:
+            output.note(f"not seen: {sentence}")
         for note in item.notes:
             output.note(f"note: {note}")
         moved = sum(item.moved.values())
         if moved or item.left:
             ids = ", ".join(f"id:{number}" for number in item.source.of_maps)
             left = f", {len(item.left)} left: structops drain {ids} says why" if item.left else ""
-            output.note(f"{moved} sockets moved off {item.source.name} ({ids}){left}")
+            output.note(f"{moved} socket{'s' * (moved != 1)} moved off {item.source.name} ({ids}){left}")
 
 
 def _say_forced(output: Output, uses: Uses) -> None:

@@ -7,21 +7,34 @@ flags, its buffers and its peer do not notice. ``pidfd_getfd(2)`` asks for the r
 from __future__ import annotations
 
 import os
-from _socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, SOL_SOCKET, TCP_CONGESTION
+from _socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, SOL_SOCKET, TCP_CONGESTION, TCP_INFO
 from _socket import socket as RawSocket  # noqa: N812 -- a class: Python's own, without what the module around it imports
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EBADF, ENOENT, ESRCH
 
+from structops_cli.errors import UnsupportedError
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.processes import open_process, shared_fd
 from structops_cli.syscall.uapi import TCP_CA_NAME_MAX
 
-__all__ = ["GONE", "RawSocket", "algorithm_of", "choose_algorithm", "foreign_socket", "namespace_of"]
+__all__ = [
+    "GONE",
+    "RawSocket",
+    "algorithm_of",
+    "choose_algorithm",
+    "foreign_socket",
+    "has_ended",
+    "namespace_of",
+]
 
 SO_PROTOCOL, SO_DOMAIN = 38, 39
 """``include/uapi/asm-generic/socket.h``."""
 IPPROTO_MPTCP = 262
+TCP_CLOSE = 7
+"""``include/net/tcp_states.h``."""
+TCP_INFO_BYTES = 512
+"""More than any kernel has."""
 SIOCGSKNS = 0x894C
 """``include/uapi/linux/sockios.h``: a descriptor of the network namespace that a socket is of."""
 GONE = frozenset({ENOENT, ESRCH, EBADF})
@@ -62,6 +75,16 @@ def choose_algorithm(tcp: RawSocket, name: str) -> None:
     the present one (``tcp_set_congestion_control``).
     """
     tcp.setsockopt(IPPROTO_TCP, TCP_CONGESTION, name.encode())
+
+
+def has_ended(tcp: RawSocket) -> bool:
+    """Tell whether a socket had a connection and has none any more, but for its descriptors; False where the kernel does not say."""
+    from structops_cli.net.tcp_info import parse_tcp_info  # only what cannot be moved is asked
+
+    with suppress(OSError, UnsupportedError):
+        info = parse_tcp_info(tcp.getsockopt(IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES))
+        return info.state == TCP_CLOSE and info.segs_out > 0
+    return False
 
 
 def namespace_of(tcp: RawSocket) -> Fd:

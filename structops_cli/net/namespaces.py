@@ -25,6 +25,7 @@ from structops_cli.syscall.processes import enter_net_namespace
 __all__ = [
     "NetNamespace",
     "find_namespaces",
+    "hidden_processes",
     "in_new_thread",
     "inside",
     "is_namespace",
@@ -95,6 +96,20 @@ def find_namespaces() -> tuple[NetNamespace, ...]:
     return tuple(sorted(found, key=lambda item: (not item.is_initial, item.inode)))
 
 
+def hidden_processes() -> int:
+    """Return how many processes there are whose namespace this one may not see: ``find_namespaces`` leaves it out."""
+    count = 0
+    for word in os.listdir("/proc"):
+        if word.isdecimal():
+            try:
+                os.readlink(f"/proc/{word}/ns/net")
+            except PermissionError:  # the answer for one that has just ended, too (proc_ns_readlink)
+                count += os.path.exists(f"/proc/{word}")
+            except OSError:  # ended, or a zombie
+                continue
+    return count
+
+
 def own_namespace() -> NetNamespace:
     """Return the namespace of the calling thread."""
     path = "/proc/thread-self/ns/net"
@@ -145,8 +160,11 @@ def inside(namespace: NetNamespace, function: Callable[[], Result]) -> Result:
     It runs in a thread of its own, which Ctrl-C does not reach: keep it short.
     Sockets opened there, and files of ``/proc/sys/net``, keep their namespace in
     any thread. Raises ``NotFoundError`` when the namespace has gone meanwhile,
-    ``NotPermittedError`` without CAP_SYS_ADMIN, ``KernelError`` for whatever else is in the way.
+    ``NotPermittedError`` without CAP_SYS_ADMIN where the caller is not in it anyway, ``KernelError`` for whatever
+    else is in the way.
     """
+    if _inode_of("/proc/thread-self/ns/net") == namespace.inode:
+        return in_new_thread(_stay, function)
     with _opened(namespace) as fd:
         return in_new_thread(lambda: _enter(namespace, fd), function)
 
@@ -198,6 +216,10 @@ def _not_entered(namespace: NetNamespace, number: int, operation: str) -> Kernel
             what, why="CAP_SYS_ADMIN is missing", hint="run this as root", errno=number, operation=operation
         )
     return KernelError(what, why=os.strerror(number), errno=number, operation=operation)
+
+
+def _stay() -> None:
+    """Be where the caller is: threads begin there."""
 
 
 def _enter(namespace: NetNamespace, fd: Fd) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding
 from structops_cli.operations.status import MapStatus, Status, held_by
+from structops_cli.operations.uses import Uses
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.syscall.uapi import StructOpsState
 
@@ -20,8 +21,8 @@ def retired_maps(stock: Sequence[LiveMap], look: Callable[[], Status]) -> Iterat
     retired = {item.info.id for item in stock if item.state == "retired"}
     status = look() if retired else None
     for one in status.maps if status else ():
-        if one.live.info.id in retired and one.live.state == "retired":
-            yield _held(one, partly_unseen=bool(status and status.uses.unseen))
+        if status and one.live.info.id in retired and one.live.state == "retired":
+            yield _held(one, status.uses)
     for item in stock:
         if item.state == "ejected":
             yield Finding(
@@ -35,25 +36,29 @@ def retired_maps(stock: Sequence[LiveMap], look: Callable[[], Status]) -> Iterat
         yield Finding("retired maps", OK, "none")
 
 
-def _held(one: MapStatus, *, partly_unseen: bool) -> Finding:
+def _held(one: MapStatus, uses: Uses) -> Finding:
     """Say who holds a retired map, or that nothing in sight does."""
     live = one.live
     state = "TOBEFREE" if live.kernel_state == StructOpsState.TOBEFREE else live.state
     what = f"map {live.info.id} ({live.name}): {state}"
     if left := one.references.unexplained:
-        return _unexplained(f"{what}, {left} reference{'s' if left > 1 else ''}", partly_unseen=partly_unseen)
-    drain = f"; structops drain id:{live.info.id} moves the sockets" if one.sockets else ""
+        return _unexplained(f"{what}, {left} reference{'s' if left > 1 else ''}", uses)
+    ended = [holder for holder in one.sockets if holder.ended_in_queue]
+    drain = f"; structops drain id:{live.info.id} moves the sockets" if len(one.sockets) > len(ended) else ""
+    queued = (
+        f": {len(ended)} when a listener accepts what has ended in its queue, or is closed" if ended else ""
+    )
     return Finding(
         "retired maps",
         NOTE,
         f"{what}, held by {held_by(one) or f'{live.refcnt} references'}",
-        "the kernel frees it when the last of them lets go",
+        f"the kernel frees it when the last of them lets go{queued}",
         f"structops status id:{live.info.id} names them{drain}",
     )
 
 
-def _unexplained(what: str, *, partly_unseen: bool) -> Finding:
-    if partly_unseen:
+def _unexplained(what: str, uses: Uses) -> Finding:
+    if uses.unseen:
         return Finding(
             "retired maps",
             NOTE,
@@ -61,10 +66,19 @@ def _unexplained(what: str, *, partly_unseen: bool) -> Finding:
             "it may be anybody's out of sight, or have leaked",
             "structops status says what could not be looked at",
         )
+    if uses.queues:
+        listeners = ", ".join(f"{queue.listener} in {uses.title(queue.netns)}" for queue in uses.queues)
+        return Finding(
+            "retired maps",
+            NOTE,
+            f"{what} that connections may have which ended before they were accepted",
+            f"the queues of {listeners} have such; or they have leaked",
+            "the kernel gives back the former when the listeners accept them, or are closed; the latter at a reboot",
+        )
     return Finding(
         "retired maps",
         NOTE,
         f"{what} that nothing explains: until reboot",
-        "a refused write of a default leaks one; a socket that is on its way from one process to another has one as well",
+        "a refused write of a default leaks one; a socket that no process has open, on its way to one in a message or in io_uring, has one as well",
         "only a reboot gives back what has leaked; it takes memory and does no other harm",
     )

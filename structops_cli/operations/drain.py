@@ -20,6 +20,7 @@ from structops_cli.errors import (
     UnsupportedError,
     UsageError,
 )
+from structops_cli.net.accept_queues import accept_queues
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.foreign_socket import (
     GONE,
@@ -27,14 +28,24 @@ from structops_cli.net.foreign_socket import (
     algorithm_of,
     choose_algorithm,
     foreign_socket,
+    has_ended,
 )
 from structops_cli.net.namespaces import NetNamespace, inside
-from structops_cli.net.orphans import orphans_are_destroyed
-from structops_cli.net.sock_diag import TcpSocket, destroy, tcp_sockets
+from structops_cli.net.sock_diag import TcpSocket, tcp_sockets
 from structops_cli.net.socket_owners import command_of, find_owners
+from structops_cli.operations.drain_kill import destroy_all, without_hope
 from structops_cli.operations.drain_places import Place, Places
-from structops_cli.operations.drain_plan import BUILT_IN, Source
-from structops_cli.operations.drain_report import LASTING, ORPHANED, Drained, Left, why_left
+from structops_cli.operations.drain_plan import BUILT_IN, CAP_SYS_PTRACE, Source, has_capability
+from structops_cli.operations.drain_report import (
+    LASTING,
+    NOT_ACCEPTED,
+    STILL_OPEN,
+    Drained,
+    Left,
+    counted,
+    why_ended,
+    why_left,
+)
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import AlgorithmReader
 
@@ -42,7 +53,7 @@ __all__ = ["drain"]
 
 PAUSE_S = 0.1
 """Between two passes: what is left then waits for somebody, a listener's owner or the peer."""
-ORPHANS_STAY = "this kernel does not destroy what no process owns: it would only lose its data and stay (tcp_abort before Linux 6.11)"
+ENDED_IN_QUEUE = "a connection that was destroyed before it was accepted holds its algorithm until it is accepted, or its listener closed"
 
 
 class Candidate(NamedTuple):
@@ -68,7 +79,7 @@ def drain(
 
     ``words`` mean the namespaces, all without. ``kill`` destroys what cannot be moved. Raises
     ``UsageError`` when a namespace has no target, ``UnsupportedError`` when versions have to be told apart and cannot
-    be here, before anything is done.
+    be here, before anything is done; ``NotPermittedError`` when nothing was found and not everything could be looked at.
     """
     with ExitStack() as stack:
         work = _Work(source, words, stack, dry_run=dry_run)
@@ -76,7 +87,7 @@ def drain(
         deadline = time.monotonic() + timeout_s
         left = work.run_pass()
         if dry_run:
-            return work.report(left)
+            return _seen(work.report(left))
         said = 0
         while left and time.monotonic() < deadline and not (kill and not work.moves):
             if work.total != said:
@@ -90,7 +101,20 @@ def drain(
             left = work.run_pass()
         if kill and left:
             left = work.kill(left)
-        return work.report(left)
+        return _seen(work.report(left))
+
+
+def _seen(done: Drained) -> Drained:
+    """Hold that "none" is not said of what could not be looked at."""
+    if done.unseen and not (done.left or done.moved or done.destroyed):
+        raise NotPermittedError(
+            f"the sockets that use {done.source.name} could not be looked for",
+            why=f"none is in sight, and this may not be looked at: {'; '.join(done.unseen)}",
+            hint="run this as root; or say which namespace is meant, with --netns",
+            errno=EPERM,
+            operation="open",
+        )
+    return done
 
 
 class _Work:
@@ -104,7 +128,7 @@ class _Work:
         self._done: set[int] = set()
         self._no_tcp: set[int] = set()
         self._killed: set[int] = set()
-        self._destroyed = self._passes = self.moves = 0
+        self._destroyed = self._passes = self.moves = self._hidden = 0
         if self._reader is None and source.versions_matter and source.target != source.name:
             raise UnsupportedError(
                 f"the versions of {source.name} cannot be told apart here",
@@ -125,10 +149,13 @@ class _Work:
         self.moves = 0
         refused: dict[int, Left] = {}
         seen: set[int] = set()
+        if self._reader is None:
+            known = self._in_tables()
         self._move_each(self._candidates(), refused, seen)
         if self._reader is not None:
-            self._move_each(self._of_tables(seen), refused, seen)
-        return self._left(refused, seen)
+            known = self._in_tables()
+            self._move_each(self._of_tables(known - seen - {0}), refused, seen)
+        return self._left(refused, known - seen)
 
     def _move_each(self, candidates: Iterable[Candidate], refused: dict[int, Left], seen: set[int]) -> None:
         for candidate in candidates:
@@ -138,15 +165,23 @@ class _Work:
                         refused[candidate.inode] = left
                     seen.add(candidate.inode)
 
-    def _of_tables(self, seen: set[int]) -> Iterator[Candidate]:
-        """Go through owners of sockets that the iterator did not show: of MPTCP, and of threads with descriptors of their own."""
-        wanted = {tcp.inode for place in self.places for tcp in self._still_there(place)} - seen - {0}
-        if not wanted:
-            return
-        for inode, owners in find_owners(threads=True).by_inode.items():
-            if inode in wanted:
-                for owner in owners:
-                    yield Candidate(owner.process, owner.thread, owner.fd, inode, 0)
+    def _in_tables(self) -> set[int]:
+        return {tcp.inode for place in self.places for tcp in self._still_there(place)}
+
+    def _of_tables(self, wanted: set[int]) -> Iterator[Candidate]:
+        """Go through owners of sockets that the iterator did not show: of threads with descriptors of their own, and new ones."""
+        if wanted:
+            for one in self._of_owners():
+                if one.inode in wanted:
+                    yield one
+
+    def _of_owners(self) -> Iterator[Candidate]:
+        """Go through all descriptors of sockets that may be looked at."""
+        found = find_owners(threads=True)
+        self._hidden = max(len(found.unreadable), self.places.hidden)
+        for inode, owners in found.by_inode.items():
+            for owner in owners:
+                yield Candidate(owner.process, owner.thread, owner.fd, inode, 0)
 
     def _candidates(self) -> Iterator[Candidate]:
         """Go through descriptors of sockets that may be meant."""
@@ -156,12 +191,13 @@ class _Work:
                 if file.socket is not None and file.socket.map_id in ids:
                     yield Candidate(file.process, 0, file.fd, file.inode, file.socket.netns)
             return
-        found = find_owners(threads=True)
-        if found.unreadable:
-            self.places.notes[f"{len(found.unreadable)} processes may not be looked at"] = None
-        for inode, owners in found.by_inode.items():
-            for owner in owners:
-                yield Candidate(owner.process, owner.thread, owner.fd, inode, 0)
+        yield from self._of_owners()
+        if self._hidden:  # what is in no table is known by its descriptor alone
+            said = f"the open files of {counted(self._hidden, 'process', 'processes')}"
+            if has_capability(CAP_SYS_PTRACE):
+                self.places.notes[f"{said} cannot be looked at"] = None
+            else:
+                self.places.unseen["files"] = said
 
     def _move(self, one: Candidate) -> Left | None:
         """Move one socket if it is meant; return why not when it cannot be, ``_Vanished`` when it has gone."""
@@ -197,9 +233,9 @@ class _Work:
         except UsageError as error:
             return Left(place.namespace, None, "refused", error.hint, one.process, one.inode)
         except OSError as error:
-            if one.inode in self._killed:
-                why = "its connection is destroyed; the kernel lets go when its process closes it"
-                return Left(place.namespace, None, "still open", why, one.process, one.inode)
+            if one.inode in self._killed or has_ended(tcp):
+                why = "its connection has ended; the kernel lets go when its process closes it"
+                return Left(place.namespace, None, STILL_OPEN, why, one.process, one.inode)
             why = error.strerror or ""
             if error.errno == EPERM:
                 why = "a route with a locked congctl chose it, or CAP_NET_ADMIN over its namespace is missing"
@@ -219,8 +255,11 @@ class _Work:
 
     # What is left
 
-    def _left(self, refused: dict[int, Left], seen: set[int]) -> list[Left]:
-        """Look at the kernel's tables once more; what has no address is known from the pass alone."""
+    def _left(self, refused: dict[int, Left], unowned: set[int]) -> list[Left]:
+        """Look at the kernel's tables once more; what has no address is known from the pass alone.
+
+        ``unowned`` are sockets that were there when owners were looked for, and had none.
+        """
         found: list[Left] = []
         in_tables = set()
         for place in self.places:
@@ -230,7 +269,9 @@ class _Work:
                 if known is not None:
                     found.append(known._replace(tcp=tcp, namespace=place.namespace))
                 elif not (self._dry_run and tcp.inode in self._done):
-                    found.append(why_left(place.namespace, tcp, owned=tcp.inode in seen))
+                    new = tcp.inode not in unowned
+                    found.append(why_left(place.namespace, tcp, new=new, hidden=self._hidden))
+            found += self._ended(place)
         if (
             self._reader is None or BUILT_IN in self._source.map_ids
         ):  # then nothing tells that such a socket is meant
@@ -248,21 +289,30 @@ class _Work:
             return [item for item in found if uses.get(item.cookie) in self._source.map_ids]
         return []
 
+    def _ended(self, place: Place) -> list[Left]:
+        """Return what has ended in a listener's queue, and is in no table any more."""
+        if self._reader is None or BUILT_IN in self._source.map_ids:  # then nothing tells what it used
+            return []
+        queues = [one for one in accept_queues(place.diag) if one.ended]
+        if not queues:
+            return []
+        with suppress(NotFoundError, UnsupportedError):
+            uses = inside(place.namespace, self._reader.ended_in_queues).uses
+            mine = [use for use in uses if use.map_id in self._source.map_ids]
+            return [why_ended(place.namespace, queues)] * len(mine)
+        return []
+
     def kill(self, left: list[Left]) -> list[Left]:
-        """Destroy what is left; return what is there even then."""
-        for item in left:
-            place = self.places.get(item.namespace.inode)
-            if place is None or item.tcp is None:
-                continue
-            if item.reason == ORPHANED and not orphans_are_destroyed():
-                self.places.notes[ORPHANS_STAY] = None
-                continue
-            try:
-                self._destroyed += destroy(place.diag, item.tcp)
-                self._killed.add(item.tcp.inode)
-            except StructopsError as error:
-                self.places.notes[f"{error.what}: {error.why}"] = None
-        return self.run_pass()
+        """Look again, destroy what nobody can move even then, and return what is left after that."""
+        time.sleep(PAUSE_S)
+        self.places.look()
+        done = destroy_all(self.places, without_hope(self.run_pass(), left))
+        self._killed |= done.inodes
+        self._destroyed += done.destroyed
+        left = self.run_pass()
+        if done.queued and not any(item.reason == NOT_ACCEPTED for item in left):
+            self.places.notes[ENDED_IN_QUEUE] = None
+        return left
 
     def report(self, left: list[Left]) -> Drained:
         """Return the whole of it."""
@@ -277,6 +327,7 @@ class _Work:
             self._defaults(),
             tuple(self.places.notes),
             self._reader is not None or not self._source.versions_matter,
+            tuple(self.places.unseen.values()),
         )
 
     def _defaults(self) -> tuple[str, ...]:

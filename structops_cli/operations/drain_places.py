@@ -9,10 +9,17 @@ from contextlib import ExitStack
 from structops_cli.errors import NotFoundError, NotPermittedError
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.foreign_socket import RawSocket, namespace_of
-from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside, select_namespaces
+from structops_cli.net.namespaces import (
+    NetNamespace,
+    find_namespaces,
+    hidden_processes,
+    inside,
+    select_namespaces,
+)
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import open_sock_diag, tcp_sockets
-from structops_cli.operations.drain_plan import Source, default_target
+from structops_cli.operations.drain_plan import CAP_SYS_PTRACE, Source, default_target, has_capability
+from structops_cli.operations.drain_report import counted
 from structops_cli.records import NamedTuple
 
 __all__ = ["Place", "Places"]
@@ -34,7 +41,11 @@ class Places:
         self._source, self._words, self._stack = source, words, stack
         self._places: dict[int, Place] = {}
         self.notes: dict[str, None] = {}
-        """What could not be seen, each once."""
+        """What else there is to say, each once."""
+        self.hidden = 0
+        """The number of processes that may not be looked at."""
+        self.unseen: dict[str, str] = {}
+        """What could not be looked at and may hide sockets that are meant, in words, by what it is."""
 
     @property
     def are_chosen(self) -> bool:
@@ -51,8 +62,17 @@ class Places:
     def look(self) -> None:
         """Take the namespaces in hand that are new since the last look."""
         found = find_namespaces()
+        if not self._places:
+            self._look_for_hidden()
         for namespace in select_namespaces(found, self._words) if self._words else found:
             self._take(namespace)
+
+    def _look_for_hidden(self) -> None:
+        """Count what is out of sight for want of a right; with it, what is hidden even so is another container's."""
+        self.hidden = 0 if has_capability(CAP_SYS_PTRACE) else hidden_processes()
+        if self.hidden and not self._words:
+            count = counted(self.hidden, "process", "processes")
+            self.unseen["processes"] = f"the network namespaces of {count}"
 
     def _take(self, namespace: NetNamespace) -> Place | None:
         if namespace.inode in self._places:
@@ -61,12 +81,10 @@ class Places:
             diag, controls = inside(namespace, lambda: (open_sock_diag(), read_congestion_controls()))
         except NotFoundError:
             return None
-        except NotPermittedError:
+        except NotPermittedError as error:
             if self._words:
                 raise
-            self.notes[f"namespace {namespace.title} cannot be entered: its sockets are left as they are"] = (
-                None
-            )
+            self.unseen[namespace.title] = f"the network namespace {namespace.title} ({error.why})"
             return None
         self._stack.enter_context(diag)
         default = controls.default

@@ -14,11 +14,11 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.selection import matching
 from structops_cli.struct_ops.kinds import kind_of
 
-__all__ = ["BUILT_IN", "Source", "choose_source", "default_target", "has_capability"]
+__all__ = ["BUILT_IN", "CAP_SYS_PTRACE", "Source", "choose_source", "default_target", "has_capability"]
 
 BUILT_IN = 0
 """In the place of a map's id: the kernel's own algorithm of that name."""
-CAP_NET_ADMIN = 12
+CAP_NET_ADMIN, CAP_SYS_PTRACE = 12, 19
 """``include/uapi/linux/capability.h``."""
 
 

@@ -4,8 +4,8 @@
 6.18 and 7.3): one for each socket, one for each namespace whose default it is,
 one for each link, and one for a registration without a link. Descriptors and
 pins of the map are not in it. What is counted and not found is a reference that
-nothing in sight explains: one that leaked, if nothing was out of sight. A socket that
-was sent to a process and not yet received (SCM_RIGHTS) is open nowhere, and looks the same.
+nothing in sight explains: one that leaked, if nothing was out of sight. A socket that is in no
+table and that no process has open, sent to one and not yet received (SCM_RIGHTS) or registered with io_uring, looks the same.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from structops_cli.struct_ops.kinds import kind_of
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["MapStatus", "References", "Status", "find_status", "held_by", "is_built_in"]
+__all__ = ["MapStatus", "References", "Status", "find_status", "has_leaked", "held_by", "is_built_in"]
 
 Item = TypeVar("Item")
 LOOKS = 3
@@ -88,17 +88,17 @@ def find_status(kernel: KernelTypes, selector: str | None = None) -> Status:
         if not any(item.references.unexplained for item in status.maps):
             break
         time.sleep(LOOK_AGAIN_S)
-        status = _agreed(status, _look(kernel, selector))
+        status = _agreed(status, _look(kernel, selector, closely=True))
     return status
 
 
-def _look(kernel: KernelTypes, selector: str | None) -> Status:
+def _look(kernel: KernelTypes, selector: str | None, *, closely: bool = False) -> Status:
     stock = take_stock(kernel)
     chosen = stock if selector is None else matching(stock, selector)
     if selector is not None and not chosen:
         raise no_match(selector)
     names = {item.name for item in chosen if kind_of(item.type.name).chosen_by_name}
-    uses = find_uses(kernel, names)
+    uses = find_uses(kernel, names, closely=closely)
     kinds = {item.name for item in chosen if kind_of(item.type.name).chosen_by_devices}
     devices = find_device_uses(uses.namespaces, kinds)
     uses = uses._replace(unseen=(*uses.unseen, *devices.unseen))
@@ -149,6 +149,16 @@ class _Join:
         known = min(known, one.references.others)
         references = one.references._replace(devices=known, others=one.references.others - known)
         return one._replace(devices=tuple(devices), default_of_devices=default, references=references)
+
+
+def has_leaked(one: MapStatus, uses: Uses) -> bool | None:
+    """Tell whether a map has references that are nobody's, as far as anything in sight can; None when that is not known."""
+    left = one.references.unexplained
+    if not left:
+        return False if left == 0 or uses.exact else None
+    if uses.unseen or left <= sum(queue.ended for queue in uses.queues):
+        return None
+    return True
 
 
 def is_built_in(selector: str, status: Status) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -23,7 +24,7 @@ from structops_cli.runtime.holders import AlgorithmReader, DefaultUse, OpenFile,
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["DefaultsReader", "RouteUse", "SocketHolder", "Uses", "find_uses"]
+__all__ = ["DefaultsReader", "QueueUse", "RouteUse", "SocketHolder", "Uses", "find_uses"]
 
 Result = TypeVar("Result")
 FIRST_PID_NAMESPACE = "pid:[4026531836]"
@@ -40,11 +41,23 @@ class RouteUse(NamedTuple):
 
 
 class SocketHolder(NamedTuple):
-    """A socket that uses a struct_ops, and the descriptors (process, number) that it is open by; none: nobody owns it."""
+    """A socket that uses a struct_ops, and the descriptors (process, number) that it is open by; none: nobody owns it.
+
+    ``ended_in_queue``: its connection has ended before it was accepted, and its listener's queue has it still.
+    """
 
     use: SocketUse
     name: str
     owners: tuple[tuple[int, int], ...]
+    ended_in_queue: bool = False
+
+
+class QueueUse(NamedTuple):
+    """A listener in the namespace of that inode whose queue has so many ended connections of whatever algorithm."""
+
+    netns: int
+    listener: str
+    ended: int
 
 
 class Uses(NamedTuple):
@@ -52,7 +65,8 @@ class Uses(NamedTuple):
 
     ``namespaces`` are all that the kernel has, by inode, a path of "" where
     nothing in sight leads into one. ``sockets`` are those of struct_ops only.
-    ``unseen`` says in sentences what could not be looked at.
+    ``unseen`` says in sentences what could not be looked at. ``queues`` are those that were looked for, and of whose
+    ended connections the kernel does not tell the algorithm.
     """
 
     namespaces: Mapping[int, NetNamespace]
@@ -62,6 +76,7 @@ class Uses(NamedTuple):
     files: tuple[OpenFile, ...]
     unseen: tuple[str, ...]
     exact: bool
+    queues: tuple[QueueUse, ...] = ()
 
     def title(self, inode: int) -> str:
         """Return what people call a namespace."""
@@ -69,11 +84,12 @@ class Uses(NamedTuple):
         return known.title if known else f"net:[{inode}]"
 
 
-def find_uses(kernel: KernelTypes, names: Iterable[str]) -> Uses:
+def find_uses(kernel: KernelTypes, names: Iterable[str], *, closely: bool = False) -> Uses:
     """Look at every namespace and process for uses of the struct_ops of these names.
 
     Enters each namespace in a thread of its own, and changes nothing. What
     cannot be looked at is left out and said in ``unseen``. Without names there is nothing to look for.
+    ``closely`` looks into the queues of listeners, too, for what has ended there.
     """
     wanted = frozenset(names)
     namespaces = {item.inode: item for item in find_namespaces()}
@@ -81,7 +97,7 @@ def find_uses(kernel: KernelTypes, names: Iterable[str]) -> Uses:
         return Uses(namespaces, (), (), (), (), (), exact=True)
     with AlgorithmReader(kernel) as reader:
         try:
-            return _by_address(reader, namespaces)
+            return _by_address(reader, namespaces, closely=closely)
         except UnsupportedError as error:
             why = f"versions cannot be told apart here: {error.why}"
         except NotPermittedError:
@@ -89,21 +105,26 @@ def find_uses(kernel: KernelTypes, names: Iterable[str]) -> Uses:
     return _by_name(namespaces, wanted, why)
 
 
-def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace]) -> Uses:
+def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace], *, closely: bool) -> Uses:
     unseen: list[str] = []
     found = reader.defaults()
     defaults = {item.netns: item for item in found.uses}
     hidden = [inode for inode in defaults if inode not in namespaces]
     namespaces |= {inode: NetNamespace(inode, "") for inode in hidden}
     sockets: dict[int, SocketUse] = {}
+    ended: set[int] = set()
+    queues: list[QueueUse] = []
     routes: list[RouteUse] = []
     for item in [item for item in namespaces.values() if item.path]:
         look_closer = not found.complete and item.inode not in defaults
-        seen = _inside(item, partial(_look, reader, closer=look_closer), unseen)
+        seen = _inside(item, partial(_look, reader, closer=look_closer, closely=closely), unseen)
         if seen is not None:
             sockets |= {use.address: use for use in seen.sockets}
             defaults |= {use.netns: use for use in seen.defaults}
             routes += seen.routes
+            queues += seen.queues
+            ended |= {use.address for use in seen.ended} - sockets.keys()
+            sockets |= {use.address: use for use in seen.ended}
     files = reader.open_files(of_maps=True)
     owners: dict[int, list[tuple[int, int]]] = {}
     for one in files:
@@ -117,10 +138,11 @@ def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace]) ->
         namespaces,
         tuple(defaults.values()),
         tuple(routes),
-        tuple([SocketHolder(use, "", tuple(owners.get(at, ()))) for at, use in sockets.items()]),
+        tuple([SocketHolder(use, "", tuple(owners.get(at, ())), at in ended) for at, use in sockets.items()]),
         tuple([one for one in files if not one.socket]),
         tuple(unseen),
         exact=True,
+        queues=tuple(queues),
     )
 
 
@@ -142,12 +164,30 @@ class _Look(NamedTuple):
     sockets: tuple[SocketUse, ...]
     defaults: tuple[DefaultUse, ...]
     routes: list[RouteUse]
+    ended: tuple[SocketUse, ...]
+    queues: tuple[QueueUse, ...]
 
 
-def _look(reader: AlgorithmReader, *, closer: bool) -> _Look:
-    """Look at the calling thread's namespace."""
+def _look(reader: AlgorithmReader, *, closer: bool, closely: bool) -> _Look:
+    """Look at the calling thread's namespace; ``closely`` into the queues of its listeners."""
     defaults = reader.defaults().uses[:1] if closer else ()
-    return _Look(reader.socket_uses(of_maps=True), defaults, _own_routes())
+    ended, queues = _look_into_queues(reader) if closely else ((), ())
+    return _Look(reader.socket_uses(of_maps=True), defaults, _own_routes(), ended, queues)
+
+
+def _look_into_queues(reader: AlgorithmReader) -> tuple[tuple[SocketUse, ...], tuple[QueueUse, ...]]:
+    """Return what has ended in a queue of the calling thread's namespace; the queues where that does not tell it all."""
+    from structops_cli.net.accept_queues import accept_queues  # only what nothing else explains needs it
+    from structops_cli.net.sock_diag import open_sock_diag
+
+    uses: tuple[SocketUse, ...] = ()
+    with suppress(UnsupportedError):
+        uses, complete = reader.ended_in_queues()
+        if complete:
+            return uses, ()
+    netns = _own_inode()
+    with open_sock_diag() as diag:
+        return uses, tuple(QueueUse(netns, one.title, one.ended) for one in accept_queues(diag) if one.ended)
 
 
 def _own_routes() -> list[RouteUse]:

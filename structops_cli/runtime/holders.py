@@ -19,7 +19,7 @@ from structops_cli.records import NamedTuple
 from structops_cli.runtime.iterators import Iterators
 from structops_cli.runtime.kernel import live_kernel
 
-__all__ = ["AlgorithmReader", "DefaultUse", "Defaults", "OpenFile", "SocketUse"]
+__all__ = ["AlgorithmReader", "DefaultUse", "Defaults", "EndedInQueues", "OpenFile", "SocketUse"]
 
 TARGETS = {
     "maps": "bpf_map",
@@ -27,6 +27,7 @@ TARGETS = {
     "own_namespace": "netlink",
     "namespaces": "netlink",
     "sockets": "tcp",
+    "waiting": "tcp",
     "files": "task_file",
 }
 """Function of the bundled object to the kernel's iterator that calls it."""
@@ -61,7 +62,10 @@ class SocketUse(NamedTuple):
 
 
 class OpenFile(NamedTuple):
-    """A descriptor of a process for a TCP socket, or for a struct_ops map or a link: one of the three is there."""
+    """A descriptor of a process for a TCP socket, or for a struct_ops map or a link: one of the three is there.
+
+    One of MPTCP is there once for each TCP socket below it.
+    """
 
     process: int
     fd: int
@@ -75,6 +79,13 @@ class Defaults(NamedTuple):
     """The defaults of the kernel's namespaces, that of the calling thread's first; ``complete`` is false beyond a thousand."""
 
     uses: tuple[DefaultUse, ...]
+    complete: bool
+
+
+class EndedInQueues(NamedTuple):
+    """Connections that ended before they were accepted; ``complete`` is false when a listener has more than a thousand."""
+
+    uses: tuple[SocketUse, ...]
     complete: bool
 
 
@@ -127,6 +138,15 @@ class AlgorithmReader:
         found = SOCKET.iter_unpack(self._read("sockets"))
         maps = self._maps
         return tuple([self._socket(fields) for fields in found if not of_maps or fields[1] in maps])
+
+    def ended_in_queues(self) -> EndedInQueues:
+        """Return the connections of struct_ops that listeners of the calling thread's namespace keep, and no table has.
+
+        Takes Linux 5.17.
+        """
+        found = list(SOCKET.iter_unpack(self._read("waiting")))
+        uses = [self._socket(fields) for fields in found if fields[0] and fields[1] in self._maps]
+        return EndedInQueues(tuple(uses), all(fields[0] for fields in found))
 
     def open_files(self, *, of_maps: bool = False) -> tuple[OpenFile, ...]:
         """Return the descriptors of all processes for TCP sockets, struct_ops maps and BPF links, of any namespace.

@@ -7,7 +7,7 @@ import pytest
 from structops_cli.operations.doctor_maps import retired_maps
 from structops_cli.operations.findings import NOTE, OK, Finding
 from structops_cli.operations.status import MapStatus, References, Status
-from structops_cli.operations.uses import SocketHolder, Uses
+from structops_cli.operations.uses import QueueUse, SocketHolder, Uses
 from structops_cli.runtime.holders import DefaultUse, SocketUse
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.syscall.uapi import StructOpsState
@@ -59,6 +59,23 @@ def test_what_nothing_explains_is_no_problem_that_could_be_repaired() -> None:
     [only] = looked(RETIRED, held(unexplained=1), "a namespace")
     assert only.what.endswith("1 reference of what could not be looked at")
     assert "reboot" not in only.what + only.fix
+
+
+def test_what_ended_before_it_was_accepted_has_not_leaked() -> None:
+    one = SocketHolder(SocketUse(1, 0, 7, 7, 1), "", (), ended_in_queue=True)
+    uses = Uses({}, (), (), (), (), (), exact=True)
+    status = Status((MapStatus(RETIRED, 0, (), (), (one,), (), held(sockets=1)),), uses)
+    [only] = retired_maps([RETIRED], lambda: status)
+    assert only.what.endswith("held by 1 socket")
+    assert "when a listener accepts" in only.why
+    assert "drain" not in only.fix
+    queues = (QueueUse(1, "127.0.0.1:80", 1),)
+    status = Status(
+        (MapStatus(RETIRED, 0, (), (), (), (), held(unexplained=1)),), uses._replace(queues=queues)
+    )
+    [only] = retired_maps([RETIRED], lambda: status)
+    assert "127.0.0.1:80 in net:[1]" in only.why
+    assert "listeners accept them" in only.fix
 
 
 def test_one_that_went_while_it_was_looked_at() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from structops_cli.net.accept_queues import AcceptQueue
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sock_diag import TcpSocket, TcpState
-from structops_cli.operations.drain_report import LASTING, why_left
+from structops_cli.operations.drain_kill import without_hope
+from structops_cli.operations.drain_report import LASTING, Left, counted, why_ended, why_left
 
 
 def tcp(state: TcpState, inode: int) -> TcpSocket:
@@ -14,7 +16,7 @@ def tcp(state: TcpState, inode: int) -> TcpSocket:
 
 
 @pytest.mark.parametrize(
-    ("state", "inode", "owned", "reason"),
+    ("state", "inode", "new", "reason"),
     [
         (TcpState.FIN_WAIT1, 0, False, "orphaned"),
         (TcpState.LAST_ACK, 0, False, "orphaned"),
@@ -25,8 +27,37 @@ def tcp(state: TcpState, inode: int) -> TcpSocket:
         (TcpState.ESTABLISHED, 5, False, "no owner in sight"),
     ],
 )
-def test_reasons(state: TcpState, inode: int, owned: bool, reason: str) -> None:
-    found = why_left(NetNamespace(1, "/nowhere"), tcp(state, inode), owned=owned)
+def test_reasons(state: TcpState, inode: int, new: bool, reason: str) -> None:
+    found = why_left(NetNamespace(1, "/nowhere"), tcp(state, inode), new=new)
     assert (found.reason, found.inode) == (reason, inode)
     assert found.why
     assert (reason in LASTING) == (reason == "no owner in sight")
+
+
+HERE = NetNamespace(1, "/nowhere")
+
+
+def test_what_may_not_be_looked_at_may_have_it() -> None:
+    assert "3 processes that may not" in why_left(HERE, tcp(TcpState.LISTEN, 5), new=False, hidden=3).why
+    assert "may not be looked at" not in why_left(HERE, tcp(TcpState.LISTEN, 5), new=False).why
+
+
+def test_listeners_are_named() -> None:
+    queues = [AcceptQueue(address, 80, 2, 1) for address in ("::1", "10.0.0.1", "10.0.0.2", "10.0.0.3")]
+    assert why_ended(HERE, queues[:1]).why.endswith("([::1]:80)")
+    assert why_ended(HERE, queues).why.endswith("([::1]:80, 10.0.0.1:80, 10.0.0.2:80, ...)")
+
+
+def test_numbers_agree_with_their_nouns() -> None:
+    assert [counted(n, "socket") for n in (0, 1, 2)] == ["0 sockets", "1 socket", "2 sockets"]
+    assert counted(2, "process", "processes") == "2 processes"
+
+
+def test_what_one_look_alone_found_without_an_owner_is_not_destroyed() -> None:
+    def left(cookie: int, reason: str) -> Left:
+        return Left(HERE, tcp(TcpState.ESTABLISHED, 5)._replace(cookie=cookie), reason, "")
+
+    nobody, new = "no owner in sight", "came back"
+    before = [left(1, nobody), left(2, new), left(3, nobody), Left(HERE, None, "refused", "")]
+    after = [left(1, nobody), left(2, nobody), left(3, new), left(4, nobody), Left(HERE, None, "refused", "")]
+    assert [item.tcp.cookie for item in without_hope(after, before) if item.tcp] == [1]

@@ -14,7 +14,7 @@ from structops_cli.errors import NotFoundError
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations import status as status_module
 from structops_cli.operations.status import Status, find_status
-from structops_cli.operations.uses import RouteUse, SocketHolder, Uses
+from structops_cli.operations.uses import QueueUse, RouteUse, SocketHolder, Uses
 from structops_cli.runtime.holders import DefaultUse, OpenFile, SocketUse
 from structops_cli.runtime.inventory import LiveMap
 from tests.kernel_shapes import kernel
@@ -36,11 +36,13 @@ class Look:
         self.stocks: list[tuple[LiveMap, ...]] = []
         self.uses = [NOTHING]
         self.names: list[set[str]] = []
+        self.closely: list[bool] = []
 
     def stock(self, _: KernelTypes) -> tuple[LiveMap, ...]:
         return self.stocks.pop(0) if len(self.stocks) > 1 else self.stocks[0]
 
-    def find_uses(self, _: KernelTypes, names: Iterable[str]) -> Uses:
+    def find_uses(self, _: KernelTypes, names: Iterable[str], *, closely: bool) -> Uses:
+        self.closely.append(closely)
         self.names.append(set(names))
         return self.uses[0]
 
@@ -70,7 +72,28 @@ def test_it_has_not_where_something_could_not_be_looked_at(look: Look) -> None:
     look.stocks, look.uses = [(live(7, "retired", 2),)], [NOTHING._replace(unseen=("a namespace",))]
     status = find_status(KERNEL)
     assert "2 references: something that could not be looked at" in _text(Output(), status)
-    assert _data(status)["maps"][0]["leaked"] is False
+    assert _data(status)["maps"][0]["leaked"] is None
+
+
+def test_it_may_not_have_where_connections_ended_in_a_queue(look: Look) -> None:
+    queue = QueueUse(1, "127.0.0.1:80", 2)
+    look.stocks, look.uses = [(live(7, "retired", 2),)], [NOTHING._replace(queues=(queue,))]
+    status = find_status(KERNEL)
+    assert "127.0.0.1:80 in initial has 2" in _text(Output(), status)
+    [one] = _data(status)["maps"]
+    assert (one["leaked"], one["unexplained_why"]) == (None, one["unexplained_why"])
+    assert "ended before they were accepted" in one["unexplained_why"]
+    look.stocks = [(live(7, "retired", 3),)]  # one more than that explains
+    assert _data(find_status(KERNEL))["maps"][0]["leaked"] is True
+
+
+def test_queues_are_looked_into_only_for_what_nothing_else_explains(look: Look) -> None:
+    look.stocks, look.uses = [(live(7, "retired", 1),)], [NOTHING._replace(sockets=(holder(7, 1),))]
+    find_status(KERNEL)
+    assert look.closely == [False]
+    look.uses = [NOTHING]
+    find_status(KERNEL)
+    assert look.closely == [False, False, True, True]
 
 
 def test_a_socket_that_came_and_went_is_no_leak(look: Look) -> None:
