@@ -16,7 +16,6 @@ from structops_cli.operations.change import Change
 from structops_cli.operations.drain import drain
 from structops_cli.operations.drain_plan import choose_source
 from structops_cli.operations.drain_report import Drained, Left, counted
-from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.shell_words import netns_options_of
 
 __all__ = ["command"]
@@ -63,17 +62,21 @@ def command(
     with mutating(output, dry_run=dry_run):
         source = choose_source(selector, to)
         done = drain(source, namespaces, timeout_s=timeout_s, kill=kill, dry_run=dry_run, say=output.note)
-        from_here_uninterrupted()
-        output.result("drain", _data(done, dry_run=dry_run), lambda: _text(done, dry_run=dry_run))
-        for sentence in done.unseen:
-            output.note(f"not seen: {sentence}")
-        for note in done.notes:
-            output.note(f"note: {note}")
-        for title in done.defaults:
-            output.note(
-                f"note: new sockets of {title} still get {source.name}: structops default OTHER {netns_options_of(title)}"
-            )
+    _say(output, done, dry_run=dry_run)
     return ExitCode.FAILED if (done.left or done.unseen) and not dry_run else ExitCode.DONE
+
+
+def _say(output: Output, done: Drained, *, dry_run: bool) -> None:
+    """Tell what was done; the lock is free by now, for the reader may take its time."""
+    output.result("drain", _data(done, dry_run=dry_run), lambda: _text(done, dry_run=dry_run))
+    for sentence in done.unseen:
+        output.note(f"not seen: {sentence}")
+    for note in done.notes:
+        output.note(f"note: {note}")
+    for title in done.defaults:
+        output.note(
+            f"note: new sockets of {title} still get {done.source.name}: structops default OTHER {netns_options_of(title)}"
+        )
 
 
 def _changes(done: Drained) -> list[Change]:
@@ -135,7 +138,9 @@ def _text(done: Drained, *, dry_run: bool) -> str:
         for title, count in done.moved.items()
     ]
     if done.destroyed:
-        lines.append(f"{counted(done.destroyed, 'connection')} destroyed")
+        lines.append(
+            f"{counted(done.destroyed, 'connection')} {'would be destroyed' if dry_run else 'destroyed'}"
+        )
     if done.left:
         lines += [f"{len(done.left)} left:", _left_table(done.left)]
     return "\n".join(lines)

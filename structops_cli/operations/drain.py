@@ -33,7 +33,7 @@ from structops_cli.net.foreign_socket import (
 from structops_cli.net.namespaces import NetNamespace, inside
 from structops_cli.net.sock_diag import TcpSocket, tcp_sockets
 from structops_cli.net.socket_owners import command_of, find_owners
-from structops_cli.operations.drain_kill import destroy_all, without_hope
+from structops_cli.operations.drain_kill import destroy_all, is_spared, without_hope
 from structops_cli.operations.drain_places import Place, Places
 from structops_cli.operations.drain_plan import BUILT_IN, CAP_SYS_PTRACE, Source, has_capability
 from structops_cli.operations.drain_report import (
@@ -87,7 +87,7 @@ def drain(
         deadline = time.monotonic() + timeout_s
         left = work.run_pass()
         if dry_run:
-            return _seen(work.report(left))
+            return _seen(work.report(work.rehearse_kill(left) if kill else left))
         said = 0
         while left and time.monotonic() < deadline and not (kill and not work.moves):
             if work.total != said:
@@ -161,9 +161,15 @@ class _Work:
         for candidate in candidates:
             if candidate.inode not in seen and candidate.inode not in self._no_tcp:
                 with suppress(_Vanished):
-                    if (left := self._move(candidate)) is not None:
+                    left = self._move(candidate)
+                    if left is None:
+                        refused.pop(candidate.inode, None)
+                    else:
                         refused[candidate.inode] = left
-                    seen.add(candidate.inode)
+                    if (
+                        left is None or left.reason != "permission"
+                    ):  # another owner may be one that may be traced
+                        seen.add(candidate.inode)
 
     def _in_tables(self) -> set[int]:
         return {tcp.inode for place in self.places for tcp in self._still_there(place)}
@@ -313,6 +319,12 @@ class _Work:
         if done.queued and not any(item.reason == NOT_ACCEPTED for item in left):
             self.places.notes[ENDED_IN_QUEUE] = None
         return left
+
+    def rehearse_kill(self, left: list[Left]) -> list[Left]:
+        """Count what would be destroyed, as far as one look tells, and return what would be left after that."""
+        doomed = [item for item in without_hope(left, left) if not is_spared(item)]
+        self._destroyed = len(doomed)
+        return [item for item in left if item not in doomed]
 
     def report(self, left: list[Left]) -> Drained:
         """Return the whole of it."""

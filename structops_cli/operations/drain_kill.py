@@ -11,7 +11,7 @@ from structops_cli.operations.drain_places import Places
 from structops_cli.operations.drain_report import CAME_BACK, NOT_ACCEPTED, ORPHANED, Left
 from structops_cli.records import NamedTuple
 
-__all__ = ["Killed", "destroy_all", "without_hope"]
+__all__ = ["Killed", "destroy_all", "is_spared", "without_hope"]
 
 ORPHANS_STAY = "this kernel does not destroy what no process owns: it would only lose its data and stay (tcp_abort before Linux 6.11)"
 
@@ -37,6 +37,11 @@ def without_hope(left: Iterable[Left], before: Iterable[Left]) -> list[Left]:
     ]
 
 
+def is_spared(item: Left) -> bool:
+    """Tell whether this kernel would not destroy it."""
+    return item.reason == ORPHANED and not orphans_are_destroyed()
+
+
 def destroy_all(places: Places, doomed: Iterable[Left]) -> Killed:
     """Destroy connections; what the kernel has against it is noted with the places."""
     inodes = set()
@@ -45,7 +50,7 @@ def destroy_all(places: Places, doomed: Iterable[Left]) -> Killed:
         place = places.get(item.namespace.inode)
         if place is None or item.tcp is None:
             continue
-        if item.reason == ORPHANED and not orphans_are_destroyed():
+        if is_spared(item):
             places.notes[ORPHANS_STAY] = None
             continue
         try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 
-from structops_cli.errors import NotFoundError, NotPermittedError
-from structops_cli.net.congestion_controls import read_congestion_controls
+from structops_cli.errors import NotFoundError, NotPermittedError, UsageError
+from structops_cli.net.congestion_controls import CongestionControls, read_congestion_controls
 from structops_cli.net.foreign_socket import RawSocket, namespace_of
 from structops_cli.net.namespaces import (
     NetNamespace,
@@ -21,8 +21,12 @@ from structops_cli.net.sock_diag import open_sock_diag, tcp_sockets
 from structops_cli.operations.drain_plan import CAP_SYS_PTRACE, Source, default_target, has_capability
 from structops_cli.operations.drain_report import counted
 from structops_cli.records import NamedTuple
+from structops_cli.syscall.fd import Fd
 
 __all__ = ["Place", "Places"]
+
+
+OWN_NAMESPACE = "/proc/thread-self/ns/net"
 
 
 class Place(NamedTuple):
@@ -32,6 +36,16 @@ class Place(NamedTuple):
     diag: NetlinkSocket
     target: str
     default: str
+
+
+def _hold() -> tuple[NetlinkSocket, CongestionControls, Fd]:
+    """Return what is kept of the namespace that the calling thread is in."""
+    with ExitStack() as undo:
+        diag = undo.enter_context(open_sock_diag())
+        own = undo.enter_context(Fd(os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)))
+        controls = read_congestion_controls()
+        undo.pop_all()
+    return diag, controls, own
 
 
 class Places:
@@ -62,10 +76,10 @@ class Places:
     def look(self) -> None:
         """Take the namespaces in hand that are new since the last look."""
         found = find_namespaces()
-        if not self._places:
+        if first := not self._places:
             self._look_for_hidden()
         for namespace in select_namespaces(found, self._words) if self._words else found:
-            self._take(namespace)
+            self._take(namespace, must_have_a_target=first)
 
     def _look_for_hidden(self) -> None:
         """Count what is out of sight for want of a right; with it, what is hidden even so is another container's."""
@@ -74,11 +88,12 @@ class Places:
             count = counted(self.hidden, "process", "processes")
             self.unseen["processes"] = f"the network namespaces of {count}"
 
-    def _take(self, namespace: NetNamespace) -> Place | None:
+    def _take(self, namespace: NetNamespace, *, must_have_a_target: bool = False) -> Place | None:
+        """Take a namespace in hand, by a descriptor of its own: the process that led to it may end."""
         if namespace.inode in self._places:
             return self._places[namespace.inode]
         try:
-            diag, controls = inside(namespace, lambda: (open_sock_diag(), read_congestion_controls()))
+            diag, controls, own = inside(namespace, _hold)
         except NotFoundError:
             return None
         except NotPermittedError as error:
@@ -87,12 +102,13 @@ class Places:
             self.unseen[namespace.title] = f"the network namespace {namespace.title} ({error.why})"
             return None
         self._stack.enter_context(diag)
+        self._stack.enter_context(own)
         default = controls.default
-        target = ""
+        held = namespace._replace(path=f"/proc/self/fd/{own.fileno()}")
+        place = self._places[namespace.inode] = Place(held, diag, "", default)
         if self._source.target is not None or tcp_sockets(diag, algorithm=self._source.name):
-            target = default_target(self._source, default, namespace.title)
-        place = Place(namespace, diag, target, default)
-        self._places[namespace.inode] = place
+            with nullcontext() if must_have_a_target else suppress(UsageError):  # said of each socket then
+                return self.with_target(place)
         return place
 
     def of_socket(self, inode: int, tcp: RawSocket) -> Place | None:

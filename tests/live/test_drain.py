@@ -9,7 +9,8 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from errno import EPERM
 from pathlib import Path
 from socket import AF_INET, IPPROTO_MPTCP, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, socket, socketpair
 from typing import Any
@@ -18,11 +19,14 @@ import pytest
 
 from structops_cli.net.foreign_socket import RawSocket, foreign_socket
 from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.namespaces import inside
 from structops_cli.net.orphans import orphans_are_destroyed
 from structops_cli.net.sock_diag import TcpState, tcp_sockets
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
 from structops_cli.operations import drain as drain_module
 from structops_cli.operations import drain_kill
+from structops_cli.operations.drain_places import Places
+from structops_cli.operations.drain_plan import BUILT_IN, Source
 from structops_cli.operations.drain_report import Left
 from tests.cli_runner import Result, done, done_json, refused, run_cli, run_python
 from tests.live.situations import listed, soon
@@ -85,6 +89,9 @@ def test_what_is_left_is_destroyed(
         orphans = sum(item["reason"] == "orphaned" for item in waiting)
         assert 0 < orphans < len(waiting)
         kept = 0 if orphans_too and orphans_are_destroyed() else orphans
+        tried = done_json("drain", algorithm, "--to", OTHER, "--kill", "--dry-run")
+        assert (tried["changed"], tried["destroyed"]) == (True, len(waiting) - kept)
+        assert len(tried["left"]) == kept
         result = run_cli("drain", algorithm, "--to", OTHER, "--kill", "--json")
         data = result.json()
         assert any("what no process owns" in note for note in data["notes"]) == (kept > 0)
@@ -534,3 +541,44 @@ def test_a_process_that_may_not_be_traced_is_named(namespace: ThrowawayNamespace
             left = json.loads(result.stdout)["left"]
             assert [(item["reason"], item["pid"]) for item in left] == [("permission", process.pid)]
             assert done_json("drain", algorithm, "--to", OTHER)["moved"] == 1
+
+
+def test_another_owner_of_a_socket_may_be_one_that_may_be_traced(
+    namespace: ThrowawayNamespace, algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a listener that the service manager opened, and may not be traced by this one."""
+    asked = []
+
+    def refusing(process: int, *more: int) -> AbstractContextManager[RawSocket | None]:
+        asked.append(process)
+        if process == os.getpid():
+            raise PermissionError(EPERM, "no")
+        return foreign_socket(process, *more)
+
+    monkeypatch.setattr(drain_module, "foreign_socket", refusing)
+    with namespace.open_socket() as one:
+        set_congestion_control(one, algorithm)
+        with held_elsewhere(one):
+            data = done_json("drain", algorithm, "--to", OTHER)
+        assert (data["moved"], data["left"], congestion_control_of(one)) == (1, [], OTHER)
+    assert asked[0] == os.getpid()
+
+
+def test_a_namespace_is_in_hand_when_the_process_that_led_to_it_has_ended() -> None:
+    with ExitStack() as stack:
+        first = stack.enter_context(subprocess.Popen(["unshare", "--net", "sleep", "60"]))
+        assert soon(lambda: os.readlink(f"/proc/{first.pid}/ns/net") != os.readlink("/proc/self/ns/net"))
+        inode = os.stat(f"/proc/{first.pid}/ns/net").st_ino
+        second = stack.enter_context(
+            subprocess.Popen(["nsenter", f"--net=/proc/{first.pid}/ns/net", "sleep", "60"])
+        )
+        assert soon(lambda: os.stat(f"/proc/{second.pid}/ns/net").st_ino == inode)
+        source = Source("reno", frozenset({BUILT_IN}), frozenset(), OTHER)
+        places = Places(source, (f"pid:{first.pid}",), stack)
+        places.look()
+        first.kill()
+        first.wait()
+        place = places.get(inode)
+        assert place is not None
+        assert inside(place.namespace, lambda: os.stat("/proc/thread-self/ns/net").st_ino) == inode
+        second.kill()
