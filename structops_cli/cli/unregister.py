@@ -101,7 +101,7 @@ def command(
             else ()
         )
         _say_left(output, drained)
-        done = rehearse(kernel, stock, chosen) if dry_run else unregister_all(stock, chosen)
+        done = rehearse(kernel, stock, chosen, drained) if dry_run else unregister_all(stock, chosen)
         if not dry_run:
             _unpin(dead)
     left = _wait(output, done, wait) if wait is not None and not dry_run else ()

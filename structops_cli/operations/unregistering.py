@@ -140,18 +140,21 @@ def _kept(stock: Sequence[LiveMap], live: LiveMap) -> tuple[str, ...]:
     return tuple(pin for item in alike for pin in kept_pins(item))
 
 
-def rehearse(kernel: KernelTypes, stock: Sequence[LiveMap], chosen: Sequence[LiveMap]) -> tuple[Retired, ...]:
-    """Return what ``unregister_all`` would answer, as far as it can be known beforehand."""
-    return tuple(_rehearse_one(kernel, stock, live) for live in chosen)
+def rehearse(
+    kernel: KernelTypes, stock: Sequence[LiveMap], chosen: Sequence[LiveMap], drained: Sequence[Drained] = ()
+) -> tuple[Retired, ...]:
+    """Return what ``unregister_all`` would answer, as far as it can be known beforehand; what is drained uses nothing."""
+    moved = {number: sum(item.moved.values()) for item in drained for number in item.source.of_maps}
+    return tuple(_rehearse_one(kernel, stock, live, moved.get(live.info.id, 0)) for live in chosen)
 
 
-def _rehearse_one(kernel: KernelTypes, stock: Sequence[LiveMap], live: LiveMap) -> Retired:
+def _rehearse_one(kernel: KernelTypes, stock: Sequence[LiveMap], live: LiveMap, moved: int) -> Retired:
     registered = live.state in ("registered", "ejected")
     by_link = "detach" if generation_of(kernel).link_detach else "unpin"
     how = (by_link if live.links else "delete") if registered else "nothing to do"
     links = tuple(link.id for link in live.links)
     pins = tuple(pin for link in live.links for pin in link.pins)
-    users = users_of(live) if registered else live.refcnt
+    users = max((users_of(live) if registered else live.refcnt) - moved, 0)
     done = Unregistered(
         live.info.id, live.name, live.type.name, how, links, pins, registered, registered and not users, users
     )

@@ -284,6 +284,7 @@ def test_drained_first(name: str, bpf_root: str) -> None:
         tried = done_json("unregister", name, "--drain", "--dry-run")
         assert congestion_control_of(old) == congestion_control_of(new) == name
         assert [item["moved"] + item["left"] for item in tried["drained"]] == [1, 1]
+        assert [(item["gone"], item["refcnt"]) for item in tried["unregistered"]] == [(True, 0)]
         data = done_json("unregister", name, "--drain", "--wait", "20")
         assert [(item["moved"], item["left"]) for item in data["drained"]] == [(1, 0), (2, 0)]
         assert congestion_control_of(old) == congestion_control_of(new) == "reno"
