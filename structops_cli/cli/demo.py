@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
+from structops_cli.cli.mutation import mutating
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.registered import registered_data, registered_text, say_aside
-from structops_cli.net.demonstration import LOSS_PERCENT, Demonstration, Proof, demonstrate
+from structops_cli.operations.demonstration import LOSS_PERCENT, Demonstration, Proof, demonstrate
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.member_text import MemberValue
 
@@ -52,7 +54,10 @@ def command(
     name, default_only = (object_name, only) if object_name else (DEFAULT[0], only or (DEFAULT[1],))
     selection = selection_from(default_only, None, members, also)
     spec = open_changed(name, constants, maps)
-    done = demonstrate(spec, live_kernel(), selection, byte_count, keep=keep, say=output.debug)
+    changing = partial(mutating, output, dry_run=False)
+    done = demonstrate(
+        spec, live_kernel(), selection, byte_count, keep=keep, say=output.debug, changing=changing
+    )
     output.result("demo", _data(done), lambda: _text(output, done))
     say_aside(output, done.object)
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from mmap import mmap
 
 from structops_cli.errors import KernelError
@@ -26,19 +27,20 @@ DONE = 1
 
 
 @contextmanager
-def guarded(finish: Callable[[], object]) -> Iterator[None]:
+def guarded(finish: Callable[[], object], *, keeping: Collection[int] | None = None) -> Iterator[None]:
     """Have ``finish`` called by a child process if this one dies within the block.
 
     ``finish`` must find out from the kernel what is left to do, forwards or
     backwards, and may be called when nothing was begun or all was done. It shares
-    every open descriptor, the machine's lock included, and prints nothing.
+    every open descriptor, the machine's lock included, and prints nothing. With ``keeping`` it shares these
+    descriptors alone: for a block that may last, and must not hold up others as long.
     An exception that leaves the block ends the guard as well: undoing is then the
     caller's, who is alive. Raises ``KernelError`` when there is no child to be had:
     before anything was done. No other thread may run at the entry.
     """
     mark = mmap(-1, 1)
     with uninterrupted():
-        child, writer = _start(mark, finish)
+        child, writer = _start(mark, finish, keeping)
     try:
         yield
     finally:
@@ -49,7 +51,7 @@ def guarded(finish: Callable[[], object]) -> Iterator[None]:
                 os.waitpid(child, 0)
 
 
-def _start(mark: mmap, finish: Callable[[], object]) -> tuple[int, int]:
+def _start(mark: mmap, finish: Callable[[], object], keeping: Collection[int] | None) -> tuple[int, int]:
     """Start the child and return its process id and the end of the pipe that it listens to; all that it needs is open before."""
     opened: list[int] = []
     try:
@@ -69,13 +71,15 @@ def _start(mark: mmap, finish: Callable[[], object]) -> tuple[int, int]:
     nowhere, reader, writer = opened
     if child == 0:
         os.close(writer)
-        _stand_by(reader, nowhere, mark, finish)
+        _stand_by(reader, nowhere, mark, finish, keeping)
     os.close(nowhere)
     os.close(reader)
     return child, writer
 
 
-def _stand_by(reader: int, nowhere: int, mark: mmap, finish: Callable[[], object]) -> None:
+def _stand_by(
+    reader: int, nowhere: int, mark: mmap, finish: Callable[[], object], keeping: Collection[int] | None
+) -> None:
     """Wait until the parent is done, or ends; never returns."""
     code = 1
     try:
@@ -86,9 +90,18 @@ def _stand_by(reader: int, nowhere: int, mark: mmap, finish: Callable[[], object
         for fd in (0, 1, 2):  # the parent's output: whoever reads it waits for its end
             os.dup2(nowhere, fd)
         os.close(nowhere)
+        if keeping is not None:
+            _close_all_but(reader, *keeping)
         os.read(reader, 1)  # which nobody writes to
         if mark[0] != DONE:
             finish()
         code = 0
     finally:
         os._exit(code)  # no handlers, no buffers: those are the parent's
+
+
+def _close_all_but(*kept: int) -> None:
+    """Close every descriptor but some and the first three."""
+    end = max(os.sysconf("SC_OPEN_MAX"), *kept)
+    for low, high in pairwise([2, *sorted({*kept}), end]):
+        os.closerange(low + 1, high)

@@ -41,6 +41,7 @@ __all__ = [
     "register_all",
     "rehearse",
     "undo_begun",
+    "undone_at_death",
     "without_ids",
 ]
 
@@ -76,7 +77,7 @@ def register_all(loaded: Sequence[Loaded], places: Places, held: ExitStack) -> t
     undone when this raises, under the machine's lock and the guard, if there is one.
     """
     if places.links is None:
-        return _register_held(loaded, held)
+        return _register_held(loaded, places, held)
     with ExitStack() as folders:
         if any(plan.link for one in loaded for plan in one.plan.maps):
             prepare_pin_dir(places.links, folders)
@@ -88,8 +89,9 @@ def register_all(loaded: Sequence[Loaded], places: Places, held: ExitStack) -> t
     return done
 
 
-def _register_held(loaded: Sequence[Loaded], held: ExitStack) -> tuple[RegisteredObject, ...]:
-    """Register objects for as long as ``held`` is open."""
+def _register_held(loaded: Sequence[Loaded], places: Places, held: ExitStack) -> tuple[RegisteredObject, ...]:
+    """Register objects for as long as ``held`` is open, and this process there."""
+    held.enter_context(undone_at_death(loaded, places))
     refuse = partial(refuse_standing, mine=_maps_of(loaded), refused=True)
     with ExitStack() as undo:
         done = tuple(describe(one, register(one, None, undo, refuse), held=True) for one in loaded)
@@ -122,6 +124,33 @@ def _guard(loaded: Sequence[Loaded], places: Places, undo: ExitStack) -> Abstrac
         undo.close()  # the child's own: what was pushed before it was made
 
     return guarded(finish)
+
+
+def undone_at_death(
+    loaded: Sequence[Loaded], places: Places, folders: ExitStack | None = None
+) -> AbstractContextManager[None]:
+    """Return what undoes a registration when this process dies within the block, which may last.
+
+    Nothing where the kernel does that itself: a link that is not pinned goes with the process. ``folders`` is closed as
+    well. The machine's lock is not held for it.
+    """
+    fds = [
+        one.struct_ops[plan.variable]
+        for one in loaded
+        for plan in one.plan.maps
+        if not plan.link or places.links is not None
+    ]
+    fds += [one.maps[spec.name] for one in loaded for spec in new_shared_maps(one)]
+    if not fds:
+        return nullcontext()
+    from structops_cli.operations.guardian import guarded  # rare
+
+    def finish() -> None:
+        undo_begun(loaded, places)
+        if folders is not None:
+            folders.close()
+
+    return guarded(finish, keeping=[fd.fileno() for fd in fds])
 
 
 def undo_begun(loaded: Iterable[Loaded], places: Places) -> None:

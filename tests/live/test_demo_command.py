@@ -6,12 +6,14 @@ import os
 import re
 import signal
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from structops_cli.net.congestion_controls import read_congestion_controls
+from structops_cli.operations.machine_lock import machine_lock
 from tests.cli_runner import done, done_json, refused, run_cli, started
 from tests.live.objects import live_ops_file
 from tests.live.private_mounts import in_private_mounts
@@ -101,6 +103,7 @@ def test_v_says_what_it_is_doing(tmp_path: Path, name: str) -> None:
 
 KEEP = """
 import sys
+from structops_cli.operations.machine_lock import machine_lock
 from tests.cli_runner import done, done_json
 from tests.live.situations import listed
 from tests.needs import LINKS
@@ -124,6 +127,40 @@ def test_keep_and_then_unregister(tmp_path: Path, name: str) -> None:
     assert (result.exit_code, result.stdout) == (0, "kept and gone\n"), result.stderr
 
 
+KILLED = """
+import os, signal, sys
+from tests.cli_runner import started
+from tests.live.situations import available, below, listed, soon
+path, name = sys.argv[1:]
+with started("demo", path, "--bytes", str(1 << 34), "--keep") as process:
+    assert soon(lambda: available(name))
+    process.kill()
+    process.communicate(timeout=60)
+assert process.returncode == -signal.SIGKILL
+assert soon(lambda: not available(name) and not listed(name))
+assert soon(lambda: not os.path.isdir("/sys/fs/bpf/structops"))
+print("gone")
+"""
+
+
+def test_killed_before_it_is_proven_it_is_not_kept(tmp_path: Path, name: str) -> None:
+    path = live_ops_file(tmp_path, f'NAME="{name}"', f'SECOND="{name}s"')
+    result = in_private_mounts(KILLED, path, name)
+    assert (result.exit_code, result.stdout) == (0, "gone\n"), result.stderr
+
+
+def test_it_waits_for_who_changes_the_machine(tmp_path: Path, name: str) -> None:
+    path = live_ops_file(tmp_path, f'NAME="{name}"')
+    with ExitStack() as lock:
+        lock.enter_context(machine_lock())
+        with started("demo", path, "--bytes", "100000") as process:
+            assert process.stderr is not None
+            assert process.stderr.readline().startswith("waiting for process ")
+            assert not available(name)
+            lock.close()
+            assert process.wait(timeout=patient(20)) == 0
+
+
 @needs(DUMMY_OPS)
 def test_an_object_without_a_congestion_control() -> None:
     error = refused("demo", "dummy_ops", exit_code=2)
@@ -142,11 +179,12 @@ def test_a_failing_object_leaves_nothing(tmp_path: Path, name: str) -> None:
     assert not listed(name)
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGKILL, marks=needs(LINKS))]
-)
-def test_a_signal_amid_the_traffic_leaves_nothing(tmp_path: Path, name: str, number: signal.Signals) -> None:
-    path = live_ops_file(tmp_path, f'NAME="{name}"')
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("section", [".struct_ops", ".struct_ops.link"])
+def test_a_signal_amid_the_traffic_leaves_nothing(
+    tmp_path: Path, name: str, section: str, number: signal.Signals
+) -> None:
+    path = live_ops_file(tmp_path, f'NAME="{name}"', f'SECTION="{section}"')
     with started("demo", path, "--bytes", str(1 << 34)) as process:
         assert soon(lambda: available(name))
         process.send_signal(number)

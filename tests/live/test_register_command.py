@@ -363,13 +363,39 @@ def test_transient_is_unregistered_by_a_signal(
     assert soon(lambda: not listed(name))
 
 
-@needs(LINKS)
-def test_transient_through_a_link_does_not_survive_a_kill(name: str) -> None:
-    with held_by_a_process("reno", "--set", f"name={name}") as process:
+@pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
+def test_transient_does_not_survive_a_kill(name: str, link: str) -> None:
+    with held_by_a_process("reno", "--set", f"name={name}", link) as process:
         assert available(name)
         process.kill()
         process.communicate(timeout=patient(10))
     assert soon(lambda: not available(name) and not listed(name))
+
+
+def test_a_map_that_is_shared_by_a_killed_transient_goes_as_well(
+    tmp_path: Path, name: str, bpf_root: str
+) -> None:
+    path = live_ops_file(tmp_path, f'NAME="{name}"', "PINNED_MAP")
+    with held_by_a_process(path, "--map-pin-dir", bpf_root) as process:
+        assert below(bpf_root) != []
+        process.kill()
+        process.communicate(timeout=patient(10))
+    assert soon(lambda: not available(name) and below(bpf_root) == [])
+
+
+def test_what_stands_by_for_a_transient_holds_up_nobody(name: str) -> None:
+    """Its guard has let go of the machine's lock, of links and of all that it does not need."""
+    with held_by_a_process(
+        "aimd", "--set", f"aimd.name={name}", "--set", f"aimd_link.name={name}l"
+    ) as process:
+        [guard] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        held = [os.readlink(path) for path in Path(f"/proc/{guard}/fd").iterdir()]
+        assert sorted(item.partition(":")[0] for item in held if item != "/dev/null") == [
+            "anon_inode",
+            *(["anon_inode"] if not LINKS.present() else []),
+            "pipe",
+        ]
+        assert {item for item in held if item.startswith("anon_inode")} == {"anon_inode:bpf-map"}
 
 
 @needs(LINKS)

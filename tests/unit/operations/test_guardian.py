@@ -66,6 +66,28 @@ def test_a_parent_that_lives_does_it_itself(tmp_path: Path, how: str, code: int)
     assert not (tmp_path / "mark").exists(), "the child has ended by the time that the parent does"
 
 
+KEEPING = """
+import os, sys
+from structops_cli.operations.guardian import guarded
+path = sys.argv[1]
+kept, let_go = (os.open(path, os.O_RDWR | os.O_CREAT) for _ in range(2))
+
+def finish():
+    there = [f"/proc/self/fd/{number}" for number in range(3, 64)]
+    held = [os.readlink(one).partition(":")[0] for one in there if os.path.lexists(one)]
+    os.write(kept, repr(sorted(held)).encode())
+
+with guarded(finish, keeping=[kept]):
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_of_all_that_is_open_it_keeps_what_it_needs(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    subprocess.run([sys.executable, "-c", KEEPING, str(mark)], check=False, timeout=30)
+    assert soon_written(mark) == repr([str(mark), "pipe"])
+
+
 def test_no_child_is_left(tmp_path: Path) -> None:
     with guarded(lambda: None):
         pass

@@ -2,13 +2,14 @@
 
 Nothing of the machine's own is touched: the data flows in a namespace that
 only this process knows, and without ``keep`` the link is pinned in a bpffs
-that is mounted nowhere. Both go with the process, whatever ends it.
+that is mounted nowhere. Both go with the process, whatever ends it. A map without a link does not, nor does what
+is to be kept before it is proven: a child process stands by to undo these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.target import Target
@@ -17,12 +18,15 @@ from structops_cli.net.congestion_controls import CongestionControls, read_conge
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.traffic import TrafficReport, send_traffic
 from structops_cli.obj.spec import ObjectSpec
+from structops_cli.operations.registering import Places, undone_at_death
 from structops_cli.records import NamedTuple
+from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.map_values import MapContents, read_contents
-from structops_cli.runtime.objects import RegisteredObject, register_object
+from structops_cli.runtime.objects import RegisteredObject, describe, load_object
 from structops_cli.runtime.objects import keep as keep_registered
 from structops_cli.runtime.pins import DEFAULT_PIN_DIR, prepare_pin_dir
-from structops_cli.runtime.registration import Registered
+from structops_cli.runtime.registration import Registered, register
+from structops_cli.struct_ops.kinds.tcp_congestion_ops import KIND
 from structops_cli.struct_ops.plan import Selection
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.info import ProgInfo, prog_info
@@ -30,7 +34,6 @@ from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME
 
 __all__ = ["LOSS_PERCENT", "Demonstration", "Proof", "demonstrate"]
 
-TYPE = "tcp_congestion_ops"
 LOSS_PERCENT = 0.5
 """Of the packets, at random: a connection that loses nothing never asks an algorithm what to do about a loss."""
 
@@ -62,38 +65,44 @@ def demonstrate(
     *,
     keep: bool,
     say: Callable[[str], None],
+    changing: Callable[[], AbstractContextManager[object]],
 ) -> Demonstration:
     """Register an object's congestion controls, send ``byte_count`` bytes through each, and unregister unless ``keep``.
 
+    ``changing`` gives what holds the machine's lock: the traffic, which may take minutes, runs without it.
     Raises ``StateError`` when something is left that should be gone.
     """
     before = read_congestion_controls()
-    with ExitStack() as undo:
-        place = _pin_dir(undo, keep=keep)
-        shared = bpffs.DEFAULT if keep else place  # a demo shares its maps with nobody
-        done = register_object(
-            spec, Target(kernel), selection, place, undo, map_pin_dir=shared, hold=not keep
-        )
-        chosen = [one for one in done.registered if one.type_name == TYPE]
-        if not chosen:
-            raise UsageError(
-                f"{spec.name} has no congestion control", hint=f"the demo is for {TYPE}", object=spec.name
-            )
-        with ThrowawayNamespace() as namespace:
-            proofs = tuple(_prove(spec, one, namespace, byte_count, say) for one in chosen)
-        if keep:
-            keep_registered(undo, [done])
+    with ExitStack() as held, ExitStack() as folders:
+        place = _pin_dir(held, folders, keep=keep)
+        # a demo that keeps nothing shares its maps with nobody
+        places = Places(place if keep else None, bpffs.DEFAULT if keep else place)
+        loaded = held.enter_context(load_object(spec, Target(kernel), selection, map_pin_dir=places.maps))
+        with undone_at_death([loaded], places, folders), folders.pop_all() as undo:
+            with changing():
+                done = describe(loaded, register(loaded, place, undo), held=not keep)
+            chosen = [one for one in done.registered if one.type_name == KIND.name]
+            if not chosen:
+                raise UsageError(
+                    f"{spec.name} has no congestion control",
+                    hint=f"the demo is for {KIND.name}",
+                    object=spec.name,
+                )
+            with ThrowawayNamespace() as namespace:
+                proofs = tuple(_prove(spec, one, namespace, byte_count, say) for one in chosen)
+            if keep:
+                from_here_uninterrupted()
+                keep_registered(undo, [done])
     after = read_congestion_controls()
     _check_left(before, after, chosen, keep=keep)
     return Demonstration(done, proofs, before, after, keep)
 
 
-def _pin_dir(undo: ExitStack, *, keep: bool) -> str:
+def _pin_dir(held: ExitStack, folders: ExitStack, *, keep: bool) -> str:
     if keep:
-        place = DEFAULT_PIN_DIR
-        prepare_pin_dir(place, undo)
-        return place
-    return f"/proc/self/fd/{undo.enter_context(bpffs.detached()).fileno()}"
+        prepare_pin_dir(DEFAULT_PIN_DIR, folders)
+        return DEFAULT_PIN_DIR
+    return f"/proc/self/fd/{held.enter_context(bpffs.detached()).fileno()}"
 
 
 def _prove(
