@@ -33,7 +33,8 @@ def command(output: Output, selector: str | None, namespaces: tuple[str, ...], *
     others of its name. NS is initial, a name, a path, pid:N or net:[INODE]; without it, every namespace in sight.
 
     SRTT is in milliseconds, RATE the delivery rate in bits per second. What was never
-    connected nor listens is in no table of the kernel's and not shown.
+    connected nor listens is in no table of the kernel's and not shown, nor is a network namespace that only descriptors hold.
+    Threads with descriptors of their own are not looked for: status names them.
     """
     walk = Walk() if processes else None  # first: what follows, imports too, is done beside it
     from structops_cli.operations.tcp_sockets import survey_sockets
@@ -48,9 +49,22 @@ def command(output: Output, selector: str | None, namespaces: tuple[str, ...], *
 
         survey, why = only_of_map(survey, name, map_id)
         notes += [why] if why else []
+    if name is not None and not namespaces and not survey.records:
+        notes += _elsewhere(survey, name, map_id)
     for note in notes:
         output.note(f"note: {note}")
     _show(output, survey, notes)
+
+
+def _elsewhere(survey: SocketSurvey, name: str, map_id: int | None) -> list[str]:
+    """Say how many sockets are where this does not look."""
+    from structops_cli.operations.socket_versions import out_of_sight
+
+    count = out_of_sight(survey, name, map_id)
+    if not count:
+        return []
+    which = "1 socket is" if count == 1 else f"{count} sockets are"
+    return [f"{which} in network namespaces that only descriptors hold: structops status {name}"]
 
 
 def _show(output: Output, survey: SocketSurvey, notes: list[str]) -> None:

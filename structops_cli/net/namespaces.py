@@ -102,11 +102,12 @@ def hidden_processes() -> int:
     for word in os.listdir("/proc"):
         if word.isdecimal():
             try:
-                os.readlink(f"/proc/{word}/ns/net")
-            except PermissionError:  # the answer for one that has just ended, too (proc_ns_readlink)
-                count += os.path.exists(f"/proc/{word}")
+                hidden = not os.readlink(f"/proc/{word}/ns/net")  # Linux 5.10 says so without an error
+            except PermissionError:
+                hidden = True
             except OSError:  # ended, or a zombie
                 continue
+            count += hidden and os.path.exists(f"/proc/{word}")  # one that has just ended is answered alike
     return count
 
 

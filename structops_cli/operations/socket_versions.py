@@ -15,7 +15,7 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.syscall.sockets import RECORD, column
 
-__all__ = ["Versions", "maps_by_name", "only_of_map", "read_versions"]
+__all__ = ["Versions", "maps_by_name", "only_of_map", "out_of_sight", "read_versions"]
 
 
 class Versions(NamedTuple):
@@ -74,6 +74,23 @@ def only_of_map(survey: SocketSurvey, name: str, map_id: int) -> tuple[SocketSur
     cookies = column(survey.records, "cookie", "Q")
     wanted = [versions.of(name, cookie) == map_id for cookie in cookies]
     return _kept(survey, wanted), ""
+
+
+def out_of_sight(survey: SocketSurvey, name: str, map_id: int | None) -> int:
+    """Return how many sockets of a struct_ops are in namespaces that only descriptors hold, as far as the kernel tells.
+
+    Counted are those that processes have open. 0 for one of the kernel's own algorithms.
+    """
+    ids = (map_id,) if map_id is not None else maps_by_name().get(name, ())
+    if not ids:
+        return 0
+    from structops_cli.runtime.holders import AlgorithmReader  # no other name needs it
+
+    seen = {namespace.inode for namespace, _ in survey.namespaces}
+    with suppress(UnsupportedError, NotPermittedError), AlgorithmReader() as reader:
+        uses = {one.socket.address: one.socket for one in reader.open_files(of_maps=True) if one.socket}
+        return sum(use.map_id in ids and use.netns not in seen for use in uses.values())
+    return 0
 
 
 def _kept(survey: SocketSurvey, wanted: list[bool]) -> SocketSurvey:

@@ -48,7 +48,8 @@ def survey_sockets(
     for namespace, diag in diags:
         with diag:
             counts.append((namespace, add_records(diag, parser)))
-    return SocketSurvey(parser.records, tuple(counts), walk.result() if walk else ([], []), tuple(notes))
+    owned = walk.result() if walk else ([], [])
+    return SocketSurvey(parser.records, tuple(counts), owned, tuple(notes))
 
 
 def each_diag(words: Sequence[str] = ()) -> tuple[list[tuple[NetNamespace, NetlinkSocket]], list[str]]:

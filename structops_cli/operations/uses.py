@@ -148,8 +148,8 @@ def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace], *,
 
 def _no_way_into(count: int) -> str:
     return (
-        f"{count} network namespaces that no process and no mount leads to: "
-        "of their sockets, those that a process has open are counted, and no others"
+        f"{count} network namespace{'s' * (count != 1)} that no process and no mount leads to: "
+        "of the sockets there, those that a process has open are counted, and no others"
     )
 
 

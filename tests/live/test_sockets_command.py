@@ -157,3 +157,21 @@ def test_a_socket_of_two_processes(namespace: ThrowawayNamespace) -> None:
                 f"({word.partition('(')[2]}" for word in line.split()[-2].split(",")
             }
             other.kill()
+
+
+@needs(OPEN_FILE_ITERATOR)
+def test_sockets_of_a_namespace_that_only_descriptors_hold_are_said_to_be_there(
+    name: str, bpf_root: str
+) -> None:
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/pins")
+    with ThrowawayNamespace() as gone:
+        one = socket(fileno=os.dup(gone.open_socket().fileno()))
+    with one:
+        set_congestion_control(one, name)
+        one.bind(("127.0.0.1", 0))
+        one.listen()
+        assert f"1 socket is in network namespaces that only descriptors hold: structops status {name}" in (
+            done("sockets", name).stderr
+        )
+        [note] = done_json("sockets", f"id:{listed(name)[0]['map_id']}")["notes"]
+        assert note.startswith("1 socket")
