@@ -88,7 +88,8 @@ def command(
     OBJ is a path, or the name of a bundled object. If one step fails, all that
     was done before is undone. A link is pinned, so that it outlives this
     command; --transient holds it instead, and Ctrl-C unregisters. What is
-    registered already, the same programs, data and constants, is left as it is.
+    registered already, the same programs, data and constants, is left as it is;
+    a global variable that --set names has to hold that value now.
     """
     if transient and pin_dir is not None:
         raise UsageError("--transient pins nothing", hint="leave out --pin-dir or --transient")

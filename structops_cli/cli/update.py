@@ -67,7 +67,8 @@ def command(
     behind its link. Open sockets stay with the version that they have; defaults
     of network namespaces are written again, so that new sockets get the new one.
     The old version is kept for structops rollback. Once more is nothing to do, but
-    for a default that an older version has still: it is written again.
+    for a default that an older version has still: it is written again. A global
+    variable that --set names and that holds another value now is another version.
     """
     selection = selection_from(only, None, members)
     begun = begin_live_kernel()

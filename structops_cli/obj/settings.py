@@ -9,9 +9,10 @@ from structops_cli.btf.types import Struct
 from structops_cli.errors import AmbiguousError, UsageError
 from structops_cli.obj.data import section_of_variable, set_variable, split_place
 from structops_cli.obj.spec import DataSection, MapSpec, ObjectSpec
+from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BPF_F_NUMA_NODE
 
-__all__ = ["with_constants", "with_globals", "with_map_attributes"]
+__all__ = ["ChosenGlobals", "chosen_globals", "with_constants", "with_globals", "with_map_attributes"]
 
 LIMITS = {
     "max_entries": (1 << 32) - 1,
@@ -22,6 +23,13 @@ LIMITS = {
 """What can be changed of a map, and up to which number; the sizes of keys and values are the programs' business."""
 INNER = ".inner"
 """Behind the name of a map of maps: the definition of the maps that it holds."""
+
+
+class ChosenGlobals(NamedTuple):
+    """What a user has set of a section of writable global variables: ``mask`` has ones in those bits."""
+
+    section: str
+    mask: bytes
 
 
 def with_constants(spec: ObjectSpec, constants: Mapping[str, str]) -> ObjectSpec:
@@ -58,6 +66,26 @@ def with_globals(
             section, path = split_place(place)
             spec = _set(spec, _sections(spec, section, read_only=False), path, text)
     return spec, left
+
+
+def chosen_globals(spec: ObjectSpec, members: Mapping[tuple[str, str], str]) -> tuple[ChosenGlobals, ...]:
+    """Return which parts of an object's writable global variables ``with_globals`` sets."""
+    zeros, ones = (with_globals(_filled(spec, byte), members)[0].data for byte in (b"\0", b"\xff"))
+    both = [(low, high) for low, high in zip(zeros, ones, strict=True) if not low.read_only]
+    chosen = [ChosenGlobals(low.name, _alike(low.contents, high.contents)) for low, high in both]
+    return tuple(one for one in chosen if any(one.mask))
+
+
+def _alike(left: bytes, right: bytes) -> bytes:
+    """Return ones where two texts of bits are the same; as numbers, for they may be megabytes."""
+    different = int.from_bytes(left, "little") ^ int.from_bytes(right, "little")
+    return (different ^ (1 << 8 * len(left)) - 1).to_bytes(len(left), "little")
+
+
+def _filled(spec: ObjectSpec, byte: bytes) -> ObjectSpec:
+    """Return the object with one byte all over its writable data: where it is another one then, it was set."""
+    filled = [one if one.read_only else one._replace(contents=byte * len(one.contents)) for one in spec.data]
+    return spec._replace(data=tuple(filled))
 
 
 def _sections(spec: ObjectSpec, name: str, *, read_only: bool) -> list[DataSection]:

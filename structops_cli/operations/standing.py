@@ -28,7 +28,7 @@ def standing(
     says that the kernel has refused the map: of a type of which it takes one at a time, by any name.
     Raises ``KernelError`` that says what to do when another struct_ops is in the way.
     """
-    from structops_cli.runtime.identity import identity_of_live, identity_of_planned
+    from structops_cli.runtime.identity import is_same
     from structops_cli.runtime.inventory import take_stock
     from structops_cli.runtime.kernel import live_kernel  # only a name that is taken needs them
 
@@ -39,7 +39,7 @@ def standing(
         if (live.type.name, live.state) != (plan.type.name, "registered") or live.info.id in mine:
             continue
         if live.name == plan.registered_name:
-            if identity_of_live(live) != identity_of_planned(loaded, plan):
+            if not is_same(live, loaded, plan):
                 raise _another(plan, loaded, live)
             return described_live(live, plan.variable)
         if refused and kind.one_at_a_time:

@@ -20,7 +20,7 @@ from structops_cli.operations.swap import (
 )
 from structops_cli.operations.versions import KEPT_VERSIONS, kept_path, pin_folder, pin_of, versions_of
 from structops_cli.records import NamedTuple
-from structops_cli.runtime.identity import identity_of_live, identity_of_planned
+from structops_cli.runtime.identity import is_same
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.objects import RegisteredObject, describe, load_object
@@ -89,7 +89,7 @@ def update(
         selection = selection._replace(link=True)
     with load_version(live, spec, target, selection, request) as loaded:
         [plan] = loaded.plan.maps
-        if identity_of_live(live) == identity_of_planned(loaded, plan):
+        if is_same(live, loaded, plan):
             there = described_live(live, plan.variable)
             caught_up = catch_up(stock, live, dry_run=request.dry_run)
             return Updated(live, describe(loaded, (there,), held=False), None, caught_up=caught_up)

@@ -2,12 +2,13 @@
 
 Programs are compared by the kernel's tag, a hash of their instructions. What a
 program writes, ``.data`` and ``.bss`` and ordinary maps, is compared by shape
-only: a live one's contents are no longer those that it was loaded with.
+only: a live one's contents are no longer those that it was loaded with. But for
+what a user has set of it: who asks for a value means that one, and not what is there now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from errno import ENOENT
 from typing import TYPE_CHECKING
 
@@ -19,14 +20,16 @@ from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.value import KEY, read_programs
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import MapInfo, ProgInfo, prog_info
+from structops_cli.syscall.info import MapInfo, ProgInfo, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_RDONLY_PROG, BpfMapType
 
 if TYPE_CHECKING:
     from structops_cli.runtime.loaded import Loaded
     from structops_cli.struct_ops.plan import MapPlan
 
-__all__ = ["Identity", "identity_of_live", "identity_of_planned"]
+__all__ = ["Identity", "identity_of_live", "identity_of_planned", "is_same"]
+
+NOTHING: Mapping[str, bytes] = {}
 
 
 class Identity(NamedTuple):
@@ -47,26 +50,41 @@ class Identity(NamedTuple):
         return sha256(repr(tuple(self)).encode()).hexdigest()[:12]
 
 
-def identity_of_live(live: LiveMap) -> Identity:
-    """Return what a live map is."""
+def is_same(live: LiveMap, loaded: Loaded, plan: MapPlan) -> bool:
+    """Tell whether a live map is the same thing as a loaded and planned one, with the global variables that were chosen for it.
+
+    Those of an arena are never the same: what is in one is not looked at.
+    """
+    masks = {
+        map_info(loaded.maps[one.section]).name: one.mask
+        for one in loaded.chosen
+        if one.section in loaded.maps
+    }
+    return identity_of_live(live, masks) == identity_of_planned(loaded, plan, masks)
+
+
+def identity_of_live(live: LiveMap, masks: Mapping[str, bytes] = NOTHING) -> Identity:
+    """Return what a live map is; ``masks`` are of the bits that count of maps that programs write, by the map's name."""
     found: dict[str, ProgInfo] = {}
     for program_id, members in read_programs(live.type, live.raw).items():
         with bpf.prog_get_fd_by_id(program_id) as fd:
             info = prog_info(fd)
         found |= dict.fromkeys(members, info)
-    return _identity(live.type, live.raw, found)
+    return _identity(live.type, live.raw, found, masks)
 
 
-def identity_of_planned(loaded: Loaded, plan: MapPlan) -> Identity:
+def identity_of_planned(loaded: Loaded, plan: MapPlan, masks: Mapping[str, bytes] = NOTHING) -> Identity:
     """Return what a loaded and planned map is, or will be."""
     from structops_cli.runtime.registration import planned_value  # who loads something has it already
 
     infos = {name: prog_info(fd) for name, fd in loaded.programs.items()}
     programs = {item.member.name: infos[item.program] for item in plan.members if item.program}
-    return _identity(plan.type, planned_value(plan, loaded), programs)
+    return _identity(plan.type, planned_value(plan, loaded), programs, masks)
 
 
-def _identity(kernel_type: StructOpsType, value: bytes, programs: dict[str, ProgInfo]) -> Identity:
+def _identity(
+    kernel_type: StructOpsType, value: bytes, programs: dict[str, ProgInfo], masks: Mapping[str, bytes]
+) -> Identity:
     start = kernel_type.data_offset
     data = bytearray(value[start : start + kernel_type.struct.size_bytes])
     for member in kernel_type.members:
@@ -74,21 +92,26 @@ def _identity(kernel_type: StructOpsType, value: bytes, programs: dict[str, Prog
             data[member.offset_bytes : member.offset_bytes + member.size_bytes] = bytes(member.size_bytes)
     tags = sorted((name, info.tag) for name, info in programs.items())
     map_ids = {map_id for info in programs.values() for map_id in info.map_ids}
-    return Identity(kernel_type.name, bytes(data), tuple(tags), _maps(map_ids))
+    return Identity(kernel_type.name, bytes(data), tuple(tags), _maps(map_ids, masks))
 
 
-def _maps(map_ids: Iterable[int]) -> tuple[tuple[object, ...], ...]:
-    return tuple(sorted((_map(map_id) for map_id in map_ids), key=repr))
+def _maps(map_ids: Iterable[int], masks: Mapping[str, bytes]) -> tuple[tuple[object, ...], ...]:
+    return tuple(sorted((_map(map_id, masks) for map_id in map_ids), key=repr))
 
 
-def _map(map_id: int) -> tuple[object, ...]:
+def _map(map_id: int, masks: Mapping[str, bytes]) -> tuple[object, ...]:
     with opened(map_id) as (fd, info):
         shape = (info.name, info.map_type, info.key_size, info.value_size, info.max_entries, info.map_flags)
-        return (*shape, _contents(fd, info))
+        return (*shape, _contents(fd, info, masks.get(info.name)))
 
 
-def _contents(fd: Fd, info: MapInfo) -> object:
-    """Return what the loader has put into a map that programs cannot write; None for the others."""
+def _contents(fd: Fd, info: MapInfo, mask: bytes | None) -> object:
+    """Return what the loader has put into a map that programs cannot write, or what counts of another; None for the rest."""
+    if mask is not None and info.map_type == BpfMapType.ARENA:
+        return object()  # which is equal to nothing
+    if mask is not None:
+        value = bpf_maps.map_lookup_elem(fd, KEY, info.value_size)
+        return int.from_bytes(value, "little") & int.from_bytes(mask, "little")
     if info.map_type == BpfMapType.ARRAY and info.map_flags & BPF_F_RDONLY_PROG and info.max_entries == 1:
         return bpf_maps.map_lookup_elem(fd, KEY, info.value_size)
     if info.map_type == BpfMapType.PROG_ARRAY:

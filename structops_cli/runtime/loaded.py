@@ -14,6 +14,7 @@ from structops_cli.syscall.fd import Fd
 
 if TYPE_CHECKING:
     from structops_cli.core.externs import Externs
+    from structops_cli.obj.settings import ChosenGlobals
 
 __all__ = ["Loaded", "SharedMap"]
 
@@ -34,7 +35,8 @@ class Loaded:
     is the arena), ``struct_ops`` the struct_ops maps by variable, ``programs``
     those that the plan asks for. ``created`` are the maps that were not pinned
     before. ``map_pin_dir`` is where maps are shared by name. ``externs`` is what
-    the programs use of the kernel, None when they use nothing.
+    the programs use of the kernel, None when they use nothing. ``chosen`` are the
+    writable global variables that a user has set.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Loaded:
         self.plan = plan
         self.externs = externs
         self.map_pin_dir = map_pin_dir
+        self.chosen: tuple[ChosenGlobals, ...] = ()
         self.created: set[str] = set()
         self.maps: dict[str, Fd] = {}
         self.programs: dict[str, Fd] = {}

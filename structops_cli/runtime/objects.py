@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from structops_cli.core.target import Target
 from structops_cli.errors import NotFoundError, UsageError
@@ -19,6 +20,9 @@ from structops_cli.runtime.registration import Registered, register
 from structops_cli.struct_ops.early import refuse_early
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
 from structops_cli.syscall import bpffs
+
+if TYPE_CHECKING:
+    from structops_cli.obj.settings import ChosenGlobals
 
 __all__ = [
     "DEFAULT_OBJECT",
@@ -111,15 +115,19 @@ def load_object(
     What ``selection`` sets of global variables is set first. Maps that want to be
     shared by name are looked for in ``map_pin_dir``.
     """
+    chosen: tuple[ChosenGlobals, ...] = ()
     if selection.members:
-        from structops_cli.obj.settings import with_globals  # only --set needs it
+        from structops_cli.obj.settings import chosen_globals, with_globals  # only --set needs it
 
+        chosen = chosen_globals(spec, selection.members)
         spec, members = with_globals(spec, selection.members)
         selection = selection._replace(members=members)
     plan = plan_object(spec, target.kernel, selection)
     if check:
         refuse_early(spec, plan, target.kernel)
-    return load(spec, plan, target, map_pin_dir=map_pin_dir)
+    loaded = load(spec, plan, target, map_pin_dir=map_pin_dir)
+    loaded.chosen = chosen
+    return loaded
 
 
 def register_object(

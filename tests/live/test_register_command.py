@@ -641,11 +641,22 @@ def test_the_same_once_more_is_nothing_to_do(name: str, pin_dir: str, link: str)
     assert [one["map_id"] for one in listed(name)] == [first["map_id"]]
 
 
+def test_a_global_variable_that_has_the_value_asked_for_is_the_same(
+    tmp_path: Path, name: str, pin_dir: str
+) -> None:
+    words = ("register", live_ops_file(tmp_path), "--set", f"name={name}", "--pin-dir", pin_dir)
+    assert done_json(*words, "--set", "inits=5")["changed"] is True
+    assert done_json(*words, "--set", "inits=5")["changed"] is False
+    assert done_json(*words)["changed"] is False, "nobody asked for a value"
+    assert "is taken" in refused(*words, "--set", "inits=0")["why"]
+
+
 @pytest.mark.parametrize(
     "different",
     [
         pytest.param(("--const", "window=18"), id="a constant"),
         pytest.param(("--set", "flags=non_restricted"), id="a member"),
+        pytest.param(("--set", "inits=5"), id="a global variable"),
     ],
 )
 def test_another_thing_under_the_name_is_refused(

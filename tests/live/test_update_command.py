@@ -97,6 +97,14 @@ def test_the_new_version_is_behind_the_same_link_and_the_old_one_is_kept(book: R
     assert book.kept() == [first]
 
 
+def test_another_value_of_a_global_variable_is_another_version(book: Runbook) -> None:
+    book.register(10, "--set", "inits=2")
+    assert book.update(10, "--set", "inits=2")["changed"] is False
+    assert book.update(10, "--set", "inits=8")["changed"] is True
+    assert book.update(10, "--set", "inits=8")["changed"] is False
+    assert book.update(10)["changed"] is False, "nobody asked for a value"
+
+
 def test_the_same_version_is_nothing_to_do(book: Runbook) -> None:
     first = book.register(10)
     data = book.update(10)

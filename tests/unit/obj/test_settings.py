@@ -8,7 +8,7 @@ import pytest
 
 from structops_cli.errors import AmbiguousError, UsageError
 from structops_cli.obj.reader import read_object
-from structops_cli.obj.settings import with_constants, with_globals, with_map_attributes
+from structops_cli.obj.settings import chosen_globals, with_constants, with_globals, with_map_attributes
 from structops_cli.obj.spec import MapSpec, ObjectSpec
 from tests.compile import OBJECTS, compile_object
 
@@ -59,6 +59,32 @@ def test_a_global_variable(
     changed, left = with_globals(everything, {member: "9"})
     assert left == {}
     assert value(changed, section, name) == expected
+
+
+@pytest.mark.parametrize(
+    ("member", "section", "name", "mask"),
+    [
+        (("", "calls"), ".data", "calls", "ff" * 8),
+        (("", "losses"), ".bss", "losses", "ff" * 8),
+        (("", "per_mode[2]"), ".bss", "per_mode", "00000000" * 2 + "ffffffff" + "00000000"),
+    ],
+)
+@pytest.mark.parametrize("number", ["0", "9"])
+def test_which_bits_of_a_global_variable_are_set(
+    everything: ObjectSpec, member: tuple[str, str], section: str, name: str, mask: str, number: str
+) -> None:
+    [chosen] = chosen_globals(everything, {member: number, ("", "name"): "t_x"})
+    assert chosen.section == section
+    [whole] = [one for one in everything.data if one.name == section]
+    [place] = [one for one in whole.variables if one.name == name]
+    start, end = place.offset_bytes, place.offset_bytes + place.size_bytes
+    assert chosen.mask[start:end].hex() == mask
+    assert not any(chosen.mask[:start] + chosen.mask[end:])
+    assert len(chosen.mask) == len(whole.contents)
+
+
+def test_without_global_variables_none_is_chosen(everything: ObjectSpec) -> None:
+    assert chosen_globals(everything, {("", "name"): "t_x"}) == ()
 
 
 def test_members_of_struct_ops_variables_are_left(everything: ObjectSpec) -> None:
