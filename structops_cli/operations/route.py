@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from structops_cli.errors import NotFoundError, StateError, StructopsError
+from structops_cli.errors import KernelError, NotFoundError, StateError, StructopsError
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.held_sysctl import namespace_identity, visit
 from structops_cli.net.namespaces import NetNamespace
@@ -133,7 +133,21 @@ class _Effects:
         hidden = self._goal.name == "" and self._entry_before is not None
         if _state(now) == self._goal_state() and not hidden:
             return
-        _request_for(now, self._goal, self._words)()
+        try:
+            _request_for(now, self._goal, self._words)()
+        except KernelError:
+            if hidden or not self._is_done():  # an answer that was lost is no refusal
+                raise
+            return
+        with suppress(KernelError):  # what cannot be read back was still answered with success
+            self._check()
+
+    def _is_done(self) -> bool:
+        with suppress(KernelError):
+            return _state(self._now()) == self._goal_state()
+        return False
+
+    def _check(self) -> None:
         if _state(self._now()) != self._goal_state():
             raise StateError(
                 "the route is not as it was asked for",

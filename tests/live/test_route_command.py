@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -19,6 +20,7 @@ from structops_cli.operations import route as operation
 from structops_cli.operations.memory import MEMORY_PATH, Memory
 from structops_cli.runtime.interrupts import uninterrupted
 from tests.cli_runner import done, done_json, refused, run_cli
+from tests.faults.calls import calls_of, failing_at
 from tests.live.situations import available, named_namespace
 from tests.live.test_privileges import as_nobody
 
@@ -239,6 +241,32 @@ def test_what_the_kernel_refuses_is_not_remembered(
     with Memory() as memory:
         assert memory.routes() == {}
     assert not os.path.exists(MEMORY_PATH)
+
+
+@pytest.mark.parametrize("verb", ["add", "del"])
+def test_at_whatever_answer_it_fails_it_is_done_and_remembered_or_neither(
+    place: NetNamespace, name: str, verb: str
+) -> None:
+    which = (V4, "via", "192.0.2.9")
+    add = ("route", "add", *which, "congctl", name, "--netns", place.title)
+    delete = ("route", "del", *which, "--netns", place.title)
+    words, back = (add, delete) if verb == "add" else (delete, add)
+    if verb == "del":
+        done(*add)
+    calls = [call for call in calls_of(words) if call.name in ("sendto", "recvfrom")]
+    assert len(calls) > 5
+    for call in calls:
+        done(*back)
+        ended = failing_at(call, errno.ENOMEM, words)
+        with Memory() as memory:
+            remembered = bool(memory.routes())
+        is_there = V4 in ip(place, "route show")
+        was_done = ended.exit_code == 0
+        assert (is_there, remembered) == ((was_done, was_done) if verb == "add" else (not was_done,) * 2), (
+            f"{call}: {ended}"
+        )
+        done(*words)
+    done(*delete)
 
 
 def test_nobody_may_look_and_not_change() -> None:
