@@ -14,7 +14,7 @@ from contextlib import suppress
 from errno import ENOENT, ENOTDIR, ESRCH
 from typing import TypeVar
 
-from structops_cli.errors import KernelError, NotFoundError, NotPermittedError
+from structops_cli.errors import AmbiguousError, KernelError, NotFoundError, NotPermittedError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.runtime.threads import started
@@ -121,7 +121,8 @@ def own_namespace() -> NetNamespace:
 def select_namespaces(found: Iterable[NetNamespace], words: Iterable[str]) -> tuple[NetNamespace, ...]:
     """Return the namespaces that words mean: ``initial``, a name, a path, ``pid:N``, ``net:[INODE]`` or an inode.
 
-    Each once, in the order of the words. ``NotFoundError`` for a word that means none.
+    Each once, in the order of the words. ``NotFoundError`` for a word that means none, ``AmbiguousError`` for one that
+    means several: mounts in different directories may have one name.
     """
     every = tuple(found)
     chosen = [_one(every, word) for word in words]
@@ -130,9 +131,11 @@ def select_namespaces(found: Iterable[NetNamespace], words: Iterable[str]) -> tu
 
 def _one(every: tuple[NetNamespace, ...], word: str) -> NetNamespace:
     inode = word.removeprefix("net:[").removesuffix("]")
-    for item in every:
-        if (item.is_initial and word == INITIAL) or word in item.names or inode == str(item.inode):
-            return item
+    meant = _by_word(every, word, inode)
+    if len(meant) > 1:
+        raise _ambiguous(word, meant)
+    if meant:
+        return meant[0]
     path = f"/proc/{word[4:]}/ns/net" if word.startswith("pid:") and word[4:].isdecimal() else word
     with suppress(OSError):
         if "/" in path and stat.S_ISREG(os.stat(path).st_mode):
@@ -146,6 +149,26 @@ def _one(every: tuple[NetNamespace, ...], word: str) -> NetNamespace:
         f"there is no network namespace {word}",
         why="it is neither initial, a name that ip netns shows, a path, pid:N nor net:[INODE] of one",
         hint=f"there are: {', '.join(item.title for item in every)}",
+    )
+
+
+def _by_word(every: tuple[NetNamespace, ...], word: str, inode: str) -> list[NetNamespace]:
+    """Return the namespaces that a word means: the initial one and the kernel's own ``net:[INODE]`` before any name."""
+    if word == INITIAL:
+        return [item for item in every if item.is_initial]
+    numbered = [item for item in every if inode == str(item.inode)]
+    if numbered and word != inode:
+        return numbered
+    return [item for item in every if item in numbered or word in item.names]
+
+
+def _ambiguous(word: str, meant: list[NetNamespace]) -> AmbiguousError:
+    candidates = [f"net:[{item.inode}]" for item in meant]
+    return AmbiguousError(
+        f"{word} means more than one network namespace",
+        why=", ".join(f"net:[{item.inode}] is {item.path}" for item in meant),
+        hint=f"say which: {' or '.join(candidates)}",
+        candidates=candidates,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from structops_cli.errors import KernelError, NotFoundError
+from structops_cli.errors import AmbiguousError, KernelError, NotFoundError
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.namespaces import (
     NetNamespace,
@@ -56,6 +56,45 @@ def test_a_named_one_is_entered_and_left(name: str) -> None:
             assert [item.inode for item in select_namespaces(find_namespaces(), [word, word])] == [
                 found.inode
             ]
+
+
+@contextmanager
+def mounted_as(path: Path, namespace: NetNamespace) -> Iterator[None]:
+    path.parent.mkdir()
+    path.touch()
+    subprocess.run(["mount", "--bind", namespace.path, path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+def test_a_name_of_two_means_neither(tmp_path: Path, name: str) -> None:
+    with (
+        named(f"{name}a") as first,
+        named(f"{name}b") as second,
+        mounted_as(tmp_path / "a" / name, first),
+        mounted_as(tmp_path / "b" / name, second),
+    ):
+        found = find_namespaces()
+        with pytest.raises(AmbiguousError, match="more than one network namespace") as caught:
+            select_namespaces(found, [name])
+        candidates = caught.value.fields["candidates"]
+        assert set(candidates) == {f"net:[{first.inode}]", f"net:[{second.inode}]"}
+        for word in (*candidates, str(tmp_path / "a" / name)):
+            assert len(select_namespaces(found, [word])) == 1
+
+
+def test_a_name_that_looks_like_anothers_number_means_both(tmp_path: Path, name: str) -> None:
+    with named(f"{name}a") as first, named(f"{name}b") as second:
+        with mounted_as(tmp_path / "a" / str(first.inode), second):
+            found = find_namespaces()
+            with pytest.raises(AmbiguousError):
+                select_namespaces(found, [str(first.inode)])
+            [meant] = select_namespaces(found, [f"net:[{first.inode}]"])
+            assert meant.inode == first.inode
+        with mounted_as(tmp_path / "b" / "initial", second):
+            assert select_namespaces(find_namespaces(), ["initial"])[0].is_initial
 
 
 def test_one_that_has_gone_is_said_to_be(name: str) -> None:
