@@ -177,10 +177,11 @@ def _run(command: Sequence[str], cwd: str | None = None) -> str:
 
 
 def _reason(said: str) -> str:
-    """Return the line that says what went wrong: apt's first error, for those behind it come of it."""
+    """Return the line that says what went wrong: no room, or apt's first error, for those behind it come of it."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line.removeprefix("E: ") for line in lines if line.startswith("E: ")]
-    return (errors or lines[-1:] or [""])[0]
+    full = [line for line in lines if any(word in line for word in NO_ROOM)]
+    errors = [line for line in lines if line.startswith("E: ")]
+    return (full or errors or lines[-1:] or [""])[0].removeprefix("E: ")
 
 
 def _failed(command: Sequence[str], why: str) -> UnsupportedError:

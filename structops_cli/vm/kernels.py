@@ -6,9 +6,10 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from struct import unpack_from
 
-from structops_cli.errors import NotFoundError
+from structops_cli.errors import NotFoundError, UnsupportedError
 from structops_cli.records import NamedTuple
 from structops_cli.vm.apt import KERNELS, SID, Source, download, names, refresh, unpack
 from structops_cli.vm.store import alone_in, store_folder, whole_folder
@@ -30,6 +31,8 @@ NEWEST = "newest"
 IMAGE = "linux-image-"
 PARTS = ("linux-binary-", "linux-base-", "linux-modules-")
 """From 6.19 on ``linux-image`` is empty, or nearly, and these hold the kernel."""
+SETUP_BYTES = 0x206
+"""The part of a bzImage's header that says how large it is, up to the mark that says that it is one."""
 _RELEASE = re.compile(r"(\d+\.\d+(?:[\w.+~]|-(?=\d))*)-((?:cloud-)?amd64)")
 
 
@@ -64,7 +67,7 @@ class Kernel(NamedTuple):
     @property
     def is_whole(self) -> bool:
         """Tell whether all of it is there."""
-        return os.path.isdir(self.modules) and os.path.isfile(self.image) and os.path.getsize(self.image) > 0
+        return os.path.isdir(self.modules) and _reaches_its_end(self.image)
 
 
 def offered_kernels(source: Source = KERNELS) -> list[Offer]:
@@ -92,22 +95,26 @@ def kept_kernels() -> list[Kernel]:
     return [kernel for kernel in found if kernel.is_whole]
 
 
-def kernel_for(wanted: str, *, newest: bool = False) -> Kernel:
+def kernel_for(wanted: str, *, newest: bool = False, said: Callable[[str], object] = str) -> Kernel:
     """Return the kernel that a user's word means, fetched when the store has none that fits.
 
     ``wanted`` is a version as ``6.12`` or ``6.12.117``, optionally with a
     flavour behind it (``6.12-amd64``), a whole release, or the word ``newest``.
     ``newest`` looks at what Debian has now even if the store has one that fits,
     as a word without a dot (``6``, ``newest``) does: it means another series
-    from time to time. Raises ``NotFoundError`` when nobody has it.
+    from time to time. Where Debian cannot be asked, such a word means the newest
+    that is kept, and ``said`` is told so. Raises ``NotFoundError`` when nobody has it.
     """
     kept = {kernel.release: kernel for kernel in kept_kernels()}
     release = best_match(wanted, kept)
     if release is None or newest or "." not in wanted:
-        offer = _offer_for(wanted)
-        if offer.release not in kept:
-            return _fetched(offer)
-        release = offer.release
+        try:
+            offer = _offer_for(wanted)
+            return kept.get(offer.release) or _fetched(offer)
+        except UnsupportedError as error:
+            if release is None or newest:
+                raise
+            said(f"note: {release} is the newest that is kept: {error}")
     return kept[release]
 
 
@@ -167,6 +174,19 @@ def _fill(offer: Offer, folder: str) -> None:
             _first(place, f"boot/config-{offer.release}", _modules(offer, "config")), f"{folder}/config"
         )
         shutil.move(_first(place, f"lib/modules/{offer.release}", _modules(offer, "")), f"{folder}/modules")
+
+
+def _reaches_its_end(image: str) -> bool:
+    """Tell whether a bzImage has all that its setup header says that it has (Documentation/arch/x86/boot.rst)."""
+    try:
+        with open(image, "rb") as file:
+            head, size = file.read(SETUP_BYTES), os.fstat(file.fileno()).st_size
+    except OSError:
+        return False
+    if len(head) < SETUP_BYTES or head[0x202:] != b"HdrS":
+        return False
+    paragraphs: int = unpack_from("<I", head, 0x1F4)[0]
+    return (head[0x1F1] + 1) * 512 + paragraphs * 16 <= size
 
 
 def _modules(offer: Offer, name: str) -> str:

@@ -12,11 +12,12 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
-from structops_cli.errors import UnsupportedError
+from structops_cli.errors import NotFoundError, UnsupportedError
 from structops_cli.records import NamedTuple
 from structops_cli.vm.cpio import CpioWriter
+from structops_cli.vm.kernels import Kernel
 
-__all__ = ["USUAL", "Module", "needed_modules", "write_modules"]
+__all__ = ["USUAL", "Module", "needed_modules", "refuse_absent", "write_modules"]
 
 USUAL = (
     "veth", "dummy", "ifb", "tun", "sch_netem", "sch_fq", "sch_tbf", "cls_u32", "act_mirred", "tcp_bbr", "tcp_dctcp", "tcp_cubic",
@@ -35,6 +36,23 @@ class Module(NamedTuple):
     data: bytes
     depends: tuple[str, ...]
     aliases: tuple[str, ...]
+
+
+def refuse_absent(kernel: Kernel, names: Iterable[str]) -> None:
+    """Raise ``NotFoundError`` for the first name that is neither a module of a kernel nor built in."""
+    wanted = [_name(name) for name in names]
+    if not wanted:
+        return
+    there = {name for name, _ in _places(kernel.modules)} | set(_built_in(kernel.modules))
+    for name in wanted:
+        if name not in there:
+            raise NotFoundError(
+                f"{kernel.release} has no module {name}",
+                why="it is neither among its modules nor built in",
+                hint="the flavour amd64 has more modules than cloud-amd64"
+                if "cloud" in kernel.release
+                else "",
+            )
 
 
 def needed_modules(folder: str, wanted: Iterable[str]) -> dict[str, Module]:
@@ -81,6 +99,14 @@ def _places(folder: str) -> Iterable[tuple[str, str]]:
         for file in files:
             if file.endswith(SUFFIXES):
                 yield _name(file.partition(".")[0]), os.path.relpath(os.path.join(place, file), folder)
+
+
+def _built_in(folder: str) -> Iterable[str]:
+    try:
+        with open(os.path.join(folder, "modules.builtin"), encoding="utf-8") as file:
+            return [_name(os.path.basename(line).partition(".")[0]) for line in file]
+    except FileNotFoundError:
+        return []
 
 
 def _read(folder: str, path: str) -> Module:

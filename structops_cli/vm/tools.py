@@ -38,9 +38,16 @@ class Tool(NamedTuple):
 
 def qemu() -> Tool:
     """Return a QEMU that can be relied on, fetched when the machine has none; ``$STRUCTOPS_QEMU`` names one by hand."""
-    own = os.environ.get(VARIABLE) or shutil.which(QEMU)
-    if own and (version := _version((own,))) and (VARIABLE in os.environ or _major(version) >= OLDEST_QEMU):
+    named = os.environ.get(VARIABLE)
+    own = named or shutil.which(QEMU)
+    if own and (version := _version((own,))) and (named or _major(version) >= OLDEST_QEMU):
         return Tool((own,), version)
+    if named:
+        raise UnsupportedError(
+            "QEMU does not run",
+            why=f"{named}, which ${VARIABLE} names, does not say which version it is",
+            hint=f"name another one there, or unset {VARIABLE}",
+        )
     root = _unpacked()
     firmware = ("-L", f"{root}/usr/share/qemu", "-L", f"{root}/usr/share/seabios")
     command = (*_started(root, f"usr/bin/{QEMU}"), *firmware)
@@ -96,7 +103,7 @@ def _version(command: tuple[str, ...]) -> str:
         done = subprocess.run(
             [*command, "--version"], capture_output=True, check=False, text=True, timeout=30
         )
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return ""
     found = re.search(r"version (\d+\.\d+[.\d]*)", done.stdout)
     return found[1] if found else ""

@@ -12,7 +12,7 @@ from structops_cli.vm import apt, kernels, tools
 from structops_cli.vm.apt import KERNELS, download, refresh
 from structops_cli.vm.kernels import Offer
 from tests.cli_runner import refused, run_cli
-from tests.unit.vm.test_guest_kernels import keep
+from tests.unit.vm.test_guest_kernels import IMAGE, keep
 
 REFUSED = (
     "E: Failed to fetch http://x/InRelease  Could not connect to x:80 - connect (111: Connection refused)"
@@ -102,10 +102,12 @@ def test_a_package_that_cannot_be_unpacked_leaves_no_kernel(store: Path) -> None
     offer = Offer("6.99.1-cloud-amd64", KERNELS)
     program(store, "apt-cache", f"echo linux-image-{offer.release}")
     program(store, "apt-get", "head -c 100 /dev/zero >x.deb")
-    program(store, "dpkg-deb", "echo 'dpkg-deb: error: cannot write: No space left on device' >&2; exit 2")
+    said = "tar: ./sbin/dcb: Cannot write: No space left on device\ndpkg-deb: error: tar subprocess returned error exit status 2"
+    program(store, "dpkg-deb", f"echo '{said}' >&2; exit 2")
     with pytest.raises(UnsupportedError) as caught:
         kernels._fetched(offer)
     assert caught.value.what == "Debian's packages cannot be unpacked"
+    assert "No space left on device" in caught.value.why
     assert "$STRUCTOPS_VM_FOLDER" in caught.value.hint
     assert os.listdir(store / "kernels") == [".lock"]
 
@@ -116,6 +118,17 @@ def test_no_qemu_and_none_can_be_fetched(store: Path, monkeypatch: pytest.Monkey
     with pytest.raises(UnsupportedError, match="Connection refused"):
         tools.qemu()
     assert os.listdir(store / "tools") == [".lock"]
+
+
+def test_a_qemu_that_is_named_and_does_not_answer_is_said(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STRUCTOPS_QEMU", "/nonexistent")
+    with pytest.raises(UnsupportedError, match="/nonexistent, which"):
+        tools.qemu()
+    program(store, "own-qemu", "echo QEMU emulator version 7.1")
+    monkeypatch.setenv("STRUCTOPS_QEMU", "own-qemu")
+    assert tools.qemu() == tools.Tool(("own-qemu",), "7.1")
 
 
 def test_tools_that_are_not_whole_are_fetched_again(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,7 +157,7 @@ def test_a_kernel_of_which_something_is_missing_is_fetched_again(
     (folder / "vmlinuz").write_bytes(b"")
     assert kernels.kept_kernels() == []
     kernels.kernel_for("6.12")
-    assert (folder / "kernels" / "new" / "vmlinuz").read_bytes() == b"image"
+    assert (folder / "kernels" / "new" / "vmlinuz").read_bytes() == IMAGE
 
 
 def test_what_is_kept_is_listed_when_nobody_can_be_asked(store: Path) -> None:

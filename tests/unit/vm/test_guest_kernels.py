@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from structops_cli.errors import NotFoundError
+from structops_cli.errors import NotFoundError, UnsupportedError
 from structops_cli.vm import kernels
 from structops_cli.vm.apt import KERNELS, SID, Source
 from structops_cli.vm.archives import modules_archive
 from structops_cli.vm.cpio import CpioWriter
-from structops_cli.vm.kernels import Offer, best_match, kept_kernels, kernel_for, offered_kernels
-from structops_cli.vm.modules import needed_modules, write_modules
+from structops_cli.vm.kernels import Kernel, Offer, best_match, kept_kernels, kernel_for, offered_kernels
+from structops_cli.vm.modules import needed_modules, refuse_absent, write_modules
 from tests.unit.vm.test_cpio import entries
 
 RELEASES = (
@@ -55,11 +55,24 @@ def test_a_word_means_the_newest_that_fits(wanted: str, release: str | None) -> 
     assert best_match(wanted, RELEASES) == release
 
 
+IMAGE = b"\1".rjust(0x1F2, b"\0") + b"\0\0" + (2).to_bytes(4, "little") + bytes(10) + b"HdrS"
+IMAGE = IMAGE.ljust(1024, b"\0") + bytes(32)
+"""What a bzImage says of its own size, and as many bytes."""
+
+
+@pytest.mark.parametrize("length", [0, 100, 0x206, len(IMAGE) - 1])
+def test_a_kernel_whose_image_was_cut_short_is_not_kept(store: Path, length: int) -> None:
+    folder = keep(store, "6.12.9+deb13-cloud-amd64")
+    assert len(kept_kernels()) == 1
+    (folder / "vmlinuz").write_bytes(IMAGE[:length])
+    assert kept_kernels() == []
+
+
 def keep(store: Path, release: str) -> Path:
     """Put what a kept kernel has into the store."""
     folder = store / "kernels" / release
     (folder / "modules").mkdir(parents=True)
-    (folder / "vmlinuz").write_bytes(b"image")
+    (folder / "vmlinuz").write_bytes(IMAGE)
     return folder
 
 
@@ -80,6 +93,27 @@ def test_a_word_without_a_dot_means_what_debian_has_now(store: Path, monkeypatch
     assert kernel_for("newest").release == "7.9.1+deb13-cloud-amd64"
     monkeypatch.setattr(kernels, "offered_kernels", lambda *_: pytest.fail("asked Debian"))
     assert kernel_for("6.12").release == "6.12.9+deb13-cloud-amd64"
+
+
+@pytest.mark.parametrize("wanted", ["6", "newest"])
+def test_what_is_kept_is_taken_with_a_word_where_nobody_can_be_asked(
+    store: Path, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    keep(store, "6.12.9+deb13-cloud-amd64")
+    said: list[str] = []
+
+    def nobody(_: Source) -> list[Offer]:
+        raise UnsupportedError("Debian's packages cannot be fetched", why="no network")
+
+    monkeypatch.setattr(kernels, "offered_kernels", nobody)
+    assert kernel_for(wanted, said=said.append).release == "6.12.9+deb13-cloud-amd64"
+    (note,) = said
+    assert note.startswith("note: 6.12.9+deb13-cloud-amd64 is the newest that is kept: ")
+    for word in ("5", "5.10"):
+        with pytest.raises(UnsupportedError, match="no network"):
+            kernel_for(word)
+    with pytest.raises(UnsupportedError, match="no network"):
+        kernel_for("6.12", newest=True)
 
 
 def test_a_version_that_nobody_has_is_said_with_those_that_there_are(
@@ -148,6 +182,17 @@ def test_a_module_comes_with_all_that_it_needs_and_nothing_else(folder: Path) ->
     assert found.keys() == {"tcp_diag", "inet_diag", "base"}
     assert found["inet_diag"].data == module("base")
     assert found["inet_diag"].path == "kernel/net/inet_diag.ko"
+
+
+def test_a_module_that_a_user_names_has_to_be_there(tmp_path: Path, folder: Path) -> None:
+    kernel = Kernel("6.99-cloud-amd64", str(tmp_path / "kept"))
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "modules").symlink_to(folder)
+    (folder / "modules.builtin").write_text("kernel/fs/built-in.ko\n")
+    refuse_absent(kernel, ["tcp-diag", "built_in"])
+    with pytest.raises(NotFoundError, match=r"6\.99-cloud-amd64 has no module nosuch") as caught:
+        refuse_absent(kernel, ["base", "nosuch"])
+    assert "amd64" in caught.value.hint
 
 
 def test_the_tables_of_modprobe(folder: Path) -> None:
