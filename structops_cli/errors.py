@@ -92,6 +92,8 @@ if TYPE_CHECKING:
         offset: int
         candidates: list[str]
         console: str
+        stdout: str
+        stderr: str
 
 else:
     ErrorFields = dict  # defining it costs a millisecond that only a type checker has use for
@@ -109,7 +111,7 @@ class StructopsError(Exception):
     words, ``hint`` what to do about it; the last two may be empty.
     """
 
-    exit_code = ExitCode.FAILED
+    exit_code: int = ExitCode.FAILED
 
     def __init__(self, what: str, *, why: str = "", hint: str = "", **fields: Unpack[ErrorFields]) -> None:
         super().__init__(what)
@@ -205,7 +207,11 @@ class StateError(StructopsError):
 
 
 class GuestError(StructopsError):
-    """A virtual machine panicked, ended or ran out of time before its command did; ``fields["console"]`` has its last lines."""
+    """A virtual machine panicked, ended or ran out of time before its command did, or before it had brought back what was asked for.
+
+    ``fields["console"]`` has its last lines. When its command had ended,
+    ``exit_code`` is that of the command, if it is not 0.
+    """
 
 
 class UnsupportedError(StructopsError):

@@ -81,7 +81,7 @@ def tried(
 def _kernel(output: Output, version: str) -> Kernel:
     if best_match(version, [kernel.release for kernel in kept_kernels()]) is None:
         _progress(output, f"getting Linux {version} from Debian")
-    return kernel_for(version)
+    return kernel_for(version, said=partial(_progress, output))
 
 
 def _target(kernel: Kernel, taken: Container[str]) -> CheckTarget:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any
 
 import click
 
 from structops_cli.cli.output import Output, common_options, table
-from structops_cli.errors import StructopsError, UsageError
+from structops_cli.cli.vm_options import Seconds, file_from, variable_from, wish_from
+from structops_cli.errors import ExitCode, StructopsError
 from structops_cli.vm.archives import HOME, Job
 from structops_cli.vm.emulator import Machine
 from structops_cli.vm.guest import Outcome, run_in_guest
-from structops_cli.vm.kernels import Offer, best_match, kept_kernels, kernel_for, offered_kernels
-from structops_cli.vm.results import write_back
+from structops_cli.vm.kernels import Kernel, Offer, best_match, kept_kernels, kernel_for, offered_kernels
+from structops_cli.vm.results import has, write_back
 
 __all__ = ["command"]
 
@@ -55,12 +55,27 @@ def command() -> None:
 @click.option(
     "--timeout",
     metavar="SECONDS",
+    type=Seconds(),
     default=120.0,
     show_default=True,
     help="For booting and the command together.",
 )
-@click.option("--memory", metavar="MIB", default=1024, show_default=True, help="Of the guest.")
-@click.option("--cpus", metavar="N", default=1, show_default=True, help="Of the guest.")
+@click.option(
+    "--memory",
+    metavar="MIB",
+    type=click.IntRange(min=128),
+    default=1024,
+    show_default=True,
+    help="Of the guest.",
+)
+@click.option(
+    "--cpus",
+    metavar="N",
+    type=click.IntRange(1, 255),
+    default=1,
+    show_default=True,
+    help="Of the guest.",
+)
 @click.argument("words", metavar="COMMAND...", nargs=-1, required=True)
 @common_options
 @click.pass_obj
@@ -80,33 +95,30 @@ def run(
     """Run COMMAND as root on another kernel, and end with its exit code.
 
     The guest has this structops, Python, bash, ip and busybox, and a bpffs on
-    /sys/fs/bpf. What COMMAND prints comes out as it is printed. A kernel that
-    does not boot ends with 77, one that dies with 1.
+    /sys/fs/bpf. What COMMAND prints comes out as it is printed; its stdin is
+    empty: hand it a --file. A kernel that does not boot ends with 77, one that
+    dies with 1, and what could not be brought back with 3.
     """
-    wishes = dict(_pair(item, "--fetch", ":") for item in fetched)
+    wishes = [wish_from(item) for item in fetched]
     job = Job(
         words,
-        files=tuple(_file(item) for item in files),
-        fetch=tuple(os.path.join(HOME, there) for there in wishes),
-        environment=tuple(_pair(item, "--env", "=") for item in environment),
+        files=tuple(file_from(item) for item in files),
+        fetch=tuple(os.path.join(HOME, there) for there, _ in wishes),
+        environment=tuple(variable_from(item) for item in environment),
     )
     signal.signal(signal.SIGTERM, _ended)
-    kernel = kernel_for(wanted, newest=newest)
+    kernel = kernel_for(wanted, newest=newest, said=output.note)
     output.debug(f"booting {kernel.release}")
-    passed_on: dict[str, Any] = {} if output.json else {"stdout": _to_stdout, "stderr": _to_stderr}
-    try:
-        outcome = run_in_guest(
-            kernel, job, timeout_s=timeout, machine=Machine(memory, cpus), modules=modules, **passed_on
-        )
-    except StructopsError as error:
-        if not output.json and error.fields.get("console"):
-            output.note(f"{error.fields['console']}\n")
-        raise
-    for there, here in wishes.items():
-        write_back(outcome.results, os.path.join(HOME, there), here)
+    outcome = _run(output, kernel, job, modules, timeout, Machine(memory, cpus))
     output.debug(f"{kernel.release}: booted in {outcome.boot_s:.1f} s, ran {outcome.run_s:.1f} s")
-    output.result("vm run", lambda: _told(outcome), str)
-    return outcome.results.exit_code
+    missing = [there for there, _ in wishes if not has(outcome.results, os.path.join(HOME, there))]
+    output.result("vm run", lambda: {**_told(outcome), "missing": missing}, str)
+    for there, here in wishes:
+        if there not in missing:
+            write_back(outcome.results, os.path.join(HOME, there), here)
+    if missing and not output.json:
+        output.note(f"note: the guest has no {', '.join(missing)}")
+    return outcome.results.exit_code or int(ExitCode.NO_MATCH if missing else ExitCode.DONE)
 
 
 @command.command()
@@ -127,6 +139,30 @@ def kernels(output: Output, whole: bool) -> None:
         {"kernels": rows},
         lambda: table(header, [[_said(value) for value in row.values()] for row in rows]),
     )
+
+
+def _run(
+    output: Output, kernel: Kernel, job: Job, modules: tuple[str, ...], timeout_s: float, machine: Machine
+) -> Outcome:
+    """Run the job, and pass on what its command says; with what is to be JSON, an error has it."""
+    stdout, stderr = bytearray(), bytearray()
+    heard = (stdout.extend, stderr.extend) if output.json else (_to_stdout, _to_stderr)
+    try:
+        return run_in_guest(
+            kernel,
+            job,
+            timeout_s=timeout_s,
+            machine=machine,
+            modules=modules,
+            stdout=heard[0],
+            stderr=heard[1],
+        )
+    except StructopsError as error:
+        if output.json:
+            error.add(stdout=stdout.decode(errors="replace"), stderr=stderr.decode(errors="replace"))
+        elif error.fields.get("console"):
+            output.note(f"{error.fields['console']}\n")
+        raise
 
 
 def _offers(output: Output, kept: set[str]) -> list[Offer]:
@@ -166,20 +202,6 @@ def _series(release: str) -> str:
 
 def _said(value: object) -> object:
     return {True: "yes", False: "-"}.get(value, value) if isinstance(value, bool) else value
-
-
-def _pair(text: str, option: str, sign: str) -> tuple[str, str]:
-    first, found, second = text.partition(sign)
-    if not (first and found and second):
-        raise UsageError(
-            f"{option} {text} has no {sign} between two words", hint="write it as in structops vm run --help"
-        )
-    return first, second
-
-
-def _file(text: str) -> tuple[str, str]:
-    here, _, there = text.partition(":")
-    return here, there or os.path.basename(os.path.abspath(here))
 
 
 def _told(outcome: Outcome) -> dict[str, object]:

@@ -86,9 +86,12 @@ def write_job(job: Job, file: BinaryIO) -> None:
     with CpioWriter(file) as archive:
         with open(os.path.join(HERE, "init.sh"), "rb") as script:
             archive.file("job/init", script.read(), 0o755)
-        archive.file("job/command", f"#!/bin/sh\nexec {shlex.join(job.command)}\n".encode(), 0o755)
-        archive.file("job/environment", _exports({**_environment(), **dict(job.environment)}).encode())
-        archive.file("job/fetch", "".join(f"{item.lstrip('/')}\n" for item in job.fetch).encode())
+        command = f"#!/bin/sh\n. /job/environment\nexec {shlex.join(job.command)}\n"
+        archive.file("job/command", os.fsencode(command), 0o755)
+        exports = _exports({**_environment(), **dict(job.environment)})
+        archive.file("job/environment", os.fsencode(exports))
+        fetch = "".join(f"{os.path.normpath(item).lstrip('/')}\n" for item in job.fetch)
+        archive.file("job/fetch", os.fsencode(fetch))
         add_package_sources(archive, PACKAGE, f"{SOURCES}/{os.path.basename(PACKAGE)}")
         for there, data in job.contents:
             archive.file(os.path.join(HOME, there), data)
@@ -155,4 +158,4 @@ def _stamp(path: str) -> str:
 
 
 def _digest(parts: Iterable[str]) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return hashlib.sha256(os.fsencode("\0".join(parts))).hexdigest()[:16]

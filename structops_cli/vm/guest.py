@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from structops_cli.errors import GuestError, UnsupportedError
+from structops_cli.errors import GuestError, StructopsError, UnsupportedError
 from structops_cli.records import NamedTuple
 from structops_cli.vm.archives import Job, modules_archive, userland_archive, write_job
 from structops_cli.vm.cpio import concatenated
 from structops_cli.vm.emulator import Machine, command_line, forget_kvm, kvm_works
 from structops_cli.vm.image import vmlinux
 from structops_cli.vm.kernels import Kernel
-from structops_cli.vm.modules import USUAL
-from structops_cli.vm.results import Results, read_results
+from structops_cli.vm.modules import USUAL, refuse_absent
+from structops_cli.vm.results import STARTED, Results, read_exit_code, read_results
 from structops_cli.vm.store import writing
 from structops_cli.vm.tools import Tool, qemu
 
@@ -36,12 +36,17 @@ PANIC_LINES = 4
 """What stands before a panic says what led to it."""
 LINES = ("console", "stdout", "stderr", "results")
 """The serial lines, in the order of their ports; init.sh has the other end."""
+MAKE_ROOM = "make room there, or name another folder in $TMPDIR"
 PR_SET_PDEATHSIG = 1
 """``include/uapi/linux/prctl.h``."""
 
 
 class Said(NamedTuple):
-    """What came out of one boot: the four serial lines, QEMU's own stderr, and when what happened (seconds)."""
+    """What came out of one boot: the four serial lines, QEMU's own stderr, and when what happened (seconds).
+
+    ``full`` names the folder that those lines lie in when nothing more can be
+    written there: QEMU drops what it cannot write, without a word.
+    """
 
     console: bytes
     stdout: bytes
@@ -51,11 +56,12 @@ class Said(NamedTuple):
     boot_s: float
     run_s: float
     in_time: bool
+    full: str = ""
 
     @property
     def started(self) -> bool:
         """Tell whether the guest came as far as its command."""
-        return b"\n" in self.results
+        return self.results.startswith(STARTED)
 
 
 class Outcome(NamedTuple):
@@ -84,11 +90,13 @@ def run_in_guest(
     """Boot ``kernel`` and run one command in it.
 
     ``timeout_s`` counts from the start of QEMU. Raises ``UnsupportedError``
-    when the kernel does not come as far as the command, and ``GuestError``
-    when it panics, ends or runs out of time while the command runs; both with
-    the last lines of its console.
+    when the kernel does not come as far as the command, or its output could not
+    be kept, and ``GuestError`` when it panics, ends or runs out of time while
+    the command runs; both with the last lines of its console. ``NotFoundError``
+    is for modules that it has not.
     """
     emulator = qemu()
+    refuse_absent(kernel, modules)
     with ExitStack() as stack:
         # files without names: whatever becomes of this process, none of them is left
         archives = [userland_archive(job.packages), modules_archive(kernel, [*USUAL, *modules])]
@@ -99,30 +107,50 @@ def run_in_guest(
             initrd.flush()
         fds = tuple(file.fileno() for file in lines)
         boot = _Boot(kernel, emulator, initrd.fileno(), fds, machine, (stdout, stderr))
-        if kvm_works(emulator):
+        tries_kvm = kvm_works(emulator)
+        if tries_kvm:
             said = boot.run(timeout_s, min(KVM_STARTS_S, timeout_s), kvm=True)
             if said.started:
                 return judged(kernel.release, said, timeout_s, kvm=True)
-            forget_kvm()
-        return judged(kernel.release, boot.run(timeout_s, timeout_s, kvm=False), timeout_s, kvm=False)
+        emulated = boot.run(timeout_s, timeout_s, kvm=False)
+        if tries_kvm and emulated.started:
+            forget_kvm()  # it was KVM that did not start the guest, and not what was asked of it
+        return judged(kernel.release, emulated, timeout_s, kvm=False)
 
 
 def judged(release: str, said: Said, timeout_s: float, *, kvm: bool) -> Outcome:
     """Make of what a guest said what became of its job; raise what ``run_in_guest`` raises when it has no results."""
-    started, _, packed = said.results.partition(b"\n")
     console = said.console.decode(errors="replace").replace("\r", "")
-    results = read_results(packed)
-    if results is not None:
-        return Outcome(release, kvm, said.stdout, said.stderr, console, said.boot_s, said.run_s, results)
-    kind, what = (
-        (GuestError, "ended before its command did") if started else (UnsupportedError, "did not boot")
-    )
-    raise kind(
-        f"{release} {what}",
-        why=_why(console, said, timeout_s),
-        hint="see the last lines of its console" if said.in_time else "give it more time with --timeout",
-        console=console_tail(console),
-    )
+    results = read_results(said.results)
+    if results is None:
+        raise _failed(release, said, console, timeout_s)
+    for arrived, sent in zip((said.stdout, said.stderr), results.sent, strict=True):
+        if len(arrived) < sent if sent is not None else said.full:
+            raise UnsupportedError(
+                f"the output of the command on {release} is not whole",
+                why=f"{len(arrived)} of {'more' if sent is None else sent} bytes could be written to {said.full or tempfile.gettempdir()}",
+                hint=MAKE_ROOM,
+            )
+    return Outcome(release, kvm, said.stdout, said.stderr, console, said.boot_s, said.run_s, results)
+
+
+def _failed(release: str, said: Said, console: str, timeout_s: float) -> StructopsError:
+    """Return what is to be said of a guest that has not given back its results."""
+    code = read_exit_code(said.results)
+    why, hint = _why(console, said, timeout_s), ""
+    if said.full:
+        hint = MAKE_ROOM
+    elif not said.in_time:
+        hint = "give it more time with --timeout"
+    elif console.strip():
+        hint = "see the last lines of its console"
+    what = f"{release} {'ended before its command did' if said.started else 'did not boot'}"
+    if code is not None:
+        what = f"the command ended with {code}, but what {release} was to bring back did not come"
+    kind = GuestError if said.started else UnsupportedError
+    error = kind(what, why=why, hint=hint, console=console_tail(console))
+    error.exit_code = code or error.exit_code
+    return error
 
 
 def console_tail(console: str) -> str:
@@ -137,6 +165,8 @@ def _why(console: str, said: Said, timeout_s: float) -> str:
     panics = [line.partition("] ")[2] or line for line in console.splitlines() if "Kernel panic" in line]
     if panics:
         return panics[0].strip()
+    if said.full:
+        return f"{said.full} is full"
     if not said.in_time:
         return f"it was not done after {timeout_s:g} s"
     return said.emulator.decode(errors="replace").strip().rpartition("\n")[2] or "QEMU ended by itself"
@@ -188,7 +218,8 @@ class _Boot:
         console, stdout, stderr, results = (_from(fd, 0) for fd in self._lines)
         started = started or ended
         boot_s, run_s = started - begun, ended - started
-        return Said(console, stdout, stderr, results, emulator, boot_s, run_s, in_time)
+        full = _full(self._lines[0])
+        return Said(console, stdout, stderr, results, emulator, boot_s, run_s, in_time, full)
 
     def _watch(
         self, process: subprocess.Popen[bytes], begun: float, timeout_s: float, starts_s: float
@@ -216,6 +247,13 @@ def _die_with_parent() -> Callable[[], object]:
     """Return what has the kernel end a child when its parent has gone, however it went: no guest is left behind."""
     prctl = ctypes.CDLL(None).prctl  # found here: between fork and exec a thread's locks may be held for ever
     return partial(prctl, PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _full(fd: int) -> str:
+    """Return the folder of temporary files if their file system has no room left for this user, else nothing."""
+    system = os.fstatvfs(fd)
+    room = system.f_bavail if os.geteuid() else system.f_bfree
+    return "" if room or not system.f_blocks else tempfile.gettempdir()  # 0 blocks: one without a limit
 
 
 def _path_of(fd: int) -> str:

@@ -1,73 +1,139 @@
-"""What a guest gives back at its end: the exit code of its command and the files that were asked for, as init.sh packs them."""
+"""What a guest gives back at its end: the exit code of its command and the files that were asked for, as init.sh sends them."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import os
+import re
+import stat
 import tarfile
 import zlib
 from collections.abc import Mapping
 
-from structops_cli.errors import NotFoundError, StructopsError
+from structops_cli.errors import StructopsError
 from structops_cli.records import NamedTuple
 
-__all__ = ["Results", "read_results", "write_back"]
+__all__ = ["Fetched", "Results", "has", "read_exit_code", "read_results", "write_back"]
 
-EXIT = "exit"
 FILES = "files/"
+STARTED = b"started\n"
+_ENDED = re.compile(rb"started\nended (\d+)\n")
+_SENT = re.compile(rb"sent (\d+|-) (\d+|-)\n")
+KINDS = {tarfile.DIRTYPE: stat.S_IFDIR, tarfile.SYMTYPE: stat.S_IFLNK}
+
+
+class Fetched(NamedTuple):
+    """A file, folder or symbolic link of the guest: its mode, and what is in the file or where the link leads."""
+
+    mode: int
+    data: bytes = b""
 
 
 class Results(NamedTuple):
-    """The exit code of a command, and files of the guest by their path in it, without the first slash."""
+    """The exit code of a command, and what was brought back by its path in the guest, without the first slash.
+
+    ``sent`` says how many bytes of stdout and of stderr the guest sent; None
+    where a process that the command left behind would have sent more.
+    """
 
     exit_code: int
-    files: Mapping[str, bytes]
+    files: Mapping[str, Fetched]
+    sent: tuple[int | None, int | None] = (None, None)
 
 
-def read_results(packed: bytes) -> Results | None:
+def read_exit_code(said: bytes) -> int | None:
+    """Return what the command ended with, which a guest says at once; None when it has not said that."""
+    found = _ENDED.match(said)
+    return int(found[1]) if found else None
+
+
+def read_results(said: bytes) -> Results | None:
     """Unpack what a guest sent; None when it is not whole."""
-    try:
-        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packed))) as archive:
-            # a path that leads out of its folder is not below FILES when it is normal
-            files = {
-                os.path.normpath(item.name): _content(archive, item) for item in archive if item.isfile()
-            }
-        wanted = {path.removeprefix(FILES): data for path, data in files.items() if path.startswith(FILES)}
-        return Results(int(files[EXIT]), wanted)
-    except (tarfile.TarError, zlib.error, OSError, EOFError, KeyError, ValueError):
+    ended = _ENDED.match(said)
+    sent = _SENT.match(said, ended.end()) if ended else None
+    if not ended or not sent:
         return None
+    counts = [None if count == b"-" else int(count) for count in sent.groups()]
+    try:
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(said[sent.end() :]))) as archive:
+            # a path that leads out of its folder is not below FILES when it is normal
+            found = {os.path.normpath(item.name): _fetched(archive, item) for item in archive}
+    except (tarfile.TarError, zlib.error, OSError, EOFError, KeyError):
+        return None
+    files = {
+        path.removeprefix(FILES): item
+        for path, item in found.items()
+        if item is not None and path.startswith(FILES)
+    }
+    links = tuple(f"{path}/" for path, item in files.items() if stat.S_ISLNK(item.mode))
+    inside = {path: item for path, item in files.items() if not path.startswith(links)}
+    return Results(int(ended[1]), inside, (counts[0], counts[1]))
+
+
+def has(results: Results, there: str) -> bool:
+    """Tell whether a file or folder of the guest was brought back."""
+    return _name(there) in results.files
 
 
 def write_back(results: Results, there: str, here: str) -> None:
-    """Write a file or folder of the guest to ``here`` on this machine; ``NotFoundError`` when the guest had none.
+    """Write a file or folder that the guest has brought back to ``here`` on this machine.
 
-    As cp does it, a file goes into ``here`` when that is a folder.
+    As cp does it, a file goes into ``here`` when that is a folder. Files keep
+    their permissions, and links in a folder stay links.
     """
-    top = os.path.normpath(there).strip("/")
-    if top in results.files:
-        _write(os.path.join(here, os.path.basename(top)) if os.path.isdir(here) else here, results.files[top])
+    top = _name(there)
+    item = results.files[top]
+    if not stat.S_ISDIR(item.mode):
+        _write(os.path.join(here, os.path.basename(top)) if os.path.isdir(here) else here, item)
         return
     below = {
-        path.removeprefix(f"{top}/"): data
-        for path, data in results.files.items()
+        path.removeprefix(f"{top}/"): found
+        for path, found in results.files.items()
         if path.startswith(f"{top}/")
     }
-    if not below:
-        raise NotFoundError(f"the guest has no {there}", why="it was to be brought back")
-    for path, data in below.items():
-        _write(os.path.join(here, path), data)
+    _write(here, item)
+    for path in sorted(below):  # folders come before what is in them
+        _write(os.path.join(here, path), below[path], replaces_link=True)
 
 
-def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    file = archive.extractfile(member)
-    return file.read() if file is not None else b""
+def _name(there: str) -> str:
+    return os.path.normpath(there).strip("/")
 
 
-def _write(path: str, data: bytes) -> None:
+def _fetched(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Fetched | None:
+    """Return what a member is; None for what has no content: a device, a socket."""
+    if member.isreg():
+        file = archive.extractfile(member)
+        return Fetched(stat.S_IFREG | member.mode, file.read() if file is not None else b"")
+    if member.islnk():  # another name of a file before it
+        first = archive.getmember(member.linkname)
+        return _fetched(archive, first) if first.isreg() else None
+    kind = KINDS.get(member.type)
+    return Fetched(kind | member.mode, os.fsencode(member.linkname)) if kind else None
+
+
+def _write(path: str, item: Fetched, *, replaces_link: bool = False) -> None:
+    """Write one; a link that lies where it goes may be replaced, and is not followed then."""
     try:
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        with open(path, "wb") as file:
-            file.write(data)
+        if replaces_link and os.path.islink(path):
+            os.unlink(path)
+        if stat.S_ISLNK(item.mode):
+            if os.path.exists(path):
+                os.unlink(path)
+            os.symlink(item.data, path)
+        elif stat.S_ISDIR(item.mode):
+            os.makedirs(path, exist_ok=True)
+        else:
+            os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(item.data)
+                _keep_permissions(file.fileno(), item.mode)
     except OSError as error:
         raise StructopsError(f"{path} cannot be written", why=error.strerror or "") from None
+
+
+def _keep_permissions(fd: int, mode: int) -> None:
+    """Give a file the permissions that it had; a device or another's file, that was there, keeps its own."""
+    if stat.S_ISREG(os.fstat(fd).st_mode) and os.fstat(fd).st_uid == os.geteuid():
+        os.fchmod(fd, mode & 0o777)

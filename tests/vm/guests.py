@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from tests.vm.suite import (
     write_bytecode,
 )
 
-__all__ = ["REPORTS", "Guest", "Ran", "run_guests"]
+__all__ = ["REPORTS", "Guest", "Ran", "believable", "run_guests"]
 
 REPORTS = Path(__file__).parents[2] / "build" / "vmtest"
 NOT_COMPILED = " was not compiled with "
@@ -92,8 +92,12 @@ def _run(guest: Guest, objects: Path, timeout_s: float) -> Ran:
             stderr=stderr.extend,
         )
         console, found = outcome.console, outcome.results
-        wishes = [wish_from(data) for path, data in found.files.items() if path.startswith(WISHES.strip("/"))]
-        if found.exit_code not in (0, 1):
+        wishes = [
+            wish_from(item.data)
+            for path, item in found.files.items()
+            if path.startswith(f"{WISHES.strip('/')}/")
+        ]
+        if not believable(found.exit_code, read_results(bytes(stderr))):
             trouble = f"pytest ended with {found.exit_code}: {_last_lines(bytes(stdout))}"
     except StructopsError as error:
         console = str(error.fields.get("console", ""))
@@ -102,6 +106,11 @@ def _run(guest: Guest, objects: Path, timeout_s: float) -> Ran:
     _keep(guest, bytes(stdout + stderr), console)
     _say(f"{guest.kernel.release}, guest {guest.number}: done after {seconds:.0f} s")
     return Ran(guest, read_results(bytes(stderr)), wishes, trouble, seconds)
+
+
+def believable(code: int, results: Mapping[str, Result]) -> bool:
+    """Tell whether what pytest ended with goes with what the tests told: 1 when one failed, 0 when none did."""
+    return code == int(any(result.status in ("failed", "error") for result in results.values()))
 
 
 def _keep(guest: Guest, said: bytes, console: str) -> None:

@@ -42,6 +42,35 @@ def test_a_panic_is_told_with_what_led_to_it(kernel: Kernel) -> None:
     assert bytes(said) == b"before\n", "what it said until then is not lost"
 
 
+def test_whatever_a_command_does_to_the_guest_its_result_is_known(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("from here")
+    (tmp_path / "latest").symlink_to("a")
+    script = (
+        "echo $out $err; cat latest; mkdir -p d/empty; ln -s ../latest d/link; chmod 751 latest; ln -s d lnk;"
+        "dd if=/dev/zero of=/root/fill bs=1M 2>/dev/null; rm -rf /job; exit 7"
+    )
+    job = Job(
+        ("sh", "-c", script),
+        files=((str(tmp_path / "latest"), "latest"),),
+        fetch=("/root/lnk", "/root/latest", "/root/none", "/etc"),
+        environment=(("out", "hello"), ("err", ""), ("PATH", "/bin:/opt/x")),
+    )
+    outcome = run_in_guest(kernel, job, timeout_s=120)
+    results = outcome.results
+    assert (results.exit_code, outcome.stdout, results.sent) == (7, b"hello\nfrom here", (15, 0))
+    kinds = {path: oct(item.mode) for path, item in results.files.items() if path.startswith("root")}
+    assert kinds == {
+        "root": "0o40755", "root/latest": "0o100751", "root/lnk": "0o40755", "root/lnk/empty": "0o40755", "root/lnk/link": "0o120777",
+    }  # fmt: skip
+    assert "etc/passwd" in results.files
+
+
+def test_what_is_not_brought_back_in_time_hides_no_exit_code(kernel: Kernel) -> None:
+    with pytest.raises(GuestError) as caught:
+        run_in_guest(kernel, Job(("sh", "-c", "exit 6"), fetch=("/proc",)), timeout_s=40)
+    assert (caught.value.exit_code, caught.value.why) == (6, "it was not done after 40 s")
+
+
 def test_a_guest_that_is_not_done_in_time_is_ended(kernel: Kernel) -> None:
     begun = time.monotonic()
     with pytest.raises(UnsupportedError) as caught:

@@ -58,7 +58,7 @@ def boots(monkeypatch: pytest.MonkeyPatch, kernels: Path) -> Boots:
     def all_here(calls: list[Callable[[], object]], jobs: int) -> list[object]:
         return [call() for call in calls]
 
-    def kernel_for(version: str) -> Kernel:
+    def kernel_for(version: str, **_: object) -> Kernel:
         if version not in RELEASES:
             raise NotFoundError(f"Debian has no kernel {version}", why="there are 5.10, 6.12")
         return Kernel(RELEASES[version], str(kernels / f"{version}.btf"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
 from os import utime
 from pathlib import Path
@@ -38,7 +39,7 @@ def entries(data: bytes) -> list[Entry]:
             content = data[offset : offset + size]
             found.append(
                 Entry(
-                    name[:-1].decode(),
+                    os.fsdecode(name[:-1]),
                     words[1],
                     (words[2], words[3]),
                     (words[9], words[10]),

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,7 +34,7 @@ case "$*" in
     *) echo tcg >>$here/asked; echo $$ >$here/pid; . $here/tcg;;
 esac
 """
-ANSWERS = "{ echo started; cat $here/results; } >>$results"
+ANSWERS = "cat $here/results >>$results"
 HANGS = "exec sleep 100"
 SAYS_K = "printf K >$results; exec sleep 60"
 
@@ -44,7 +46,7 @@ def qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "qemu").write_text(SCRIPT)
     (folder / "qemu").chmod(0o755)
-    (folder / "results").write_bytes(packed("7"))
+    (folder / "results").write_bytes(packed(code="7", sent="0 0"))
     for name, text in (("tcg", ANSWERS), ("kvm", HANGS), ("probe", SAYS_K)):
         (folder / name).write_text(text)
     archive = tmp_path / "archive"
@@ -87,6 +89,16 @@ def test_kvm_that_does_not_boot_a_kernel_is_left_alone_from_then_on(
     assert asked(qemu) == ["probe", "kvm", "tcg", "tcg"]
 
 
+def test_what_does_not_boot_without_kvm_either_is_no_reason_to_leave_kvm_alone(qemu: Path) -> None:
+    (qemu / "kvm").write_text("exit 1")
+    (qemu / "tcg").write_text("echo 'qemu: that option makes no sense' >&2; exit 1")
+    for _ in range(2):
+        with pytest.raises(UnsupportedError, match="that option makes no sense") as caught:
+            exit_code()
+        assert caught.value.hint == "", "there is no console to look at"
+    assert asked(qemu) == ["probe", "kvm", "tcg", "kvm", "tcg"]
+
+
 def test_kvm_that_works_is_used(qemu: Path) -> None:
     (qemu / "kvm").write_text(ANSWERS)
     assert (exit_code(), exit_code()) == (-1, -1)
@@ -112,6 +124,29 @@ def test_a_guest_that_hangs_is_ended(qemu: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises((GuestError, UnsupportedError), match="it was not done after"):
         run_in_guest(KERNEL, Job(("true",)), timeout_s=patient(3))
     assert gone(qemu)
+
+
+def test_output_that_the_temporary_folder_had_no_room_for_is_said(
+    qemu: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(emulator, "KVM", "/dev/nothing-of-that-name")
+    (qemu / "results").write_bytes(packed(code="0", sent="100 0"))
+    with pytest.raises(UnsupportedError, match="0 of 100 bytes") as caught:
+        exit_code()
+    assert tempfile.gettempdir() in caught.value.why
+
+
+@pytest.mark.parametrize(
+    ("free", "available", "blocks", "user", "full"),
+    [(0, 0, 9, 0, True), (1, 0, 9, 0, False), (1, 0, 9, 1, True), (1, 1, 9, 1, False), (0, 0, 0, 0, False)],
+)
+def test_when_nothing_more_can_be_written(
+    monkeypatch: pytest.MonkeyPatch, free: int, available: int, blocks: int, user: int, *, full: bool
+) -> None:
+    system = SimpleNamespace(f_bfree=free, f_bavail=available, f_blocks=blocks)
+    monkeypatch.setattr(os, "fstatvfs", lambda _: system)
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    assert bool(guest._full(0)) is full
 
 
 def test_a_full_temporary_folder_is_said(qemu: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,13 @@ def test_a_job_has_its_command_quoted_and_its_environment() -> None:
     assert found["job/init"].mode & 0o111
 
 
+def test_words_need_not_be_text() -> None:
+    word = os.fsdecode(b"a\xffb")
+    found = job(Job(("printf", word), environment=(("NAME", word),), fetch=(word,), contents=((word, b""),)))
+    places = ("job/command", "job/environment", "job/fetch")
+    assert all(b"a\xffb" in found[place].data for place in places)
+
+
 def test_a_job_has_this_package_with_its_bytecode_and_its_native_part() -> None:
     found = job(Job(("true",)))
     assert f"opt/structops/structops_cli/__pycache__/errors.{sys.implementation.cache_tag}.pyc" in found

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli_runner import run_python
 from tests.needs import Feature, require
+from tests.vm.guests import believable
 from tests.vm.matrix import Result, by_file, failures, junit, matrix, merged, read_results, totals
 from tests.vm.readme import BEGIN, END, put_into, report
 from tests.vm.suite import DIFFERING, LEFT_OUT, LIVE, all_files, shares, takes_variants
@@ -51,6 +52,25 @@ def test_what_guests_tell_is_known_when_they_die(tmp_path: Path) -> None:
     assert whys[0].startswith("AssertionError: not so")
     assert whys[1:] == ["waits for Linux 6.4", "OSError: left behind"]
     assert found["test_these.py::test_that_the_guest_dies_of"].why == "it had begun when the guest ended"
+
+
+@pytest.mark.parametrize(
+    ("code", "statuses", "fine"),
+    [
+        (0, ("passed", "skipped"), True),
+        (1, ("passed", "failed"), True),
+        (1, ("error",), True),
+        (1, ("passed", "passed"), False),
+        (0, ("passed", "failed"), False),
+        (2, ("failed",), False),
+        (5, (), False),
+    ],
+)
+def test_what_pytest_ends_with_goes_with_what_its_tests_told(
+    code: int, statuses: tuple[str, ...], *, fine: bool
+) -> None:
+    results = {str(number): Result(status, "", 0) for number, status in enumerate(statuses)}
+    assert believable(code, results) is fine
 
 
 def test_the_matrix_has_a_row_for_each_test_and_a_column_for_each_kernel() -> None:
