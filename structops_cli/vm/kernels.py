@@ -35,6 +35,8 @@ SETUP_BYTES = 0x206
 """The part of a bzImage's header that says how large it is, up to the mark that says that it is one."""
 _RELEASE = re.compile(r"(\d+\.\d+(?:[\w.+~]|-(?=\d))*)-((?:cloud-)?amd64)")
 
+_NEWEST = re.compile(rf"({NEWEST})-((?:cloud-)?amd64)")
+
 
 class Offer(NamedTuple):
     """A kernel that a source has, by its release (what ``uname -r`` says)."""
@@ -99,7 +101,7 @@ def kernel_for(wanted: str, *, newest: bool = False, said: Callable[[str], objec
     """Return the kernel that a user's word means, fetched when the store has none that fits.
 
     ``wanted`` is a version as ``6.12`` or ``6.12.117``, optionally with a
-    flavour behind it (``6.12-amd64``), a whole release, or the word ``newest``.
+    flavour behind it (``6.12-amd64``), a whole release, or the word ``newest``, which may have one too.
     ``newest`` looks at what Debian has now even if the store has one that fits,
     as a word without a dot (``6``, ``newest``) does: it means another series
     from time to time. Where Debian cannot be asked, such a word means the newest
@@ -121,7 +123,7 @@ def kernel_for(wanted: str, *, newest: bool = False, said: Callable[[str], objec
 def best_match(wanted: str, releases: Iterable[str]) -> str | None:
     """Return the newest release that a user's word means, or None."""
     version, flavour = wanted, DEFAULT_FLAVOUR
-    if whole := _RELEASE.fullmatch(wanted):
+    if whole := _RELEASE.fullmatch(wanted) or _NEWEST.fullmatch(wanted):
         version, flavour = whole.groups()
     fitting = [
         release

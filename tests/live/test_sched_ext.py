@@ -29,6 +29,8 @@ from tests.patience import patient
 pytestmark = needs(SCHED_EXT)
 
 SCHED_EXT_POLICY = 7
+LOST_IN = "7.2."
+"""The kernels of which Debian has builds whose BTF lost functions: 7.2.12 was seen, 7.3.4 has them all."""
 
 
 def may_be_called(name: str) -> bool:
@@ -40,8 +42,12 @@ def may_be_called(name: str) -> bool:
 
 
 def want(name: str) -> None:
+    """Skip where a function was lost; a kernel that nobody found it missing on has it, whatever this package says."""
     if not may_be_called(name):
-        pytest.skip(f"waits for another build of this kernel: its BTF has lost {name}_impl")
+        what = f"its BTF has lost {name}_impl"
+        if not os.uname().release.startswith(LOST_IN):
+            pytest.fail(f"{what}, or so it seems: only builds of {LOST_IN} are known for it")
+        pytest.skip(f"waits for another build of this kernel: {what}")
 
 
 def want_queues() -> None:

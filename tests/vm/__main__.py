@@ -15,12 +15,12 @@ from structops_cli.vm.kernels import Kernel, kernel_for
 from structops_cli.vm.tools import qemu
 from tests.command_line import split_at_dashes
 from tests.vm.guests import REPORTS, Guest, Ran, run_guests
-from tests.vm.matrix import Result, failures, junit, matrix, merged, totals
+from tests.vm.matrix import Result, failures, junit, left_out_everywhere, matrix, merged, totals
 from tests.vm.readme import README, put_into, report
-from tests.vm.suite import DIFFERING, all_files, shares
+from tests.vm.suite import DIFFERING, NEWER, all_files, shares
 
-KERNELS = ("5.10", "6.1", "6.12", "6", "newest")
-"""The oldest, those of Debian's stable releases, the newest 6.x, and the newest that Debian has."""
+KERNELS = ("5.10", "6.1", "6.12", "6", "newest", "newest-amd64")
+"""The oldest, those of Debian's stable releases, the newest 6.x, and the newest that Debian has, in the flavour with HID too."""
 TIMEOUT_S = 600
 GUESTS = 2
 """For one kernel: the tests are split, so that two cores are done in half the time."""
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     _say(matrix(results))
     trouble += [f"{item.guest.kernel.release}: {item.trouble}" for item in ran if item.trouble]
     failed = [line for release, found in results.items() for line in failures(release, found)]
-    for line in [*failed, *trouble]:
+    for line in [*failed, *trouble, *left_out_everywhere(results.values())]:
         _say(line)
     for release, found in results.items():
         times = [item.seconds for item in ran if item.guest.kernel.release == release]
@@ -59,6 +59,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--guests", type=int, default=GUESTS, metavar="N", help=f"for a kernel ({GUESTS})")
     parser.add_argument(
         "--differing", action="store_true", help="only the tests that are about what differs by kernel"
+    )
+    parser.add_argument(
+        "--newer", action="store_true", help="only the tests of types that only newer kernels have"
     )
     parser.add_argument("--write-readme", action="store_true", help="put the table of files into README.md")
     own, selection = split_at_dashes(arguments)
@@ -82,7 +85,8 @@ def _kernels(wanted: Sequence[str]) -> tuple[list[Kernel], list[str]]:
 
 
 def _guests(kernels: Sequence[Kernel], options: argparse.Namespace) -> list[Guest]:
-    names = DIFFERING if options.differing else all_files()
+    chosen = [*DIFFERING * options.differing, *NEWER * options.newer]
+    names = chosen or all_files()
     selections = [options.selection] if options.selection else shares(names, options.guests)
     return [Guest(kernel, number, files) for kernel in kernels for number, files in enumerate(selections)]
 
@@ -96,7 +100,7 @@ def _write(results: dict[str, dict[str, Result]], options: argparse.Namespace) -
     REPORTS.mkdir(parents=True, exist_ok=True)
     for release, found in results.items():
         (REPORTS / f"{release}.xml").write_bytes(junit(release, found))
-    words = [*["--differing"] * options.differing, *options.selection]
+    words = [*["--differing"] * options.differing, *["--newer"] * options.newer, *options.selection]
     made = report(results, qemu().version, dt.datetime.now(tz=dt.UTC).date(), words)
     (REPORTS / "matrix.md").write_text(made, encoding="utf-8")
     if options.write_readme:

@@ -9,7 +9,17 @@ from xml.etree import ElementTree as ET
 
 from tests.vm.told import MARK
 
-__all__ = ["Result", "by_file", "failures", "junit", "matrix", "merged", "read_results", "totals"]
+__all__ = [
+    "Result",
+    "by_file",
+    "failures",
+    "junit",
+    "left_out_everywhere",
+    "matrix",
+    "merged",
+    "read_results",
+    "totals",
+]
 
 SIGNS = {"passed": ".", "skipped": "s", "failed": "F", "error": "E", "absent": "-"}
 UNFINISHED = "it had begun when the guest ended"
@@ -74,6 +84,15 @@ def failures(kernel: str, report: Mapping[str, Result]) -> list[str]:
         for name, result in report.items()
         if result.status in ("failed", "error")
     ]
+
+
+def left_out_everywhere(reports: Iterable[Mapping[str, Result]]) -> list[str]:
+    """Return a line for each file of which no kernel ran a test: what it proves is unproven then."""
+    ran: dict[str, bool] = {}
+    for name, result in (item for report in reports for item in report.items()):
+        file = name.partition("::")[0]
+        ran[file] = ran.get(file, False) or result.status != "skipped"
+    return [f"{file}: left out on every kernel of this run" for file in sorted(ran) if not ran[file]]
 
 
 def totals(report: Mapping[str, Result]) -> str:

@@ -21,7 +21,7 @@ def report(
 ) -> str:
     """Return the table of files by kernels' releases, with what made it, with which ``words``, and when."""
     how = f'`VMTEST_ARGS="{" ".join(words)}"`, ' if words else ""
-    said = f"{day.isoformat()}, {how}QEMU {qemu}: passed + left out, each with its reason, because the kernel lacks the feature."
+    said = f"{day.isoformat()}, {how}QEMU {qemu}: passed + left out, each with its reason: the kernel lacks the feature, or has what a test is about the lack of."
     return f"{said}\n\n{by_file(results)}\n"
 
 

@@ -50,6 +50,10 @@ DIFFERING = (
     "test_default_command::test_several_at_once",
 )  # fmt: skip
 """Files, and single tests of files, that are about what differs by kernel: those that CI runs on several."""
+NEWER = (
+    "test_hid", "test_io_uring", "test_module_type", "test_qdisc", "test_qdisc_devices", "test_sched_ext",
+)  # fmt: skip
+"""Files about types that only newer kernels have: CI runs them on the newest, in the flavour that has HID too."""
 LIVE = REPOSITORY / "tests" / "live"
 SECONDS = {
     "test_update_command": 110, "test_register_command": 90, "test_check_proof": 55, "test_module_type": 50, "test_drain": 50,

@@ -46,6 +46,7 @@ RELEASES = (
         ("6.2", None),
         ("6", "6.12.117+deb13-cloud-amd64"),
         ("newest", "6.12.117+deb13-cloud-amd64"),
+        ("newest-amd64", "6.18.5+deb13-amd64"),
         ("", None),
         ("6.12.11", None),
         (".*", None),

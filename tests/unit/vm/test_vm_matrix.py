@@ -12,9 +12,19 @@ import pytest
 from tests.cli_runner import run_python
 from tests.needs import Feature, require
 from tests.vm.guests import believable
-from tests.vm.matrix import Result, by_file, failures, junit, matrix, merged, read_results, totals
+from tests.vm.matrix import (
+    Result,
+    by_file,
+    failures,
+    junit,
+    left_out_everywhere,
+    matrix,
+    merged,
+    read_results,
+    totals,
+)
 from tests.vm.readme import BEGIN, END, put_into, report
-from tests.vm.suite import DIFFERING, LEFT_OUT, LIVE, all_files, shares, takes_variants
+from tests.vm.suite import DIFFERING, LEFT_OUT, LIVE, NEWER, all_files, shares, takes_variants
 
 TESTS = """
 import os, pytest
@@ -92,6 +102,15 @@ def test_failures_and_totals() -> None:
     assert totals(REPORT) == "1 passed, 1 skipped, 1 failed, 1 error in 4 s"
 
 
+def test_a_file_that_no_kernel_ran_is_said() -> None:
+    left_out = {
+        "test_b.py::test_five": Result("skipped", "", 0),
+        "test_c.py::test_six": Result("skipped", "", 0),
+    }
+    assert left_out_everywhere([REPORT, left_out]) == ["test_c.py: left out on every kernel of this run"]
+    assert left_out_everywhere([REPORT]) == []
+
+
 def test_a_test_that_ran_again_counts_by_its_last_run() -> None:
     again = {"test_a.py::test_two[x]": Result("passed", "", 3)}
     assert merged([REPORT, again]) == {**REPORT, **again}
@@ -123,7 +142,7 @@ def test_the_table_of_the_readme() -> None:
 def test_every_file_is_in_one_share_or_left_out_by_name() -> None:
     files = {path.stem for path in LIVE.glob("test_*.py")}
     assert LEFT_OUT.keys() < files
-    assert {name.partition("::")[0] for name in DIFFERING} < set(all_files())
+    assert {name.partition("::")[0] for name in (*DIFFERING, *NEWER)} < set(all_files())
     for file, _, test in (name.partition("::") for name in DIFFERING):
         assert f"def {test}(" in (LIVE / f"{file}.py").read_text() or not test
     for count in (1, 2, 3):
