@@ -39,6 +39,7 @@ struct netns_ipv4 {
 
 struct net {
 	struct list_head list;
+	u64 net_cookie;		/* Linux 5.12; before, a counter that has none until somebody asks */
 	struct ns_common ns;
 	struct netns_ipv4 ipv4;
 };
@@ -225,6 +226,7 @@ struct object_record {
 
 struct namespace_record {
 	u64 ops;
+	u64 cookie;		/* 0: this kernel has none */
 	u32 inode;
 	u32 more;		/* the list goes on, and does not fit */
 	char name[16];
@@ -258,7 +260,7 @@ enum {
 	TCP_NEW_SYN_RECV = 12,
 	ANON_INODE_FS_MAGIC = 0x09041934,
 	SOCKFS_MAGIC = 0x534F434B,
-	NAMESPACES_MAX = 1000,	/* whose records fit the buffer of one read */
+	NAMESPACES_MAX = 800,	/* whose records fit the buffer of one read */
 	WAITING_MAX = 1000,	/* in one listener's queue: the same of these */
 	SUBFLOWS_MAX = 8,	/* MPTCP_PM_ADDR_MAX */
 };
@@ -307,6 +309,8 @@ static ALWAYS_INLINE void write_namespace(struct seq_file *seq, struct net *net,
 		.more = more,
 	};
 
+	if (field_exists(member_of(struct net, net_cookie)))
+		record.cookie = read(net, net_cookie);
 	probe_read_kernel(record.name, sizeof(record.name), algorithm->name);
 	seq_write(seq, &record, sizeof(record));
 }

@@ -15,8 +15,8 @@ from errno import EBUSY, ENOENT, EPERM
 
 from structops_cli.errors import KernelError, NotPermittedError, StateError, StructopsError
 from structops_cli.net.congestion_controls import check_congestion_control_name, read_congestion_controls
-from structops_cli.net.held_sysctl import OWN_NAMESPACE, HeldSysctl, namespace_identity, open_sysctl, visit
-from structops_cli.net.namespaces import NetNamespace, own_namespace
+from structops_cli.net.held_sysctl import HeldSysctl, namespace_identity, open_sysctl, visit
+from structops_cli.net.namespaces import OWN_NAMESPACE, NetNamespace, own_namespace
 from structops_cli.syscall.fd import Fd
 
 __all__ = ["DefaultSysctl", "not_allowed", "open_default", "write_default"]

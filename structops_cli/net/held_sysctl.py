@@ -14,13 +14,11 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from structops_cli.errors import KernelError, NotPermittedError, UnsupportedError
-from structops_cli.net.namespaces import NetNamespace, inside
+from structops_cli.net.namespaces import NetNamespace, inside, own_inode
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import SO_NETNS_COOKIE, TCP_CA_BUF_MAX
 
-__all__ = ["OWN_NAMESPACE", "HeldSysctl", "namespace_identity", "open_sysctl", "visit"]
-
-OWN_NAMESPACE = "/proc/thread-self/ns/net"
+__all__ = ["HeldSysctl", "namespace_identity", "open_sysctl", "visit"]
 
 Result = TypeVar("Result")
 
@@ -96,22 +94,9 @@ def _not_opened(path: str, title: str, number: int, *, writable: bool) -> Kernel
 
 def visit(namespace: NetNamespace, function: Callable[[], Result]) -> Result:
     """Call a function in a namespace as ``inside`` does; in the caller's own one without a thread or a privilege."""
-    if namespace.inode == _own_inode():
+    if namespace.inode == own_inode():
         return function()
     return inside(namespace, function)
-
-
-def _own_inode() -> int:
-    try:
-        return os.stat(OWN_NAMESPACE).st_ino
-    except OSError as error:
-        raise KernelError(
-            f"{OWN_NAMESPACE} cannot be looked at",
-            why=error.strerror or "",
-            hint="check that /proc is mounted",
-            errno=error.errno or 0,
-            operation="stat",
-        ) from None
 
 
 def namespace_identity() -> int:
@@ -131,4 +116,4 @@ def namespace_identity() -> int:
                 errno=error.errno or 0,
                 operation="getsockopt SO_NETNS_COOKIE",
             ) from None
-    return _own_inode()
+    return own_inode()

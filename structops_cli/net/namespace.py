@@ -19,12 +19,12 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from structops_cli.errors import KernelError, NotPermittedError, StructopsError, UnsupportedError, UsageError
+from structops_cli.net.namespaces import own_inode
 from structops_cli.runtime.interrupts import uninterrupted
+from structops_cli.syscall.uapi import CLONE_NEWNET
 
 __all__ = ["ThrowawayNamespace"]
 
-CLONE_NEWNET = 0x40000000
-"""``include/uapi/linux/sched.h``; ``os.CLONE_NEWNET`` is there from Python 3.12 on."""
 LOOPBACK_INDEX = 1
 """Loopback is the first device of every namespace (``include/net/net_namespace.h``: LOOPBACK_IFINDEX)."""
 LOOPBACK_MTU_BYTES = 1500
@@ -66,7 +66,7 @@ class ThrowawayNamespace:
         try:
             self.run(_move_to_new_namespace)
             self.run(_bring_loopback_up)
-            self.inode = self.run(_own_inode)
+            self.inode = self.run(own_inode)
         except BaseException:
             self._close()
             raise
@@ -155,8 +155,3 @@ def _loopback_stays_down(number: int) -> KernelError:
         why=os.strerror(number) if permitted else "CAP_NET_ADMIN is missing",
         hint="" if permitted else "run this as root",
     )
-
-
-def _own_inode() -> int:
-    # thread-self: /proc/self/ns/net is the namespace of the main thread.
-    return os.stat("/proc/thread-self/ns/net").st_ino

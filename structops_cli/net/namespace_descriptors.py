@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import Container, Iterable, Iterator
 
-from structops_cli.net.namespaces import NetNamespace, is_namespace
+from structops_cli.net.namespaces import OWN_NAMESPACE, NetNamespace, is_namespace
 
 __all__ = ["namespaces_of_descriptors", "with_descriptors"]
 
-OWN_NAMESPACE = "/proc/thread-self/ns/net"
 FIRST_INODE = 0xF0000000
 """``PROC_DYNAMIC_FIRST`` (fs/proc/generic.c): namespaces have numbers from there on."""
 

@@ -21,20 +21,23 @@ from structops_cli.runtime.threads import started
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.mount_table import mounted
 from structops_cli.syscall.processes import enter_net_namespace
+from structops_cli.syscall.uapi import CLONE_NEWNET
 
 __all__ = [
+    "OWN_NAMESPACE",
     "NetNamespace",
     "find_namespaces",
     "hidden_processes",
     "in_new_thread",
     "inside",
     "is_namespace",
+    "own_inode",
     "own_namespace",
     "select_namespaces",
 ]
 
-CLONE_NEWNET = 0x40000000
-"""``include/uapi/linux/sched.h``."""
+OWN_NAMESPACE = "/proc/thread-self/ns/net"
+"""Of the calling thread; ``/proc/self/ns/net`` is that of the main thread."""
 KTHREADD = 2
 """The first kernel thread: all of them live in the initial namespaces (kernel/kthread.c)."""
 NS_GET_NSTYPE = 0xB703
@@ -113,9 +116,22 @@ def hidden_processes() -> int:
 
 def own_namespace() -> NetNamespace:
     """Return the namespace of the calling thread."""
-    path = "/proc/thread-self/ns/net"
-    inode = os.stat(path).st_ino
-    return NetNamespace(inode, path, (), (os.getpid(),), inode == _initial_inode())
+    inode = own_inode()
+    return NetNamespace(inode, OWN_NAMESPACE, (), (os.getpid(),), inode == _initial_inode())
+
+
+def own_inode() -> int:
+    """Return the inode of the calling thread's namespace; raises ``KernelError`` without a ``/proc``."""
+    try:
+        return os.stat(OWN_NAMESPACE).st_ino
+    except OSError as error:
+        raise KernelError(
+            f"{OWN_NAMESPACE} cannot be looked at",
+            why=error.strerror or "",
+            hint="check that /proc is mounted",
+            errno=error.errno or 0,
+            operation="stat",
+        ) from None
 
 
 def select_namespaces(found: Iterable[NetNamespace], words: Iterable[str]) -> tuple[NetNamespace, ...]:
@@ -317,5 +333,5 @@ def _initial_inode() -> int | None:
             return inode
     with suppress(OSError):
         if os.stat(GLOBAL_SYSCTL).st_mode & stat.S_IWUSR:
-            return os.stat("/proc/thread-self/ns/net").st_ino
+            return own_inode()
     return None

@@ -4,27 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from structops_cli.errors import NotFoundError, StructopsError
+from structops_cli.errors import NotFoundError, NotPermittedError, StructopsError, UnsupportedError
 from structops_cli.net.held_sysctl import namespace_identity, visit
 from structops_cli.net.namespace_descriptors import namespaces_of_descriptors
-from structops_cli.net.namespaces import NetNamespace
+from structops_cli.net.namespaces import NetNamespace, hidden_processes
 from structops_cli.operations.memory import Memory
+from structops_cli.runtime.holders import AlgorithmReader
+from structops_cli.syscall.processes import sees_all_processes
 
 __all__ = ["vanished_namespaces"]
 
 
 def vanished_namespaces(memory: Memory, found: Iterable[NetNamespace]) -> tuple[int, ...]:
-    """Return the remembered namespaces that are none of those found; nothing when one of these could not be looked at.
+    """Return the remembered namespaces that are surely no more; ``found`` are those in sight.
 
-    One that only an open socket holds is not found either: its default is forgotten as well.
+    The kernel's own list of them decides. Where it cannot be had, it is who sees all processes that may say so: one that is none
+    of those found then, nor open in a process, is no more. One that only an open socket holds is forgotten there as well.
     """
     usual = tuple(found)
     vanished = _not_among(memory.namespaces(), usual)
-    return (
-        _not_among(vanished, namespaces_of_descriptors(known={item.inode for item in usual}))
-        if vanished
-        else ()
-    )
+    if not vanished:
+        return ()
+    try:
+        cookies = _cookies_of_all()
+    except StructopsError:  # another time, then
+        return ()
+    if cookies:
+        return tuple(one for one in vanished if one not in cookies)
+    if not sees_all_processes() or hidden_processes():
+        return ()
+    return _not_among(vanished, namespaces_of_descriptors(known={item.inode for item in usual}))
+
+
+def _cookies_of_all() -> frozenset[int]:
+    """Return the cookie of every namespace of the kernel, in sight or not; none where it does not tell all of them (before 5.17)."""
+    try:
+        with AlgorithmReader() as reader:
+            seen = reader.defaults()
+    except (UnsupportedError, NotPermittedError):
+        return frozenset()
+    cookies = frozenset(use.cookie for use in seen.uses)
+    return cookies if seen.complete and 0 not in cookies else frozenset()
 
 
 def _not_among(remembered: Collection[int], found: Iterable[NetNamespace]) -> tuple[int, ...]:

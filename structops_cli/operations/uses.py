@@ -7,7 +7,6 @@ then, and each use is given to every map of its name.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -16,10 +15,12 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError, UnsupportedError
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside
+from structops_cli.net.held_sysctl import namespace_identity
+from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside, own_inode
 from structops_cli.net.routes import read_routes
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import AlgorithmReader, DefaultUse, OpenFile, SocketUse
+from structops_cli.syscall.processes import sees_all_processes
 
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["DefaultsReader", "QueueUse", "RouteUse", "SocketHolder", "Uses", "find_uses"]
 
 Result = TypeVar("Result")
-FIRST_PID_NAMESPACE = "pid:[4026531836]"
-"""``PROC_PID_INIT_INO`` (include/uapi/linux/nsfs.h): the namespace of processes that has them all."""
 
 
 class RouteUse(NamedTuple):
@@ -155,7 +154,7 @@ def _no_way_into(count: int) -> str:
 
 def _other_processes() -> list[str]:
     """Say that this process sees only those of its own container, where that is so."""
-    if os.readlink("/proc/self/ns/pid") == FIRST_PID_NAMESPACE:
+    if sees_all_processes():
         return []
     return ["processes outside of this one's PID namespace, and what only they hold"]
 
@@ -185,23 +184,19 @@ def _look_into_queues(reader: AlgorithmReader) -> tuple[tuple[SocketUse, ...], t
         uses, complete = reader.ended_in_queues()
         if complete:
             return uses, ()
-    netns = _own_inode()
+    netns = own_inode()
     with open_sock_diag() as diag:
         return uses, tuple(QueueUse(netns, one.title, one.ended) for one in accept_queues(diag) if one.ended)
 
 
 def _own_routes() -> list[RouteUse]:
     """Return the calling thread's namespace's routes that name an algorithm."""
-    netns = _own_inode()
+    netns = own_inode()
     return [
         RouteUse(netns, route.destination, route.congctl, route.locked)
         for route in read_routes()
         if route.congctl
     ]
-
-
-def _own_inode() -> int:
-    return os.stat("/proc/thread-self/ns/net").st_ino
 
 
 def _inside(namespace: NetNamespace, function: Callable[[], Result], unseen: list[str]) -> Result | None:
@@ -255,7 +250,7 @@ class DefaultsReader:
 
 def own_default() -> DefaultUse:
     """Return the default of the calling thread's namespace by its name alone."""
-    return DefaultUse(_own_inode(), read_congestion_controls().default, 0)
+    return DefaultUse(own_inode(), read_congestion_controls().default, 0, namespace_identity())
 
 
 # By name alone

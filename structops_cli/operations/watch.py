@@ -89,7 +89,8 @@ def compare(before: Snapshot, after: Snapshot) -> Iterator[Event]:
     yield from _of_maps(before, after, replaced)
     for netns, use in after.defaults.items():
         old = before.defaults.get(netns, use)
-        if (old.name, old.map_id) != (use.name, use.map_id):
+        is_new = old.cookie != use.cookie  # of another namespace, which has got the inode of one that is gone
+        if not is_new and (old.name, old.map_id) != (use.name, use.map_id):
             yield Event(
                 "default",
                 after.time,

@@ -33,17 +33,21 @@ TARGETS = {
 """Function of the bundled object to the kernel's iterator that calls it."""
 # struct object_record, namespace_record, socket_record and file_record of holders.bpf.c
 OBJECT = struct.Struct("=QQ")
-NAMESPACE = struct.Struct("=QII16s")
+NAMESPACE = struct.Struct("=QQII16s")
 SOCKET = struct.Struct("=QQQII")
 FILE = struct.Struct("=QQQIIQQiI")
 
 
 class DefaultUse(NamedTuple):
-    """The default of a namespace: ``map_id`` is 0 for an algorithm that is no struct_ops."""
+    """The default of a namespace: ``map_id`` is 0 for an algorithm that is no struct_ops.
+
+    ``cookie`` is never given twice, as the inode ``netns`` is; 0 where the kernel does not tell (before 5.12).
+    """
 
     netns: int
     name: str
     map_id: int
+    cookie: int = 0
 
 
 class SocketUse(NamedTuple):
@@ -76,7 +80,7 @@ class OpenFile(NamedTuple):
 
 
 class Defaults(NamedTuple):
-    """The defaults of the kernel's namespaces, that of the calling thread's first; ``complete`` is false beyond a thousand."""
+    """The defaults of the kernel's namespaces, that of the calling thread's first; ``complete`` is false beyond eight hundred."""
 
     uses: tuple[DefaultUse, ...]
     complete: bool
@@ -125,10 +129,12 @@ class AlgorithmReader:
     def _defaults(self, function: str) -> Defaults:
         found = list(NAMESPACE.iter_unpack(self._read(function)))
         uses = [
-            DefaultUse(netns, name.partition(b"\0")[0].decode("ascii", "replace"), self._maps.get(ops, 0))
-            for ops, netns, _, name in found
+            DefaultUse(
+                netns, name.partition(b"\0")[0].decode("ascii", "replace"), self._maps.get(ops, 0), cookie
+            )
+            for ops, cookie, netns, _, name in found
         ]
-        return Defaults(tuple(uses), not any(more for _, _, more, _ in found))
+        return Defaults(tuple(uses), not any(more for _, _, _, more, _ in found))
 
     def socket_uses(self, *, of_maps: bool = False) -> tuple[SocketUse, ...]:
         """Return every TCP socket of the calling thread's namespace that has an address, listening ones included.

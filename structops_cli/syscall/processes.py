@@ -7,7 +7,10 @@ import os
 from structops_cli.syscall._native import lib
 from structops_cli.syscall.fd import Fd
 
-__all__ = ["enter_net_namespace", "open_process", "shared_fd"]
+__all__ = ["enter_net_namespace", "open_process", "sees_all_processes", "shared_fd"]
+
+FIRST_PID_NAMESPACE = "pid:[4026531836]"
+"""``PROC_PID_INIT_INO`` (include/uapi/linux/nsfs.h): the namespace of processes that has them all."""
 
 PIDFD_THREAD = os.O_EXCL
 """``include/uapi/linux/pidfd.h``: of one thread and its own table of descriptors (Linux 6.9)."""
@@ -35,3 +38,8 @@ def shared_fd(process: Fd, number: int) -> Fd:
 def enter_net_namespace(namespace: Fd) -> int:
     """Move the calling thread into a network namespace; return 0 or an errno."""
     return -int(lib.so_enter_net(namespace.fileno()))
+
+
+def sees_all_processes() -> bool:
+    """Tell whether this process sees those of the whole machine, and not only those of a container."""
+    return os.readlink("/proc/self/ns/pid") == FIRST_PID_NAMESPACE

@@ -26,6 +26,7 @@ __all__ = [
     "BPF_STRUCT_OPS",
     "BPF_TRACE_ITER",
     "BTF_MAGIC",
+    "CLONE_NEWNET",
     "MAPS_OF_MAPS",
     "SO_NETNS_COOKIE",
     "TCP_CA_BUF_MAX",
@@ -66,6 +67,8 @@ BPF_STATS_RUN_TIME = 0
 BPF_CALL = 0x85
 """Opcode of a call: BPF_JMP | BPF_CALL."""
 BTF_MAGIC = 0xEB9F
+CLONE_NEWNET = 0x40000000
+"""``include/uapi/linux/sched.h``; ``os.CLONE_NEWNET`` is there from Python 3.12 on."""
 SO_NETNS_COOKIE = 71
 """Socket option: a number of the socket's network namespace that no other gets until reboot (Linux 5.14)."""
 TCP_CA_NAME_MAX = 16

@@ -100,6 +100,23 @@ def test_it_is_made_the_default_and_put_back(name: str, pin_dir: str, place: Net
         assert not os.path.exists(MEMORY_PATH), "what is empty is removed"
 
 
+def test_what_is_out_of_sight_of_a_container_is_not_forgotten(
+    name: str, pin_dir: str, place: NetNamespace
+) -> None:
+    """In a PID namespace the processes of others are not seen, and so neither are the namespaces that only they hold."""
+    container = ("unshare", "--pid", "--fork", "--mount-proc", *COMMAND)
+    with registered(name, pin_dir, *FREE), subprocess.Popen(["unshare", "--net", "sleep", "600"]) as other:
+        try:
+            assert soon(lambda: os.readlink(f"/proc/{other.pid}/ns/net") != os.readlink("/proc/self/ns/net"))
+            done("default", name, "--netns", f"pid:{other.pid}")
+            subprocess.run([*container, "default", name, "--netns", place.title], check=True)
+            assert len(memory()) == 2
+            done("default", "--restore", "--netns", place.title, "--netns", f"pid:{other.pid}")
+            assert memory() == {}
+        finally:
+            other.kill()
+
+
 def test_a_restricted_one_is_refused_before_it_leaks(name: str, pin_dir: str, place: NetNamespace) -> None:
     before = default_in(place)
     with registered(name, pin_dir):

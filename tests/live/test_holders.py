@@ -12,7 +12,9 @@ from typing import NamedTuple
 
 import pytest
 
+from structops_cli.net.held_sysctl import namespace_identity
 from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.namespaces import own_inode
 from structops_cli.net.tcp_socket import set_congestion_control
 from structops_cli.runtime.holders import AlgorithmReader, OpenFile, SocketUse
 from structops_cli.runtime.inventory import take_stock
@@ -67,6 +69,15 @@ def cookie(tcp: socket.socket) -> int:
 def write_default(name: str) -> None:
     with open(DEFAULT, "w", encoding="ascii") as file:
         file.write(name)
+
+
+@needs(LOOP)
+def test_every_namespace_has_the_cookie_that_a_socket_tells() -> None:
+    with ThrowawayNamespace() as namespace, AlgorithmReader() as reader:
+        found = {use.netns: use.cookie for use in reader.defaults().uses}
+        assert found[namespace.inode] == namespace.run(namespace_identity)
+        assert found[own_inode()] == namespace_identity() != found[namespace.inode]
+        assert 0 not in found.values()
 
 
 @pytest.fixture

@@ -88,6 +88,14 @@ def test_defaults_of_namespaces_that_stay() -> None:
     assert events(look(), look(defaults=(old,))) == []
 
 
+def test_a_namespace_that_got_the_inode_of_another_is_another() -> None:
+    """Its default did not change: it was never what the other one's was."""
+    old, new = DefaultUse(5, "t_a", 7, cookie=1), DefaultUse(5, "cubic", 0, cookie=2)
+    assert events(look(defaults=(old,)), look(defaults=(new,))) == []
+    [event] = events(look(defaults=(old,)), look(defaults=(new._replace(cookie=1),)))
+    assert (event.name, event.before) == ("cubic", "t_a")
+
+
 def test_a_map_that_is_just_being_linked_is_not_retired() -> None:
     """LINK_UPDATE holds the new map before the link names it."""
     ready, held = live(7, "ready", 0), live(7, "retired", 1)
