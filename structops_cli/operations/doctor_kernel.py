@@ -10,6 +10,7 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.kconfig import version_code
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
 from structops_cli.runtime.kernel_config import config_places, kernel_version, read_config
+from structops_cli.runtime.pins import pins_out_of_sight
 from structops_cli.runtime.probes import Answer, is_registered
 from structops_cli.struct_ops.catalogue import has_links, offered_types
 from structops_cli.syscall import bpffs
@@ -157,15 +158,30 @@ def jit(tree: Tree) -> Iterator[Finding]:
         )
     elif value:
         yield Finding("JIT", OK, f"net.core.bpf_jit_enable is {value}")
-    else:
+    elif os.path.exists(tree.path("/proc/sys/net/core/bpf_jit_enable")):
         yield Finding(
             "JIT", NOTE, "not shown", "the file is for who has CAP_SYS_ADMIN in the initial user namespace"
+        )
+    else:
+        yield Finding(
+            "JIT",
+            NOTE,
+            "not shown",
+            "net.core.bpf_jit_enable is not there: only the initial network namespace has it",
         )
 
 
 def bpffs_mounted() -> Iterator[Finding]:
-    """Look for the file system that pins live in."""
-    if bpffs.DEFAULT in (mount.path for mount in bpffs.mounts()):
+    """Look for the file system that pins live in, and whether it is the machine's."""
+    if unseen := pins_out_of_sight():
+        yield Finding(
+            "bpffs",
+            NOTE,
+            f"what is on {bpffs.DEFAULT} here is not the machine's: pins may be out of sight",
+            unseen,
+            "nsenter -t 1 -m structops doctor",
+        )
+    elif bpffs.DEFAULT in (mount.path for mount in bpffs.mounts()):
         yield Finding("bpffs", OK, f"mounted on {bpffs.DEFAULT}")
     else:
         yield Finding(

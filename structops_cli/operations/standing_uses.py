@@ -9,6 +9,7 @@ from structops_cli.errors import StateError, StructopsError
 from structops_cli.operations.versions import users_of
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.pins import pins_out_of_sight
 from structops_cli.shell_words import netns_options_of, shell_words
 from structops_cli.struct_ops.kinds import kind_of
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Uses", "refuse_in_use", "uses_of"]
 
+ELSEWHERE = ("nsenter", "-t", "1", "-m", "structops")
+"""Runs the command in the mount namespace of process 1, where the machine's bpffs is."""
 SHOWN_ROUTES = 3
 """How many commands one hint has room for."""
 
@@ -82,11 +85,7 @@ def refuse_in_use(uses: Uses) -> None:
     """Raise ``StateError`` for what is somebody's default, or is held by another process."""
     name = f"{uses.live.name} (id:{uses.live.info.id})"
     if uses.held_links:
-        raise StateError(
-            f"{name} is not unregistered: a process holds it",
-            why=f"link {', '.join(map(str, uses.held_links))} is pinned nowhere, so it is {_holders(uses)} that holds it",
-            hint="end that process; or detach the link under it with --force",
-        )
+        raise _held(uses, name)
     if uses.defaults:
         raise StateError(
             f"{name} is not unregistered: it is a default",
@@ -101,6 +100,24 @@ def refuse_in_use(uses: Uses) -> None:
             hint=f"clear them first: {_clearing(uses)}; or --force",
         )
     _refuse_on_devices(uses, name)
+
+
+def _held(uses: Uses, name: str) -> StateError:
+    """Return the error of links without a pin in sight: a process holds them, or a pin that is out of sight does."""
+    links, processes, unseen = ", ".join(map(str, uses.held_links)), _holders(uses), pins_out_of_sight()
+    if not unseen:
+        return StateError(
+            f"{name} is not unregistered: a process holds it",
+            why=f"link {links} is pinned nowhere, so it is {processes or 'a process'} that holds it",
+            hint="end that process; or detach the link under it with --force",
+        )
+    holders = f"{processes} has it open" if processes else "no process in sight has it open"
+    return StateError(
+        f"{name} is not unregistered: something out of sight may hold it",
+        why=f"link {links} has no pin in sight, and {holders}; {unseen}",
+        hint=f"look where the pins are: {shell_words(*ELSEWHERE, 'unregister')} {shell_words(uses.live.name)}; "
+        "or detach the link with --force, and a pin stays without it",
+    )
 
 
 def _clearing(uses: Uses) -> str:
@@ -135,11 +152,11 @@ def _replacing(device: str, title: str) -> str:
 
 
 def _holders(uses: Uses) -> str:
-    """Name the processes that hold a link, as far as this kernel tells."""
+    """Name the processes that hold a link, as far as this kernel tells; "" for none."""
     from structops_cli.runtime.holders import AlgorithmReader  # only a refusal needs it
 
     with suppress(StructopsError), AlgorithmReader() as reader:
         found = sorted({one.process for one in reader.open_files() if one.link_id in uses.held_links})
         if found:
             return f"process {', '.join(map(str, found))}"
-    return "a process"
+    return ""

@@ -23,6 +23,7 @@ __all__ = [
     "is_of_this_project",
     "pin_path",
     "pin_with_undo",
+    "pins_out_of_sight",
     "prepare_pin_dir",
     "remove_pin",
 ]
@@ -86,6 +87,16 @@ def _sys_of_ip_netns() -> str:
     sources = [item.source for item in mounted("sysfs") if item.path == "/sys"]
     source = sources[-1] if sources else ""
     return source if source and os.path.exists(f"/run/netns/{source}") else ""
+
+
+def pins_out_of_sight() -> str:
+    """Say why pins of the machine may be out of this process's sight; "" where it sees what process 1 does."""
+    if name := _sys_of_ip_netns():
+        return f"ip netns exec {shell_words(name)} gives this a /sys of its own, without the machine's bpffs"
+    with suppress(OSError):  # not ours to look at: then it is not ours to say
+        if os.stat(f"/proc/1/root{bpffs.DEFAULT}").st_dev != os.stat(bpffs.DEFAULT).st_dev:
+            return f"process 1 has another {bpffs.DEFAULT}: this is a mount namespace of its own"
+    return ""
 
 
 def check_pin_dir(path: str) -> None:

@@ -56,6 +56,13 @@ def test_jit(tmp_path: Path, value: str | None, state: str) -> None:
     assert bool(only.fix) == (state == PROBLEM)
 
 
+def test_a_jit_that_is_not_shown_has_its_reason(tmp_path: Path) -> None:
+    [absent] = doctor_kernel.jit(tree(tmp_path))
+    assert "only the initial network namespace has it" in absent.why
+    [empty] = doctor_kernel.jit(tree(tmp_path, "proc/sys/net/core/bpf_jit_enable", "\n"))
+    assert "CAP_SYS_ADMIN" in empty.why
+
+
 @pytest.mark.parametrize(
     ("text", "state", "what"),
     [
