@@ -37,11 +37,11 @@ def netns_options(function: Function) -> Function:
 
 
 def meant_namespaces(
-    found: Sequence[NetNamespace], words: Sequence[str], *, every: bool
+    found: Sequence[NetNamespace], words: Sequence[str], *, every: bool = False, one: bool = False
 ) -> tuple[NetNamespace, ...]:
     """Return the namespaces that the options mean; without any, the caller's own if it is not the initial one.
 
-    The initial one is meant only when it is named, with ``every`` too.
+    The initial one is meant only when it is named, with ``every`` too. ``one``: the command has no ``--all-netns``.
     ``UsageError`` when nothing says which.
     """
     chosen = list(select_namespaces(found, words))
@@ -50,10 +50,11 @@ def meant_namespaces(
     elif not words:
         own = own_namespace()
         if own.is_initial:
+            several = "" if one else ", or --all-netns for all but the initial one"
             raise UsageError(
-                "which network namespaces?",
+                "which network namespace?" if one else "which network namespaces?",
                 why="the initial one is changed only when it is named",
-                hint="--netns NS (--netns initial for the machine's own), or --all-netns for all but the initial one",
+                hint=f"--netns NS (--netns initial for the machine's own){several}",
             )
         chosen = [item for item in found if item.inode == own.inode] or [own]
     return tuple(chosen)

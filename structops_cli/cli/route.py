@@ -82,6 +82,8 @@ def change(output: Output, words: tuple[str, ...], netns: str | None, *, lock: b
 def clear(output: Output, words: tuple[str, ...], netns: str | None, *, dry_run: bool) -> None:
     """Take the congestion control off a route, dangling or not; the route stays.
 
+    The kernel shows nothing of a dangling one: a route that seems to have none is written again without.
+
     ROUTE is DEST [via GATEWAY] [dev DEVICE] [table T] [metric N].
     """
     _change(output, "clear", words, netns, lock=False, dry_run=dry_run)
@@ -107,13 +109,18 @@ def _change(
         raise UsageError(what, hint=GRAMMAR)
     with mutating(output, dry_run=dry_run):
         found = find_namespaces()
-        [namespace] = meant_namespaces(found, (netns,) if netns else (), every=False)
+        [namespace] = meant_namespaces(found, (netns,) if netns else (), one=True)
         done = change_one_route(verb, wanted, namespace, found, locked=lock, dry_run=dry_run)
-        data = change_data([done], dry_run=dry_run)
-        output.result(f"route {verb}", data, lambda: _line(done))
+        again = verb == "clear" and not done.is_change
+        data = {**change_data([done], dry_run=dry_run), "written_again": again}
+        output.result(f"route {verb}", data, lambda: _line(done, again=again))
+        if dry_run and verb == "add" and done.is_change:
+            output.note("note: whether the kernel takes its gateway, device and source is not checked")
 
 
-def _line(done: Change) -> str:
+def _line(done: Change, *, again: bool) -> str:
+    if again:
+        return f"{done.what}: the kernel shows no congctl: written again without one, lest it be dangling"
     if not done.is_change:
         return f"{done.what}: {_state(done.after)}: nothing to do"
     return f"{done.what}: {_state(done.after)} (was {_state(done.before)})"

@@ -35,6 +35,7 @@ def change_one_route(
 ) -> Change:
     """Carry out ``add``, ``change``, ``clear`` or ``del`` for one route of a namespace; return what was before and what is now.
 
+    ``clear`` writes the route again in any case: no look can tell that it chooses nothing.
     Raises ``NotFoundError`` without such a route or algorithm, ``AmbiguousError``
     for more than one, ``StructopsError`` for a route that is in the way, ``KernelError`` for what the kernel
     refuses. The machine's lock is the caller's.
@@ -98,7 +99,7 @@ class _Effects:
 
     def are_any(self) -> bool:
         """Tell whether there is anything to do at all."""
-        return bool(self._vanished) or self.before() != self.after()
+        return bool(self._vanished) or self.before() != self.after() or self._goal.name == ""
 
     def before(self) -> dict[str, object]:
         """Return what was the route's state, and what is remembered of it."""
@@ -129,9 +130,8 @@ class _Effects:
 
     def _request(self) -> None:
         now = self._now()
-        # of a dangling one the kernel shows nothing, and there is something to take off
-        hidden = self._goal.name == "" and self._entry_before is not None
-        if _state(now) == self._goal_state() and not hidden:
+        # of a dangling choice, whoever made it, the kernel shows nothing: only writing the route again takes it off
+        if _state(now) == self._goal_state() and self._goal.name != "":
             return
         try:
             _request_for(now, self._goal, self._words)()

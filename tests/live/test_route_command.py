@@ -153,6 +153,27 @@ def test_what_ip_made_is_listed_and_not_remembered(place: NetNamespace, name: st
     assert not os.path.exists(MEMORY_PATH)
 
 
+def test_a_dangling_one_that_ip_made_is_cleared_though_nothing_shows_it(
+    place: NetNamespace, name: str, pin_dir: str
+) -> None:
+    ip(place, f"route add {V4} via 192.0.2.9 congctl {name}")
+    before = ip(place, f"route show {V4}").replace(f"congctl {name} ", "")
+    done("unregister", name, "--force")
+    assert listed_routes(place) == {}
+    words = ("route", "clear", V4, "--netns", place.title)
+    assert "written again without one, lest it be dangling" in done(*words, "--dry-run").stdout
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    assert list(listed_routes(place)) == [V4], "a dry run does nothing, and it comes back"
+    done("unregister", name, "--force")
+    data = done_json(*words)
+    assert (data["changed"], data["written_again"]) == (False, True)
+    assert done_json(*words) == data
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    assert listed_routes(place) == {}, "it does not come back"
+    assert ip(place, f"route show {V4}") == before
+    assert not os.path.exists(MEMORY_PATH)
+
+
 def test_what_was_replaced_since_is_not_called_dangling(place: NetNamespace, name: str) -> None:
     route("add", f"{V4} via 192.0.2.9 congctl {name}", place)
     ip(place, f"route replace {V4} via 192.0.2.8")
@@ -182,7 +203,14 @@ def test_what_cannot_be(place: NetNamespace, words: tuple[str, ...], exit_code: 
 
 def test_the_initial_namespace_has_to_be_named() -> None:
     error = refused("route", "add", V4, "dev", "lo", "congctl", "reno", exit_code=2)
-    assert error["what"] == "which network namespaces?"
+    assert error["what"] == "which network namespace?"
+    assert error["hint"] == "--netns NS (--netns initial for the machine's own)"
+
+
+def test_a_dry_run_says_what_it_does_not_check(place: NetNamespace, name: str) -> None:
+    words = ("route", "add", V4, "via", "203.0.113.1", "congctl", name, "--netns", place.title)
+    assert "gateway, device and source is not checked" in done(*words, "--dry-run").stderr
+    assert refused(*words)["what"] == "the route could not be made"
 
 
 @pytest.mark.parametrize("words", [("::/0", "dev", "t_0"), (V4, "dev", "t_0", "table", "77", "metric", "5")])
