@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
+from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.output import Output, common_options, table
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.errors import ExitCode
@@ -28,7 +29,7 @@ __all__ = ["command"]
     "--timeout",
     "timeout_s",
     metavar="S",
-    type=click.FloatRange(0),
+    type=Seconds(0),
     default=10.0,
     show_default=True,
     help="How long to go on while some are left.",

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from structops_cli.cli.live import c_text
+from structops_cli.cli.numbers import WholeNumber
 from structops_cli.cli.output import Output, common_options
 from structops_cli.errors import UsageError
 from structops_cli.runtime import raw_map
@@ -24,8 +25,8 @@ MEANINGS = {
     "ready": "its value is set; a link registers it",
 }
 """The kernel's states in words."""
-KEY = click.IntRange(0, (1 << 32) - 1)
-FLAGS = click.IntRange(0, (1 << 64) - 1)
+KEY = WholeNumber(0, (1 << 32) - 1)
+FLAGS = WholeNumber(0, (1 << 64) - 1)
 
 
 @click.group()

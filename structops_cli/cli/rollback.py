@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
+from structops_cli.cli.numbers import MapId
 from structops_cli.cli.output import Output, common_options, fields
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.cli.swapped import (
@@ -26,7 +27,9 @@ __all__ = ["command"]
 
 @click.command()
 @selector_argument
-@click.option("--to", metavar="ID", type=int, help="Go back to this version.  [default: the last replaced]")
+@click.option(
+    "--to", metavar="ID", type=MapId(), help="Go back to this version.  [default: the last replaced]"
+)
 @restart_option
 @keep_option
 @dry_run_option

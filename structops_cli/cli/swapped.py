@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from structops_cli.cli.numbers import WholeNumber
 from structops_cli.cli.output import Output
 from structops_cli.errors import StructopsError
 from structops_cli.operations.catching_up import CaughtUp
@@ -35,7 +36,7 @@ def keep_option(function: Function) -> Function:
     option = click.option(
         "--keep",
         metavar="N",
-        type=click.IntRange(min=0),
+        type=WholeNumber(min=0),
         default=KEPT_VERSIONS,
         show_default=True,
         help="Keep at most N replaced versions; the oldest go first.",

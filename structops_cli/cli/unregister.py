@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
+from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.output import Output, common_options, shown
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.errors import StateError, StructopsError, UsageError
@@ -45,7 +46,7 @@ DRAIN_S = 10.0
 @selector_argument
 @click.option("--all", "every", is_flag=True, help="Unregister every map that SELECTOR matches.")
 @click.option(
-    "--wait", metavar="SECONDS", type=click.FloatRange(min=0), help="Wait until the kernel has let go of it."
+    "--wait", metavar="SECONDS", type=Seconds(min=0), help="Wait until the kernel has let go of it."
 )
 @click.option("--drain", is_flag=True, help="Move its sockets to another congestion control first.")
 @click.option("--to", metavar="NAME", help="Where --drain moves them.  [default: their namespace's default]")
@@ -86,8 +87,6 @@ def command(
         for one in uses:
             if not force:
                 refuse_in_use(one)
-            _say_forced(output, one)
-            _say_hidden(output, one)
         drained = (
             drain_first(
                 stock,
@@ -102,6 +101,9 @@ def command(
         )
         _say_left(output, drained)
         done = rehearse(kernel, stock, chosen, drained) if dry_run else unregister_all(stock, chosen)
+        for one in uses:
+            _say_forced(output, one)
+            _say_hidden(output, one)
         if not dry_run:
             _unpin(dead)
     left = _wait(output, done, wait) if wait is not None and not dry_run else ()
@@ -192,7 +194,7 @@ def _not_gone(left: Sequence[LiveMap], seconds: float) -> StateError:
     return StateError(
         f"{first.name} (id:{first.info.id}) is unregistered, and not gone after {seconds:g} s",
         why=f"{first.refcnt or 'no sockets or defaults'} still hold it{pins}",
-        hint=f"structops show id:{first.info.id} tells more",
+        hint=f"structops status id:{first.info.id} says who",
         candidates=[f"id:{live.info.id}" for live in left],
     )
 

@@ -8,6 +8,7 @@ import click
 
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
+from structops_cli.cli.numbers import MapId
 from structops_cli.cli.output import Output, common_options, fields
 from structops_cli.cli.registered import programs_text, registered_data, say_aside
 from structops_cli.cli.selectors import selector_argument
@@ -33,7 +34,9 @@ __all__ = ["command"]
 @click.command()
 @selector_argument
 @click.argument("object_name", metavar="OBJ", type=click.Path())
-@click.option("--expect-map", metavar="ID", type=int, help="Refuse unless this map is the registered one.")
+@click.option(
+    "--expect-map", metavar="ID", type=MapId(), help="Refuse unless this map is the registered one."
+)
 @click.option("--only", metavar="VAR", multiple=True, help="Take this struct_ops variable of OBJ.")
 @changing_options
 @click.option(

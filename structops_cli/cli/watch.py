@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from structops_cli.cli.numbers import Seconds, WholeNumber
 from structops_cli.cli.output import Output, ReaderGone, common_options, shown
 from structops_cli.errors import ExitCode
 from structops_cli.operations.watch import Event, Watcher
@@ -24,16 +25,16 @@ __all__ = ["command"]
 @click.command()
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.01),
+    type=Seconds(min=0.01, max=86400),
     default=0.5,
     show_default=True,
     metavar="SECONDS",
     help="Between two looks.",
 )
-@click.option("--count", type=click.IntRange(min=1), metavar="N", help="End after N events.")
+@click.option("--count", type=WholeNumber(min=1), metavar="N", help="End after N events.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0),
+    type=Seconds(min=0),
     metavar="SECONDS",
     help="End after so long; with --count and fewer events, with exit code 1.",
 )
@@ -67,10 +68,14 @@ def _events(output: Output, watcher: Watcher, interval: float, timeout: float | 
     """Go through the events until time is up, each as soon as it is seen."""
     end = inf if timeout is None else time.monotonic() + timeout
     first = watcher.begin()
-    output.note(f"watching {len(first.maps)} maps and {len(first.defaults)} namespaces")
+    output.note(f"watching {_count(len(first.maps), 'map')} and {_count(len(first.defaults), 'namespace')}")
     while (remaining := end - time.monotonic()) > 0:
         _wait(min(interval, remaining))
         yield from watcher.changes()
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _wait(seconds: float) -> None:

@@ -11,12 +11,14 @@ between makes the write a leak all the same, which is then said.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from errno import EBUSY, ENOENT, EPERM
 
 from structops_cli.errors import KernelError, NotPermittedError, StateError, StructopsError
 from structops_cli.net.congestion_controls import check_congestion_control_name, read_congestion_controls
 from structops_cli.net.held_sysctl import HeldSysctl, namespace_identity, open_sysctl, visit
 from structops_cli.net.namespaces import OWN_NAMESPACE, NetNamespace, own_namespace
+from structops_cli.shell_words import netns_options_of
 from structops_cli.syscall.fd import Fd
 
 __all__ = ["DefaultSysctl", "not_allowed", "open_default", "write_default"]
@@ -55,7 +57,7 @@ class DefaultSysctl(HeldSysctl):
         """
         check_congestion_control_name(name)
         if not self.namespace.is_initial and name not in read_congestion_controls().allowed:
-            raise not_allowed(name, self.namespace.title)
+            raise not_allowed(name, [self.namespace.title])
         try:
             self._write(name)
         except OSError as error:
@@ -81,13 +83,13 @@ class DefaultSysctl(HeldSysctl):
         return kind(what, why=why, hint=hint, errno=number, operation=f"write {DEFAULT_SYSCTL}")
 
 
-def not_allowed(name: str, title: str) -> StructopsError:
+def not_allowed(name: str, titles: Sequence[str]) -> StructopsError:
     """Return the error of a default that would leak: its name is not in the allowed list."""
     return StructopsError(
-        f"{name} is not made the default of {title}",
+        f"{name} is not made the default of {', '.join(titles)}",
         why=f"{name} is not in tcp_allowed_congestion_control: outside the initial namespace the kernel refuses it then, "
         "and the refused write keeps a reference to a BPF algorithm until reboot",
-        hint="structops default --allow adds it to the list, and any process may then choose it; "
+        hint=f"structops default {name} --allow {netns_options_of(*titles)} adds it to the list, and any process may then choose it; "
         "or register it with --set flags=non_restricted",
     )
 

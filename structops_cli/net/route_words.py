@@ -104,6 +104,8 @@ def _address(text: str, family: int) -> bytes:
 def _number(what: str, text: str, otherwise: int) -> int:
     if not text:
         return otherwise
-    if not (text.isascii() and text.isdecimal()) or int(text) > NUMBER_MAX:
+    if not (text.isascii() and text.isdecimal()):
         raise UsageError(f"{what} is a number, not {text!r}", hint=GRAMMAR)
+    if len(text) > len(str(NUMBER_MAX)) or int(text) > NUMBER_MAX:
+        raise UsageError(f"{what} is at most {NUMBER_MAX}, not {text}", hint=GRAMMAR)
     return int(text)

@@ -10,6 +10,7 @@ from structops_cli.net.defaults import DefaultSysctl, not_allowed
 from structops_cli.operations.change import Change
 from structops_cli.operations.memory import RememberedDefault
 from structops_cli.records import NamedTuple
+from structops_cli.shell_words import netns_options_of
 
 __all__ = ["DefaultPlan", "LeftAlone", "Step", "plan_default", "plan_restore"]
 
@@ -127,17 +128,21 @@ def _obstacle(
     """Return why a default is not put back and what to do about it; None when nothing is in the way."""
     if step.before == entry.previous:
         return None  # somebody was here before us: only the entry is to go
+    where = netns_options_of(step.sysctl.namespace.title)
     if step.before != entry.name and not force:
         return (
             f"it is {step.before} now, and not {entry.name}, which structops had set: somebody else changed it",
-            f"--force makes it {entry.previous} all the same; structops default NAME begins anew",
+            f"structops default --restore --force {where} makes it {entry.previous} all the same",
         )
     if entry.previous not in controls.available:
-        return f"{entry.previous} is not registered any more", "choose another one: structops default NAME"
+        return (
+            f"{entry.previous} is not registered any more",
+            f"choose another one: structops default NAME {where}",
+        )
     if not (step.sysctl.namespace.is_initial or allow or entry.previous in controls.allowed):
         return (
             f"{entry.previous} is not in tcp_allowed_congestion_control, and the refused write may leak",
-            "--allow adds it to the list, and any process may then choose it",
+            f"structops default --restore --allow {where} adds it to the list, and any process may then choose it",
         )
     return None
 
@@ -168,9 +173,8 @@ def _ordered(steps: Sequence[Step], controls: CongestionControls) -> tuple[Step,
     return tuple(sorted(steps, key=lambda step: (not _is_initial(step), step.before not in controls.allowed)))
 
 
-def _titles(steps: Sequence[Step]) -> str:
-    titles = [step.sysctl.namespace.title for step in steps if _is_write(step) and not _is_initial(step)]
-    return ", ".join(titles)
+def _titles(steps: Sequence[Step]) -> list[str]:
+    return [step.sysctl.namespace.title for step in steps if _is_write(step) and not _is_initial(step)]
 
 
 def _is_write(step: Step) -> bool:

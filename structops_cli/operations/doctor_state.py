@@ -54,7 +54,7 @@ def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:
     for note in notes:
         yield Finding("defaults", NOTE, note)
     if not (retired or older):
-        yield Finding("defaults", OK, f"registered in all of {len(seen)} network namespaces")
+        yield Finding("defaults", OK, f"registered in all of {_count(len(seen), 'network namespace')}")
 
 
 def routes(found: Sequence[NetNamespace]) -> Iterator[Finding]:
@@ -89,8 +89,8 @@ def memory(found: Sequence[NetNamespace], path: str = MEMORY_PATH) -> Iterator[F
         yield Finding(
             "memory",
             NOTE,
-            f"{len(gone)} network namespaces that are no more, or out of sight, are remembered",
-            "their entries go with the next change of a default or a route",
+            f"remembered of {_count(len(gone), 'network namespace')} out of sight, or no more",
+            "its entries go with the next change of a default or a route",
         )
     seen, _ = read_defaults(by_identity.values(), path)
     stale = [item for item in seen if item.remembered and item.remembered.name != item.default]
@@ -110,15 +110,19 @@ def memory(found: Sequence[NetNamespace], path: str = MEMORY_PATH) -> Iterator[F
         yield Finding(
             "memory",
             NOTE,
-            f"{len(missing)} routes that are no more are remembered",
-            "somebody else deleted them",
+            f"remembered of {_count(len(missing), 'route')} no more there",
+            "somebody else deleted what is not there",
         )
     if not (gone or stale or missing):
         yield Finding(
             "memory",
             OK,
-            f"{len(entries)} defaults and {len(routes_known)} routes, all as the kernel has them",
+            f"{_count(len(entries), 'default')} and {_count(len(routes_known), 'route')}, all as the kernel has them",
         )
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _route_keys(identity: int, namespace: NetNamespace) -> set[object]:

@@ -16,7 +16,7 @@ from structops_cli.errors import KernelError, StateError, UnsupportedError
 from structops_cli.operations.followers import Followed, Followers
 from structops_cli.operations.guardian import guarded
 from structops_cli.operations.registering import Places, undo_begun
-from structops_cli.operations.versions import drop, keep, users_of
+from structops_cli.operations.versions import drop, keep, kept_pins, users_of
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.inventory import LiveMap
@@ -85,6 +85,12 @@ def needs_restart(live: LiveMap) -> bool:
 
 def refuse_unregistered(live: LiveMap) -> None:
     """Raise ``StateError`` for a live map that is not registered: there is nothing to replace."""
+    if live.state != "registered" and kept_pins(live):
+        raise StateError(
+            f"{live.name} (id:{live.info.id}) cannot be replaced",
+            why="it is a version that is kept: nothing registers it",
+            hint=f"structops rollback {live.name} --to {live.info.id} puts it in the place of the registered one",
+        )
     if live.state != "registered":
         raise StateError(
             f"{live.name} (id:{live.info.id}) cannot be replaced",

@@ -193,6 +193,6 @@ def not_kept(name: str, wanted: int | None, kept: Iterable[Version]) -> NotFound
         f"version id:{wanted} of {name} is not kept" if wanted else f"no version of {name} is kept",
         why=f"kept are: {there}"
         if there
-        else "nothing was replaced by structops update since it was registered",
+        else "structops update has replaced none since it was registered, or --keep dropped what it replaced",
         hint=f"structops versions {name}",
     )

@@ -153,12 +153,13 @@ def explained(error: KernelError, what: str, type_name: str = "", cause: Cause |
     ``cause`` is what the caller knows better than the table does.
     """
     cause = cause or _of_the_kind(error, type_name) or cause_of(error.operation, error.errno or 0)
-    said = error.why or cause.why
+    number = f" ({error.operation}: {errno_name(error.errno or 0)})"
+    said = (error.why or cause.why).removesuffix(number)  # of one that was explained before
     answer = type(error)(
         what,
         errno=error.errno or 0,
         operation=error.operation,
-        why=f"{said} ({error.operation}: {errno_name(error.errno or 0)})",
+        why=said + number,
         hint=_filled(cause.hint, type_name),
     )
     answer.fields = error.fields

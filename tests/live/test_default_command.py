@@ -123,7 +123,7 @@ def test_a_restricted_one_is_refused_before_it_leaks(name: str, pin_dir: str, pl
         error = refused("default", name, "--netns", place.title)
         assert error["what"] == f"{name} is not made the default of {place.title}"
         assert "until reboot" in error["why"]
-        assert "--allow" in error["hint"]
+        assert f"structops default {name} --allow --netns {place.title} adds it" in error["hint"]
         assert default_in(place) == before
         assert refused("default", name, "--netns", place.title, "--dry-run") == error
         assert not os.path.exists(MEMORY_PATH)

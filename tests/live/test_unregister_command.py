@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
-from errno import EOPNOTSUPP
+from errno import EOPNOTSUPP, EROFS
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.unregistration import unregister as unregister_map
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
-from tests.cli_runner import done, done_json, refused, run_cli, run_python
+from tests.cli_runner import COMMAND, done, done_json, refused, run_cli, run_python
 from tests.live.situations import (
     available,
     below,
@@ -229,6 +230,49 @@ def test_the_default_of_a_namespace_is_refused(name: str, pin_dir: str) -> None:
     assert soon(lambda: not listed(name))
 
 
+def test_what_was_not_unregistered_is_not_said_to_be_retired(
+    name: str, pin_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise KernelError("the pin could not be removed", errno=EROFS, operation="unlink")
+
+    register(name, pin_dir, "--set", "flags=non_restricted")
+    with named_namespace(f"{name}n") as namespace:
+        done("default", name, "--netns", namespace.title)
+        monkeypatch.setattr("structops_cli.cli.unregister.unregister_all", refuse)
+        said = run_cli("unregister", name, "--force")
+        assert (said.exit_code, "retired" in said.stderr) == (1, False)
+        done("default", "--restore", "--netns", namespace.title)
+
+
+def test_under_ip_netns_exec_a_pin_is_out_of_sight(name: str) -> None:
+    """The machine's bpffs is not in the /sys that it mounts: no process holds the link, and nobody is told to end one."""
+    done("register", "reno", "--set", f"name={name}")
+    with named_namespace(f"{name}n") as namespace:
+        exec_there = ["ip", "netns", "exec", namespace.title]
+        command = [*exec_there, *COMMAND]
+        result = subprocess.run(
+            [*command, "unregister", name, "--json"], capture_output=True, text=True, check=False
+        )
+        error = json.loads(result.stderr)["error"]
+        assert (result.returncode, error["what"].split(": ")[1]) == (1, "something out of sight may hold it")
+        assert "has no pin in sight, and no process in sight has it open; ip netns exec" in error["why"]
+        fix = error["hint"].removeprefix("look where the pins are: ").split("; ")[0]
+        assert fix == f"nsenter -t 1 -m structops unregister {name}"
+        said = subprocess.run([*command, "doctor", "--json"], capture_output=True, text=True, check=False)
+        found = {item["check"]: item for item in json.loads(said.stdout)["findings"]}
+        assert found["bpffs"]["fix"] == "nsenter -t 1 -m structops doctor"
+        assert "only the initial network namespace has it" in found["JIT"]["why"]
+        words = fix.replace(" 1 ", f" {os.getpid()} ").split()  # process 1 may not be ours to enter
+        words[words.index("structops") : words.index("structops") + 1] = COMMAND
+        root = {"PYTHONPATH": os.getcwd()}  # nsenter begins in the root directory
+        ended = subprocess.run(
+            [*exec_there, *words], capture_output=True, text=True, check=False, env=os.environ | root
+        )
+        assert ended.returncode == 0, ended.stderr
+    assert not available(name)
+
+
 def test_the_default_of_a_namespace_that_only_a_descriptor_holds_is_refused(name: str, pin_dir: str) -> None:
     """It can be named, and another default be chosen in it."""
     register(name, pin_dir, "--set", "flags=non_restricted")
@@ -305,6 +349,7 @@ def test_waiting_for_the_kernel(name: str, pin_dir: str) -> None:
         assert result.json()["unregistered"][0]["gone"] is False
         assert f"waiting for {name} (id:{one['map_id']}): 1 still hold it" in result.stderr
         assert "is unregistered, and not gone after 0.2 s" in result.stderr
+        assert f"structops status id:{one['map_id']} says who" in result.stderr
     [gone] = (
         done_json("unregister", name, "--wait", "20")["unregistered"] if listed(name) else [{"gone": True}]
     )

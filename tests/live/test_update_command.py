@@ -14,7 +14,7 @@ from structops_cli.net.namespaces import NetNamespace, inside
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import link_info, map_info
-from tests.cli_runner import done, done_json, refused, run_python
+from tests.cli_runner import done, done_json, refused, run_cli, run_python
 from tests.live.objects import live_ops_file
 from tests.live.situations import (
     available,
@@ -226,6 +226,25 @@ def test_nothing_to_roll_back_to(book: Runbook) -> None:
     second = book.updated(11)
     error = refused("rollback", book.name, "--to", "1", exit_code=3)
     assert (error["what"], book.current()) == (f"version id:1 of {book.name} is not kept", second)
+
+
+def test_an_id_is_written_as_it_is_shown(book: Runbook) -> None:
+    first = book.register(10)
+    second = book.updated(11, "--expect-map", f"id:{first}")
+    assert book.current() == second
+    for words in (("rollback", f"id:{first}"), ("update", f"id:{first}", *book.words(12))):
+        hint = refused(*words)["hint"]
+        assert hint.startswith(f"structops rollback {book.name} --to {first} ")
+    done("rollback", book.name, "--to", f"id:{first}")
+    assert book.current() == first
+    said = run_cli("rollback", book.name, "--to", "id:x")
+    assert (said.exit_code, "'id:x' is not a valid map id: N or id:N." in said.stderr) == (2, True)
+
+
+def test_a_replaced_version_that_was_not_kept_is_not_denied(book: Runbook) -> None:
+    book.register(10)
+    book.updated(11, "--keep", "0")
+    assert "or --keep dropped what it replaced" in refused("rollback", book.name, exit_code=3)["why"]
 
 
 def test_an_expected_map_that_is_not_there(book: Runbook) -> None:

@@ -116,3 +116,20 @@ def test_what_stands_behind_two_dashes_is_no_option() -> None:
 def test_as_a_module() -> None:
     assert run_process("--version").stdout == f"structops {__version__}\n"
     assert run_process("show").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("watch", "--interval", "nan"), "'nan' is not a valid number of seconds."),
+        (("watch", "--interval", "inf"), "inf is not in the range"),
+        (("watch", "--timeout", "inf"), "'inf' is not a valid number of seconds."),
+        (("drain", "t_x", "--timeout", "nan"), "'nan' is not a valid number of seconds."),
+        (("unregister", "t_x", "--wait", "inf"), "'inf' is not a valid number of seconds."),
+        (("unregister", "t_x", "--wait", "soon"), "'soon' is not a valid number of seconds."),
+        (("rollback", "t_x", "--keep", "x"), "'x' is not a valid whole number."),
+    ],
+)
+def test_numbers_that_are_none(words: tuple[str, ...], what: str) -> None:
+    result = run_cli(*words)
+    assert (result.exit_code, what in result.stderr) == (2, True), result.stderr

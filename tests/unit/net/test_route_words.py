@@ -71,7 +71,8 @@ def test_words_that_are_a_route(text: str, wanted: RouteWords) -> None:
         ("2001:db8::/32 via 192.0.2.1", "is no IPv6 address"),
         ("192.0.2.0/24 table blue", "table is a number"),
         ("192.0.2.0/24 metric -1", "metric is a number"),
-        ("192.0.2.0/24 metric 4294967296", "metric is a number"),
+        ("192.0.2.0/24 metric 4294967296", "metric is at most 4294967295, not 4294967296"),
+        (f"192.0.2.0/24 metric {'9' * 5000}", "metric is at most 4294967295"),
         ("192.0.2.0/24 congctl sixteen_letters_", "is no name of a congestion control"),
     ],
 )

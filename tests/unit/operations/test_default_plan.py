@@ -67,6 +67,7 @@ def test_a_name_that_is_not_allowed_is_refused_or_allowed_first() -> None:
     with pytest.raises(StructopsError, match="t_new is not made the default of t_one:") as raised:
         plan_default("t_new", places, {}, CONTROLS, allow=False)
     assert "until reboot" in raised.value.why
+    assert raised.value.hint.startswith("structops default t_new --allow --netns t_one adds it to the list")
     assert plan_default("t_new", places, {}, CONTROLS, allow=True).allow == ("t_new",)
 
 

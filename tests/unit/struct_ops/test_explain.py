@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EEXIST, EINVAL, EIO, EPERM
+from errno import EEXIST, EINVAL, EIO, EPERM, EROFS
 
 import pytest
 
@@ -43,3 +43,9 @@ def test_the_kernels_own_words_win_over_the_table() -> None:
 def test_one_errno_means_different_things_by_operation() -> None:
     assert cause_of("OBJ_PIN", EEXIST) != cause_of("LINK_CREATE", EEXIST)
     assert cause_of("MAP_CREATE", EIO).why == "no cause is known for this answer"
+
+
+def test_what_was_explained_before_names_its_number_once() -> None:
+    error = KernelError("mkdir failed", why="read-only", errno=EROFS, operation="mkdir")
+    once = explained(error, "a folder could not be made")
+    assert explained(once, "nothing could be kept").why == once.why == "read-only (mkdir: EROFS)"

@@ -1,0 +1,42 @@
+"""What options take as numbers, and what is said of the rest."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+import click
+
+__all__ = ["MapId", "Seconds", "WholeNumber"]
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within bounds."""
+
+    name = "whole number"
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds within bounds; who waits for ever says so by another option, or by none."""
+
+    name = "number of seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; neither "nan" nor "inf" is one that can be waited for."""
+        number: float = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{value!r} is not a valid {self.name}.", param, ctx)
+        return number
+
+
+class MapId(click.types.IntParamType):
+    """The id of a map, as results and errors write it (``id:N``) or as a bare number."""
+
+    name = "map id"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        number = str(value).removeprefix("id:")
+        if not (number.isascii() and number.isdecimal()):
+            self.fail(f"{value!r} is not a valid {self.name}: N or id:N.", param, ctx)
+        return int(number)
