@@ -161,7 +161,7 @@ def test_what_somebody_else_changed_since_is_a_note(place: NetNamespace) -> None
 def test_a_namespace_that_is_gone_is_a_note(name: str) -> None:
     with named_namespace(name) as gone:
         done("default", other_than(default_in(gone)), "--netns", gone.title)
-    assert "1 network namespaces that are no more" in notes("memory")[0]
+    assert "remembered of 1 network namespace out of sight" in notes("memory")[0]
     with named_namespace(f"{name}b") as other:
         done("default", "--restore", "--netns", other.title)
     assert notes("memory") == []
