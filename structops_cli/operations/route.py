@@ -131,7 +131,8 @@ class _Effects:
     def _request(self) -> None:
         now = self._now()
         # of a dangling choice, whoever made it, the kernel shows nothing: only writing the route again takes it off
-        if _state(now) == self._goal_state() and self._goal.name != "":
+        hidden = self._goal.name == "" and now is not None and not now.congctl
+        if _state(now) == self._goal_state() and not hidden:
             return
         try:
             _request_for(now, self._goal, self._words)()
