@@ -103,7 +103,10 @@ def run(arguments: list[str]) -> int:
     try:
         answer = cli.main(args=arguments, prog_name="structops", standalone_mode=False, obj=output)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the last boundary: a user never sees a bare traceback
-        return _ended_by(error, output)
+        try:
+            return _ended_by(error, output)
+        except OSError:  # stderr takes nothing: nobody can be told
+            return int(ExitCode.FAILED)
     return answer if isinstance(answer, int) else int(ExitCode.DONE)
 
 
