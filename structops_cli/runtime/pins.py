@@ -156,8 +156,14 @@ def _pin_name(name: str) -> str:
 
 
 def _unlink_quietly(path: str) -> None:
-    with suppress(OSError):
-        os.unlink(path)
+    for _ in range(2):  # what a moment's want of memory refuses is done the second time
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        except OSError:
+            continue
+        return
 
 
 def _rmdir_quietly(path: str) -> None:

@@ -11,7 +11,15 @@ import pytest
 from tests.faults.scenes import SCENES
 from tests.patience import patient
 
-PARTS_OF_OTHERS = {"update", "rollback", "unregister", "register-two", "default", "default-restore"}
+PARTS_OF_OTHERS = {
+    "update",
+    "rollback",
+    "unregister",
+    "register-two",
+    "register-two-refused",
+    "default",
+    "default-restore",
+}
 """What they do, other scenes or ``test_default_faults`` do as well; ``make faults`` tries them too."""
 
 
