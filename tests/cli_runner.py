@@ -76,9 +76,11 @@ def refused(*arguments: str, exit_code: int = 1) -> dict[str, Any]:
     return result.error()
 
 
-def run_process(*arguments: str, environment: Mapping[str, str] | None = None) -> Result:
-    """Run the command as a process of its own."""
-    return run_python(*COMMAND[1:], *arguments, environment=environment)
+def run_process(
+    *arguments: str, environment: Mapping[str, str] | None = None, before: tuple[str, ...] = ()
+) -> Result:
+    """Run the command as a process of its own, behind the command ``before``."""
+    return run_python(*COMMAND[1:], *arguments, environment=environment, before=before)
 
 
 def run_python(

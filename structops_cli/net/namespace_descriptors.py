@@ -56,7 +56,7 @@ def _namespace_of(process: str, number: str) -> int | None:
     path = f"/proc/{process}/fd/{number}"
     try:
         text = os.readlink(path)
-        if text.startswith("/") and (inode := _inode_in(f"/proc/{process}/fdinfo/{number}")) >= FIRST_INODE:
+        if text.startswith("/") and (inode := _inode_of(process, number, text)) >= FIRST_INODE:
             is_one = os.stat(path).st_dev == os.stat(OWN_NAMESPACE).st_dev and is_namespace(path)
             return inode if is_one else None
     except OSError:  # closed meanwhile
@@ -64,8 +64,12 @@ def _namespace_of(process: str, number: str) -> int | None:
     return int(text[5:-1]) if text.startswith("net:[") else None
 
 
-def _inode_in(path: str) -> int:
-    """Return the inode that fdinfo tells (since 5.14); asking the file itself may wait for a server."""
-    with open(path, "rb") as file:
+def _inode_of(process: str, number: str, text: str) -> int:
+    """Return the inode that fdinfo tells (since 5.14): asking the file itself may wait for a server.
+
+    Of what has no name any more the link says the root directory: before 5.14 that alone is asked.
+    """
+    with open(f"/proc/{process}/fdinfo/{number}", "rb") as file:
         lines = file.read().splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith(b"ino:")), 0)
+    told = next((int(line.split()[1]) for line in lines if line.startswith(b"ino:")), 0)
+    return told or (os.stat(f"/proc/{process}/fd/{number}").st_ino if text == "/" else 0)

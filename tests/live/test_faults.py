@@ -16,7 +16,6 @@ PARTS_OF_OTHERS = {
     "rollback",
     "unregister",
     "register-two",
-    "register-two-refused",
     "default",
     "default-restore",
 }
