@@ -9,8 +9,8 @@ import click
 
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.check_text import Checked, checked_data, checked_text, overall
+from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.output import Output, common_options
-from structops_cli.cli.vm_options import Seconds
 from structops_cli.core.target import Target
 from structops_cli.errors import InputError, NotFoundError, StructopsError, UsageError
 from structops_cli.obj.spec import ObjectSpec
@@ -43,7 +43,7 @@ __all__ = ["command"]
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    type=Seconds(),
+    type=Seconds(min=1),
     default=None,
     help="With --boot: for one kernel.  [default: 90, and 30 an object]",
 )

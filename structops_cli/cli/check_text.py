@@ -7,6 +7,7 @@ from typing import Any
 
 from structops_cli.cli.live import c_text
 from structops_cli.cli.output import Output, table
+from structops_cli.counted import counted
 from structops_cli.errors import ExitCode
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.targets import CheckTarget
@@ -155,11 +156,7 @@ def _cell(item: Checked) -> str:
     if item.booted and item.booted.agrees is False:
         return f"{CELLS[report.verdict]} (by its types {CELLS[Verdict(item.booted.expected)]})"
     warnings = sum(finding.severity is Severity.WARNING for finding in report.findings)
-    more = (
-        f", {warnings} warning{'s' if warnings > 1 else ''}"
-        if warnings and report.verdict is Verdict.WOULD
-        else ""
-    )
+    more = f", {counted(warnings, 'warning')}" if warnings and report.verdict is Verdict.WOULD else ""
     return CELLS[report.verdict] + more
 
 

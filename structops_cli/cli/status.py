@@ -12,8 +12,10 @@ import click
 from structops_cli.cli.live import map_data
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.selectors import optional_selector_argument
+from structops_cli.counted import counted
 from structops_cli.net.socket_owners import Commands
-from structops_cli.operations.status import MapStatus, Status, find_status, has_leaked, held_by, is_built_in
+from structops_cli.operations.kernels_own import called_like_one
+from structops_cli.operations.status import MapStatus, Status, find_status, has_leaked, held_by
 from structops_cli.operations.uses import SocketHolder, Uses
 from structops_cli.runtime.kernel import live_kernel
 
@@ -38,7 +40,7 @@ def command(output: Output, selector: str | None) -> None:
     status = find_status(live_kernel(), selector)
     for sentence in status.uses.unseen:
         output.note(f"not seen: {sentence}")
-    if selector is not None and is_built_in(selector, status):
+    if selector is not None and called_like_one(selector, [one.live for one in status.maps]):
         output.note(
             f"note: {selector} is one of the kernel's own algorithms too, and no map; these are maps that are called so"
         )
@@ -89,7 +91,7 @@ def _lines(one: MapStatus, uses: Uses, commands: Commands) -> Iterator[tuple[str
         whats = {"link" if file.link_id else "map" for file in one.files if file.process == process}
         yield "process", f"{_process(process, commands)} has the {' and the '.join(sorted(whats))} open"
     if one.references.unexplained:
-        number = f"{one.references.unexplained} reference{'s' if one.references.unexplained > 1 else ''}"
+        number = counted(one.references.unexplained, "reference")
         yield "unexplained", f"{number}: {_why_unexplained(uses)}"
 
 

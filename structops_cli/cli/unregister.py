@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,14 +11,15 @@ from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.output import Output, common_options, shown
 from structops_cli.cli.selectors import selector_argument
+from structops_cli.counted import counted
 from structops_cli.errors import StateError, StructopsError, UsageError
 from structops_cli.operations.change import Change
+from structops_cli.operations.kernels_own import refuse_what_is_called_like_one
 from structops_cli.operations.standing_uses import Uses, refuse_in_use, uses_of
 from structops_cli.operations.unregistering import (
     Retired,
     changes_of,
     drain_first,
-    refuse_name_of_the_kernels_own,
     rehearse,
     unregister_all,
     wait_until_gone,
@@ -31,6 +31,7 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.pins import remove_pin
 from structops_cli.runtime.selection import find_one, matching, no_match
 from structops_cli.runtime.unregistration import Unregistered
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def command(
         raise StructopsError(
             f"{len(still)} of the kept versions could not be removed",
             why=f"all else is done; still there: {', '.join(still)}",
-            hint=f"remove them: rm {' '.join(map(quote, still))}",
+            hint=f"remove them: {shell_words('rm', *still)}",
         )
 
 
@@ -142,7 +143,7 @@ def _say_left(output: Output, drained: Sequence[Drained]) -> None:
         if moved or item.left:
             ids = ", ".join(f"id:{number}" for number in item.source.of_maps)
             left = f", {len(item.left)} left: structops drain {ids} says why" if item.left else ""
-            output.note(f"{moved} socket{'s' * (moved != 1)} moved off {item.source.name} ({ids}){left}")
+            output.note(f"{counted(moved, 'socket')} moved off {item.source.name} ({ids}){left}")
 
 
 def _say_forced(output: Output, uses: Uses) -> None:
@@ -170,7 +171,7 @@ def _say_hidden(output: Output, uses: Uses) -> None:
 
 def _chosen(stock: tuple[LiveMap, ...], selector: str, *, every: bool) -> tuple[LiveMap, ...]:
     found = matching(stock, selector)
-    refuse_name_of_the_kernels_own(selector, found)
+    refuse_what_is_called_like_one(selector, found)
     if not every:
         return (find_one(stock, selector),)
     if not found:
@@ -231,7 +232,7 @@ def _line(item: Retired) -> str:
     if done.pins_removed:
         said += f"; unpinned {shown(', '.join(done.pins_removed))}"
     if item.dropped:
-        said += f"; dropped {len(item.dropped)} kept version{'s' * (len(item.dropped) > 1)}"
+        said += f"; dropped {counted(len(item.dropped), 'kept version')}"
     return said + _held(done)
 
 

@@ -22,10 +22,10 @@ from structops_cli.cli.swapped import (
     swapped_fields,
 )
 from structops_cli.core.target import Target
+from structops_cli.operations.kernels_own import find_meant
 from structops_cli.operations.update import Request, Updated, expect, update
 from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import begin_live_kernel
-from structops_cli.runtime.selection import find_one
 from structops_cli.syscall import bpffs
 
 __all__ = ["command"]
@@ -80,7 +80,7 @@ def command(
     kernel = begun()
     with mutating(output, dry_run=dry_run):
         stock = take_stock(kernel)
-        live = find_one(stock, selector)
+        live = find_meant(stock, selector)
         expect(live, expect_map)
         done = update(stock, live, spec, Target(kernel), selection, request)
     _say(output, done, dry_run=dry_run)

@@ -8,8 +8,9 @@ import sys
 
 import click
 
+from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.output import Output, common_options, table
-from structops_cli.cli.vm_options import Seconds, file_from, variable_from, wish_from
+from structops_cli.cli.vm_options import file_from, variable_from, wish_from
 from structops_cli.errors import ExitCode, StructopsError
 from structops_cli.vm.archives import HOME, Job
 from structops_cli.vm.emulator import Machine
@@ -55,7 +56,7 @@ def command() -> None:
 @click.option(
     "--timeout",
     metavar="SECONDS",
-    type=Seconds(),
+    type=Seconds(min=1),
     default=120.0,
     show_default=True,
     help="For booting and the command together.",

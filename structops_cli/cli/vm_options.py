@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 
-import click
-
 from structops_cli.errors import UsageError
 
-__all__ = ["Seconds", "file_from", "variable_from", "wish_from"]
+__all__ = ["file_from", "variable_from", "wish_from"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """Of a variable that a shell can set."""
-
-
-class Seconds(click.FloatRange):
-    """How long something may take: one second or more."""
-
-    def __init__(self) -> None:
-        super().__init__(min=1)
-
-    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number; nan, which is neither below nor above anything, is none."""
-        seconds: float = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value} is no number of seconds", param, ctx)
-        return seconds
 
 
 def wish_from(text: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ import click
 
 from structops_cli.cli.numbers import Seconds, WholeNumber
 from structops_cli.cli.output import Output, ReaderGone, common_options, shown
+from structops_cli.counted import counted
 from structops_cli.errors import ExitCode
 from structops_cli.operations.watch import Event, Watcher
 from structops_cli.runtime.kernel import live_kernel
@@ -68,14 +69,10 @@ def _events(output: Output, watcher: Watcher, interval: float, timeout: float | 
     """Go through the events until time is up, each as soon as it is seen."""
     end = inf if timeout is None else time.monotonic() + timeout
     first = watcher.begin()
-    output.note(f"watching {_count(len(first.maps), 'map')} and {_count(len(first.defaults), 'namespace')}")
+    output.note(f"watching {counted(len(first.maps), 'map')} and {counted(len(first.defaults), 'namespace')}")
     while (remaining := end - time.monotonic()) > 0:
         _wait(min(interval, remaining))
         yield from watcher.changes()
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _wait(seconds: float) -> None:

@@ -7,7 +7,7 @@ flags, its buffers and its peer do not notice. ``pidfd_getfd(2)`` asks for the r
 from __future__ import annotations
 
 import os
-from _socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, SOL_SOCKET, TCP_CONGESTION, TCP_INFO
+from _socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, SOL_SOCKET, TCP_CONGESTION
 from _socket import socket as RawSocket  # noqa: N812 -- a class: Python's own, without what the module around it imports
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -31,10 +31,6 @@ __all__ = [
 SO_PROTOCOL, SO_DOMAIN = 38, 39
 """``include/uapi/asm-generic/socket.h``."""
 IPPROTO_MPTCP = 262
-TCP_CLOSE = 7
-"""``include/net/tcp_states.h``."""
-TCP_INFO_BYTES = 512
-"""More than any kernel has."""
 SIOCGSKNS = 0x894C
 """``include/uapi/linux/sockios.h``: a descriptor of the network namespace that a socket is of."""
 GONE = frozenset({ENOENT, ESRCH, EBADF})
@@ -79,11 +75,12 @@ def choose_algorithm(tcp: RawSocket, name: str) -> None:
 
 def has_ended(tcp: RawSocket) -> bool:
     """Tell whether a socket had a connection and has none any more, but for its descriptors; False where the kernel does not say."""
-    from structops_cli.net.tcp_info import parse_tcp_info  # only what cannot be moved is asked
+    from structops_cli.net.sock_diag import TcpState  # only what cannot be moved is asked
+    from structops_cli.net.tcp_socket import tcp_info_of
 
     with suppress(OSError, UnsupportedError):
-        info = parse_tcp_info(tcp.getsockopt(IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES))
-        return info.state == TCP_CLOSE and info.segs_out > 0
+        info = tcp_info_of(tcp)
+        return info.state == TcpState.CLOSE and info.segs_out > 0
     return False
 
 

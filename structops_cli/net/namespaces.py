@@ -203,7 +203,7 @@ def inside(namespace: NetNamespace, function: Callable[[], Result]) -> Result:
     ``NotPermittedError`` without CAP_SYS_ADMIN where the caller is not in it anyway, ``KernelError`` for whatever
     else is in the way.
     """
-    if _inode_of("/proc/thread-self/ns/net") == namespace.inode:
+    if _inode_of(OWN_NAMESPACE) == namespace.inode:
         return in_new_thread(_stay, function)
     with _opened(namespace) as fd:
         return in_new_thread(lambda: _enter(namespace, fd), function)

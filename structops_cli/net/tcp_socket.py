@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from _socket import socket as RawSocket  # noqa: N812 -- a class: what socket.socket is made of
 from errno import EBUSY, ENOENT
 from socket import IPPROTO_TCP, TCP_CONGESTION, TCP_INFO, socket
 
@@ -41,7 +42,7 @@ def congestion_control_of(tcp: socket) -> str:
     return raw.split(b"\0", 1)[0].decode(errors="replace")
 
 
-def tcp_info_of(tcp: socket) -> TcpInfo:
+def tcp_info_of(tcp: RawSocket) -> TcpInfo:
     """Ask the kernel for the numbers of an open TCP socket.
 
     Raises ``OSError``, and ``UnsupportedError`` as of ``parse_tcp_info``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from structops_cli.counted import counted
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding
 from structops_cli.operations.status import MapStatus, Status, held_by
 from structops_cli.operations.uses import Uses
@@ -42,7 +43,7 @@ def _held(one: MapStatus, uses: Uses) -> Finding:
     state = "TOBEFREE" if live.kernel_state == StructOpsState.TOBEFREE else live.state
     what = f"map {live.info.id} ({live.name}): {state}"
     if left := one.references.unexplained:
-        return _unexplained(f"{what}, {left} reference{'s' if left > 1 else ''}", uses)
+        return _unexplained(f"{what}, {counted(left, 'reference')}", uses)
     ended = [holder for holder in one.sockets if holder.ended_in_queue]
     drain = f"; structops drain id:{live.info.id} moves the sockets" if len(one.sockets) > len(ended) else ""
     queued = (

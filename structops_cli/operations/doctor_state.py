@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
+from structops_cli.counted import counted
 from structops_cli.errors import StructopsError
 from structops_cli.net.held_sysctl import namespace_identity, visit
 from structops_cli.net.namespaces import NetNamespace
@@ -54,7 +55,7 @@ def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:
     for note in notes:
         yield Finding("defaults", NOTE, note)
     if not (retired or older):
-        yield Finding("defaults", OK, f"registered in all of {_count(len(seen), 'network namespace')}")
+        yield Finding("defaults", OK, f"registered in all of {counted(len(seen), 'network namespace')}")
 
 
 def routes(found: Sequence[NetNamespace]) -> Iterator[Finding]:
@@ -89,7 +90,7 @@ def memory(found: Sequence[NetNamespace], path: str = MEMORY_PATH) -> Iterator[F
         yield Finding(
             "memory",
             NOTE,
-            f"remembered of {_count(len(gone), 'network namespace')} out of sight, or no more",
+            f"remembered of {counted(len(gone), 'network namespace')} out of sight, or no more",
             "its entries go with the next change of a default or a route",
         )
     seen, _ = read_defaults(by_identity.values(), path)
@@ -110,19 +111,15 @@ def memory(found: Sequence[NetNamespace], path: str = MEMORY_PATH) -> Iterator[F
         yield Finding(
             "memory",
             NOTE,
-            f"remembered of {_count(len(missing), 'route')} no more there",
+            f"remembered of {counted(len(missing), 'route')} no more there",
             "somebody else deleted what is not there",
         )
     if not (gone or stale or missing):
         yield Finding(
             "memory",
             OK,
-            f"{_count(len(entries), 'default')} and {_count(len(routes_known), 'route')}, all as the kernel has them",
+            f"{counted(len(entries), 'default')} and {counted(len(routes_known), 'route')}, all as the kernel has them",
         )
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _route_keys(identity: int, namespace: NetNamespace) -> set[object]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from errno import EPERM
 
+from structops_cli.counted import counted
 from structops_cli.errors import (
     NotFoundError,
     NotPermittedError,
@@ -42,7 +43,6 @@ from structops_cli.operations.drain_report import (
     STILL_OPEN,
     Drained,
     Left,
-    counted,
     why_ended,
     why_left,
 )

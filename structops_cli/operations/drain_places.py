@@ -6,10 +6,12 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 
+from structops_cli.counted import counted
 from structops_cli.errors import NotFoundError, NotPermittedError, UsageError
 from structops_cli.net.congestion_controls import CongestionControls, read_congestion_controls
 from structops_cli.net.foreign_socket import RawSocket, namespace_of
 from structops_cli.net.namespaces import (
+    OWN_NAMESPACE,
     NetNamespace,
     find_namespaces,
     hidden_processes,
@@ -19,14 +21,10 @@ from structops_cli.net.namespaces import (
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import open_sock_diag, tcp_sockets
 from structops_cli.operations.drain_plan import CAP_SYS_PTRACE, Source, default_target, has_capability
-from structops_cli.operations.drain_report import counted
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.fd import Fd
 
 __all__ = ["Place", "Places"]
-
-
-OWN_NAMESPACE = "/proc/thread-self/ns/net"
 
 
 class Place(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from structops_cli.counted import counted
 from structops_cli.net.accept_queues import AcceptQueue
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sock_diag import TcpSocket, TcpState
@@ -18,7 +19,6 @@ __all__ = [
     "STILL_OPEN",
     "Drained",
     "Left",
-    "counted",
     "why_ended",
     "why_left",
 ]
@@ -68,11 +68,6 @@ class Drained(NamedTuple):
     notes: tuple[str, ...]
     exact: bool
     unseen: tuple[str, ...] = ()
-
-
-def counted(number: int, one: str, several: str = "") -> str:
-    """Return a number with its noun."""
-    return f"{number} {one if number == 1 else several or one + 's'}"
 
 
 def why_left(namespace: NetNamespace, tcp: TcpSocket, *, new: bool, hidden: int = 0) -> Left:

@@ -8,8 +8,9 @@ object, or the sysctl, says so.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable, Container
 from contextlib import ExitStack
+from functools import partial
 from typing import Self
 
 from structops_cli.errors import (
@@ -29,7 +30,6 @@ from structops_cli.runtime.inventory import LiveMap
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import decode_value
-from structops_cli.syscall.uapi import TcpCongFlags
 
 __all__ = ["Followed", "Followers", "OfDefault", "namespaces_of_default"]
 
@@ -141,26 +141,20 @@ class Followers:
         in the answer with the reason, and the others follow all the same: this
         raises no ``StructopsError``, for what it is called after is done.
         """
-        refused = self._allow_again()
+        refused = _refusal(self._allow_again)
         return tuple(
             Followed(one.namespace.title, one.namespace.inode, refused)
             if refused and not one.namespace.is_initial
-            else _follow(one, self.name)
+            else Followed(
+                one.namespace.title, one.namespace.inode, _refusal(partial(_write_again, one, self.name))
+            )
             for one in self.defaults
         )
 
-    def _allow_again(self) -> StructopsError | None:
-        """Put the name on the allowed list once more if it was there; what is in the way of that otherwise."""
-        refused: StructopsError | None = None
-        for _ in range(TRIES if self.allowed is not None else 0):
-            try:
-                if self.allowed is not None and self.name not in self.allowed.read():
-                    self.allowed.add(self.name)
-            except StructopsError as error:
-                refused = error
-            else:
-                return None
-        return refused
+    def _allow_again(self) -> None:
+        """Put the name on the allowed list once more if it was there."""
+        if self.allowed is not None and self.name not in self.allowed.read():
+            self.allowed.add(self.name)
 
     def refuse_restricted(self, live: LiveMap, new: bytes) -> None:
         """Raise ``StateError`` when the new version, by its value, may be no default of a namespace where the old one is.
@@ -192,16 +186,22 @@ def _no_way_into(namespace: NetNamespace) -> NotFoundError:
     )
 
 
-def _follow(default: DefaultSysctl, name: str) -> Followed:
-    title, inode = default.namespace.title, default.namespace.inode
-    try:
+def _refusal(write: Callable[[], object]) -> StructopsError | None:
+    """Write something, a second time when it is refused for what may pass, and return what is in the way even then.
+
+    What is not allowed is no ``KernelError``, and never written.
+    """
+    refused: StructopsError | None = None
+    for _ in range(TRIES):
         try:
-            _write_again(default, name)
-        except KernelError:  # for what passes; what is not allowed is no KernelError, and never written
-            _write_again(default, name)
-    except StructopsError as error:
-        return Followed(title, inode, error)
-    return Followed(title, inode)
+            write()
+        except KernelError as error:
+            refused = error
+        except StructopsError as error:
+            return error
+        else:
+            return None
+    return refused
 
 
 def _write_again(default: DefaultSysctl, name: str) -> None:
@@ -211,7 +211,6 @@ def _write_again(default: DefaultSysctl, name: str) -> None:
 
 def _is_restricted(kernel_type: StructOpsType, raw: bytes) -> bool:
     """Tell whether a map's own value leaves it restricted: being on the allowed list is the sysctl's doing then."""
-    flags = next(
-        (one.value for one in decode_value(kernel_type, raw).members if one.member.name == "flags"), 0
-    )
-    return not (isinstance(flags, int) and flags & TcpCongFlags.NON_RESTRICTED)
+    name, bit = kind_of(kernel_type.name).unrestricted_by
+    flags = next((one.value for one in decode_value(kernel_type, raw).members if one.member.name == name), 0)
+    return not (isinstance(flags, int) and flags & bit)

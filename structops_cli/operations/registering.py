@@ -91,7 +91,7 @@ def register_all(loaded: Sequence[Loaded], places: Places, held: ExitStack) -> t
 
 def _register_held(loaded: Sequence[Loaded], places: Places, held: ExitStack) -> tuple[RegisteredObject, ...]:
     """Register objects for as long as ``held`` is open, and this process there."""
-    held.enter_context(undone_at_death(loaded, places))
+    held.enter_context(undone_at_death(loaded, places, ExitStack()))
     refuse = partial(refuse_standing, mine=_maps_of(loaded), refused=True)
     with ExitStack() as undo:
         done = tuple(describe(one, register(one, None, undo, refuse), held=True) for one in loaded)
@@ -119,15 +119,11 @@ def _guard(loaded: Sequence[Loaded], places: Places, undo: ExitStack) -> Abstrac
         return nullcontext()
     from structops_cli.operations.guardian import guarded  # rare
 
-    def finish() -> None:
-        undo_begun(loaded, places)
-        undo.close()  # the child's own: what was pushed before it was made
-
-    return guarded(finish)
+    return guarded(partial(_undo_all, loaded, places, undo))
 
 
 def undone_at_death(
-    loaded: Sequence[Loaded], places: Places, folders: ExitStack | None = None
+    loaded: Sequence[Loaded], places: Places, folders: ExitStack
 ) -> AbstractContextManager[None]:
     """Return what undoes a registration when this process dies within the block, which may last.
 
@@ -145,12 +141,13 @@ def undone_at_death(
         return nullcontext()
     from structops_cli.operations.guardian import guarded  # rare
 
-    def finish() -> None:
-        undo_begun(loaded, places)
-        if folders is not None:
-            folders.close()
+    return guarded(partial(_undo_all, loaded, places, folders), keeping=[fd.fileno() for fd in fds])
 
-    return guarded(finish, keeping=[fd.fileno() for fd in fds])
+
+def _undo_all(loaded: Iterable[Loaded], places: Places, folders: ExitStack) -> None:
+    """Undo a registration of a process that is dead; ``folders`` has what was done before the child was made, whose own it is."""
+    undo_begun(loaded, places)
+    folders.close()
 
 
 def undo_begun(loaded: Iterable[Loaded], places: Places) -> None:

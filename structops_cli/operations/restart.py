@@ -23,7 +23,6 @@ from structops_cli.operations.swap import (
     holders_of,
     prepare,
     refuse_unpinned,
-    still_kept,
     swap,
     undo_prepared,
 )
@@ -107,11 +106,11 @@ def restart(plan: Restart) -> tuple[Swapped, int]:
                 _id_of(link),
                 new_id,
                 todo.keep_at,
-                dropped,
+                dropped.gone,
                 followed,
                 tuple(way.followers.unseen),
                 holders_of(live, old_fd),
-                still_kept(todo, (*unkept, *dropped)),
+                (*unkept.still_there, *dropped.still_there),
             ),
             gap_ns,
         )

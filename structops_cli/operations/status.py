@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.operations.device_uses import DeviceUse, DeviceUses, find_device_uses
 from structops_cli.operations.uses import RouteUse, SocketHolder, Uses, find_uses
 from structops_cli.records import NamedTuple
@@ -27,7 +26,7 @@ from structops_cli.struct_ops.kinds import kind_of
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["MapStatus", "References", "Status", "find_status", "has_leaked", "held_by", "is_built_in"]
+__all__ = ["MapStatus", "References", "Status", "find_status", "has_leaked", "held_by"]
 
 Item = TypeVar("Item")
 LOOKS = 3
@@ -159,14 +158,6 @@ def has_leaked(one: MapStatus, uses: Uses) -> bool | None:
     if uses.unseen or left <= sum(queue.ended for queue in uses.queues):
         return None
     return True
-
-
-def is_built_in(selector: str, status: Status) -> bool:
-    """Tell whether a selector that maps are called by is a name that the kernel has for an algorithm of its own."""
-    named = [one.live for one in status.maps if kind_of(one.live.type.name).chosen_by_name]
-    if selector.startswith("id:") or not named or any(live.name == selector for live in named):
-        return False
-    return selector in read_congestion_controls().available
 
 
 def held_by(one: MapStatus) -> str:

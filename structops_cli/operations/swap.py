@@ -8,7 +8,6 @@ it, all is brought to its end. Both hold for a process that is killed.
 
 from __future__ import annotations
 
-from collections.abc import Container
 from contextlib import ExitStack, suppress
 from errno import EPERM
 
@@ -39,7 +38,6 @@ __all__ = [
     "refuse_unregistered",
     "refuse_unreplaceable",
     "rehearsed",
-    "still_kept",
     "swap",
     "undo_prepared",
 ]
@@ -173,17 +171,12 @@ def swap(plan: Swap) -> Swapped:
             live.links[0].id,
             new_id,
             plan.keep_at,
-            dropped,
+            dropped.gone,
             followed,
             tuple(followers.unseen),
             holders_of(live, old),
-            still_kept(plan, (*unkept, *dropped)),
+            (*unkept.still_there, *dropped.still_there),
         )
-
-
-def still_kept(plan: Swap, gone: Container[str]) -> tuple[str, ...]:
-    """Return the pins of kept versions that were to go, and did not."""
-    return tuple(pin for pin in (*plan.unkeep, *plan.drop) if pin not in gone)
 
 
 def prepare(plan: Swap, old: Fd, undo: ExitStack) -> None:

@@ -48,8 +48,7 @@ def survey_sockets(
     for namespace, diag in diags:
         with diag:
             counts.append((namespace, add_records(diag, parser)))
-    owned = walk.result() if walk else ([], [])
-    return SocketSurvey(parser.records, tuple(counts), owned, tuple(notes))
+    return SocketSurvey(parser.records, tuple(counts), walk.result() if walk else ([], []), tuple(notes))
 
 
 def each_diag(words: Sequence[str] = ()) -> tuple[list[tuple[NetNamespace, NetlinkSocket]], list[str]]:

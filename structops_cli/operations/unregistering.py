@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.errors import AmbiguousError, StructopsError, UsageError
+from structops_cli.errors import StructopsError, UsageError
 from structops_cli.operations.change import Change
 from structops_cli.operations.versions import drop, kept_pins, users_of
 from structops_cli.records import NamedTuple
@@ -25,7 +25,6 @@ __all__ = [
     "Retired",
     "changes_of",
     "drain_first",
-    "refuse_name_of_the_kernels_own",
     "rehearse",
     "unregister_all",
     "wait_until_gone",
@@ -79,23 +78,6 @@ def drain_first(
     return tuple(drain(source, timeout_s=timeout_s, dry_run=dry_run, say=say) for source in sources)
 
 
-def refuse_name_of_the_kernels_own(selector: str, chosen: Sequence[LiveMap]) -> None:
-    """Raise ``AmbiguousError`` when a selector is a map's name and one of the kernel's own algorithms: nobody unregisters those."""
-    strangers = [live for live in chosen if kind_of(live.type.name).chosen_by_name and live.name != selector]
-    if not strangers or selector.startswith("id:"):
-        return
-    from structops_cli.net.congestion_controls import read_congestion_controls  # no other name collides
-
-    if selector in read_congestion_controls().available:
-        names = ", ".join(dict.fromkeys(live.name for live in strangers))
-        raise AmbiguousError(
-            f"{selector} is one of the kernel's own algorithms, which stay",
-            why=f"maps that are called so are of {names}",
-            hint=f"structops unregister {strangers[0].name}; or select by id: id:N",
-            candidates=[f"id:{live.info.id}" for live in strangers],
-        )
-
-
 def unregister_all(stock: Sequence[LiveMap], chosen: Sequence[LiveMap]) -> tuple[Retired, ...]:
     """Unregister maps and drop the kept versions of each; a kept version that is chosen itself is dropped.
 
@@ -115,9 +97,8 @@ def unregister_all(stock: Sequence[LiveMap], chosen: Sequence[LiveMap]) -> tuple
 
 
 def _retire(live: LiveMap, kept: tuple[str, ...]) -> Retired:
-    done = unregister(live)
-    dropped = drop(kept)
-    return Retired(done, dropped, tuple(pin for pin in kept if pin not in dropped))
+    done, dropped = unregister(live), drop(kept)
+    return Retired(done, dropped.gone, dropped.still_there)
 
 
 def _guard(

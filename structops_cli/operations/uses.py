@@ -13,6 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from structops_cli.counted import counted
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError, UnsupportedError
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.held_sysctl import namespace_identity
@@ -147,7 +148,7 @@ def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace], *,
 
 def _no_way_into(count: int) -> str:
     return (
-        f"{count} network namespace{'s' * (count != 1)} that no process and no mount leads to: "
+        f"{counted(count, 'network namespace')} that no process and no mount leads to: "
         "of the sockets there, those that a process has open are counted, and no others"
     )
 

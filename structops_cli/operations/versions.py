@@ -31,6 +31,7 @@ from structops_cli.syscall.info import map_info, prog_info
 
 __all__ = [
     "KEPT_VERSIONS",
+    "Dropped",
     "Version",
     "drop",
     "keep",
@@ -154,20 +155,25 @@ def _holds(path: str, map_id: int) -> bool:
     return False
 
 
-def drop(pins: Iterable[str]) -> tuple[str, ...]:
-    """Remove pins of kept versions and the folders that are empty then; return those that are gone by it, or were gone.
+class Dropped(NamedTuple):
+    """Pins of kept versions that are ``gone``, and those that could not be removed."""
 
-    What cannot be removed stays: whatever this comes after is done.
-    """
-    removed = []
+    gone: tuple[str, ...] = ()
+    still_there: tuple[str, ...] = ()
+
+
+def drop(pins: Iterable[str]) -> Dropped:
+    """Remove pins of kept versions, and the folders that are empty then. Raises nothing: whatever this comes after is done."""
+    gone, still_there = [], []
     for path in pins:
         try:
             os.unlink(path)
         except FileNotFoundError:
             pass
         except OSError:
+            still_there.append(path)
             continue
-        removed.append(path)
+        gone.append(path)
         folder = os.path.dirname(path)
         while os.path.basename(os.path.dirname(folder)) == KEPT_FOLDER or os.path.basename(folder) in (
             KEPT_FOLDER,
@@ -178,7 +184,7 @@ def drop(pins: Iterable[str]) -> tuple[str, ...]:
             except OSError:  # not empty
                 break
             folder = os.path.dirname(folder)
-    return tuple(removed)
+    return Dropped(tuple(gone), tuple(still_there))
 
 
 def users_of(live: LiveMap) -> int:

@@ -60,8 +60,10 @@ __all__ = [
 ]
 
 
-NO_PIN_OF_OURS = frozenset({ENOENT, ENOTDIR, ELOOP, EACCES, EPERM, EINVAL})
-"""What OBJ_GET says of a path that is gone, no object of bpf(2), or somebody else's."""
+NO_OBJECT = frozenset({ENOENT, ENOTDIR, ELOOP, EINVAL})
+"""What OBJ_GET says of a path that is gone, or no object of bpf(2)."""
+NOT_OURS = frozenset({EACCES, EPERM})
+"""What it says of somebody else's."""
 UNDER_WAY_S = 0.05
 """How long a link that is being made or updated is given: three of a quiet machine's grace periods."""
 
@@ -192,11 +194,10 @@ def _pins() -> _Pins:
                 with bpf.obj_get(path) as fd:
                     _note_pin(found, fd, path)
             except KernelError as error:
-                refused = error.errno in (EACCES, EPERM) and is_of_this_project(path)
-                if (
-                    refused or error.errno not in NO_PIN_OF_OURS
-                ):  # a version that is kept would seem not to be
-                    raise explained(error, f"{path} could not be looked at") from None
+                if error.errno in (NO_OBJECT if is_of_this_project(path) else NO_OBJECT | NOT_OURS):
+                    continue
+                # a version that is kept would seem not to be
+                raise explained(error, f"{path} could not be looked at") from None
     return found
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from structops_cli.errors import StructopsError
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.findings import Finding, Severity
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.vm.archives import HOME, Job
 from structops_cli.vm.guest import Outcome, run_in_guest
 from structops_cli.vm.kernels import Kernel
@@ -31,14 +32,6 @@ OF_THE_KERNEL = frozenset({
     "KernelError", "VerifierError", "NotPermittedError", "FitError", "RelocationError", "StateError", "UnsupportedError",
 })  # fmt: skip
 """The errors that say what the kernel has, or what it answered. Others are about the file, the call or structops itself."""
-
-
-NO_DEVICE = Finding(
-    Severity.UNKNOWN,
-    "a guest has no HID device to register hid_bpf_ops for",
-    "its kernel took the programs, and looked for the device that hid_id names",
-    "make one there (uhid) by a command of structops vm run, and register it behind that",
-)
 
 
 class Fate(Enum):
@@ -159,8 +152,8 @@ def judged(entry: Entry) -> Trial:
     """Return what the answers of the guest's end come to."""
     register = entry["register"]
     if register["exit_code"] or not register["data"]:
-        if _waits_for_a_device(register):
-            return Trial(Fate.UNTRIED, (NO_DEVICE,))
+        if missing := _missing(register):
+            return Trial(Fate.UNTRIED, (missing,))
         if _is_of_the_kernel(register):
             return Trial(Fate.REFUSED, (_refusal(register, "register"),))
         return Trial(Fate.UNTRIED, (_refusal(register, "register", Severity.UNKNOWN),))
@@ -179,11 +172,19 @@ def _is_of_the_kernel(answer: Entry) -> bool:
     return (answer.get("error") or {}).get("kind") in OF_THE_KERNEL
 
 
-def _waits_for_a_device(answer: Entry) -> bool:
-    """Tell whether all that the kernel missed was the device that programs are for: it took the programs."""
+def _missing(answer: Entry) -> Finding | None:
+    """Say what a guest has not that the subsystem asks for, where that is all that the kernel missed: it took the programs."""
     error = answer.get("error") or {}
-    asked = error.get("type_name"), error.get("errno")
-    return asked == ("hid_bpf_ops", "EINVAL") and error.get("operation") != "PROG_LOAD"
+    type_name = error.get("type_name") or ""
+    thing = kind_of(type_name).asks_for
+    if not thing or error.get("errno") != "EINVAL" or error.get("operation") == "PROG_LOAD":
+        return None
+    return Finding(
+        Severity.UNKNOWN,
+        f"a guest has no {thing} to register {type_name} for",
+        f"its kernel took the programs, and looked for the {thing}",
+        "make one there by a command of structops vm run, and register it behind that",
+    )
 
 
 def _unlike(shown: Sequence[Entry], registered: Sequence[Entry]) -> Iterator[Finding]:

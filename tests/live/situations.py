@@ -22,9 +22,9 @@ from structops_cli.runtime.loader import load
 from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.value import KEY, encode_value
-from structops_cli.syscall import bpf_maps
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
-from tests.cli_runner import done_json, started
+from tests.cli_runner import done, done_json, started
 from tests.patience import patient
 
 SOON_S = patient(5.0)
@@ -57,6 +57,17 @@ def held_by_a_socket(name: str) -> Iterator[socket]:
         tcp = namespace.open_socket()
         set_congestion_control(tcp, name)
         yield tcp
+
+
+def on_two_versions(name: str, folder: str, old: socket, new: socket) -> dict[str, Any]:
+    """Put a socket on a retired version of a name and one on the registered one; return the retired one as ``list`` tells it."""
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{folder}/one")
+    set_congestion_control(old, name)
+    done("unregister", name)
+    [retired] = listed(name)
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{folder}/two")
+    set_congestion_control(new, name)
+    return retired
 
 
 @contextmanager
@@ -133,3 +144,14 @@ def ready(name: str, *, object_name: str = "reno") -> Iterator[tuple[Loaded, Fd]
             map_fd, KEY, encode_value(one, {n: fd.fileno() for n, fd in loaded.programs.items()})
         )
         yield loaded, map_fd
+
+
+@contextmanager
+def two_behind_a_link(name: str) -> Iterator[tuple[Fd, Fd, Fd]]:
+    """Make two maps of a name that are ready, and a link that has the first; give all three."""
+    with (
+        ready(name) as (_, first),
+        ready(name, object_name="cubic") as (_, second),
+        bpf.link_create(first) as link,
+    ):
+        yield first, second, link

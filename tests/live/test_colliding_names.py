@@ -7,7 +7,7 @@ import pytest
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
 from tests.cli_runner import done, done_json, refused
-from tests.live.situations import listed
+from tests.live.situations import listed, on_two_versions
 from tests.live.test_drain import title_of
 from tests.needs import OPEN_FILE_ITERATOR, needs
 
@@ -39,13 +39,15 @@ def test_the_kernels_own_is_drained_and_not_the_map_that_is_called_so(algorithm:
         assert (congestion_control_of(of_map), congestion_control_of(own)) == (algorithm, "cubic")
 
 
-def test_the_map_of_that_name_is_not_unregistered(algorithm: str) -> None:
-    error = refused("unregister", OWN, exit_code=1)
-    assert (error["kind"], error["hint"].split(";")[0]) == (
-        "AmbiguousError",
-        f"structops unregister {algorithm}",
-    )
-    assert refused("unregister", OWN, "--all", exit_code=1)["kind"] == "AmbiguousError"
+def test_the_map_of_that_name_is_not_changed(algorithm: str) -> None:
+    for words in (
+        ("unregister", OWN),
+        ("unregister", OWN, "--all"),
+        ("update", OWN, "cubic"),
+        ("rollback", OWN),
+    ):
+        error = refused(*words, exit_code=1)
+        assert (error["kind"], error["hint"].split(";")[0]) == ("AmbiguousError", f"name {algorithm}"), words
     [live] = listed(algorithm)
     assert live["state"] == "registered"
 
@@ -83,12 +85,7 @@ def test_what_is_unregistered_is_no_place_to_go(algorithm: str) -> None:
 @needs(OPEN_FILE_ITERATOR)
 def test_a_retired_version_alone_is_drained_to_the_registered_one(name: str, bpf_root: str) -> None:
     with ThrowawayNamespace() as namespace, namespace.open_socket() as old, namespace.open_socket() as new:
-        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/one")
-        set_congestion_control(old, name)
-        done("unregister", name)
-        [retired] = listed(name)
-        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/two")
-        set_congestion_control(new, name)
+        retired = on_two_versions(name, bpf_root, old, new)
         data = done_json("unregister", f"id:{retired['map_id']}", "--drain", "--to", name)
         assert [(item["map_ids"], item["moved"]) for item in data["drained"]] == [([retired["map_id"]], 1)]
         assert congestion_control_of(new) == name

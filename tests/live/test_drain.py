@@ -29,7 +29,7 @@ from structops_cli.operations.drain_places import Places
 from structops_cli.operations.drain_plan import BUILT_IN, Source
 from structops_cli.operations.drain_report import Left
 from tests.cli_runner import Result, done, done_json, refused, run_cli, run_python
-from tests.live.situations import listed, soon
+from tests.live.situations import listed, on_two_versions, soon
 from tests.live.tcp_states import diag_of, every_state, until
 from tests.live.test_holders import LOOP
 from tests.needs import MPTCP, OPEN_FILE_ITERATOR, needs
@@ -332,12 +332,7 @@ def test_sockets_that_keep_coming_until_the_time_is_over(
 @needs(OPEN_FILE_ITERATOR)
 def test_old_versions_go_to_the_new_one(namespace: ThrowawayNamespace, name: str, bpf_root: str) -> None:
     with namespace.open_socket() as old, namespace.open_socket() as new:
-        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/one")
-        set_congestion_control(old, name)
-        done("unregister", name)
-        [retired] = listed(name)
-        done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{bpf_root}/two")
-        set_congestion_control(new, name)
+        retired = on_two_versions(name, bpf_root, old, new)
         data = done_json("drain", name)
         assert (data["map_ids"], data["moved"], data["exact"]) == ([retired["map_id"]], 1, True)
         assert {item["to"] for item in data["namespaces"]} == {name}

@@ -24,7 +24,7 @@ from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import btf_bytes, btf_info, link_info, map_info, prog_info, prog_xlated
 from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME, BpfLinkType, BpfMapType, StructOpsState
-from tests.live.situations import available, ready, soon
+from tests.live.situations import available, ready, soon, two_behind_a_link
 from tests.needs import KERNEL_BTF, LINK_DETACH, LINKS, needs
 
 
@@ -68,11 +68,7 @@ def test_a_link_dies_with_its_last_fd(name: str) -> None:
 
 @needs(LINKS)
 def test_a_link_takes_another_map_of_the_same_name(name: str) -> None:
-    with (
-        ready(name) as (_, first),
-        ready(name, object_name="cubic") as (_, second),
-        bpf.link_create(first) as link,
-    ):
+    with two_behind_a_link(name) as (first, second, link):
         bpf.link_update(link, second)
         assert map_behind(link) == map_info(second).id
         assert available(name)
@@ -85,12 +81,7 @@ def test_a_link_takes_another_map_of_the_same_name(name: str) -> None:
 
 @needs(LINKS)
 def test_a_map_on_its_way_behind_a_link_is_not_called_retired(name: str) -> None:
-    with (
-        ready(name) as (_, first),
-        ready(name, object_name="cubic") as (_, second),
-        bpf.link_create(first) as link,
-        ThreadPoolExecutor(1) as elsewhere,
-    ):
+    with two_behind_a_link(name) as (first, second, link), ThreadPoolExecutor(1) as elsewhere:
         there, other = first, second
         states = set()
         for _ in range(10):

@@ -15,7 +15,7 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import link_info, map_info
 from tests.cli_runner import PATIENCE_S, done, refused, run_process, started
-from tests.live.situations import held_by_a_socket, ready
+from tests.live.situations import held_by_a_socket, ready, two_behind_a_link
 from tests.needs import LINK_DETACH, LINKS, needs
 
 QUICK = ("--interval", "0.02")
@@ -84,12 +84,7 @@ def test_a_retired_one_is_freed_when_its_last_socket_goes(name: str) -> None:
 
 @needs(LINKS)
 def test_another_map_behind_the_link(name: str) -> None:
-    with (
-        ready(name) as (_, first),
-        ready(name, object_name="cubic") as (_, second),
-        bpf.link_create(first) as link,
-        watching(name) as watch,
-    ):
+    with two_behind_a_link(name) as (first, second, link), watching(name) as watch:
         bpf.link_update(link, second)
         event = watch.next()
         assert event["event"] == "replaced"

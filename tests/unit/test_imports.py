@@ -17,6 +17,7 @@ ROOT = Path(structops_cli.__file__).parent
 LAYERS = (
     (
         "structops_cli",
+        "structops_cli.counted",
         "structops_cli.errors",
         "structops_cli.postponed",
         "structops_cli.records",

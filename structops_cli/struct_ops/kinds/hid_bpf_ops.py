@@ -27,6 +27,7 @@ KIND = Kind(
     sleepable=frozenset({"hid_rdesc_fixup", "hid_hw_request", "hid_hw_output_report"}),
     replaceable=False,
     held_by="device",
+    asks_for="HID device",
     wants="hid_id is the number behind the last dot of a device in /sys/bus/hid/devices (hexadecimal there)",
     proven=True,
     # as hid_bpf_reg() answers

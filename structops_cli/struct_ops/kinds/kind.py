@@ -32,6 +32,8 @@ class Kind(NamedTuple):
     instance, and ``names_listed_in`` where the kernel lists all of them, its
     own included. ``chosen_by_name`` says that sockets (TCP_CONGESTION), network namespaces'
     defaults (net.ipv4.tcp_congestion_control) and routes (RTAX_CC_ALGO) choose an instance by that name, ``chosen_by_devices`` that network devices (TCA_KIND) do.
+    ``unrestricted_by`` is the data member, and the bit of it, by which processes without a privilege and other namespaces than
+    the initial one may choose it. ``asks_for`` names what has to be there on a machine, and is refused with EINVAL where it is not.
     ``held_by`` says who keeps an unregistered one.
     ``refusals`` has what the subsystem's own ``reg`` answers to a sound value:
     errno to why, and what to do. ``flags`` maps a data member to the names of its bits, which C
@@ -66,6 +68,8 @@ class Kind(NamedTuple):
     names_listed_in: str = ""
     chosen_by_name: bool = False
     chosen_by_devices: bool = False
+    unrestricted_by: tuple[str, int] = ("", 0)
+    asks_for: str = ""
     held_by: str = "user"
     refusals: Mapping[int, tuple[str, str]] = {}
     flags: Mapping[str, type[IntEnum]] = {}

@@ -34,6 +34,7 @@ KIND = Kind(
     name_member="name",
     names_listed_in="net.ipv4.tcp_available_congestion_control",
     chosen_by_name=True,
+    unrestricted_by=("flags", TcpCongFlags.NON_RESTRICTED),
     held_by="socket and default",
     flags={"flags": TcpCongFlags},
     flag_prefix="TCP_CONG_",

@@ -8,7 +8,7 @@ from structops_cli.net.accept_queues import AcceptQueue
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sock_diag import TcpSocket, TcpState
 from structops_cli.operations.drain_kill import without_hope
-from structops_cli.operations.drain_report import LASTING, Left, counted, why_ended, why_left
+from structops_cli.operations.drain_report import LASTING, Left, why_ended, why_left
 
 
 def tcp(state: TcpState, inode: int) -> TcpSocket:
@@ -46,11 +46,6 @@ def test_listeners_are_named() -> None:
     queues = [AcceptQueue(address, 80, 2, 1) for address in ("::1", "10.0.0.1", "10.0.0.2", "10.0.0.3")]
     assert why_ended(HERE, queues[:1]).why.endswith("([::1]:80)")
     assert why_ended(HERE, queues).why.endswith("([::1]:80, 10.0.0.1:80, 10.0.0.2:80, ...)")
-
-
-def test_numbers_agree_with_their_nouns() -> None:
-    assert [counted(n, "socket") for n in (0, 1, 2)] == ["0 sockets", "1 socket", "2 sockets"]
-    assert counted(2, "process", "processes") == "2 processes"
 
 
 def test_what_one_look_alone_found_without_an_owner_is_not_destroyed() -> None:

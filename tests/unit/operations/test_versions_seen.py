@@ -87,7 +87,10 @@ def test_a_pin_that_cannot_be_removed_stops_nothing(tmp_path: Path, monkeypatch:
         real(path)
 
     monkeypatch.setattr(os, "unlink", unlink)
-    assert versions.drop([stays, goes, str(tmp_path / "3")]) == (goes, str(tmp_path / "3"))
+    assert versions.drop([stays, goes, str(tmp_path / "3")]) == (
+        (goes, str(tmp_path / "3")),
+        (stays,),
+    )
 
 
 @pytest.mark.parametrize("folder", ["structops", "kept/t_a"])
