@@ -160,7 +160,9 @@ def test_a_bundled_scheduler_runs_until_it_is_unregistered(
 
 def test_a_build_that_lets_nobody_make_a_queue_is_told(name: str, pin_dir: str) -> None:
     if may_be_called("scx_bpf_create_dsq"):
-        pytest.skip("is about builds whose BTF has lost scx_bpf_create_dsq_impl")
+        pytest.skip(
+            f"waits for a build of Linux {LOST_IN.rstrip('.')} whose BTF has lost scx_bpf_create_dsq_impl"
+        )
     error = refused("register", "scx_vtime", "--set", f"vtime.name={name}", "--pin-dir", pin_dir)
     assert error["kind"] == "FitError"
     assert "the verifier lets no program call it" in error["why"]

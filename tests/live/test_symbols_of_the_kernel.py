@@ -24,7 +24,7 @@ from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done, done_json, refused, run_cli
 from tests.compile import FLAGS, OBJECTS, compile_object
 from tests.live.situations import available, below, soon
-from tests.needs import Feature, needs, require_absence
+from tests.needs import Feature, needs, require, require_absence
 from tests.patience import EMULATED
 
 SOURCE = OBJECTS / "kernel_symbols.bpf.c"
@@ -38,6 +38,12 @@ KFUNCS = Feature(
 EXCEPTIONS = Feature(
     "exceptions", (6, 7), lambda: live_kernel().vmlinux.find("bpf_throw", BtfKind.FUNC) is not None
 )
+VARIABLES = Feature(
+    "variables in its BTF",
+    (5, 14),
+    lambda: live_kernel().vmlinux.find("runqueues", BtfKind.VAR) is not None,
+)
+"""Debian's kernels have them since 5.14."""
 NOT_ALLOWED = "calling kernel function tcp_v4_do_rcv is not allowed", "The kfunc tcp_v4_do_rcv is not allowed"
 """In the words of the verifier, and from 7.3 on of its report."""
 CONFIG = next(filter(os.path.exists, config_places(os.uname().release)), "")
@@ -86,8 +92,7 @@ def programs_of(registered: dict[str, Any]) -> list[ProgInfo]:
 @pytest.fixture(scope="module")
 def with_variables() -> bool:
     """Tell whether this kernel gives programs its variables: it looks for their addresses among its own symbols."""
-    if live_kernel().vmlinux.find("runqueues", BtfKind.VAR) is None:
-        pytest.skip("waits for a kernel whose BTF has its variables, as Debian's have since 5.14")
+    require(VARIABLES)
     with open("/proc/kallsyms", encoding="ascii") as file:
         return any(line.split()[2] == "runqueues" for line in file)
 
