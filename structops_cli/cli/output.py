@@ -67,6 +67,7 @@ class Output:
         self.at_work = False
         """Whether a command has begun; what is written before is help."""
         self.color = _wants_color()
+        self._warnings: list[dict[str, str]] = []
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Output:
@@ -93,11 +94,24 @@ class Output:
         try:
             if self.json:
                 found = data() if callable(data) else data
-                self._print_json({"schema_version": SCHEMA_VERSION, "command": command, **found}, err=False)
+                head = {"schema_version": SCHEMA_VERSION, "command": command}
+                self._print_json({**head, **found, "warnings": self._warnings}, err=False)
             elif said := text():
                 _say(said, coloured=self.color)
         except BrokenPipeError:
             raise ReaderGone from None
+
+    def warn(self, what: str, *, why: str = "", fix: str = "") -> None:
+        """Print a warning on stderr, with ``-q`` too; the JSON of a later ``result`` lists it in ``warnings``.
+
+        For everything that the user asked for and that is not done. Call it before ``result``.
+        """
+        self._warnings.append({"what": what, "why": why, "hint": fix})
+        _echo(f"{self.style('warning:', fg='yellow', bold=True)} {shown(what)}", err=True)
+        if why:
+            _echo(f"  why: {shown(why)}", err=True)
+        if fix:
+            _echo(f"  fix: {shown(fix)}", err=True)
 
     def note(self, text: str) -> None:
         """Say something beside the data, on stderr; ``-q`` keeps it silent."""

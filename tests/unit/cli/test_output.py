@@ -82,6 +82,17 @@ def test_json_begins_with_its_schema_version() -> None:
     assert list(run_cli("inspect", "reno", "-j").json())[:2] == ["schema_version", "command"]
 
 
+def test_warnings_are_in_stderr_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    for output in (Output(), Output.from_arguments(["--json"])):
+        output.quiet = True
+        output.warn("a is left out", why="b is old", fix="do c")
+        output.result("list", {}, lambda: "")
+        out, err = capsys.readouterr()
+        assert err == "warning: a is left out\n  why: b is old\n  fix: do c\n"
+        warnings = json.loads(out)["warnings"] if output.json else []
+        assert warnings == [{"what": "a is left out", "why": "b is old", "hint": "do c"}] * output.json
+
+
 # Errors
 
 
