@@ -12,7 +12,7 @@ from structops_cli.cli.check_text import Checked, checked_data, checked_text, ov
 from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.output import Output, common_options
 from structops_cli.core.target import Target
-from structops_cli.errors import InputError, NotFoundError, StructopsError, UsageError
+from structops_cli.errors import InputError, NotFoundError, ObjectError, StructopsError, UsageError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.checking import live_surroundings, verified
 from structops_cli.runtime.objects import object_bytes, object_path
@@ -78,13 +78,17 @@ def command(
     Needs no root. What only a verifier can know, --verify asks it, and --boot
     asks the whole of another kernel. Ends with 0 when all would register, with
     1 when one would not, and with 77 when it cannot be told.
+
+    An object or a kernel that cannot be read is reported as "cannot tell", and
+    all others are checked. If there is one object and one kernel, it is an
+    error: 3 if the file cannot be opened, 1 if it is damaged.
     """
     if verify and (paths or boots):
         raise UsageError(
             "--verify asks the verifier of this kernel", hint="leave out --btf and --boot, or --verify"
         )
     selection = selection_from(only, link, members, also)
-    contents = [object_bytes(name) for name in objects]
+    contents = [_contents(name) for name in objects]
     specs = [_read(name, data, constants, maps) for name, data in zip(objects, contents, strict=True)]
     targets = targets_of(paths) if paths or not boots else ()
     if boots:
@@ -95,81 +99,104 @@ def command(
         )  # QEMU and all that belongs to it
 
         kernels = booted_targets(output, boots, [target.label for target in targets])
-        checked = list(_check(output, specs, (*targets, *kernels), selection, verify=False))
+        checked = list(_check(objects, specs, (*targets, *kernels), selection, verify=False))
         readable = [
-            (os.path.basename(object_path(name)), data) if isinstance(spec, ObjectSpec) else None
+            (os.path.basename(object_path(name)), data)
+            if isinstance(data, bytes) and isinstance(spec, ObjectSpec)
+            else None
             for name, data, spec in zip(objects, contents, specs, strict=True)
         ]
         options = register_options(only, also, link, members, constants, maps)
         checked = tried(output, checked, kernels, readable, options, timeout)
     else:
-        checked = list(_check(output, specs, targets, selection, verify=verify))
+        checked = list(_check(objects, specs, targets, selection, verify=verify))
     code = overall(checked, strict=strict)
     if junit:
         from structops_cli.cli.junit import write_junit  # rare
 
         write_junit(junit, checked, strict=strict)
+    if len(checked) == 1 and checked[0].unread:
+        raise checked[0].unread
     data = {"results": [checked_data(item) for item in checked], "exit_code": int(code)}
     output.result("check", data, lambda: checked_text(output, checked))
     return int(code)
 
 
+def _contents(name: str) -> bytes | StructopsError:
+    """Return the bytes of an object, or why they cannot be read."""
+    try:
+        return object_bytes(name)
+    except StructopsError as error:
+        return error
+
+
 def _read(
-    name: str, data: bytes, constants: tuple[str, ...], maps: tuple[str, ...]
-) -> ObjectSpec | CheckReport:
-    """Read an object; one that is damaged is checked already."""
+    name: str, data: bytes | StructopsError, constants: tuple[str, ...], maps: tuple[str, ...]
+) -> ObjectSpec | StructopsError:
+    """Return an object, or the error that says why it cannot be read or registered."""
+    if isinstance(data, StructopsError):
+        return data
     try:
         return open_changed(name, constants, maps, data)
     except InputError as error:
         error.add(object=name)
-        return CheckReport(name, Plan((), (), (), ()), (Finding.of_error(error),), (), ())
+        return error
 
 
 def _check(
-    output: Output,
-    specs: Sequence[ObjectSpec | CheckReport],
+    names: Sequence[str],
+    specs: Sequence[ObjectSpec | StructopsError],
     targets: Sequence[CheckTarget],
     selection: Selection,
     *,
     verify: bool,
 ) -> Iterator[Checked]:
     """Check every object against every kernel, one kernel in memory at a time."""
-    opened = 0
     for kernel in targets:
-        target = _open(output, kernel)
-        if target is None:
-            continue
-        opened += 1
+        opened = _opened(kernel)
         around = live_surroundings() if kernel.is_live else Surroundings()
-        for spec in specs:
-            yield Checked(kernel, _one(spec, target, selection, around, verify=verify))
-    if not opened:
-        raise InputError("no kernel is left to check against", why="none of the files found has types")
+        for name, spec in zip(names, specs, strict=True):
+            yield _one(kernel, opened, name, spec, selection, around, verify=verify)
 
 
-def _open(output: Output, kernel: CheckTarget) -> Target | None:
-    """Read a kernel's types; a file that nobody named may turn out to have none, and is left out with a word."""
+def _opened(kernel: CheckTarget) -> Target | StructopsError:
     try:
         return Target(kernel.open())
-    except NotFoundError:
-        raise
     except StructopsError as error:
-        if not kernel.found:
-            raise
-        output.note(f"note: left out: {error}")
-        return None
+        return error
 
 
 def _one(
-    spec: ObjectSpec | CheckReport,
-    target: Target,
+    kernel: CheckTarget,
+    opened: Target | StructopsError,
+    name: str,
+    spec: ObjectSpec | StructopsError,
     selection: Selection,
     around: Surroundings,
     *,
     verify: bool,
+) -> Checked:
+    """Check one object against one kernel; either may turn out to be damaged only as it is used."""
+    if isinstance(spec, StructopsError):
+        return _failed(kernel, name, spec)
+    if isinstance(opened, StructopsError):
+        return _failed(kernel, spec.name, opened)
+    try:
+        return Checked(kernel, _report(spec, opened, selection, around, verify=verify))
+    except (InputError, NotFoundError) as error:
+        return _failed(kernel, spec.name, error)
+
+
+def _failed(kernel: CheckTarget, name: str, error: StructopsError) -> Checked:
+    """Return the answer for an object that holds nothing to register, or for an input that cannot be read."""
+    if isinstance(error, ObjectError):
+        return Checked(kernel, CheckReport(name, Plan((), (), (), ()), (Finding.of_error(error),), (), ()))
+    return Checked.of_unread(kernel, name, error)
+
+
+def _report(
+    spec: ObjectSpec, target: Target, selection: Selection, around: Surroundings, *, verify: bool
 ) -> CheckReport:
-    if isinstance(spec, CheckReport):
-        return spec
     if selection.members:
         from structops_cli.obj.settings import with_globals  # only --set needs it
 

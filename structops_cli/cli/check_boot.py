@@ -8,8 +8,9 @@ from functools import partial
 from structops_cli.cli.check_text import Booted, Checked
 from structops_cli.cli.output import Output
 from structops_cli.cli.side_by_side import side_by_side
+from structops_cli.errors import StructopsError
 from structops_cli.runtime.kernel import kernel_from_file
-from structops_cli.runtime.targets import CheckTarget
+from structops_cli.runtime.targets import CheckTarget, unreadable_target
 from structops_cli.vm.archives import userland_archive
 from structops_cli.vm.emulator import kvm_works
 from structops_cli.vm.image import vmlinux
@@ -27,14 +28,20 @@ RUNNER = ("python3", "-m", "structops_cli.cli.trial_here")
 
 def booted_targets(
     output: Output, versions: Sequence[str], taken: Container[str]
-) -> dict[CheckTarget, Kernel]:
-    """Return the kernels that some versions mean, by what their types are read from; fetch what is not kept.
+) -> dict[CheckTarget, Kernel | None]:
+    """Return the kernels that some versions mean, by the target that has their types; fetch what is not kept.
 
-    ``taken`` are labels that others have.
-    ``NotFoundError`` when one cannot be had: nothing is booted then.
+    ``taken`` are labels that others have. A kernel that cannot be had is None,
+    and its target cannot be read.
     """
-    kernels = {kernel.release: kernel for kernel in (_kernel(output, version) for version in versions)}
-    return {_target(kernel, taken): kernel for kernel in kernels.values()}
+    found: dict[str, tuple[CheckTarget, Kernel | None]] = {}
+    for version in versions:
+        try:
+            kernel = _kernel(output, version)
+            found.setdefault(kernel.release, (_target(kernel, taken), kernel))
+        except StructopsError as error:
+            found.setdefault(version, (unreadable_target(version, version, error), None))
+    return dict(found.values())
 
 
 def register_options(
@@ -54,7 +61,7 @@ def register_options(
 def tried(
     output: Output,
     checked: Sequence[Checked],
-    kernels: Mapping[CheckTarget, Kernel],
+    kernels: Mapping[CheckTarget, Kernel | None],
     objects: Sequence[tuple[str, bytes] | None],
     options: tuple[str, ...],
     timeout_s: float | None,
@@ -67,10 +74,11 @@ def tried(
     places = [place for place, one in enumerate(objects) if one is not None]
     wish = Wish(tuple(one for one in objects if one is not None), options, RUNNER)
     answers: dict[tuple[CheckTarget, int], Trial] = {}
-    if places:
+    here = {target: kernel for target, kernel in kernels.items() if kernel}
+    if places and here:
         _prepare()
-        calls = [partial(_try, output, kernel, wish, timeout_s) for kernel in kernels.values()]
-        for target, trials in zip(kernels, side_by_side(calls, GUESTS), strict=True):
+        calls = [partial(_try, output, kernel, wish, timeout_s) for kernel in here.values()]
+        for target, trials in zip(here, side_by_side(calls, GUESTS), strict=True):
             answers |= {(target, place): trial for place, trial in zip(places, trials, strict=True)}
     return [
         _joined(item, answers.get((item.kernel, number % len(objects))))
@@ -111,4 +119,4 @@ def _joined(item: Checked, trial: Trial | None) -> Checked:
     if trial is None:
         return item
     booted = Booted(trial.fate.value, item.report.verdict.value, agrees(item.report, trial), trial.registered)
-    return item._replace(report=settled(item.report, trial), booted=booted)
+    return item._replace(report=settled(item.report, trial), booted=booted, unread=None)

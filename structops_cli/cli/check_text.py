@@ -8,18 +8,19 @@ from typing import Any
 from structops_cli.cli.live import c_text
 from structops_cli.cli.output import Output, table
 from structops_cli.counted import counted
-from structops_cli.errors import ExitCode
+from structops_cli.errors import ExitCode, StructopsError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.targets import CheckTarget
 from structops_cli.struct_ops.check import CheckReport
 from structops_cli.struct_ops.check_members import MemberRow, VariableReport
 from structops_cli.struct_ops.check_programs import ProgramReport
 from structops_cli.struct_ops.findings import Finding, Severity, Verdict
+from structops_cli.struct_ops.plan import Plan
 
 __all__ = ["Booted", "Checked", "checked_data", "checked_text", "overall", "problem_lines", "problems_of"]
 
 COLORS = {Verdict.WOULD: "green", Verdict.WOULD_NOT: "red", Verdict.UNDECIDABLE: "yellow"}
-CELLS = {Verdict.WOULD: "yes", Verdict.WOULD_NOT: "no", Verdict.UNDECIDABLE: "?"}
+CELLS = {Verdict.WOULD: "yes", Verdict.WOULD_NOT: "no", Verdict.UNDECIDABLE: "cannot tell"}
 HEADER = ("MEMBER", "INDEX", "SIZE", "NEED", "HAS", "PROTOTYPE", "STATE")
 
 
@@ -37,11 +38,21 @@ class Booted(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """One object on one kernel; the report says what the kernel said if it was booted."""
+    """One object on one kernel; the report says what the kernel said if it was booted.
+
+    ``unread`` is the error of the object or the kernel that cannot be read.
+    """
 
     kernel: CheckTarget
     report: CheckReport
     booted: Booted | None = None
+    unread: StructopsError | None = None
+
+    @classmethod
+    def of_unread(cls, kernel: CheckTarget, name: str, error: StructopsError) -> Checked:
+        """Return an object on a kernel where one of the two cannot be read: nobody can tell."""
+        finding = Finding.of_error(error, Severity.UNKNOWN)
+        return cls(kernel, CheckReport(name, Plan((), (), (), ()), (finding,), (), ()), unread=error)
 
 
 def overall(checked: Sequence[Checked], *, strict: bool) -> ExitCode:

@@ -56,7 +56,7 @@ Exit codes:
   2   usage
   3   nothing matches the selector
   4   not permitted
-  77  this kernel cannot
+  77  this kernel cannot, or check cannot tell
 """
 
 UNWRITTEN = "the output could not be written"

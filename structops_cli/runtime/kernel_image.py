@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 import stat
 from struct import Struct
 
@@ -15,7 +16,7 @@ from structops_cli.errors import BtfError, InputError, NotFoundError, Unsupporte
 from structops_cli.runtime.decompress import compression_of, decompress
 from structops_cli.syscall.uapi import BTF_MAGIC
 
-__all__ = ["is_kernel_file", "read_kernel_btf"]
+__all__ = ["may_be_kernel", "read_kernel_btf"]
 
 ELF_MAGIC = b"\x7fELF"
 BTF_MAGICS = (BTF_MAGIC.to_bytes(2, "little"), BTF_MAGIC.to_bytes(2, "big"))
@@ -32,6 +33,10 @@ _VERSION = (Struct("<H"), 0x206)
 _PAYLOAD = (Struct("<II"), 0x248)
 _PAYLOAD_SINCE = 0x0208
 _SECTOR = 512
+
+NO_KERNEL = (".", "System.map", "config", "initramfs", "initrd", "memtest86", "symvers", "xen")
+"""How the names of files begin that stand beside kernels in /boot; some of them are compressed, or ELF files."""
+_NAMED_KERNEL = re.compile(r"vmlinu(?!.*\.h$)|bzImage|.*\.btf(\.|$)")
 
 
 def read_kernel_btf(path: str) -> bytes:
@@ -56,19 +61,28 @@ def read_kernel_btf(path: str) -> bytes:
         os.close(fd)
 
 
-def is_kernel_file(path: str) -> bool:
-    """Tell from its first bytes whether a file may be a kernel or BTF; false for one that cannot be read."""
+def may_be_kernel(path: str) -> bool:
+    """Tell whether a file of a folder may be a kernel or BTF, by its name or its first bytes.
+
+    A file that is empty or cannot be read may be one. The other files of a
+    /boot, and what is no regular file, are none.
+    """
+    name = os.path.basename(path)
+    if name.startswith(NO_KERNEL) or (os.path.exists(path) and not os.path.isfile(path)):
+        return False
+    if _NAMED_KERNEL.match(name):
+        return True
     try:
         fd = _open(path)
     except OSError:
-        return False
+        return True
     try:
         head = os.pread(fd, HEAD_BYTES, 0)
     except OSError:
-        return False
+        return True
     finally:
         os.close(fd)
-    return _is_plain(head) or _is_image(head) or compression_of(head) is not None
+    return not head or _is_plain(head) or _is_image(head) or compression_of(head) is not None
 
 
 def _open(path: str) -> int:

@@ -13,7 +13,7 @@ from structops_cli.records import NamedTuple
 from structops_cli.runtime.kernel import begin_live_kernel, kernel_from_file
 from structops_cli.syscall.uapi import BTF_MAGIC
 
-__all__ = ["CheckTarget", "kernel_from_folder", "live_target", "targets_of"]
+__all__ = ["CheckTarget", "kernel_from_folder", "live_target", "targets_of", "unreadable_target"]
 
 VMLINUX = "vmlinux"
 
@@ -22,15 +22,13 @@ class CheckTarget(NamedTuple):
     """A kernel to check against.
 
     ``label`` is short and unique among the targets of one call, ``path`` what
-    it is read from ("" for the running kernel), ``open`` reads it.
-    ``found`` says that nobody named the file itself: it lies in a folder that
-    somebody named, and may turn out to be none.
+    it is read from ("" for the running kernel). ``open`` reads it, or raises
+    a ``StructopsError`` that says why it cannot be read.
     """
 
     label: str
     path: str
     open: Callable[[], KernelTypes]
-    found: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -44,30 +42,42 @@ def live_target() -> CheckTarget:
 
 
 def targets_of(paths: Iterable[str]) -> tuple[CheckTarget, ...]:
-    """Return the kernels behind some paths, in their order: the running one when there is no path.
+    """Return the kernels behind some paths, each path once, in their order; the running kernel without a path.
 
     A file is one kernel. A folder with a raw BTF ``vmlinux`` in it, such as
-    /sys/kernel/btf, is one kernel with modules; of any other every file that
-    may be a kernel is one, by name. Raises ``NotFoundError`` for a path that
-    is not there, and ``InputError`` for a folder without any.
+    /sys/kernel/btf, is one kernel with modules; of any other folder every file
+    that may be a kernel is one. A path that is not there, and a folder without
+    a kernel, are targets whose ``open`` raises.
     """
-    found = [target for path in paths for target in _of_path(path)]
+    found = [target for path in dict.fromkeys(paths) for target in _of_path(path)]
     return _labelled(found) if found else (live_target(),)
 
 
 def _of_path(path: str) -> Iterator[CheckTarget]:
     if not os.path.isdir(path):
-        yield CheckTarget(os.path.basename(path), path, lambda: kernel_from_file(path))
+        yield _of_file(path)
     elif _is_raw_btf(os.path.join(path, VMLINUX)):
         yield CheckTarget(os.path.basename(os.path.normpath(path)), path, lambda: kernel_from_folder(path))
     else:
-        yield from _of_folder(path)
+        try:
+            yield from _of_folder(path)
+        except (InputError, NotFoundError) as error:
+            yield unreadable_target(os.path.basename(os.path.normpath(path)), path, error)
+
+
+def unreadable_target(label: str, path: str, error: StructopsError) -> CheckTarget:
+    """Return a kernel that cannot be read: opening it raises ``error``."""
+
+    def fail() -> KernelTypes:
+        raise error
+
+    return CheckTarget(label, path, fail)
 
 
 def _of_folder(path: str) -> Iterator[CheckTarget]:
-    from structops_cli.runtime.kernel_image import is_kernel_file  # only folders need it
+    from structops_cli.runtime.kernel_image import may_be_kernel  # only folders need it
 
-    names = [name for name in _names(path) if is_kernel_file(os.path.join(path, name))]
+    names = [name for name in _names(path) if may_be_kernel(os.path.join(path, name))]
     if not names:
         raise InputError(
             f"{path} holds no kernel",
@@ -80,7 +90,7 @@ def _of_folder(path: str) -> Iterator[CheckTarget]:
 
 
 def _of_file(path: str) -> CheckTarget:
-    return CheckTarget(os.path.basename(path), path, lambda: kernel_from_file(path), found=True)
+    return CheckTarget(os.path.basename(path), path, lambda: kernel_from_file(path))
 
 
 def _names(folder: str) -> list[str]:

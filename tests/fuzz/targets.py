@@ -33,7 +33,7 @@ from structops_cli.obj.needed_maps import needed_maps
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec
 from structops_cli.runtime.kernel_config import parse_options, parse_version
-from structops_cli.runtime.kernel_image import is_kernel_file, read_kernel_btf
+from structops_cli.runtime.kernel_image import may_be_kernel, read_kernel_btf
 from structops_cli.struct_ops.catalogue import offered_types
 from structops_cli.struct_ops.flow import Code, uses_of
 from structops_cli.struct_ops.plan import Selection, plan_object
@@ -135,7 +135,7 @@ def read_any_image(data: bytes) -> None:
         file.write(data)
         path = f"/proc/self/fd/{file.fileno()}"
         with suppress(StructopsError):
-            is_kernel_file(path)
+            may_be_kernel(path)
             read_kernel_btf(path)
 
 

@@ -145,7 +145,7 @@ def test_an_object_that_cannot_be_read_is_not_tried(boots: Boots, tmp_path: Path
     wishes = boots({"6.12": (YES,)})
     data = run_cli("check", str(bad), "reno", "--boot", "6.12", "--json").json()
     assert [("booted" in one, one["verdict"]) for one in data["results"]] == [
-        (False, "would not register"),
+        (False, "cannot tell"),
         (True, "would register"),
     ]
     assert run_cli("check", str(bad), "--boot", "6.12").exit_code == 1
@@ -171,9 +171,19 @@ def test_a_kernel_of_a_file_may_stand_beside_one_that_is_booted(boots: Boots, ke
     ]
 
 
-def test_a_kernel_that_nobody_has_ends_it_before_anything_is_booted(boots: Boots) -> None:
+def test_a_kernel_that_nobody_has_leaves_the_others_their_answers(boots: Boots) -> None:
     wishes = boots({"6.12": (YES,)})
-    error = refused("check", "reno", "--boot", "6.12", "--boot", "5.99", exit_code=3)
+    result = run_cli("check", "reno", "--boot", "6.12", "--boot", "5.99", "--json")
+    assert [(one["kernel"], "booted" in one, one["verdict"]) for one in result.json()["results"]] == [
+        (RELEASES["6.12"], True, "would register"),
+        ("5.99", False, "cannot tell"),
+    ]
+    assert (result.exit_code, len(wishes)) == (77, 1)
+
+
+def test_a_kernel_that_nobody_has_alone_is_an_error(boots: Boots) -> None:
+    wishes = boots({})
+    error = refused("check", "reno", "--boot", "5.99", exit_code=3)
     assert (error["what"], wishes) == ("Debian has no kernel 5.99", [])
 
 

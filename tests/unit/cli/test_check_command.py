@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -137,34 +138,105 @@ def test_junit_holds_whatever_an_object_is_named(kernels: Path) -> None:
     assert suite[0].get("name") == "a\ufffd<b>.o"
 
 
-def test_an_object_that_cannot_be_read_is_one_that_would_not_register(tmp_path: Path, kernels: Path) -> None:
-    bad = tmp_path / "bad.bpf.o"
-    bad.write_bytes(b"\x7fELF")
-    data = run_cli("check", str(bad), "--btf", str(kernels / "6.12.btf"), "--json").json()
-    (result,) = data["results"]
-    assert (result["verdict"], result["object"]) == ("would not register", str(bad))
-    assert "truncated" in result["findings"][0]["what"]
+# Inputs that cannot be read
 
 
-def test_an_object_that_is_not_there(kernels: Path) -> None:
-    refused("check", "/nowhere/t.bpf.o", "--btf", str(kernels / "6.12.btf"), exit_code=3)
+def _verdicts(*words: str) -> tuple[int, list[tuple[str, str, str]]]:
+    result = run_cli("check", *words, "--json")
+    data = result.json()
+    assert data["exit_code"] == result.exit_code
+    return result.exit_code, [(one["object"], one["kernel"], one["verdict"]) for one in data["results"]]
 
 
-def test_what_was_found_in_a_folder_and_is_no_kernel_is_left_out_with_a_word(kernels: Path) -> None:
+@pytest.fixture
+def unreadable(tmp_path: Path) -> dict[str, str]:
+    """Return paths that hold no BTF and no object, each for another reason."""
+    (tmp_path / "damaged").write_bytes(kernel().vmlinux.raw()[:50])
+    (tmp_path / "cut").write_bytes(b"\x7fELF")
+    (tmp_path / "nothing").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    names = ("damaged", "cut", "nothing", "folder", "fifo", "missing")
+    return {name: str(tmp_path / name) for name in names}
+
+
+@pytest.mark.parametrize("kind", ["damaged", "cut", "nothing", "folder", "fifo", "missing"])
+def test_of_several_kernels_one_cannot_be_read(
+    tmp_path: Path, kernels: Path, unreadable: dict[str, str], kind: str
+) -> None:
+    bad, good, junit = unreadable[kind], str(kernels / "6.12.btf"), tmp_path / "results.xml"
+    words = ("reno", "--btf", bad, "--btf", good, "--junit", str(junit))
+    assert _verdicts(*words) == (
+        77,
+        [("reno.bpf.o", kind, "cannot tell"), ("reno.bpf.o", "6.12.btf", "would register")],
+    )
+    for quiet in ((), ("-q",)):
+        result = run_cli("check", *words, *quiet)
+        assert (result.exit_code, result.stderr) == (77, "")
+        assert f"reno.bpf.o on {kind}: cannot tell\nunknown: " in result.stdout
+    assert result.stdout.count("reno.bpf.o") == 1
+    assert "cannot tell  yes" in run_cli("check", *words).stdout
+    lost, kept = ET.parse(junit).getroot()
+    assert (lost.get("errors"), kept.get("errors"), kept.get("tests")) == ("1", "0", "1")
+
+
+@pytest.mark.parametrize("kind", ["cut", "nothing", "missing"])
+def test_of_several_objects_one_cannot_be_read(kernels: Path, unreadable: dict[str, str], kind: str) -> None:
+    bad, target = unreadable[kind], ("--btf", str(kernels / "6.12.btf"))
+    unknown = (bad, "6.12.btf", "cannot tell")
+    yes, no = (
+        ("reno.bpf.o", "6.12.btf", "would register"),
+        ("dummy_ops.bpf.o", "6.12.btf", "would not register"),
+    )
+    assert _verdicts(bad, "reno", *target) == (77, [unknown, yes])
+    assert _verdicts(bad, "reno", "dummy_ops", *target) == (1, [unknown, yes, no])
+    assert f"{bad} on 6.12.btf: cannot tell" in run_cli("check", bad, "reno", "-q", *target).stdout
+
+
+def test_an_object_that_cannot_be_read_on_a_kernel_that_cannot_be_read(
+    kernels: Path, unreadable: dict[str, str]
+) -> None:
+    words = (unreadable["cut"], "reno", "--btf", unreadable["damaged"], "--btf", str(kernels / "6.12.btf"))
+    code, found = _verdicts(*words)
+    assert (code, [verdict for _, _, verdict in found]) == (77, ["cannot tell"] * 3 + ["would register"])
+
+
+def test_an_object_that_holds_nothing_to_register_is_read(tmp_path: Path, kernels: Path) -> None:
+    path = tmp_path / "other.bpf.o"
+    source = tmp_path / "other.bpf.c"
+    source.write_text("int number = 1;")
+    path.write_bytes(compile_object(source))
+    code, found = _verdicts(str(path), "reno", "--btf", str(kernels / "6.12.btf"))
+    assert (code, [verdict for _, _, verdict in found]) == (1, ["would not register", "would register"])
+
+
+@pytest.mark.parametrize(("kind", "exit_code"), [("cut", 1), ("nothing", 1), ("missing", 3)])
+def test_one_object_that_cannot_be_read_is_an_error(
+    tmp_path: Path, kernels: Path, unreadable: dict[str, str], kind: str, exit_code: int
+) -> None:
+    junit = tmp_path / "results.xml"
+    words = ("check", unreadable[kind], "--btf", str(kernels / "6.12.btf"), "--junit", str(junit))
+    refused(*words, exit_code=exit_code)
+    assert ET.parse(junit).getroot()[0].get("errors") == "1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code"), [("damaged", 1), ("nothing", 1), ("folder", 1), ("fifo", 3), ("missing", 3)]
+)
+def test_one_kernel_that_cannot_be_read_is_an_error(
+    unreadable: dict[str, str], kind: str, exit_code: int
+) -> None:
+    refused("check", "reno", "--btf", unreadable[kind], exit_code=exit_code)
+
+
+def test_a_kernel_of_a_folder_that_cannot_be_read(kernels: Path) -> None:
     (kernels / "damaged.btf").write_bytes(kernel().vmlinux.raw()[:50])
-    result = run_cli("check", "reno", "--btf", str(kernels))
-    assert "left out" in result.stderr
-    assert "damaged.btf" in result.stderr
-    assert "6.12.btf" in result.stdout
-    error = refused("check", "reno", "--btf", str(kernels / "damaged.btf"))
-    assert error["kind"] == "BtfError"
-
-
-def test_a_folder_in_which_no_kernel_is_left(tmp_path: Path) -> None:
-    (tmp_path / "damaged.btf").write_bytes(kernel().vmlinux.raw()[:50])
-    result = run_cli("check", "reno", "--btf", str(tmp_path))
-    assert (result.exit_code, result.stdout) == (1, "")
-    assert "no kernel is left" in result.stderr
+    (kernels / "empty").write_bytes(b"")
+    (kernels / "page.btf").write_text("<html>404")
+    (kernels / "README").write_text("kernels")
+    bad = [("reno.bpf.o", name, "cannot tell") for name in ("damaged.btf", "empty", "page.btf")]
+    good = [("reno.bpf.o", name, "would register") for name in ("5.10.btf", "6.12.btf")]
+    assert _verdicts("reno", "--btf", str(kernels)) == (77, good + bad)
 
 
 def test_verify_is_for_this_kernel(kernels: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from structops_cli.errors import BtfError, InputError, NotFoundError, StructopsError, UnsupportedError
 from structops_cli.runtime import decompress as decompress_module
 from structops_cli.runtime.kernel import kernel_from_file
-from structops_cli.runtime.kernel_image import is_kernel_file, read_kernel_btf
+from structops_cli.runtime.kernel_image import may_be_kernel, read_kernel_btf
 from structops_cli.struct_ops.catalogue import find_type
 from tests.compile import compiler
 from tests.kernel_images import COMPRESS, bzimage, debug_half, vmlinux
@@ -54,7 +54,7 @@ def needs(compression: str) -> None:
 def test_an_image_of_every_compression(at: Any, compression: str) -> None:
     needs(compression)
     path = at(bzimage(COMPRESS[compression](vmlinux(BTF))))
-    assert is_kernel_file(path)
+    assert may_be_kernel(path)
     assert find_type(kernel_from_file(path), "tcp_congestion_ops").members
 
 
@@ -144,12 +144,27 @@ def test_zstd_of_pythons_own() -> None:
 
 def test_a_file_that_cannot_be_read(at: Any, tmp_path: Path) -> None:
     assert refusal(str(tmp_path / "nothing"), NotFoundError).why == "No such file or directory"
-    assert not is_kernel_file(str(tmp_path / "nothing"))
     assert "directory" in refusal(str(tmp_path), NotFoundError).why
     os.mkfifo(tmp_path / "fifo")
     assert "no regular file" in refusal(str(tmp_path / "fifo"), NotFoundError).why
-    assert not is_kernel_file("/dev/zero")
-    assert not is_kernel_file(at(b"a README"))
+    assert not may_be_kernel("/dev/zero")
+
+
+def test_what_of_a_folder_may_be_a_kernel(tmp_path: Path) -> None:
+    contents = {
+        "6.12.btf": b"<html>",
+        "vmlinuz-6.12": b"x",
+        "6.1": b"",
+        "initrd.img-6.1": b"\x1f\x8b\x08",
+        "vmlinux.h": b"int",
+        "README": b"a",
+    }
+    for name, data in contents.items():
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "gone").symlink_to("/nowhere/vmlinux")
+    os.mkfifo(tmp_path / "pipe.btf")
+    found = {name for name in os.listdir(tmp_path) if may_be_kernel(str(tmp_path / name))}
+    assert found == {"6.12.btf", "vmlinuz-6.12", "6.1", "gone"}
 
 
 def test_output_and_input_are_bounded(at: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,7 @@ def test_any_other_folder_is_one_kernel_for_each_file_that_may_be_one(tmp_path: 
     (tmp_path / "inner").mkdir()
     targets = targets_of([str(tmp_path)])
     assert [target.label for target in targets] == ["a.vmlinux", "b.btf"]
-    assert all(target.found and target.open().vmlinux.end_id == BTF.end_id for target in targets)
+    assert all(target.open().vmlinux.end_id == BTF.end_id for target in targets)
 
 
 def test_a_folder_whose_vmlinux_is_an_elf_file_is_no_kernel_with_modules(tmp_path: Path) -> None:
@@ -80,16 +80,18 @@ def test_files_of_one_name_are_told_apart_by_the_part_of_their_paths_that_differ
         (tmp_path / folder / "vmlinux.btf").write_bytes(BTF.raw())
     paths = [str(tmp_path / folder / "vmlinux.btf") for folder in ("a", "b")]
     assert [target.label for target in targets_of(paths)] == ["a", "b"]
-    assert [target.label for target in targets_of([paths[0], paths[0]])] == [paths[0], paths[0]]
+    assert [target.label for target in targets_of([paths[0], paths[0]])] == ["vmlinux.btf"]
 
 
-def test_a_folder_without_a_kernel_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_kernel_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    (target,) = targets_of([str(tmp_path)])
     with pytest.raises(InputError) as caught:
-        targets_of([str(tmp_path)])
+        target.open()
     assert caught.value.why == "it is empty"
     (tmp_path / "README").write_text("nothing")
+    (target,) = targets_of([str(tmp_path)])
     with pytest.raises(InputError) as caught:
-        targets_of([str(tmp_path)])
+        target.open()
     assert "no file in it" in caught.value.why
 
 
