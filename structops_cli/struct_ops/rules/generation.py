@@ -21,6 +21,11 @@ __all__ = ["TOLD_BY", "Generation", "confused_indexes", "generation_of", "tells_
 MAX_MEMBERS = 64
 """BPF_STRUCT_OPS_MAX_NR_MEMBERS (include/linux/bpf.h), where BTF does not show it."""
 
+CONFUSED_TYPES = frozenset({
+    "BPF_TRACE_FENTRY_MULTI", "BPF_TRACE_FEXIT_MULTI", "BPF_TRACE_FSESSION_MULTI",
+})  # fmt: skip
+"""The attach types of ``is_tracing_multi`` (include/linux/bpf.h)."""
+
 CHECKED_WITHOUT_PROGRAM = 2
 """The parameters of check_member before 6.3: struct and member."""
 
@@ -65,7 +70,7 @@ TOLD_BY = {
     "sleepable": "check_member of struct bpf_struct_ops is given the program, which came with it (6.3)",
     "every_member_required": "BTF lacks struct btf_id_set8, which came with the kernel that stopped asking (6.0)",
     "name_taken_at_update": "BTF lacks struct bpf_struct_ops_link, which came with the kernel that stopped looking",
-    "confused_indexes": "enum bpf_attach_type has the _MULTI types, which 7.3 refuses by number alone",
+    "confused_indexes": "enum bpf_attach_type has the types of is_tracing_multi, which 7.3 refuses by number alone",
 }
 """Field of ``Generation`` to how it is told."""
 
@@ -98,12 +103,13 @@ def confused_indexes(btf: Btf) -> frozenset[int]:
 
     A struct_ops program has its member's index where a tracing program has its
     attach type. 7.3 looks at that number without asking which sort of program it
-    is, and refuses those of BPF_TRACE_FENTRY_MULTI and its like (59 to 61).
+    is (``is_tracing_multi``), and refuses 59 to 61. It compares other attach types,
+    BPF_TRACE_KPROBE_MULTI (42) among them, only for programs of their own type.
     """
     type_id = btf.find("bpf_attach_type", BtfKind.ENUM)
     types = btf.type(type_id) if type_id else None
     values = types.values if isinstance(types, Enum) else ()
-    return frozenset(item.value for item in values if item.name.endswith("_MULTI") and "_TRACE_" in item.name)
+    return frozenset(item.value for item in values if item.name in CONFUSED_TYPES)
 
 
 def _has(btf: Btf, name: str) -> bool:

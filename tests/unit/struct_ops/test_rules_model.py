@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from structops_cli.btf.types import Enum, Enumerator
 from structops_cli.errors import ENOTSUPP
 from structops_cli.struct_ops.catalogue import StructOpsType, find_type
 from structops_cli.struct_ops.rules.facts import (
@@ -26,7 +27,7 @@ from structops_cli.struct_ops.rules.facts import (
     UpdateLink,
     World,
 )
-from structops_cli.struct_ops.rules.generation import Generation, generation_of
+from structops_cli.struct_ops.rules.generation import Generation, confused_indexes, generation_of
 from structops_cli.struct_ops.rules.links import harmful
 from structops_cli.struct_ops.rules.step import step
 from structops_cli.syscall.uapi import (
@@ -36,7 +37,7 @@ from structops_cli.syscall.uapi import (
     BpfProgType,
     StructOpsState,
 )
-from tests.kernel_shapes import kernel
+from tests.kernel_shapes import BtfBuilder, kernel
 
 FUNCTIONS = ("ssthresh", "cong_avoid", "set_state", "undo_cwnd", "cong_control")
 TCP = find_type(kernel(members=FUNCTIONS), "tcp_congestion_ops")
@@ -148,6 +149,21 @@ def test_indexes_that_are_taken_for_attach_types() -> None:
         "",
     )
     assert answer(load, generation=Generation(confused_indexes=frozenset({3}))) == (0, "", "")
+
+
+def test_attach_types_that_the_kernel_tells_apart_confuse_nothing() -> None:
+    """Of all attach types of several functions, only those of ``is_tracing_multi`` are compared by number alone."""
+    names = {
+        "BPF_TRACE_KPROBE_MULTI": 42,
+        "BPF_TRACE_UPROBE_MULTI": 48,
+        "BPF_TRACE_FENTRY_MULTI": 59,
+        "BPF_TRACE_FEXIT_MULTI": 60,
+        "BPF_TRACE_FSESSION_MULTI": 61,
+    }
+    listed = tuple(Enumerator(name, value) for name, value in names.items())
+    written = BtfBuilder()
+    written.add(Enum, "bpf_attach_type", 4, False, listed)
+    assert confused_indexes(written.btf()) == {59, 60, 61}
 
 
 def test_a_closed_map_comes_before_links_that_there_are_not() -> None:
