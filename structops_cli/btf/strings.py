@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Names", "Strings"]
 
+MAX_TAG_BYTES = 64 << 20
+"""Bytes of all names that are longer than the kernel allows for anything but tags: strings may overlap."""
+
 
 class Strings:
     """The strings in ``data`` from ``offset`` on, ``length`` bytes that end with a NUL.
@@ -51,21 +54,24 @@ class Strings:
 class Names(dict[int, str]):
     """Names by string offset, ``names[offset]``: made when first asked for, then kept.
 
-    BtfError beyond the end, and for a name longer than the kernel allows:
-    what is kept is bounded.
+    Raises ``BtfError`` beyond the end, and when tags hold more than ``MAX_TAG_BYTES`` in all:
+    what is kept is bounded. The text of a tag has no limit of its own, as in the kernel.
     """
 
-    __slots__ = ("_origin", "_text")
+    __slots__ = ("_left", "_origin", "_text")
 
     def __init__(self, strings: Strings, origin: str) -> None:
         super().__init__()
         self._text = strings.text
         self._origin = origin
+        self._left = MAX_TAG_BYTES
 
     def __missing__(self, offset: int) -> str:
         name = self._text(offset)
         if len(name) > MAX_NAME:
-            why = f"a name has {len(name)} characters, at most {MAX_NAME} are allowed"
-            raise BtfError(f"{self._origin} is damaged", why=why)
+            self._left -= len(name)
+            if self._left < 0:
+                why = f"its names longer than {MAX_NAME} characters have more than {MAX_TAG_BYTES >> 20} MiB in all"
+                raise BtfError(f"{self._origin} is damaged", why=why)
         self[offset] = name
         return name

@@ -67,6 +67,7 @@ static int is_in(uint32_t kind, uint32_t kinds)
 #define ENUMS (1u << ENUM | 1u << ENUM64)
 #define UNNAMED (1u << PTR | 1u << ARRAY | 1u << VOLATILE | 1u << CONST | 1u << RESTRICT | 1u << FUNC_PROTO)
 #define MUST_BE_NAMED (1u << FWD | 1u << TYPEDEF | 1u << FUNC | 1u << VAR | 1u << DATASEC | 1u << DECL_TAG | 1u << TYPE_TAG)
+#define TAGS (1u << DECL_TAG | 1u << TYPE_TAG)
 #define IDENTIFIERS (COMPOSITE | ENUMS | 1u << FWD | 1u << TYPEDEF | 1u << FUNC | 1u << VAR)
 
 static int exists(struct checker *checker, uint32_t id, uint32_t member)
@@ -112,6 +113,13 @@ static int check_own_name(struct checker *checker)
 
 	if (is_in(kind, UNNAMED))
 		return *so_btf_string(checker->btf, offset) ? wrong(checker, SO_BTF_NAMED, SO_BTF_WHOLE, offset) : 0;
+	if (is_in(kind, TAGS)) {
+		/* any text that is not empty, of any length (btf_decl_tag_check_meta(), btf_ref_type_check_meta()) */
+		const char *text = so_btf_string(checker->btf, offset);
+
+		if (text && *text)
+			return 0;
+	}
 	return check_name(checker, offset, SO_BTF_WHOLE, is_in(kind, IDENTIFIERS), is_in(kind, MUST_BE_NAMED));
 }
 

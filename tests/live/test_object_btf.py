@@ -28,6 +28,7 @@ from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done_json
 from tests.compile import OBJECTS, compile_object
 from tests.needs import DUMMY_OPS, needs
+from tests.writers import M, decl_tag, int_, ptr, struct_, type_tag, write_btf
 
 FOR_OLD_KERNELS = tuple(sorted({*bundled_objects()} - {"fifo_qdisc", "hid_filter", "scx_fifo", "scx_vtime"}))
 """All but those for types that only new kernels have, where nothing has to be rewritten."""
@@ -90,6 +91,19 @@ def test_programs_and_maps_load_with_it(name: str) -> None:
     plan = plan_object(spec, kernel, Selection())
     with load(spec, plan, Target(kernel)) as loaded:
         assert list(loaded.programs) == [program.name for program in plan.programs]
+
+
+@pytest.mark.parametrize("text", ["a" * 600, "two\nlines", " "], ids=repr)
+def test_the_kernel_takes_any_text_of_a_tag(text: str) -> None:
+    pointer_to_it = [int_("int"), type_tag(text, 1), ptr(2)]
+    for feature, records in (
+        (BtfFeature.TYPE_TAG, pointer_to_it),
+        (BtfFeature.DECL_TAG, [int_("int"), struct_("s", 4, M("m", 1)), decl_tag(text, 2)]),
+    ):
+        if accepts(feature) is Answer.YES:
+            bpf.btf_load(write_btf(records)).close()
+    with pytest.raises(KernelError, match="Invalid name"):
+        bpf.btf_load(write_btf([int_("int"), type_tag("", 1), ptr(2)]))
 
 
 @needs(DUMMY_OPS)

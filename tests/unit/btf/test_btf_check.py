@@ -42,6 +42,19 @@ def test_every_kind_is_accepted() -> None:
     Btf.from_bytes(write_btf(every_kind())).check()
 
 
+TAGS = pytest.mark.parametrize(
+    "text", ["a" * 600, "two\nlines", "a\ttab", "é", " ", "1a", "kernel:module=x"], ids=repr
+)
+
+
+@TAGS
+def test_a_tag_may_hold_any_text(text: str) -> None:
+    """The kernel asks of a tag's text no more than that it is not empty: ``btf_decl_tag_check_meta``."""
+    btf = Btf.from_bytes(write_btf([INT, type_tag(text, 1), typedef("t", 1), decl_tag(text, 3)]))
+    btf.check()
+    assert [btf.name(2), btf.name(4)] == [text, text]
+
+
 def refusal(*records: Record) -> str:
     with pytest.raises(BtfError) as caught:
         Btf.from_bytes(write_btf(records), origin="x").check()

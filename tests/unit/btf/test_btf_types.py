@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from structops_cli.btf import strings
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.types import (
     Array,
@@ -34,7 +35,7 @@ from structops_cli.btf.types import (
 )
 from structops_cli.errors import BtfError
 from structops_cli.syscall.uapi import BtfKind
-from tests.writers import M, datasec, every_kind, func, int_, proto, ptr, struct_, typedef, var, write_btf
+from tests.writers import M, datasec, every_kind, func, int_, proto, ptr, struct_, type_tag, typedef, var, write_btf
 
 EVERY = Btf.from_bytes(write_btf(every_kind()), origin="every kind")
 
@@ -131,12 +132,14 @@ def test_a_member_named_beyond_the_strings() -> None:
     assert caught.value.fields == {"type_id": 2, "offset": 40}
 
 
-def test_an_absurdly_long_name_is_refused_but_a_string_may_be_long() -> None:
-    btf = Btf.from_bytes(write_btf([struct_("s" * 512, 0)]), origin="x")
-    with pytest.raises(BtfError) as caught:
-        btf.name(1)
-    assert str(caught.value) == "x is damaged: a name has 512 characters, at most 511 are allowed"
-    assert btf.string(1) == "s" * 512
+def test_long_names_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strings, "MAX_TAG_BYTES", 1024)
+    records = [type_tag(letter * 512, 0) for letter in "abc"]
+    btf = Btf.from_bytes(write_btf(records), origin="x")
+    assert [btf.name(1), btf.name(2), btf.name(1)] == ["a" * 512, "b" * 512, "a" * 512]
+    with pytest.raises(BtfError, match="^x is damaged: its names longer than 511 characters have more than"):
+        btf.name(3)
+    assert btf.string(1) == "a" * 512
 
 
 def test_strings() -> None:
