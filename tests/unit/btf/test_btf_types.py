@@ -35,7 +35,20 @@ from structops_cli.btf.types import (
 )
 from structops_cli.errors import BtfError
 from structops_cli.syscall.uapi import BtfKind
-from tests.writers import M, datasec, every_kind, func, int_, proto, ptr, struct_, type_tag, typedef, var, write_btf
+from tests.writers import (
+    M,
+    datasec,
+    every_kind,
+    func,
+    int_,
+    proto,
+    ptr,
+    struct_,
+    type_tag,
+    typedef,
+    var,
+    write_btf,
+)
 
 EVERY = Btf.from_bytes(write_btf(every_kind()), origin="every kind")
 
@@ -137,7 +150,7 @@ def test_long_names_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     records = [type_tag(letter * 512, 0) for letter in "abc"]
     btf = Btf.from_bytes(write_btf(records), origin="x")
     assert [btf.name(1), btf.name(2), btf.name(1)] == ["a" * 512, "b" * 512, "a" * 512]
-    with pytest.raises(BtfError, match="^x is damaged: its names longer than 511 characters have more than"):
+    with pytest.raises(BtfError, match="its names longer than 511 characters have more than"):
         btf.name(3)
     assert btf.string(1) == "a" * 512
 
