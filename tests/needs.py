@@ -33,6 +33,7 @@ __all__ = [
     "HID_BPF",
     "IO_URING_OPS",
     "KERNEL_BTF",
+    "KFUNCS",
     "LINKS",
     "LINK_DETACH",
     "MODULE_TYPES",
@@ -124,6 +125,11 @@ MPTCP = Feature("MPTCP", (5, 6), _opens_mptcp, "CONFIG_MPTCP")
 OPEN_FILE_ITERATOR = Feature("a BPF iterator over descriptors and their sockets", (5, 11), _reads_open_files)
 CGRP_STORAGE = Feature("maps of cgroup storage", (6, 2), lambda: _knows_map_type("BPF_MAP_TYPE_CGRP_STORAGE"))
 ARENA = Feature("arenas", (6, 9), lambda: _knows_map_type("BPF_MAP_TYPE_ARENA"))
+KFUNCS = Feature(
+    "calls of the kernel's functions",
+    (5, 13),
+    lambda: live_kernel().vmlinux.find("bpf_kfunc_desc_tab", BtfKind.STRUCT) is not None,
+)
 QDISC_OPS = Feature(
     "Qdisc_ops",
     (6, 16),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import BtfExt, parse_ext
 from structops_cli.errors import ElfError, InputError, ObjectError
@@ -18,6 +20,8 @@ from structops_cli.obj.spec import ObjectSpec
 from structops_cli.obj.variables import read_struct_ops
 
 __all__ = ["read_functions", "read_object"]
+
+COMPILER = re.compile(rb"clang version [\w.+~-]{1,40}|GNU C\d* [\w.+~-]{1,40}")
 
 
 def read_object(data: bytes, name: str) -> ObjectSpec:
@@ -73,6 +77,7 @@ def _read(data: bytes, name: str) -> ObjectSpec:
         data=read_data(elf, btf),
         externs=externs,
         other_programs=other_programs(elf),
+        compiler=_compiler(elf),
     )
 
 
@@ -100,3 +105,12 @@ def _licence(elf: ElfObject) -> str:
     except UnicodeDecodeError as error:
         why = f"section license begins with {text[:16]!r}"
         raise ObjectError("the licence of this object is no text", why=why, section="license") from error
+
+
+def _compiler(elf: ElfObject) -> str | None:
+    """Return the compiler that the debug information names; None without debug information."""
+    for name in (".comment", ".debug_str", ".debug_line_str"):
+        section = elf.section(name)
+        if section is not None and (found := COMPILER.search(section.data)):
+            return found[0].decode(errors="replace")
+    return None

@@ -209,7 +209,10 @@ class OtherProgram(NamedTuple):
 
 
 class ObjectSpec(NamedTuple):
-    """A whole object. ``btf`` is its BTF with DATASEC sizes and offsets repaired from the ELF symbols."""
+    """A whole object. ``btf`` is its BTF with DATASEC sizes and offsets repaired from the ELF symbols.
+
+    ``compiler`` is what the debug information names, None without it.
+    """
 
     name: str
     licence: str
@@ -220,6 +223,7 @@ class ObjectSpec(NamedTuple):
     data: tuple[DataSection, ...]
     externs: tuple[Extern, ...]
     other_programs: tuple[OtherProgram, ...] = ()
+    compiler: str | None = None
 
     def function(self, name: str) -> Function:
         """Return the function of that name; ``KeyError`` when there is none."""

@@ -9,15 +9,18 @@ and a call of a number that stands for a poisoned CO-RE relocation.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from errno import EINVAL
+from collections.abc import Container, Sequence
+from errno import E2BIG, EINVAL
 from typing import TYPE_CHECKING
 
 from structops_cli.core.apply import poisoned_relocation, why_poisoned
 from structops_cli.core.fixup import Fixup
+from structops_cli.counted import counted
 from structops_cli.errors import VerifierError
+from structops_cli.obj.insn import INSN_BYTES, LD_IMM64, decode, instructions
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec
+from structops_cli.runtime.verifier_hints import hint_for, is_too_large
 from structops_cli.runtime.verifier_report import report_in
 from structops_cli.struct_ops.plan import ProgramPlan
 
@@ -36,6 +39,9 @@ GPL = re.compile(r"GPL", re.IGNORECASE)
 NO_ADDRESS = "failed to find the address for kernel symbol"
 UNSUPPORTED = "attach to unsupported member"
 SHOWN = 3
+CLASS = 7
+LDX, ST, STX, JMP, JMP32 = 1, 2, 3, 5, 6
+"""Classes of instructions, in the low bits of the opcode."""
 
 
 def explain_refusal(
@@ -49,23 +55,29 @@ def explain_refusal(
     """Return the refusal with program, member, source line and the verifier's last meaningful words."""
     report = report_in(error.log)
     insn = refusing_instruction(error.log)
-    said = meaningful_lines(error.log)
+    words = _about_the_cause(meaningful_lines(error.log), plan.name)
     if report:
-        insn, said = (insn if report.insn is None else report.insn), (report.reason.rstrip("."),)
+        insn, words = (insn if report.insn is None else report.insn), (report.reason.rstrip("."),)
+    hint = (report.suggestion.rstrip(".") if report else "") or hint_for(words, plan)
+    absent = _absent_symbol(error.log, insn, spec, linked, missing)
     poisoned = _poisoned(error.log, fixups) or _poisoned_call(error.log, spec, missing)
     if poisoned:
-        said = (poisoned,)
-    elif not said:
-        said = (_silent_refusal(spec, plan, error.errno or 0),)
+        words, hint = (poisoned,), ""
+    elif not words:
+        words = (_silent_refusal(spec, plan, linked, error.errno or 0),)
     elif linked.sleepable and UNSUPPORTED in error.log:
-        said = (*said, "it is sleepable, and this member may not sleep, or takes no program at all")
+        words = (*words, "it is sleepable, and this member may not sleep, or takes no program at all")
+    elif is_too_large(words):
+        words = (*words, f"{plan.name} has {_size(spec, linked)}")
+    if absent:
+        hint = f"test the weak symbol before it is used: if (&{absent}) ...; this kernel lacks {absent}"
     line = source_line(spec, linked, insn) if insn is not None else ""
     answer = VerifierError(
         f"the verifier refused {plan.name} of {spec.name} (member {plan.member.name})",
         errno=error.errno or 0,
         log=error.log,
-        why="; ".join(said) + (f", at {line}" if line else ""),
-        hint=_hint(error.log, missing, report.suggestion.rstrip(".") if report else ""),
+        why="; ".join(words) + (f", at {line}" if line else ""),
+        hint=_with_the_log(error.log, hint),
         object=spec.name,
         program=plan.name,
         member=plan.member.name,
@@ -75,11 +87,24 @@ def explain_refusal(
     return answer
 
 
-def _silent_refusal(spec: ObjectSpec, plan: ProgramPlan, errno: int) -> str:
+def _about_the_cause(words: tuple[str, ...], program: str) -> tuple[str, ...]:
+    """Leave out the remark that a program returns no scalar: a struct_ops program need not (``btf_prepare_func_args``)."""
+    rest = tuple(line for line in words if f"function {program}() doesn't return scalar" not in line)
+    return rest or words
+
+
+def _size(spec: ObjectSpec, linked: LinkedProgram) -> str:
+    count = counted(len(linked.insns) // INSN_BYTES, "instruction")
+    return f"{count} (made by {spec.compiler})" if spec.compiler else count
+
+
+def _silent_refusal(spec: ObjectSpec, plan: ProgramPlan, linked: LinkedProgram, errno: int) -> str:
     """Name the cause of a refusal that comes before the verifier has a word."""
     from structops_cli.struct_ops.rules.generation import confused_indexes
     from structops_cli.struct_ops.rules.programs import CONFUSED
 
+    if errno == E2BIG:
+        return f"it has {_size(spec, linked)}: a kernel takes at most 1000000, and 4096 without CAP_BPF"
     if errno == EINVAL and plan.member.member_index in confused_indexes(plan.type.btf):
         return CONFUSED.format(index=plan.member.member_index)
     if errno == EINVAL and not GPL.search(spec.licence):
@@ -132,18 +157,43 @@ def _poisoned_call(log: str, spec: ObjectSpec, missing: Sequence[Resolved]) -> s
     return f"it calls the kernel function {name}, which this kernel does not have ({why})" if name else ""
 
 
-def _hint(log: str, missing: Sequence[Resolved], suggestion: str = "") -> str:
+def _absent_symbol(
+    log: str, insn: int | None, spec: ObjectSpec, linked: LinkedProgram, missing: Sequence[Resolved]
+) -> str:
+    """Return the weak symbol that the kernel lacks and the refused instruction calls or reads through; "" for none."""
+    if not missing:
+        return ""
+    from structops_cli.core.apply_externs import poisoned_extern  # only objects with externs need it
+    from structops_cli.obj.link import link_program
+
+    names = {one.extern.name for one in missing}
+    if (called := INVALID_CALL.search(log)) and (
+        name := poisoned_extern(spec, int(called.group(1)))
+    ) in names:
+        return name
+    loads = {item.insn_index: item.symbol for item in link_program(spec, linked.name).relocations}
+    place = _load_of_the_base(linked.insns, insn, loads) if insn is not None else None
+    return loads[place] if place is not None and loads[place] in names else ""
+
+
+def _load_of_the_base(insns: bytes, index: int, loads: Container[int]) -> int | None:
+    """Return where the address that an instruction reads or writes through was loaded; None where that is not plain."""
+    insn = decode(insns, index) if index * INSN_BYTES < len(insns) else None
+    if insn is None or insn.opcode & CLASS not in (LDX, ST, STX):
+        return None
+    register = insn.src_reg if insn.opcode & CLASS == LDX else insn.dst_reg
+    for place, earlier in reversed([item for item in instructions(insns) if item[0] < index]):
+        if earlier.opcode & CLASS in (JMP, JMP32):
+            return None
+        if earlier.dst_reg == register and earlier.opcode & CLASS not in (ST, STX):
+            return place if earlier.opcode == LD_IMM64 and place in loads else None
+    return None
+
+
+def _with_the_log(log: str, hint: str) -> str:
+    """Add to a hint how the whole log is shown."""
     if NO_ADDRESS in log:
         return "variables of the kernel need one that was built with CONFIG_KALLSYMS_ALL=y"
     count = len(log.splitlines())
-    hint = (
-        f"-v shows the verifier's whole log ({count} lines)"
-        if count
-        else "check the object's licence and member types"
-    )
-    if suggestion:
-        hint = f"{suggestion}; {hint}"
-    if not missing:
-        return hint
-    names = ", ".join(one.extern.name for one in missing)
-    return f"{hint}; test a weak symbol before it is used: this kernel lacks {names}"
+    shown = f"-v shows the verifier's whole log ({counted(count, 'line')})" if count else ""
+    return "; ".join(filter(None, (hint, shown))) or "check the object's licence and member types"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EACCES, EINVAL
+from errno import E2BIG, EACCES, EINVAL
 
 import pytest
 
@@ -185,6 +185,78 @@ def test_a_refusal_without_a_log_of_an_object_without_a_gpl_licence(licence: str
     assert why == f"struct_ops programs need a GPL-compatible licence, and the object's is {said}"
 
 
+def test_a_program_that_has_more_instructions_than_the_kernel_reads() -> None:
+    why = refusal("", E2BIG, compiler="clang version 19.1.7").why
+    assert why == (
+        f"it has {len(LINKED.insns) // 8} instructions (made by clang version 19.1.7): "
+        "a kernel takes at most 1000000, and 4096 without CAP_BPF"
+    )
+
+
+# Hints by the verifier's words
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("R0 invalid mem access 'map_value_or_null'", "test the pointer before that line"),
+        ("R1 type=map_value_or_null expected=fp, pkt, map_value", "test the pointer before that line"),
+        ("Possibly NULL pointer passed to trusted arg0", "test the pointer before that line"),
+        ("R2 pointer arithmetic on sock_or_null prohibited, null-check it first", "test the pointer before"),
+        ("Global function f() doesn't return scalar. Only those are supported.", "declare f() static"),
+        ("combined stack size of 2 calls is 544. Too large", "share 512 bytes"),
+        ("the call stack of 9 frames is too deep !", "eight functions deep"),
+        ("unknown func bpf_tcp_sock#96", "ssthresh may not call the helper bpf_tcp_sock on"),
+        ("program of this type cannot use helper bpf_tcp_sock#96", "may not call the helper bpf_tcp_sock on"),
+        ("invalid func unknown#4000", "this kernel has no helper number 4000"),
+        ("calling kernel function bpf_skb_get_hash is not allowed", "may not call bpf_skb_get_hash() on"),
+        ("helper call might sleep in a non-sleepable prog", "leave the call out"),
+        ("program must be sleepable to call sleepable kfunc bpf_iter_x", "leave the call out"),
+        ("BPF program is too large. Processed 1000001 insn", "give loops fewer rounds"),
+        ("The sequence of 8193 jumps is too complex.", "give loops fewer rounds"),
+    ],
+)
+def test_the_hint_of_a_common_refusal(words: str, hint: str) -> None:
+    found = refusal(f"1: (85) call 7\n{words}\nprocessed 2 insns\n").hint
+    assert hint in found
+    assert found.endswith("; -v shows the verifier's whole log (3 lines)")
+
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        f"R0 invalid mem access 'map_value_or_null'\n{REFUSED_WRITE}",
+        "0: R1=map_value_or_null()\nno words that anybody knows\n",
+        "Global function t_init() doesn't return scalar. Only those are supported.\nsomething else\n",
+    ],
+    ids=["further up", "a state", "a remark about the program"],
+)
+def test_no_hint_where_the_last_words_are_not_known(log: str) -> None:
+    assert refusal(log).hint == f"-v shows the verifier's whole log ({len(log.splitlines())} lines)"
+
+
+def test_the_remark_that_a_program_returns_nothing_is_not_the_cause() -> None:
+    log = (
+        "Global function t_init() doesn't return scalar. Only those are supported.\n"
+        "combined stack size of 2 calls is 544. Too large\n"
+    )
+    assert refusal(log).why == "combined stack size of 2 calls is 544. Too large"
+
+
+def test_a_member_that_may_sleep() -> None:
+    kernel_type = TYPE._replace(name="sched_ext_ops")
+    plan = ProgramPlan("t_init", kernel_type, TYPE.members[0]._replace(name="init"))
+    error = VerifierError("x", errno=EINVAL, log="helper call might sleep in a non-sleepable prog\n")
+    hint = explain_refusal(error, SPEC, plan, LINKED, FIXUPS).hint
+    assert hint.startswith('init may sleep: put the program into SEC("struct_ops.s/init")')
+
+
+def test_the_kernels_own_suggestion_comes_first() -> None:
+    log = "\nVerification failed: x\n\nReason:\n  R0 is map_value_or_null.\n\nSuggestion:\n  Check it.\n"
+    assert refusal(log).hint.startswith("Check it; -v shows")
+    assert refusal(log.partition("Suggestion")[0]).hint.startswith("test the pointer before that line")
+
+
 # Symbols that the kernel lacks
 
 WEAK = Extern("t_gone", ".ksyms", 1, True, ExternKind.FUNCTION)
@@ -205,7 +277,14 @@ def test_a_call_of_a_function_that_the_kernel_lacks() -> None:
         "it calls the kernel function t_gone, which this kernel does not have "
         f"(no function of that name is in its BTF), at {line}"
     )
-    assert error.hint.endswith("; test a weak symbol before it is used: this kernel lacks t_gone")
+    assert error.hint == (
+        "test the weak symbol before it is used: if (&t_gone) ...; this kernel lacks t_gone; "
+        "-v shows the verifier's whole log (3 lines)"
+    )
+
+
+def test_words_about_something_else_are_no_words_about_a_weak_symbol() -> None:
+    assert refusal_with_externs(REFUSED_WRITE).hint == "-v shows the verifier's whole log (10 lines)"
 
 
 def test_a_call_of_a_number_that_nobody_made() -> None:
