@@ -11,6 +11,7 @@ from structops_cli.cli.changes import changing_options, open_changed, selection_
 from structops_cli.cli.check_text import Checked, checked_data, checked_text, overall
 from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.output import Output, common_options
+from structops_cli.cli.registered import warn_not_attached
 from structops_cli.core.target import Target
 from structops_cli.errors import InputError, NotFoundError, ObjectError, StructopsError, UsageError
 from structops_cli.obj.spec import ObjectSpec
@@ -110,6 +111,9 @@ def command(
         checked = tried(output, checked, kernels, readable, options, timeout)
     else:
         checked = list(_check(objects, specs, targets, selection, verify=verify))
+    for spec in specs:
+        if isinstance(spec, ObjectSpec):
+            warn_not_attached(output, spec)
     code = overall(checked, strict=strict)
     if junit:
         from structops_cli.cli.junit import write_junit  # rare

@@ -21,6 +21,8 @@ __all__ = ["Booted", "Checked", "checked_data", "checked_text", "overall", "prob
 
 COLORS = {Verdict.WOULD: "green", Verdict.WOULD_NOT: "red", Verdict.UNDECIDABLE: "yellow"}
 CELLS = {Verdict.WOULD: "yes", Verdict.WOULD_NOT: "no", Verdict.UNDECIDABLE: "cannot tell"}
+NOT_ATTACHED = "not_attached"
+"""The field of findings about programs of an object: the same for all kernels, and warned of on stderr."""
 HEADER = ("MEMBER", "INDEX", "SIZE", "NEED", "HAS", "PROTOTYPE", "STATE")
 
 
@@ -83,6 +85,7 @@ def checked_data(item: Checked) -> dict[str, Any]:
         "findings": [_finding_data(finding) for finding in report.findings],
         "variables": [_variable_data(variable) for variable in report.variables],
         "programs": [_program_data(program) for program in report.programs],
+        "not_attached": [one for item in report.findings for one in item.fields.get(NOT_ATTACHED, ())],
     }
     return head | ({"booted": item.booted._asdict()} if item.booted else {})
 
@@ -206,7 +209,7 @@ def _cells(row: MemberRow) -> tuple[object, ...]:
 
 
 def _problems(output: Output, item: Checked, *, with_heading: bool) -> str:
-    found = problems_of(item.report)
+    found = [one for one in problems_of(item.report) if NOT_ATTACHED not in one.fields]
     heading = [_heading(output, item)] if with_heading and found else []
     return "\n".join([*heading, *(_problem(finding, output) for finding in found)])
 

@@ -12,7 +12,13 @@ import click
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.output import Output, common_options
-from structops_cli.cli.registered import registered_data, registered_text, say_aside
+from structops_cli.cli.registered import (
+    not_attached_data,
+    registered_data,
+    registered_text,
+    say_aside,
+    warn_left_out,
+)
 from structops_cli.core.target import Target
 from structops_cli.errors import StateError, UsageError
 from structops_cli.operations.registering import Places, changes_of, load_all, register_all, rehearse
@@ -134,6 +140,9 @@ def _hold(output: Output, held: list[Registered]) -> None:
 def _say(output: Output, done: Sequence[RegisteredObject], *, dry_run: bool) -> None:
     data = change_data(changes_of(done), dry_run=dry_run)
     data["registered"] = [entry for item in done for entry in registered_data(item)]
+    data["not_attached"] = [entry for item in done for entry in not_attached_data(item.spec)]
+    for item in done:
+        warn_left_out(output, item)
     output.result("register", data, lambda: "\n\n".join(registered_text(item) for item in done))
     for item in done:
         say_aside(output, item)

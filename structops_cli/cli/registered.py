@@ -5,17 +5,49 @@ from __future__ import annotations
 from typing import Any
 
 from structops_cli.cli.output import Output, fields, table
+from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.objects import RegisteredObject
 from structops_cli.runtime.registration import Registered
+from structops_cli.struct_ops.left_out import absent_members, not_attached, programs_left_out
 
-__all__ = ["programs_data", "programs_text", "registered_data", "registered_text", "say_aside"]
+__all__ = [
+    "not_attached_data",
+    "programs_data",
+    "programs_text",
+    "registered_data",
+    "registered_text",
+    "say_aside",
+    "warn_left_out",
+    "warn_not_attached",
+]
+
+
+def warn_left_out(output: Output, item: RegisteredObject) -> None:
+    """Warn of what the object asks for and is not done; to be called before ``result``."""
+    for finding in absent_members(item.spec, item.plan):
+        output.warn(finding.what, why=finding.why, fix=finding.hint)
+    warn_not_attached(output, item.spec)
+    for lost in item.unheld:
+        output.warn(
+            f"map {lost.name}: {lost.loss} when this command ends",
+            why="no process and no pin holds the map then",
+            fix="pin the map by name (__uint(pinning, LIBBPF_PIN_BY_NAME)), or use --transient",
+        )
+
+
+def warn_not_attached(output: Output, spec: ObjectSpec) -> None:
+    """Warn of the programs of an object that are not loaded."""
+    for finding in programs_left_out(spec):
+        output.warn(finding.what, why=finding.why, fix=finding.hint)
+
+
+def not_attached_data(spec: ObjectSpec) -> list[dict[str, str]]:
+    """Return the programs of an object that are not loaded as plain data."""
+    return [{"object": spec.name, "name": one.name, "section": one.section} for one in not_attached(spec)]
 
 
 def say_aside(output: Output, item: RegisteredObject) -> None:
-    """Say what was left out, and what went another way than the object asked for."""
-    for skipped in item.plan.skipped:
-        program = f"; its program {skipped.program} is not loaded" if skipped.program else ""
-        output.note(f"note: this kernel has no member {skipped.member} ({skipped.variable}){program}")
+    """Note what went another way than the object asked for, and what is shared."""
     for one in item.registered:
         if one.legacy_fallback:
             output.note(
@@ -25,21 +57,14 @@ def say_aside(output: Output, item: RegisteredObject) -> None:
             output.note(
                 f"note: {one.pin} was the pin of a link that registers nothing any more; it is replaced"
             )
-    for lost in item.unheld:
-        output.note(
-            f"note: {lost.loss} when this command ends, for nobody holds map {lost.name} then: "
-            "pin it by name (__uint(pinning, LIBBPF_PIN_BY_NAME)), or use --transient"
-        )
     for shared in item.shared_maps:
         how = "pinned at" if shared.created else "the one that was pinned at"
         output.note(f"note: map {shared.name} (map {shared.map_id}) is {how} {shared.pin}")
     if item.missing:
         output.debug(f"note: weak symbols that this kernel lacks: {', '.join(item.missing)}")
-    if item.spec.other_programs:
-        others = ", ".join(f"{one.name} ({one.section})" for one in item.spec.other_programs)
-        output.debug(f"note: not loaded, programs of other types: {others}")
-    if item.plan.unused:
-        output.debug(f"note: not loaded, no registered variable uses them: {', '.join(item.plan.unused)}")
+    warned = {one.name for one in not_attached(item.spec)} | {one.program for one in item.plan.skipped}
+    if unused := [name for name in item.plan.unused if name not in warned]:
+        output.debug(f"note: not loaded, for their variables are not registered: {', '.join(unused)}")
 
 
 def registered_data(item: RegisteredObject) -> list[dict[str, Any]]:

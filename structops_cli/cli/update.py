@@ -10,7 +10,13 @@ from structops_cli.cli.changes import changing_options, open_changed, selection_
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.numbers import MapId
 from structops_cli.cli.output import Output, common_options, fields
-from structops_cli.cli.registered import programs_text, registered_data, say_aside
+from structops_cli.cli.registered import (
+    not_attached_data,
+    programs_text,
+    registered_data,
+    say_aside,
+    warn_left_out,
+)
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.cli.swapped import (
     caught_up_text,
@@ -93,6 +99,8 @@ def _say(output: Output, done: Updated, *, dry_run: bool) -> None:
     data = change_data([change, *late], dry_run=dry_run)
     data |= swapped_data(done.done, done.gap_ns, done.caught_up)
     data["registered"] = registered_data(done.object)
+    data["not_attached"] = not_attached_data(done.object.spec)
+    warn_left_out(output, done.object)
     output.result("update", data, lambda: _text(done))
     say_aside(output, done.object)
     say_unfollowed(output, done.live, done.done, done.gap_ns, done.caught_up)

@@ -23,6 +23,7 @@ from structops_cli.struct_ops.check_needs import check_externs, check_maps
 from structops_cli.struct_ops.check_programs import ProgramReport, check_program
 from structops_cli.struct_ops.check_rules import check_offered, check_rules
 from structops_cli.struct_ops.findings import Finding, Severity, Verdict, verdict_of
+from structops_cli.struct_ops.left_out import absent_members, programs_left_out
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
 from structops_cli.syscall.uapi import BtfKind
 
@@ -146,15 +147,9 @@ def _elsewhere_too(spec: ObjectSpec, plan: Plan, kernel: KernelTypes) -> Iterato
 
 
 def _left_out(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
-    """Note what a registration leaves out, or does another way than the object asks for."""
-    for item in plan.skipped:
-        program = f"; its program {item.program} is not loaded" if item.program else ""
-        fields = {"object": spec.name, "variable": item.variable, "member": item.member}
-        yield Finding(
-            Severity.NOTE,
-            f"this kernel has no member {item.member} ({item.variable}){program}",
-            fields=fields,
-        )
+    """Report what a registration leaves out, or does another way than the object asks for."""
+    yield from absent_members(spec, plan)
+    yield from programs_left_out(spec)
     for one in plan.maps:
         if one.link_wanted and not one.link:
             yield Finding(

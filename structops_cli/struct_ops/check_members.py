@@ -143,7 +143,7 @@ class _Rows:
             program=program,
             value=None,
             prototype="",
-            state=self._worst(name, "") or "left out",
+            state=Severity.ERROR.value if self._worst(name, "") == Severity.ERROR.value else "left out",
         )
 
     def _worst(self, member: str, program: str) -> str:

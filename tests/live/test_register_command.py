@@ -600,13 +600,28 @@ def test_a_little_endian_number_by_any_reader(name: str, pin_dir: str) -> None:
     assert name.encode().ljust(16, b"\0") in raw
 
 
+NOT_ATTACHED = {
+    "a_syscall": "syscall",
+    "an_fentry": "fentry/tcp_reno_cong_avoid",
+    "a_tracepoint": "tp_btf/tcp_probe",
+    "a_kprobe": "kprobe/tcp_ack",
+    "an_iterator": "iter/tcp",
+    "an_xdp": "xdp",
+    "a_filter": "socket",
+    "nobody_calls_this": "struct_ops/spare",
+}
+"""The programs of mixed.bpf.c that no registration loads."""
+
+
 @needs(LINKS)
 def test_an_object_with_programs_of_other_types(tmp_path: Path, name: str, pin_dir: str) -> None:
     """Two kinds in one object, with a link and without, members in another order: the rest is left out by name."""
     path = tmp_path / "mixed.bpf.o"
     path.write_bytes(compile_object(OBJECTS / "mixed.bpf.c"))
     names = ("--set", f"legacy.name={name}a", "--set", f"by_link.name={name}b")
-    result = done("register", str(path), *names, "--pin-dir", pin_dir, "--json", "-v")
+    words = ("register", str(path), *names, "--pin-dir", pin_dir, "--json", "-q")
+    assert set(NOT_ATTACHED) <= set(done(*words, "--dry-run").stderr.replace(",", "").split())
+    result = done(*words)
     found = {one["variable"]: one for one in result.json()["registered"]}
     assert {variable: one["link_id"] is not None for variable, one in found.items()} == {
         "legacy": False,
@@ -614,10 +629,24 @@ def test_an_object_with_programs_of_other_types(tmp_path: Path, name: str, pin_d
     }
     programs = [{item["id"] for item in one["programs"]} for one in found.values()]
     assert programs[0] == programs[1], "each program is loaded once"
-    assert "programs of other types: " in result.stderr
-    assert "a_syscall (syscall)" in result.stderr
-    assert "nobody_calls_this" in result.stderr
-    assert "mixed_test_1" in result.stderr, "nor one of a variable that nobody asked for"
+    assert {one["name"]: one["section"] for one in result.json()["not_attached"]} == NOT_ATTACHED
+    assert {one["object"] for one in result.json()["not_attached"]} == {"mixed.bpf.o"}
+    assert set(NOT_ATTACHED) <= set(result.stderr.replace(",", "").split())
+    assert "mixed_test_1" not in result.stderr, "a program of a variable that is optional"
+    assert len(result.json()["warnings"]) == 2
+
+
+@needs(LINKS)
+def test_an_update_names_the_programs_of_other_types(tmp_path: Path, name: str, pin_dir: str) -> None:
+    path = tmp_path / "mixed.bpf.o"
+    path.write_bytes(compile_object(OBJECTS / "mixed.bpf.c"))
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    for more in (("--dry-run",), ()):
+        result = done(
+            "update", name, str(path), "--only", "by_link", "--set", f"by_link.name={name}", "-jq", *more
+        )
+        assert {one["name"]: one["section"] for one in result.json()["not_attached"]} == NOT_ATTACHED
+        assert set(NOT_ATTACHED) <= set(result.stderr.replace(",", "").split())
 
 
 # Once more, and as if

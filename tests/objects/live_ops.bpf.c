@@ -122,11 +122,12 @@ SEC("struct_ops/init") void live_init(u64 *arguments)
 #endif
 }
 
-/* Used by what UNKNOWN_MEMBER and GET_INFO add only. */
+#if defined(UNKNOWN_MEMBER) || defined(GET_INFO)
 SEC("struct_ops/extra") u64 live_extra(u64 *arguments)
 {
 	return 0;
 }
+#endif
 
 #ifndef NO_VARIABLE
 SEC(SECTION) struct OPS live_ops = {

@@ -18,6 +18,7 @@ from tests.cli_runner import refused, run_cli
 from tests.compile import FLAGS, OBJECTS, compile_object
 from tests.golden_files import Golden, normalised_json, normalised_text
 from tests.kernel_shapes import kernel
+from tests.live.objects import live_ops_file
 
 EXCERPTS = Path(__file__).parents[2] / "kernels"
 
@@ -89,6 +90,35 @@ def test_strict_takes_a_warning_for_a_failure(tmp_path: Path, kernels: Path) -> 
     assert (plain.exit_code, strict.exit_code) == (0, 1)
     assert plain.stdout == strict.stdout
     assert "argument 2 is read as const struct rate_sample * where the kernel passes u32" in plain.stdout
+
+
+@pytest.mark.parametrize("macro", ["UNKNOWN_MEMBER=0", ""])
+def test_a_member_that_the_kernel_lacks_is_a_warning(tmp_path: Path, kernels: Path, macro: str) -> None:
+    path = live_ops_file(tmp_path, *filter(None, [macro]))
+    words = ("check", path, "--btf", str(kernels / "6.12.btf"), "-q")
+    plain, strict = run_cli(*words), run_cli(*words, "--strict")
+    assert (plain.exit_code, strict.exit_code) == (0, int(bool(macro)))
+    said = "warning: this kernel has no member called_by_no_kernel (live_ops)\n  why: its program live_extra"
+    assert (said in plain.stdout) == bool(macro)
+    (result,) = run_cli(*words, "--json").json()["results"]
+    rows = {row["name"]: row["state"] for row in result["variables"][0]["members"]}
+    assert rows.get("called_by_no_kernel") == ("left out" if macro else None)
+
+
+def test_programs_that_are_not_attached_are_named(tmp_path: Path, kernels: Path) -> None:
+    path, junit = tmp_path / "mixed.bpf.o", tmp_path / "results.xml"
+    path.write_bytes(compile_object(OBJECTS / "mixed.bpf.c"))
+    words = ("check", str(path), "--btf", str(kernels), "-q", "--junit", str(junit))
+    plain, strict = run_cli(*words), run_cli(*words, "--strict")
+    assert (plain.exit_code, strict.exit_code) == (0, 1)
+    assert plain.stderr == strict.stderr
+    for named in ("an_fentry (fentry/tcp_reno_cong_avoid)", "nobody_calls_this (struct_ops/spare)"):
+        assert plain.stderr.count(named) == 1, "once, not for each kernel"
+    assert "mixed_test_1" not in plain.stderr, "a program of a variable that is optional"
+    assert ET.parse(junit).getroot()[0].get("failures") == "1"
+    for result in run_cli(*words, "--json").json()["results"]:
+        assert {"name": "an_iterator", "section": "iter/tcp"} in result["not_attached"]
+        assert len(result["not_attached"]) == 8
 
 
 def test_quiet_prints_problems_only(kernels: Path) -> None:

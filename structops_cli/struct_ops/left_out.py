@@ -1,0 +1,77 @@
+"""Find what an object asks for and a registration does not do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from structops_cli.counted import counted
+from structops_cli.obj.spec import ObjectSpec, OtherProgram
+from structops_cli.struct_ops.findings import Finding, Severity
+from structops_cli.struct_ops.plan import Plan
+
+__all__ = ["absent_members", "not_attached", "programs_left_out"]
+
+
+def absent_members(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
+    """Yield a warning for each member that the object sets to a program and this kernel lacks."""
+    for item in plan.skipped:
+        yield Finding(
+            Severity.WARNING,
+            f"this kernel has no member {item.member} ({item.variable})",
+            f"its program {item.program} is not loaded, and nothing calls it",
+            "register on a kernel that has the member, or make sure that the object works without it",
+            {"object": spec.name, "variable": item.variable, "member": item.member, "program": item.program},
+        )
+
+
+def not_attached(spec: ObjectSpec) -> tuple[OtherProgram, ...]:
+    """Return the programs of an object that no registration loads: of other types, or referred to by no variable.
+
+    A section that begins with ``?`` holds programs that are loaded on request
+    only: they are not among them. Programs of variables that --only or --with
+    leave out are not either.
+    """
+    found = (*spec.other_programs, *_unreferenced(spec))
+    return tuple(one for one in found if not one.section.startswith("?"))
+
+
+def _unreferenced(spec: ObjectSpec) -> Iterator[OtherProgram]:
+    referred = {one.function for variable in spec.struct_ops for one in variable.functions}
+    for function in spec.functions:
+        if function.is_program and function.name not in referred:
+            yield OtherProgram(function.name, function.section)
+
+
+def programs_left_out(spec: ObjectSpec) -> Iterator[Finding]:
+    """Yield warnings that name the programs of ``not_attached``: those of other types, then the struct_ops programs."""
+    others: list[OtherProgram] = []
+    ours: list[OtherProgram] = []
+    for one in not_attached(spec):
+        (others if one in spec.other_programs else ours).append(one)
+    if others:
+        yield _programs(
+            spec,
+            others,
+            "is neither loaded nor attached",
+            "are neither loaded nor attached",
+            "structops loads struct_ops programs only",
+            f'attach with another loader what is needed, mark the rest optional: SEC("?{others[0].section}")',
+        )
+    if ours:
+        yield _programs(
+            spec,
+            ours,
+            "is not loaded",
+            "are not loaded",
+            "a struct_ops program is loaded for a variable that refers to it, and none does",
+            "set a member of a struct_ops variable to it, or remove it",
+        )
+
+
+def _programs(
+    spec: ObjectSpec, found: list[OtherProgram], one: str, several: str, why: str, hint: str
+) -> Finding:
+    names = ", ".join(f"{program.name} ({program.section})" for program in found)
+    what = f"{spec.name}: {counted(len(found), 'program')} {one if len(found) == 1 else several}: {names}"
+    programs = [program._asdict() for program in found]
+    return Finding(Severity.WARNING, what, why, hint, {"object": spec.name, "not_attached": programs})
