@@ -65,6 +65,7 @@ def write_btf(
     last_string: bytes = b"",
     header: Mapping[str, int] | None = None,
     tail: bytes = b"",
+    layout: Sequence[tuple[int, int]] | None = None,
     gap: bytes = b"",
     behind: bytes = b"",
 ) -> bytes:
@@ -72,26 +73,41 @@ def write_btf(
 
     ``strings_start`` is the length of the base's strings for split BTF,
     ``header`` overrides fields of the header (magic, version, flags, hdr_len,
-    type_off, type_len, str_off, str_len), ``tail`` lengthens it, ``gap`` lies
-    between the types and the strings, ``behind`` after everything.
+    type_off, type_len, str_off, str_len, and layout_off, layout_len), ``tail``
+    lengthens it, ``gap`` lies between the types and the strings, ``behind``
+    after everything. ``layout`` has (info_sz, elem_sz) by kind, for a header and a
+    section as since Linux 7.1.
     """
     table = StringTable(strings_start, first=first_string)
     types = b"".join(_record(record, table) for record in records)
     for text in more_strings:
         table.offset(text)
     strings = bytes(table.data) + last_string
+    entries = b"".join(struct.pack("<BBH", *sizes, 0) for sizes in layout or ())
+    places = {} if layout is None else {"layout_off": len(types), "layout_len": len(entries)}
     fields = {
         "magic": MAGIC,
         "version": 1,
         "flags": 0,
-        "hdr_len": 24 + len(tail),
+        "hdr_len": 24 + 4 * len(places) + len(tail),
         "type_off": 0,
         "type_len": len(types),
-        "str_off": len(types) + len(gap),
+        "str_off": len(types) + len(entries) + len(gap),
         "str_len": len(strings),
+        **places,
         **(header or {}),
     }
-    return struct.pack("<HBBIIIII", *fields.values()) + tail + types + gap + strings + behind
+    words = struct.pack(f"<HBB{len(fields) - 3}I", *fields.values())
+    return words + tail + types + entries + gap + strings + behind
+
+
+LAYOUT = (
+    *((0, 0), (4, 0), (0, 0), (12, 0), (0, 12), (0, 12), (0, 8), (0, 0), (0, 0), (0, 0), (0, 0)),
+    *((0, 0), (0, 0), (0, 8), (4, 0), (0, 12), (0, 0), (4, 0), (0, 0), (0, 12)),
+)
+"""The layout of the kinds 0 to 19, as libbpf writes it."""
+LATER = (*LAYOUT, (4, 8), (0, 0))
+"""And of two more: kind 20 has a word and eight bytes for each of vlen, kind 21 nothing."""
 
 
 def string_offset(btf: bytes, text: str) -> int:
@@ -283,3 +299,18 @@ def _part(sections: Mapping[int, Sequence[Sequence[int]]], size: int, count: int
         data += struct.pack("<II", name_off, len(records) if count is None else count)
         data += b"".join(struct.pack(f"<{len(record)}I", *record) for record in records)
     return data
+
+
+def newer(data: bytes, more: Sequence[Record] = (), layout: Sequence[tuple[int, int]] = LATER) -> bytes:
+    """Return BTF of a 24-byte header as a newer tool writes it: with a layout, and ``more`` types behind the others.
+
+    The strings stay, so ``more`` has string offsets and no names of its own.
+    """
+    _, types_at, types_len, strings_at, strings_len = struct.unpack_from("<5I", data, 4)
+    types = data[24 + types_at : 24 + types_at + types_len]
+    types += b"".join(_record(record, StringTable()) for record in more)
+    strings = data[24 + strings_at : 24 + strings_at + strings_len]
+    entries = b"".join(struct.pack("<BBH", *sizes, 0) for sizes in layout)
+    ends = len(types), len(types) + len(entries)
+    head = struct.pack("<HBB7I", MAGIC, 1, 0, 32, 0, ends[0], ends[1], len(strings), ends[0], len(entries))
+    return head + types + entries + strings

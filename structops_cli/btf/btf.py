@@ -11,12 +11,12 @@ from struct import Struct as Layout
 from struct import error as layout_error
 from typing import TYPE_CHECKING
 
-from structops_cli.btf.decode import RECORD, decode
+from structops_cli.btf.decode import KIND, RECORD, decode
 from structops_cli.btf.header import parse_sections
 from structops_cli.btf.strings import Names, Strings
-from structops_cli.btf.types import BtfType, Datasec, Void
+from structops_cli.btf.types import BtfType, Datasec, UnknownKind, Void
 from structops_cli.errors import BtfError
-from structops_cli.syscall.btf_index import ALL_KINDS, BtfIndex
+from structops_cli.syscall.btf_index import ALL_KINDS, UNKNOWN_KINDS, BtfIndex
 from structops_cli.syscall.uapi import BtfKind
 
 if TYPE_CHECKING:
@@ -38,7 +38,12 @@ class Btf:
     """
 
     def __init__(
-        self, data: bytes | mmap | memoryview, *, base: Btf | None = None, origin: str = "BTF"
+        self,
+        data: bytes | mmap | memoryview,
+        *,
+        base: Btf | None = None,
+        origin: str = "BTF",
+        partial: bool = False,
     ) -> None:
         """Read a BTF; ``from_bytes`` says the same by name."""
         self.origin = origin
@@ -48,14 +53,20 @@ class Btf:
         # A view in a reference cycle is cleared before what cffi borrowed of it: CPython 3.11 then crashes.
         self._data: bytes | mmap = bytes(data) if isinstance(data, memoryview) else data
         sections = parse_sections(self._data, origin, split=base is not None)
+        self.unknown_header = sections.unknown_header
+        """The bytes of the header that structops does not know: a newer tool wrote them."""
+        self.has_layout = sections.layout_length > 0
+        """Whether it has the layout section of Linux 7.1."""
         self._types_offset = sections.types_offset
         self._types_end = sections.types_offset + sections.types_length
         self.index: BtfIndex = BtfIndex(
             self._data,
             (sections.types_offset, sections.types_length),
             (sections.strings_offset, sections.strings_length),
+            (sections.layout_offset, sections.layout_length),
             base=None if base is None else base.index,
             origin=origin,
+            partial=partial,
         )
         self.strings: Strings = Strings(
             self._data,
@@ -79,15 +90,46 @@ class Btf:
 
     @classmethod
     def from_bytes(
-        cls, data: bytes | mmap | memoryview, *, base: Btf | None = None, origin: str = "BTF"
+        cls,
+        data: bytes | mmap | memoryview,
+        *,
+        base: Btf | None = None,
+        origin: str = "BTF",
+        partial: bool = False,
     ) -> Btf:
         """Read a BTF.
 
         Bytes behind the last section are ignored. The data must not change; it
         is borrowed (a memoryview: copied). BtfError for a damaged header, record or string section; what
         the types say about each other is for ``check``.
+
+        With ``partial``, types in front of a damaged record can be read, and
+        ``damage`` is the error that there is otherwise.
         """
-        return cls(data, base=base, origin=origin)
+        return cls(data, base=base, origin=origin, partial=partial)
+
+    @property
+    def damage(self) -> BtfError | None:
+        """The reason why types from ``end_id`` on cannot be read; only a partial BTF has one."""
+        return self.index.damage
+
+    def unknown_kinds(self) -> dict[int, int]:
+        """Return how many own types there are of each kind that structops does not know, by its number."""
+        counts: dict[int, int] = {}
+        for type_id in self.of_unknown_kinds():
+            kind = self._kind_number(type_id)
+            counts[kind] = counts.get(kind, 0) + 1
+        return counts
+
+    def unknown_parts(self) -> tuple[str, ...]:
+        """Return the parts that were skipped because structops does not know them: ``3 types of kind 20``."""
+        header = (f"the last {self.unknown_header} bytes of the header",) if self.unknown_header else ()
+        kinds = sorted(self.unknown_kinds().items())
+        return (*header, *(f"{count} type{'s' * (count > 1)} of kind {kind}" for kind, count in kinds))
+
+    def of_unknown_kinds(self) -> Iterator[int]:
+        """Yield the own ids, in order, of the types whose kind structops does not know."""
+        return self.index.of_kinds(UNKNOWN_KINDS) if self.index.unknown else iter(())
 
     def type(self, type_id: int) -> BtfType:
         """Return a type by id; BtfError for one that does not exist or is damaged."""
@@ -98,7 +140,7 @@ class Btf:
             return self.base.type(type_id)
         offset = self.offset(type_id)
         try:
-            decoded = decode(type_id, self._data, offset, self.names)
+            decoded = decode(type_id, self._data, offset, self.names) or self._unknown(type_id)
         except BtfError as error:
             error.add(type_id=type_id, offset=offset)
             error.what = f"{self.origin} is damaged at type {type_id}, byte {offset}"
@@ -106,13 +148,20 @@ class Btf:
         self._decoded[type_id] = decoded
         return decoded
 
-    def kind(self, type_id: int) -> BtfKind:
-        """Return the kind of a type without decoding it."""
+    def _unknown(self, type_id: int) -> UnknownKind:
+        return UnknownKind(type_id, self.name(type_id), self._kind_number(type_id), self.record(type_id))
+
+    def kind(self, type_id: int) -> BtfKind | None:
+        """Return the kind of a type without decoding it; None for one that structops does not know."""
         if type_id == 0:
             return BtfKind.VOID
         if 0 <= type_id < self.start_id and self.base is not None:
             return self.base.kind(type_id)
-        return _KINDS[self._data[self.offset(type_id) + 7] & 0x1F]
+        kind = self._kind_number(type_id)
+        return _KINDS[kind] if kind < len(_KINDS) else None
+
+    def _kind_number(self, type_id: int) -> int:
+        return self._data[self.offset(type_id) + 7] & KIND
 
     def name(self, type_id: int) -> str:
         """Return the name of a type without decoding it; "" for an anonymous one."""
@@ -171,8 +220,10 @@ class Btf:
 
     def record(self, type_id: int) -> bytes:
         """Return the bytes of an own type's record; BtfError for an id that does not exist."""
-        end = self.offset(type_id + 1) if type_id + 1 < self.end_id else self._types_end
-        return self._data[self.offset(type_id) : end]
+        return self._data[self.offset(type_id) : self._record_end(type_id)]
+
+    def _record_end(self, type_id: int) -> int:
+        return self.offset(type_id + 1) if type_id + 1 < self.end_id else self._types_end
 
     def raw(self) -> bytes:
         """Return the bytes as they were given, as BTF_LOAD takes them."""

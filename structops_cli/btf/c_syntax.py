@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_layout import Filler, Padding, lay_out
-from structops_cli.btf.layout import resolve
+from structops_cli.btf.layout import CUT, innermost, may_be_cut, resolve
 from structops_cli.btf.types import (
     Array,
     BtfType,
@@ -27,6 +27,7 @@ from structops_cli.btf.types import (
     Typedef,
     TypeTag,
     Union,
+    UnknownKind,
     Var,
     Void,
     Volatile,
@@ -114,7 +115,7 @@ class Printer:
             target = self._btf.type(_following(target))
         else:
             raise self._error(type_id, f"its declaration does not end within {_MAX_CHAIN} steps")
-        text = " ".join([*qualifiers, self._specifier(target, indent)])
+        text = " ".join([*qualifiers, self._specifier(target, indent, pointed_at=after_pointer)])
         return f"{text} {declarator}" if declarator else text
 
     def prototype(self, proto: FuncProto, name: str) -> str:
@@ -133,9 +134,9 @@ class Printer:
         self._depth -= 1
         return ", ".join(texts)
 
-    def _specifier(self, target: BtfType, indent: int) -> str:
-        """Return what a declaration begins with."""
-        if isinstance(target, Void):
+    def _specifier(self, target: BtfType, indent: int, *, pointed_at: bool) -> str:
+        """Return what a declaration begins with; ``void`` for a pointer to a type of an unknown kind."""
+        if isinstance(target, Void) or (isinstance(target, UnknownKind) and pointed_at):
             return "void"
         if isinstance(target, Int | Float):
             return target.name or "int"
@@ -145,6 +146,8 @@ class Printer:
             if target.name or isinstance(target, Fwd):
                 return f"{keyword(target)} {self.name(target)}"
             return self.body(target, indent) if self._bodies else f"{keyword(target)} {{ ... }}"
+        if isinstance(target, UnknownKind):
+            raise self._error(target.id, f"it is {target.describe()}")
         raise self._error(target.id, f"kind {type(target).__name__} is no type of C")
 
     def body(self, target: Composite | Enum | Enum64, indent: int = 0, *, tagged: bool = True) -> str:
@@ -160,10 +163,24 @@ class Printer:
 
     def _members(self, target: Composite, indent: int) -> tuple[list[str], str]:
         self._deepen(target.id)
-        packed, items = lay_out(self._btf, target)
-        lines = [f"{self._item(item, target, indent + 1)};" for item in items]
+        known, unknown = self._split(target)
+        packed, items = lay_out(self._btf, known)
+        lines = [f"{self._item(item, target, indent + 1)};" for item in items] + unknown
         self._depth -= 1
         return lines, " __attribute__((packed))" if packed else ""
+
+    def _split(self, target: Composite) -> tuple[Composite, list[str]]:
+        """Return a composite without its members of unknown kinds, and a comment for each of them."""
+        comments = []
+        known = []
+        for member in target.members:
+            inner = innermost(self._btf, member.type)
+            if isinstance(inner, UnknownKind):
+                place = f"at byte {member.bit_offset // 8}"
+                comments.append(f"/* {place}: {member.name or 'a member'}, {inner.describe()} */")
+            else:
+                known.append(member)
+        return (target._replace(members=tuple(known)) if comments else target), comments
 
     def _item(self, item: Member | Padding | Filler, owner: Composite, indent: int) -> str:
         self._count(owner.id)
@@ -186,6 +203,8 @@ class Printer:
         mode = _ENUM_MODES.get(target.size_bytes)
         if mode == "DI" and any(not -(1 << 31) <= item.value < 1 << 32 for item in target.values):
             mode = None  # it has 8 bytes by itself
+        if target.values and may_be_cut(target):
+            lines.insert(0, "/* " + CUT + " */")
         return lines, f" __attribute__((mode({mode})))" if mode else ""
 
     def _count(self, type_id: int, parts: int = 1) -> None:

@@ -44,6 +44,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Record", "decode"]
 
+KIND = 0x7F
+"""The bits of a kind, from bit 24 of ``info`` on. Before Linux 7.2 there were 5, and 16 of vlen; the others were zero."""
+VLEN = 0xFFFFFF
+
 RECORD = Layout("<III")
 """``struct btf_type``: name_off, info, size or type."""
 _WORD = Layout("<I")
@@ -74,12 +78,14 @@ class Record(NamedTuple):
         return layout.iter_unpack(self.data[self.rest : self.rest + layout.size * self.vlen])
 
 
-def decode(type_id: int, data: bytes | mmap, offset: int, names: Names) -> BtfType:
-    """Decode the record at ``offset`` of ``data``; BtfError for a name that is none."""
+def decode(type_id: int, data: bytes | mmap, offset: int, names: Names) -> BtfType | None:
+    """Decode the record at ``offset`` of ``data``; None for a kind that is not known, BtfError for a name that is none."""
     name_off, info, size_or_type = RECORD.unpack_from(data, offset)
-    kind: int = info >> 24 & 0x1F
+    kind: int = info >> 24 & KIND
+    if kind >= len(_DECODERS):
+        return None
     rest = offset + RECORD.size
-    fields = (type_id, names[name_off], info & 0xFFFF, info >> 31 == 1, size_or_type, data, rest, names)
+    fields = (type_id, names[name_off], info & VLEN, info >> 31 == 1, size_or_type, data, rest, names)
     return _DECODERS[kind](_new(Record, fields))
 
 

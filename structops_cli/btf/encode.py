@@ -8,6 +8,7 @@ from struct import error as layout_error
 from typing import Any
 
 from structops_cli.btf.btf import Btf
+from structops_cli.btf.decode import VLEN
 from structops_cli.btf.types import (
     Array,
     BtfType,
@@ -29,6 +30,7 @@ from structops_cli.btf.types import (
     Typedef,
     TypeTag,
     Union,
+    UnknownKind,
     Var,
     Volatile,
 )
@@ -38,6 +40,7 @@ from structops_cli.syscall.uapi import BTF_MAGIC, BtfKind
 __all__ = ["encode", "encode_records", "join"]
 
 _HEADER = Layout("<HBBIIIII")
+_LONG_HEADER = Layout("<HBBIIIIIII")
 _RECORD = Layout("<III")
 _WORD = Layout("<I")
 _SIGNED_WORD = Layout("<i")
@@ -70,8 +73,13 @@ def encode_records(types: Iterable[BtfType], strings_start: int) -> tuple[list[b
     return [encoder.record(target) for target in types], encoder.strings()
 
 
-def join(records: bytes, strings: bytes) -> bytes:
-    """Return a whole BTF of its two sections."""
+def join(records: bytes, strings: bytes, layout: bytes = b"") -> bytes:
+    """Return a whole BTF of its sections; with a layout its header is that of Linux 7.1."""
+    if layout:
+        strings_at = len(records) + len(layout)
+        places = (0, len(records), strings_at, len(strings), len(records), len(layout))
+        header = _LONG_HEADER.pack(BTF_MAGIC, 1, 0, _LONG_HEADER.size, *places)
+        return header + records + layout + strings
     header = _HEADER.pack(BTF_MAGIC, 1, 0, _HEADER.size, 0, len(records), len(records), len(strings))
     return header + records + strings
 
@@ -107,7 +115,9 @@ class _Encoder:
         """Encode one type."""
         encoders = _ENCODERS.get(type(target))
         if encoders is None:
-            raise BtfError("void cannot be encoded", why="it is type 0 of every BTF", type_id=target.id)
+            known = not isinstance(target, UnknownKind)
+            why = "it is void, type 0 of every BTF" if known else "it is of a kind that is not known"
+            raise BtfError(f"type {target.id} cannot be encoded", why=why, type_id=target.id)
         kind, encoder = encoders
         try:
             return encoder(self, kind, target)
@@ -118,7 +128,7 @@ class _Encoder:
     def _record(
         self, kind: int, name: str, size_or_type: int, *, vlen: int = 0, kind_flag: bool = False
     ) -> bytes:
-        if vlen > 0xFFFF:
+        if vlen > VLEN:
             raise layout_error(f"{vlen} members")
         return _RECORD.pack(self._name(name), kind << 24 | kind_flag << 31 | vlen, size_or_type)
 

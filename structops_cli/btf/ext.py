@@ -21,8 +21,8 @@ __all__ = ["BtfExt", "CoreRelo", "FuncInfo", "LineInfo", "parse_ext"]
 
 _INSN_SIZE = 8
 _PREAMBLE_SIZE = 8
-_OLD_LENGTH, _LENGTH, _LENGTH_LLVM_9 = 24, 32, 40
-"""Bytes of the header without and with CO-RE relocations (LLVM 10), and with the place of externs besides (LLVM 9 only)."""
+_OLD_LENGTH, _LENGTH = 24, 32
+"""Bytes of the header without and with CO-RE relocations (LLVM 10). A longer one places parts that nothing here needs."""
 _WORD = Layout("<I")
 _PAIR = Layout("<II")
 _FUNC_INFO = Layout("<II")
@@ -107,17 +107,12 @@ class _Reader:
 
     def extents(self) -> list[tuple[int, int]]:
         """Decode the header: where each part begins and its length; (0, 0) for what an old header lacks."""
-        length = parse_preamble(self._data, _OLD_LENGTH, self._origin, longest=self._known_length()).length
+        length = parse_preamble(self._data, _OLD_LENGTH, self._origin).length
         if _OLD_LENGTH < length < _LENGTH:
             why = f"its header has {length} bytes, neither 24 nor 32"
             raise BtfError(f"{self._origin} is damaged", why=why)
         pairs = list(_PAIR.iter_unpack(self._data[_PREAMBLE_SIZE : min(length, _LENGTH)]))
         return [(length + offset, size) for offset, size in pairs] + [(0, 0)] * (3 - len(pairs))
-
-    def _known_length(self) -> int:
-        """Return how much of a header is known: all of LLVM 9's when its fourth part is empty, as it always was."""
-        header = self._data[_LENGTH:_LENGTH_LLVM_9]
-        return _LENGTH_LLVM_9 if len(header) == _PAIR.size and not _PAIR.unpack(header)[1] else _LENGTH
 
     def sections(self, part: _Part[_Info], at: int, size: int) -> dict[str, tuple[_Info, ...]]:
         """Decode one part of ``size`` bytes at ``at``: the records by ELF section."""

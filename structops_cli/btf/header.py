@@ -1,7 +1,14 @@
-"""The header of a BTF: where its two sections lie (``struct btf_header``, ``include/uapi/linux/btf.h``)."""
+"""The header of a BTF: the places of its sections (``struct btf_header``, ``include/uapi/linux/btf.h``).
+
+A header of 32 bytes, since Linux 7.1, has a layout section: ``{u8 info_sz, u8
+elem_sz, u16 flags}`` for each kind, by its number. It tells a reader the size
+of a type whose kind it does not know. A header may be longer than is known
+here: its length is in it, and the sections are found all the same.
+"""
 
 from __future__ import annotations
 
+from itertools import combinations
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -16,8 +23,10 @@ __all__ = ["Preamble", "Sections", "parse_preamble", "parse_sections"]
 
 _PREAMBLE = Struct("<HBBI")
 _LENGTHS = Struct("<IIII")
+_LAYOUT = Struct("<II")
 _SWAPPED_MAGIC = int.from_bytes(BTF_MAGIC.to_bytes(2, "little"), "big")
-_KNOWN_LENGTH = _PREAMBLE.size + _LENGTHS.size
+_SHORTEST = _PREAMBLE.size + _LENGTHS.size
+_KNOWN_LENGTH = _SHORTEST + _LAYOUT.size
 
 
 class Preamble(NamedTuple):
@@ -30,20 +39,26 @@ class Preamble(NamedTuple):
 
 
 class Sections(NamedTuple):
-    """Where the types and the strings lie: absolute offsets and lengths in bytes."""
+    """The places of the sections: absolute offsets and lengths in bytes.
+
+    The layout has length 0 where there is none. ``unknown_header`` is the number of
+    bytes at the end of the header that are not known here, 0 when they are all zero.
+    """
 
     types_offset: int
     types_length: int
     strings_offset: int
     strings_length: int
+    layout_offset: int
+    layout_length: int
+    unknown_header: int
 
 
-def parse_preamble(data: bytes | mmap, shortest: int, origin: str, *, longest: int = 0) -> Preamble:
-    """Decode the first 8 bytes of a header of BTF or of .BTF.ext and refuse what is not known.
+def parse_preamble(data: bytes | mmap, shortest: int, origin: str) -> Preamble:
+    """Decode the first 8 bytes of a header of BTF or of .BTF.ext.
 
-    The whole header has at least ``shortest`` bytes, and the first ``longest``
-    (the same unless given) are known to the caller. A longer one is accepted
-    when the rest is zero, as the kernel does (``btf_parse_hdr``).
+    Raises BtfError for another magic, version, flags or byte order, and for a
+    header of less than ``shortest`` bytes or longer than the data.
     """
     if len(data) < _PREAMBLE.size:
         raise BtfError(f"{origin} is damaged", why=f"{len(data)} bytes are too few for a header")
@@ -58,39 +73,59 @@ def parse_preamble(data: bytes | mmap, shortest: int, origin: str, *, longest: i
         raise BtfError(f"{origin} cannot be read", why=f"its version is {preamble.version}, only 1 is known")
     if preamble.flags != 0:
         raise BtfError(f"{origin} cannot be read", why=f"its header has unknown flags {preamble.flags:#x}")
-    _check_length(data, preamble.length, shortest, max(shortest, longest), origin)
+    _check_length(data, preamble.length, shortest, origin)
     return preamble
 
 
-def _check_length(data: bytes | mmap, length: int, shortest: int, longest: int, origin: str) -> None:
-    """Refuse a header that is too short, too long, or says more than is known."""
+def _check_length(data: bytes | mmap, length: int, shortest: int, origin: str) -> None:
     if length < shortest:
         raise BtfError(f"{origin} is damaged", why=f"a header of {length} bytes is shorter than {shortest}")
     if length > len(data):
         why = f"its header has {length} bytes, and all of it {len(data)}"
         raise BtfError(f"{origin} is damaged", why=why)
-    if any(data[longest:length]):
-        why = f"its header has {length - longest} more bytes than are known, and they are not zero"
-        raise BtfError(f"{origin} cannot be read", why=why)
 
 
 def parse_sections(data: bytes | mmap, origin: str, *, split: bool = False) -> Sections:
-    """Decode the header of a BTF and check that both sections lie within ``data``, apart from each other.
+    """Decode the header of a BTF and check that its sections lie within ``data``, apart from each other.
 
     ``split`` is true for the BTF of a module, which continues another one.
     """
-    preamble = parse_preamble(data, _KNOWN_LENGTH, origin)
+    start = parse_preamble(data, _SHORTEST, origin).length
     types_offset, types_length, strings_offset, strings_length = _LENGTHS.unpack_from(data, _PREAMBLE.size)
-    start = preamble.length
-    sections = Sections(start + types_offset, types_length, start + strings_offset, strings_length)
+    layout_offset, layout_length = _layout(data, start, origin)
+    unknown = max(0, start - _KNOWN_LENGTH) if any(data[_KNOWN_LENGTH:start]) else 0
+    sections = Sections(
+        start + types_offset,
+        types_length,
+        start + strings_offset,
+        strings_length,
+        start + layout_offset,
+        layout_length,
+        unknown,
+    )
     if types_offset % 4:
         why = f"its types begin at {types_offset}, which is no multiple of 4"
         raise BtfError(f"{origin} is damaged", why=why)
     _check_extent(data, sections.types_offset, types_length, "type", origin)
     _check_extent(data, sections.strings_offset, strings_length, "string", origin)
+    _check_extent(data, sections.layout_offset, layout_length, "layout", origin)
     _check_apart(sections, origin)
     _check_strings(data, sections, split=split, origin=origin)
     return sections
+
+
+def _layout(data: bytes | mmap, length: int, origin: str) -> tuple[int, int]:
+    """Return the offset and length of the layout section; (0, 0) for a header without the two fields."""
+    if length < _KNOWN_LENGTH:
+        if any(data[_SHORTEST:length]):
+            why = f"its header has {length} bytes, neither {_SHORTEST} nor {_KNOWN_LENGTH}"
+            raise BtfError(f"{origin} is damaged", why=why)
+        return 0, 0
+    offset, size = _LAYOUT.unpack_from(data, _SHORTEST)
+    if offset % 4 or size % 4:
+        why = f"its layout is at {offset} and has {size} bytes, which are no multiples of 4"
+        raise BtfError(f"{origin} is damaged", why=why)
+    return (offset, size) if size else (0, 0)
 
 
 def _check_extent(data: bytes | mmap, offset: int, length: int, section: str, origin: str) -> None:
@@ -100,10 +135,15 @@ def _check_extent(data: bytes | mmap, offset: int, length: int, section: str, or
 
 
 def _check_apart(sections: Sections, origin: str) -> None:
-    types, types_length, strings, strings_length = sections
-    if types < strings + strings_length and strings < types + types_length:
-        why = f"its types (from byte {types}) and its strings (from byte {strings}) overlap"
-        raise BtfError(f"{origin} is damaged", why=why, offset=max(types, strings))
+    places = (
+        ("types", sections.types_offset, sections.types_length),
+        ("strings", sections.strings_offset, sections.strings_length),
+        ("layout", sections.layout_offset, sections.layout_length),
+    )
+    for (name, at, length), (other, there, size) in combinations(places, 2):
+        if length and size and at < there + size and there < at + length:
+            why = f"its {name} (from byte {at}) and its {other} (from byte {there}) overlap"
+            raise BtfError(f"{origin} is damaged", why=why, offset=max(at, there))
 
 
 def _check_strings(data: bytes | mmap, sections: Sections, *, split: bool, origin: str) -> None:

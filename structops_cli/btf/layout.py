@@ -25,17 +25,21 @@ from structops_cli.btf.types import (
     Typedef,
     TypeTag,
     Union,
+    UnknownKind,
     Var,
     Volatile,
 )
 from structops_cli.errors import BtfError
 
 __all__ = [
+    "CUT",
     "MAX_SIZE",
     "POINTER_SIZE",
     "align_of",
     "find_member",
+    "innermost",
     "is_packed",
+    "may_be_cut",
     "pointee_proto",
     "resolve",
     "size_of",
@@ -43,10 +47,13 @@ __all__ = [
 
 POINTER_SIZE = 8
 """Bytes of a pointer, in the kernel (x86-64) and in BPF."""
+ENUM64_SIZE = 8
 MAX_SIZE = 1 << 32
 """No type is as large as this many bytes: sizes in BTF have 32 bits."""
 _MAX_CHAIN = 64
 """The longest chain of typedefs, modifiers and arrays that is followed; compilers make less than ten."""
+CUT = "8 bytes in a BTF_KIND_ENUM: its values may be cut to 32 bits"
+"""Of an enum whose values are not certain, for messages (pahole --skip_encoding_btf_enum64 writes such enums)."""
 _NAMED_THROUGH = (Typedef, Volatile, Const, Restrict, TypeTag)
 
 
@@ -63,6 +70,16 @@ def _resolve(btf: Btf, type_id: int) -> BtfType:
             btf.resolved[type_id] = target
             return target
         target = btf.type(target.type)
+    raise _endless(btf, type_id)
+
+
+def innermost(btf: Btf, type_id: int) -> BtfType:
+    """Return the resolved type of an array's elements, of their elements, and so on; of another type itself."""
+    target = resolve(btf, type_id)
+    for _ in range(_MAX_CHAIN):
+        if not isinstance(target, Array):
+            return target
+        target = resolve(btf, target.element_type)
     raise _endless(btf, type_id)
 
 
@@ -91,6 +108,11 @@ def _own_size(btf: Btf, target: BtfType) -> int:
         return POINTER_SIZE
     if isinstance(target, Int | Struct | Union | Enum | Enum64 | Float | Datasec):
         return target.size_bytes
+    if isinstance(target, UnknownKind):
+        what = f"{btf.origin}: the size of type {target.id} is not known"
+        raise BtfError(
+            what, why=f"it is {target.describe()}", hint="use a newer structops", type_id=target.id
+        )
     why = f"it is a {type(target).__name__}"
     raise BtfError(f"{btf.origin}: type {target.id} has no size", why=why, type_id=target.id)
 
@@ -128,7 +150,7 @@ def _derived_align(btf: Btf, type_id: int, depth: int) -> int:
         return _align(btf, target.type, depth + 1)
     if isinstance(target, Struct | Union):
         return _composite_align(btf, target, depth)
-    if isinstance(target, Datasec):
+    if isinstance(target, Datasec | UnknownKind):
         return 1
     return _power_of_two(_own_size(btf, target))
 
@@ -164,6 +186,11 @@ def _is_natural(btf: Btf, member: Member, align: int) -> bool:
         return member.bit_offset % (align * 8) == 0
     unit = size_of(btf, member.type) * 8
     return member.bit_offset % (align * 8) + member.bit_size <= unit
+
+
+def may_be_cut(target: BtfType) -> bool:
+    """Tell whether an enum has 64-bit values in 32-bit fields: they are then not known."""
+    return isinstance(target, Enum) and target.size_bytes == ENUM64_SIZE
 
 
 def find_member(btf: Btf, composite: Composite, name: str) -> Member | None:  # noqa: ARG001  (the shape of the others)

@@ -13,12 +13,14 @@ from structops_cli.errors import BtfError
 __all__ = ["rewrite"]
 
 
-def rewrite(btf: Btf, types: Iterable[BtfType]) -> bytes:
+def rewrite(btf: Btf, types: Iterable[BtfType], *, layout: bool = True) -> bytes:
     """Return the bytes of ``btf`` with each of ``types`` in place of its own type of that id.
 
     Types with the ids that follow its last one are added, in any order. New
     names go behind the old strings, so that the offsets in ``.BTF.ext`` stay
-    good. BtfError for an id that is neither, and for what cannot be encoded.
+    good. Without ``layout`` the layout section is dropped, and fields of the
+    header that are not known always are. BtfError for an id that is neither, and
+    for what cannot be encoded.
     """
     changed = {target.id: target for target in types}
     end_id = max((btf.end_id, *(type_id + 1 for type_id in changed)))
@@ -32,4 +34,5 @@ def rewrite(btf: Btf, types: Iterable[BtfType]) -> bytes:
     records = dict(zip(changed, encoded, strict=True))
     kept = (records.get(type_id) or btf.record(type_id) for type_id in range(btf.start_id, end_id))
     strings = raw[sections.strings_offset : sections.strings_offset + sections.strings_length]
-    return join(b"".join(kept), strings + names)
+    laid_out = raw[sections.layout_offset : sections.layout_offset + sections.layout_length]
+    return join(b"".join(kept), strings + names, laid_out if layout else b"")

@@ -64,22 +64,34 @@ class BtfFeature(Enumeration):
     """Any printable character in the name of a section, such as ``?.struct_ops``."""
     ATTRIBUTE_TAGS = "6.15"
     """Tags that stand for another attribute (kind_flag)."""
+    LAYOUT = "7.1"
+    """A header of 32 bytes, with a layout section."""
 
 
 def sanitise(btf: Btf, lacking: Collection[BtfFeature]) -> bytes:
-    """Return the bytes of ``btf`` without ``lacking``, and without what no kernel accepts."""
-    changed: dict[int, BtfType] = {}
+    """Return the bytes of ``btf`` without ``lacking``, and without what no kernel accepts.
+
+    Types of kinds that structops does not know become empty structs: a kernel that knows
+    them has not refused them.
+    """
+    changed: dict[int, BtfType] = {
+        type_id: Struct(type_id, "", 0, (), False) for type_id in btf.of_unknown_kinds()
+    }
     for rule in _RULES:
         if rule.feature is None or rule.feature in lacking:
             changed.update((after.id, after) for after in rule.changes(btf, changed))
-    return rewrite(btf, changed.values()) if changed else btf.raw()
+    layout = BtfFeature.LAYOUT not in lacking
+    if changed or btf.unknown_header or (btf.has_layout and not layout):
+        return rewrite(btf, changed.values(), layout=layout)
+    return btf.raw()
 
 
 def features_used(btf: Btf) -> frozenset[BtfFeature]:
     """Return the features that ``btf`` makes use of."""
+    layout = {BtfFeature.LAYOUT} if btf.has_layout else set()
     return frozenset(
         rule.feature for rule in _RULES if rule.feature is not None and any(rule.changes(btf, {}))
-    )
+    ).union(layout)
 
 
 class _Rule:

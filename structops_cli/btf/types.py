@@ -42,6 +42,7 @@ __all__ = [
     "TypeTag",
     "Typedef",
     "Union",
+    "UnknownKind",
     "Var",
     "Void",
     "Volatile",
@@ -264,6 +265,22 @@ class TypeTag(NamedTuple):
     kind_flag: bool
 
 
+class UnknownKind(NamedTuple):
+    """A type of a kind that came after this list; the layout section of its BTF says where it ends.
+
+    ``raw`` is its whole record. Ids and names in it are not known to be such.
+    """
+
+    id: int
+    name: str
+    kind: int
+    raw: bytes
+
+    def describe(self) -> str:
+        """Return it in words, for messages."""
+        return f"{self.name or 'a type'} of BTF kind {self.kind}, which structops does not know"
+
+
 Modifier: TypeAlias = Volatile | Const | Restrict | TypeTag
 Composite: TypeAlias = Struct | Union
 BtfType: TypeAlias = (
@@ -287,4 +304,5 @@ BtfType: TypeAlias = (
     | DeclTag
     | TypeTag
     | Enum64
+    | UnknownKind
 )

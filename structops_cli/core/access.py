@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import resolve, size_of
-from structops_cli.btf.types import Array, BtfType, Composite, Enum, Enum64, Enumerator, Fwd
+from structops_cli.btf.types import Array, BtfType, Composite, Enum, Enum64, Enumerator, Fwd, UnknownKind
 from structops_cli.errors import BtfError
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
@@ -139,6 +139,10 @@ def check_whole_type(local: Btf, type_id: int, access: str) -> None:
 def spell_type(btf: Btf, type_id: int) -> str:
     """Return a type in words: ``struct tcp_sock``, ``enum tcp_ca_state``, ``u32``, ``an anonymous union``."""
     kind, name = btf.kind(type_id), btf.name(type_id)
+    if kind is None:
+        target = btf.type(type_id)
+        assert isinstance(target, UnknownKind)
+        return target.describe()
     if not name:
         return "void" if kind == BtfKind.VOID else f"an anonymous {kind.name.lower()}"
     declared = btf.type(type_id) if kind == BtfKind.FWD else None

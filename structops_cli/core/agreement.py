@@ -21,7 +21,7 @@ from structops_cli.core.subject import ASKS, subject
 from structops_cli.core.target import Candidate, Target
 from structops_cli.errors import RelocationError
 from structops_cli.records import NamedTuple
-from structops_cli.syscall.uapi import CoreReloKind
+from structops_cli.syscall.uapi import BtfKind, CoreReloKind
 
 __all__ = ["Agreement", "Answer", "Question"]
 
@@ -78,9 +78,9 @@ class Agreement:
         left = self._left.get(relo.type_id)
         if left is None:
             name = self.local.name(relo.type_id)
-            if not name:
-                raise _anonymous(self.local, relo)
             kind = self.local.kind(relo.type_id)
+            if not name or kind is None:
+                raise _not_found_by_name(self.local, relo, kind)
             left = self._left[relo.type_id] = self.target.candidates(essential_name(name), kind)
         return left
 
@@ -104,7 +104,11 @@ def _ambiguous(local: Btf, relo: CoreRelo, answers: Sequence[tuple[Candidate, An
     )
 
 
-def _anonymous(local: Btf, relo: CoreRelo) -> RelocationError:
+def _not_found_by_name(local: Btf, relo: CoreRelo, kind: BtfKind | None) -> RelocationError:
+    if kind is None:
+        what = f"type {relo.type_id} of the object cannot be looked up in the kernel"
+        why = f"it is {spell_type(local, relo.type_id)}"
+        return RelocationError(what, why=why, hint="use a newer structops")
     return RelocationError(
         f"{spell_type(local, relo.type_id)} cannot be looked up in the kernel",
         why="a relocation finds its type by name",

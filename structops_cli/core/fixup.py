@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.btf.layout import resolve
+from structops_cli.btf.layout import CUT, may_be_cut, resolve
 from structops_cli.core.access import check_whole_type, read_enumerator, read_field, spell_type
 from structops_cli.core.agreement import Agreement, Answer
 from structops_cli.core.compatibility import types_compatible, types_match
@@ -151,7 +151,8 @@ class Relocator:
 
     def _enumerator(self, relo: CoreRelo, kind: CoreReloKind) -> Fixup:
         enumerator = read_enumerator(self._local, relo.type_id, relo.access)
-        signed = is_signed(resolve(self._local, relo.type_id))
+        local_enum = resolve(self._local, relo.type_id)
+        signed = is_signed(local_enum)
         value_asked = kind == CoreReloKind.ENUMVAL_VALUE
 
         def question(candidate: Candidate) -> Answer | Mismatch:
@@ -159,10 +160,13 @@ class Relocator:
             if isinstance(found, Mismatch):
                 return found
             enum = resolve(candidate.btf, candidate.id)
+            if value_asked and may_be_cut(enum):
+                return Mismatch(f"{spell_type(candidate.btf, enum.id)} of {candidate.btf.origin} has {CUT}")
             return Answer(enum_value(found, enum, signed=signed) if value_asked else 1)
 
         local_value = enumerator.value if value_asked else 1
-        return _fixup(relo, kind, local_value, self._agreement.ask(relo, question), checked=True)
+        checked = not (value_asked and may_be_cut(local_enum))
+        return _fixup(relo, kind, local_value, self._agreement.ask(relo, question), checked=checked)
 
     def _whole_type(self, relo: CoreRelo, kind: CoreReloKind) -> Fixup:
         local, type_id = self._local, relo.type_id

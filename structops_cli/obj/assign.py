@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterator
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.layout import resolve, size_of
+from structops_cli.btf.layout import CUT, may_be_cut, resolve, size_of
 from structops_cli.btf.types import Array, BtfType, Composite, Enum, Enum64, Float, Int, Ptr, Struct, Union
 from structops_cli.errors import UsageError
 from structops_cli.records import NamedTuple
@@ -176,6 +176,8 @@ def _value(location: Location, text: str) -> int:
 
 def _enumerator(location: Location, enum: Enum | Enum64, text: str) -> int:
     for name, value in enum.values:
+        if name == text and may_be_cut(enum):
+            raise _refused(location, f"the object's BTF has {CUT}", "give the number")
         if name == text:
             return value
     if text[:1].isdigit() or text[:1] in {"-", "+"}:

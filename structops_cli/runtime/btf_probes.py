@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from errno import EINVAL
+from errno import E2BIG, EINVAL
 
 from structops_cli.btf import types as t
-from structops_cli.btf.encode import encode
+from structops_cli.btf.encode import encode, encode_records, join
 from structops_cli.btf.sanitise import OLD_NAME_LEN, BtfFeature
 from structops_cli.errors import KernelError
 from structops_cli.runtime.probes import Answer
@@ -25,7 +25,9 @@ _EXAMPLES: dict[BtfFeature, tuple[t.BtfType, ...]] = {
     BtfFeature.SECTION_NAMES: (_INT, _VAR, t.Datasec(3, "?s", 4, (t.DatasecEntry(2, 0, 4),))),
     BtfFeature.ATTRIBUTE_TAGS: (_INT, t.TypeTag(2, "tag", 1, True), t.Ptr(3, 2)),
 }
-"""The least BTF that makes use of each."""
+"""The least types that make use of each."""
+_LAYOUT = bytes(4)
+"""A layout section with the first entry only: kind 0, which has no bytes."""
 _found: dict[BtfFeature, Answer] = {}
 """What this kernel has answered; it does not change its mind."""
 
@@ -33,16 +35,23 @@ _found: dict[BtfFeature, Answer] = {}
 def accepts(feature: BtfFeature) -> Answer:
     """Tell whether this kernel accepts BTF with a feature, by loading a few types that make use of it."""
     if feature not in _found:
-        answer = _loads(encode(_EXAMPLES[feature]))
+        answer = _loads(_example(feature))
         if answer is Answer.UNKNOWN:
             return answer
         _found[feature] = answer
     return _found[feature]
 
 
+def _example(feature: BtfFeature) -> bytes:
+    if feature is BtfFeature.LAYOUT:
+        records, strings = encode_records([_INT], 0)
+        return join(b"".join(records), strings, _LAYOUT)
+    return encode(_EXAMPLES[feature])
+
+
 def _loads(btf: bytes) -> Answer:
     try:
         bpf.btf_load(btf, with_log=False).close()
     except KernelError as error:
-        return Answer.NO if error.errno == EINVAL else Answer.UNKNOWN
+        return Answer.NO if error.errno in (EINVAL, E2BIG) else Answer.UNKNOWN
     return Answer.YES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from errno import EINVAL
+from errno import E2BIG, EINVAL
 
 from structops_cli.btf.btf import Btf
 from structops_cli.errors import KernelError
@@ -26,7 +26,7 @@ def load_object_btf(spec: ObjectSpec) -> Fd:
         return bpf.btf_load(data)
     except KernelError as error:
         refusal = explained(error, f"the kernel refused the BTF of {spec.name}")
-        if error.errno != EINVAL:
+        if error.errno not in (EINVAL, E2BIG):  # E2BIG: a longer header than this kernel knows
             raise refusal from None
     sanitised = _sanitised(data)
     if sanitised != data:

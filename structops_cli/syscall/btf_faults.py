@@ -12,7 +12,7 @@ __all__ = ["fault_error"]
 
 _REASONS: dict[int, str] = {
     lib.SO_BTF_TRUNCATED: "its record ends {value} bytes beyond the type section",
-    lib.SO_BTF_KIND: "there is no kind {value}",
+    lib.SO_BTF_KIND: "it is of kind {value}, and nothing says how many bytes such a type has",
     lib.SO_BTF_NAME: "its name is at offset {value}, beyond the strings",
     lib.SO_BTF_INFO: "info {value:#010x} has bits that mean nothing for its kind",
     lib.SO_BTF_TOO_MANY: "a kernel takes {value} types at most",
@@ -35,6 +35,8 @@ _REASONS: dict[int, str] = {
 }
 """By ``SO_BTF_*`` of ``native_btf.h``. "it" is the type, or the part of it that the sentence begins with."""
 
+NEWER = "use a newer structops, or BTF with a layout section (pahole 1.31, --btf_features=layout)"
+"""Of a kind that is neither known nor described by a layout."""
 _PARTS = {
     BtfKind.STRUCT: "member",
     BtfKind.UNION: "member",
@@ -57,8 +59,13 @@ def fault_error(fault: Any, kind: int, offset: int, last: int, origin: str) -> E
     if fault.code == lib.SO_BTF_STRINGS:
         return BtfError(f"{origin} is damaged", why="the string section does not end with a NUL")
     why = _REASONS[fault.code].format(value=fault.value, last=last)
+    if fault.code == lib.SO_BTF_KIND and not fault.value:
+        why = "it is of kind 0, which no type has"
     if fault.member != lib.SO_BTF_WHOLE:
         why = f"{_part(kind, fault.member)}: {why}"
+    if fault.code == lib.SO_BTF_KIND and fault.value:
+        what = f"{origin} cannot be read at type {fault.type_id}, byte {offset}"
+        return BtfError(what, why=why, hint=NEWER, type_id=fault.type_id, offset=offset)
     what = f"{origin} is damaged at type {fault.type_id}, byte {offset}"
     return BtfError(what, why=why, type_id=fault.type_id, offset=offset)
 

@@ -1,8 +1,8 @@
 """The native index of a BTF type section: where each type begins, and which types bear a name.
 
 Pure: bytes in, numbers out. The native side (``native_btf.c``) walks the
-section once, checks that every record is whole, of a known kind and named
-within the strings, and keeps 4 bytes for each type; no Python object per type
+section once, checks that every record is whole, of a kind with a known size
+and named within the strings, and keeps 4 bytes for each type; no Python object per type
 is made. The 126,000 types of a kernel take about a millisecond, and three more
 when the first name is looked up.
 """
@@ -18,10 +18,12 @@ from structops_cli.syscall._native import ffi, lib
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["ALL_KINDS", "MAX_NAME", "BtfIndex"]
+__all__ = ["ALL_KINDS", "MAX_NAME", "UNKNOWN_KINDS", "BtfIndex"]
 
 ALL_KINDS = 0xFFFFFFFF
 """The set of kinds that holds every kind: bit ``1 << kind`` stands for one."""
+UNKNOWN_KINDS = 1 << lib.SO_BTF_UNKNOWN
+"""The set of the kinds that ``BtfKind`` does not have."""
 MAX_NAME = 511
 """The longest name that can be looked up, as in the kernel (``KSYM_NAME_LEN``)."""
 
@@ -29,13 +31,13 @@ MAX_NAME = 511
 class BtfIndex:
     """An index over the type and string sections of one BTF.
 
-    ``data`` is the whole BTF; ``types`` and ``strings`` are (offset, length)
+    ``data`` is the whole BTF; ``types``, ``strings`` and ``layout`` are (offset, length)
     in it. The index borrows ``data``, which must not change, and keeps it
     alive, and so it does ``base``, whose ids and string offsets it continues.
     """
 
     __slots__ = (
-        "_base", "_hold", "_offsets", "_origin", "_types", "end_id", "handle", "start_id",
+        "_base", "_hold", "_offsets", "_origin", "_types", "damage", "end_id", "handle", "start_id", "unknown",
     )  # fmt: skip
 
     def __init__(
@@ -43,25 +45,30 @@ class BtfIndex:
         data: bytes | mmap,
         types: tuple[int, int],
         strings: tuple[int, int],
+        layout: tuple[int, int] = (0, 0),
         *,
         base: BtfIndex | None = None,
         origin: str = "BTF",
+        partial: bool = False,
     ) -> None:
-        """Walk the types once; BtfError names the first that is damaged."""
+        """Walk the types once.
+
+        BtfError names the first type that cannot be read. With ``partial``, the
+        types in front of it are there, and ``damage`` is the error.
+        """
         self._hold: Any = ffi.from_buffer("char[]", data)
         self._base = base
         self._origin = origin
         self._types = types[0]
         size = len(self._hold)
-        if any(offset < 0 or length < 0 or offset + length > size for offset, length in (types, strings)):
+        sections = (types, strings, layout)
+        if any(offset < 0 or length < 0 or offset + length > size for offset, length in sections):
             raise BtfError(f"{origin} is damaged", why=f"a section lies beyond its {size} bytes")
         fault = ffi.new("struct so_btf_fault *")
         handle = lib.so_btf_open(
-            self._hold + types[0],
-            types[1],
-            self._hold + strings[0],
-            strings[1],
+            *(self._section(*section) for section in sections),
             ffi.NULL if base is None else base.handle,
+            partial,
             fault,
         )
         if not handle:
@@ -71,7 +78,16 @@ class BtfIndex:
         """The first own id."""
         self.end_id: int = lib.so_btf_end_id(handle)
         """One past the last own id."""
+        self.unknown: int = lib.so_btf_unknown(handle)
+        """How many own types are of ``UNKNOWN_KINDS``."""
+        self.damage: BtfError | None = None
+        """The reason why types behind the last own one cannot be read; None without ``partial``."""
+        if fault.code and isinstance(damage := self._error(fault), BtfError):
+            self.damage = damage
         self._offsets: Any = lib.so_btf_offsets(handle)
+
+    def _section(self, offset: int, length: int) -> Any:
+        return ffi.new("struct so_btf_section *", (self._hold + offset, length))[0]
 
     def offset(self, type_id: int) -> int | None:
         """Return where an own type's record begins in the type section; None for an id that is not one."""
@@ -118,6 +134,6 @@ class BtfIndex:
         from structops_cli.syscall.btf_faults import fault_error
 
         offset = self._types + fault.offset
-        kind = ord(self._hold[offset + 7]) & 0x1F if offset + 7 < len(self._hold) else 0
+        kind = ord(self._hold[offset + 7]) & 0x7F if offset + 7 < len(self._hold) else 0
         last = self.end_id - 1 if hasattr(self, "end_id") else 0
         return fault_error(fault, kind, offset, last, self._origin)

@@ -1,8 +1,8 @@
 /* An index of a BTF type section: where each type begins, and which types bear a name.
  *
  * The bytes are hostile until shown otherwise. so_btf_open() establishes, for every type, that its
- * record lies within the section, that its kind is known and that its name begins within the strings; and,
- * once, that the strings end in a NUL. Everything after it relies on these facts.
+ * record lies within the section, that the size of its kind is known and that its name begins within the strings;
+ * and, once, that the strings end in a NUL. Everything after it relies on these facts.
  */
 #include <stdlib.h>
 
@@ -57,13 +57,34 @@ int so_btf_refuse(struct so_btf_fault *fault, uint32_t code, uint32_t type_id, u
 	return -1;
 }
 
-static int walk(struct so_btf *btf, uint32_t types_len, struct so_btf_fault *fault)
+/* struct btf_layout, one for each kind by its number (include/uapi/linux/btf.h) */
+#define LAYOUT_SIZE 4u
+
+/* The shape of the kind number `kind`: our own, or the layout's for a later kind; the kernel and libbpf do not look
+ * at the layout of a kind that they know either. -1 for a kind whose size nobody gives. */
+static int find_shape(uint32_t kind, struct so_btf_section layout, struct so_btf_shape *shape)
+{
+	if (kind != VOID && kind <= ENUM64) {
+		*shape = so_btf_shapes[kind];
+		return 0;
+	}
+	if (kind == VOID || kind >= layout.length / LAYOUT_SIZE)
+		return -1;
+	*shape = (struct so_btf_shape){
+		.fixed = (uint8_t)layout.at[kind * LAYOUT_SIZE], .each = (uint8_t)layout.at[kind * LAYOUT_SIZE + 1],
+		.info = VLEN | KIND | KIND_FLAG,
+	};
+	return 0;
+}
+
+static int walk(struct so_btf *btf, uint32_t types_len, struct so_btf_section layout, struct so_btf_fault *fault)
 {
 	uint32_t at = 0;
 
 	while (at < types_len) {
 		uint32_t id = btf->start_id + btf->count;
 		uint32_t left = types_len - at, info, kind;
+		struct so_btf_shape shape;
 		uint64_t size;
 
 		if (id > SO_BTF_MAX_TYPE)
@@ -71,27 +92,29 @@ static int walk(struct so_btf *btf, uint32_t types_len, struct so_btf_fault *fau
 		if (left < TYPE_SIZE)
 			return so_btf_refuse(fault, SO_BTF_TRUNCATED, id, at, TYPE_SIZE - left);
 		info = load32(btf->types + at + 4);
-		kind = info >> 24 & 0x1f;
-		if (kind == 0 || kind > ENUM64)
+		kind = (info & KIND) >> 24;
+		if (find_shape(kind, layout, &shape))
 			return so_btf_refuse(fault, SO_BTF_KIND, id, at, kind);
-		if (info & ~so_btf_shapes[kind].info)
+		if (info & ~shape.info)
 			return so_btf_refuse(fault, SO_BTF_INFO, id, at, info);
-		size = TYPE_SIZE + so_btf_shapes[kind].fixed + (uint64_t)so_btf_shapes[kind].each * (info & VLEN);
+		size = TYPE_SIZE + shape.fixed + (uint64_t)shape.each * (info & VLEN);
 		if (size > left)
 			return so_btf_refuse(fault, SO_BTF_TRUNCATED, id, at, (uint32_t)(size - left));
 		if (load32(btf->types + at) >= btf->strings_end)
 			return so_btf_refuse(fault, SO_BTF_NAME, id, at, load32(btf->types + at));
+		btf->unknown += kind > ENUM64;
 		btf->offsets[btf->count++] = at;
 		at += (uint32_t)size;
 	}
 	return 0;
 }
 
-static int index_types(struct so_btf *btf, uint32_t types_len, uint32_t strings_len, struct so_btf_fault *fault)
+static int index_types(struct so_btf *btf, struct so_btf_section types, struct so_btf_section strings,
+		       struct so_btf_section layout, struct so_btf_fault *fault)
 {
-	size_t most = types_len / TYPE_SIZE + 1;
+	size_t most = types.length / TYPE_SIZE + 1;
 
-	if (strings_len && btf->strings[strings_len - 1])
+	if (strings.length && strings.at[strings.length - 1])
 		return so_btf_refuse(fault, SO_BTF_STRINGS, 0, 0, 0);
 	if (most > SO_BTF_MAX_TYPE + 1)
 		most = SO_BTF_MAX_TYPE + 1;
@@ -99,11 +122,11 @@ static int index_types(struct so_btf *btf, uint32_t types_len, uint32_t strings_
 	btf->offsets = malloc(most * sizeof(*btf->offsets));
 	if (!btf->offsets)
 		return so_btf_refuse(fault, SO_BTF_NO_MEMORY, 0, 0, 0);
-	return walk(btf, types_len, fault);
+	return walk(btf, types.length, layout, fault);
 }
 
-struct so_btf *so_btf_open(const char *types, uint32_t types_len, const char *strings, uint32_t strings_len,
-			   const struct so_btf *base, struct so_btf_fault *fault)
+struct so_btf *so_btf_open(struct so_btf_section types, struct so_btf_section strings, struct so_btf_section layout,
+			   const struct so_btf *base, int partial, struct so_btf_fault *fault)
 {
 	struct so_btf *btf = calloc(1, sizeof(*btf));
 
@@ -111,13 +134,13 @@ struct so_btf *so_btf_open(const char *types, uint32_t types_len, const char *st
 		so_btf_refuse(fault, SO_BTF_NO_MEMORY, 0, 0, 0);
 		return NULL;
 	}
-	btf->types = types;
-	btf->strings = strings;
+	btf->types = types.at;
+	btf->strings = strings.at;
 	btf->base = base;
 	btf->start_id = base ? so_btf_end_id(base) : 1;
 	btf->strings_start = base ? base->strings_end : 0;
-	btf->strings_end = btf->strings_start + strings_len;
-	if (index_types(btf, types_len, strings_len, fault)) {
+	btf->strings_end = btf->strings_start + strings.length;
+	if (index_types(btf, types, strings, layout, fault) && !(partial && btf->offsets)) {
 		so_btf_close(btf);
 		return NULL;
 	}
@@ -139,6 +162,11 @@ uint32_t so_btf_start_id(const struct so_btf *btf)
 uint32_t so_btf_end_id(const struct so_btf *btf)
 {
 	return btf->start_id + btf->count;
+}
+
+uint32_t so_btf_unknown(const struct so_btf *btf)
+{
+	return btf->unknown;
 }
 
 const uint32_t *so_btf_offsets(const struct so_btf *btf)
@@ -339,7 +367,7 @@ static int is_kind(const struct so_btf *btf, uint32_t index, uint32_t kinds)
 {
 	uint32_t info = load32(btf->types + btf->offsets[index] + 4);
 
-	return kinds >> (info >> 24 & 0x1f) & 1;
+	return kinds >> kind_of(info) & 1;
 }
 
 static int is_named(const char *candidate, const char *name, uint32_t len)

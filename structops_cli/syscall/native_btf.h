@@ -33,6 +33,9 @@ struct so_btf;
 #define SO_BTF_OUTSIDE 22
 #define SO_BTF_COMPONENT 23
 
+/* The bit of a set of kinds that stands for all kinds without a number in native_btf_private.h. */
+#define SO_BTF_UNKNOWN 31
+
 /* The member of a fault that is about the whole type. */
 #define SO_BTF_WHOLE 0xffffffff
 
@@ -50,10 +53,18 @@ struct so_btf_fault {
 	uint32_t value;
 };
 
-/* Walk the section once and note where each type begins. NULL, and why in *fault,
- * for a record that is not whole, of unknown kind, or named beyond the strings. */
-struct so_btf *so_btf_open(const char *types, uint32_t types_len, const char *strings, uint32_t strings_len,
-			   const struct so_btf *base, struct so_btf_fault *fault);
+/* A section of one BTF. */
+struct so_btf_section {
+	const char *at;
+	uint32_t length;
+};
+
+/* Walk the types once and note where each begins. `layout` (struct btf_layout for each kind, since Linux 7.1)
+ * gives the sizes of kinds that are not known; its length is 0 where there is none. In *fault is why the walk
+ * ended early: a record that is not whole, of a kind without size, or named beyond the strings; its code is 0
+ * when there is none. NULL then, unless `partial`: the types in front of the fault can be read. */
+struct so_btf *so_btf_open(struct so_btf_section types, struct so_btf_section strings, struct so_btf_section layout,
+			   const struct so_btf *base, int partial, struct so_btf_fault *fault);
 void so_btf_close(struct so_btf *btf);
 
 /* Check what the own types say about each other. 0, or -1 and why in *fault. */
@@ -61,6 +72,9 @@ int so_btf_check(const struct so_btf *btf, struct so_btf_fault *fault);
 
 uint32_t so_btf_start_id(const struct so_btf *btf);
 uint32_t so_btf_end_id(const struct so_btf *btf);
+
+/* How many own types are of a kind that is not known. */
+uint32_t so_btf_unknown(const struct so_btf *btf);
 
 /* The offset of each own type in the type section; end_id - start_id of them. */
 const uint32_t *so_btf_offsets(const struct so_btf *btf);

@@ -37,7 +37,7 @@ static struct type type_at(const struct so_btf *btf, uint32_t id)
 	at = btf->types + btf->offsets[id - btf->start_id];
 	info = load32(at + 4);
 	return (struct type){
-		.at = at, .id = id, .kind = info >> 24 & 0x1f, .vlen = info & VLEN, .word = load32(at + 8),
+		.at = at, .id = id, .kind = kind_of(info), .vlen = info & VLEN, .word = load32(at + 8),
 		.kind_flag = (info & KIND_FLAG) != 0,
 	};
 }
@@ -111,6 +111,8 @@ static int check_own_name(struct checker *checker)
 {
 	uint32_t offset = load32(checker->type.at), kind = checker->type.kind;
 
+	if (kind == UNKNOWN)
+		return 0;	/* its text may be anything */
 	if (is_in(kind, UNNAMED))
 		return *so_btf_string(checker->btf, offset) ? wrong(checker, SO_BTF_NAMED, SO_BTF_WHOLE, offset) : 0;
 	if (is_in(kind, TAGS)) {
@@ -225,6 +227,8 @@ static int check_decl_tag(struct checker *checker)
 	if (exists(checker, checker->type.word, SO_BTF_WHOLE))
 		return -1;
 	tagged = type_at(checker->btf, checker->type.word);
+	if (tagged.kind == UNKNOWN)
+		return 0;
 	if (!is_in(tagged.kind, COMPOSITE | 1u << FUNC | 1u << VAR | 1u << TYPEDEF))
 		return wrong(checker, SO_BTF_WRONG_KIND, SO_BTF_WHOLE, tagged.id);
 	if (is_in(tagged.kind, COMPOSITE))
@@ -265,6 +269,7 @@ static int check_record(struct checker *checker)
 	case DECL_TAG:
 		return check_decl_tag(checker);
 	case FWD:
+	case UNKNOWN:
 		return 0;
 	default:
 		return exists(checker, checker->type.word, SO_BTF_WHOLE);
@@ -340,7 +345,9 @@ static int check_cycles(struct checker *checker)
 
 /* ---- sizes ---- */
 
-/* The size of a type in bytes; 0, or what is wrong with it. */
+/* The size of a type in bytes; 0, or what is wrong with it. OF_UNKNOWN_KIND is nothing wrong. */
+#define OF_UNKNOWN_KIND UINT32_MAX
+
 static uint32_t size_of(const struct so_btf *btf, uint32_t id, uint64_t *size)
 {
 	uint64_t count = 1;
@@ -362,7 +369,7 @@ static uint32_t size_of(const struct so_btf *btf, uint32_t id, uint64_t *size)
 			*size = count * type.word;
 			return *size < MAX_SIZE ? 0 : SO_BTF_TOO_LARGE;
 		} else {
-			return SO_BTF_NO_SIZE;
+			return type.kind == UNKNOWN ? OF_UNKNOWN_KIND : SO_BTF_NO_SIZE;
 		}
 	}
 	return SO_BTF_ENDLESS;
@@ -383,9 +390,9 @@ static int check_array(struct checker *checker)
 	uint64_t size;
 	uint32_t code = size_of(checker->btf, checker->type.id, &size);
 
-	if (code)
+	if (code && code != OF_UNKNOWN_KIND)
 		return wrong(checker, code, SO_BTF_WHOLE, checker->type.id);
-	return resolve(checker->btf, index).kind == INT ? 0 : wrong(checker, SO_BTF_WRONG_KIND, 1, index);
+	return is_in(resolve(checker->btf, index).kind, 1u << INT | 1u << UNKNOWN) ? 0 : wrong(checker, SO_BTF_WRONG_KIND, 1, index);
 }
 
 static int check_composite(struct checker *checker)
@@ -402,14 +409,16 @@ static int check_composite(struct checker *checker)
 			where &= 0xffffff;
 		}
 		code = size_of(checker->btf, id, &size);
-		if (code)
+		if (code == OF_UNKNOWN_KIND)
+			size = 0;	/* wherever it ends */
+		else if (code)
 			return wrong(checker, code, member, id);
 		if (where < before && type->kind == STRUCT)
 			return wrong(checker, SO_BTF_ORDER, member, where);
 		before = where;
-		if (bits && !is_in(resolve(checker->btf, id).kind, 1u << INT | ENUMS))
+		if (bits && !is_in(resolve(checker->btf, id).kind, 1u << INT | ENUMS | 1u << UNKNOWN))
 			return wrong(checker, SO_BTF_WRONG_KIND, member, id);
-		if (bits > size * 8)
+		if (bits > size * 8 && code != OF_UNKNOWN_KIND)
 			return wrong(checker, SO_BTF_BITS, member, bits);
 		if (where + (bits ? bits : size * 8) > type->word * 8ull)
 			return wrong(checker, SO_BTF_OUTSIDE, member, where);

@@ -8,14 +8,16 @@
 #include "native_btf.h"
 
 #define TYPE_SIZE 12u		/* struct btf_type: name_off, info, size or type */
-#define VLEN 0xffffu		/* the bits of info that hold vlen, the kind, kind_flag */
-#define KIND 0x1f000000u
+#define VLEN 0xffffffu		/* the bits of info that hold vlen, the kind, kind_flag; before Linux 7.2 vlen has 16 */
+#define KIND 0x7f000000u	/* bits and kind 5: the others were zero, so that this reads both */
 #define KIND_FLAG 0x80000000u
+#define KINDS 128u		/* as many kinds as info can hold */
 #define NAME_MAX_LEN 511u	/* the kernel's KSYM_NAME_LEN - 1; a longer name is in no index, which bounds its making */
 
 enum kind {
 	VOID, INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST, RESTRICT, FUNC, FUNC_PROTO, VAR, DATASEC,
 	FLOAT, DECL_TAG, TYPE_TAG, ENUM64,
+	UNKNOWN = SO_BTF_UNKNOWN,	/* any later one, so that a set of kinds has 32 bits */
 };
 
 /* By kind: bytes behind struct btf_type, how many more for each of the vlen, which bits of info mean something. */
@@ -25,10 +27,18 @@ struct so_btf_shape {
 };
 extern const struct so_btf_shape so_btf_shapes[ENUM64 + 1];
 
+/* The kind in an info word: one of the enumeration. */
+static inline uint32_t kind_of(uint32_t info)
+{
+	uint32_t kind = (info & KIND) >> 24;
+
+	return kind <= ENUM64 ? kind : UNKNOWN;
+}
+
 struct so_btf {
 	const char *types, *strings;
 	const struct so_btf *base;
-	uint32_t start_id, count;
+	uint32_t start_id, count, unknown;	/* unknown: how many types are of a kind above ENUM64 */
 	uint64_t strings_start, strings_end;
 	uint32_t *offsets;
 	struct names *names;

@@ -221,7 +221,8 @@ def _line(btf: Btf, record: tuple[int, ...]) -> str:
 
 
 def _type(btf: Btf | None, type_id: int) -> str:
-    return f"{btf.kind(type_id).name} {btf.name(type_id)}".rstrip() if btf and type_id else "none"
+    kind = btf.kind(type_id) if btf and type_id else None
+    return f"{kind.name} {btf.name(type_id)}".rstrip() if btf and kind else "none"
 
 
 def _frozen(fd: Fd) -> str:

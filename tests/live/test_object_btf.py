@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import E2BIG, EINVAL
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done_json
 from tests.compile import OBJECTS, compile_object
 from tests.needs import DUMMY_OPS, needs
-from tests.writers import M, decl_tag, int_, ptr, struct_, type_tag, write_btf
+from tests.writers import M, Record, decl_tag, int_, newer, ptr, struct_, type_tag, write_btf
 
 FOR_OLD_KERNELS = tuple(sorted({*bundled_objects()} - {"fifo_qdisc", "hid_filter", "scx_fifo", "scx_vtime"}))
 """All but those for types that only new kernels have, where nothing has to be rewritten."""
@@ -124,6 +125,21 @@ def test_an_object_that_no_kernel_takes_as_it_is_registers(tmp_path: Path, name:
     [one] = done_json("register", str(path), "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]
     assert one["state"] == "registered"
     send_traffic(name, 1 << 16)
+
+
+def test_btf_that_is_newer_than_this_kernel_is_cut_down_to_what_it_knows() -> None:
+    """A layout section (7.1), and a type of a kind that no kernel knows."""
+    spec = opened("reno")
+    data = newer(spec.btf.raw(), [Record(20, 0, 3, vlen=1, rest=(0, 1, 2)), ptr(1)])
+    spec = spec._replace(btf=Btf.from_bytes(data, origin="newer"))
+    spec.btf.check()
+    with pytest.raises(KernelError) as caught:
+        bpf.btf_load(loadable_btf(spec))
+    assert caught.value.errno == (EINVAL if accepts(BtfFeature.LAYOUT) is Answer.YES else E2BIG)
+    with object_btf.load_object_btf(spec) as fd:
+        held = Btf.from_bytes(btf_bytes(fd))
+    assert held.end_id == spec.btf.end_id
+    assert (held.kind(spec.btf.end_id - 2), held.unknown_kinds()) == (BtfKind.STRUCT, {})
 
 
 def test_what_this_kernel_knows_stays() -> None:

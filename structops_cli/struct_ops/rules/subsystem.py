@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from errno import E2BIG, EEXIST, EINVAL
 
+from structops_cli.btf.layout import may_be_cut
 from structops_cli.btf.types import Enum, Enum64
 from structops_cli.struct_ops.catalogue import KernelMember
 from structops_cli.struct_ops.rules.facts import Update
@@ -88,7 +89,7 @@ def _flag_mask(case: Case) -> int | None:
     enum_name, enumerator = case.kind.flag_mask[name]
     type_id = case.type.btf.find(enum_name, BtfKind.ENUM, BtfKind.ENUM64)
     enum = case.type.btf.type(type_id) if type_id else None
-    values = enum.values if isinstance(enum, Enum | Enum64) else ()
+    values = enum.values if isinstance(enum, Enum | Enum64) and not may_be_cut(enum) else ()
     return next((item.value for item in values if item.name == enumerator), None)
 
 

@@ -8,6 +8,7 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import header
 from structops_cli.errors import BtfError, NotFoundError
 from tests.writers import (
+    LATER,
     M,
     Record,
     array,
@@ -352,3 +353,42 @@ def test_a_type_that_is_only_declared_cannot_be_a_member() -> None:
     btf = Btf.from_bytes(write_btf([fwd("later"), struct_("s", 4, M("a", 1))]), origin="b")
     with pytest.raises(BtfError, match="type 1 has no size: it is a Fwd"):
         header(btf, ["s"])
+
+
+def test_what_is_of_a_later_kind_is_named_and_its_bytes_are_padding() -> None:
+    records = [
+        int_("int"),  # 1
+        Record(20, "sites", 7, vlen=1, rest=(0, 1, 2)),  # 2
+        array(2, 1, 2),  # 3
+        ptr(2),  # 4
+        struct_("s", 32, M("a", 1), M("odd", 3, 32), M("at", 4, 128), M("b", 1, 192)),  # 5
+        typedef("t", 2),  # 6
+    ]
+    btf = Btf.from_bytes(write_btf(records, layout=LATER), origin="b")
+    assert header(btf, ["s"]).removeprefix(TOP).removesuffix(BOTTOM) == (
+        "struct s {\n"
+        "\tint a;\n"
+        "\tint: 32;\n"
+        "\tlong: 64;\n"
+        "\tvoid *at;\n"
+        "\tint b;\n"
+        "\t/* at byte 4: odd, sites of BTF kind 20, which structops does not know */\n"
+        "};\n"
+    )
+    with pytest.raises(BtfError) as caught:
+        header(btf, ["t"])
+    assert str(caught.value) == (
+        "b: type 2 cannot be written as C: it is sites of BTF kind 20, which structops does not know"
+    )
+
+
+def test_an_enum_whose_values_may_be_cut_is_marked() -> None:
+    records = [enum("flags", {"LOW": 1, "HIGH": 0}, size=8), enum("state", {"OPEN": 1})]
+    assert body(records, "flags", "state") == (
+        "enum flags {\n"
+        "\t/* 8 bytes in a BTF_KIND_ENUM: its values may be cut to 32 bits */\n"
+        "\tLOW = 1,\n"
+        "\tHIGH = 0,\n"
+        "} __attribute__((mode(DI)));\n\n"
+        "enum state {\n\tOPEN = 1,\n};\n"
+    )

@@ -89,7 +89,7 @@ def is_padding(member: Member) -> bool:
 
 def assert_compiles_to_the_same(btf: Btf, ids: Sequence[int], folder: Path) -> int:
     """Make a header of some named types, compile it, compare; return how many types were compared."""
-    keywords = {BtfKind.STRUCT: "struct", BtfKind.UNION: "union"}
+    keywords: dict[BtfKind | None, str] = {BtfKind.STRUCT: "struct", BtfKind.UNION: "union"}
     names = [btf.name(type_id) for type_id in ids]
     pairs = [(keywords.get(btf.kind(type_id), "enum"), btf.name(type_id)) for type_id in ids]
     made = compiled(header(btf, names), pairs, folder)

@@ -18,6 +18,7 @@ from structops_cli.btf.types import (
     Ptr,
     Struct,
     Typedef,
+    UnknownKind,
     Void,
 )
 from structops_cli.errors import BtfError
@@ -68,7 +69,11 @@ def test_split_btf() -> None:
     [
         ([Ptr(2, 0)], "type 2 cannot be encoded: its id is 2, and it comes as number 1"),
         ([Ptr(1, 0), Ptr(1, 0)], "type 1 cannot be encoded: its id is 1, and it comes as number 2"),
-        ([Void(1)], "void cannot be encoded: it is type 0 of every BTF"),
+        ([Void(1)], "type 1 cannot be encoded: it is void, type 0 of every BTF"),
+        (
+            [UnknownKind(1, "later", 20, bytes(12))],
+            "type 1 cannot be encoded: it is of a kind that is not known",
+        ),
         (
             [Struct(1, "s", 4, (Member("a", 1, 1 << 24, 0),), kind_flag=True)],
             "type 1 cannot be encoded: a value does not fit in its field: 0 bits at 16777216",
@@ -82,8 +87,8 @@ def test_split_btf() -> None:
             "type 1 cannot be encoded: a value does not fit in its field: 3 bits without kind_flag",
         ),
         (
-            [Struct(1, "s", 4, (Member("a", 1, 0, 0),) * 65536, kind_flag=False)],
-            "type 1 cannot be encoded: a value does not fit in its field: 65536 members",
+            [Func(1, "f", 0, 1 << 24)],
+            "type 1 cannot be encoded: a value does not fit in its field: 16777216 members",
         ),
         (
             [Int(1, "i", 4, 16, 0, 32)],
@@ -107,7 +112,7 @@ def test_what_cannot_be_encoded(types: list[BtfType], message: str) -> None:
         Ptr(1, -1),
         Ptr(1, 1 << 32),
         Typedef(1, "\ud800", 0),
-        Func(1, "f", 0, 65536),
+        Func(1, "f", 0, 1 << 24),
         Enum(1, "e", 4, signed=False, values=(Enumerator("A", -1),)),
         Enum(1, "e", 4, signed=True, values=(Enumerator("A", 1 << 31),)),
         Datasec(1, ".data", 0, (DatasecEntry(1, -1, 0),)),

@@ -6,7 +6,7 @@ import pytest
 
 from structops_cli.btf.btf import Btf
 from structops_cli.errors import BtfError
-from tests.writers import int_, ptr, write_btf
+from tests.writers import LAYOUT, int_, ptr, write_btf
 
 WELL_FORMED = write_btf([int_(), ptr(1)])
 """24 bytes of header, 28 of types, 5 of strings."""
@@ -47,8 +47,33 @@ WELL_FORMED = write_btf([int_(), ptr(1)])
         ),
         pytest.param(
             write_btf([int_()], tail=b"\0\0\0\1"),
-            "x cannot be read: its header has 4 more bytes than are known, and they are not zero",
-            id="longer header that says something",
+            "x is damaged: its header has 28 bytes, neither 24 nor 32",
+            id="half a layout",
+        ),
+        pytest.param(
+            write_btf([int_()], layout=LAYOUT, header={"layout_off": 2}),
+            "x is damaged: its layout is at 2 and has 80 bytes, which are no multiples of 4",
+            id="unaligned layout",
+        ),
+        pytest.param(
+            write_btf([int_()], layout=LAYOUT, header={"layout_len": 81}),
+            "x is damaged: its layout is at 16 and has 81 bytes, which are no multiples of 4",
+            id="part of a layout entry",
+        ),
+        pytest.param(
+            write_btf([int_()], layout=LAYOUT, header={"layout_len": 400}),
+            "x is damaged: its layout section ends at byte 448, and it has 133",
+            id="layout beyond the end",
+        ),
+        pytest.param(
+            write_btf([int_()], layout=LAYOUT, header={"layout_off": 0}),
+            "x is damaged: its types (from byte 32) and its layout (from byte 32) overlap",
+            id="layout over the types",
+        ),
+        pytest.param(
+            write_btf([int_()], layout=LAYOUT, header={"layout_off": 20}),
+            "x is damaged: its strings (from byte 128) and its layout (from byte 52) overlap",
+            id="layout over the strings",
         ),
         pytest.param(
             write_btf([int_()], header={"type_off": 2}),
@@ -108,6 +133,21 @@ def test_offsets_of_errors_are_absolute() -> None:
 def test_a_longer_header_that_is_zero_is_accepted() -> None:
     btf = Btf.from_bytes(write_btf([int_("long", 8)], tail=bytes(16)))
     assert btf.name(1) == "long"
+
+
+@pytest.mark.parametrize("layout", [LAYOUT, LAYOUT[:2], ()])
+def test_a_header_with_a_layout(layout: tuple[tuple[int, int], ...]) -> None:
+    btf = Btf.from_bytes(write_btf([int_("long", 8), ptr(1)], layout=layout))
+    btf.check()
+    assert (btf.end_id, btf.name(1), btf.unknown_parts()) == (3, "long", ())
+    assert btf.has_layout == bool(layout)
+
+
+def test_a_longer_header_than_is_known_is_read_and_named() -> None:
+    data = write_btf([int_("long", 8)], layout=LAYOUT, tail=b"\1\0\0\0\0\0\0\0")
+    btf = Btf.from_bytes(data)
+    assert (btf.end_id, btf.name(1)) == (2, "long")
+    assert btf.unknown_parts() == ("the last 8 bytes of the header",)
 
 
 def test_bytes_between_and_behind_the_sections_are_ignored() -> None:

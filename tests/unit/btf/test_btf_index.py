@@ -9,14 +9,20 @@ import threading
 import pytest
 
 from structops_cli.btf.btf import Btf
+from structops_cli.btf.encode import encode
 from structops_cli.btf.names import essential_name
+from structops_cli.btf.types import Enum, UnknownKind
 from structops_cli.errors import BtfError
 from structops_cli.syscall.btf_index import MAX_NAME, BtfIndex
 from structops_cli.syscall.uapi import BtfKind
 from tests.writers import (
+    LATER,
+    LAYOUT,
     M,
     Record,
+    array,
     const,
+    decl_tag,
     enum,
     float_,
     func,
@@ -34,9 +40,7 @@ from tests.writers import (
 @pytest.mark.parametrize(
     ("record", "message"),
     [
-        pytest.param(Record(0), "there is no kind 0", id="kind 0"),
-        pytest.param(Record(20), "there is no kind 20", id="kind 20"),
-        pytest.param(Record(31), "there is no kind 31", id="kind 31"),
+        pytest.param(Record(0), "it is of kind 0, which no type has", id="kind 0"),
         pytest.param(ptr(1).but(cut=1), "its record ends 1 bytes beyond the type section", id="head cut"),
         pytest.param(int_().but(cut=4), "its record ends 4 bytes beyond the type section", id="int cut"),
         pytest.param(
@@ -53,14 +57,14 @@ from tests.writers import (
             ptr(1).but(name=0x7FFFFFFF), "its name is at offset 2147483647, beyond the strings", id="name"
         ),
         pytest.param(
-            struct_("s", 4).but(reserved=1 << 16),
-            "info 0x04010000 has bits that mean nothing for its kind",
-            id="reserved bit 16",
+            struct_("s", 4).but(vlen=0xFFFFFF),
+            "its record ends 201326580 bytes beyond the type section",
+            id="largest vlen since 7.2",
         ),
         pytest.param(
-            struct_("s", 4).but(reserved=1 << 30),
-            "info 0x44000000 has bits that mean nothing for its kind",
-            id="reserved bit 30",
+            ptr(1).but(reserved=1 << 16),
+            "info 0x02010000 has bits that mean nothing for its kind",
+            id="vlen of a pointer, beyond 16 bits",
         ),
         pytest.param(
             ptr(1).but(vlen=1),
@@ -79,6 +83,78 @@ def test_a_damaged_record_is_refused(record: Record, message: str) -> None:
         Btf.from_bytes(write_btf([int_(), int_("long", 8), record]), origin="x")
     assert str(caught.value) == f"x is damaged at type 3, byte 56: {message}"
     assert caught.value.fields == {"type_id": 3, "offset": 56}
+
+
+@pytest.mark.parametrize("kind", [20, 31, 32, 68, 127])
+@pytest.mark.parametrize("layout", [None, LAYOUT])
+def test_a_later_kind_of_unknown_size_is_refused(
+    kind: int, layout: tuple[tuple[int, int], ...] | None
+) -> None:
+    with pytest.raises(BtfError) as caught:
+        Btf.from_bytes(write_btf([int_(), Record(kind, "later"), int_("long", 8)], layout=layout), origin="x")
+    at = 40 if layout is None else 48
+    assert str(caught.value) == (
+        f"x cannot be read at type 2, byte {at}: "
+        f"it is of kind {kind}, and nothing says how many bytes such a type has"
+    )
+    assert caught.value.hint.startswith("use a newer structops, or BTF with a layout section")
+
+
+LATER_TYPES = [
+    int_(),  # 1
+    Record(20, "sites", 7, vlen=2, rest=(0xDEAD, 1, 2, 3, 4)),  # 2
+    struct_("sock", 4, M("state", 1)),  # 3
+    Record(21, "", 3, kind_flag=True),  # 4
+    Record(20, "sock", 0, rest=(0,)),  # 5
+    struct_("s", 16, M("a", 1), M("odd", 2, 32), M("b", 1, 96)),  # 6
+    array(2, 1, 4),  # 7
+    ptr(2),  # 8
+    decl_tag("t", 2),  # 9
+]
+
+
+def test_later_kinds_are_skipped_by_the_layout() -> None:
+    btf = Btf.from_bytes(write_btf(LATER_TYPES, layout=LATER))
+    btf.check()
+    assert btf.end_id == len(LATER_TYPES) + 1
+    assert btf.unknown_kinds() == {20: 2, 21: 1}
+    assert btf.unknown_parts() == ("2 types of kind 20", "1 type of kind 21")
+    assert btf.kind(2) is None
+    target = btf.type(2)
+    assert isinstance(target, UnknownKind)
+    assert (target.name, target.kind, len(target.raw)) == ("sites", 20, 12 + 4 + 2 * 8)
+    assert target.describe() == "sites of BTF kind 20, which structops does not know"
+    # known types are found behind them, and of a name only those of the kinds that are asked for
+    assert btf.ids("sock") == (3, 5)
+    assert btf.ids("sock", BtfKind.STRUCT) == (3,)
+    assert btf.candidates("sock") == (3, 5)
+    assert list(btf.of_kinds(BtfKind.STRUCT)) == [3, 6]
+    assert btf.type(6).members[2].bit_offset == 96  # type: ignore[union-attr]  # a Struct
+
+
+def test_a_record_of_a_later_kind_that_is_not_whole_is_refused() -> None:
+    records = [int_(), Record(20, "sites", 7, vlen=3, rest=(0xDEAD, 1, 2, 3, 4))]
+    with pytest.raises(BtfError, match="its record ends 8 bytes beyond the type section"):
+        Btf.from_bytes(write_btf(records, layout=LATER))
+
+
+def test_more_members_than_16_bits_count() -> None:
+    """The info word of Linux 7.2 has 24 bits of vlen."""
+    values = {f"V{number}": number for number in range(0x10003)}
+    btf = Btf.from_bytes(write_btf([enum("large", values), int_("after")]))
+    btf.check()
+    large = btf.type(1)
+    assert isinstance(large, Enum)
+    assert (len(large.values), large.values[-1].value, btf.name(2)) == (0x10003, 0x10002, "after")
+    assert list(Btf.from_bytes(encode(btf.types())).types()) == list(btf.types())
+
+
+def test_types_in_front_of_a_fault_can_be_read() -> None:
+    data = write_btf([int_(), struct_("sock", 4), Record(99, "later"), struct_("behind", 4)])
+    btf = Btf.from_bytes(data, origin="x", partial=True)
+    assert (btf.end_id, btf.find("sock"), btf.find("behind")) == (3, 2, None)
+    assert str(btf.damage).startswith("x cannot be read at type 3, byte 52: it is of kind 99")
+    assert Btf.from_bytes(write_btf([int_()]), partial=True).damage is None
 
 
 def test_a_name_at_the_very_end_of_the_strings_is_none() -> None:

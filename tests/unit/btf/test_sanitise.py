@@ -23,6 +23,8 @@ from structops_cli.btf.types import (
     Typedef,
 )
 from tests.writers import (
+    LATER,
+    M,
     Record,
     const,
     datasec,
@@ -48,8 +50,9 @@ LONG = "n" * 130
 
 def after(records: Sequence[Record], *lacking: BtfFeature) -> list[BtfType]:
     """Return the types behind the first, ``int``, of what these records become."""
-    btf = Btf.from_bytes(write_btf([int_("int"), *records]))
+    btf = Btf.from_bytes(write_btf([int_("int"), *records], layout=LATER))
     again = Btf.from_bytes(sanitise(btf, lacking))
+    assert again.has_layout == (BtfFeature.LAYOUT not in lacking)
     assert again.end_id == btf.end_id, "no id moves"
     again.check()
     return list(again.types())[1:]
@@ -103,6 +106,7 @@ CASES: dict[BtfFeature, tuple[list[Record], list[BtfType]]] = {
             *kept([ptr(1), ptr(1), ptr(1), var("v", 1)])[3:],
         ],
     ),
+    BtfFeature.LAYOUT: ([ptr(1)], kept([ptr(1)])),
 }  # fmt: skip
 
 
@@ -126,10 +130,25 @@ def test_what_a_kernel_knows_stays(feature: BtfFeature) -> None:
 def test_the_features_that_a_btf_uses_are_told(feature: BtfFeature) -> None:
     before, _ = CASES[feature]
     more = {BtfFeature.ATTRIBUTE_TAGS: {BtfFeature.DECL_TAG, BtfFeature.TYPE_TAG}}
-    assert features_used(Btf.from_bytes(write_btf([int_("int"), *before]))) == {
+    layout = LATER if feature is BtfFeature.LAYOUT else None
+    assert features_used(Btf.from_bytes(write_btf([int_("int"), *before], layout=layout))) == {
         feature,
         *more.get(feature, ()),
     }
+
+
+@pytest.mark.parametrize("lacking", [(), (BtfFeature.LAYOUT,)])
+def test_a_type_of_a_later_kind_becomes_an_empty_struct(lacking: tuple[BtfFeature, ...]) -> None:
+    """The kernel has refused the BTF: what it does not know must go, and no id moves."""
+    before = [Record(20, "sites", 7, vlen=1, rest=(0, 1, 2)), struct_("s", 4, M("a", 1), M("odd", 2, 32))]
+    assert after(before, *lacking) == [Struct(2, "", 0, (), False), *kept([ptr(1), before[1]])[1:]]
+
+
+def test_a_header_that_is_longer_than_is_known_is_cut() -> None:
+    data = write_btf([int_("int")], layout=LATER, tail=b"\1\0\0\0")
+    made = sanitise(Btf.from_bytes(data), ())
+    assert Btf.from_bytes(made).unknown_parts() == ()
+    assert made == write_btf([int_("int")], layout=LATER)
 
 
 def test_names_of_every_kind_that_must_be_identifiers_are_cut_and_lose_their_dots() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
+from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.fixup import Relocator, compute_fixups
 from structops_cli.core.target import Target
 from structops_cli.errors import BtfError, RelocationError
 from structops_cli.syscall.uapi import CoreReloKind as Kind
 from tests.unit.core.worlds import World, at, bits, fix, kernel
+from tests.writers import LATER, M, Record, int_, struct_, write_btf
 
 FIELD_KINDS = (
     Kind.FIELD_BYTE_OFFSET,
@@ -344,6 +347,32 @@ def test_an_enum_may_have_become_wider() -> None:
     target.enum64("flags", LOW=1, HIGH=1 << 40)
     assert fix(local, target, flags, "1", Kind.ENUMVAL_VALUE).target_value == 1 << 40
     assert fix(target, local, 1, "1", Kind.ENUMVAL_VALUE).target_value == 2
+
+
+def test_a_value_that_may_be_cut_to_32_bits_is_not_used() -> None:
+    """pahole --skip_encoding_btf_enum64 writes 64-bit enumerators so."""
+    local, target = World(), World()
+    flags = local.enum64("flags", LOW=1, HIGH=1 << 40)
+    target.enum("flags", 8, LOW=1, HIGH=0)
+    assert fix(local, target, flags, "1", Kind.ENUMVAL_EXISTS).target_value == 1
+    assert fix(local, target, flags, "1", Kind.ENUMVAL_VALUE).poison == (
+        "enum flags of vmlinux has 8 bytes in a BTF_KIND_ENUM: its values may be cut to 32 bits"
+    )
+    # the compiler's own value is not in its BTF either: nothing to compare the instruction with
+    old_compiler = fix(target, local, 1, "1", Kind.ENUMVAL_VALUE)
+    assert (old_compiler.target_value, old_compiler.checked) == (1 << 40, False)
+
+
+def test_a_member_of_a_kind_that_is_not_known_is_named() -> None:
+    local = World()
+    sock = local.struct("sock", 8, at("a", local.integer("u32", 4), 0), at("odd", 1, 4))
+    records = [int_("u32"), Record(20, "sites", 0, rest=(0,)), struct_("sock", 8, M("a", 1), M("odd", 2, 32))]
+    vmlinux = Btf.from_bytes(write_btf(records, layout=LATER), origin="vmlinux")
+    target = KernelTypes(vmlinux)
+    assert fix(local, target, sock, "0:0", Kind.FIELD_BYTE_OFFSET).target_value == 0
+    assert fix(local, target, sock, "0:1", Kind.FIELD_BYTE_OFFSET).poison == (
+        "struct sock.odd is sites of BTF kind 20, which structops does not know in vmlinux, and u32 in the object"
+    )
 
 
 def test_a_typedef_of_an_enum_is_followed() -> None:
