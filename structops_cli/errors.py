@@ -91,6 +91,7 @@ if TYPE_CHECKING:
         exit_reason: str
         offset: int
         candidates: list[str]
+        absent: list[str]
         console: str
         stdout: str
         stderr: str

@@ -10,6 +10,7 @@ import click
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.check_text import Checked, checked_data, checked_text, overall
 from structops_cli.cli.numbers import Seconds
+from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.registered import warn_not_attached
 from structops_cli.core.target import Target
@@ -26,7 +27,7 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.argument("objects", metavar="OBJ...", nargs=-1, required=True, type=click.Path())
+@click.argument("objects", metavar="OBJ...", nargs=-1, required=True, type=ObjectName())
 @click.option(
     "--btf",
     "paths",

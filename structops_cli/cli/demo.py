@@ -10,6 +10,7 @@ import click
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.mutation import mutating
 from structops_cli.cli.numbers import WholeNumber
+from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.registered import registered_data, registered_text, say_aside, warn_left_out
 from structops_cli.operations.demonstration import LOSS_PERCENT, Demonstration, Proof, demonstrate
@@ -23,7 +24,7 @@ DEFAULT = ("aimd", "aimd_link")
 
 
 @click.command()
-@click.argument("object_name", metavar="[OBJ]", required=False, type=click.Path())
+@click.argument("object_name", metavar="[OBJ]", required=False, type=ObjectName())
 @click.option("--bytes", "byte_count", type=WholeNumber(1, 1 << 34), default=64 << 20, show_default=True,
               help="How much to send.")  # fmt: skip
 @click.option("--keep", is_flag=True, help="Leave it registered, pinned, at the end.")

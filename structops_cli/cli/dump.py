@@ -6,28 +6,38 @@ from typing import Any
 
 import click
 
-from structops_cli.cli.live import c_text, map_data, member_data
+from structops_cli.cli.live import c_text, map_data, member_data, one_or_several
 from structops_cli.cli.output import Output, common_options
-from structops_cli.cli.selectors import selector_argument
+from structops_cli.cli.selectors import selectors_argument
 from structops_cli.runtime.inventory import LiveMap, kernel_rendering, take_stock
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.selection import find_one
+from structops_cli.runtime.selection import find_each
 
 __all__ = ["command"]
 
 
 @click.command()
-@selector_argument
+@selectors_argument
 @click.option("--kernel", "from_kernel", is_flag=True, help="Add the kernel's own rendering of the value.")
 @common_options
 @click.pass_obj
-def command(output: Output, selector: str, *, from_kernel: bool) -> None:
-    """Dump the whole value of a struct_ops map: data by name, programs by name and id."""
-    live = find_one(take_stock(live_kernel()), selector)
+def command(output: Output, selectors: tuple[str, ...], *, from_kernel: bool) -> None:
+    """Dump the whole value of struct_ops maps: data by name, programs by name and id.
+
+    JSON has the fields of the map where there is one SELECTOR, and a list of them in "maps" where there are several.
+    """
+    found = find_each(take_stock(live_kernel()), selectors)
+    data = [_data(live, from_kernel=from_kernel) for live in found]
+    output.result(
+        "dump",
+        one_or_several(selectors, data),
+        lambda: "\n\n".join(_text(live, one) for live, one in zip(found, data, strict=True)),
+    )
+
+
+def _data(live: LiveMap, *, from_kernel: bool) -> dict[str, Any]:
     data = map_data(live) | {"members": member_data(live)}
-    if from_kernel:
-        data["kernel_rendering"] = kernel_rendering(live.info.id)
-    output.result("dump", data, lambda: _text(live, data))
+    return data | ({"kernel_rendering": kernel_rendering(live.info.id)} if from_kernel else {})
 
 
 def _text(live: LiveMap, data: dict[str, Any]) -> str:

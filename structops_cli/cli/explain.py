@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import Any
 
 import click
 
+from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields
 from structops_cli.errors import errno_name
 from structops_cli.struct_ops.rules.causes import (
@@ -28,7 +28,7 @@ UNDECIDED = frozenset({"", "capable", "trampoline-pages"})
 @click.command()
 @click.argument("operation")
 @click.argument("errno")
-@click.argument("subject", metavar="[OBJ|SELECTOR]", required=False)
+@click.argument("subject", metavar="[OBJ|SELECTOR]", required=False, type=ObjectName())
 @common_options
 @click.pass_obj
 def command(output: Output, operation: str, errno: str, subject: str | None) -> None:
@@ -63,8 +63,13 @@ def _look(operations: tuple[str, ...], number: int, subject: str | None) -> tupl
     if subject is None:
         return _of_all(operations, number, ""), ""
     from structops_cli.runtime.objects import bundled_objects  # an object costs pyelftools
+    from structops_cli.runtime.selection import is_path
+    from structops_cli.syscall.bpffs import is_bpffs
 
-    if os.path.exists(subject) or subject in bundled_objects():
+    is_object = subject.endswith(".o") or subject in bundled_objects()
+    if is_path(subject):
+        is_object = not is_bpffs(subject)
+    if is_object:
         return _of_object(operations, number, subject), "object"
     return _of_map(operations, number, subject), "map"
 

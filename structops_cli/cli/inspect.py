@@ -11,6 +11,7 @@ from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Struct
 from structops_cli.cli.live import c_text
+from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.core.subject import subject
 from structops_cli.errors import StructopsError
@@ -23,14 +24,14 @@ __all__ = ["command"]
 
 
 @click.command()
-@click.argument("object_name", metavar="OBJ", type=click.Path())
+@click.argument("object_name", metavar="OBJ", type=ObjectName())
 @common_options
 @click.pass_obj
 def command(output: Output, object_name: str) -> None:
     """Say what an object holds: struct_ops variables, programs, maps, global data, externs, relocations, licence.
 
-    Reads the object only: needs no root and no kernel with BTF. OBJ is a path,
-    or the name of a bundled object. -v lists every CO-RE relocation in words.
+    Reads the object only: needs no root and no kernel with BTF. OBJ is the name of
+    a bundled object, or a path: with a slash or ending in .o. -v lists every CO-RE relocation in words.
     """
     spec = open_object(object_name)
     data = _data(spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from structops_cli.runtime.inventory import LiveMap, LiveProgram, programs_of
@@ -10,7 +11,7 @@ from structops_cli.struct_ops.value import state_name
 if TYPE_CHECKING:
     from structops_cli.struct_ops.member_text import MemberValue
 
-__all__ = ["c_text", "holders", "map_data", "member_data", "pins_of", "program_data"]
+__all__ = ["c_text", "holders", "map_data", "member_data", "one_or_several", "pins_of", "program_data"]
 
 
 def map_data(live: LiveMap) -> dict[str, Any]:
@@ -30,6 +31,11 @@ def map_data(live: LiveMap) -> dict[str, Any]:
         "pins": list(live.pins),
         "programs": [program_data(program) for program in programs_of(live)],
     }
+
+
+def one_or_several(selectors: Sequence[str], maps: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the JSON for the maps of some selectors: one map's own fields for one selector, ``maps`` for several."""
+    return maps[0] if len(selectors) == 1 else {"maps": list(maps)}
 
 
 def program_data(program: LiveProgram) -> dict[str, Any]:

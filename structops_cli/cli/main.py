@@ -47,7 +47,9 @@ COMMANDS = {
 """Command name to its one-line help and the module of this package that holds it."""
 
 EPILOG = """\b
-SELECTOR is id:N, a bare number, a registered name (a congestion control's), or a map name.
+OBJ is a bundled object's name (reno), or a path: with a slash (./reno) or ending in .o.
+SELECTOR is id:N, the path of a pin, or a registered name (a congestion control's);
+commands that change nothing also take a map's name, where no registered name matches.
 
 \b
 Exit codes:

@@ -34,7 +34,7 @@ FLAGS = WholeNumber(0, (1 << 64) - 1)
 def command() -> None:
     """Raw operations on a struct_ops map, with the kernel's answers explained.
 
-    MAP is the path of a pin, or a selector as elsewhere.
+    MAP is a SELECTOR: id:N, the path of a pin, or a name.
     """
 
 
@@ -78,7 +78,7 @@ def update(output: Output, selector: str, assignments: tuple[str, ...], key: int
     """Set the value of a map: data by MEMBER=VALUE, programs by MEMBER=id:N or MEMBER=PIN."""
     pairs = dict(_pair(text) for text in assignments)
     kernel = live_kernel()
-    with raw_map.open_map(kernel, selector) as fd:
+    with raw_map.open_map(kernel, selector, to_change=True) as fd:
         answer = raw_map.update(kernel, fd, pairs, key=key, flags=flags)
     _show(output, "map update", answer, {}, "")
 
@@ -109,7 +109,7 @@ def lookup(output: Output, selector: str, key: int) -> None:
 def delete(output: Output, selector: str, key: int) -> None:
     """Delete the value of a map, which unregisters a map without a link."""
     kernel = live_kernel()
-    with raw_map.open_map(kernel, selector) as fd:
+    with raw_map.open_map(kernel, selector, to_change=True) as fd:
         answer = raw_map.delete(kernel, fd, key=key)
     _show(output, "map delete", answer, {}, "")
 

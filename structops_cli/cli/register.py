@@ -11,6 +11,7 @@ import click
 
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
+from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.registered import (
     not_attached_data,
@@ -35,7 +36,7 @@ HOLD_POLL_MS = 500
 
 
 @click.command()
-@click.argument("objects", metavar="[OBJ]...", nargs=-1, type=click.Path())
+@click.argument("objects", metavar="[OBJ]...", nargs=-1, type=ObjectName())
 @click.option(
     "--pin-dir",
     metavar="DIR",
@@ -91,7 +92,7 @@ def command(
 ) -> None:
     """Register the struct_ops of compiled objects, or of the bundled default: all of it, or nothing.
 
-    OBJ is a path, or the name of a bundled object. If one step fails, all that
+    OBJ is the name of a bundled object, or a path: with a slash or ending in .o. If one step fails, all that
     was done before is undone. A link is pinned, so that it outlives this
     command; --transient holds it instead, and Ctrl-C unregisters. What is
     registered already, the same programs, data and constants, is left as it is;

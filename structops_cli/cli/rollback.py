@@ -17,10 +17,10 @@ from structops_cli.cli.swapped import (
     swapped_data,
     swapped_fields,
 )
-from structops_cli.operations.kernels_own import find_meant
 from structops_cli.operations.rollback import RolledBack, rollback
 from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.selection import find_to_change
 
 __all__ = ["command"]
 
@@ -47,7 +47,7 @@ def command(
     with mutating(output, dry_run=dry_run):
         stock = take_stock(live_kernel())
         done = rollback(
-            stock, find_meant(stock, selector), to, keep=keep, dry_run=dry_run, by_restart=restart
+            stock, find_to_change(stock, selector), to, keep=keep, dry_run=dry_run, by_restart=restart
         )
     late = done.caught_up.changes if done.caught_up else []
     data = change_data([swap_change(done.live, _map_id(done)), *late], dry_run=dry_run)

@@ -6,6 +6,7 @@ import click
 
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.live import c_text
+from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.program_run import ProgramRun, run_program
@@ -14,7 +15,7 @@ __all__ = ["command"]
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("object_name", metavar="OBJ", type=click.Path())
+@click.argument("object_name", metavar="OBJ", type=ObjectName())
 @click.argument("program")
 @click.argument("arguments", metavar="[ARG]...", nargs=-1)
 @changing_options

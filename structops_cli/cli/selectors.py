@@ -1,4 +1,4 @@
-"""SELECTOR, as an argument with live completion."""
+"""SELECTOR as an argument, with completion from the maps that are there now."""
 
 from __future__ import annotations
 
@@ -12,32 +12,46 @@ from structops_cli.errors import StructopsError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["optional_selector_argument", "selector_argument"]
+__all__ = ["complete_selector", "optional_selector_argument", "selector_argument", "selectors_argument"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer names and ids of what is there now; nothing where the caller may not look."""
+def complete_selector(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer names and ids of the maps there are, none where the caller may not look; behind a slash, files."""
     from click.shell_completion import CompletionItem  # completion must not slow parsing
 
     from structops_cli.runtime.inventory import take_stock
     from structops_cli.runtime.kernel import live_kernel
+    from structops_cli.runtime.selection import is_path
 
+    if is_path(incomplete):
+        return [CompletionItem(incomplete, type="file")]
     try:
         stock = take_stock(live_kernel())
     except StructopsError:
         return []
     words = [(item.name, f"{item.type.name}, {item.state}") for item in stock]
     words += [(f"id:{item.info.id}", item.name) for item in stock]
-    return [CompletionItem(word, help=text) for word, text in words if word.startswith(incomplete)]
+    return [
+        CompletionItem(word, help=text)
+        for word, text in words
+        if word.startswith(incomplete) and word.isprintable()
+    ]
 
 
 def selector_argument(function: Function) -> Function:
     """Give a command its SELECTOR."""
-    return click.argument("selector", shell_complete=_complete)(function)
+    return click.argument("selector", shell_complete=complete_selector)(function)
+
+
+def selectors_argument(function: Function) -> Function:
+    """Give a command one SELECTOR or several."""
+    return click.argument(
+        "selectors", metavar="SELECTOR...", nargs=-1, required=True, shell_complete=complete_selector
+    )(function)
 
 
 def optional_selector_argument(function: Function) -> Function:
     """Give a command a SELECTOR that may be left out, for everything there is."""
-    return click.argument("selector", required=False, shell_complete=_complete)(function)
+    return click.argument("selector", required=False, shell_complete=complete_selector)(function)

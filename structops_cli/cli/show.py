@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import click
 
-from structops_cli.cli.live import holders, map_data, pins_of
+from structops_cli.cli.live import holders, map_data, one_or_several, pins_of
 from structops_cli.cli.output import Output, common_options, fields, table
-from structops_cli.cli.selectors import selector_argument
+from structops_cli.cli.selectors import selectors_argument
 from structops_cli.runtime.inventory import LiveMap, programs_of, take_steady_stock
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.selection import find_one
+from structops_cli.runtime.selection import find_each
 
 __all__ = ["command"]
 
 
 @click.command()
-@selector_argument
+@selectors_argument
 @common_options
 @click.pass_obj
-def command(output: Output, selector: str) -> None:
-    """Show one struct_ops map with its links, pins and programs."""
-    live = find_one(take_steady_stock(live_kernel()), selector)
-    output.result("show", lambda: map_data(live), lambda: _text(live))
+def command(output: Output, selectors: tuple[str, ...]) -> None:
+    """Show struct_ops maps with their links, pins and programs.
+
+    JSON has the fields of the map where there is one SELECTOR, and a list of them in "maps" where there are several.
+    """
+    found = find_each(take_steady_stock(live_kernel()), selectors)
+    output.result(
+        "show",
+        lambda: one_or_several(selectors, [map_data(live) for live in found]),
+        lambda: "\n\n".join(map(_text, found)),
+    )
 
 
 def _text(live: LiveMap) -> str:

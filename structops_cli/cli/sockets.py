@@ -29,8 +29,8 @@ __all__ = ["command"]
 def command(output: Output, selector: str | None, namespaces: tuple[str, ...], *, processes: bool) -> None:
     """Show TCP sockets by congestion control, with the usual numbers, process and namespace.
 
-    SELECTOR is a congestion control, the kernel's own included, or id:N: one struct_ops map, told apart from
-    others of its name. NS is initial, a name, a path, pid:N or net:[INODE]; without it, every namespace in sight.
+    SELECTOR is a congestion control, the kernel's own included, or id:N or the path of a pin: one struct_ops map,
+    told apart from others of its name. NS is initial, a name, a path, pid:N or net:[INODE]; without it, every namespace in sight.
 
     SRTT is in milliseconds, RATE the delivery rate in bits per second. What was never
     connected nor listens is in no table of the kernel's and not shown, nor is a network namespace that only descriptors hold.
@@ -93,8 +93,8 @@ def _data(survey: SocketSurvey, notes: list[str]) -> dict[str, Any]:
 
 
 def _meant(selector: str | None) -> tuple[str | None, int | None]:
-    """Return the name that a selector means, None without one, and the map if it is one by id."""
-    if selector is None or not selector.startswith("id:"):
+    """Return the name that a selector means, None without one, and the map if it is one by id or pin."""
+    if selector is None or (not selector.startswith("id:") and "/" not in selector):
         return selector, None
     from structops_cli.runtime.inventory import take_stock  # names need no maps
     from structops_cli.runtime.kernel import live_kernel

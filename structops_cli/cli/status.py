@@ -14,10 +14,10 @@ from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.selectors import optional_selector_argument
 from structops_cli.counted import counted
 from structops_cli.net.socket_owners import Commands
-from structops_cli.operations.kernels_own import called_like_one
 from structops_cli.operations.status import MapStatus, Status, find_status, has_leaked, held_by
 from structops_cli.operations.uses import SocketHolder, Uses
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.selection import is_kernels_own, is_path
 
 __all__ = ["command"]
 
@@ -40,11 +40,18 @@ def command(output: Output, selector: str | None) -> None:
     status = find_status(live_kernel(), selector)
     for sentence in status.uses.unseen:
         output.note(f"not seen: {sentence}")
-    if selector is not None and called_like_one(selector, [one.live for one in status.maps]):
-        output.note(
-            f"note: {selector} is one of the kernel's own algorithms too, and no map; these are maps that are called so"
-        )
+    if selector is not None:
+        _say_other_name(output, selector, status)
     output.result("status", lambda: _data(status), lambda: _text(output, status))
+
+
+def _say_other_name(output: Output, selector: str, status: Status) -> None:
+    """Say that a selector is only the name of maps that are registered under another, or of the kernel's own algorithm."""
+    if is_path(selector) or any(selector in (one.live.name, f"id:{one.live.info.id}") for one in status.maps):
+        return
+    names = ", ".join(dict.fromkeys(one.live.name for one in status.maps))
+    own = " is one of the kernel's own algorithms, and" if is_kernels_own(selector) else ""
+    output.note(f"note: {selector}{own} is only the map name of {names}")
 
 
 # Text

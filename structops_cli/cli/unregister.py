@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,26 +10,24 @@ import click
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.output import Output, common_options, shown
-from structops_cli.cli.selectors import selector_argument
+from structops_cli.cli.selectors import selectors_argument
 from structops_cli.counted import counted
-from structops_cli.errors import StateError, StructopsError, UsageError
+from structops_cli.errors import NotFoundError, StateError, StructopsError, UsageError
 from structops_cli.operations.change import Change
-from structops_cli.operations.kernels_own import refuse_what_is_called_like_one
 from structops_cli.operations.standing_uses import Uses, refuse_in_use, uses_of
 from structops_cli.operations.unregistering import (
     Retired,
     changes_of,
+    choose,
     drain_first,
     rehearse,
     unregister_all,
     wait_until_gone,
 )
 from structops_cli.operations.versions import drop
-from structops_cli.runtime.dead_pins import dead_pins
 from structops_cli.runtime.inventory import LiveMap, take_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.pins import remove_pin
-from structops_cli.runtime.selection import find_one, matching, no_match
 from structops_cli.runtime.unregistration import Unregistered
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.kinds import kind_of
@@ -44,8 +42,9 @@ DRAIN_S = 10.0
 
 
 @click.command()
-@selector_argument
-@click.option("--all", "every", is_flag=True, help="Unregister every map that SELECTOR matches.")
+@selectors_argument
+@click.option("--all", "every", is_flag=True, help="Unregister every map that a SELECTOR matches.")
+@click.option("--if-present", is_flag=True, help="End with 0 when a SELECTOR matches nothing.")
 @click.option(
     "--wait", metavar="SECONDS", type=Seconds(min=0), help="Wait until the kernel has let go of it."
 )
@@ -59,31 +58,36 @@ DRAIN_S = 10.0
 @click.pass_obj
 def command(
     output: Output,
-    selector: str,
+    selectors: tuple[str, ...],
     *,
     every: bool,
+    if_present: bool,
     wait: float | None,
     drain: bool,
     to: str | None,
     force: bool,
     dry_run: bool,
 ) -> None:
-    """Unregister what SELECTOR means: delete, detach and unpin, by what is found.
+    """Unregister what each SELECTOR means: delete, detach and unpin, by what is found.
 
-    A name that matches more than one is an error that lists them; choose one by
-    id, or take --all. What is retired already stays as it is, and is said to.
-    What is the default of a namespace, the choice of a route, the queueing
-    discipline of a device, or held by another process, is refused without --force. Pins of that name whose link is detached go as well. The versions that structops update kept go with it; a kept
-    version that is chosen by its id is dropped alone.
+    Every SELECTOR is looked up before anything is changed. One that matches nothing, or several maps, is
+    an error, and nothing is changed: choose by id, or give --if-present or --all. A map's name is not a
+    SELECTOR here.
+
+    A map that is retired already stays as it is. Without --force a map is refused that is the default of a
+    namespace, the choice of a route, the queueing discipline of a device, or held by another process. Pins of
+    detached links under its name are removed too, and so are the versions that structops update kept. A kept
+    version that is selected by its id is dropped alone.
     """
     if to is not None and not drain:
         raise UsageError("--to says where --drain moves sockets", hint="give --drain as well")
     kernel = live_kernel()
     with mutating(output, dry_run=dry_run):
         stock = take_stock(kernel)
-        dead = dead_pins(selector)
-        named = any(live.name == selector for live in stock)
-        chosen = _chosen(stock, selector, every=every) if named or not dead else ()
+        found = choose(stock, selectors, every=every)
+        if not if_present:
+            _refuse_absent(found.absent)
+        chosen, dead = found.maps, found.dead_pins
         uses = [uses_of(live) for live in chosen]
         for one in uses:
             if not force:
@@ -107,9 +111,12 @@ def command(
             _say_hidden(output, one)
         if not dry_run:
             _unpin(dead)
+    for error in found.absent.values():
+        output.note(f"note: {error}: nothing to do")
     left = _wait(output, done, wait) if wait is not None and not dry_run else ()
     gone = {item.done.map_id for item in done} - {live.info.id for live in left}
     data = change_data([*changes_of(done, drained), *map(_unpinned, dead)], dry_run=dry_run)
+    data["absent"] = list(found.absent)
     data["dead_pins"] = list(dead)
     data["drained"] = [
         {"map_ids": list(item.source.of_maps), "moved": sum(item.moved.values()), "left": len(item.left)}
@@ -169,14 +176,12 @@ def _say_hidden(output: Output, uses: Uses) -> None:
         )
 
 
-def _chosen(stock: tuple[LiveMap, ...], selector: str, *, every: bool) -> tuple[LiveMap, ...]:
-    found = matching(stock, selector)
-    refuse_what_is_called_like_one(selector, found)
-    if not every:
-        return (find_one(stock, selector),)
-    if not found:
-        raise no_match(selector)
-    return found
+def _refuse_absent(absent: Mapping[str, NotFoundError]) -> None:
+    """Raise the error of the first selector that matches nothing; it lists the others."""
+    for error in absent.values():
+        if len(absent) > 1:
+            error.add(absent=list(absent))
+        raise error
 
 
 def _wait(output: Output, done: Sequence[Retired], seconds: float) -> tuple[LiveMap, ...]:
@@ -185,7 +190,8 @@ def _wait(output: Output, done: Sequence[Retired], seconds: float) -> tuple[Live
     try:
         return wait_until_gone(lambda: take_stock(kernel), done, seconds, output.note)
     except KeyboardInterrupt:
-        output.note("\n".join(_line(item) for item in done))
+        for item in done:
+            output.note(_line(item))
         raise
 
 

@@ -9,6 +9,7 @@ import click
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.numbers import MapId
+from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields
 from structops_cli.cli.registered import (
     not_attached_data,
@@ -28,10 +29,10 @@ from structops_cli.cli.swapped import (
     swapped_fields,
 )
 from structops_cli.core.target import Target
-from structops_cli.operations.kernels_own import find_meant
 from structops_cli.operations.update import Request, Updated, expect, update
 from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import begin_live_kernel
+from structops_cli.runtime.selection import find_to_change
 from structops_cli.syscall import bpffs
 
 __all__ = ["command"]
@@ -39,7 +40,7 @@ __all__ = ["command"]
 
 @click.command()
 @selector_argument
-@click.argument("object_name", metavar="OBJ", type=click.Path())
+@click.argument("object_name", metavar="OBJ", type=ObjectName())
 @click.option(
     "--expect-map", metavar="ID", type=MapId(), help="Refuse unless this map is the registered one."
 )
@@ -86,7 +87,7 @@ def command(
     kernel = begun()
     with mutating(output, dry_run=dry_run):
         stock = take_stock(kernel)
-        live = find_meant(stock, selector)
+        live = find_to_change(stock, selector)
         expect(live, expect_map)
         done = update(stock, live, spec, Target(kernel), selection, request)
     _say(output, done, dry_run=dry_run)

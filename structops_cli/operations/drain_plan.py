@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structops_cli.errors import AmbiguousError, NotFoundError, NotPermittedError, UsageError
+from structops_cli.errors import NotFoundError, NotPermittedError, UsageError
 from structops_cli.net.congestion_controls import (
     CongestionControls,
     check_congestion_control_name,
@@ -11,7 +11,7 @@ from structops_cli.net.congestion_controls import (
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap, take_stock
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.selection import matching
+from structops_cli.runtime.selection import is_path, maps_to_change, none_to_change
 from structops_cli.struct_ops.kinds import kind_of
 
 __all__ = ["BUILT_IN", "CAP_SYS_PTRACE", "Source", "choose_source", "default_target", "has_capability"]
@@ -47,10 +47,9 @@ class Source(NamedTuple):
 
 
 def choose_source(selector: str, to: str | None) -> Source:
-    """Find out what a selector means: every version of a name, or one map by id or by the map's name.
+    """Find out what a selector means: every version of a name, or one map by id or pin.
 
-    A name is first of all what the kernel has under it, one of its own algorithms too: a map that is called so and is
-    registered as something else is not meant then. Without ``to`` older versions go to the one that has the name
+    A name may be one of the kernel's own algorithms; a map's name is no selector. Without ``to`` older versions go to the one that has the name
     now, if there is one. Raises ``NotFoundError``, ``UsageError``, ``NotPermittedError``.
     """
     controls = read_congestion_controls()
@@ -107,22 +106,16 @@ def _meant(
     """Return the name that a selector means, and the maps if not all of that name."""
     if selector in controls.available:
         return selector, None
-    found = matching(stock, selector)
-    if not found:
-        raise NotFoundError(
-            f"no congestion control matches {selector}",
-            why=f"there are: {' '.join(controls.available)}; and no struct_ops map of that id or name",
-            hint="structops list shows the maps, the retired ones too",
-        )
-    names = {item.name for item in found}
-    if len(names) > 1:
-        raise AmbiguousError(
-            f"{selector} means {len(found)} congestion controls",
-            why=f"maps of that name bear the names {', '.join(sorted(names))}",
-            hint="select by id: id:N",
-            candidates=[f"id:{item.info.id}" for item in found],
-        )
-    return found[0].name, frozenset(item.info.id for item in found)
+    found = maps_to_change(stock, selector)
+    if found:
+        return found[0].name, frozenset(item.info.id for item in found)
+    if is_path(selector) or any(item.info.name == selector for item in stock):
+        raise none_to_change(stock, selector)
+    raise NotFoundError(
+        f"no congestion control matches {selector}",
+        why=f"there are: {' '.join(controls.available)}; and no struct_ops map of that id or name",
+        hint="structops list shows the maps, the retired ones too",
+    )
 
 
 def _registered(stock: tuple[LiveMap, ...], name: str, controls: CongestionControls) -> frozenset[int]:

@@ -95,7 +95,7 @@ def _look(kernel: KernelTypes, selector: str | None, *, closely: bool = False) -
     stock = take_stock(kernel)
     chosen = stock if selector is None else matching(stock, selector)
     if selector is not None and not chosen:
-        raise no_match(selector)
+        raise no_match(stock, selector)
     names = {item.name for item in chosen if kind_of(item.type.name).chosen_by_name}
     uses = find_uses(kernel, names, closely=closely)
     kinds = {item.name for item in chosen if kind_of(item.type.name).chosen_by_devices}

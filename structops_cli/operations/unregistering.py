@@ -8,12 +8,14 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.errors import StructopsError, UsageError
+from structops_cli.errors import NotFoundError, StructopsError, UsageError
 from structops_cli.operations.change import Change
 from structops_cli.operations.versions import drop, kept_pins, users_of
 from structops_cli.records import NamedTuple
+from structops_cli.runtime.dead_pins import dead_pins
 from structops_cli.runtime.interrupts import from_here_uninterrupted, interruptible
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.selection import choose_one, maps_to_change, none_to_change
 from structops_cli.runtime.unregistration import Unregistered, unregister
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.rules.generation import generation_of
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
     from structops_cli.operations.drain_report import Drained
 
 __all__ = [
+    "Chosen",
     "Retired",
     "changes_of",
+    "choose",
     "drain_first",
     "rehearse",
     "unregister_all",
@@ -31,6 +35,14 @@ __all__ = [
 ]
 
 POLL_S = 0.05
+
+
+class Chosen(NamedTuple):
+    """The maps, and the pins of detached links, that selectors mean; ``absent`` says why others match nothing."""
+
+    maps: tuple[LiveMap, ...]
+    dead_pins: tuple[str, ...]
+    absent: dict[str, NotFoundError]
 
 
 class Retired(NamedTuple):
@@ -44,6 +56,30 @@ class Retired(NamedTuple):
     def changed(self) -> bool:
         """Whether anything was done."""
         return self.done.changed or bool(self.dropped)
+
+
+def choose(stock: Sequence[LiveMap], selectors: Sequence[str], *, every: bool) -> Chosen:
+    """Resolve selectors before the first change, each map once; ``every`` map that one matches, or only one of them.
+
+    Raises ``AmbiguousError`` for a selector that matches several, without ``every``.
+    """
+    maps: dict[int, LiveMap] = {}
+    dead: list[str] = []
+    absent: dict[str, NotFoundError] = {}
+    for selector in selectors:
+        try:
+            found = maps_to_change(stock, selector)
+        except NotFoundError as error:  # of a pin
+            absent[selector] = error
+            continue
+        gone = dead_pins(selector)
+        if found:
+            found = found if every else (choose_one(found, selector),)
+        elif not gone:
+            absent[selector] = none_to_change(stock, selector)
+        maps |= {live.info.id: live for live in found}
+        dead += gone
+    return Chosen(tuple(maps.values()), tuple(dict.fromkeys(dead)), absent)
 
 
 def drain_first(

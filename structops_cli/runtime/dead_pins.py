@@ -33,7 +33,9 @@ def is_dead(path: str) -> bool:
 
 
 def dead_pins(name: str) -> tuple[str, ...]:
-    """Return the dead pins, in any bpffs, at whose place a link of that name would be."""
+    """Return the dead pins, in any bpffs, at whose place a link of that name would be; of a path, itself if it is one."""
+    if os.sep in name:
+        return (name,) if is_dead(name) else ()
     wanted = os.path.basename(pin_path(name, "/"))
     return tuple(
         path

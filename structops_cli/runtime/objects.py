@@ -1,8 +1,9 @@
-"""Object files: the bundled ones by name, anybody's by path; and one object all the way to registered."""
+"""Object files: bundled ones by name, all others by path; and one object all the way to registered."""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from structops_cli.runtime.loaded import Loaded, SharedMap
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.maps import shared_maps
 from structops_cli.runtime.registration import Registered, register
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.early import refuse_early
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
 from structops_cli.syscall import bpffs
@@ -43,6 +45,13 @@ FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 SUFFIX = ".bpf.o"
 LARGEST_OBJECT = 64 << 20
 """Bytes. The largest BPF objects in use have a few megabytes; this keeps a mistaken path from filling the memory."""
+FILE_TYPES = {
+    stat.S_IFBLK: "block device",
+    stat.S_IFCHR: "character device",
+    stat.S_IFDIR: "directory",
+    stat.S_IFIFO: "pipe (FIFO)",
+    stat.S_IFSOCK: "socket",
+}
 
 
 class RegisteredObject(NamedTuple):
@@ -66,26 +75,36 @@ def bundled_objects() -> tuple[str, ...]:
 
 
 def object_path(name: str) -> str:
-    """Return the path that a user's word means: a file that exists, or a bundled object's name."""
-    bundled = os.path.join(FOLDER, name + SUFFIX)
-    if os.sep not in name and not os.path.exists(name) and os.path.exists(bundled):
-        return bundled
-    return name
+    """Return the path of an object: a word without a slash is a bundled object unless it ends in ``.o``.
+
+    Raises ``NotFoundError`` for a word that names no bundled object, whatever files lie in the current folder.
+    """
+    if os.sep in name or name.endswith(".o"):
+        return name
+    if name in bundled_objects():
+        return os.path.join(FOLDER, name + SUFFIX)
+    raise NotFoundError(
+        f"there is no bundled object {name}",
+        why=f"a word without a slash names a bundled object: {', '.join(bundled_objects())}",
+        hint=f"for the file of that name here write {shell_words(f'./{name}')}"
+        if name and os.path.exists(name)
+        else "give the path of a compiled object, with a slash or ending in .o",
+        object=name,
+    )
 
 
 def open_object(name: str, data: bytes | None = None) -> ObjectSpec:
     """Read an object by path or bundled name; ``NotFoundError`` when there is none, ``InputError`` when it is no object.
 
-    ``data`` is what ``object_bytes`` returned for it, where that was asked
-    already: a pipe can be read once.
+    ``data`` is what ``object_bytes`` returned for it, where the caller has asked already.
     """
     return read_object(object_bytes(name) if data is None else data, os.path.basename(object_path(name)))
 
 
 def object_bytes(name: str) -> bytes:
-    """Return the bytes of an object by path or bundled name; ``NotFoundError`` when there is none."""
+    """Return the bytes of an object by path or bundled name; ``NotFoundError`` when there is no regular file."""
     try:
-        with open(object_path(name), "rb") as file:
+        with open(_open_regular(object_path(name)), "rb") as file:
             data = file.read(LARGEST_OBJECT + 1)
     except OSError as error:
         raise NotFoundError(
@@ -99,6 +118,29 @@ def object_bytes(name: str) -> bytes:
             f"{name} is larger than {LARGEST_OBJECT >> 20} MiB", why="no BPF object is", object=name
         )
     return data
+
+
+def _open_regular(path: str) -> int:
+    """Open a regular file. A device is not even opened, and a FIFO that takes the file's place is not waited for."""
+    _refuse_special(path, os.stat(path).st_mode)
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        _refuse_special(path, os.fstat(fd).st_mode)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _refuse_special(path: str, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    raise NotFoundError(
+        f"the object {path} cannot be read",
+        why=f"it is a {FILE_TYPES.get(stat.S_IFMT(mode), 'special file')}, and an object is a regular file",
+        hint="give a regular file; write what comes through a pipe into one first",
+        object=path,
+    )
 
 
 def load_object(

@@ -17,16 +17,15 @@ from structops_cli.errors import KernelError, NotFoundError, UsageError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import take_stock, type_of_map
 from structops_cli.runtime.pins import pin_with_undo, prepare_pin_dir
-from structops_cli.runtime.selection import find_one
+from structops_cli.runtime.selection import find_one, find_to_change, is_path, map_of_pin, no_match
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.member_text import encode_member
 from structops_cli.struct_ops.value import POINTER, StructOpsValue, decode_value
-from structops_cli.syscall import bpf, bpf_maps, bpffs
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, map_info
-from structops_cli.syscall.uapi import BpfMapType
 
 __all__ = ["Answered", "create", "delete", "lookup", "next_key", "open_map", "update"]
 
@@ -65,23 +64,15 @@ def create(kernel: KernelTypes, type_name: str, name: str, pin: str, *, link: bo
     return answer
 
 
-def open_map(kernel: KernelTypes, selector: str) -> Fd:
-    """Open a struct_ops map by pin path (anything with a slash) or selector, and own the fd."""
-    if "/" not in selector:
-        return bpf.map_get_fd_by_id(find_one(take_stock(kernel), selector).info.id)
-    if os.path.exists(selector) and not bpffs.is_bpffs(selector):
-        raise UsageError(f"{selector} is not on a bpffs", hint="structops list shows the maps and their pins")
-    try:
-        fd = bpf.obj_get(selector)
-    except KernelError as error:
-        raise explained(error, f"{selector} cannot be opened") from None
-    if (
-        os.readlink(f"/proc/self/fd/{fd.fileno()}").endswith("bpf-map")
-        and map_info(fd).map_type == BpfMapType.STRUCT_OPS
-    ):
-        return fd
-    fd.close()
-    raise UsageError(f"{selector} is no struct_ops map", hint="structops list shows the maps and their pins")
+def open_map(kernel: KernelTypes, selector: str, *, to_change: bool = False) -> Fd:
+    """Open the struct_ops map that a selector means and own the fd; the path of its own pin takes no privilege to list maps."""
+    if not is_path(selector):
+        find = find_to_change if to_change else find_one
+        return bpf.map_get_fd_by_id(find(take_stock(kernel), selector).info.id)
+    fd = map_of_pin(selector)
+    if fd is None:
+        raise no_match((), selector)
+    return fd
 
 
 def update(kernel: KernelTypes, fd: Fd, assignments: Mapping[str, str], *, key: int, flags: int) -> Answered:

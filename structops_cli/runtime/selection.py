@@ -1,34 +1,87 @@
-"""Which live maps a selector means, and what is said of one that means none or several."""
+"""Resolve a SELECTOR: ``id:N``, the path of a pin, a registered name, or, where nothing is changed, a map's name."""
 
 from __future__ import annotations
 
-from structops_cli.errors import AmbiguousError, NotFoundError
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from errno import ENOENT, ENOTDIR
+
+from structops_cli.errors import AmbiguousError, KernelError, NotFoundError, UsageError
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.shell_words import shell_words
+from structops_cli.struct_ops.explain import explained
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import link_info, map_info
+from structops_cli.syscall.uapi import BpfLinkType, BpfMapType
 
-__all__ = ["find_one", "matching", "no_match"]
+__all__ = [
+    "choose_one",
+    "find_each",
+    "find_one",
+    "find_to_change",
+    "is_kernels_own",
+    "is_path",
+    "map_of_pin",
+    "maps_to_change",
+    "matching",
+    "no_match",
+    "none_to_change",
+]
+
+ID = "id:"
 
 
-def matching(stock: tuple[LiveMap, ...], selector: str) -> tuple[LiveMap, ...]:
-    """Return the maps that a selector means: ``id:N``, a bare number, a registered name, or a map's name."""
-    number = selector.removeprefix("id:")
-    if number.isdecimal() and (
-        selector.startswith("id:") or not any(selector in (m.name, m.info.name) for m in stock)
-    ):
-        return tuple(item for item in stock if item.info.id == int(number))
-    named = tuple(item for item in stock if item.name == selector)
-    return named or tuple(item for item in stock if item.info.name == selector)
+def matching(stock: Sequence[LiveMap], selector: str) -> tuple[LiveMap, ...]:
+    """Return the maps that a selector means to a command that changes nothing."""
+    return maps_to_change(stock, selector) or tuple(item for item in stock if item.info.name == selector)
 
 
-def find_one(stock: tuple[LiveMap, ...], selector: str) -> LiveMap:
-    """Return the one map that a selector means.
+def maps_to_change(stock: Sequence[LiveMap], selector: str) -> tuple[LiveMap, ...]:
+    """Return the maps that a selector means to a command that changes them.
+
+    A map's name is no selector here: it would stand in for a registered name that has just gone.
+    """
+    if is_path(selector):
+        fd = map_of_pin(selector)
+        if fd is None:
+            return ()
+        with fd:
+            selector = f"{ID}{map_info(fd).id}"
+    if selector.startswith(ID):
+        return tuple(item for item in stock if f"{ID}{item.info.id}" == selector)
+    return tuple(item for item in stock if item.name == selector)
+
+
+def find_one(stock: Sequence[LiveMap], selector: str) -> LiveMap:
+    """Return the one map that a selector means to a command that changes nothing."""
+    found = matching(stock, selector)
+    if not found:
+        raise no_match(stock, selector)
+    return choose_one(found, selector)
+
+
+def find_each(stock: Sequence[LiveMap], selectors: Iterable[str]) -> tuple[LiveMap, ...]:
+    """Return the map that each selector means to a command that changes nothing, every map once."""
+    found = {live.info.id: live for live in [find_one(stock, selector) for selector in selectors]}
+    return tuple(found.values())
+
+
+def find_to_change(stock: Sequence[LiveMap], selector: str) -> LiveMap:
+    """Return the one map that a selector means to a command that changes it."""
+    found = maps_to_change(stock, selector)
+    if not found:
+        raise none_to_change(stock, selector)
+    return choose_one(found, selector)
+
+
+def choose_one(found: Sequence[LiveMap], selector: str) -> LiveMap:
+    """Return the one map of those that a selector matches; raise ``AmbiguousError`` for several.
 
     A registered one wins over those of its name that were replaced, or are not
     registered yet, and these over retired and ejected ones.
     """
-    found = matching(stock, selector)
-    if not found:
-        raise no_match(selector)
     alive = tuple(item for item in found if item.state == "registered") or tuple(
         item for item in found if item.state not in ("retired", "ejected")
     )
@@ -42,8 +95,47 @@ def find_one(stock: tuple[LiveMap, ...], selector: str) -> LiveMap:
     return (alive or found)[0]
 
 
-def no_match(selector: str) -> NotFoundError:
-    """Return what there is to say of a selector that no map matches: perhaps only the pin of a detached link is left."""
+def is_path(selector: str) -> bool:
+    """Tell whether a selector is the path of a pin: no name has a slash."""
+    return os.sep in selector
+
+
+def map_of_pin(path: str) -> Fd | None:
+    """Open the struct_ops map of a pin, which is the map's own or its link's; None for a detached link.
+
+    The caller owns the fd. Raises ``NotFoundError`` when there is no pin, ``UsageError`` when it is of something else.
+    """
+    try:
+        fd = bpf.obj_get(path)
+    except KernelError as error:
+        raise _no_pin(path, error) from None
+    with ExitStack() as closing:
+        closing.enter_context(fd)
+        sort = os.readlink(f"/proc/self/fd/{fd.fileno()}").rpartition(":")[2].replace("_", "-")
+        if sort == "bpf-map" and map_info(fd).map_type == BpfMapType.STRUCT_OPS:
+            closing.pop_all()
+            return fd
+        if sort == "bpf-link" and (info := link_info(fd)).link_type == BpfLinkType.STRUCT_OPS:
+            return bpf.map_get_fd_by_id(info.map_id) if info.map_id else None
+    raise UsageError(
+        f"{path} is no pin of a struct_ops map or link", hint="structops list shows the maps and their pins"
+    )
+
+
+def _no_pin(path: str, error: KernelError) -> Exception:
+    if error.errno in (ENOENT, ENOTDIR):
+        return NotFoundError(
+            f"no struct_ops map matches {path}",
+            why="there is no such path, and a selector with a slash is the path of a pin",
+            hint="structops list shows the maps and their pins",
+        )
+    if not bpffs.is_bpffs(path):
+        return UsageError(f"{path} is not on a bpffs", hint="structops list shows the maps and their pins")
+    return explained(error, f"{path} cannot be opened")
+
+
+def no_match(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
+    """Return the error for a selector that no map matches: perhaps only the pin of a detached link is left."""
     from structops_cli.runtime.dead_pins import dead_pins  # only what is not found needs it
 
     if dead := dead_pins(selector):
@@ -54,6 +146,36 @@ def no_match(selector: str) -> NotFoundError:
         )
     return NotFoundError(
         f"no struct_ops map matches {selector}",
-        why="it is neither the id, the registered name nor the map name of one",
-        hint="structops list shows what there is",
+        why="no struct_ops map has that id"
+        if selector.startswith(ID)
+        else "it is neither the registered name nor the map name of one",
+        hint=f"for the map with that id write {ID}{selector}"
+        if any(selector == str(item.info.id) for item in stock)
+        else "structops list shows what there is",
     )
+
+
+def none_to_change(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
+    """Return the error for a selector of a changing command that means no map, though maps may be called so."""
+    called = [item for item in stock if item.info.name == selector]
+    own = is_kernels_own(selector)
+    if not called and not own:
+        return no_match(stock, selector)
+    why = [f"map id:{item.info.id} is called so, and is of {item.name} ({item.state})" for item in called]
+    return NotFoundError(
+        f"{selector} is one of the kernel's own algorithms, which stay as they are"
+        if own
+        else f"no struct_ops is registered as {selector}",
+        why="; ".join(why) or "only a struct_ops can be changed",
+        hint=f"name {called[0].name}, or select by id: {ID}{called[0].info.id}"
+        if called
+        else "structops list shows what there is",
+        candidates=[f"{ID}{item.info.id}" for item in called],
+    )
+
+
+def is_kernels_own(name: str) -> bool:
+    """Tell whether the kernel lists a name that the caller has found no registered struct_ops for."""
+    from structops_cli.runtime.checking import taken_names  # only what is not found needs it
+
+    return any(name == taken for _, taken in taken_names())

@@ -1,11 +1,14 @@
-"""One word for a map and for one of the kernel's own algorithms: every command means what the kernel has under that name."""
+"""One word for a map and for one of the kernel's own algorithms: every command means what the kernel has under that name, and none changes a map by the map's own name."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
+from structops_cli.syscall import bpf
 from tests.cli_runner import done, done_json, refused
 from tests.live.situations import listed, on_two_versions
 from tests.live.test_drain import title_of
@@ -40,16 +43,52 @@ def test_the_kernels_own_is_drained_and_not_the_map_that_is_called_so(algorithm:
 
 
 def test_the_map_of_that_name_is_not_changed(algorithm: str) -> None:
+    [live] = listed(algorithm)
     for words in (
         ("unregister", OWN),
         ("unregister", OWN, "--all"),
         ("update", OWN, "cubic"),
         ("rollback", OWN),
+        ("map", "update", OWN),
+        ("map", "delete", OWN),
     ):
-        error = refused(*words, exit_code=1)
-        assert (error["kind"], error["hint"].split(";")[0]) == ("AmbiguousError", f"name {algorithm}"), words
-    [live] = listed(algorithm)
-    assert live["state"] == "registered"
+        error = refused(*words, exit_code=3)
+        assert error["what"] == f"{OWN} is one of the kernel's own algorithms, which stay as they are", words
+        assert error["hint"] == f"name {algorithm}, or select by id: id:{live['map_id']}"
+    for words in (("update", "cubic", "reno"), ("rollback", "cubic"), ("unregister", "cubic")):
+        assert "the kernel's own algorithms" in refused(*words, exit_code=3)["what"]
+    assert done("unregister", OWN, "--if-present").stdout == ""
+    assert listed(algorithm) == [live]
+
+
+def test_a_map_name_never_stands_in_for_a_registered_name_that_has_gone(name: str, pin_dir: str) -> None:
+    """As with dscp and bpf_dscp: the second map is called as the first was registered."""
+    called = f"{name}m"
+    done("register", "reno", "--set", f"name={called}", "--pin-dir", pin_dir)
+    done("map", "create", "tcp_congestion_ops", called, "--link", "--pin", f"{pin_dir}/m")
+    programs = done_json("show", called)["programs"]
+    members = [f"{item['members'][0]}=id:{item['id']}" for item in programs]
+    done("map", "update", f"{pin_dir}/m", f"name={name}o", *members)
+    with bpf.obj_get(f"{pin_dir}/m") as fd, bpf.link_create(fd) as link:
+        bpf.obj_pin(link, f"{pin_dir}/o")
+    [other] = listed(f"{name}o")
+    assert (other["map_name"], other["state"]) == (called, "registered")
+    done("unregister", called)
+    for words in (
+        ("unregister", called),
+        ("unregister", called, "--all", "--force"),
+        ("update", called, "cubic"),
+        ("rollback", called),
+        ("drain", called, "--to", "reno"),
+        ("map", "delete", called),
+        ("map", "update", called),
+    ):
+        error = refused(*words, exit_code=3)
+        assert error["hint"] == f"name {name}o, or select by id: id:{other['map_id']}", words
+    assert done_json("unregister", called, "--if-present")["absent"] == [called]
+    assert done_json("show", called)["map_id"] == other["map_id"], "what changes nothing may take it"
+    assert listed(f"{name}o") == [other]
+    os.unlink(f"{pin_dir}/m")
 
 
 def test_status_says_that_it_is_not_the_kernels_own(algorithm: str) -> None:
@@ -59,11 +98,11 @@ def test_status_says_that_it_is_not_the_kernels_own(algorithm: str) -> None:
     assert "kernel's own" not in done("status", algorithm).stderr
 
 
-def test_a_maps_name_that_no_algorithm_has_leads_to_its_own(name: str, pin_dir: str) -> None:
+def test_sockets_names_what_a_map_name_is_registered_as(name: str, pin_dir: str) -> None:
     done("register", "aimd", "--only", "aimd", "--set", f"aimd.name={name}", "--pin-dir", pin_dir)
     [live] = listed(name)
     assert name in refused("sockets", live["map_name"], exit_code=3)["hint"]
-    assert done_json("drain", live["map_name"], "--to", OWN)["name"] == name
+    assert name in refused("drain", live["map_name"], "--to", OWN, exit_code=3)["hint"]
 
 
 def test_sockets_that_have_it_already_are_not_moved(algorithm: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.cli_runner import done, done_json, run_process
@@ -54,3 +56,24 @@ def test_the_script_to_source(shell: str) -> None:
     result = run_process(environment={"_STRUCTOPS_COMPLETE": f"{shell}_source"})
     assert (result.exit_code, result.stderr) == (0, "")
     assert "_STRUCTOPS_COMPLETE" in result.stdout
+
+
+def test_objects_are_bundled_ones_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("rename", "renamed.o", "other.o"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    for command in (
+        "register",
+        "inspect",
+        "check",
+        "demo",
+        "run",
+        "explain update EINVAL",
+        "update t_nobody",
+    ):
+        assert completed(f"structops {command} re") == ["dir,re", "plain,reno", "plain,renamed.o"], command
+        assert completed(f"structops {command} ./re") == ["file,./re"]
+
+
+def test_a_selector_may_be_the_path_of_a_pin() -> None:
+    assert completed("structops show /sys/fs/b") == ["file,/sys/fs/b"]

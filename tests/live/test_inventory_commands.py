@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,30 @@ def test_list_says_on_stderr_when_there_is_nothing(monkeypatch: pytest.MonkeyPat
 
 def test_every_way_to_select_one(name: str, pin_dir: str, tmp_path: Path) -> None:
     one = register(name, pin_dir, obj=live_ops_file(tmp_path))
-    for selector in (f"id:{one['map_id']}", str(one["map_id"]), name):
+    with bpf.map_get_fd_by_id(one["map_id"]) as fd:
+        bpf.obj_pin(fd, f"{pin_dir}/map")
+    for selector in (f"id:{one['map_id']}", name, one["pin"], f"{pin_dir}/map"):
         assert done_json("show", selector)["map_id"] == one["map_id"]
+        assert done_json("dump", selector)["map_id"] == one["map_id"]
+        assert [item["map_id"] for item in done_json("status", selector)["maps"]] == [one["map_id"]]
+        assert done_json("explain", "update", "EBUSY", selector)["narrowed_by"] == "map"
+    assert refused("show", str(one["map_id"]), exit_code=3)["hint"].endswith(f"id:{one['map_id']}")
+    os.unlink(f"{pin_dir}/map")
+
+
+def test_several_are_shown_in_their_order_and_each_once(name: str, pin_dir: str) -> None:
+    one, other = register(name, pin_dir), register(f"{name}o", pin_dir)
+    words = (f"{name}o", name, f"id:{one['map_id']}")
+    for command in ("show", "dump"):
+        data = done_json(command, *words)
+        assert [item["map_id"] for item in data["maps"]] == [other["map_id"], one["map_id"]]
+        alone = done_json(command, name)
+        assert data["maps"][1] == {key: alone[key] for key in data["maps"][1]}
+        assert "maps" not in alone
+        assert len(done_json(command, name, one["pin"])["maps"]) == 1, "the shape depends on the words alone"
+        text = done(command, *words).stdout
+        assert text == f"{done(command, words[0]).stdout}\n{done(command, name).stdout}"
+        refused(command, name, "t_nobody", exit_code=3)
 
 
 def test_a_map_name_selects_when_nothing_is_registered_under_it(name: str, bpf_root: str) -> None:

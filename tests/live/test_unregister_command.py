@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from errno import EOPNOTSUPP, EROFS
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,6 +177,74 @@ def test_all_takes_every_match_and_leaves_the_rest(name: str, pin_dir: str) -> N
         assert not available(name)
     assert [item["map_id"] for item in listed(f"{name}o")] == [other["map_id"]]
     assert available(f"{name}o")
+
+
+def test_several_selectors_are_looked_up_before_the_first_change(name: str, pin_dir: str) -> None:
+    one, other = register(name, pin_dir), register(f"{name}o", pin_dir, "--no-link")
+    error = refused("unregister", name, "t_nobody", "t_nobody_else", exit_code=3)
+    assert (error["what"], error["absent"]) == (
+        "no struct_ops map matches t_nobody",
+        ["t_nobody", "t_nobody_else"],
+    )
+    assert available(name)
+    words = (name, f"{name}o", f"id:{one['map_id']}", *([one["pin"]] if one["pin"] else []))
+    tried = done_json("unregister", *words, "--dry-run")
+    made = done_json("unregister", *words)
+    assert tried | {"dry_run": False} == made
+    assert [item["map_id"] for item in made["unregistered"]] == [one["map_id"], other["map_id"]]
+    assert not listed(name)
+    assert not listed(f"{name}o")
+
+
+def test_one_of_several_that_is_in_use_keeps_all(name: str, pin_dir: str) -> None:
+    register(name, pin_dir)
+    with held_by_a_process("reno", "--set", f"name={name}o"):
+        refused("unregister", name, f"{name}o")
+        assert available(name)
+        done("unregister", name, f"{name}o", "--force")
+    assert not available(name)
+    assert not available(f"{name}o")
+
+
+def test_if_present(name: str, pin_dir: str) -> None:
+    one = register(name, pin_dir)
+    absent = ["t_nobody", "id:4294967295", f"{pin_dir}/nobody"]
+    for words in (("--dry-run",), ()):
+        data = done_json("unregister", "--if-present", *absent[:1], name, *absent[1:], *words)
+        assert (data["changed"], data["absent"]) == (True, absent)
+        assert [item["map_id"] for item in data["unregistered"]] == [one["map_id"]]
+    again = done("unregister", "--if-present", name)
+    assert again.stdout == ""
+    assert again.stderr.startswith(f"note: no struct_ops map matches {name}: ")
+    assert again.stderr.endswith(": nothing to do\n")
+    data = done_json("unregister", "--if-present", name, "--all")
+    assert (data["changed"], data["absent"], data["unregistered"]) == (False, [name], [])
+    assert done("unregister", "--if-present", name, "-q").stderr == ""
+
+
+def test_if_present_is_no_excuse_for_another_error(name: str, pin_dir: str, tmp_path: Path) -> None:
+    done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    for _ in range(2):
+        done("map", "create", "tcp_congestion_ops", f"{name}m", "--pin", f"{pin_dir}/m{_}")
+    assert refused("unregister", f"{name}m", name, "--if-present")["kind"] == "AmbiguousError"
+    (tmp_path / "file").touch()
+    assert "not on a bpffs" in refused("unregister", f"{tmp_path}/file", "--if-present", exit_code=2)["what"]
+    assert available(name)
+    for number in range(2):
+        os.unlink(f"{pin_dir}/m{number}")
+
+
+@needs(LINK_DETACH)
+def test_a_pin_is_a_selector_and_so_is_that_of_a_detached_link(name: str, pin_dir: str) -> None:
+    one = register(name, pin_dir)
+    assert unregister(one["pin"])["map_id"] == one["map_id"]
+    one = register(name, pin_dir)
+    with bpf.obj_get(one["pin"]) as link:
+        bpf.link_detach(link)
+    assert soon(lambda: not listed(name))
+    assert refused("show", one["pin"], exit_code=3)["why"].startswith("its link was detached")
+    assert done_json("unregister", one["pin"])["dead_pins"] == [one["pin"]]
+    assert below(pin_dir) == []
 
 
 def test_all_that_matches_nothing(name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -127,16 +126,6 @@ def test_the_options_of_register_are_handed_on(boots: Boots) -> None:
     (wish,) = wishes
     assert (wish.options, wish.runner[-1]) == (options, "structops_cli.cli.trial_here")
     assert wish.objects == (("reno.bpf.o", RENO),)
-
-
-def test_bytes_that_can_be_read_once_are_handed_on(boots: Boots) -> None:
-    wishes = boots({"6.12": (YES,)})
-    reader, writer = os.pipe()
-    with open(reader, "rb"), open(writer, "wb") as file:
-        file.write(RENO)
-        file.close()
-        assert run_cli("check", f"/dev/fd/{reader}", "--boot", "6.12").exit_code == 0
-    assert wishes[0].objects == ((str(reader), RENO),)
 
 
 def test_an_object_that_cannot_be_read_is_not_tried(boots: Boots, tmp_path: Path) -> None:

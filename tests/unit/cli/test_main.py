@@ -81,7 +81,7 @@ def test_without_a_command_the_help_and_exit_code_2() -> None:
         (("nothing",), "No such command 'nothing'"),
         (("list", "--nothing"), "No such option '--nothing'"),
         (("list", "more"), "Got unexpected extra argument (more)"),
-        (("show",), "Missing argument 'SELECTOR'"),
+        (("show",), "Missing argument 'SELECTOR...'"),
         (("demo", "--bytes", "0"), "Invalid value for '--bytes'"),
         (("map", "nothing"), "No such command 'nothing'"),
         (("btf", "header"), "Missing argument 'TYPE...'"),
@@ -110,7 +110,7 @@ def test_assignments_without_an_equals_sign(words: tuple[str, ...]) -> None:
 def test_what_stands_behind_two_dashes_is_no_option() -> None:
     result = run_cli("inspect", "--", "--json")
     assert result.exit_code == 3
-    assert result.stderr.startswith("error: the object --json cannot be read")
+    assert result.stderr.startswith("error: there is no bundled object --json")
 
 
 def test_as_a_module() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from structops_cli.errors import AmbiguousError, NotFoundError, UsageError
+from structops_cli.errors import NotFoundError, UsageError
 from structops_cli.net.congestion_controls import CongestionControls
 from structops_cli.operations import drain_plan
 from structops_cli.operations.drain_plan import BUILT_IN, Source, choose_source
@@ -47,11 +47,12 @@ def test_versions_of_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_source("id:8", "t_a")
 
 
-def test_a_map_name_that_several_have(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_map_name_is_no_selector(monkeypatch: pytest.MonkeyPatch) -> None:
     maps = (live(7, "registered", 1), live(8, "registered", 1, name="t_b"))
     stocked(monkeypatch, *maps, available="reno t_a t_b")
-    with pytest.raises(AmbiguousError):
+    with pytest.raises(NotFoundError) as caught:
         choose_source(maps[0].info.name, "reno")
+    assert caught.value.hint == "name t_a, or select by id: id:7"
 
 
 def test_nowhere_to_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,34 @@
+"""OBJ as the type of an argument, with completion."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+__all__ = ["ObjectName"]
+
+
+class ObjectName(click.Path):
+    """The name of a bundled object, or a path: with a slash, or ending in ``.o``."""
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Offer bundled names and the ``.o`` files here; behind a slash, files."""
+        from click.shell_completion import CompletionItem  # completion must not slow parsing
+
+        from structops_cli.runtime.objects import bundled_objects
+
+        if os.sep in incomplete:
+            return [CompletionItem(incomplete, type="file")]
+        words = [(name, "bundled") for name in bundled_objects()]
+        with suppress(OSError):  # a folder that the caller may not list
+            words += [(name, "file") for name in sorted(os.listdir()) if name.endswith(".o")]
+        found = [CompletionItem(word, help=text) for word, text in words if word.startswith(incomplete)]
+        return [CompletionItem(incomplete, type="dir"), *found]  # shells use it where no word matches
