@@ -38,14 +38,17 @@ def encode_member(kernel_type: StructOpsType, member: KernelMember, text: str) -
     if member.proto is not None:
         raise UsageError(
             f"{kernel_type.name}.{member.name} is a function pointer, and only data members can be set",
-            hint="a program takes its place: that is the object's to say",
+            hint="assign a program to it in the object",
             member=member.name,
         )
     kind = kind_of(kernel_type.name)
     if kind.need(member.name) is Need.RESERVED:
+        if text == "0":
+            return bytes(member.size_bytes)
         raise UsageError(
             f"{kernel_type.name}.{member.name} cannot be set",
             why="the kernel fills it itself",
+            hint=f"--set {member.name}=0 leaves it to the kernel",
             member=member.name,
         )
     if member.name in kind.flags:

@@ -22,7 +22,6 @@ from structops_cli.struct_ops.plan_members import (
     MemberPlan,
     Report,
     SkippedMember,
-    override_members,
     plan_members,
 )
 
@@ -105,8 +104,7 @@ def plan_object(
         kernel_type = types.get(essential_name(variable.type_name))
         if kernel_type is None:
             continue
-        members, left_out = plan_members(spec, variable, kernel_type, report)
-        members = override_members(variable, kernel_type, members, selection.members)
+        members, left_out = plan_members(spec, variable, kernel_type, report, selection.members)
         skipped += left_out
         wanted = variable.link if selection.link is None else selection.link
         name = _registered_name(kernel_type, members) or variable.name

@@ -1,12 +1,13 @@
 """Plan the members of one struct_ops variable: which program or bytes each of the kernel's gets. Pure.
 
-Members are matched by name; one that the kernel lacks is left out when it says
-nothing and refused when it does.
+Members are matched by name; one that the kernel lacks is left out when it is
+zero or holds a program, and refused otherwise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TypeAlias
 
 from structops_cli.btf.btf import Btf
@@ -18,10 +19,11 @@ from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.member_data import Scalar, as_the_kernels
 
-__all__ = ["MemberPlan", "Report", "SkippedMember", "override_members", "plan_members"]
+__all__ = ["MemberPlan", "Report", "SkippedMember", "plan_members"]
 
 Report: TypeAlias = Callable[[StructopsError], None]
 """What is told of an error, and raises it or goes on."""
+ZERO = "0"
 
 
 class MemberPlan(NamedTuple):
@@ -41,16 +43,28 @@ class SkippedMember(NamedTuple):
 
 
 def plan_members(
-    spec: ObjectSpec, variable: StructOpsVariable, kernel_type: StructOpsType, report: Report
+    spec: ObjectSpec,
+    variable: StructOpsVariable,
+    kernel_type: StructOpsType,
+    report: Report,
+    texts: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> tuple[tuple[MemberPlan, ...], list[SkippedMember]]:
-    """Plan the members that a variable sets, in the kernel's order; beside them those that this kernel lacks."""
+    """Plan the members that a variable sets, in the kernel's order; beside them those that this kernel lacks.
+
+    ``texts`` are the caller's data members, as ``(variable or "", member) -> text``.
+    They take the place of the object's; zero leaves out a member that this kernel lacks.
+    """
     local_struct = spec.btf.type(variable.type_id)
     assert isinstance(local_struct, Struct)
     known = {member.name: member for member in kernel_type.members}
+    chosen = {name: text for (wanted, name), text in texts.items() if wanted in ("", variable.name)}
     pointers = {item.offset_bytes: item.function for item in variable.functions}
-    planned, skipped = [], []
+    _check_known(spec.btf, variable, local_struct, kernel_type, chosen)
+    planned, skipped = _chosen_members(kernel_type, chosen), []
     for local in local_struct.members:
         try:
+            if local.name in chosen:
+                continue
             data, program = _local_value(spec.btf, variable, local, pointers)
             if not program and not any(data):
                 continue
@@ -58,13 +72,61 @@ def plan_members(
                 member = known[local.name]
                 planned.append(_plan_member(spec.btf, variable, local, member, kernel_type, program, data))
             elif any(data):
-                raise _misfit(variable, local, kernel_type, "the kernel's struct has no such member, and it is not zero",
-                              "set it to zero for this kernel, or register on a kernel that has it")  # fmt: skip
+                raise _unknown(variable, local, kernel_type)
             else:
                 skipped.append(SkippedMember(variable.name, local.name, program))
         except (FitError, ObjectError) as error:
             report(error)
     return tuple(sorted(planned, key=lambda item: item.member.member_index)), skipped
+
+
+def _chosen_members(kernel_type: StructOpsType, chosen: Mapping[str, str]) -> list[MemberPlan]:
+    """Plan the caller's data members that the kernel has."""
+    if not chosen:
+        return []
+    from structops_cli.struct_ops.member_text import encode_member  # only --set needs it
+
+    return [
+        MemberPlan(item, "", encode_member(kernel_type, item, chosen[item.name]))
+        for item in kernel_type.members
+        if item.name in chosen
+    ]
+
+
+def _check_known(
+    btf: Btf,
+    variable: StructOpsVariable,
+    local: Struct,
+    kernel_type: StructOpsType,
+    chosen: Mapping[str, str],
+) -> None:
+    """Refuse a caller's member that the kernel lacks, unless the object has it and the value is zero."""
+    for name in chosen.keys() - {member.name for member in kernel_type.members}:
+        mine = next((member for member in local.members if member.name == name), None)
+        if mine is None or not _is_zero(btf, mine, chosen[name]):
+            raise UsageError(
+                f"struct {kernel_type.name} of this kernel has no member {name}",
+                hint=f"--set {variable.name}.{name}=0 leaves it out"
+                if mine
+                else f"structops types {kernel_type.name} lists them",
+                member=name,
+                type_name=kernel_type.name,
+            )
+
+
+def _is_zero(btf: Btf, member: Member, text: str) -> bool:
+    """Tell whether a text means zero; for what is no number only "0" does."""
+    if not isinstance(resolve(btf, member.type), Scalar):
+        return text == ZERO
+    from structops_cli.struct_ops.member_text import encode_text  # only --set needs it
+
+    return not any(encode_text(btf, member.type, text, member.name))
+
+
+def _unknown(variable: StructOpsVariable, local: Member, kernel_type: StructOpsType) -> FitError:
+    why = "the kernel's struct has no such member, and it is not zero"
+    hint = f"--set {variable.name}.{local.name}=0 leaves it out; or register on a kernel that has it"
+    return _misfit(variable, local, kernel_type, why, hint)
 
 
 def _local_value(
@@ -117,14 +179,17 @@ def _plan_member(
     if program:
         if member.proto is None:
             raise _misfit(variable, local, kernel_type, f"it points at the program {program}, and the kernel's is no "
-                          "pointer to a function", "leave it zero")  # fmt: skip
+                          "pointer to a function", "set it to zero in the object")  # fmt: skip
         return MemberPlan(member, program, b"")
     if isinstance(kernels, Ptr):
-        raise _misfit(variable, local, kernel_type, "it is a pointer and not zero", "leave it zero")
+        raise _misfit(
+            variable, local, kernel_type, "it is a pointer and not zero", "set it to zero in the object"
+        )
     fitting = as_the_kernels(mine, kernels, data) if numbers else data
     if fitting is None:
         why = f"its value needs more than the {member.size_bytes} bytes that it has in the kernel"
-        raise _misfit(variable, local, kernel_type, why, "give it a value that this kernel can hold")
+        hint = f"--set {variable.name}.{local.name}=VALUE, with a value that {member.size_bytes} bytes hold"
+        raise _misfit(variable, local, kernel_type, why, hint)
     if len(fitting) != member.size_bytes:
         why = f"it has {len(data)} bytes in the object and {member.size_bytes} in the kernel"
         raise _misfit(
@@ -150,30 +215,3 @@ def _misfit(
         member=local.name,
         type_name=kernel_type.name,
     )
-
-
-def override_members(
-    variable: StructOpsVariable,
-    kernel_type: StructOpsType,
-    members: tuple[MemberPlan, ...],
-    texts: Mapping[tuple[str, str], str],
-) -> tuple[MemberPlan, ...]:
-    """Put the caller's data members, as ``(variable or "", member) -> text``, in place of the object's."""
-    if not texts:
-        return members
-    from structops_cli.struct_ops.member_text import encode_member  # only --set needs it
-
-    known = {member.name: member for member in kernel_type.members}
-    planned = {item.member.name: item for item in members}
-    for (wanted, name), text in texts.items():
-        if wanted not in ("", variable.name):
-            continue
-        if name not in known:
-            raise UsageError(
-                f"struct {kernel_type.name} of this kernel has no member {name}",
-                hint=f"structops types {kernel_type.name} lists them",
-                member=name,
-                type_name=kernel_type.name,
-            )
-        planned[name] = MemberPlan(known[name], "", encode_member(kernel_type, known[name], text))
-    return tuple(sorted(planned.values(), key=lambda item: item.member.member_index))

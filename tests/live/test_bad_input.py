@@ -17,7 +17,7 @@ from structops_cli.runtime.objects import bundled_objects, open_object
 from structops_cli.runtime.registration import register
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
 from structops_cli.struct_ops.plan_members import MemberPlan
-from tests.cli_runner import refused, run_cli
+from tests.cli_runner import done, refused, run_cli
 from tests.compile import FLAGS
 from tests.elf_writers import small_object
 from tests.live.objects import live_ops, live_ops_file
@@ -165,6 +165,16 @@ def test_an_unknown_member_that_is_not_zero(refuse: Any, tmp_path: Path) -> None
     assert (error["kind"], error["variable"], error["member"]) == ("FitError", "live_ops", "in_no_kernel")
     assert error["what"] == "live_ops.in_no_kernel does not fit the kernel's struct tcp_congestion_ops"
     assert error["why"] == "the kernel's struct has no such member, and it is not zero"
+    assert error["hint"].startswith("--set live_ops.in_no_kernel=0 leaves it out; ")
+
+
+@needs(LINKS)
+def test_the_hint_about_an_unknown_member_works_as_printed(tmp_path: Path, name: str, pin_dir: str) -> None:
+    path = live_ops_file(tmp_path, "UNKNOWN_MEMBER=1")
+    words = (path, "--set", f"name={name}", "--set", "live_ops.in_no_kernel=0")
+    done("check", *words)
+    done("register", *words, "--pin-dir", pin_dir)
+    done("update", name, *words, "--const", "window=20")
 
 
 @needs(LINKS)

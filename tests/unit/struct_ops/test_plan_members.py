@@ -35,7 +35,47 @@ def test_an_unknown_member_that_is_not_zero_is_an_error_that_names_it() -> None:
         plan_object(spec(extra=b"\1\2\3\4\5\6\7\10"), kernel())
     assert caught.value.what == "one.extra does not fit the kernel's struct tcp_congestion_ops"
     assert caught.value.why == "the kernel's struct has no such member, and it is not zero"
+    assert caught.value.hint == "--set one.extra=0 leaves it out; or register on a kernel that has it"
     assert caught.value.fields["member"] == "extra"
+
+
+@pytest.mark.parametrize("variable", ["one", ""])
+def test_set_to_zero_leaves_out_what_the_kernel_lacks(variable: str) -> None:
+    here = kernel()
+    plan = plan_object(spec(extra=b"12345678"), here, Selection(members={(variable, "extra"): "0"}))
+    assert plan.skipped == ()
+    assert plan.maps == plan_object(spec(), here).maps
+
+
+def test_set_to_zero_leaves_out_the_program_of_a_member_that_the_kernel_lacks() -> None:
+    plan = plan_object(
+        spec(members=("ssthresh", "brand_new")), kernel(), Selection(members={("one", "brand_new"): "0"})
+    )
+    assert (plan.skipped, plan.unused) == ((), ("p_brand_new",))
+
+
+def test_set_to_another_value_says_how_it_is_left_out() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan_object(spec(extra=bytes(8)), kernel(), Selection(members={("", "extra"): "x"}))
+    assert caught.value.hint == "--set one.extra=0 leaves it out"
+
+
+def test_set_to_zero_of_one_variable_leaves_the_other_as_it_is() -> None:
+    both = spec(extra=b"12345678", variables=("one", "two"))
+    with pytest.raises(FitError, match=r"two\.extra does not fit"):
+        plan_object(both, kernel(), Selection(members={("one", "extra"): "0"}))
+
+
+def test_set_takes_the_place_of_a_value_that_does_not_fit() -> None:
+    plan = plan_object(
+        spec(flags=1 << 32, flags_size=8), kernel(), Selection(members={("one", "flags"): "1"})
+    )
+    assert [item.data for item in plan.maps[0].members if item.member.name == "flags"] == [b"\1\0\0\0"]
+
+
+def test_what_the_kernel_fills_itself_can_be_set_to_zero() -> None:
+    [one] = plan_object(spec(), kernel(), Selection(members={("", "owner"): "0"})).maps
+    assert [item.data for item in one.members if item.member.name == "owner"] == [bytes(8)]
 
 
 def test_an_unknown_member_that_is_zero_does_not_matter() -> None:
@@ -48,8 +88,11 @@ def test_a_number_of_another_size_is_written_in_the_kernels() -> None:
 
 
 def test_a_number_that_does_not_fit_the_kernels_member_is_refused() -> None:
-    with pytest.raises(FitError, match="its value needs more than the 4 bytes that it has in the kernel"):
+    with pytest.raises(
+        FitError, match="its value needs more than the 4 bytes that it has in the kernel"
+    ) as caught:
         plan_object(spec(flags=1 << 32, flags_size=8), kernel())
+    assert caught.value.hint == "--set one.flags=VALUE, with a value that 4 bytes hold"
 
 
 def test_a_program_within_a_member_is_refused() -> None:
