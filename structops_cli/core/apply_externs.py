@@ -30,16 +30,17 @@ def apply_externs(spec: ObjectSpec, program: LinkedProgram, externs: Externs) ->
     """Return the program with every extern filled in that needs no fd.
 
     What is left in ``relocations``: configuration, now as data of ``.kconfig``,
-    and loads of something of a module, as ``RelocationTarget.MODULE``.
+    loads of something of a module, as ``RelocationTarget.MODULE``, and externs that were not resolved, as they are.
     """
     insns = bytearray(program.insns)
     numbers = {name: number for number, name in enumerate(_in_order(spec))}
     left: list[Relocation] = []
     for item in program.relocations:
-        if item.target is not RelocationTarget.EXTERN:
+        resolved = externs.resolved.get(item.symbol) if item.target is RelocationTarget.EXTERN else None
+        if resolved is None:
             left.append(item)
             continue
-        resolved, index = externs.resolved[item.symbol], item.insn_index
+        index = item.insn_index
         if resolved.extern.kind is ExternKind.KCONFIG:
             offset = _kconfig_offset(externs, item.symbol)
             left.append(Relocation(index, RelocationTarget.DATA, KCONFIG, offset))

@@ -48,7 +48,9 @@ class KernelFacts(NamedTuple):
 
     ``symbols`` has the addresses of each name, ``options`` the text behind
     ``CONFIG_X=``. ``sought`` are the places where the configuration was looked
-    for, and ``found`` the one where it was, "" for none. ``version`` is a ``KERNEL_VERSION``.
+    for, and ``found`` the one where it was, "" for none. ``version`` is a ``KERNEL_VERSION``, 0 for unknown.
+    ``whole`` says that the kernel itself was asked: what it does not show is not there. Of a kernel that is
+    known by files alone, that is unknown.
     """
 
     symbols: Mapping[str, tuple[int, ...]] = {}
@@ -56,6 +58,7 @@ class KernelFacts(NamedTuple):
     sought: tuple[str, ...] = ()
     found: str = ""
     version: int = 0
+    whole: bool = True
 
 
 class Resolved(NamedTuple):
@@ -78,12 +81,14 @@ class Externs(NamedTuple):
     ``kconfig`` is the section of configuration variables, None for none.
     ``modules`` are those whose functions are called; a call names one by its place here, from 1.
     ``loads_functions`` tells whether a program may load the address of a function.
+    ``unknown`` are the names of those whose value nobody knows.
     """
 
     resolved: Mapping[str, Resolved]
     kconfig: DataSection | None
     modules: tuple[str, ...]
     loads_functions: bool = True
+    unknown: tuple[str, ...] = ()
 
     def missing(self) -> tuple[Resolved, ...]:
         """Return those that the kernel lacks."""

@@ -52,11 +52,16 @@ class _Missing(NamedTuple):
     hint: str
 
 
+class _Unknown(NamedTuple):
+    """Nobody knows whether the kernel has it, or which value it has there."""
+
+
 NO_CALLS = _Missing(
     "its programs call no kernel functions: that came with Linux 5.13", f"use a newer kernel, or {WEAKEN}"
 )
 _Place: TypeAlias = tuple[int, str]
 """The number and the module of a ``Resolved``."""
+_Answer: TypeAlias = _Place | _Missing | _Unknown | Mismatch
 
 
 def _refuse(error: FitError) -> None:
@@ -76,16 +81,22 @@ def resolve_externs(
     a caller that wants to know all of them gives ``report``, which is told of each.
     """
     search = _Search(spec, kernel, facts)
-    resolved = {}
+    resolved, unknown = {}, []
     for use in uses_of(spec, programs):
         try:
-            resolved[use.extern.name] = search.resolve(use)
+            found = search.resolve(use)
         except FitError as error:
             report(error)
+            continue
+        if found is None:
+            unknown.append(use.extern.name)
+        else:
+            resolved[use.extern.name] = found
     called = {
         one.module for one in resolved.values() if one.module and one.extern.kind is ExternKind.FUNCTION
     }
-    return Externs(resolved, search.kconfig(), tuple(sorted(called)), _has(kernel.vmlinux, LOADS_FUNCTIONS))
+    loads = _has(kernel.vmlinux, LOADS_FUNCTIONS)
+    return Externs(resolved, search.kconfig(), tuple(sorted(called)), loads, tuple(unknown))
 
 
 class _Search:
@@ -99,13 +110,16 @@ class _Search:
         self.contents = bytearray(self.section.contents) if self.section else bytearray()
         self.configured = False
 
-    def resolve(self, use: Use) -> Resolved:
+    def resolve(self, use: Use) -> Resolved | None:
+        """Return what an extern is, None where nobody knows; ``FitError`` as ``resolve_externs``."""
         extern = use.extern
         if extern.kind is not ExternKind.FUNCTION and opcode(use.program.insns, use.insn_index) == CALL:
             raise self._misfit(use, Mismatch("the object calls it, and declares it as a variable"))
         found = self._found(use)
         if isinstance(found, Mismatch):
             raise self._misfit(use, found)
+        if isinstance(found, _Unknown):
+            return None
         if isinstance(found, _Missing):
             if not extern.weak:
                 raise self._absent(use, found)
@@ -118,7 +132,7 @@ class _Search:
             self.section._replace(contents=bytes(self.contents)) if self.section and self.configured else None
         )
 
-    def _found(self, use: Use) -> _Place | _Missing | Mismatch:
+    def _found(self, use: Use) -> _Answer:
         match use.extern.kind:
             case ExternKind.FUNCTION:
                 return self._function(use)
@@ -141,7 +155,7 @@ class _Search:
                 )
         return None
 
-    def _function(self, use: Use) -> _Place | _Missing | Mismatch:
+    def _function(self, use: Use) -> _Answer:
         local = self.spec.btf.type(use.extern.type_id)
         found = self._type(use.extern.name, BtfKind.FUNC)
         if found is None or not isinstance(local, Func):
@@ -160,7 +174,7 @@ class _Search:
         # a weak function of another prototype is another function, and not there (libbpf: likewise)
         return _Missing(why, "") if use.extern.weak else Mismatch(why)
 
-    def _variable(self, use: Use) -> _Place | _Missing | Mismatch:
+    def _variable(self, use: Use) -> _Answer:
         found = self._type(use.extern.name, BtfKind.VAR)
         if found is None:
             hint = f"for its address alone, declare it as 'extern const void {use.extern.name} __ksym'"
@@ -179,24 +193,34 @@ class _Search:
         also = f", nor in that of {modules} modules" if modules else ""
         return _Missing(f"no {noun} of that name is in the BTF of {self.kernel.vmlinux.origin}{also}", hint)
 
-    def _address(self, use: Use) -> _Place | _Missing | Mismatch:
+    def _address(self, use: Use) -> _Answer:
         found = self.facts.symbols.get(use.extern.name, ())
+        if not found and not self.facts.whole:
+            return _Unknown()
         if not found:
             return _Missing("/proc/kallsyms has no such symbol", f"load the module that has it, or {WEAKEN}")
         if len(set(found)) > 1:
             return Mismatch(f"the kernel has several of that name, at {', '.join(map(hex, found))}")
         return found[0], ""
 
-    def _configuration(self, use: Use) -> _Place | _Missing | Mismatch:
+    def _configuration(self, use: Use) -> _Answer:
         """Return where the variable lies, and write its value there; zero when it is missing."""
         assert self.section is not None
         self.configured = True
+        if not self._is_known(use.extern.name):
+            return _Unknown()
         place = next(one for one in self.section.variables if one.name == use.extern.name)
         value = self._value(use.extern.name, use.extern.type_id)
         if isinstance(value, bytes):
             self.contents[place.offset_bytes : place.offset_bytes + place.size_bytes] = value
             return place.offset_bytes, ""
         return value
+
+    def _is_known(self, name: str) -> bool:
+        facts = self.facts
+        if name.startswith(OPTION):
+            return facts.whole or bool(facts.found) or name in facts.options
+        return facts.whole or name != VERSION or bool(facts.version)
 
     def _value(self, name: str, type_id: int) -> bytes | _Missing | Mismatch:
         btf = self.spec.btf

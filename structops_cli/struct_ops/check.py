@@ -35,13 +35,12 @@ GRAVEST_FIRST = tuple(Severity)
 class Surroundings(NamedTuple):
     """What is known of a kernel beside its types.
 
-    ``facts`` returns what the system says of the externs that an object needs,
-    None where there is no system to ask. ``taken`` are the names, as (type,
+    ``facts`` returns what is known of the externs that an object needs. ``taken`` are the names, as (type,
     name), that are registered there. ``offers`` tells whether a subsystem has registered
     a type, None where the kernel does not tell whoever asks; it is itself None where there is no system to ask.
     """
 
-    facts: Callable[[FactsNeeded], KernelFacts | None] = lambda needed: None  # noqa: ARG005
+    facts: Callable[[FactsNeeded], KernelFacts] = lambda needed: KernelFacts(whole=False)  # noqa: ARG005
     taken: frozenset[tuple[str, str]] = frozenset()
     offers: Callable[[StructOpsType], bool | None] | None = None
 
@@ -107,28 +106,29 @@ def _programs(
     surroundings: Surroundings,
     findings: list[Finding],
 ) -> Iterator[ProgramReport]:
-    externs, untold = _externs(spec, linked, target, surroundings)
-    findings += untold
-    if externs is not None and externs.resolved:
-        from structops_cli.core.apply_externs import apply_externs  # few objects have externs
-
-        linked = [apply_externs(spec, program, externs) for program in linked]
-        spec = spec._replace(data=(*spec.data, externs.kconfig)) if externs.kconfig else spec
+    externs = _externs(spec, linked, target, surroundings, findings)
     relocator = Relocator(spec.btf, target)
     plans = {program.name: program for program in plan.programs}
     for one in linked:
-        yield check_program(spec, plan, plans[one.name], one, relocator, target.kernel.vmlinux)
+        yield check_program(spec, plan, plans[one.name], one, externs, relocator, target.kernel.vmlinux)
 
 
 def _externs(
-    spec: ObjectSpec, linked: Sequence[LinkedProgram], target: Target, surroundings: Surroundings
-) -> tuple[Externs | None, tuple[Finding, ...]]:
+    spec: ObjectSpec,
+    linked: Sequence[LinkedProgram],
+    target: Target,
+    surroundings: Surroundings,
+    findings: list[Finding],
+) -> Externs:
     needed = facts_needed(spec, linked)
     try:
         facts = surroundings.facts(needed)
     except StructopsError as error:  # the system does not tell everybody
-        return None, (_about(spec, error)._replace(severity=Severity.UNKNOWN),)
-    return check_externs(spec, linked, target.kernel, facts)
+        findings.append(_about(spec, error)._replace(severity=Severity.UNKNOWN))
+        facts = KernelFacts(whole=False)
+    externs, found = check_externs(spec, linked, target.kernel, facts)
+    findings += found
+    return externs
 
 
 def _elsewhere_too(spec: ObjectSpec, plan: Plan, kernel: KernelTypes) -> Iterator[Finding]:

@@ -162,7 +162,7 @@ class _Check:
     def _refusal(self, use: Use, why: str) -> Finding:
         line = source_line(self.spec, self.linked, use.insn)
         return Finding(
-            Severity.ERROR if use.sure else Severity.WARNING,
+            Severity.ERROR if use.sure else Severity.UNKNOWN,
             f"the verifier {'refuses' if use.sure else 'may refuse'} {self.plan.name} (member {self.plan.member.name})",
             why + (f", at {line}" if line else ""),
             f"take what this kernel passes: {self._signature()}",

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.types import Enum, Enum64
-from structops_cli.core.externs import Externs, KernelFacts, uses_of
+from structops_cli.core.externs import VERSION, Externs, KernelFacts, uses_of
 from structops_cli.core.resolve_externs import resolve_externs
-from structops_cli.errors import FitError, StructopsError
+from structops_cli.errors import StructopsError
 from structops_cli.obj.needed_maps import needed_maps
 from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, RelocationTarget
 from structops_cli.struct_ops.findings import Finding, Severity
@@ -18,8 +18,6 @@ from structops_cli.syscall.uapi import BpfMapType, BtfKind
 __all__ = ["check_externs", "check_maps"]
 
 MAP_TYPES = "bpf_map_type"
-OF_THE_SYSTEM = frozenset({ExternKind.ADDRESS, ExternKind.KCONFIG})
-"""What BTF does not tell: where symbols are, and how the kernel is configured."""
 
 
 def check_maps(
@@ -67,44 +65,31 @@ def _map_types(kernel: KernelTypes) -> Collection[int]:
 
 
 def check_externs(
-    spec: ObjectSpec, linked: Sequence[LinkedProgram], kernel: KernelTypes, facts: KernelFacts | None
-) -> tuple[Externs | None, tuple[Finding, ...]]:
-    """Find externs that a kernel lacks; ``facts`` are None where only its types are known.
-
-    The externs are None when something is wrong with them, or not known.
-    """
+    spec: ObjectSpec, linked: Sequence[LinkedProgram], kernel: KernelTypes, facts: KernelFacts
+) -> tuple[Externs, tuple[Finding, ...]]:
+    """Return the externs as far as they are known, and a finding for each that the kernel lacks or nobody knows."""
     used = uses_of(spec, linked)
     if not used:
         return Externs({}, None, ()), ()
-    kinds = {use.extern.name: use.extern.kind for use in used}
     findings: list[Finding] = []
-
-    def report(error: FitError) -> None:
-        unknown = facts is None and kinds.get(error.fields.get("symbol", "")) in OF_THE_SYSTEM
-        findings.append(_untold(error) if unknown else Finding.of_error(error))
-
-    externs = resolve_externs(spec, linked, kernel, facts or KernelFacts(), report)
-    guessed = [name for name, kind in kinds.items() if facts is None and kind in OF_THE_SYSTEM]
-    told = {finding.fields.get("symbol") for finding in findings}
-    findings += [_guessed(spec, name) for name in guessed if name not in told]
-    return (None if findings else externs), tuple(findings)
-
-
-def _untold(error: FitError) -> Finding:
-    return Finding(
-        Severity.UNKNOWN,
-        f"nobody here knows what {error.fields.get('symbol')} is on this kernel",
-        "symbols' addresses and the configuration are not in BTF",
-        "check on a machine that runs this kernel",
-        dict(error.fields),
+    externs = resolve_externs(
+        spec, linked, kernel, facts, lambda error: findings.append(Finding.of_error(error))
     )
+    kinds = {use.extern.name: use.extern.kind for use in used}
+    findings += [_unknown(spec, name, kinds[name]) for name in externs.unknown]
+    return externs, tuple(findings)
 
 
-def _guessed(spec: ObjectSpec, name: str) -> Finding:
+def _unknown(spec: ObjectSpec, name: str, kind: ExternKind) -> Finding:
+    configured = kind is ExternKind.KCONFIG
+    example = "6.12" if name == VERSION else "y"
     return Finding(
         Severity.UNKNOWN,
-        f"nobody here knows what {name} is on this kernel",
-        "symbols' addresses and the configuration are not in BTF",
-        "check on a machine that runs this kernel",
+        f"the value of {name} on this kernel is unknown",
+        ("the configuration and the version" if configured else "the addresses of symbols")
+        + " are not in BTF",
+        f"give it: --const {name}={example}; or put the kernel's config file beside its BTF"
+        if configured
+        else "check on a machine that runs this kernel",
         {"object": spec.name, "symbol": name},
     )

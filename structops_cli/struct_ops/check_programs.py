@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.types import Enum, Enum64
 from structops_cli.core.apply import POISON_BASE, apply_fixups, why_poisoned
-from structops_cli.core.apply_externs import EXTERN_POISON_BASE, poisoned_extern
+from structops_cli.core.apply_externs import EXTERN_POISON_BASE, apply_externs, poisoned_extern
+from structops_cli.core.externs import Externs
 from structops_cli.core.fixup import Fixup, Relocator
 from structops_cli.errors import StructopsError
-from structops_cli.obj.insn import LD_IMM64, opcode
+from structops_cli.obj.exceptions import exception_callback, exception_tags
+from structops_cli.obj.insn import CALL, LD_IMM64, opcode, set_src_reg
 from structops_cli.obj.lines import source_line
-from structops_cli.obj.spec import LinkedProgram, ObjectSpec, RelocationTarget
+from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, RelocationTarget
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.check_arguments import (
     Arguments,
@@ -23,11 +25,14 @@ from structops_cli.struct_ops.check_arguments import (
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.flow import Code, Use, uses_of
 from structops_cli.struct_ops.plan import Plan, ProgramPlan
-from structops_cli.syscall.uapi import BtfKind
+from structops_cli.struct_ops.rules.generation import has_lazy_globals
+from structops_cli.syscall.uapi import BtfKind, PseudoCall
 
 __all__ = ["ProgramReport", "check_program"]
 
 HELPERS = "bpf_func_id"
+THROW = "bpf_throw"
+"""The kernel function that ends the program which calls it."""
 
 
 class ProgramReport(NamedTuple):
@@ -47,10 +52,11 @@ def check_program(
     plan: Plan,
     program: ProgramPlan,
     linked: LinkedProgram,
+    externs: Externs,
     relocator: Relocator,
     kernel: Btf,
 ) -> ProgramReport:
-    """Check one program of a plan, linked and with its externs filled in as far as they are known."""
+    """Check one program of a plan, linked; its externs are filled in as far as they are known."""
     function = spec.function(program.name)
     variables = [
         item.variable for item in plan.maps if any(one.program == program.name for one in item.members)
@@ -59,11 +65,12 @@ def check_program(
     head = program, function.section, linked.sleepable, len(linked.core_relos)
     try:
         fixups = relocator.fixups(linked.core_relos)
-        insns = apply_fixups(linked.insns, fixups)
+        applied = apply_externs(spec, linked, externs)
+        insns = apply_fixups(applied.insns, fixups)
     except StructopsError as error:
         error.add(program=program.name, member=program.member.name)
         return ProgramReport(*head, 0, arguments, (Finding.of_error(error),))
-    uses = uses_of(_code(spec, program, linked, insns))
+    uses = uses_of(_code(spec, program, linked, applied._replace(insns=insns), externs, kernel))
     findings = [
         *_poisoned(spec, program, linked, fixups, uses),
         *_unknown_helpers(spec, program, linked, uses, kernel),
@@ -73,20 +80,71 @@ def check_program(
     return ProgramReport(*head, poisoned, arguments, tuple(findings))
 
 
-def _code(spec: ObjectSpec, program: ProgramPlan, linked: LinkedProgram, insns: bytes) -> Code:
-    constant = {section.name: section.contents for section in spec.data if section.read_only}
-    data, pointers = {}, set()
-    for item in linked.relocations:
+def _code(
+    spec: ObjectSpec,
+    program: ProgramPlan,
+    linked: LinkedProgram,
+    applied: LinkedProgram,
+    externs: Externs,
+    kernel: Btf,
+) -> Code:
+    sections = (*spec.data, externs.kconfig) if externs.kconfig else spec.data
+    constant = {section.name: section.contents for section in sections if section.read_only}
+    kinds = {one.name: one.kind for one in spec.externs}
+    insns = bytearray(applied.insns)
+    data: dict[int, tuple[bytes | None, int]] = {}
+    addresses, unknown = set(), set()
+    for item in applied.relocations:
+        index = item.insn_index
         if item.target is RelocationTarget.DATA and item.symbol in constant:
-            data[item.insn_index] = constant[item.symbol], item.addend
-        elif opcode(insns, item.insn_index) == LD_IMM64:
-            pointers.add(item.insn_index)
-    globals_at = tuple(start for start, name in linked.functions if start and _is_global(spec, name))
-    return Code(insns, data, globals_at, pointer_words(program), frozenset(pointers))
+            data[index] = constant[item.symbol], item.addend
+        elif item.target is RelocationTarget.EXTERN and opcode(insns, index) == CALL:
+            set_src_reg(insns, index, PseudoCall.KFUNC_CALL)
+        elif item.target is RelocationTarget.EXTERN and kinds[item.symbol] is ExternKind.KCONFIG:
+            data[index] = None, 0
+        elif item.target is RelocationTarget.EXTERN:
+            unknown.add(index)
+        elif opcode(insns, index) == LD_IMM64:
+            addresses.add(index)
+    return Code(
+        bytes(insns),
+        data,
+        pointer_words(program),
+        frozenset(addresses),
+        _existing(linked, externs),
+        frozenset(unknown),
+        **_functions(spec, linked),
+        lazy=has_lazy_globals(kernel),
+        ends=any(item.symbol == THROW for item in linked.relocations),
+    )
 
 
-def _is_global(spec: ObjectSpec, name: str) -> bool:
-    return spec.function(name).is_global
+def _existing(linked: LinkedProgram, externs: Externs) -> frozenset[int]:
+    """Return the loads of the address of a function that the kernel has: ``bpf_ksym_exists`` of it is true.
+
+    The verifier knows of such an address that it is not zero, since it can be loaded (6.4, 1057d2994596).
+    """
+    there = {
+        name
+        for name, one in externs.resolved.items()
+        if one.extern.kind is ExternKind.FUNCTION and not one.missing
+    }
+    return frozenset(
+        item.insn_index
+        for item in linked.relocations
+        if item.target is RelocationTarget.EXTERN
+        and item.symbol in there
+        and opcode(linked.insns, item.insn_index) == LD_IMM64
+    )
+
+
+def _functions(spec: ObjectSpec, linked: LinkedProgram) -> dict[str, frozenset[int]]:
+    """Return where the global functions behind a program begin, and the exception callback among them."""
+    begins = {name: start for start, name in linked.functions if start and spec.function(name).is_global}
+    main = spec.function(linked.name)
+    callback = exception_callback({one.name: one for one in spec.functions}, main, exception_tags(spec.btf))
+    called = {begins[callback.name]} if callback and callback.name in begins else set()
+    return {"global_functions": frozenset(begins.values()), "callbacks": frozenset(called)}
 
 
 def _fields(spec: ObjectSpec, program: ProgramPlan, use: Use) -> dict[str, object]:
@@ -102,7 +160,7 @@ def _refusal(
     words = "refuses" if use.sure else "may refuse"
     unsure = "" if use.sure else "; it lets it pass only where it can tell that this is never reached"
     return Finding(
-        Severity.ERROR if use.sure else Severity.WARNING,
+        Severity.ERROR if use.sure else Severity.UNKNOWN,
         f"the verifier {words} {program.name} (member {program.member.name})",
         f"{reason}{at}{unsure}",
         hint,

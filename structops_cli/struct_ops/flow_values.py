@@ -1,71 +1,88 @@
-"""What a register may hold, as far as it decides which way a program goes and which argument it uses. Pure.
+"""Values of registers, as far as they decide which way a program goes and which argument it uses. Pure.
 
-A value is a kind and a number. ``flow`` walks a program with them; the kinds say
-as much as is needed to be *sure* that the verifier comes to an instruction, and
-no more: where the verifier may know better, the value is ``MAYBE``.
+``flow`` walks a program with them. They say as much as is needed to be *sure* that the
+verifier comes to an instruction; where the verifier may know better, the value is ``MAYBE``.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import TypeAlias
+
+from structops_cli.records import NamedTuple
 
 __all__ = [
     "ARG",
     "BOUNDED",
-    "COMPARED",
     "CONST",
     "CTX",
     "DATA",
     "FP",
+    "FUNCTION",
+    "LOADED",
     "MAYBE",
+    "NOT_ZERO",
     "RETURNED",
     "SOME",
     "UNSET",
     "Value",
     "arithmetic",
     "compare",
+    "extended",
     "join",
-    "moved",
+    "narrowed",
 ]
 
-Value: TypeAlias = "tuple[str, int, str]"
-"""A kind, its number, and what else tells two of them apart."""
+SOME, BOUNDED = "some", "bounded"
+"""A number of which the verifier knows nothing, or no more than that it is within bounds: it tries both ways of a branch."""
+RETURNED, LOADED = "returned", "loaded"
+"""A call's result, and eight bytes of memory: a pointer or a number, and the verifier tries it as not zero at least."""
+CONST, CTX, ARG, DATA, FP, FUNCTION = "const", "ctx", "arg", "data", "fp", "function"
+"""A number; the array of arguments; what is in one of its words; read-only data; the stack; a function of the program."""
 
-UNSET: Value = ("unset", 0, "")
-"""Nothing was ever written to it."""
-MAYBE: Value = ("maybe", 0, "")
-"""Something of which the verifier may know more than is known here."""
-SOME: Value = ("some", 0, "")
-"""A number of which the verifier knows nothing: it tries both ways of a branch."""
-BOUNDED: Value = ("bounded", 0, "")
-"""A number of which the verifier knows no more than that it is within bounds."""
-RETURNED: Value = ("returned", 0, "")
-"""Something that the verifier takes for not zero, perhaps among others: a pointer, what a helper returned."""
-CONST, CTX, ARG, DATA, FP = "const", "ctx", "arg", "data", "fp"
-"""A number; the array of arguments, so many bytes into it; what is in one of its words; read-only data; the stack."""
-
-COMPARED = "compared"
-"""Beside ARG: a branch was taken by it, so the verifier knows more of it from there on."""
-
+_NONE: frozenset[int] = frozenset()
 _U64 = (1 << 64) - 1
 _U32 = (1 << 32) - 1
 
 
+class Value(NamedTuple):
+    """What a register holds.
+
+    ``number`` is the constant, the bytes into CTX, DATA or FP, the word of an ARG, or the place of
+    a FUNCTION. ``offset`` is how many bytes an ARG was moved on, None when nobody knows.
+    ``place`` is the instruction that loads a DATA. ``roots`` are the instructions that
+    a value was computed from: the verifier learns about all of them at a branch on one.
+    """
+
+    kind: str
+    number: int = 0
+    offset: int | None = 0
+    place: int = 0
+    roots: frozenset[int] = _NONE
+
+
+UNSET = Value("unset")
+"""Nothing was ever written to it."""
+MAYBE = Value("maybe")
+"""Something of which the verifier may know more than is known here."""
+NOT_ZERO = Value("not zero")
+"""The address of something that the kernel has: the verifier knows that it is not zero."""
+
+
 def join(one: Value, other: Value) -> Value:
-    """Return what a register holds where two ways meet."""
+    """Return what a register holds where two ways meet: the verifier walks on with each of them."""
     if one == other:
         return one
-    if one[0] == other[0] == ARG and one[1] == other[1]:
-        return ARG, one[1], COMPARED
-    return SOME if SOME in {one, other} else MAYBE
+    if one.kind == other.kind == ARG and one.number == other.number:
+        return Value(ARG, one.number, one.offset if one.offset == other.offset else None)
+    return MAYBE
 
 
-def moved(value: Value, distance: int) -> Value:
-    """Return a pointer, or a constant, so far on."""
-    kind, number, section = value
-    return (kind, number + distance, section) if kind in {CTX, DATA, FP} else value
+def narrowed(value: Value, roots: frozenset[int]) -> Value:
+    """Return what is known of a value after a branch on one that has these roots."""
+    if not value.roots & roots:
+        return value
+    return value._replace(roots=_NONE) if value.kind == ARG else MAYBE
 
 
 # Arithmetic: the upper four bits of an opcode (enum of include/uapi/linux/bpf.h: BPF_ADD ...)
@@ -88,19 +105,56 @@ def arithmetic(operation: int, bits: int, left: Value, right: Value) -> Value:
     """Return what an ALU instruction makes of two values; ``operation`` is the upper half of its opcode."""
     mask = _U64 if bits == 64 else _U32
     if operation == _MOV:
-        if right[0] == CONST:
-            return CONST, right[1] & mask, ""
-        return right if bits == 64 or right in {SOME, MAYBE, UNSET} else SOME
-    if left[0] == CONST and right[0] == CONST and operation in _FOLD:
-        by = right[1] & (bits - 1 if operation in _SHIFTS else mask)
-        return CONST, _FOLD[operation](left[1] & mask, by) & mask, ""
-    if operation in {_ADD, _SUB} and right[0] == CONST and bits == 64 and left[0] in {CTX, DATA, FP, ARG}:
-        distance = _signed(right[1], 64)
-        # a word of the context stays what it is: a pointer a pointer, and a number a number
-        return moved(left, distance if operation == _ADD else -distance)
-    if not {left[0], right[0]} & {"some", ARG}:
+        return _moved(bits, right)
+    if left.kind == CONST and right.kind == CONST and operation in _FOLD:
+        by = right.number & (bits - 1 if operation in _SHIFTS else mask)
+        return Value(CONST, _FOLD[operation](left.number & mask, by) & mask)
+    if bits == 64 and operation in {_ADD, _SUB} and right.kind == CONST:
+        distance = _signed(right.number, 64)
+        if left.kind in {CTX, DATA, FP, ARG, LOADED}:
+            return _on(left, distance if operation == _ADD else -distance)
+    if bits == 64 and operation == _ADD and DATA in {left.kind, right.kind}:
+        return Value(RETURNED)  # somewhere in the data: what is there is not looked up by the verifier either
+    return _computed(operation, left, right)
+
+
+def _moved(bits: int, value: Value) -> Value:
+    if value.kind == CONST:
+        return Value(CONST, value.number & (_U64 if bits == 64 else _U32))
+    return value if bits == 64 or value == UNSET else _low_half(value)
+
+
+def _low_half(value: Value) -> Value:
+    if value.kind in {LOADED, ARG, SOME}:
+        return Value(SOME, roots=value.roots) if value.roots else MAYBE
+    return value if value.kind in {BOUNDED, RETURNED} else MAYBE
+
+
+def _on(value: Value, distance: int) -> Value:
+    """Return a pointer so far on. A word of the context stays what it is: a pointer a pointer, and a number a number."""
+    if value.kind == ARG:
+        return value._replace(offset=None if value.offset is None else value.offset + distance)
+    return value if value.kind == LOADED else value._replace(number=value.number + distance)
+
+
+def _computed(operation: int, left: Value, right: Value) -> Value:
+    numbers = {SOME, BOUNDED, LOADED, ARG}
+    parts = [value for value in (left, right) if value.kind != CONST]
+    if any(value.kind not in numbers or not value.roots for value in parts):
         return MAYBE
-    return SOME if operation in {_ADD, _SUB, _MUL, _XOR} else BOUNDED
+    if len(parts) == 2 and left.roots & right.roots:
+        return MAYBE
+    if operation == _OR and len(parts) == 1:
+        return MAYBE  # never zero, and the verifier knows it
+    kept = operation in {_ADD, _SUB, _XOR} and all(value.kind != BOUNDED for value in parts)
+    return Value(SOME if kept else BOUNDED, roots=left.roots | right.roots)
+
+
+def extended(value: Value) -> Value:
+    """Return what a change of sign, of the order of bytes, or a sign extension makes of a value."""
+    if value.kind in {SOME, LOADED, ARG} and value.roots:
+        return Value(SOME, roots=value.roots)
+    return MAYBE
 
 
 def _signed(number: int, bits: int) -> int:
@@ -117,6 +171,7 @@ _SIGNED: dict[int, Callable[[int, int], int]] = {
     0x6: operator.gt, 0x7: operator.ge, 0xC: operator.lt, 0xD: operator.le,
 }  # fmt: skip
 _JEQ, _JNE = 0x1, 0x5
+_POINTERS = frozenset({RETURNED, LOADED, ARG, DATA, CTX, FP})
 
 
 def compare(
@@ -126,19 +181,30 @@ def compare(
 
     ``pointers`` are the words of the context that hold a pointer.
     """
-    if left[0] == CONST and right[0] == CONST and operation in {*_UNSIGNED, *_SIGNED}:
-        return ("never", "sure") if _taken(operation, bits, left[1], right[1]) else ("sure", "never")
-    if left == SOME or (left[0] == ARG and left[1] not in pointers and left[2] != COMPARED):
-        return ("sure", "sure") if right[0] == CONST else ("maybe", "maybe")
-    if left == BOUNDED and right == (CONST, 0, "") and operation in {_JEQ, _JNE}:
+    if right.kind != CONST:
+        return "maybe", "maybe"
+    if left.kind == CONST and operation in {*_UNSIGNED, *_SIGNED}:
+        return ("never", "sure") if _taken(operation, bits, left.number, right.number) else ("sure", "never")
+    is_pointer = left.kind == ARG and left.number in pointers
+    if left.kind == SOME or (left.kind == ARG and left.roots and not is_pointer):
         return "sure", "sure"
-    is_pointer = left == RETURNED or left[0] in {ARG, DATA, CTX, FP}
-    if is_pointer and right == (CONST, 0, "") and operation in {_JEQ, _JNE}:
-        return ("sure", "maybe") if operation == _JEQ else ("maybe", "sure")
-    if (left[0] in {DATA, CTX, FP} or (left[0] == ARG and left[1] in pointers)) and right[0] == CONST:
-        # is_branch_taken: of a pointer and another number than zero it knows nothing
-        return ("sure", "sure") if right[1] & (1 << bits) - 1 else ("maybe", "maybe")
+    if right.number == 0 and operation in {_JEQ, _JNE}:
+        return _with_zero(operation, bits, left)
+    if (left.kind in {DATA, CTX, FP} or is_pointer) and right.number & (1 << bits) - 1:
+        return "sure", "sure"  # is_branch_taken: of a pointer and another number than zero it knows nothing
     return "maybe", "maybe"
+
+
+def _with_zero(operation: int, bits: int, left: Value) -> tuple[str, str]:
+    """Return how a comparison with zero goes, when the number is unknown or a pointer."""
+    zero = "maybe"
+    if left.kind == BOUNDED:
+        zero = "sure"
+    elif left == NOT_ZERO and bits == 64:
+        zero = "never"
+    elif left.kind not in _POINTERS:
+        return "maybe", "maybe"
+    return ("sure", zero) if operation == _JEQ else (zero, "sure")
 
 
 def _taken(operation: int, bits: int, left: int, right: int) -> bool:

@@ -118,8 +118,41 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
-BY_THE_SECOND = ("beyond, never by an argument", "written through")
+BY_THE_SECOND = ("written through",)
 """What is done to the second argument, a number since 6.10: done to the pointer that it was, only the verifier refuses it."""
+BY_BOUNDS = ("beyond, never by an argument",)
+"""Dead by the bounds of a number, which only the verifier knows."""
+
+SOCKET = "struct sock *sk = (void *)arguments[0];"
+REACH: dict[str, tuple[str, ...]] = {
+    "never: constant": ("BODY=if (off) bad();",),
+    "sure: constant": ("BODY=if (on) bad();",),
+    "never: global function, called in dead code": ("BODY=if (off) seen = global(1);",),
+    "never: global function, called by one that is called": ("BODY=seen = first_of_two(1);",),
+    "sure: global function": ("BODY=if (unknown) seen = global(1);",),
+    "never: what the kernel has is there": (f"BODY={SOCKET} if (!EXISTS(tcp_reno_ssthresh)) bad(); else seen = tcp_reno_ssthresh(sk);",),
+    "never: what the kernel lacks is not there": (f"BODY={SOCKET} if (EXISTS(t_in_no_kernel_function)) seen = t_in_no_kernel_function(sk);",),
+    "sure: what the kernel lacks": (f"BODY={SOCKET} seen = t_in_no_kernel_function(sk);",),
+    "sure: other branch of what the kernel lacks": ("BODY=if (!EXISTS(t_in_no_kernel_function)) bad();",),
+    "never: field": (f"BODY={SOCKET} if (!FIELD_EXISTS(sk->sk_mark)) bad();",),
+    "sure: field": (f"BODY={SOCKET} if (FIELD_EXISTS(sk->sk_mark)) bad();",),
+    "never: type": ("BODY=if (TYPE_EXISTS(struct t_in_no_kernel)) bad();",),
+    "never: other branch of a type": ("BODY=if (!TYPE_EXISTS(struct sock)) bad();",),
+    "never: by a function's result": ("BODY=if (has_field((void *)arguments[0])) bad();",),
+    "sure: by a function's result": ("BODY=if (!has_field((void *)arguments[0])) bad();",),
+    "never: by a function of a constant": ("BODY=if (one_way(3)) bad();",),
+    "sure: behind a branch that meets again": ("BODY=u32 n = unknown; UNKNOWN(n); if (n & 1) seen = n; else other = n; bad();",),
+    "sure: behind a loop": ("BODY=u32 n = unknown & 3; for (u32 i = 0; i < n; i++) { UNKNOWN(i); seen += i; } bad();",),
+    "sure: by a global": ("BODY=if (unknown == 7) bad();",),
+    "sure: by two globals": ("BODY=if (unknown == 7 && other > 3) bad();",),
+    "perhaps: copy of what was compared": ("BODY=COMPARED_TWICE",),
+    "perhaps: two that exclude each other": ("BODY=ONE_OF_TWO if (a == 5) { if (b == 5) bad(); }",),
+    "perhaps: body of a loop": ("BODY=loop(4, body_of_loop, (void *)0, 0);",),
+    "never: version": ("KCONFIG", "BODY=if (LINUX_KERNEL_VERSION < VERSION(5, 6)) bad();"),
+    "sure: version": ("KCONFIG", "BODY=if (LINUX_KERNEL_VERSION >= VERSION(5, 6)) bad();"),
+    "never: option": ("KCONFIG", "BODY=if (CONFIG_T_IN_NO_KERNEL) bad();"),
+}  # fmt: skip
+"""Something bad in a place that the verifier comes to always or never, or that only its bounds decide."""
 
 
 def compiled(source: str, macros: tuple[str, ...]) -> ObjectSpec:
@@ -148,7 +181,14 @@ def of_arguments() -> Iterator[Variant]:
     pointer = _second_is_a_pointer()
     for label, macros in ARGUMENTS.items():
         make = partial(compiled, "check_arguments.bpf.c", macros)
-        yield Variant(label, make, verifier=pointer and label in BY_THE_SECOND)
+        yield Variant(label, make, verifier=pointer and label in BY_THE_SECOND, unknown=label in BY_BOUNDS)
+
+
+def of_reach() -> Iterator[Variant]:
+    """Go through the places of something bad."""
+    for label, macros in REACH.items():
+        make = partial(compiled, "check_reach.bpf.c", macros)
+        yield Variant(label, make, unknown=label.startswith("perhaps"))
 
 
 def _second_is_a_pointer() -> bool:
@@ -326,6 +366,7 @@ SORTS: dict[str, Callable[[], Iterator[Variant]]] = {
     "bundled": bundled,
     "live_ops": of_live_ops,
     "arguments": of_arguments,
+    "reach": of_reach,
     "sources": of_sources,
     "mutations": mutations,
 }

@@ -16,7 +16,14 @@ from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["TOLD_BY", "Generation", "confused_indexes", "generation_of", "tells_generation"]
+__all__ = [
+    "TOLD_BY",
+    "Generation",
+    "confused_indexes",
+    "generation_of",
+    "has_lazy_globals",
+    "tells_generation",
+]
 
 MAX_MEMBERS = 64
 """BPF_STRUCT_OPS_MAX_NR_MEMBERS (include/linux/bpf.h), where BTF does not show it."""
@@ -110,6 +117,15 @@ def confused_indexes(btf: Btf) -> frozenset[int]:
     types = btf.type(type_id) if type_id else None
     values = types.values if isinstance(types, Enum) else ()
     return frozenset(item.value for item in values if item.name in CONFUSED_TYPES)
+
+
+def has_lazy_globals(btf: Btf) -> bool | None:
+    """Tell whether the verifier looks at a global function only when it comes to a call of it; None for unknown.
+
+    The commit that made it so (2afae08c9dcb, Linux 6.8) gave ``struct bpf_func_info_aux`` the bit ``called``.
+    """
+    members = _members(btf, "bpf_func_info_aux")
+    return "called" in members if members else None
 
 
 def _has(btf: Btf, name: str) -> bool:

@@ -17,6 +17,7 @@ OPCODES = (0x07, 0x0F, 0x15, 0x18, 0x1D, 0x25, 0x61, 0x62, 0x63, 0x79, 0x7A, 0x7
            0xC3, 0xDB, 0xD4, 0x30, 0xE5, 0x94, 0x87)  # fmt: skip
 """Of every sort that there is."""
 DONE = insn(MOV_K, 0) + insn(EXIT)
+DONE_TWICE = (DONE, DONE)
 
 
 def ldx(to: int, base: int, offset: int = 0, size: int = 8) -> bytes:
@@ -115,11 +116,101 @@ def test_a_subprogram_gets_what_its_caller_gives_it() -> None:
     assert found(*main, *callee) == {("read", 1, True), ("through", 1, True), ("read", 2, True)}
 
 
-def test_a_global_subprogram_is_looked_at_on_its_own() -> None:
+@pytest.mark.parametrize(
+    ("lazy", "expected"), [(True, set()), (False, {("poison", 0, True)}), (None, {("poison", 0, False)})]
+)
+def test_a_global_function_that_only_dead_code_calls(
+    lazy: bool | None, expected: set[tuple[str, int, bool]]
+) -> None:
     main = insn(MOV_K, 2), insn(JEQ_K, 2, 0, 1, 0), insn(CALL, 0, 1, imm=2), DONE
     callee = insn(CALL, imm=POISON_BASE), DONE
-    assert found(*main, *callee, starts_sure=(5,)) == {("poison", 0, True)}
+    assert found(*main, *callee, global_functions=frozenset({5}), lazy=lazy) == expected
     assert found(*main, *callee) == set()
+
+
+@pytest.mark.parametrize("lazy", [True, False, None])
+def test_a_global_function_that_is_called(lazy: bool | None) -> None:
+    code = insn(CALL, 0, 1, imm=2), DONE, insn(CALL, imm=POISON_BASE), DONE
+    assert found(*code, global_functions=frozenset({3}), lazy=lazy) == {("poison", 0, True)}
+
+
+def test_an_exception_callback_is_reached_though_nothing_calls_it() -> None:
+    code = DONE, insn(CALL, imm=POISON_BASE), DONE
+    both = frozenset({2})
+    assert found(*code, global_functions=both) == set()
+    assert found(*code, global_functions=both, callbacks=both) == {("poison", 0, True)}
+
+
+@pytest.mark.parametrize(("constant", "expected"), [(0, set()), (1, {("read", 0, True)})])
+def test_what_a_static_function_returns_decides(constant: int, expected: set[tuple[str, int, bool]]) -> None:
+    main = insn(CALL, 0, 1, imm=4), insn(JEQ_K, 0, 0, 1, 0), ldx(3, 6), DONE
+    callee = insn(MOV_K, 0, imm=constant), insn(EXIT)
+    assert found(insn(MOV_X, 6, 1), *main, *callee) == expected
+
+
+def test_what_a_global_function_returns_is_any_number() -> None:
+    main = insn(CALL, 0, 1, imm=4), insn(JEQ_K, 0, 0, 1, 0), ldx(3, 6), DONE
+    assert found(insn(MOV_X, 6, 1), *main, *DONE_TWICE, global_functions=frozenset({6})) == {
+        ("read", 0, True)
+    }
+
+
+def test_a_value_that_nobody_knows_makes_a_branch_possible() -> None:
+    code = load(2), ldx(3, 2, 0, 4), insn(JEQ_K, 3, 0, 1, 0), ldx(3, 1), DONE
+    assert found(*code, data={0: (None, 0)}) == {("read", 0, False)}
+
+
+def test_an_address_that_nobody_knows_makes_both_branches_possible() -> None:
+    for jump in (JEQ_K, JNE_K):
+        code = load(2), insn(jump, 2, 0, 1, 0), ldx(3, 1), DONE
+        assert found(*code, unknown=frozenset({0})) == {("read", 0, False)}
+
+
+def test_what_the_kernel_has_is_there() -> None:
+    absent, present = ({("read", 0, True)} if jump == JEQ_K else set() for jump in (JNE_K, JEQ_K))
+    assert found(load(2), insn(JNE_K, 2, 0, 1, 0), ldx(3, 1), DONE, existing=frozenset({0})) == absent
+    assert found(load(2), insn(JEQ_K, 2, 0, 1, 0), ldx(3, 1), DONE, existing=frozenset({0})) == present
+
+
+def test_where_two_ways_meet_again_is_sure() -> None:
+    ways = load(2), ldx(3, 2, 0, 4), insn(JEQ_K, 3, 0, 1, 0), insn(MOV_K, 4)
+    assert found(*ways, ldx(3, 1), DONE, data={0: (None, 0)}) == {("read", 0, True)}
+    leaves = load(2), ldx(3, 2, 0, 4), insn(JEQ_K, 3, 0, 2, 0), DONE
+    assert found(*leaves, ldx(3, 1), DONE, data={0: (None, 0)}) == {("read", 0, False)}
+    assert found(*ways, ldx(3, 1), DONE, data={0: (None, 0)}, ends=True) == {("read", 0, False)}
+
+
+def test_a_branch_on_a_number_tells_of_its_copies() -> None:
+    number = ldx(2, 1, 8), insn(MOV_X, 3, 2), insn(STX, 10, 2, -8)
+    again = insn(JGT_K, 2, 0, 2, 7), insn(JGT_K, 3, 0, 1, 9), ldx(4, 1), DONE
+    assert ("read", 0, False) in found(*number, *again)
+    kept = insn(JGT_K, 2, 0, 3, 7), ldx(3, 10, -8), insn(JGT_K, 3, 0, 1, 9), ldx(4, 1), DONE
+    assert ("read", 0, False) in found(*number, *kept)
+
+
+def test_two_numbers_of_two_ways_may_exclude_each_other() -> None:
+    """Where the ways meet, each of the two is a number or zero, and never both are numbers."""
+    code = (
+        *(insn(MOV_X, 6, 1), insn(MOV_K, 3), insn(MOV_K, 4), ldx(2, 1, 8)),
+        *(insn(JEQ_K, 2, 0, 2, 0), ldx(3, 1, 16), insn(0x05, offset=1), ldx(4, 1, 24)),
+        *(insn(JNE_K, 3, 0, 2, 5), insn(JNE_K, 4, 0, 1, 5), ldx(5, 6, 32), DONE),
+    )
+    assert ("read", 4, False) in found(*code)
+
+
+def test_a_function_that_the_kernel_calls_back_may_be_reached() -> None:
+    code = load(2, src=4, imm=4), insn(CALL, imm=181), DONE, insn(CALL, imm=POISON_BASE), DONE
+    assert ("poison", 0, False) in found(*code)
+
+
+def test_a_write_to_the_context_and_the_size_of_a_read() -> None:
+    uses = uses_of(Code(insn(STX, 1, 2, 8) + ldx(2, 1, 4, 4) + ldx(3, 1, 8) + ldx(4, 3, 40, 4) + DONE))
+    assert [(use.kind, use.number, use.at, use.size_bytes) for use in uses] == [
+        ("write", 1, 8, 8),
+        ("read", 0, 4, 4),
+        ("read", 1, 8, 8),
+        ("through", 1, 40, 4),
+    ]
 
 
 def test_recursion_ends() -> None:
@@ -139,12 +230,12 @@ def test_damaged_code_is_walked_too() -> None:
 )
 def test_no_code_breaks_the_walk(code: list[tuple[int, int, int, int, int]]) -> None:
     insns = b"".join(insn(opcode, dst, src, offset, imm) for opcode, dst, src, offset, imm in code)
-    for use in uses_of(Code(insns, starts_sure=(1, 3))):
+    for use in uses_of(Code(insns, global_functions=frozenset({1, 3}))):
         assert 0 <= use.insn < len(code)
 
 
 def test_uses_come_in_the_order_of_instructions() -> None:
     assert uses_of(Code(ldx(2, 1, 8) + ldx(3, 2) + DONE)) == (
-        Use("read", 1, 0, True),
+        Use("read", 1, 0, True, 8),
         Use("through", 1, 1, True),
     )
