@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from structops_cli.btf.btf import Btf
+from structops_cli.errors import StructopsError
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["AbsentModule", "KernelTypes", "ModuleBtf"]
+__all__ = ["AbsentModule", "KernelTypes", "ModuleBtf", "SkippedModule"]
 
 
 class ModuleBtf(NamedTuple):
@@ -19,6 +20,13 @@ class ModuleBtf(NamedTuple):
     btf_obj_id: int
 
 
+class SkippedModule(NamedTuple):
+    """A module whose BTF cannot be read, and the reason; nothing is known of its types."""
+
+    name: str
+    error: StructopsError
+
+
 class AbsentModule(NamedTuple):
     """A module that may have a type which is nowhere: ``loaded`` without its types, or having it and not loaded."""
 
@@ -26,12 +34,14 @@ class AbsentModule(NamedTuple):
     loaded: bool
 
 
-def _no_modules() -> Sequence[ModuleBtf]:
+def _no_modules() -> Iterable[ModuleBtf]:
     return ()
 
 
 class KernelTypes:
     """The BTF of vmlinux, and those of the modules, which are read when first asked for.
+
+    A module whose BTF cannot be read is left out, and is then in ``skipped``.
 
     ``absent`` tells which modules may have a type that is in none of them, for
     errors; it is None where there are no modules, or nobody to ask.
@@ -40,19 +50,28 @@ class KernelTypes:
     def __init__(
         self,
         vmlinux: Btf,
-        load_modules: Callable[[], Sequence[ModuleBtf]] = _no_modules,
+        load_modules: Callable[[], Iterable[ModuleBtf | SkippedModule]] = _no_modules,
         absent: Callable[[str], Sequence[AbsentModule]] | None = None,
     ) -> None:
         self.vmlinux = vmlinux
         self.absent = absent
         self._load_modules = load_modules
         self._modules: tuple[ModuleBtf, ...] | None = None
+        self.skipped: tuple[SkippedModule, ...] = ()
+        """Modules whose BTF cannot be read, of those that were asked for so far."""
 
     def modules(self) -> tuple[ModuleBtf, ...]:
         """Return the modules that have BTF; the first call reads them all."""
         if self._modules is None:
-            self._modules = tuple(self._load_modules())
+            found = tuple(self._load_modules())
+            self.skipped = tuple(item for item in found if isinstance(item, SkippedModule))
+            self._modules = tuple(item for item in found if isinstance(item, ModuleBtf))
         return self._modules
+
+    def skip(self, module: ModuleBtf, error: StructopsError) -> None:
+        """Leave out a module whose types turned out to be damaged as they were decoded."""
+        self._modules = tuple(item for item in self.modules() if item is not module)
+        self.skipped = (*self.skipped, SkippedModule(module.name, error))
 
     def find(self, name: str, *kinds: BtfKind) -> tuple[ModuleBtf | None, int] | None:
         """Return where a type is: (None, id) for vmlinux, else (module, id); None for nowhere."""

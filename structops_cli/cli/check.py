@@ -13,6 +13,7 @@ from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.registered import warn_not_attached
+from structops_cli.cli.unread_btf import note_unknown_parts, warn_skipped_modules
 from structops_cli.core.target import Target
 from structops_cli.errors import InputError, NotFoundError, ObjectError, StructopsError, UsageError
 from structops_cli.obj.spec import ObjectSpec
@@ -101,7 +102,7 @@ def command(
         )  # QEMU and all that belongs to it
 
         kernels = booted_targets(output, boots, [target.label for target in targets])
-        checked = list(_check(objects, specs, (*targets, *kernels), selection, verify=False))
+        checked = list(_check(output, objects, specs, (*targets, *kernels), selection, verify=False))
         readable = [
             (os.path.basename(object_path(name)), data)
             if isinstance(data, bytes) and isinstance(spec, ObjectSpec)
@@ -111,7 +112,7 @@ def command(
         options = register_options(only, also, link, members, constants, maps)
         checked = tried(output, checked, kernels, readable, options, timeout)
     else:
-        checked = list(_check(objects, specs, targets, selection, verify=verify))
+        checked = list(_check(output, objects, specs, targets, selection, verify=verify))
     for spec in specs:
         if isinstance(spec, ObjectSpec):
             warn_not_attached(output, spec)
@@ -149,6 +150,7 @@ def _read(
 
 
 def _check(
+    output: Output,
     names: Sequence[str],
     specs: Sequence[ObjectSpec | StructopsError],
     targets: Sequence[CheckTarget],
@@ -162,6 +164,9 @@ def _check(
         around = live_surroundings() if kernel.is_live else Surroundings()
         for name, spec in zip(names, specs, strict=True):
             yield _one(kernel, opened, name, spec, selection, around, verify=verify)
+        if isinstance(opened, Target):
+            warn_skipped_modules(output, opened.kernel, kernel.label)
+            note_unknown_parts(output, opened.kernel)
 
 
 def _opened(kernel: CheckTarget) -> Target | StructopsError:

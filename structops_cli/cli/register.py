@@ -20,6 +20,7 @@ from structops_cli.cli.registered import (
     say_aside,
     warn_left_out,
 )
+from structops_cli.cli.unread_btf import warn_skipped_modules
 from structops_cli.core.target import Target
 from structops_cli.errors import StateError, UsageError
 from structops_cli.operations.registering import Places, changes_of, load_all, register_all, rehearse
@@ -108,9 +109,11 @@ def command(
         os.path.abspath(map_pin_dir or bpffs.DEFAULT),
     )
     with acting(token), ExitStack() as held:
-        loaded = load_all(specs, Target(kernel()), selection, held, maps=places.maps, check=check)
+        target = Target(kernel())
+        loaded = load_all(specs, target, selection, held, maps=places.maps, check=check)
         with mutating(output, dry_run=dry_run):
             done = rehearse(loaded, places) if dry_run else register_all(loaded, places, held)
+        warn_skipped_modules(output, target.kernel)
         _say(output, done, dry_run=dry_run)
         if transient and not dry_run:
             _hold(output, [one for item in done for one in item.registered])

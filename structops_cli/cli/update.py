@@ -28,6 +28,7 @@ from structops_cli.cli.swapped import (
     swapped_data,
     swapped_fields,
 )
+from structops_cli.cli.unread_btf import warn_skipped_modules
 from structops_cli.core.target import Target
 from structops_cli.operations.update import Request, Updated, expect, update
 from structops_cli.runtime.inventory import take_stock
@@ -90,6 +91,7 @@ def command(
         live = find_to_change(stock, selector)
         expect(live, expect_map)
         done = update(stock, live, spec, Target(kernel), selection, request)
+    warn_skipped_modules(output, kernel)
     _say(output, done, dry_run=dry_run)
 
 

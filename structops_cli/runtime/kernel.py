@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.kernel_types import AbsentModule, KernelTypes, ModuleBtf
-from structops_cli.errors import InputError, KernelError, UnsupportedError
+from structops_cli.btf.kernel_types import AbsentModule, KernelTypes, ModuleBtf, SkippedModule
+from structops_cli.errors import BtfError, InputError, KernelError, StructopsError, UnsupportedError
 from structops_cli.runtime.threads import started
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import btf_info
@@ -21,6 +23,7 @@ __all__ = [
     "kernel_from_file",
     "kernel_from_path",
     "live_kernel",
+    "read_module",
 ]
 
 BTF_FOLDER = "/sys/kernel/btf"
@@ -121,18 +124,30 @@ def _map_or_read(path: str) -> bytes | mmap.mmap:
         os.close(fd)
 
 
-def _modules(folder: str, vmlinux: Btf) -> tuple[ModuleBtf, ...]:
+def _modules(folder: str, vmlinux: Btf) -> Iterator[ModuleBtf | SkippedModule]:
     """Read every module's split BTF; the ids of their BTF objects are 0 where the caller may not ask."""
     ids = {name: btf_id for btf_id, name in btf_ids()}
-    names = sorted(name for name in os.listdir(folder) if name != "vmlinux")
-    return tuple(
-        ModuleBtf(
-            name,
-            Btf.from_bytes(_map_or_read(f"{folder}/{name}"), base=vmlinux, origin=f"module {name}"),
-            ids.get(name, 0),
-        )
-        for name in names
-    )
+    for name in sorted(name for name in os.listdir(folder) if name != "vmlinux"):
+        read = partial(_map_or_read, f"{folder}/{name}")
+        with suppress(FileNotFoundError):  # unloaded meanwhile
+            yield read_module(name, f"module {name}", read, vmlinux, ids.get(name, 0))
+
+
+def read_module(
+    name: str, origin: str, read: Callable[[], bytes | mmap.mmap], vmlinux: Btf, btf_obj_id: int = 0
+) -> ModuleBtf | SkippedModule:
+    """Return the types of a module on top of its kernel's, or the reason why they cannot be read.
+
+    A bare header is BTF without types: a module may have none of its own.
+    """
+    try:
+        return ModuleBtf(name, Btf.from_bytes(read(), base=vmlinux, origin=origin), btf_obj_id)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return SkippedModule(name, BtfError(f"{origin} cannot be read", why=error.strerror or ""))
+    except StructopsError as error:
+        return SkippedModule(name, error)
 
 
 def btf_ids() -> list[tuple[int, str]]:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
+from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf, SkippedModule
 from structops_cli.errors import InputError, NotFoundError, StructopsError
 from structops_cli.records import NamedTuple
-from structops_cli.runtime.kernel import begin_live_kernel, kernel_from_file
+from structops_cli.runtime.kernel import begin_live_kernel, kernel_from_file, read_module
 from structops_cli.syscall.uapi import BTF_MAGIC
 
 __all__ = ["CheckTarget", "kernel_from_folder", "live_target", "targets_of", "unreadable_target"]
@@ -111,19 +111,22 @@ def _is_raw_btf(path: str) -> bool:
 def kernel_from_folder(folder: str) -> KernelTypes:
     """Return the kernel of a folder like /sys/kernel/btf; its modules are read when first asked for."""
     base = kernel_from_file(os.path.join(folder, VMLINUX)).vmlinux
-    names = [name for name in _names(folder) if name != VMLINUX and _is_raw_btf(os.path.join(folder, name))]
+    names = [
+        name for name in _names(folder) if name != VMLINUX and _may_be_module(os.path.join(folder, name))
+    ]
     return KernelTypes(base, lambda: [_module(folder, name, base) for name in names])
 
 
-def _module(folder: str, name: str, base: Btf) -> ModuleBtf:
+def _may_be_module(path: str) -> bool:
+    """Tell whether a file beside a kernel's BTF begins as BTF does, or was cut short before it could."""
+    return _is_raw_btf(path) or (os.path.isfile(path) and os.path.getsize(path) == 0)
+
+
+def _module(folder: str, name: str, base: Btf) -> ModuleBtf | SkippedModule:
     from structops_cli.runtime.kernel_image import read_kernel_btf
 
     path = os.path.join(folder, name)
-    try:
-        return ModuleBtf(name, Btf.from_bytes(read_kernel_btf(path), base=base, origin=path), 0)
-    except StructopsError as error:
-        error.add(object=path)
-        raise
+    return read_module(name, path, lambda: read_kernel_btf(path), base)
 
 
 def _labelled(targets: list[CheckTarget]) -> tuple[CheckTarget, ...]:

@@ -72,10 +72,13 @@ class StructOpsType(NamedTuple):
 
 
 def offered_types(kernel: KernelTypes) -> tuple[StructOpsType, ...]:
-    """Return every struct_ops type of a kernel and its modules, by name."""
+    """Return every struct_ops type of a kernel and its modules, by name; ``kernel.skipped`` has damaged modules."""
     found = [_describe(kernel.vmlinux, type_id, "") for type_id in _value_ids(kernel.vmlinux)]
     for module in kernel.modules():
-        found += [_describe(module.btf, type_id, module.name) for type_id in _value_ids(module.btf)]
+        try:
+            found += [_describe(module.btf, type_id, module.name) for type_id in _value_ids(module.btf)]
+        except BtfError as error:
+            kernel.skip(module, error)
     return tuple(sorted((item for item in found if item), key=lambda item: (item.name, item.module)))
 
 
@@ -92,6 +95,14 @@ def find_type(kernel: KernelTypes, name: str) -> StructOpsType:
         if found:
             return found
     known = ", ".join(dict.fromkeys(item.name for item in offered_types(kernel))) or "none"
+    if kernel.skipped:
+        unread = kernel.skipped[0]
+        raise BtfError(
+            f"it cannot be told whether this kernel has the struct_ops type {name}",
+            why=f"the BTF of module {unread.name} cannot be read: {unread.error}",
+            hint=unread.error.hint,
+            type_name=name,
+        )
     why, hint = absence(kernel, name)
     nowhere = f"its BTF has no struct {name} with a struct {VALUE_PREFIX}{name} that holds it"
     raise UnsupportedError(

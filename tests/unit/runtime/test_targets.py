@@ -15,6 +15,7 @@ from structops_cli.runtime.targets import targets_of
 from structops_cli.syscall.uapi import BtfKind
 from tests.kernel_images import vmlinux
 from tests.kernel_shapes import kernel
+from tests.writers import write_btf
 
 BTF = kernel().vmlinux
 
@@ -49,13 +50,20 @@ def test_a_module_alone_is_sent_to_its_folder(tmp_path: Path) -> None:
     assert kernel_from_path(str(tmp_path / "vmlinux")).modules() == ()
 
 
-def test_a_damaged_module_is_named(tmp_path: Path) -> None:
+def test_modules_that_cannot_be_read_are_skipped_and_named(tmp_path: Path) -> None:
     (tmp_path / "vmlinux").write_bytes(BTF.raw())
-    (tmp_path / "t_module").write_bytes(BTF.raw()[:40])
+    (tmp_path / "a_damaged").write_bytes(BTF.raw()[:40])
+    (tmp_path / "b_empty").write_bytes(b"")
+    (tmp_path / "c_bare").write_bytes(write_btf(header={"str_len": 0})[:24])
+    (tmp_path / "d_sound").write_bytes(encode([Struct(BTF.end_id, "t_of_module", 0, (), False)], base=BTF))
     (target,) = targets_of([str(tmp_path)])
-    with pytest.raises(InputError) as caught:
-        target.open().modules()
-    assert caught.value.fields["object"] == str(tmp_path / "t_module")
+    types = target.open()
+    assert not types.skipped, "they are read when they are needed"
+    assert [one.name for one in types.modules()] == ["c_bare", "d_sound"]
+    reasons = {one.name: str(one.error) for one in types.skipped}
+    assert list(reasons) == ["a_damaged", "b_empty"]
+    assert reasons["a_damaged"].startswith(f"{tmp_path}/a_damaged is damaged: its type section ends")
+    assert reasons["b_empty"].endswith("it is empty")
 
 
 def test_any_other_folder_is_one_kernel_for_each_file_that_may_be_one(tmp_path: Path) -> None:
