@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from structops_cli.cli.live import c_text
-from structops_cli.cli.output import Output, table
+from structops_cli.cli.output import Output, shown, table
 from structops_cli.counted import counted
 from structops_cli.errors import ExitCode, StructopsError
 from structops_cli.records import NamedTuple
@@ -180,19 +180,19 @@ def _whole(output: Output, item: Checked) -> Iterator[str]:
         yield _variable(variable)
     yield _problems(output, item, with_heading=False)
     notes = [finding.what for finding in item.report.findings if finding.severity is Severity.NOTE]
-    yield "\n".join(f"note: {note}" for note in notes)
+    yield "\n".join(f"note: {shown(note)}" for note in notes)
 
 
 def _heading(output: Output, item: Checked) -> str:
     verdict = item.report.verdict
     here = " (this kernel)" if item.kernel.is_live else " (booted)" if item.booted else ""
     said = item.booted.fate if item.booted else verdict.value
-    return f"{item.report.object} on {item.kernel.label}{here}: {output.style(said, fg=COLORS[verdict], bold=True)}"
+    return f"{shown(f'{item.report.object} on {item.kernel.label}')}{here}: {output.style(said, fg=COLORS[verdict], bold=True)}"
 
 
 def _variable(variable: VariableReport) -> str:
     how = "through a link" if variable.link else "without a link"
-    head = f"struct_ops {variable.name} ({variable.type_name}), as {variable.registered_name}, {how}"
+    head = shown(f"struct_ops {variable.name} ({variable.type_name}), as {variable.registered_name}, {how}")
     if not variable.rows:
         return head
     rows = table(HEADER, [_cells(row) for row in variable.rows])
@@ -226,7 +226,7 @@ def problem_lines(finding: Finding, output: Output | None = None) -> str:
         finding.severity
     )
     word = f"{finding.severity.value}:"
-    lines = [f"{output.style(word, fg=color, bold=True) if output else word} {finding.what}"]
-    lines += [f"  why: {finding.why}"] if finding.why else []
-    lines += [f"  fix: {finding.hint}"] if finding.hint else []
+    lines = [f"{output.style(word, fg=color, bold=True) if output else word} {shown(finding.what)}"]
+    lines += [f"  why: {shown(finding.why)}"] if finding.why else []
+    lines += [f"  fix: {shown(finding.hint)}"] if finding.hint else []
     return "\n".join(lines)

@@ -9,7 +9,7 @@ import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.netns import meant_namespaces, netns_options
-from structops_cli.cli.output import Output, common_options, table
+from structops_cli.cli.output import Output, common_options, fields, shown, table
 from structops_cli.errors import ExitCode, StructopsError, UsageError
 from structops_cli.net.congestion_controls import (
     CongestionControls,
@@ -123,7 +123,7 @@ def _text(done: DefaultsChanged, *, restore: bool) -> str:
     lines += [_line(item, restore=restore) for item in done.changes]
     for item in done.left:
         lines += [f"default of {item.title}: left as it is", f"  why: {item.why}", f"  fix: {item.hint}"]
-    return "\n".join(lines) or "no network namespace is meant: nothing to do"
+    return "\n".join(map(shown, lines)) or "no network namespace is meant: nothing to do"
 
 
 def _line(item: Change, *, restore: bool) -> str:
@@ -187,7 +187,8 @@ def _shown_text(seen: Sequence[NamespaceDefault], controls: CongestionControls) 
         )
         for item in seen
     ]
-    return f"{table(HEADER, rows)}\n\nallowed    {' '.join(controls.allowed)}\navailable  {' '.join(controls.available)}"
+    names = [("allowed", " ".join(controls.allowed)), ("available", " ".join(controls.available))]
+    return f"{table(HEADER, rows)}\n\n{fields(names)}"
 
 
 def _state(item: NamespaceDefault, controls: CongestionControls) -> str:

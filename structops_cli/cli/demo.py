@@ -11,7 +11,7 @@ from structops_cli.cli.changes import changing_options, open_changed, selection_
 from structops_cli.cli.mutation import mutating
 from structops_cli.cli.numbers import WholeNumber
 from structops_cli.cli.object_name import ObjectName
-from structops_cli.cli.output import Output, common_options, fields, table
+from structops_cli.cli.output import Output, common_options, fields, shown, table
 from structops_cli.cli.registered import registered_data, registered_text, say_aside, warn_left_out
 from structops_cli.operations.demonstration import LOSS_PERCENT, Demonstration, Proof, demonstrate
 from structops_cli.runtime.kernel import live_kernel
@@ -107,7 +107,7 @@ def _traffic(proof: Proof) -> dict[str, Any]:
 def _text(output: Output, done: Demonstration) -> str:
     parts = [registered_text(done.object)]
     parts += [_proof_text(proof) for proof in done.proofs]
-    names = ", ".join(proof.registered.name for proof in done.proofs)
+    names = shown(", ".join(proof.registered.name for proof in done.proofs))
     unchanged = f"the machine's default congestion control is {done.after.default}, as before"
     end = f"{names} stays registered" if done.kept else f"{names} is unregistered again, nothing is left"
     return "\n\n".join([*parts, output.style(f"{end}; {unchanged}", fg="green")])

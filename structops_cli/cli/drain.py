@@ -9,7 +9,7 @@ import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.numbers import Seconds
-from structops_cli.cli.output import Output, common_options, table
+from structops_cli.cli.output import Output, common_options, shown, table
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.counted import counted
 from structops_cli.errors import ExitCode
@@ -134,9 +134,11 @@ def _text(done: Drained, *, dry_run: bool) -> str:
     name, total = done.source.name, sum(done.moved.values())
     maps = f" (map {', '.join(map(str, done.source.of_maps))})" if done.source.of_maps else ""
     if not (total or done.left or done.destroyed):
-        return f"no socket uses {name}{maps}: nothing to do"
+        return f"no socket uses {shown(name)}{maps}: nothing to do"
     lines = [
-        f"{title}: {counted(count, 'socket')} {'would go' if dry_run else 'moved'} from {name}{maps} to {done.targets[title]}"
+        shown(
+            f"{title}: {counted(count, 'socket')} {'would go' if dry_run else 'moved'} from {name}{maps} to {done.targets[title]}"
+        )
         for title, count in done.moved.items()
     ]
     if done.destroyed:

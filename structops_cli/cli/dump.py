@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from structops_cli.cli.live import c_text, map_data, member_data, one_or_several
-from structops_cli.cli.output import Output, common_options
+from structops_cli.cli.output import Output, common_options, shown
 from structops_cli.cli.selectors import selectors_argument
 from structops_cli.runtime.inventory import LiveMap, kernel_rendering, take_stock
 from structops_cli.runtime.kernel import live_kernel
@@ -44,7 +44,7 @@ def _text(live: LiveMap, data: dict[str, Any]) -> str:
     lines = [f"struct {live.type.value.name} {{  /* map {live.info.id} ({live.name}), {live.state} */"]
     lines += [f"  refcnt = {live.refcnt}", f"  state = {data['kernel_state']}"]
     lines += [f"  {entry['name']} = {_member(entry)}" for entry in data["members"]]
-    lines.append("}")
+    lines = [*map(shown, lines), "}"]
     if "kernel_rendering" in data:
         lines += ["", "the kernel says:", data["kernel_rendering"].rstrip()]
     return "\n".join(lines)

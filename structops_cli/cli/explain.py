@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from structops_cli.cli.object_name import ObjectName
-from structops_cli.cli.output import Output, common_options, fields
+from structops_cli.cli.output import Output, common_options, fields, shown
 from structops_cli.errors import errno_name
 from structops_cli.struct_ops.rules.causes import (
     Possible,
@@ -54,7 +54,9 @@ def command(output: Output, operation: str, errno: str, subject: str | None) -> 
     output.result(
         "explain",
         data,
-        lambda: _text(operations_named(operation), number, found, f" for {subject}" if subject else ""),
+        lambda: _text(
+            operations_named(operation), number, found, f" for {shown(subject)}" if subject else ""
+        ),
     )
 
 
@@ -148,7 +150,7 @@ def _cause(place: int, group: list[Possible], *, several: bool) -> str:
         ("in:", _each(item.operation for item in group) if several else None),
         ("rule:", _each(item.rule for item in group) or None),
     ]
-    return f"{place:2}. {first.why}\n{fields(rest, indent=4)}".rstrip()
+    return f"{place:2}. {shown(first.why)}\n{fields(rest, indent=4)}".rstrip()
 
 
 def _each(words: Iterable[str]) -> str:

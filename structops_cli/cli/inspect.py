@@ -12,7 +12,7 @@ from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Struct
 from structops_cli.cli.live import c_text
 from structops_cli.cli.object_name import ObjectName
-from structops_cli.cli.output import Output, common_options, fields, table
+from structops_cli.cli.output import Output, common_options, fields, shown, table
 from structops_cli.core.subject import subject
 from structops_cli.errors import StructopsError
 from structops_cli.obj.spec import ExternKind, Function, MapSpec, ObjectSpec, StructOpsVariable
@@ -195,4 +195,5 @@ def _variable_text(item: dict[str, Any]) -> str:
     pairs = [
         (f".{m['name']}", m["program"] if "program" in m else c_text(m["value"])) for m in item["members"]
     ]
-    return f"struct_ops {item['name']} ({item['type']}, {how})\n{fields(pairs, indent=2)}"
+    head = shown(f"struct_ops {item['name']} ({item['type']}, {how})")
+    return f"{head}\n{fields(pairs, indent=2)}"

@@ -1,7 +1,7 @@
-"""What reaches the user: data on stdout, everything else on stderr, as text or as JSON.
+r"""What reaches the user: data on stdout, everything else on stderr, as text or as JSON.
 
-Processes, namespaces, devices and pins may be called anything. JSON has the name as it is,
-escaped; in text a question mark stands for whatever a terminal would not show but obey.
+Files, processes, namespaces, devices, pins and what an object defines may be called anything. JSON has the
+name as it is; in text line breaks, tabs, escapes and bytes that are not UTF-8 are escaped, as ``\n`` and ``\x1b``.
 """
 
 from __future__ import annotations
@@ -114,14 +114,14 @@ class Output:
             _echo(f"  fix: {shown(fix)}", err=True)
 
     def note(self, text: str) -> None:
-        """Say something beside the data, on stderr; ``-q`` keeps it silent."""
+        """Print one line beside the data, on stderr; ``-q`` keeps it silent."""
         if not self.quiet:
-            _echo(_harmless(text), err=True)
+            _echo(shown(text), err=True)
 
     def debug(self, text: str, level: int = 1) -> None:
-        """Say something that only ``-v`` (1) or ``-vv`` (2) asks for."""
+        """Print one line that only ``-v`` (1) or ``-vv`` (2) asks for."""
         if self.verbosity >= level:
-            _echo(_harmless(text), err=True)
+            _echo(shown(text), err=True)
 
     def style(self, text: str, **style: Any) -> str:
         """Colour a text where colours are wanted."""
@@ -145,12 +145,12 @@ class Output:
             click.echo(f"  why: {shown(said['why'])}", err=True)
         if said["hint"]:
             click.echo(f"  fix: {shown(said['hint'])}", err=True)
-        if isinstance(error, VerifierError) and error.log:
-            self.debug(error.log.rstrip())
+        if isinstance(error, VerifierError) and error.log and self.verbosity:
+            _echo(_harmless(error.log.rstrip()), err=True)
 
     def broke(self, error: BaseException) -> None:
         """Say that this program has a bug; ``-v`` shows where."""
-        what = f"{type(error).__name__}: {error}"
+        what = shown(f"{type(error).__name__}: {error}")
         why, hint = (
             "this is a bug of structops, not of yours",
             "run it again with -v and report what it prints",
@@ -182,7 +182,7 @@ class Output:
             }
             self._print_json({"schema_version": SCHEMA_VERSION, "error": body, "exit_code": 2}, err=True)
         else:
-            error.show()
+            click.UsageError(shown(error.format_message()), getattr(error, "ctx", None)).show()
 
     def _print_json(self, data: Mapping[str, Any], *, err: bool) -> None:
         import json  # 10 ms that text output does not need
@@ -252,8 +252,16 @@ def common_options(function: Function) -> Function:
 
 
 def shown(text: str) -> str:
-    """Return a text as one line that a terminal shows and does not obey."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else "?" for char in text)
+    """Return a text as one line that a terminal shows and does not obey; the rest is escaped, as in Python."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable():
+        return char
+    if "\udc80" <= char <= "\udcff":  # a byte of a file name that is not UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode("ascii")
 
 
 def _harmless(text: str, *, coloured: bool = False) -> str:
@@ -266,7 +274,7 @@ def _harmless(text: str, *, coloured: bool = False) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return left-aligned columns, as wide as their widest cell, each row one line."""
-    cells = [list(header), *([shown(str(cell)) for cell in row] for row in rows)]
+    cells = [[shown(str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -8,7 +8,7 @@ import click
 
 from structops_cli.cli.live import c_text
 from structops_cli.cli.numbers import WholeNumber
-from structops_cli.cli.output import Output, common_options
+from structops_cli.cli.output import Output, common_options, shown
 from structops_cli.errors import UsageError
 from structops_cli.runtime import raw_map
 from structops_cli.runtime.kernel import live_kernel
@@ -61,7 +61,7 @@ def create(output: Output, type_name: str, name: str, pin: str | None, *, link: 
         "map create",
         answer,
         {"pin": path},
-        f"created map {answer.info.id} ({name}), pinned at {path}",
+        shown(f"created map {answer.info.id} ({name}), pinned at {path}"),
     )
 
 
@@ -97,7 +97,7 @@ def lookup(output: Output, selector: str, key: int) -> None:
         item.member.name: {"program_id": item.program_id} if item.member.proto is not None else item.value
         for item in answer.value.members
     }
-    lines = [f"  {name} = {_plain(value)}" for name, value in members.items()]
+    lines = [shown(f"  {name} = {_plain(value)}") for name, value in members.items()]
     _show(output, "map lookup", answer, {"refcnt": answer.value.refcnt, "members": members}, "\n".join(lines))
 
 

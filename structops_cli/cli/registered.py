@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from structops_cli.cli.output import Output, fields, table
+from structops_cli.cli.output import Output, fields, shown, table
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.objects import RegisteredObject
 from structops_cli.runtime.registration import Registered
@@ -119,7 +119,7 @@ def _pin_text(one: Registered) -> str | None:
 
 
 def _one_text(one: Registered) -> str:
-    name = f"{one.name} ({one.type_name})"
+    name = shown(f"{one.name} ({one.type_name})")
     head = f"registered {name}\n" if one.changed else f"{name} is registered already: nothing to do\n"
     link: object = one.link_id
     if link is None:

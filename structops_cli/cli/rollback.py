@@ -6,7 +6,7 @@ import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.numbers import MapId
-from structops_cli.cli.output import Output, common_options, fields
+from structops_cli.cli.output import Output, common_options, fields, shown
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.cli.swapped import (
     caught_up_text,
@@ -58,10 +58,10 @@ def command(
 
 
 def _text(done: RolledBack) -> str:
-    name, map_id = f"{done.live.name} ({done.live.type.name})", done.version.live.info.id
+    name, map_id = shown(f"{done.live.name} ({done.live.type.name})"), done.version.live.info.id
     if done.done is None:
         since = f", and was gone back to from id:{done.forward[0].live.info.id}" if done.forward else ""
-        return f"{name} is map {map_id} already{since}: {caught_up_text(done.caught_up)}"
+        return f"{name} is map {map_id} already{since}: {shown(caught_up_text(done.caught_up))}"
     lines = fields(
         [
             ("map", f"{done.done.map_id or 'new'} ({done.version.live.info.name}), was {done.live.info.id}"),

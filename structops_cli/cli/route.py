@@ -9,7 +9,7 @@ import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.netns import meant_namespaces
-from structops_cli.cli.output import Output, common_options, table
+from structops_cli.cli.output import Output, common_options, shown, table
 from structops_cli.errors import UsageError
 from structops_cli.net.namespaces import find_namespaces, select_namespaces
 from structops_cli.net.route_words import GRAMMAR, parse_route
@@ -113,7 +113,7 @@ def _change(
         done = change_one_route(verb, wanted, namespace, found, locked=lock, dry_run=dry_run)
         again = verb == "clear" and not done.is_change
         data = {**change_data([done], dry_run=dry_run), "written_again": again}
-        output.result(f"route {verb}", data, lambda: _line(done, again=again))
+        output.result(f"route {verb}", data, lambda: shown(_line(done, again=again)))
         if dry_run and verb == "add" and done.is_change:
             output.note("note: whether the kernel takes its gateway, device and source is not checked")
 

@@ -37,7 +37,7 @@ def sockets_text(survey: SocketSurvey) -> bytearray:
             "NETNS",
             Cell.NAME,
             choice=_each(range(len(survey.namespaces)), [count for _, count in survey.namespaces]),
-            names=[namespace.title for namespace, _ in survey.namespaces],
+            names=[shown(namespace.title) for namespace, _ in survey.namespaces],
         ),
     )
     return table(records, _by_algorithm(records), columns)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from structops_cli.cli.live import map_data
-from structops_cli.cli.output import Output, common_options, fields, table
+from structops_cli.cli.output import Output, common_options, fields, shown, table
 from structops_cli.cli.selectors import optional_selector_argument
 from structops_cli.counted import counted
 from structops_cli.net.socket_owners import Commands
@@ -74,7 +74,7 @@ def _details(one: MapStatus, uses: Uses, commands: Commands) -> str:
     lines = [*_lines(one, uses, commands)]
     if not lines:
         return ""
-    head = f"{one.live.name} id:{one.live.info.id}"
+    head = shown(f"{one.live.name} id:{one.live.info.id}")
     if one.replaced_by:
         head += f": {one.live.state}; under its name id:{one.replaced_by} is registered"
     return f"{head}\n{fields(lines, indent=2)}"

@@ -123,7 +123,9 @@ def command(
         for item in drained
     ]
     data["unregistered"] = [_data(item, waited=wait is not None, gone=gone) for item in done]
-    output.result("unregister", data, lambda: "\n".join([*map(_line, done), *map(_dead_line, dead)]))
+    output.result(
+        "unregister", data, lambda: "\n".join(map(shown, [*map(_line, done), *map(_dead_line, dead)]))
+    )
     if left:
         raise _not_gone(left, wait or 0)
     if still := [pin for item in done for pin in item.still_kept]:
@@ -233,17 +235,17 @@ def _line(item: Retired) -> str:
     if not item.changed:
         return f"{done.name} (map {done.map_id}) was not registered: nothing to do"
     if not done.changed:
-        return f"dropped {done.name} (map {done.map_id}), a version that was kept; unpinned {shown(', '.join(item.dropped))}"
+        return f"dropped {done.name} (map {done.map_id}), a version that was kept; unpinned {', '.join(item.dropped)}"
     said = f"unregistered {done.name} (map {done.map_id}, {done.type_name}) by {done.how}"
     if done.pins_removed:
-        said += f"; unpinned {shown(', '.join(done.pins_removed))}"
+        said += f"; unpinned {', '.join(done.pins_removed)}"
     if item.dropped:
         said += f"; dropped {counted(len(item.dropped), 'kept version')}"
     return said + _held(done)
 
 
 def _dead_line(path: str) -> str:
-    return f"unpinned {shown(path)}: its link was detached before"
+    return f"unpinned {path}: its link was detached before"
 
 
 def _unpinned(path: str) -> Change:

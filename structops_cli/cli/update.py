@@ -10,7 +10,7 @@ from structops_cli.cli.changes import changing_options, open_changed, selection_
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.numbers import MapId
 from structops_cli.cli.object_name import ObjectName
-from structops_cli.cli.output import Output, common_options, fields
+from structops_cli.cli.output import Output, common_options, fields, shown
 from structops_cli.cli.registered import (
     not_attached_data,
     programs_text,
@@ -111,9 +111,9 @@ def _say(output: Output, done: Updated, *, dry_run: bool) -> None:
 
 def _text(done: Updated) -> str:
     [one] = done.object.registered
-    name = f"{one.name} ({one.type_name})"
+    name = shown(f"{one.name} ({one.type_name})")
     if done.done is None:
-        return f"{name} is this version already (map {one.map_id}): {caught_up_text(done.caught_up)}"
+        return f"{name} is this version already (map {one.map_id}): {shown(caught_up_text(done.caught_up))}"
     lines = fields(
         [
             ("map", f"{one.map_id or 'new'} ({one.map_name}), was {done.live.info.id}"),

@@ -162,7 +162,8 @@ def _run(
         if output.json:
             error.add(stdout=stdout.decode(errors="replace"), stderr=stderr.decode(errors="replace"))
         elif error.fields.get("console"):
-            output.note(f"{error.fields['console']}\n")
+            for line in [*error.fields["console"].split("\n"), ""]:
+                output.note(line.expandtabs())
         raise
 
 

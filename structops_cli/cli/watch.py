@@ -111,13 +111,13 @@ def _text(event: Event, title: str | None) -> str:
     clock = time.strftime("%H:%M:%S", time.localtime(event.time))
     if event.kind == "default":
         old = _version(event.before or "", event.old_map_id)
-        return f"{clock} default of {title}: {_version(event.name, event.map_id)}, was {old}"
+        return shown(f"{clock} default of {title}: {_version(event.name, event.map_id)}, was {old}")
     about = {
         "replaced": f", in place of id:{event.old_map_id} behind link {event.link_id}",
         "retired": f", {event.holders or 'nothing'} still {'hold' if (event.holders or 0) > 1 else 'holds'} it",
-        "ejected": f": {shown(event.reason)}" if event.reason else "",
+        "ejected": f": {event.reason}" if event.reason else "",
     }.get(event.kind, f", link {event.link_id}" if event.link_id else "")
-    return f"{clock} {event.kind} {_version(event.name, event.map_id)} ({event.type_name}){about}"
+    return shown(f"{clock} {event.kind} {_version(event.name, event.map_id)} ({event.type_name}){about}")
 
 
 def _version(name: str, map_id: int | None) -> str:

@@ -154,7 +154,7 @@ def test_a_process_may_call_itself_anything(name: str) -> None:
             child.stdout.readline()
             tcp.close()
             text = done("status", name).stdout
-            assert f"of ev\N{REPLACEMENT CHARACTER}) ??[31mX ({child.pid}) in net:[" in text
+            assert f"of ev\N{REPLACEMENT CHARACTER}) \\n\\x1b[31mX ({child.pid}) in net:[" in text
             [holder] = status(name)[0]["sockets"]
             assert holder["owners"][0]["command"] == "ev\N{REPLACEMENT CHARACTER}) \n\x1b[31mX"
         finally:
