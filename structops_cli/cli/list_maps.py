@@ -8,9 +8,12 @@ from structops_cli.cli.live import holders, map_data, pins_of
 from structops_cli.cli.output import Output, common_options, table
 from structops_cli.runtime.inventory import LiveMap, take_steady_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.pin_directory import exposure_of
 
 __all__ = ["command"]
 
+EXPOSED = " (others can change it)"
+"""The mark of a pin that users other than root and the caller can change; doctor says why."""
 HEADER = ("ID", "NAME", "TYPE", "STATE", "LINK", "HOLDERS", "PROGRAMS", "PIN")
 
 
@@ -23,7 +26,8 @@ def command(output: Output) -> None:
     States: unset (no value), ready (value set, no link), registered, retired
     (unregistered, and something still holds it), ejected (the link is there,
     and the kernel has ended what it registered: show says why). HOLDERS is the kernel's own
-    count of sockets, defaults and links; status says who they are.
+    count of sockets, defaults and links; status says who they are. A pin that other users
+    can change is marked: structops doctor says why.
     """
     stock = take_steady_stock(live_kernel())
     output.result("list", lambda: {"maps": [map_data(item) for item in stock]}, lambda: _text(output, stock))
@@ -38,7 +42,7 @@ def _text(output: Output, stock: tuple[LiveMap, ...]) -> str:
 
 def _row(item: LiveMap) -> tuple[str, ...]:
     links = ",".join(str(link.id) for link in item.links)
-    pins = ",".join(pins_of(item))
+    pins = ",".join(f"{pin}{EXPOSED if exposure_of(pin) else ''}" for pin in pins_of(item))
     return (
         str(item.info.id),
         item.name,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from structops_cli.runtime.inventory import LiveMap, LiveProgram, programs_of
+from structops_cli.runtime.pin_directory import exposure_of
 from structops_cli.struct_ops.value import state_name
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def map_data(live: LiveMap) -> dict[str, Any]:
         "refcnt": live.refcnt,
         "links": [{"id": link.id, "pins": list(link.pins)} for link in live.links],
         "pins": list(live.pins),
+        "exposed_pins": [
+            {"pin": pin, "why": found.why} for pin in pins_of(live) if (found := exposure_of(pin))
+        ],
         "programs": [program_data(program) for program in programs_of(live)],
     }
 

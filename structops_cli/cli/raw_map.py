@@ -12,7 +12,7 @@ from structops_cli.cli.output import Output, common_options, shown
 from structops_cli.errors import UsageError
 from structops_cli.runtime import raw_map
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.pins import DEFAULT_PIN_DIR
+from structops_cli.runtime.pins import raw_map_path
 from structops_cli.struct_ops.value import state_name
 
 __all__ = ["command"]
@@ -54,7 +54,7 @@ key_option = click.option(
 @click.pass_obj
 def create(output: Output, type_name: str, name: str, pin: str | None, *, link: bool) -> None:
     """Create a map for struct_ops type TYPE and pin it."""
-    path = pin or f"{DEFAULT_PIN_DIR}/map_{name}"
+    path = pin or raw_map_path(name)
     answer = raw_map.create(live_kernel(), type_name, name, path, link=link)
     _show(
         output,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from structops_cli.counted import counted
-from structops_cli.errors import StructopsError
+from structops_cli.errors import NotPermittedError, StructopsError
 from structops_cli.net.held_sysctl import namespace_identity, visit
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.routes import routes_in
@@ -18,13 +17,14 @@ from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
 from structops_cli.operations.memory import MEMORY_PATH, Memory
 from structops_cli.runtime.dead_pins import is_dead
 from structops_cli.runtime.inventory import LiveMap
-from structops_cli.runtime.pins import DEFAULT_PIN_DIR, pin_path
+from structops_cli.runtime.pin_directory import exposure_of
+from structops_cli.runtime.pins import DEFAULT_PIN_DIR, KEPT_FOLDER, check_pin_dir, pinned_name
 from structops_cli.shell_words import netns_options_of, shell_words
 from structops_cli.syscall import bpffs
 
 __all__ = ["defaults", "memory", "modules", "pins", "routes"]
 
-KEPT = f"{DEFAULT_PIN_DIR}/kept"
+KEPT = f"{DEFAULT_PIN_DIR}/{KEPT_FOLDER}"
 """Where earlier versions are kept for a rollback: kept/NAME/ID."""
 MODULE = re.compile(r"^\S*/tcp_(\w+)\.ko", re.MULTILINE)
 NO_ALGORITHM = frozenset({"diag"})
@@ -129,7 +129,7 @@ def _route_keys(identity: int, namespace: NetNamespace) -> set[object]:
 
 
 def pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
-    """Look for pins of links that are detached, and for versions that are kept of what is not registered."""
+    """Look for pins of detached links, kept versions of what is not registered, and pins that other users can change."""
     orphaned = [path for mount in bpffs.mounts() for path in bpffs.pins(mount.path) if is_dead(path)]
     for path in orphaned:
         yield Finding(
@@ -137,21 +137,45 @@ def pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
             PROBLEM,
             f"{path} pins a link that registers nothing",
             "somebody detached it, or the kernel did, and the pin stayed; register replaces it",
-            shell_words("structops", "unregister", os.path.basename(path)),
+            shell_words("structops", "unregister", pinned_name(path)),
         )
-    kept = {path: item.info.id for item in stock for path in item.pins}
-    registered = {pin_path(item.name, KEPT) for item in stock if item.state == "registered"}
-    stale = [path for path in bpffs.pins(KEPT) if os.path.dirname(path) not in registered]
+    kept = {path: item for item in stock for path in item.pins}
+    registered = {(item.type.name, item.name) for item in stock if item.state == "registered"}
+    names = {path: (item.type.name, item.name) for path, item in kept.items()}
+    stale = [path for path in bpffs.pins(KEPT) if names.get(path) not in registered]
     for path in stale:
         yield Finding(
             "pins",
             PROBLEM,
             f"{path} keeps a version of what is not registered",
             "there is nothing that it could take the place of",
-            f"structops unregister id:{kept[path]}" if path in kept else shell_words("rm", path),
+            f"structops unregister id:{kept[path].info.id}" if path in kept else shell_words("rm", path),
         )
-    if not orphaned and not stale:
-        yield Finding("pins", OK, "none of them is orphaned")
+    exposed = [*_exposed_pins(stock), *_unsafe_default()]
+    yield from exposed
+    if not (orphaned or stale or exposed):
+        yield Finding("pins", OK, "none of them is orphaned, and no other user can change one")
+
+
+def _exposed_pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
+    for item in stock:
+        paths = [*(pin for link in item.links for pin in link.pins), *item.pins]
+        found = {path: exposure_of(path) for path in paths}
+        again = f"structops unregister id:{item.info.id}, and register it again: the pin goes to {DEFAULT_PIN_DIR}"
+        for path, exposure in found.items():
+            if exposure:
+                fix = exposure.fix or (shell_words("rm", path) if None in found.values() else again)
+                yield Finding("pins", PROBLEM, f"other users can change {path}", exposure.why, fix)
+
+
+def _unsafe_default() -> Iterator[Finding]:
+    """Look at the directory that pins go into when the user names none."""
+    try:
+        check_pin_dir(DEFAULT_PIN_DIR)
+    except NotPermittedError:
+        return  # root's, and this is not root
+    except StructopsError as error:
+        yield Finding("pins", PROBLEM, error.what, error.why, error.hint)
 
 
 def modules(tree: Tree, release: str, stock: Sequence[LiveMap]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from errno import ENOENT
 from types import TracebackType
 from typing import Self
@@ -18,15 +18,19 @@ from typing import Self
 from structops_cli.errors import KernelError, NotPermittedError, StructopsError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import uninterrupted
+from structops_cli.runtime.pin_directory import Writers, open_pin, remove_if_empty
 from structops_cli.runtime.pins import (
     DEFAULT_PIN_DIR,
     PIN_FOLDER,
+    STATE_NAME,
     check_lasting,
+    is_mounted,
     pin_with_undo,
     prepare_pin_dir,
+    remove_pin,
 )
 from structops_cli.struct_ops.explain import explained
-from structops_cli.syscall import bpf, bpf_maps
+from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info
 from structops_cli.syscall.uapi import BPF_F_NO_PREALLOC, TCP_CA_NAME_MAX, BpfMapType
@@ -39,8 +43,8 @@ __all__ = [
     "RouteKey",
 ]
 
-MEMORY_PATH = f"{DEFAULT_PIN_DIR}/structops-memory"
-"""No pin of an algorithm has this name: with a dash in it, it is none of a BPF congestion control."""
+MEMORY_PATH = f"{DEFAULT_PIN_DIR}/{STATE_NAME}"
+"""No link is pinned under this name: ``pin_path`` reserves it."""
 MAP_NAME = "structops_memor"
 MAX_ENTRIES = 1 << 16
 DEFAULT, ROUTE = 1, 2
@@ -186,13 +190,12 @@ class Memory:
                 return
 
     def _unpin(self) -> None:
-        with suppress(FileNotFoundError):
-            os.unlink(self.path)
+        remove_pin(self.path)
         if self._map is not None:
             self._map.close()
             self._map = None
-        if os.path.basename(folder := os.path.dirname(self.path)) == PIN_FOLDER and not os.listdir(folder):
-            os.rmdir(folder)
+        if os.path.basename(folder := os.path.dirname(self.path)) == PIN_FOLDER:
+            remove_if_empty(folder)
 
     def _write(self, key: bytes, value: bytes) -> None:
         try:
@@ -249,22 +252,14 @@ def _create() -> Fd:
 
 def _open(path: str) -> Fd | None:
     """Open what is pinned, and make sure that it is ours; None when there is none."""
-    try:
-        os.lstat(path)
-        fd = bpf.obj_get(path)
-    except (FileNotFoundError, NotADirectoryError):
+    if not is_mounted(path):
         check_lasting(path)
         return None
-    except PermissionError as error:
-        raise NotPermittedError(
-            f"{path} cannot be looked at",
-            why="the directory is root's",
-            hint="run this as root",
-            errno=error.errno or 0,
-            operation="stat",
-        ) from None
+    try:
+        fd = open_pin(path, Writers.TRUSTED)
     except KernelError as error:
         if error.errno == ENOENT:
+            check_lasting(path)
             return None
         if isinstance(error, NotPermittedError) and os.geteuid() != 0:
             raise explained(error, f"{path} cannot be opened") from None

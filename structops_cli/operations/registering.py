@@ -9,7 +9,7 @@ from errno import EEXIST
 from functools import partial
 
 from structops_cli.core.target import Target
-from structops_cli.errors import KernelError
+from structops_cli.errors import KernelError, StructopsError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.operations.change import Change
 from structops_cli.operations.standing import refuse_standing, standing
@@ -19,7 +19,8 @@ from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps import new_shared_maps
 from structops_cli.runtime.objects import RegisteredObject, describe, keep, load_object
-from structops_cli.runtime.pins import check_pin_dir, pin_path, prepare_pin_dir
+from structops_cli.runtime.pin_directory import Writers, open_pin
+from structops_cli.runtime.pins import check_pin_dir, map_pin_path, pin_path, prepare_pin_dir, remove_pin
 from structops_cli.runtime.registration import (
     Registered,
     described,
@@ -30,7 +31,7 @@ from structops_cli.runtime.registration import (
 )
 from structops_cli.struct_ops.plan import MapPlan, Selection
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf, bpf_maps, bpffs
+from structops_cli.syscall import bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 
@@ -165,7 +166,7 @@ def undo_begun(loaded: Iterable[Loaded], places: Places) -> None:
                 )
         for spec in new_shared_maps(one):
             _unpin(
-                pin_path(spec.name, one.map_pin_dir),
+                map_pin_path(spec.name, one.map_pin_dir),
                 map_info(one.maps[spec.name]).id,
                 lambda pin: map_info(pin).id,
             )
@@ -173,11 +174,11 @@ def undo_begun(loaded: Iterable[Loaded], places: Places) -> None:
 
 def _unpin(path: str, map_id: int, map_of: Callable[[Fd], int]) -> None:
     """Remove a pin if it is of that map; another's stays."""
-    with suppress(KernelError, OSError):
-        with bpf.obj_get(path) as fd:
+    with suppress(StructopsError, OSError):
+        with open_pin(path, Writers.ANYBODY) as fd:
             mine = map_of(fd) == map_id
         if mine:
-            os.unlink(path)
+            remove_pin(path)
 
 
 # Before and after
@@ -202,7 +203,7 @@ def _rehearse_one(loaded: Loaded, plan: MapPlan, places: Places) -> Registered:
     elif (there := standing(loaded, plan)) is not None:
         return there
     path = pin_path(plan.registered_name, places.links) if plan.link and places.links else None
-    dead = path is not None and is_dead(path)
+    dead = path is not None and is_dead(path, Writers.CALLER)
     _refuse_taken(loaded, plan, None if dead else path)
     if plan.link:
         set_ready(loaded, plan)

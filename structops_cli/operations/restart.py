@@ -31,6 +31,7 @@ from structops_cli.records import NamedTuple
 from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.pin_directory import Writers, open_pin
 from structops_cli.runtime.pins import prepare_pin_dir
 from structops_cli.runtime.threads import started
 from structops_cli.runtime.unregistration import unregister
@@ -271,7 +272,7 @@ def _is_as_before(live: LiveMap) -> bool:
 
 def _pinned_link_names(map_id: int, pins: list[str]) -> bool:
     for pin in pins:
-        with suppress(KernelError), bpf.obj_get(pin) as fd:
+        with suppress(StructopsError), open_pin(pin, Writers.ANYBODY) as fd:
             if link_info(fd).map_id == map_id:
                 return True
     return False

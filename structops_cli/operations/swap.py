@@ -8,6 +8,7 @@ it, all is brought to its end. Both hold for a process that is killed.
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, suppress
 from errno import EPERM
 
@@ -21,6 +22,7 @@ from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps import pin_maps
+from structops_cli.runtime.pins import check_pin_dir
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import KEY, read_state
@@ -127,6 +129,8 @@ def refuse_unpinned(live: LiveMap) -> None:
 def rehearsed(plan: Swap, map_id: int) -> Swapped:
     """Return what a swap or a restart would answer, as far as it can be known; ``map_id`` 0 for a new map."""
     live = plan.live
+    if plan.keep_at:
+        check_pin_dir(os.path.dirname(plan.keep_at))
     with Followers(live, writable=False) as followers:
         followers.refuse_restricted(live, plan.value)
         if needs_restart(live):

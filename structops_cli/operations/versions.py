@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from errno import EEXIST, ENOENT
 
-from structops_cli.errors import KernelError, NotFoundError
+from structops_cli.errors import KernelError, NotFoundError, StructopsError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.identity import identity_of_live
 from structops_cli.runtime.inventory import LiveMap, LiveProgram, programs_of
+from structops_cli.runtime.pin_directory import Writers, exposure_of, open_pin, remove_if_empty
 from structops_cli.runtime.pins import (
     DEFAULT_PIN_DIR,
     KEPT_FOLDER,
@@ -23,6 +24,7 @@ from structops_cli.runtime.pins import (
     pin_path,
     pin_with_undo,
     prepare_pin_dir,
+    remove_pin,
 )
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf
@@ -88,10 +90,11 @@ def versions_of(stock: Iterable[LiveMap], type_name: str, name: str) -> tuple[Ve
 
 
 def _version(live: LiveMap) -> Version | None:
-    pins = kept_pins(live)
+    # another user's pin does not make a map one of the versions that structops has kept
+    pins = [path for path in kept_pins(live) if not ((found := exposure_of(path)) and found.is_foreign)]
     try:
         programs, digest = programs_of(live), identity_of_live(live).digest
-        kept_ns = os.stat(pins[0]).st_mtime_ns if pins else 0
+        kept_ns = os.lstat(pins[0]).st_mtime_ns if pins else 0
     except FileNotFoundError:  # no longer kept
         return None
     except KernelError as error:
@@ -112,9 +115,8 @@ def loaded_ns(live: LiveMap) -> int:
 
 
 def kept_pins(live: LiveMap) -> tuple[str, ...]:
-    """Return the pins that keep a map as a version of its name."""
-    end = "/" + _place(live)
-    return tuple(path for path in live.pins if path.endswith(end))
+    """Return the pins that keep a map as a version of its name: ``kept/NAME/ID``, with its id. No name is compared."""
+    return tuple(path for path in live.pins if path.split("/")[-3::2] == [KEPT_FOLDER, str(live.info.id)])
 
 
 def pin_folder(live: LiveMap) -> str:
@@ -150,7 +152,7 @@ def keep(map_fd: Fd, path: str, undo: ExitStack) -> None:
 
 
 def _holds(path: str, map_id: int) -> bool:
-    with suppress(KernelError), bpf.obj_get(path) as fd:
+    with suppress(KernelError), open_pin(path, Writers.TRUSTED) as fd:
         return map_info(fd).id == map_id
     return False
 
@@ -167,10 +169,8 @@ def drop(pins: Iterable[str]) -> Dropped:
     gone, still_there = [], []
     for path in pins:
         try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass
-        except OSError:
+            remove_pin(path)
+        except (OSError, StructopsError):
             still_there.append(path)
             continue
         gone.append(path)
@@ -179,9 +179,7 @@ def drop(pins: Iterable[str]) -> Dropped:
             KEPT_FOLDER,
             PIN_FOLDER,
         ):
-            try:
-                os.rmdir(folder)
-            except OSError:  # not empty
+            if not remove_if_empty(folder):
                 break
             folder = os.path.dirname(folder)
     return Dropped(tuple(gone), tuple(still_there))

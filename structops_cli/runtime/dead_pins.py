@@ -9,10 +9,11 @@ import os
 from contextlib import ExitStack
 from errno import EEXIST
 
-from structops_cli.errors import KernelError
+from structops_cli.errors import KernelError, StructopsError
 from structops_cli.runtime.interrupts import uninterrupted
-from structops_cli.runtime.pins import pin_path, pin_with_undo, remove_pin
-from structops_cli.syscall import bpf, bpffs
+from structops_cli.runtime.pin_directory import Writers, open_pin
+from structops_cli.runtime.pins import pin_with_undo, pinned_name, remove_pin
+from structops_cli.syscall import bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info
 from structops_cli.syscall.uapi import BpfLinkType
@@ -20,14 +21,14 @@ from structops_cli.syscall.uapi import BpfLinkType
 __all__ = ["dead_pins", "is_dead", "pin_link"]
 
 
-def is_dead(path: str) -> bool:
-    """Tell whether a pin is of a struct_ops link without a map."""
+def is_dead(path: str, writers: Writers = Writers.ANYBODY) -> bool:
+    """Tell whether a pin is of a struct_ops link without a map, and in a directory of ``writers``."""
     try:
-        with bpf.obj_get(path) as fd:
+        with open_pin(path, writers) as fd:
             if not os.readlink(f"/proc/self/fd/{fd.fileno()}").endswith(("bpf_link", "bpf-link")):
                 return False
             info = link_info(fd)
-    except (KernelError, OSError):  # no object, or gone
+    except (StructopsError, OSError):  # no object, or gone
         return False
     return info.link_type == BpfLinkType.STRUCT_OPS and not info.map_id
 
@@ -36,12 +37,11 @@ def dead_pins(name: str) -> tuple[str, ...]:
     """Return the dead pins, in any bpffs, at whose place a link of that name would be; of a path, itself if it is one."""
     if os.sep in name:
         return (name,) if is_dead(name) else ()
-    wanted = os.path.basename(pin_path(name, "/"))
     return tuple(
         path
         for mount in bpffs.mounts()
         for path in bpffs.pins(mount.path)
-        if os.path.basename(path) == wanted and is_dead(path)
+        if pinned_name(path) == name and is_dead(path)
     )
 
 
@@ -53,7 +53,7 @@ def pin_link(link: Fd, path: str, undo: ExitStack) -> bool:
     try:
         pin_with_undo(link, path, undo)
     except KernelError as error:
-        if error.errno != EEXIST or not is_dead(path):
+        if error.errno != EEXIST or not is_dead(path, Writers.CALLER):
             raise
     else:
         return False

@@ -21,6 +21,7 @@ from structops_cli.errors import (
 )
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.other_maps import maps_to_look_at, opened
+from structops_cli.runtime.pin_directory import Writers, open_file
 from structops_cli.runtime.pins import is_of_this_project
 from structops_cli.struct_ops.catalogue import StructOpsType, type_of_value
 from structops_cli.struct_ops.explain import explained
@@ -191,7 +192,7 @@ def _pins() -> _Pins:
     for mount in bpffs.mounts():
         for path in bpffs.pins(mount.path, is_of_this_project):
             try:
-                with bpf.obj_get(path) as fd:
+                with open_file(path, path, Writers.ANYBODY) as fd:
                     _note_pin(found, fd, path)
             except KernelError as error:
                 if error.errno in (NO_OBJECT if is_of_this_project(path) else NO_OBJECT | NOT_OURS):

@@ -13,7 +13,7 @@ from structops_cli.obj.spec import MapSpec
 from structops_cli.runtime.data_maps import create_data_map, fill_arena
 from structops_cli.runtime.loaded import Loaded, SharedMap
 from structops_cli.runtime.other_maps import note_made
-from structops_cli.runtime.pins import pin_path
+from structops_cli.runtime.pins import map_pin_path
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info
@@ -69,7 +69,10 @@ def shared_maps(loaded: Loaded) -> tuple[SharedMap, ...]:
     pinned = [spec.name for spec in loaded.spec.maps if spec.pinned_by_name]
     return tuple(
         SharedMap(
-            name, map_info(loaded.maps[name]).id, pin_path(name, loaded.map_pin_dir), name in loaded.created
+            name,
+            map_info(loaded.maps[name]).id,
+            map_pin_path(name, loaded.map_pin_dir),
+            name in loaded.created,
         )
         for name in pinned
     )

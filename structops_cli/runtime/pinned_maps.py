@@ -8,9 +8,9 @@ from errno import ENOENT
 
 from structops_cli.errors import FitError, KernelError
 from structops_cli.obj.spec import MapSpec
-from structops_cli.runtime.pins import pin_path, pin_with_undo, prepare_pin_dir
+from structops_cli.runtime.pin_directory import DETACHED, Writers, open_pin
+from structops_cli.runtime.pins import is_mounted, map_pin_path, pin_with_undo, prepare_pin_dir
 from structops_cli.struct_ops.explain import explained
-from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, map_info
 from structops_cli.syscall.uapi import BPF_F_RDONLY_PROG, BpfMapType
@@ -22,18 +22,19 @@ RESIZABLE = ("max_entries", "map_flags", "map_extra")
 """What the command line can change in the object's definition."""
 READ_ONLY = frozenset({BpfMapType.DEVMAP, BpfMapType.DEVMAP_HASH})
 """Types to which the kernel adds BPF_F_RDONLY_PROG by itself (``dev_map_init_map``)."""
-PRIVATE = "/proc/self/fd/"
-"""A bpffs that only this process knows: it is there, and in no list of mounts."""
 
 
 def open_pinned(spec: MapSpec, folder: str) -> Fd | None:
     """Open the map that is pinned under the name of one and own its fd; None when there is none.
 
-    Raises ``FitError`` when what is pinned there is another sort of map.
+    Raises ``FitError`` when what is pinned there is another sort of map, and ``StructopsError`` when a user other
+    than root and the caller could have pinned it.
     """
-    path = pin_path(spec.name, folder)
+    path = map_pin_path(spec.name, folder)
+    if not is_mounted(folder):
+        return None
     try:
-        fd = bpf.obj_get(path)
+        fd = open_pin(path, Writers.TRUSTED)
     except KernelError as error:
         if error.errno == ENOENT:
             return None
@@ -49,15 +50,14 @@ def open_pinned(spec: MapSpec, folder: str) -> Fd | None:
 
 def pin_map(fd: Fd, spec: MapSpec, folder: str, undo: ExitStack) -> None:
     """Pin a new map under its name, and push the undoing on ``undo``."""
-    if not folder.startswith(PRIVATE):
-        prepare_pin_dir(folder, undo)
+    path = map_pin_path(spec.name, folder)
+    if not folder.startswith(DETACHED):
+        prepare_pin_dir(folder, undo, Writers.TRUSTED)
     try:
-        pin_with_undo(fd, pin_path(spec.name, folder), undo)
+        pin_with_undo(fd, path, undo, Writers.TRUSTED)
     except KernelError as error:
         error.add(map=spec.name)
-        raise explained(
-            error, f"map {spec.name} could not be pinned at {pin_path(spec.name, folder)}"
-        ) from None
+        raise explained(error, f"map {spec.name} could not be pinned at {path}") from None
 
 
 def _check(spec: MapSpec, path: str, fd: Fd) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from errno import EEXIST
+from errno import EEXIST, ENOENT
 
-from structops_cli.errors import KernelError, NotPermittedError, UsageError
+from structops_cli.errors import KernelError, NotPermittedError, StructopsError, UsageError
 from structops_cli.runtime.interrupts import uninterrupted
+from structops_cli.runtime.pin_directory import PinPlace, Writers, open_directory, owner_text, pin_place
 from structops_cli.shell_words import shell_words
-from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.mount_table import mounted
@@ -18,13 +18,20 @@ __all__ = [
     "DEFAULT_PIN_DIR",
     "KEPT_FOLDER",
     "PIN_FOLDER",
+    "STATE_NAME",
     "check_lasting",
     "check_pin_dir",
+    "escaped",
+    "is_mounted",
     "is_of_this_project",
+    "map_pin_path",
+    "pin_again",
     "pin_path",
     "pin_with_undo",
+    "pinned_name",
     "pins_out_of_sight",
     "prepare_pin_dir",
+    "raw_map_path",
     "remove_pin",
 ]
 
@@ -34,6 +41,12 @@ KEPT_FOLDER = "kept"
 """The directory, beside the pins of links, that holds those of the versions that they had before."""
 DEFAULT_PIN_DIR = f"{bpffs.DEFAULT}/{PIN_FOLDER}"
 """Where links are pinned when the caller names no place; always the same, so that runbooks can rely on it."""
+STATE_NAME = "structops-memory"
+"""The pin, beside the links, of the map that saves defaults and routes as they were before."""
+RAW_MAP_PREFIX = "map_"
+"""The pins of ``structops map create``, beside the links, begin so."""
+RESERVED = frozenset({KEPT_FOLDER, STATE_NAME})
+"""Names beside the links that are none of a link."""
 
 
 def is_of_this_project(path: str) -> bool:
@@ -41,22 +54,15 @@ def is_of_this_project(path: str) -> bool:
     return not {PIN_FOLDER, KEPT_FOLDER}.isdisjoint(path.split("/"))
 
 
-def prepare_pin_dir(path: str, undo: ExitStack) -> None:
-    """Make a directory for pins, mounting the bpffs of the default place when there is none; ``check_lasting`` first."""
+def prepare_pin_dir(path: str, undo: ExitStack, writers: Writers = Writers.CALLER) -> None:
+    """Make a directory for pins, and mount the bpffs of the default place when there is none; check who can write there."""
     path = os.path.abspath(path)
     check_lasting(path)
-    if not _is_mounted(path):
+    if not is_mounted(path):
         with uninterrupted():
             bpffs.mount()
             undo.callback(_unmount_quietly)
-    check_pin_dir(path)
-    missing = []
-    while not os.path.isdir(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    for folder in reversed(missing):
-        undo.callback(_rmdir_quietly, folder)
-        _mkdir(folder)
+    open_directory(path, writers, undo).close()
 
 
 def check_lasting(path: str) -> None:
@@ -65,7 +71,7 @@ def check_lasting(path: str) -> None:
     It mounts a new ``/sys`` for its command, under the name of the namespace, and the
     machine's bpffs is not in it (ip-netns(8)).
     """
-    if _is_mounted(path) or not (name := _sys_of_ip_netns()):
+    if is_mounted(path) or not (name := _sys_of_ip_netns()):
         return
     raise UsageError(
         f"{path} would not outlive this command",
@@ -75,7 +81,7 @@ def check_lasting(path: str) -> None:
     )
 
 
-def _is_mounted(path: str) -> bool:
+def is_mounted(path: str) -> bool:
     """Tell whether a path is not of the default bpffs, or that one is mounted."""
     return not f"{path}/".startswith(f"{bpffs.DEFAULT}/") or bpffs.DEFAULT in (
         mount.path for mount in bpffs.mounts()
@@ -99,76 +105,102 @@ def pins_out_of_sight() -> str:
     return ""
 
 
-def check_pin_dir(path: str) -> None:
-    """Raise ``UsageError`` for a place where nothing can be pinned, or nothing would last."""
+def check_pin_dir(path: str, writers: Writers = Writers.CALLER) -> None:
+    """Raise what ``prepare_pin_dir`` would, without making anything: no bpffs, or others can write there."""
     check_lasting(path)
-    if _is_mounted(path) and not bpffs.is_bpffs(path):
-        raise UsageError(
-            f"{path} is not on a bpffs",
-            why="links and maps can be pinned nowhere else",
-            hint="mount -t bpf bpf DIR, or leave the option out",
-        )
-
-
-def _mkdir(folder: str) -> None:
+    if not is_mounted(path):
+        return
     try:
-        os.mkdir(folder, 0o700)
-    except OSError as error:
-        if error.errno == EEXIST and os.path.isdir(folder):
-            return  # somebody else was faster
-        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
-        refused = kind("mkdir failed", why=error.strerror or "", errno=error.errno or 0, operation="mkdir")
-        raise explained(refused, f"{folder} could not be made") from None
+        open_directory(path, writers).close()
+    except KernelError as error:
+        if error.errno != ENOENT:
+            raise
 
 
-def pin_with_undo(fd: Fd, path: str, undo: ExitStack) -> None:
-    """Pin a map or link, and push its unpinning on ``undo``; no signal comes between the two."""
-    with uninterrupted():
-        bpf.obj_pin(fd, path)
+def pin_with_undo(fd: Fd, path: str, undo: ExitStack, writers: Writers = Writers.CALLER) -> None:
+    """Pin a map or link in a directory that is checked first, and push its unpinning on ``undo``; no signal comes between."""
+    with uninterrupted(), pin_place(path, writers) as place:
+        try:
+            bpf.obj_pin(fd, place.path)
+        except KernelError as error:
+            if error.errno == EEXIST:
+                error.why = _taken_by_another(place)
+            raise
         undo.callback(_unlink_quietly, path)
 
 
+def _taken_by_another(place: PinPlace) -> str:
+    """Say who has put another thing at the path of a pin; "" for root and the caller."""
+    with suppress(OSError):
+        owner = os.stat(place.name, dir_fd=place.folder.fileno(), follow_symlinks=False).st_uid
+        if owner not in (0, os.geteuid()):
+            return f"the path exists, and belongs to {owner_text(owner)}"
+    return ""
+
+
+def pin_again(fd: Fd, path: str) -> None:
+    """Put back a pin that was removed, wherever it was; a failure changes nothing."""
+    with suppress(StructopsError), pin_place(path, Writers.ANYBODY) as place:
+        bpf.obj_pin(fd, place.path)
+
+
 def remove_pin(path: str) -> bool:
-    """Take a pin away and tell whether it was there. Raises ``KernelError`` for what the kernel refuses."""
+    """Remove a pin and tell whether it was there. Raises ``KernelError`` for what the kernel refuses."""
     try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
+        with pin_place(path, Writers.ANYBODY) as place:
+            os.unlink(place.name, dir_fd=place.folder.fileno())
+    except OSError as error:  # a KernelError is one
+        if error.errno == ENOENT:
+            return False
         kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
+        why = error.why if isinstance(error, KernelError) else error.strerror or ""
         raise kind(
-            f"the pin {path} could not be removed",
-            why=error.strerror or "",
-            errno=error.errno or 0,
-            operation="unlink",
+            f"the pin {path} could not be removed", why=why, errno=error.errno or 0, operation="unlink"
         ) from None
     return True
 
 
 def pin_path(name: str, folder: str) -> str:
-    """Return where something of this name is pinned in a folder."""
-    return f"{folder}/{_pin_name(name)}"
+    """Return where the link of a registered name is pinned in a folder.
+
+    Different names have different paths. A name that only has letters, digits, "_" and "-" is its own pin, unless
+    structops itself puts something else there.
+    """
+    reserved = name in RESERVED or name.startswith(RAW_MAP_PREFIX)
+    return f"{folder}/{_hex(name[0]) if reserved else ''}{escaped(name[1:] if reserved else name)}"
 
 
-def _pin_name(name: str) -> str:
-    """Return a name as a pin may be called; bpffs itself refuses a dot."""
-    return "".join(c if (c.isascii() and c.isalnum()) or c in "_-" else "_" for c in name)
+def map_pin_path(name: str, folder: str) -> str:
+    """Return where a map that is shared by name is pinned in a folder, which others use, too: no name is reserved."""
+    return f"{folder}/{escaped(name)}"
+
+
+def raw_map_path(name: str) -> str:
+    """Return where ``structops map create`` pins a map when the user names no place."""
+    return map_pin_path(f"{RAW_MAP_PREFIX}{name}", DEFAULT_PIN_DIR)
+
+
+def pinned_name(path: str) -> str:
+    """Return the registered name that a path of ``pin_path`` is for."""
+    from urllib.parse import unquote  # only what is found by its path needs it
+
+    return unquote(os.path.basename(path), errors="surrogateescape")
+
+
+def escaped(name: str) -> str:
+    """Return a name as a file of a bpffs may be called, which refuses dots: other characters become %XX."""
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "_-" else _hex(c) for c in name)
+
+
+def _hex(char: str) -> str:
+    return "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))
 
 
 def _unlink_quietly(path: str) -> None:
-    for _ in range(2):  # what a moment's want of memory refuses is done the second time
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
+    for _ in range(2):  # a call that the kernel refused for want of memory is tried once more
+        with suppress(OSError, StructopsError):
+            remove_pin(path)
             return
-        except OSError:
-            continue
-        return
-
-
-def _rmdir_quietly(path: str) -> None:
-    with suppress(OSError):
-        os.rmdir(path)
 
 
 def _unmount_quietly() -> None:

@@ -50,7 +50,7 @@ def create(kernel: KernelTypes, type_name: str, name: str, pin: str, *, link: bo
         )
     kernel_type = find_type(kernel, type_name)
     with ExitStack() as undo:
-        prepare_pin_dir(os.path.dirname(pin), undo)
+        prepare_pin_dir(os.path.dirname(os.path.abspath(pin)), undo)
         try:
             with least_btf() as btf, create_struct_ops_map(kernel_type, name, btf, link=link) as fd:
                 pin_with_undo(fd, pin, undo)

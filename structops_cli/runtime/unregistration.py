@@ -11,7 +11,8 @@ from errno import EINPROGRESS, ENOENT, ENOLINK, EOPNOTSUPP
 from structops_cli.errors import KernelError, StateError, StructopsError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
-from structops_cli.runtime.pins import PIN_FOLDER, remove_pin
+from structops_cli.runtime.pin_directory import remove_if_empty
+from structops_cli.runtime.pins import PIN_FOLDER, pin_again, remove_pin
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.value import KEY, read_state, state_name
 from structops_cli.syscall import bpf, bpf_maps
@@ -137,8 +138,8 @@ def _pin_again(live: LiveMap, links: Mapping[int, Fd], removed: Container[str]) 
     for link in live.links:
         for pin in link.pins:
             if pin in removed:
-                with suppress(KernelError, KeyError):
-                    bpf.obj_pin(links[link.id], pin)
+                with suppress(KeyError):
+                    pin_again(links[link.id], pin)
 
 
 def _detach(live: LiveMap, link_id: int, link: Fd) -> bool:
@@ -157,10 +158,7 @@ def _tidy(removed: tuple[str, ...]) -> None:
     """Remove this project's pin directory when its last pin is gone."""
     for folder in {os.path.dirname(path) for path in removed}:
         if os.path.basename(folder) == PIN_FOLDER:
-            try:
-                os.rmdir(folder)
-            except OSError:
-                continue  # not empty: other registrations live there
+            remove_if_empty(folder)
 
 
 def _link_gone(link_id: int, map_id: int) -> bool:

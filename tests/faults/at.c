@@ -79,6 +79,8 @@ static const char *about(pid_t thread, const struct ptrace_syscall_info *info)
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)info->entry.args[0]);
 		break;
 	case SYS_openat:
+	case SYS_mkdirat:
+	case SYS_unlinkat:
 		there.iov_base = (void *)(uintptr_t)info->entry.args[1];
 		break;
 	case SYS_mkdir:

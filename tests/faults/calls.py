@@ -24,14 +24,14 @@ TIMEOUT_S = 60.0
 NAMES = {
     1: "write", 18: "pwrite64", 41: "socket", 44: "sendto", 45: "recvfrom", 46: "sendmsg", 47: "recvmsg", 49: "bind",
     54: "setsockopt", 55: "getsockopt", 56: "clone", 57: "fork", 73: "flock", 77: "ftruncate", 82: "rename", 83: "mkdir",
-    84: "rmdir", 87: "unlink", 165: "mount", 166: "umount2", 257: "openat", 263: "unlinkat", 308: "setns", 321: "bpf",
+    84: "rmdir", 87: "unlink", 165: "mount", 166: "umount2", 257: "openat", 258: "mkdirat", 263: "unlinkat", 308: "setns", 321: "bpf",
     430: "fsopen", 431: "fsconfig", 432: "fsmount", 434: "pidfd_open", 435: "clone3", 438: "pidfd_getfd",
 }  # fmt: skip
 """Those that do something, or ask for something that is needed; x86-64 (``asm/unistd_64.h``)."""
 COMMANDS = {int(command): command.name for command in BpfCmd}
 FAILING = frozenset({
-    "bpf", "sendto", "sendmsg", "recvfrom", "recvmsg", "socket", "bind", "setsockopt", "getsockopt", "pwrite64", "write", "mkdir", "rmdir",
-    "unlink", "rename", "mount", "openat", "flock", "clone", "clone3", "fork", "setns", "pidfd_open", "pidfd_getfd",
+    "bpf", "sendto", "sendmsg", "recvfrom", "recvmsg", "socket", "bind", "setsockopt", "getsockopt", "pwrite64", "write", "mkdir", "mkdirat", "rmdir",
+    "unlink", "unlinkat", "rename", "mount", "openat", "flock", "clone", "clone3", "fork", "setns", "pidfd_open", "pidfd_getfd",
 })  # fmt: skip
 """Those that are made to fail: bpf(2), netlink, sysctls, bpffs, other processes' sockets."""
 OURS = ("/proc/sys/", "/sys/fs/bpf", "/run/", "/proc/")
@@ -40,7 +40,7 @@ ERRNOS = (errno.EPERM, errno.ENOMEM, errno.EINTR, errno.EBUSY, errno.ENOSPC)
 
 
 CHANGING = frozenset({
-    "rename", "mkdir", "rmdir", "unlink", "mount", "umount2", "setsockopt", "sendto", "sendmsg", "pwrite64", "clone", "clone3", "fork", "flock",
+    "rename", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat", "mount", "umount2", "setsockopt", "sendto", "sendmsg", "pwrite64", "clone", "clone3", "fork", "flock",
 })  # fmt: skip
 CHANGING_BPF = frozenset({
     "MAP_CREATE", "MAP_UPDATE_ELEM", "MAP_DELETE_ELEM", "MAP_FREEZE", "PROG_LOAD", "PROG_BIND_MAP", "OBJ_PIN", "BTF_LOAD",
@@ -63,7 +63,14 @@ class Call(NamedTuple):
     @property
     def may_fail(self) -> bool:
         """Whether it is one of those that a machine makes fail."""
-        return self.name in FAILING and (self.name != "openat" or self.about.startswith(OURS))
+        return self.name in FAILING and (
+            self.name != "openat" or self.about.startswith(OURS) or self._is_a_step
+        )
+
+    @property
+    def _is_a_step(self) -> bool:
+        """Whether it opens one directory on the way to a pin, or the pin, relative to the directory before."""
+        return bool(self.about) and "/" not in self.about
 
     @property
     def changes(self) -> bool:
@@ -117,7 +124,7 @@ def calls_of(arguments: Sequence[str], exit_code: int = 0) -> tuple[Call, ...]:
 
 
 def _begins(call: Call) -> bool:
-    return call.name in ("bpf", "flock", "mount", "mkdir", "socket") or call.about.startswith(
+    return call.name in ("bpf", "flock", "mount", "mkdir", "mkdirat", "socket") or call.about.startswith(
         ("/run/", "/proc/sys/")
     )
 

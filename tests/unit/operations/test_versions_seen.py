@@ -81,10 +81,10 @@ def test_a_pin_that_cannot_be_removed_stops_nothing(tmp_path: Path, monkeypatch:
     Path(goes).touch()
     real = os.unlink
 
-    def unlink(path: str) -> None:
-        if path == stays:
-            raise PermissionError(EPERM, "no", path)
-        real(path)
+    def unlink(name: str, *, dir_fd: int) -> None:
+        if name == os.path.basename(stays):
+            raise PermissionError(EPERM, "no", name)
+        real(name, dir_fd=dir_fd)
 
     monkeypatch.setattr(os, "unlink", unlink)
     assert versions.drop([stays, goes, str(tmp_path / "3")]) == (
