@@ -69,7 +69,7 @@ def open_map(kernel: KernelTypes, selector: str, *, to_change: bool = False) -> 
     if not is_path(selector):
         find = find_to_change if to_change else find_one
         return bpf.map_get_fd_by_id(find(take_stock(kernel), selector).info.id)
-    fd = map_of_pin(selector)
+    fd = map_of_pin(selector, to_change=to_change)
     if fd is None:
         raise no_match((), selector)
     return fd

@@ -9,6 +9,7 @@ from errno import ENOENT, ENOTDIR
 
 from structops_cli.errors import AmbiguousError, KernelError, NotFoundError, UsageError
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.pin_directory import Writers, open_pin
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf, bpffs
@@ -35,16 +36,22 @@ ID = "id:"
 
 def matching(stock: Sequence[LiveMap], selector: str) -> tuple[LiveMap, ...]:
     """Return the maps that a selector means to a command that changes nothing."""
-    return maps_to_change(stock, selector) or tuple(item for item in stock if item.info.name == selector)
+    found = _selected(stock, selector, to_change=False)
+    return found or tuple(item for item in stock if item.info.name == selector)
 
 
 def maps_to_change(stock: Sequence[LiveMap], selector: str) -> tuple[LiveMap, ...]:
     """Return the maps that a selector means to a command that changes them.
 
-    A map's name is no selector here: it would stand in for a registered name that has just gone.
+    A map's name is no selector here: it would stand in for a registered name that has just gone. Raises
+    ``StructopsError`` for a pin that another user can have put there.
     """
+    return _selected(stock, selector, to_change=True)
+
+
+def _selected(stock: Sequence[LiveMap], selector: str, *, to_change: bool) -> tuple[LiveMap, ...]:
     if is_path(selector):
-        fd = map_of_pin(selector)
+        fd = map_of_pin(selector, to_change=to_change)
         if fd is None:
             return ()
         with fd:
@@ -100,13 +107,13 @@ def is_path(selector: str) -> bool:
     return os.sep in selector
 
 
-def map_of_pin(path: str) -> Fd | None:
+def map_of_pin(path: str, *, to_change: bool) -> Fd | None:
     """Open the struct_ops map of a pin, which is the map's own or its link's; None for a detached link.
 
     The caller owns the fd. Raises ``NotFoundError`` when there is no pin, ``UsageError`` when it is of something else.
     """
     try:
-        fd = bpf.obj_get(path)
+        fd = open_pin(path, Writers.TRUSTED) if to_change and os.path.lexists(path) else bpf.obj_get(path)
     except KernelError as error:
         raise _no_pin(path, error) from None
     with ExitStack() as closing:

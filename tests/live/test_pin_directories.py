@@ -373,6 +373,10 @@ def test_pins_that_others_can_change_are_marked(public: str, name: str) -> None:
     findings = findings_of(public)
     assert {item["what"].rpartition(" ")[2]: item["why"] for item in findings} == whys
     assert {(item["check"], item["state"]) for item in findings} == {("pins", "problem")}
+    assert name in done("show", again).stdout
+    for words in (("unregister", again), ("update", again, "cubic"), ("map", "delete", again)):
+        error = refused(*words)
+        assert error["why"] == f"{public}/theirs belongs to {NAMED}"
     [fix] = [item["fix"] for item in findings if item["what"].endswith(opened)]
     assert os.system(fix) == 0
     assert exposure_of(opened) is None
