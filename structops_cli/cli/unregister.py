@@ -158,8 +158,10 @@ def _say_left(output: Output, drained: Sequence[Drained]) -> None:
 def _say_forced(output: Output, uses: Uses) -> None:
     name = uses.live.name
     if uses.defaults:
-        output.note(
-            f"note: {name} is the default of {', '.join(uses.defaults)}: new sockets there get the retired one"
+        output.warn(
+            f"{name} is still the default of {', '.join(uses.defaults)}",
+            why="new sockets there get the retired one",
+            fix=uses.another_default,
         )
     for namespace, route in uses.routes:
         where = f"the route to {route.destination} in {namespace.title}"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from structops_cli.errors import NotFoundError
 from structops_cli.net.congestion_controls import CongestionControls, check_congestion_control_name
 from structops_cli.net.defaults import DefaultSysctl, not_allowed
+from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations.change import Change
 from structops_cli.operations.memory import RememberedDefault
 from structops_cli.records import NamedTuple
 from structops_cli.shell_words import netns_options_of
 
-__all__ = ["DefaultPlan", "LeftAlone", "Step", "plan_default", "plan_restore"]
+__all__ = ["DefaultPlan", "LeftAlone", "Step", "another_default", "plan_default", "plan_restore"]
 
 
 class Step(NamedTuple):
@@ -145,6 +146,23 @@ def _obstacle(
             f"structops default --restore --allow {where} adds it to the list, and any process may then choose it",
         )
     return None
+
+
+def another_default(
+    defaults: Iterable[tuple[NetNamespace, str, RememberedDefault | None]], controls: CongestionControls
+) -> str:
+    """Return the commands that give namespaces another default: the previous one where it is saved and registered.
+
+    ``defaults`` are each namespace, its default, and the saved state.
+    """
+    commands: dict[str, list[str]] = {}
+    for namespace, default, entry in defaults:
+        command = "structops default NAME"
+        if entry and entry.name == default != entry.previous and entry.previous in controls.available:
+            allowed = namespace.is_initial or entry.previous in controls.allowed
+            command = "structops default --restore" + ("" if allowed else " --allow")
+        commands.setdefault(command, []).append(namespace.title)
+    return " && ".join(f"{command} {netns_options_of(*titles)}" for command, titles in commands.items())
 
 
 def _check_registered(name: str, controls: CongestionControls) -> None:

@@ -8,11 +8,13 @@ from contextlib import suppress
 
 from structops_cli.counted import counted
 from structops_cli.errors import NotPermittedError, StructopsError
+from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.held_sysctl import namespace_identity, visit
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.routes import routes_in
 from structops_cli.operations.chosen_routes import clearing, list_routes, route_key
 from structops_cli.operations.default import read_defaults
+from structops_cli.operations.default_plan import another_default
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
 from structops_cli.operations.memory import MEMORY_PATH, Memory
 from structops_cli.runtime.dead_pins import is_dead
@@ -41,7 +43,7 @@ def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:
             PROBLEM,
             f"new sockets of {item.namespace.title} get {item.default}, which is unregistered",
             "a namespace keeps its default until another one is set",
-            f"structops default NAME {netns_options_of(item.namespace.title)}",
+            another_default([(item.namespace, item.default, item.remembered)], read_congestion_controls()),
         )
     older = [item for item in seen if item.older_map_id is not None]
     for item in older:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,13 @@ from structops_cli.operations.versions import users_of
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pins import pins_out_of_sight
-from structops_cli.shell_words import netns_options_of, shell_words
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:
     from structops_cli.net.namespaces import NetNamespace
     from structops_cli.net.routes import Route
+    from structops_cli.operations.memory import RememberedDefault
 
 __all__ = ["Uses", "refuse_in_use", "uses_of"]
 
@@ -30,6 +32,7 @@ class Uses(NamedTuple):
 
     ``held_links`` are its links without a pin: a process holds them, and did not ask for anything.
     ``hidden`` are titles of namespaces whose default it is and that nothing in sight leads into: they may be on their end.
+    ``another_default`` are the commands that give those namespaces another default.
     ``devices`` run it as their queueing discipline: (device, title of the namespace); it may be the ``default_of_devices``.
     """
 
@@ -40,6 +43,7 @@ class Uses(NamedTuple):
     devices: tuple[tuple[str, str], ...] = ()
     default_of_devices: bool = False
     hidden: tuple[str, ...] = ()
+    another_default: str = ""
 
 
 def uses_of(live: LiveMap) -> Uses:
@@ -65,7 +69,28 @@ def _with_the_network(uses: Uses) -> Uses:
         defaults=tuple(one.title for one in of_default.namespaces),
         routes=tuple(routes_naming(live.name, places.values())),
         hidden=tuple(one.title for one in of_default.hidden),
+        another_default=_another_default(live.name, of_default.namespaces),
     )
+
+
+def _another_default(name: str, namespaces: Sequence[NetNamespace]) -> str:
+    if not namespaces:
+        return ""
+    from structops_cli.net.congestion_controls import read_congestion_controls
+    from structops_cli.net.held_sysctl import namespace_identity, visit
+    from structops_cli.operations.default_plan import another_default
+    from structops_cli.operations.memory import Memory  # few are a default
+
+    saved: dict[int, RememberedDefault] = {}
+    with suppress(StructopsError), Memory() as memory:
+        saved = memory.defaults()
+    entries: list[tuple[NetNamespace, str, RememberedDefault | None]] = []
+    for namespace in namespaces:
+        entry = None
+        with suppress(StructopsError):
+            entry = saved.get(visit(namespace, namespace_identity))
+        entries.append((namespace, name, entry))
+    return another_default(entries, read_congestion_controls())
 
 
 def _of_devices(live: LiveMap) -> tuple[tuple[tuple[str, str], ...], bool]:
@@ -90,7 +115,7 @@ def refuse_in_use(uses: Uses) -> None:
         raise StateError(
             f"{name} is not unregistered: it is a default",
             why=f"new sockets of {', '.join(uses.defaults)} get it, and would get the retired one",
-            hint=f"choose another first: structops default NAME {netns_options_of(*uses.defaults)}; or --force",
+            hint=f"choose another first: {uses.another_default}; or --force",
         )
     if uses.routes:
         said = ", ".join(f"{route.destination} in {namespace.title}" for namespace, route in uses.routes)

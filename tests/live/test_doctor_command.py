@@ -82,10 +82,10 @@ def test_a_retired_default_and_a_dangling_route(name: str, pin_dir: str, place: 
     assert found.keys() == {"defaults", "routes"}
     assert found["defaults"]["what"] == f"new sockets of {place.title} get {name}, which is unregistered"
     text = run_cli("doctor").stdout
-    assert f"  fix: structops default NAME --netns {place.title}" in text
+    assert f"  fix: structops default --restore --netns {place.title}" in text
     # what it says is what repairs it
     done("route", "clear", "198.51.100.0/24", "--netns", place.title)
-    done("default", "--restore", "--netns", place.title)
+    done(*found["defaults"]["fix"].split()[1:])
     assert problems(0) == []
     assert soon(lambda: not listed(name))
 

@@ -282,16 +282,21 @@ def test_the_default_of_a_namespace_is_refused(name: str, pin_dir: str) -> None:
         done("default", name, "--netns", namespace.title)
         error = refused("unregister", name)
         assert error["what"].endswith("is not unregistered: it is a default")
-        assert f"structops default NAME --netns {namespace.title}" in error["hint"]
-        assert available(name)
-        said = done("unregister", name, "--force")
-        assert (
-            f"note: {name} is the default of {namespace.title}: new sockets there get the retired one"
-            in said.stderr
+        assert error["hint"].startswith(
+            f"choose another first: structops default --restore --netns {namespace.title}; or --force"
         )
+        assert available(name)
+        result = done("unregister", name, "--force", "--json")
+        [warning] = result.json()["warnings"]
+        assert warning == {
+            "what": f"{name} is still the default of {namespace.title}",
+            "why": "new sockets there get the retired one",
+            "hint": f"structops default --restore --netns {namespace.title}",
+        }
         assert not available(name)
         assert default_in(namespace) == name
-        done("default", "--restore", "--netns", namespace.title)
+        done(*warning["hint"].split()[1:])
+        assert default_in(namespace) != name
     assert soon(lambda: not listed(name))
 
 

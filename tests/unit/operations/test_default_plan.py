@@ -10,7 +10,7 @@ from structops_cli.errors import NotFoundError, StructopsError
 from structops_cli.net.congestion_controls import CongestionControls
 from structops_cli.net.defaults import DefaultSysctl
 from structops_cli.net.namespaces import NetNamespace
-from structops_cli.operations.default_plan import plan_default, plan_restore
+from structops_cli.operations.default_plan import another_default, plan_default, plan_restore
 from structops_cli.operations.memory import RememberedDefault
 
 CONTROLS = CongestionControls(("reno", "bbr", "cubic", "t_new"), ("reno", "bbr"), "bbr")
@@ -134,3 +134,29 @@ def test_who_was_put_back_by_hand_is_only_forgotten() -> None:
         sysctls(one), remembered(one, "bbr", "t_new"), CONTROLS, allow=False, force=False
     ).steps
     assert (step.before, step.after, step.entry_after) == ("bbr", "bbr", None)
+
+
+def test_the_commands_that_give_namespaces_another_default() -> None:
+    initial, one, two = Held("initial", "t_new", initial=True), Held("t_one", "t_new"), Held("t two", "t_new")
+
+    def commands(*entries: tuple[Held, str, str] | Held) -> str:
+        known = [
+            (item.namespace, "t_new", None)
+            if isinstance(item, Held)
+            else (item[0].namespace, "t_new", RememberedDefault(item[0].identity, *item[1:]))
+            for item in entries
+        ]
+        return another_default(known, CONTROLS)
+
+    assert commands(one, two) == "structops default NAME --netns t_one --netns 't two'"
+    assert commands((one, "bbr", "t_new"), (two, "reno", "t_new")) == (
+        "structops default --restore --netns t_one --netns 't two'"
+    )
+    assert commands((one, "cubic", "t_new")) == "structops default --restore --allow --netns t_one"
+    assert commands((initial, "cubic", "t_new")) == "structops default --restore --netns initial"
+    # the previous one is gone, somebody else has set the default since, or the saved state says nothing new
+    for saved in (("t_gone", "t_new"), ("bbr", "reno"), ("t_new", "t_new")):
+        assert commands((one, *saved)) == "structops default NAME --netns t_one"
+    assert commands((one, "bbr", "t_new"), two) == (
+        "structops default --restore --netns t_one && structops default NAME --netns 't two'"
+    )

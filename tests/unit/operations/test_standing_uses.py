@@ -45,11 +45,11 @@ def test_what_nobody_counts_on_is_not_refused() -> None:
 
 
 def test_a_default() -> None:
-    error = refusal(Uses(LIVE, defaults=("t_web", "t_db")))
+    commands = "structops default --restore --netns t_web && structops default NAME --netns t_db"
+    error = refusal(Uses(LIVE, defaults=("t_web", "t_db"), another_default=commands))
     assert error.what == "t_a (id:7) is not unregistered: it is a default"
     assert "new sockets of t_web, t_db get it" in error.why
-    assert "structops default NAME --netns t_web --netns t_db" in error.hint
-    assert "--netns 'net:[7]'; or" in refusal(Uses(LIVE, defaults=("net:[7]",))).hint
+    assert error.hint == f"choose another first: {commands}; or --force"
 
 
 def test_routes() -> None:
