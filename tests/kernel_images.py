@@ -17,9 +17,11 @@ X86_64 = 62
 EXECUTABLE = 2
 
 
-def vmlinux(btf: bytes | None, **changes: Any) -> bytes:
-    """Return an ELF file such as a vmlinux, with BTF or without."""
+def vmlinux(btf: bytes | None, *, banner: str = "", **changes: Any) -> bytes:
+    """Return an ELF file such as a vmlinux, with BTF or without; ``banner`` is what ``/proc/version`` would say."""
     sections = [Sec(".text", b"\x90" * 64)]
+    if banner:
+        sections.append(Sec(".rodata", banner.encode() + b"\n\0"))
     if btf is not None:
         sections.append(Sec(".BTF", btf, 0))
     return write_elf(sections, [], [], machine=X86_64, elf_type=EXECUTABLE, **changes)
@@ -53,13 +55,18 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
 """How to compress a payload as the kernel's build does (scripts/Makefile.lib)."""
 
 
-def bzimage(payload: bytes, *, protocol: int = 0x20F, sectors: int = 2, length: int | None = None) -> bytes:
-    """Return an image of that boot protocol whose setup has so many sectors behind the first."""
+def bzimage(
+    payload: bytes, *, protocol: int = 0x20F, sectors: int = 2, length: int | None = None, version: str = ""
+) -> bytes:
+    """Return an image of that boot protocol whose setup has so many sectors behind the first, and names a version."""
     setup = bytearray((sectors + 1) * 512)
     setup[0x1F1] = sectors
     setup[0x1FE:0x200] = b"\x55\xaa"
     setup[0x202:0x206] = b"HdrS"
     pack_into("<H", setup, 0x206, protocol)
+    if version:
+        pack_into("<H", setup, 0x20E, 0x300 - 0x200)
+        setup[0x300 : 0x300 + len(version) + 1] = version.encode() + b"\0"
     before = b"\x90" * 100
     pack_into("<II", setup, 0x248, len(before), len(payload) if length is None else length)
     return bytes(setup) + before + payload

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import click
@@ -12,7 +12,7 @@ from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.plan import Selection
 
-__all__ = ["changing_options", "open_changed", "selection_from"]
+__all__ = ["changing_options", "kernel_values_from", "open_changed", "selection_from"]
 
 
 def changing_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,19 +42,45 @@ def selection_from(
 
 
 def open_changed(
-    name: str, constants: tuple[str, ...], maps: tuple[str, ...], data: bytes | None = None
+    name: str,
+    constants: tuple[str, ...],
+    maps: tuple[str, ...],
+    data: bytes | None = None,
+    kernel_values: Container[str] = (),
 ) -> ObjectSpec:
-    """Return an object as the options --const and --map change it; ``data`` as ``open_object`` takes it."""
+    """Return an object as the options --const and --map change it; ``data`` as ``open_object`` takes it.
+
+    A constant of ``kernel_values`` is left out, unless the object has a variable of that name.
+    """
     spec = open_object(name, data)
     if constants:
         from structops_cli.obj.settings import with_constants  # rare
 
-        spec = with_constants(spec, dict(_split(text, "--const") for text in constants))
+        own = {one.name for section in spec.data for one in section.variables}
+        chosen = dict(_split(text, "--const") for text in constants)
+        chosen = {key: text for key, text in chosen.items() if key not in kernel_values or key in own}
+        spec = with_constants(spec, chosen)
     if maps:
         from structops_cli.obj.settings import with_map_attributes  # rare
 
         spec = with_map_attributes(spec, dict(_map_attribute(text) for text in maps))
     return spec
+
+
+def kernel_values_from(constants: tuple[str, ...]) -> dict[str, str]:
+    """Return what --const says of a kernel's version and configuration, by name."""
+    from structops_cli.core.externs import OPTION, VERSION
+    from structops_cli.core.kconfig import is_option_value, version_of
+
+    values = dict(_split(text, "--const") for text in constants)
+    found = {name: text for name, text in values.items() if name == VERSION or name.startswith(OPTION)}
+    for name, text in found.items():
+        if name == VERSION and version_of(text) is None:
+            raise UsageError(f"--const {name}={text} is no version", hint=f"write --const {name}=6.12")
+        if name != VERSION and not is_option_value(text):
+            why = "an option of the configuration is y, m, n, a number, or a text in double quotes"
+            raise UsageError(f"--const {name}={text} cannot be", why=why, hint=f"write --const {name}=y")
+    return found
 
 
 def _map_attribute(text: str) -> tuple[tuple[str, str], str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import click
 
-from structops_cli.cli.changes import changing_options, open_changed, selection_from
+from structops_cli.cli.changes import changing_options, kernel_values_from, open_changed, selection_from
 from structops_cli.cli.check_text import Checked, checked_data, checked_text, overall
 from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.object_name import ObjectName
@@ -16,8 +16,8 @@ from structops_cli.cli.registered import warn_not_attached
 from structops_cli.cli.unread_btf import note_unknown_parts, warn_skipped_modules
 from structops_cli.core.target import Target
 from structops_cli.errors import InputError, NotFoundError, ObjectError, StructopsError, UsageError
-from structops_cli.obj.spec import ObjectSpec
-from structops_cli.runtime.checking import live_surroundings, verified
+from structops_cli.obj.spec import ExternKind, ObjectSpec
+from structops_cli.runtime.checking import file_surroundings, live_surroundings, verified
 from structops_cli.runtime.objects import object_bytes, object_path
 from structops_cli.runtime.targets import CheckTarget, targets_of
 from structops_cli.struct_ops.check import CheckReport, Surroundings, check_object
@@ -82,6 +82,10 @@ def command(
     asks the whole of another kernel. Ends with 0 when all would register, with
     1 when one would not, and with 77 when it cannot be told.
 
+    The version and the configuration of a kernel given with --btf are read from
+    its image, and from a config file beside it. --const LINUX_KERNEL_VERSION=6.12
+    or --const CONFIG_X=y gives what is in neither.
+
     An object or a kernel that cannot be read is reported as "cannot tell", and
     all others are checked. If there is one object and one kernel, it is an
     error: 3 if the file cannot be opened, 1 if it is damaged.
@@ -91,8 +95,10 @@ def command(
             "--verify asks the verifier of this kernel", hint="leave out --btf and --boot, or --verify"
         )
     selection = selection_from(only, link, members, also)
+    values = kernel_values_from(constants)
     contents = [_contents(name) for name in objects]
-    specs = [_read(name, data, constants, maps) for name, data in zip(objects, contents, strict=True)]
+    specs = [_read(name, data, constants, maps, values) for name, data in zip(objects, contents, strict=True)]
+    _check_values(values, specs, elsewhere=bool(paths) and not boots)
     targets = targets_of(paths) if paths or not boots else ()
     if boots:
         from structops_cli.cli.check_boot import (
@@ -102,7 +108,7 @@ def command(
         )  # QEMU and all that belongs to it
 
         kernels = booted_targets(output, boots, [target.label for target in targets])
-        checked = list(_check(output, objects, specs, (*targets, *kernels), selection, verify=False))
+        checked = list(_check(output, objects, specs, (*targets, *kernels), selection, values, verify=False))
         readable = [
             (os.path.basename(object_path(name)), data)
             if isinstance(data, bytes) and isinstance(spec, ObjectSpec)
@@ -112,7 +118,7 @@ def command(
         options = register_options(only, also, link, members, constants, maps)
         checked = tried(output, checked, kernels, readable, options, timeout)
     else:
-        checked = list(_check(output, objects, specs, targets, selection, verify=verify))
+        checked = list(_check(output, objects, specs, targets, selection, values, verify=verify))
     for spec in specs:
         if isinstance(spec, ObjectSpec):
             warn_not_attached(output, spec)
@@ -137,16 +143,37 @@ def _contents(name: str) -> bytes | StructopsError:
 
 
 def _read(
-    name: str, data: bytes | StructopsError, constants: tuple[str, ...], maps: tuple[str, ...]
+    name: str,
+    data: bytes | StructopsError,
+    constants: tuple[str, ...],
+    maps: tuple[str, ...],
+    values: Mapping[str, str],
 ) -> ObjectSpec | StructopsError:
     """Return an object, or the error that says why it cannot be read or registered."""
     if isinstance(data, StructopsError):
         return data
     try:
-        return open_changed(name, constants, maps, data)
+        return open_changed(name, constants, maps, data, values)
     except InputError as error:
         error.add(object=name)
         return error
+
+
+def _check_values(
+    values: Mapping[str, str], specs: Sequence[ObjectSpec | StructopsError], *, elsewhere: bool
+) -> None:
+    """Refuse a value of a kernel that no object asks for, or that a running kernel has itself."""
+    read = [spec for spec in specs if isinstance(spec, ObjectSpec)]
+    variables = {one.name for spec in read for section in spec.data for one in section.variables}
+    asked = {one.name for spec in read for one in spec.externs if one.kind is ExternKind.KCONFIG}
+    for name in values if read else ():
+        if name not in variables | asked:
+            raise UsageError(f"no object has a constant or asks for a configuration variable {name}")
+        if name not in variables and not elsewhere:
+            why = "a running kernel has its own value"
+            raise UsageError(
+                f"--const {name} is not for this check", why=why, hint="give it with --btf alone"
+            )
 
 
 def _check(
@@ -155,13 +182,14 @@ def _check(
     specs: Sequence[ObjectSpec | StructopsError],
     targets: Sequence[CheckTarget],
     selection: Selection,
+    values: Mapping[str, str],
     *,
     verify: bool,
 ) -> Iterator[Checked]:
     """Check every object against every kernel, one kernel in memory at a time."""
     for kernel in targets:
         opened = _opened(kernel)
-        around = live_surroundings() if kernel.is_live else Surroundings()
+        around = live_surroundings() if kernel.is_live else file_surroundings(kernel.path, values)
         for name, spec in zip(names, specs, strict=True):
             yield _one(kernel, opened, name, spec, selection, around, verify=verify)
         if isinstance(opened, Target):

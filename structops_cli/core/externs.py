@@ -47,7 +47,7 @@ class KernelFacts(NamedTuple):
     """What a kernel says of itself beside its types.
 
     ``symbols`` has the addresses of each name, ``options`` the text behind
-    ``CONFIG_X=``. ``sought`` are the places where the configuration was looked
+    ``CONFIG_X=``, "" for one that is known not to be set. ``sought`` are the places where the configuration was looked
     for, and ``found`` the one where it was, "" for none. ``version`` is a ``KERNEL_VERSION``, 0 for unknown.
     ``whole`` says that the kernel itself was asked: what it does not show is not there. Of a kernel that is
     known by files alone, that is unknown.

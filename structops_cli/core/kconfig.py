@@ -18,12 +18,13 @@ from structops_cli.core.matching import Mismatch
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfIntEncoding
 
-__all__ = ["number_bytes", "option_bytes", "version_code"]
+__all__ = ["is_option_value", "number_bytes", "option_bytes", "version_code", "version_of"]
 
 TRISTATE = "libbpf_tristate"
 """The name of the enum for y, m and n that ``bpf_helpers.h`` declares: TRI_NO, TRI_YES, TRI_MODULE."""
 TRISTATE_NUMBERS = {"n": 0, "y": 1, "m": 2}
 NUMBER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|[0-9]+)")
+VERSION_TEXT = re.compile(r"(\d{1,4})\.(\d{1,3})(?:\.(\d{1,9}))?")
 LARGEST_NUMBER_BYTES = 8
 
 
@@ -72,6 +73,21 @@ def number_bytes(btf: Btf, type_id: int, value: int) -> bytes | Mismatch:
 def version_code(major: int, minor: int, patch: int) -> int:
     """Return a kernel's version as ``KERNEL_VERSION`` makes it: the patch level ends at 255."""
     return (major << 16) + (minor << 8) + min(patch, 255)
+
+
+def version_of(text: str) -> int | None:
+    """Return the number that a version means: ``6.12``, ``6.12.3``, or the number itself; None for other text."""
+    parts = VERSION_TEXT.fullmatch(text)
+    if parts:
+        return version_code(int(parts[1]), int(parts[2]), int(parts[3] or 0))
+    value = _parsed(text) if NUMBER.fullmatch(text) else -1
+    return value if 0 < value < 1 << 32 else None
+
+
+def is_option_value(text: str) -> bool:
+    """Tell whether a text can stand behind ``CONFIG_X=``: y, m, n, a number, or a text in quotes."""
+    quoted = len(text) > 1 and text[0] == text[-1] == '"'
+    return text in TRISTATE_NUMBERS or quoted or NUMBER.fullmatch(text) is not None
 
 
 def _shape(btf: Btf, type_id: int) -> _Shape | None:

@@ -226,7 +226,7 @@ class _Search:
         btf = self.spec.btf
         if name.startswith(OPTION):
             text = self.facts.options.get(name)
-            return self._no_option() if text is None else option_bytes(btf, type_id, text)
+            return option_bytes(btf, type_id, text) if text else self._no_option(name)
         if name == VERSION:
             return number_bytes(btf, type_id, self.facts.version)
         if name == "LINUX_HAS_BPF_COOKIE":
@@ -242,7 +242,9 @@ class _Search:
             else Mismatch(why)
         )
 
-    def _no_option(self) -> _Missing:
+    def _no_option(self, name: str) -> _Missing:
+        if name in self.facts.options:
+            return _Missing("a user gives it as n: the kernel was built without", WEAKEN)
         if self.facts.found:
             return _Missing(f"{self.facts.found} does not set it: the kernel was built without", WEAKEN)
         why = f"the kernel's configuration is in none of {', '.join(self.facts.sought) or 'the files given'}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from structops_cli.core.externs import FactsNeeded, KernelFacts
 from structops_cli.core.target import Target
 from structops_cli.errors import NotPermittedError, StructopsError
 from structops_cli.obj.spec import ObjectSpec
@@ -10,7 +13,7 @@ from structops_cli.struct_ops.check import CheckReport, Surroundings
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 
-__all__ = ["live_surroundings", "taken_names", "verified"]
+__all__ = ["file_surroundings", "live_surroundings", "taken_names", "verified"]
 
 
 def live_surroundings() -> Surroundings:
@@ -18,6 +21,17 @@ def live_surroundings() -> Surroundings:
     from structops_cli.runtime.externs import live_facts
 
     return Surroundings(live_facts, taken_names(), _offers)
+
+
+def file_surroundings(path: str, given: Mapping[str, str]) -> Surroundings:
+    """Return what the files of another kernel say, and what a user says of it; read when an object needs it."""
+
+    def facts(needed: FactsNeeded) -> KernelFacts:
+        from structops_cli.runtime.file_facts import facts_of_files  # few objects need it
+
+        return facts_of_files(path, needed, given)
+
+    return Surroundings(facts)
 
 
 def _offers(kernel_type: StructOpsType) -> bool | None:

@@ -11,7 +11,15 @@ from structops_cli.core.kconfig import version_code
 from structops_cli.errors import UnsupportedError
 from structops_cli.records import NamedTuple
 
-__all__ = ["KernelConfig", "config_places", "kernel_version", "parse_options", "parse_version", "read_config"]
+__all__ = [
+    "KernelConfig",
+    "config_places",
+    "kernel_version",
+    "parse_options",
+    "parse_version",
+    "read_config",
+    "read_lines",
+]
 
 VERSION_SIGNATURE = "/proc/version_signature"
 """Where Ubuntu says which kernel release its own is made from: its uname says 5.4.0 for all of 5.4."""
@@ -38,13 +46,14 @@ def read_config(names: Collection[str], places: Iterable[str] | None = None) -> 
     sought = tuple(config_places(os.uname().release) if places is None else places)
     for place in sought:
         try:
-            return KernelConfig(parse_options(_lines(place), names), place, sought)
+            return KernelConfig(parse_options(read_lines(place), names), place, sought)
         except (OSError, EOFError):  # BadGzipFile is an OSError
             continue
     return KernelConfig({}, "", sought)
 
 
-def _lines(place: str) -> list[str]:
+def read_lines(place: str) -> list[str]:
+    """Return the lines of a configuration file, packed or not; ``OSError`` or ``EOFError`` for one that cannot be read."""
     if place.endswith(".gz"):
         import gzip  # 4 ms, for the few objects that ask for the configuration
 

@@ -16,7 +16,7 @@ from structops_cli.errors import BtfError, InputError, NotFoundError, Unsupporte
 from structops_cli.runtime.decompress import compression_of, decompress
 from structops_cli.syscall.uapi import BTF_MAGIC
 
-__all__ = ["may_be_kernel", "read_kernel_btf"]
+__all__ = ["kernel_banner", "may_be_kernel", "read_kernel_btf"]
 
 ELF_MAGIC = b"\x7fELF"
 BTF_MAGICS = (BTF_MAGIC.to_bytes(2, "little"), BTF_MAGIC.to_bytes(2, "big"))
@@ -30,9 +30,13 @@ _SETUP_SECTS = 0x1F1
 _BOOT_FLAG = (0x1FE, b"\x55\xaa")
 _HEADER = (0x202, b"HdrS")
 _VERSION = (Struct("<H"), 0x206)
+_KERNEL_VERSION = (Struct("<H"), 0x20E)
+"""Where the text of the kernel's version begins, counted from the header."""
 _PAYLOAD = (Struct("<II"), 0x248)
 _PAYLOAD_SINCE = 0x0208
 _SECTOR = 512
+_BANNER = re.compile(rb"Linux version (\d[!-~]{0,100} [ -~]{0,500})")
+"""``linux_banner`` (init/version-timestamp.c): release, builder, compiler and the rest of ``uname -v``."""
 
 NO_KERNEL = (".", "System.map", "config", "initramfs", "initrd", "memtest86", "symvers", "xen")
 """How the names of files begin that stand beside kernels in /boot; some of them are compressed, or ELF files."""
@@ -59,6 +63,48 @@ def read_kernel_btf(path: str) -> bytes:
         raise NotFoundError(f"{path} cannot be read", why=error.strerror or "", object=path) from None
     finally:
         os.close(fd)
+
+
+def kernel_banner(path: str) -> str:
+    """Return what a kernel's file names as its version: the release, then who built it and when; "" for none.
+
+    Errors as ``read_kernel_btf``. Raw BTF names none.
+    """
+    try:
+        fd = _open(path)
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read", why=error.strerror or "", object=path) from None
+    try:
+        return _banner(fd, path)
+    except OSError as error:
+        raise NotFoundError(f"{path} cannot be read", why=error.strerror or "", object=path) from None
+    finally:
+        os.close(fd)
+
+
+def _banner(fd: int, path: str) -> str:
+    head = os.pread(fd, HEAD_BYTES, 0)
+    if head.startswith(BTF_MAGICS) or not head:
+        return ""
+    if _is_image(head):
+        shape, at = _KERNEL_VERSION
+        start = (
+            shape.unpack_from(head, at)[0] + _BOOT_FLAG[0] + len(_BOOT_FLAG[1]) if len(head) > at + 1 else 0
+        )
+        text = os.pread(fd, HEAD_BYTES, start) if start else b""
+        return text.partition(b"\0")[0].decode("ascii", "replace")
+    how = compression_of(head)
+    if how is None and not head.startswith(ELF_MAGIC):
+        return ""
+    if how:
+        return _named_in(decompress(_whole(fd, path), how, path, _is_plain))
+    with mmap.mmap(fd, 0, mmap.MAP_PRIVATE, mmap.PROT_READ) as data:
+        return _named_in(data)
+
+
+def _named_in(kernel: bytes | mmap.mmap) -> str:
+    found = _BANNER.search(kernel)
+    return found[1].decode("ascii") if found else ""
 
 
 def may_be_kernel(path: str) -> bool:

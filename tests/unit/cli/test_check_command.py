@@ -63,6 +63,60 @@ def test_a_congestion_control_of_before_6_10_on_a_kernel_after_it(
     assert run_cli("check", old_control, "--btf", str(kernels / "5.10.btf")).exit_code == 0
 
 
+@pytest.fixture
+def asks_for_a_version(tmp_path: Path) -> str:
+    """Return an object that does what no kernel allows, before 5.6 and where an option is set."""
+    body = "BODY=if (LINUX_KERNEL_VERSION < VERSION(6, 0) || CONFIG_T_IN_NO_KERNEL) bad();"
+    path = tmp_path / "asks.bpf.o"
+    path.write_bytes(compile_object(OBJECTS / "check_reach.bpf.c", flags=(*FLAGS, "-DKCONFIG", f"-D{body}")))
+    return str(path)
+
+
+def test_a_value_that_is_unknown_offline(kernels: Path, asks_for_a_version: str) -> None:
+    btf = str(kernels / "6.12.btf")
+    unknown = run_cli("check", asks_for_a_version, "--btf", btf)
+    assert unknown.exit_code == 77
+    assert (
+        "give it: --const LINUX_KERNEL_VERSION=6.12; or put the kernel's config file beside its BTF"
+        in unknown.stdout
+    )
+    assert "the verifier may refuse t_cong_avoid" in unknown.stdout
+    known = {
+        ("LINUX_KERNEL_VERSION=6.12", "CONFIG_T_IN_NO_KERNEL=n"): 0,
+        ("LINUX_KERNEL_VERSION=6.12", "CONFIG_T_IN_NO_KERNEL=1"): 1,
+        ("LINUX_KERNEL_VERSION=5.10",): 1,
+        ("LINUX_KERNEL_VERSION=6.12",): 77,
+    }
+    for values, code in known.items():
+        words = [word for value in values for word in ("--const", value)]
+        assert run_cli("check", asks_for_a_version, "--btf", btf, *words).exit_code == code, values
+    (kernels / "config-6.12").write_text("# Linux/x86 6.12.9 Kernel Configuration\nCONFIG_X=y\n")
+    assert run_cli("check", asks_for_a_version, "--btf", btf).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("LINUX_KERNEL_VERSION=new",), "--const LINUX_KERNEL_VERSION=new is no version"),
+        (("CONFIG_T_IN_NO_KERNEL=yes",), "--const CONFIG_T_IN_NO_KERNEL=yes cannot be"),
+        (
+            ("CONFIG_T_OTHER=y",),
+            "no object has a constant or asks for a configuration variable CONFIG_T_OTHER",
+        ),
+    ],
+)
+def test_values_that_make_no_sense(
+    kernels: Path, asks_for_a_version: str, words: tuple[str, ...], said: str
+) -> None:
+    result = refused("check", asks_for_a_version, "--btf", str(kernels), "--const", *words, exit_code=2)
+    assert said in str(result)
+
+
+def test_the_running_kernel_has_its_own_values(asks_for_a_version: str) -> None:
+    result = refused("check", asks_for_a_version, "--const", "LINUX_KERNEL_VERSION=6.12", exit_code=2)
+    assert "a running kernel has its own value" in str(result)
+
+
 def test_a_matrix_of_several_kernels(golden: Golden, kernels: Path, old_control: str) -> None:
     result = run_cli("check", "reno", "aimd", old_control, "dummy_ops", "--btf", str(kernels))
     golden.check("check_matrix.txt", normalised_text(result.stdout, {str(OBJECTS): "SOURCES"}))
