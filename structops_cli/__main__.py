@@ -79,10 +79,24 @@ def _fill_closed_streams() -> None:
             setattr(sys, name, stream)
 
 
+def _buffer_streams() -> None:
+    """Give stdout and stderr the buffers that PYTHONUNBUFFERED takes away.
+
+    Without a buffer, Python drops in silence what the kernel does not take of a
+    write: all of it for a full non-blocking pipe, a part on a full disk.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if not hasattr(stream.buffer, "raw"):
+            again = open(stream.fileno(), "w", encoding=stream.encoding, errors=stream.errors, closefd=False)  # noqa: SIM115 -- to the end
+            setattr(sys, name, again)
+
+
 def entry() -> NoReturn:
     """Run the command and end the process with its exit code."""
     gc.disable()
     _fill_closed_streams()
+    _buffer_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background may ignore it
         signal.signal(signal.SIGINT, _ended)
     signal.signal(signal.SIGTERM, _ended)

@@ -9,7 +9,7 @@ import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.netns import meant_namespaces, netns_options
-from structops_cli.cli.output import Output, common_options, fields, shown, table
+from structops_cli.cli.output import Output, Stands, common_options, fields, shown, table
 from structops_cli.errors import ExitCode, StructopsError, UsageError
 from structops_cli.net.congestion_controls import (
     CongestionControls,
@@ -113,26 +113,30 @@ def _say(output: Output, done: DefaultsChanged, *, restore: bool, dry_run: bool)
         "left": [item._asdict() for item in done.left],
         "gone": list(done.gone),
     }
-    output.result("default", data, lambda: _text(done, restore=restore))
+    what = f"{', '.join(item.what for item in done.changes if item.is_change)}: the change is made"
+    stands = Stands(what, "see structops default")
+    output.result("default", data, lambda: _text(done, restore=restore, dry_run=dry_run), stands)
     for title in done.gone:
         output.note(f"note: {title} is gone meanwhile")
 
 
-def _text(done: DefaultsChanged, *, restore: bool) -> str:
-    lines = [f"allowed: any process may choose {name}" for name in done.allowed]
-    lines += [_line(item, restore=restore) for item in done.changes]
+def _text(done: DefaultsChanged, *, restore: bool, dry_run: bool) -> str:
+    may = "could" if dry_run else "may"
+    lines = [f"allowed: any process {may} choose {name}" for name in done.allowed]
+    lines += [_line(item, restore=restore, dry_run=dry_run) for item in done.changes]
     for item in done.left:
         lines += [f"default of {item.title}: left as it is", f"  why: {item.why}", f"  fix: {item.hint}"]
     return "\n".join(map(shown, lines)) or "no network namespace is meant: nothing to do"
 
 
-def _line(item: Change, *, restore: bool) -> str:
+def _line(item: Change, *, restore: bool, dry_run: bool) -> str:
     now, before = item.after["default"], item.before["default"]
+    would, was = ("would be ", "is") if dry_run else ("", "was")
     if item.before["older_version"]:
-        return f"{item.what}: {now} (was an older version of it)"
+        return f"{item.what}: {would}{now} ({was} an older version of it)"
     if now != before:
         again = " again" if restore else ""
-        return f"{item.what}: {now}{again} (was {before})"
+        return f"{item.what}: {would}{now}{again} ({was} {before})"
     if restore:
         known = "as it was before" if item.is_change else "nothing is remembered of it"
         return f"{item.what}: {now}, {known}: nothing to do"

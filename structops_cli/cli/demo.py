@@ -12,7 +12,13 @@ from structops_cli.cli.mutation import mutating
 from structops_cli.cli.numbers import WholeNumber
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields, shown, table
-from structops_cli.cli.registered import registered_data, registered_text, say_aside, warn_left_out
+from structops_cli.cli.registered import (
+    registered_data,
+    registered_text,
+    registration_stands,
+    say_aside,
+    warn_left_out,
+)
 from structops_cli.operations.demonstration import LOSS_PERCENT, Demonstration, Proof, demonstrate
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.member_text import MemberValue
@@ -61,7 +67,8 @@ def command(
         spec, live_kernel(), selection, byte_count, keep=keep, say=output.debug, changing=changing
     )
     warn_left_out(output, done.object)
-    output.result("demo", _data(done), lambda: _text(output, done))
+    stands = registration_stands([done.object])
+    output.result("demo", _data(done), lambda: _text(output, done), stands)
     say_aside(output, done.object)
 
 

@@ -9,7 +9,7 @@ import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.numbers import Seconds
-from structops_cli.cli.output import Output, common_options, shown, table
+from structops_cli.cli.output import Output, Stands, common_options, shown, table
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.counted import counted
 from structops_cli.errors import ExitCode
@@ -70,7 +70,8 @@ def command(
 
 def _say(output: Output, done: Drained, *, dry_run: bool) -> None:
     """Tell what was done; the lock is free by now, for the reader may take its time."""
-    output.result("drain", _data(done, dry_run=dry_run), lambda: _text(done, dry_run=dry_run))
+    stands = Stands(f"sockets were moved off {done.source.name}", "see structops sockets")
+    output.result("drain", _data(done, dry_run=dry_run), lambda: _text(done, dry_run=dry_run), stands)
     for sentence in done.unseen:
         output.note(f"not seen: {sentence}")
     for note in done.notes:

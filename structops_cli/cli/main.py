@@ -61,8 +61,6 @@ Exit codes:
   77  this kernel cannot, or check cannot tell
 """
 
-UNWRITTEN = "the output could not be written"
-
 
 class LazyGroup(click.Group):
     """A group that knows its commands' one-line help without importing them."""
@@ -127,13 +125,15 @@ def _ended_by(error: BaseException, output: Output) -> int:
             code = ExitCode.USAGE
         case KeyboardInterrupt() | click.Abort():
             code = 128 + signal.SIGINT
-        case ReaderGone():  # not an error, and nobody is left to tell
+        case ReaderGone():  # no error, unless something was changed that nobody is told of
             _close_stdout()
             code = 128 + signal.SIGPIPE
+            if error.stands:
+                output.failed(_unwritten(error))
         case OutputLost():
-            output.failed(StructopsError(UNWRITTEN, why=str(error)))
+            output.failed(_unwritten(error))
         case OSError() if not output.at_work:  # click wrote its help
-            output.failed(StructopsError(UNWRITTEN, why=error.strerror or ""))
+            output.failed(_unwritten(OutputLost(error.strerror or "")))
         case OSError():  # what nobody expects to be refused: no memory, a security module
             failed = _of_the_system(error)
             output.failed(failed)
@@ -142,6 +142,14 @@ def _ended_by(error: BaseException, output: Output) -> int:
         case _:
             output.broke(error)
     return int(code)
+
+
+def _unwritten(lost: OutputLost) -> StructopsError:
+    """Return the error of output that was lost, which tells of the change that stands all the same."""
+    if not lost.stands:
+        return StructopsError("the output could not be written", why=lost.why)
+    what = f"{lost.stands.what}, and the output that says so could not be written"
+    return StructopsError(what, why=lost.why, hint=lost.stands.see)
 
 
 def _of_the_system(error: OSError) -> KernelError:

@@ -11,7 +11,7 @@ import click
 from structops_cli.cli.output import Output
 from structops_cli.operations.change import Change, changed
 
-__all__ = ["change_data", "dry_run_option", "mutating"]
+__all__ = ["change_data", "did", "dry_run_option", "mutating"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -24,10 +24,9 @@ def dry_run_option(function: Function) -> Function:
 
 @contextmanager
 def mutating(output: Output, *, dry_run: bool) -> Iterator[None]:
-    """Hold the machine's lock while a command changes something; a dry run needs none, and says at its end what it was."""
+    """Hold the machine's lock while a command changes something; a dry run needs none."""
     if dry_run:
         yield
-        output.note("dry run: nothing was done")
         return
     from structops_cli.operations.machine_lock import machine_lock  # a dry run needs none
 
@@ -35,6 +34,11 @@ def mutating(output: Output, *, dry_run: bool) -> Iterator[None]:
         if not held:
             output.debug("note: no lock: /run is not writable here")
         yield
+
+
+def did(past: str, verb: str, *, dry_run: bool) -> str:
+    """Return the verb of a report: what was done, or in a dry run what would be."""
+    return f"would {verb}" if dry_run else past
 
 
 def change_data(changes: Sequence[Change], *, dry_run: bool) -> dict[str, Any]:

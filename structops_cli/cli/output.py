@@ -16,12 +16,14 @@ from typing import Any, TypeAlias, TypeVar
 import click
 
 from structops_cli.errors import KernelError, StructopsError, VerifierError, errno_name
+from structops_cli.records import NamedTuple
 
 __all__ = [
     "SCHEMA_VERSION",
     "Output",
     "OutputLost",
     "ReaderGone",
+    "Stands",
     "common_options",
     "fields",
     "shown",
@@ -31,6 +33,8 @@ __all__ = [
 SCHEMA_VERSION = 1
 """Of the JSON: raised when a field changes its meaning or goes; new fields do not raise it."""
 
+DRY_RUN = "dry run: nothing was done"
+"""The first line of the text of every dry run."""
 KEPT = r"([\n\t])"
 KEPT_OF_COLOURS = r"([\n\t]|\x1b\[[0-9;]*m)"
 """What of unprintable text is the layout's, and no name's."""
@@ -39,12 +43,23 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Data: TypeAlias = Mapping[str, Any]
 
 
-class ReaderGone(Exception):  # noqa: N818 -- no error of anybody's
-    """Whoever read stdout, ``head`` for one, has gone away; click would end a bare EPIPE with exit code 1."""
-
-
 class OutputLost(Exception):  # noqa: N818 -- not an error of what was asked for: nothing that handles those is to take it
-    """A stream took no more; its text is the reason."""
+    """A stream took no more, for the reason ``why``; ``stands`` says which change was made before."""
+
+    def __init__(self, why: str, stands: Stands | None = None) -> None:
+        super().__init__(why)
+        self.why, self.stands = why, stands
+
+
+class ReaderGone(OutputLost):
+    """The reader of stdout, ``head`` for one, has gone away; click would end a bare EPIPE with exit code 1."""
+
+
+class Stands(NamedTuple):
+    """A change that lasts though nobody could be told of it, and the commands that show or undo it."""
+
+    what: str
+    see: str
 
 
 def _echo(text: str | bytearray, *, err: bool = False, nl: bool = True) -> None:
@@ -68,6 +83,8 @@ class Output:
         """Whether a command has begun; what is written before is help."""
         self.color = _wants_color()
         self._warnings: list[dict[str, str]] = []
+        self._lost: OutputLost | None = None
+        """Why stderr did not take a warning."""
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Output:
@@ -83,23 +100,35 @@ class Output:
         return output
 
     def result(
-        self, command: str, data: Data | Callable[[], Data], text: Callable[[], str | bytearray]
+        self,
+        command: str,
+        data: Data | Callable[[], Data],
+        text: Callable[[], str | bytearray],
+        stands: Stands | None = None,
     ) -> None:
         """Print what a command found or did: JSON with ``schema_version``, or the text that ``text`` makes.
 
         ``data`` may be a call, where making it costs more than text needs; text of megabytes comes in UTF-8,
-        with its last newline, and is written as it is.
-        Raises ``ReaderGone`` when nobody reads it any more.
+        with its last newline, and is written as it is. The text of a dry run begins with a line that says so.
+        ``stands`` is what lasts if ``data`` has ``changed``, whether it can be printed or not.
+        Raises ``OutputLost`` when stdout takes no more, ``ReaderGone`` when nobody reads it any more.
         """
+        known = {} if callable(data) else data
+        if not known.get("changed", True) or known.get("dry_run"):
+            stands = None
         try:
             if self.json:
                 found = data() if callable(data) else data
                 head = {"schema_version": SCHEMA_VERSION, "command": command}
                 self._print_json({**head, **found, "warnings": self._warnings}, err=False)
             elif said := text():
-                _say(said, coloured=self.color)
+                _say(f"{DRY_RUN}\n{said}" if known.get("dry_run") else said, coloured=self.color)
         except BrokenPipeError:
-            raise ReaderGone from None
+            raise ReaderGone("its reader has ended", stands) from None
+        except OutputLost as lost:
+            raise OutputLost(lost.why, stands) from None
+        if self._lost:
+            raise self._lost
 
     def warn(self, what: str, *, why: str = "", fix: str = "") -> None:
         """Print a warning on stderr, with ``-q`` too; the JSON of a later ``result`` lists it in ``warnings``.
@@ -107,11 +136,13 @@ class Output:
         For everything that the user asked for and that is not done. Call it before ``result``.
         """
         self._warnings.append({"what": what, "why": why, "hint": fix})
-        _echo(f"{self.style('warning:', fg='yellow', bold=True)} {shown(what)}", err=True)
-        if why:
-            _echo(f"  why: {shown(why)}", err=True)
-        if fix:
-            _echo(f"  fix: {shown(fix)}", err=True)
+        lines = [f"{self.style('warning:', fg='yellow', bold=True)} {shown(what)}"]
+        lines += [f"  why: {shown(why)}"] if why else []
+        lines += [f"  fix: {shown(fix)}"] if fix else []
+        try:
+            _echo("\n".join(lines), err=True)
+        except OutputLost as lost:  # the result comes first
+            self._lost = lost
 
     def note(self, text: str) -> None:
         """Print one line beside the data, on stderr; ``-q`` keeps it silent."""

@@ -8,7 +8,7 @@ import click
 
 from structops_cli.cli.live import c_text
 from structops_cli.cli.numbers import WholeNumber
-from structops_cli.cli.output import Output, common_options, shown
+from structops_cli.cli.output import Output, Stands, common_options, shown
 from structops_cli.errors import UsageError
 from structops_cli.runtime import raw_map
 from structops_cli.runtime.kernel import live_kernel
@@ -155,4 +155,5 @@ def _show(output: Output, verb: str, answer: raw_map.Answered, more: dict[str, A
         **more,
     }
     said = f"{answer.operation} answered {answer.result}; map {answer.info.id} is {state}: {MEANINGS.get(state, 'unknown')}"
-    output.result(verb, data, lambda: f"{said}\n{text}" if text else said)
+    stands = None if verb == "map lookup" else Stands(said, "see structops list")
+    output.result(verb, data, lambda: f"{said}\n{text}" if text else said, stands)

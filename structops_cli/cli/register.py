@@ -17,6 +17,7 @@ from structops_cli.cli.registered import (
     not_attached_data,
     registered_data,
     registered_text,
+    registration_stands,
     say_aside,
     warn_left_out,
 )
@@ -114,7 +115,7 @@ def command(
         with mutating(output, dry_run=dry_run):
             done = rehearse(loaded, places) if dry_run else register_all(loaded, places, held)
         warn_skipped_modules(output, target.kernel)
-        _say(output, done, dry_run=dry_run)
+        _say(output, done, dry_run=dry_run, transient=transient)
         if transient and not dry_run:
             _hold(output, [one for item in done for one in item.registered])
 
@@ -141,12 +142,18 @@ def _hold(output: Output, held: list[Registered]) -> None:
         output.note("unregistering")
 
 
-def _say(output: Output, done: Sequence[RegisteredObject], *, dry_run: bool) -> None:
+def _say(output: Output, done: Sequence[RegisteredObject], *, dry_run: bool, transient: bool) -> None:
     data = change_data(changes_of(done), dry_run=dry_run)
     data["registered"] = [entry for item in done for entry in registered_data(item)]
     data["not_attached"] = [entry for item in done for entry in not_attached_data(item.spec)]
     for item in done:
         warn_left_out(output, item)
-    output.result("register", data, lambda: "\n\n".join(registered_text(item) for item in done))
+    stands = None if transient else registration_stands(done)
+    output.result(
+        "register",
+        data,
+        lambda: "\n\n".join(registered_text(item, dry_run=dry_run) for item in done),
+        stands,
+    )
     for item in done:
         say_aside(output, item)

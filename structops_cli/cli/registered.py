@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from structops_cli.cli.output import Output, fields, shown, table
+from structops_cli.cli.mutation import did
+from structops_cli.cli.output import Output, Stands, fields, shown, table
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.objects import RegisteredObject
 from structops_cli.runtime.registration import Registered
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.left_out import absent_members, not_attached, programs_left_out
 
 __all__ = [
@@ -16,6 +19,7 @@ __all__ = [
     "programs_text",
     "registered_data",
     "registered_text",
+    "registration_stands",
     "say_aside",
     "warn_left_out",
     "warn_not_attached",
@@ -107,9 +111,17 @@ def programs_data(one: Registered) -> list[dict[str, Any]]:
     ]
 
 
-def registered_text(item: RegisteredObject) -> str:
-    """Return what became of an object as text."""
-    return "\n\n".join(_one_text(one) for one in item.registered)
+def registered_text(item: RegisteredObject, *, dry_run: bool = False) -> str:
+    """Return what became of an object as text, or what would."""
+    return "\n\n".join(_one_text(one, dry_run=dry_run) for one in item.registered)
+
+
+def registration_stands(done: Sequence[RegisteredObject]) -> Stands:
+    """Return what stands of a registration that nobody could be told of."""
+    names = [one.name for item in done for one in item.registered if one.changed]
+    undo = "; ".join(shell_words("structops", "unregister", name) for name in names)
+    what = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} registered"
+    return Stands(what, f"see structops list; to undo it: {undo}")
 
 
 def _pin_text(one: Registered) -> str | None:
@@ -118,9 +130,10 @@ def _pin_text(one: Registered) -> str | None:
     return one.pin or ("none: held by this process" if one.link_id is not None else None)
 
 
-def _one_text(one: Registered) -> str:
+def _one_text(one: Registered, *, dry_run: bool) -> str:
     name = shown(f"{one.name} ({one.type_name})")
-    head = f"registered {name}\n" if one.changed else f"{name} is registered already: nothing to do\n"
+    verb = did("registered", "register", dry_run=dry_run)
+    head = f"{verb} {name}\n" if one.changed else f"{name} is registered already: nothing to do\n"
     link: object = one.link_id
     if link is None:
         link = "new" if one.pin else "none: registered without a link"
@@ -128,7 +141,7 @@ def _one_text(one: Registered) -> str:
         ("map", f"{one.map_id or 'new'} ({one.map_name})"),
         ("link", link),
         ("pin", _pin_text(one)),
-        ("state", one.state),
+        ("state", None if dry_run and one.changed else one.state),
     ], indent=2)  # fmt: skip
     return f"{head}\n{programs_text(one)}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from structops_cli.cli.mutation import change_data, dry_run_option, mutating
+from structops_cli.cli.mutation import change_data, did, dry_run_option, mutating
 from structops_cli.cli.numbers import MapId
 from structops_cli.cli.output import Output, common_options, fields, shown
 from structops_cli.cli.selectors import selector_argument
@@ -14,6 +14,7 @@ from structops_cli.cli.swapped import (
     restart_option,
     say_unfollowed,
     swap_change,
+    swap_stands,
     swapped_data,
     swapped_fields,
 )
@@ -53,23 +54,25 @@ def command(
     data = change_data([swap_change(done.live, _map_id(done)), *late], dry_run=dry_run)
     data |= swapped_data(done.done, done.gap_ns, done.caught_up)
     data["newer"] = [one.live.info.id for one in done.forward]
-    output.result("rollback", data, lambda: _text(done))
+    output.result("rollback", data, lambda: _text(done, dry_run=dry_run), swap_stands(done.live))
     say_unfollowed(output, done.live, done.done, done.gap_ns, done.caught_up)
 
 
-def _text(done: RolledBack) -> str:
+def _text(done: RolledBack, *, dry_run: bool) -> str:
     name, map_id = shown(f"{done.live.name} ({done.live.type.name})"), done.version.live.info.id
     if done.done is None:
         since = f", and was gone back to from id:{done.forward[0].live.info.id}" if done.forward else ""
-        return f"{name} is map {map_id} already{since}: {shown(caught_up_text(done.caught_up))}"
+        return (
+            f"{name} is map {map_id} already{since}: {shown(caught_up_text(done.caught_up, dry_run=dry_run))}"
+        )
     lines = fields(
         [
             ("map", f"{done.done.map_id or 'new'} ({done.version.live.info.name}), was {done.live.info.id}"),
-            *swapped_fields(done.done, done.gap_ns),
+            *swapped_fields(done.done, done.gap_ns, dry_run=dry_run),
         ],
         indent=2,
     )
-    return f"rolled back {name}\n{lines}"
+    return f"{did('rolled back', 'roll back', dry_run=dry_run)} {name}\n{lines}"
 
 
 def _map_id(done: RolledBack) -> int:

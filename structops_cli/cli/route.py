@@ -9,7 +9,7 @@ import click
 
 from structops_cli.cli.mutation import change_data, dry_run_option, mutating
 from structops_cli.cli.netns import meant_namespaces
-from structops_cli.cli.output import Output, common_options, shown, table
+from structops_cli.cli.output import Output, Stands, common_options, shown, table
 from structops_cli.errors import UsageError
 from structops_cli.net.namespaces import find_namespaces, select_namespaces
 from structops_cli.net.route_words import GRAMMAR, parse_route
@@ -113,17 +113,21 @@ def _change(
         done = change_one_route(verb, wanted, namespace, found, locked=lock, dry_run=dry_run)
         again = verb == "clear" and not done.is_change
         data = {**change_data([done], dry_run=dry_run), "written_again": again}
-        output.result(f"route {verb}", data, lambda: shown(_line(done, again=again)))
+        stands = Stands(f"{done.what}: the change is made", "see structops route list")
+        output.result(f"route {verb}", data, lambda: shown(_line(done, again=again, dry_run=dry_run)), stands)
         if dry_run and verb == "add" and done.is_change:
             output.note("note: whether the kernel takes its gateway, device and source is not checked")
 
 
-def _line(done: Change, *, again: bool) -> str:
+def _line(done: Change, *, again: bool, dry_run: bool) -> str:
+    would, was = ("would be ", "is") if dry_run else ("", "was")
     if again:
-        return f"{done.what}: the kernel shows no congctl: written again without one, lest it be dangling"
+        return (
+            f"{done.what}: the kernel shows no congctl: {would}written again without one, lest it be dangling"
+        )
     if not done.is_change:
         return f"{done.what}: {_state(done.after)}: nothing to do"
-    return f"{done.what}: {_state(done.after)} (was {_state(done.before)})"
+    return f"{done.what}: {would}{_state(done.after)} ({was} {_state(done.before)})"
 
 
 def _state(state: Any) -> str:

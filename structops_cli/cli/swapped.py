@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from structops_cli.cli.numbers import WholeNumber
-from structops_cli.cli.output import Output
+from structops_cli.cli.output import Output, Stands
 from structops_cli.errors import StructopsError
 from structops_cli.operations.catching_up import CaughtUp
 from structops_cli.operations.change import Change
@@ -16,6 +16,7 @@ from structops_cli.operations.followers import Followed
 from structops_cli.operations.swap import Swapped
 from structops_cli.operations.versions import KEPT_VERSIONS
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.kinds import kind_of
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "restart_option",
     "say_unfollowed",
     "swap_change",
+    "swap_stands",
     "swapped_data",
     "swapped_fields",
 ]
@@ -59,6 +61,12 @@ def swap_change(live: LiveMap, map_id: int) -> Change:
     return Change(f"{live.type.name} {live.name}", {"map_id": live.info.id}, {"map_id": map_id or None})
 
 
+def swap_stands(live: LiveMap) -> Stands:
+    """Return what stands of an update or a rollback that nobody could be told of."""
+    words = [shell_words("structops", verb, live.name) for verb in ("versions", "rollback")]
+    return Stands(f"another version of {live.name} is registered", f"see {words[0]}; {words[1]} goes back")
+
+
 def swapped_data(done: Swapped | None, gap_ns: int | None, caught_up: CaughtUp | None) -> dict[str, Any]:
     """Return what a swap did beside the map, or what was done to defaults where there was no swap, as plain data."""
     if done is None:
@@ -86,7 +94,7 @@ def _followed_data(one: Followed) -> dict[str, Any]:
     }
 
 
-def swapped_fields(done: Swapped, gap_ns: int | None) -> list[tuple[str, object]]:
+def swapped_fields(done: Swapped, gap_ns: int | None, *, dry_run: bool) -> list[tuple[str, object]]:
     """Return what a swap did beside the map, for a list of fields."""
     rewritten = _rewritten(done.followed)
     return [
@@ -94,14 +102,15 @@ def swapped_fields(done: Swapped, gap_ns: int | None) -> list[tuple[str, object]
         ("gap", f"the name was gone for at most {gap_ns // 1000} us" if gap_ns is not None else None),
         ("kept", done.kept or "nothing"),
         ("dropped", ", ".join(done.dropped) or None),
-        ("defaults", f"written again in {rewritten}" if rewritten else None),
+        ("defaults", f"{'to be ' * dry_run}written again in {rewritten}" if rewritten else None),
     ]
 
 
-def caught_up_text(caught_up: CaughtUp | None) -> str:
+def caught_up_text(caught_up: CaughtUp | None, *, dry_run: bool) -> str:
     """Return what was done where the version was there already."""
     rewritten = _rewritten(caught_up.followed) if caught_up else ""
-    return f"its default is written again in {rewritten}" if rewritten else "nothing to do"
+    verb = "would be" if dry_run else "is"
+    return f"its default {verb} written again in {rewritten}" if rewritten else "nothing to do"
 
 
 def _rewritten(followed: tuple[Followed, ...]) -> str:

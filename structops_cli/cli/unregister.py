@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from structops_cli.cli.mutation import change_data, dry_run_option, mutating
+from structops_cli.cli.mutation import change_data, did, dry_run_option, mutating
 from structops_cli.cli.numbers import Seconds
-from structops_cli.cli.output import Output, common_options, shown
+from structops_cli.cli.output import Output, Stands, common_options, shown
 from structops_cli.cli.selectors import selectors_argument
 from structops_cli.counted import counted
 from structops_cli.errors import NotFoundError, StateError, StructopsError, UsageError
@@ -104,7 +104,7 @@ def command(
             if drain
             else ()
         )
-        _say_left(output, drained)
+        _say_left(output, drained, dry_run=dry_run)
         done = rehearse(kernel, stock, chosen, drained) if dry_run else unregister_all(stock, chosen)
         for one in uses:
             _say_forced(output, one)
@@ -123,9 +123,12 @@ def command(
         for item in drained
     ]
     data["unregistered"] = [_data(item, waited=wait is not None, gone=gone) for item in done]
-    output.result(
-        "unregister", data, lambda: "\n".join(map(shown, [*map(_line, done), *map(_dead_line, dead)]))
-    )
+    lines = [
+        *(_line(item, dry_run=dry_run) for item in done),
+        *(_dead_line(one, dry_run=dry_run) for one in dead),
+    ]
+    stands = Stands(_done_words(done, dead), "see structops list")
+    output.result("unregister", data, lambda: "\n".join(map(shown, lines)), stands)
     if left:
         raise _not_gone(left, wait or 0)
     if still := [pin for item in done for pin in item.still_kept]:
@@ -142,7 +145,7 @@ def _unpin(dead: Sequence[str]) -> None:
     drop(dead)  # the folders, where they are empty now
 
 
-def _say_left(output: Output, drained: Sequence[Drained]) -> None:
+def _say_left(output: Output, drained: Sequence[Drained], *, dry_run: bool) -> None:
     for item in drained:
         for sentence in item.unseen:
             output.note(f"not seen: {sentence}")
@@ -152,7 +155,8 @@ def _say_left(output: Output, drained: Sequence[Drained]) -> None:
         if moved or item.left:
             ids = ", ".join(f"id:{number}" for number in item.source.of_maps)
             left = f", {len(item.left)} left: structops drain {ids} says why" if item.left else ""
-            output.note(f"{counted(moved, 'socket')} moved off {item.source.name} ({ids}){left}")
+            verb = "would be moved" if dry_run else "moved"
+            output.note(f"{counted(moved, 'socket')} {verb} off {item.source.name} ({ids}){left}")
 
 
 def _say_forced(output: Output, uses: Uses) -> None:
@@ -195,7 +199,7 @@ def _wait(output: Output, done: Sequence[Retired], seconds: float) -> tuple[Live
         return wait_until_gone(lambda: take_stock(kernel), done, seconds, output.note)
     except KeyboardInterrupt:
         for item in done:
-            output.note(_line(item))
+            output.note(_line(item, dry_run=False))
         raise
 
 
@@ -232,22 +236,29 @@ def _how(item: Retired) -> str:
     return "drop" if item.changed and not item.done.changed else item.done.how
 
 
-def _line(item: Retired) -> str:
-    done = item.done
+def _line(item: Retired, *, dry_run: bool) -> str:
+    done, unpinned = item.done, did("unpinned", "unpin", dry_run=dry_run)
     if not item.changed:
         return f"{done.name} (map {done.map_id}) was not registered: nothing to do"
     if not done.changed:
-        return f"dropped {done.name} (map {done.map_id}), a version that was kept; unpinned {', '.join(item.dropped)}"
-    said = f"unregistered {done.name} (map {done.map_id}, {done.type_name}) by {done.how}"
+        dropped = did("dropped", "drop", dry_run=dry_run)
+        return f"{dropped} {done.name} (map {done.map_id}), a version that was kept; {unpinned} {', '.join(item.dropped)}"
+    said = f"{did('unregistered', 'unregister', dry_run=dry_run)} {done.name} (map {done.map_id}, {done.type_name}) by {done.how}"
     if done.pins_removed:
-        said += f"; unpinned {', '.join(done.pins_removed)}"
+        said += f"; {unpinned} {', '.join(done.pins_removed)}"
     if item.dropped:
-        said += f"; dropped {counted(len(item.dropped), 'kept version')}"
+        said += f"; {did('dropped', 'drop', dry_run=dry_run)} {counted(len(item.dropped), 'kept version')}"
     return said + _held(done)
 
 
-def _dead_line(path: str) -> str:
-    return f"unpinned {path}: its link was detached before"
+def _dead_line(path: str, *, dry_run: bool) -> str:
+    return f"{did('unpinned', 'unpin', dry_run=dry_run)} {path}: its link was detached before"
+
+
+def _done_words(done: Sequence[Retired], dead: Sequence[str]) -> str:
+    """Return what is undone by now, in one sentence."""
+    names = dict.fromkeys(item.done.name for item in done if item.changed)
+    return f"unregistered {', '.join([*names, *dead])}"
 
 
 def _unpinned(path: str) -> Change:

@@ -7,7 +7,7 @@ import os
 import click
 
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
-from structops_cli.cli.mutation import change_data, dry_run_option, mutating
+from structops_cli.cli.mutation import change_data, did, dry_run_option, mutating
 from structops_cli.cli.numbers import MapId
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields, shown
@@ -25,6 +25,7 @@ from structops_cli.cli.swapped import (
     restart_option,
     say_unfollowed,
     swap_change,
+    swap_stands,
     swapped_data,
     swapped_fields,
 )
@@ -104,21 +105,23 @@ def _say(output: Output, done: Updated, *, dry_run: bool) -> None:
     data["registered"] = registered_data(done.object)
     data["not_attached"] = not_attached_data(done.object.spec)
     warn_left_out(output, done.object)
-    output.result("update", data, lambda: _text(done))
+    output.result("update", data, lambda: _text(done, dry_run=dry_run), swap_stands(done.live))
     say_aside(output, done.object)
     say_unfollowed(output, done.live, done.done, done.gap_ns, done.caught_up)
 
 
-def _text(done: Updated) -> str:
+def _text(done: Updated, *, dry_run: bool) -> str:
     [one] = done.object.registered
     name = shown(f"{one.name} ({one.type_name})")
     if done.done is None:
-        return f"{name} is this version already (map {one.map_id}): {shown(caught_up_text(done.caught_up))}"
+        caught_up = shown(caught_up_text(done.caught_up, dry_run=dry_run))
+        return f"{name} is this version already (map {one.map_id}): {caught_up}"
     lines = fields(
         [
             ("map", f"{one.map_id or 'new'} ({one.map_name}), was {done.live.info.id}"),
-            *swapped_fields(done.done, done.gap_ns),
+            *swapped_fields(done.done, done.gap_ns, dry_run=dry_run),
         ],
         indent=2,
     )
-    return f"updated {name}\n{lines}\n{programs_text(one)}"
+    verb = did("updated", "update", dry_run=dry_run)
+    return f"{verb} {name}\n{lines}\n{programs_text(one)}"

@@ -85,7 +85,7 @@ def _wait(seconds: float) -> None:
         time.sleep(max(seconds, 0))
         return
     if any(happened & (select.POLLERR | select.POLLHUP) for _, happened in gone):
-        raise ReaderGone
+        raise ReaderGone("its reader has ended")
     if gone:  # closed from the beginning
         time.sleep(max(seconds, 0))
 

@@ -161,7 +161,7 @@ def test_a_dangling_one_that_ip_made_is_cleared_though_nothing_shows_it(
     done("unregister", name, "--force")
     assert listed_routes(place) == {}
     words = ("route", "clear", V4, "--netns", place.title)
-    assert "written again without one, lest it be dangling" in done(*words, "--dry-run").stdout
+    assert "would be written again without one, lest it be dangling" in done(*words, "--dry-run").stdout
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     assert list(listed_routes(place)) == [V4], "a dry run does nothing, and it comes back"
     done("unregister", name, "--force")

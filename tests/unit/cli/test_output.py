@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import os
@@ -9,12 +10,13 @@ import pty
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from errno import EACCES, EEXIST, ENOMEM, EPERM
 from typing import Any
 
 import pytest
 
-from structops_cli.cli.output import Output, fields, shown, table
+from structops_cli.cli.output import Output, OutputLost, fields, shown, table
 from structops_cli.errors import (
     ENOTSUPP,
     AmbiguousError,
@@ -223,6 +225,32 @@ def test_output_that_goes_nowhere_is_said(words: tuple[str, ...]) -> None:
     assert "No space left on device" in ended.stderr
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("words", "room"), [(("--help",), 0), (("inspect", "reno"), 0), (("inspect", "aimd", "-j"), 4096)]
+)
+def test_output_that_a_pipe_takes_in_part_is_said(words: tuple[str, ...], room: int, unbuffered: str) -> None:
+    """Without a buffer Python itself drops what a non-blocking pipe does not take."""
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(writer, False)
+        size = fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ)
+        assert os.write(writer, bytes(size)) == size
+        os.read(reader, room)
+        ended = subprocess.run(
+            [*COMMAND, *words],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert (ended.returncode, "the output could not be written" in ended.stderr) == (1, True)
+
+
 def run_with_closed(number: int, *words: str) -> subprocess.CompletedProcess[str]:
     """Run the command without one of its standard streams, from a shell that says so."""
     script = f'exec "$0" -m structops_cli "$@" {number}>&-'
@@ -245,6 +273,27 @@ def test_nobody_who_listens_is_no_failure() -> None:
     assert run_with_closed(2, "inspect", "reno").stdout == run_cli("inspect", "reno").stdout
     assert run_with_closed(2, "inspect", "no-such-object").returncode == 3
     assert run_with_closed(0, "inspect", "reno").returncode == 0
+
+
+def test_a_warning_that_cannot_be_written_does_not_keep_the_result(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = Output()
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        monkeypatch.setattr(sys, "stderr", full)
+        output.warn("a is left out")
+        with pytest.raises(OutputLost):
+            output.result("list", {}, lambda: "the result")
+        monkeypatch.undo()
+        with suppress(OSError):
+            full.close()
+    assert capsys.readouterr().out == "the result\n"
+
+
+def test_the_text_of_a_dry_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    for dry_run in (True, False):
+        Output().result("register", {"dry_run": dry_run}, lambda: "would register a")
+    assert capsys.readouterr().out == "dry run: nothing was done\nwould register a\nwould register a\n"
 
 
 # -q, -v
