@@ -1,5 +1,5 @@
 # make run    register a bundled congestion control, send real TCP data through it, prove it, unregister
-# make test   lint, types and all tests, those on the running kernel included
+# make test   lint, types and all tests, those on the running kernel included (PYTEST_ARGS="tests/live/test_net.py -x")
 # make fuzz   look for inputs that break the readers, with coverage feedback (FUZZ_ARGS="object --seconds 3600")
 # make pythons   the unit tests under the other Pythons that Debian has (PYTHONS="3.13 3.14")
 # make vmtest KERNELS="5.10 6.12"   the live tests on other kernels, under QEMU, as one table
@@ -28,7 +28,7 @@ run: $(VENV)/run-ready
 	$(BIN)/structops demo
 
 test: lint
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@.ci/test $(BIN)/python $(PYTEST_ARGS)
 
 lint: $(VENV)/test-ready
 	$(BIN)/ruff check .
@@ -82,7 +82,7 @@ $(VENV)/run-ready: pyproject.toml setup.py $(NATIVE) | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/test-ready: $(VENV)/run-ready
-	@.ci/need clang-19 llvm-strip-19 libelf libbpf zstd lz4
+	@.ci/need clang-19 llvm-strip-19 libelf libbpf zstd lz4 ip mount setpriv
 	$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@
 

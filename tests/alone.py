@@ -1,4 +1,4 @@
-"""One live test at a time on a machine: two at once would each find the other's maps left behind."""
+"""One live test at a time on a kernel: two at once would each find the other's maps left behind."""
 
 from __future__ import annotations
 
@@ -8,13 +8,33 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["alone_on_this_machine"]
+__all__ = ["RUN", "alone_on_this_kernel", "own_prefix"]
+
+LOCK = "/proc/self/ns/user"
+"""A file of nsfs, which is one file system for the whole kernel: another root, container or TMPDIR opens the same file."""
+RUN = "STRUCTOPS_TEST_RUN"
+"""In the environment of every program that a run starts: the process id of pytest."""
+HELD = "STRUCTOPS_LIVE_TEST"
+"""Set while this run holds the lock: a run of pytest that a live test starts is part of that test, and does not wait."""
+
+
+def own_prefix() -> str:
+    """Return the beginning of every name that this run registers or gives to a network namespace."""
+    return f"t_{int(os.environ.get(RUN, os.getpid())):x}_"
 
 
 @contextmanager
-def alone_on_this_machine() -> Iterator[None]:
+def alone_on_this_kernel() -> Iterator[None]:
     """Wait for the live test of any other run, and keep others waiting."""
-    path = os.path.join(tempfile.gettempdir(), "structops-live-tests.lock")
-    with open(path, "w", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    if HELD in os.environ:
         yield
+        return
+    path = os.path.join(tempfile.gettempdir(), "structops-live-tests.lock")
+    with open(path, "w", encoding="ascii") as file, open(LOCK, "rb") as namespace:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(namespace, fcntl.LOCK_EX)
+        os.environ[HELD] = str(os.getpid())
+        try:
+            yield
+        finally:
+            del os.environ[HELD]

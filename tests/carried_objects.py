@@ -47,6 +47,18 @@ class Wish(NamedTuple):
         return self._replace(flags=tuple(_NAME.sub(_any_name, flag) for flag in self.flags))
 
     @property
+    def names(self) -> dict[str, str]:
+        """The registered names that it asks for, by macro."""
+        return dict(_NAME.findall("\n".join(self.flags)))
+
+    def renamed(self, data: bytes) -> bytes:
+        """Put the names into the object for any name, where each fills an array of 16 bytes with zeros behind it."""
+        for macro, name in self.names.items():
+            old = ANY_NAME[macro].encode()
+            data = data.replace(old, name.encode().ljust(len(old), b"\0"))
+        return data
+
+    @property
     def text(self) -> str:
         """Return it as ``wish_from`` reads it."""
         return json.dumps(self._asdict())
@@ -63,8 +75,9 @@ def carried(wish: Wish) -> bytes | None:
     folder, _, wishes = os.environ.get(CARRIED, "").partition(":")
     if not folder or not wish.of_this_tree:
         return None
-    if names := dict(_NAME.findall("\n".join(wish.flags))):
-        return _renamed(carried(wish.for_any_name), names)
+    if wish.names:
+        data = carried(wish.for_any_name)
+        return data and wish.renamed(data)
     path = Path(folder, wish.key)
     if not path.exists():
         Path(wishes).mkdir(exist_ok=True)
@@ -75,14 +88,6 @@ def carried(wish: Wish) -> bytes | None:
 
 def _any_name(found: re.Match[str]) -> str:
     return f'-D{found[1]}="{ANY_NAME[found[1]]}"'
-
-
-def _renamed(data: bytes | None, names: dict[str, str]) -> bytes | None:
-    """Replace the names in an object, where each fills an array of 16 bytes with zeros behind it."""
-    for macro, name in names.items():
-        old = ANY_NAME[macro].encode()
-        data = data and data.replace(old, name.encode().ljust(len(old), b"\0"))
-    return data
 
 
 def remember(wish: Wish, folder: Path) -> None:

@@ -34,6 +34,15 @@ def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str
     wish = Wish(os.path.relpath(source, REPOSITORY), clang, tuple(flags))
     if (made_before := carried(wish)) is not None:
         return made_before
+    if wish.names:  # each test has a name of its own, and each run others: one object serves them all
+        return wish.renamed(compile_object(source, clang=clang, flags=wish.for_any_name.flags))
+    data = compile_with(source, clang, flags)
+    remember(wish, _folder())
+    return data
+
+
+def compile_with(source: Path, clang: str, flags: Sequence[str]) -> bytes:
+    """Return the object of just these flags: the one that is kept, or a new one."""
     command = [compiler(clang), "-target", "bpf", *flags]
     text = _run([*command, "-E", "-P", source])
     key = sha256(
@@ -46,7 +55,6 @@ def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str
             # a name without the folder: objects do not depend on where the tree is
             _run([*command, "-c", source.name, "-o", made], cwd=source.parent)
             made.replace(kept)
-    remember(wish, _folder())
     return kept.read_bytes()
 
 

@@ -3,24 +3,67 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.alone import alone_on_this_machine
+from tests.alone import RUN, alone_on_this_kernel
 from tests.golden_files import Golden
-from tests.patience import patient
+from tests.sigint import heeded_sigint
 
 IN_CI = os.environ.get("CI") == "true"
 MOUNTED = pytest.StashKey[bool]()
 """Whether this run has mounted the machine's bpffs."""
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that writes the golden files anew."""
+LIVE = Path(__file__).parent / "live"
+KEPT = pytest.StashKey[list[str]]()
+"""Descriptors that are open at the end of the run, or of a process of it."""
+KEPT_FDS = "kept_fds"
+"""Of what a process of pytest-xdist gives back: its descriptors that nobody would close."""
+LIMIT = pytest.StashKey[Any]()
+"""The time limit of a test, as pytest-timeout has it."""
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the option that writes the golden files anew; a Python without pytest-timeout runs the tests without limits."""
     parser.addoption(
         "--update-golden", action="store_true", help="write tests/golden anew instead of comparing"
     )
+    if not pluginmanager.hasplugin("timeout"):
+        parser.addini("timeout", "a limit for each test, in seconds: not kept here")
+
+
+def pytest_configure() -> None:
+    """Mark the programs that this run starts."""
+    os.environ[RUN] = str(os.getpid())
+
+
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: object) -> Generator[None, object, object]:
+    """Note the limit of a test for its end."""
+    item.stash[LIMIT] = settings
+    return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Give the fixtures a time of their own: that of the test may be over, and a hanging fixture must not hang the run."""
+    if settings := item.stash.get(LIMIT, None):
+        usual = float(item.config.getini("timeout"))
+        item.ihook.pytest_timeout_cancel_timer(item=item)
+        item.ihook.pytest_timeout_set_timer(
+            item=item, settings=settings._replace(timeout=max(settings.timeout, usual))
+        )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sigint_is_heeded() -> Iterator[None]:
+    """Have SIGINT interrupt tests, and the programs that they start, where this run is to ignore it."""
+    with heeded_sigint():
+        yield
 
 
 @pytest.fixture
@@ -51,16 +94,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run that went well and left something open, or in CI a whole one without a live test that passed."""
-    if session.exitstatus == 0 and (_keeps_fds(session) or _lacks_live_tests(session)):
+    """Fail a run that went well and left something open, or in CI one of all live tests of which none passed."""
+    kept = session.config.stash.setdefault(KEPT, [])
+    kept += _kept_fds()
+    if output := getattr(session.config, "workeroutput", None):
+        output[KEPT_FDS] = kept
+    elif session.exitstatus == 0 and (_tell(session, kept) or _lacks_live_tests(session)):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _keeps_fds(session: pytest.Session) -> bool:
-    """Tell whether a descriptor is open that nobody will close, and say which."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what a process of pytest-xdist has kept open."""
+    node.config.stash.setdefault(KEPT, []).extend(getattr(node, "workeroutput", {}).get(KEPT_FDS, ()))
+
+
+def _kept_fds() -> list[str]:
     from tests.open_fds import unclosed_fds
 
-    kept = unclosed_fds()
+    return unclosed_fds()
+
+
+def _tell(session: pytest.Session, kept: list[str]) -> bool:
+    """Name the descriptors that nobody would close; return whether there are any."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if kept and reporter:
         reporter.write_line("\n" + "\n".join(kept), red=True)
@@ -68,7 +124,8 @@ def _keeps_fds(session: pytest.Session) -> bool:
 
 
 def _lacks_live_tests(session: pytest.Session) -> bool:
-    if not IN_CI or session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+    """Tell whether a run in CI was to have all live tests, and none of them passed."""
+    if not IN_CI or not any(LIVE.is_relative_to(session.startpath / word) for word in session.config.args):
         return False
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     reports = reporter.stats.get("passed", ()) if reporter else ()
@@ -81,33 +138,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     from structops_cli.syscall import bpffs
 
-    with alone_on_this_machine():
+    with alone_on_this_kernel():
         if set(os.listdir(bpffs.DEFAULT)) <= {"maps.debug", "progs.debug"}:
             bpffs.unmount()
-
-
-class Footprint(dict[str, frozenset[object]]):
-    """What of the kernel's a test could leave behind, by sort: everything is a set of ids or names."""
-
-
-def take_footprint() -> Footprint:
-    """Look at maps, programs, links, pins, mounts, congestion controls and namespaces."""
-    from structops_cli.net.congestion_controls import read_congestion_controls
-    from structops_cli.syscall import bpf, bpffs
-
-    controls = read_congestion_controls()
-    mounts = bpffs.mounts()
-    return Footprint(
-        maps=frozenset(bpf.map_ids()),
-        programs=frozenset(bpf.prog_ids()),
-        links=frozenset(bpf.link_ids()),
-        mounts=frozenset(item.path for item in mounts),
-        pins=frozenset(path for item in mounts for path in bpffs.pins(item.path)),
-        available=frozenset(controls.available),
-        allowed=frozenset(controls.allowed),
-        default=frozenset([controls.default]),
-        namespaces=frozenset(os.listdir("/run/netns")) if os.path.isdir("/run/netns") else frozenset(),
-    )
 
 
 @pytest.fixture(autouse=True)
@@ -116,11 +149,13 @@ def machine_left_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
     if not request.node.get_closest_marker("live") or os.geteuid() != 0:
         yield
         return
-    with alone_on_this_machine():
+    with alone_on_this_kernel():
         _mount_bpffs(request.config)
+        from tests.footprint import hold_unchanged, take_footprint
+
         before = take_footprint()
         yield
-        _assert_same(before)
+        hold_unchanged(before)
 
 
 def _mount_bpffs(config: pytest.Config) -> None:
@@ -133,23 +168,3 @@ def _mount_bpffs(config: pytest.Config) -> None:
     if bpffs.DEFAULT not in [item.path for item in bpffs.mounts()]:
         bpffs.mount()
         config.stash[MOUNTED] = True
-
-
-def _assert_same(before: Footprint) -> None:
-    """Compare, giving the kernel a moment: it frees maps and programs after an RCU grace period."""
-    import time
-
-    deadline = time.monotonic() + patient(5)
-    while True:
-        after = take_footprint()
-        if after == before or time.monotonic() > deadline:
-            break
-        time.sleep(0.02)
-    left = {
-        sort: sorted(map(str, after[sort] - before[sort])) for sort in after if after[sort] - before[sort]
-    }
-    gone = {
-        sort: sorted(map(str, before[sort] - after[sort])) for sort in after if before[sort] - after[sort]
-    }
-    assert not left, f"left behind: {left}"
-    assert not gone, f"taken away: {gone}"

@@ -18,6 +18,11 @@ __all__ = ["vanished_namespaces"]
 def vanished_namespaces(memory: Memory, found: Iterable[NetNamespace]) -> tuple[int, ...]:
     """Return the remembered namespaces that are surely no more; ``found`` are those in sight.
 
+    One look, without waiting. The kernel frees a namespace asynchronously and lists it for some 10 to 100 ms after its
+    last user, and a look then cannot tell it from one that an open socket holds. Waiting would delay every command
+    for the few that follow such a deletion; an entry that is kept harms nobody, for cookies are never given again, and the next
+    change of a default or a route removes it.
+
     The kernel's own list of them decides. Where it cannot be had, it is who sees all processes that may say so: one that is none
     of those found then, nor open in a process, is no more. One that only an open socket holds is forgotten there as well.
     """

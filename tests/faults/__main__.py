@@ -6,16 +6,17 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 from structops_cli.syscall import bpffs
-from tests.alone import alone_on_this_machine
+from tests.alone import alone_on_this_kernel, own_prefix
 from tests.faults.scenes import SCENES
 from tests.faults.stage import Stage
 from tests.faults.trial import Outcome, tried
+from tests.sigint import heeded_sigint
 
 PRIVATE = "STRUCTOPS_FAULTS_PRIVATE"
 FAULTS = ("kill", "signal", "error")
@@ -32,18 +33,8 @@ def main(arguments: Sequence[str]) -> int:
         again = [sys.executable, "-m", "tests.faults", *arguments]
         os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", *again])
     bpffs.mount()
-    turn = nullcontext if options.alone else alone_on_this_machine
-    stage = Stage(f"t_f{os.getpid():x}")
-    outcomes: list[Outcome] = []
-    for name in options.scenes or SCENES:
-        begun = time.monotonic()
-        found = []
-        for outcome in tried(SCENES[name], stage, options.fault or FAULTS, every=options.every, turn=turn):
-            found.append(outcome)
-            if outcome.problem:
-                _say(f"{name}: {outcome.point}: {outcome.problem}")
-        _say(_line(name, found, time.monotonic() - begun))
-        outcomes += found
+    with heeded_sigint(), tempfile.TemporaryDirectory(prefix="structops-faults-") as folder:
+        outcomes = _tried(options, Stage(f"{own_prefix()}f", folder))
     bad = [item for item in outcomes if item.problem]
     if options.json:
         sys.stdout.write(
@@ -57,6 +48,23 @@ def main(arguments: Sequence[str]) -> int:
     return int(bool(bad))
 
 
+def _tried(options: argparse.Namespace, stage: Stage) -> list[Outcome]:
+    """Go through the scenes, and print what became of each."""
+    outcomes: list[Outcome] = []
+    for name in options.scenes or SCENES:
+        begun = time.monotonic()
+        found = []
+        for outcome in tried(
+            SCENES[name], stage, options.fault or FAULTS, every=options.every, turn=alone_on_this_kernel
+        ):
+            found.append(outcome)
+            if outcome.problem:
+                _say(f"{name}: {outcome.point}: {outcome.problem}")
+        _say(_line(name, found, time.monotonic() - begun))
+        outcomes += found
+    return outcomes
+
+
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument(
@@ -65,11 +73,6 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--fault", action="append", choices=FAULTS, help="may be repeated; all without")
     parser.add_argument(
         "--every", action="store_true", help="at every system call, with every signal and errno"
-    )
-    parser.add_argument(
-        "--alone",
-        action="store_true",
-        help="whoever calls this keeps live tests of other runs waiting already",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)

@@ -75,15 +75,22 @@ def _drain(stage: Stage) -> tuple[str, ...]:
 
 
 def _register_two(stage: Stage) -> tuple[str, ...]:
-    """An object of two, one with a link and one without; under its own names, which nobody else registers under test."""
-    del stage
-    return ("register", "aimd")
+    """An object of two, one with a link and one without."""
+    return ("register", "aimd", "--set", f"aimd.name={stage.name}", "--set", f"aimd_link.name={stage.name}l")
 
 
 def _register_two_refused(stage: Stage) -> tuple[str, ...]:
     """Two objects, and the name of the second is taken: what was done of the first is undone."""
-    stage.run(*_register(stage), "--set", "name=bpf_cubic")
-    return ("register", "reno", "cubic")
+    stage.run(*_register(stage))
+    return (
+        "register",
+        "reno",
+        "cubic",
+        "--set",
+        f"reno.name={stage.name}r",
+        "--set",
+        f"cubic.name={stage.name}",
+    )
 
 
 def _default(stage: Stage) -> tuple[str, ...]:

@@ -6,13 +6,11 @@ import hashlib
 import os
 import re
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from socket import socket
 from typing import Any
 
-from structops_cli.errors import KernelError
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespaces import find_namespaces, inside, select_namespaces
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
@@ -20,10 +18,12 @@ from structops_cli.operations.machine_lock import machine_lock
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.runtime.inventory import LiveMap, programs_of, take_stock
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.objects import object_path
 from structops_cli.runtime.unregistration import unregister
-from structops_cli.syscall import bpf, bpffs
-from structops_cli.syscall.info import map_info, prog_info
+from structops_cli.syscall import bpffs
+from tests.bench.sources import renamed
 from tests.cli_runner import Result, run_cli
+from tests.footprint import hold_unchanged, take_footprint
 from tests.patience import patient
 
 __all__ = ["Stage"]
@@ -34,10 +34,11 @@ ID_IN_PATH = re.compile(r"/\d+$")
 
 
 class Stage:
-    """One place for scenes. Everything on it has a name that begins with ``name``."""
+    """One place for scenes. Everything on it has a name that begins with ``name``; ``folder`` is for files."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, folder: str) -> None:
         self.name = name
+        self.folder = folder
         self.namespaces: list[str] = []
         self.sockets: list[socket] = []
 
@@ -46,6 +47,13 @@ class Stage:
         done = run_cli(*arguments)
         assert done.exit_code == 0, f"{' '.join(arguments)}: {done.stderr}"
         return done
+
+    def renamed(self, algorithm: str, name: str) -> str:
+        """Write a bundled object that registers another name, and return its path."""
+        path = os.path.join(self.folder, f"{algorithm}.bpf.o")
+        with open(object_path(algorithm), "rb") as bundled, open(path, "wb") as file:
+            file.write(renamed(bundled.read(), f"bpf_{algorithm}", name))
+        return path
 
     def add_namespace(self, name: str) -> str:
         """Make a network namespace and return its name."""
@@ -95,7 +103,7 @@ class Stage:
         }
 
     def _is_ours(self, item: LiveMap) -> bool:
-        return item.name.startswith((self.name, "bpf_"))
+        return item.name.startswith(self.name)
 
     def _default(self, name: str, versions: dict[int, str]) -> tuple[str, str]:
         """Return the name of a namespace's default, and which version of it that is."""
@@ -116,15 +124,12 @@ class Stage:
     @contextmanager
     def used(self) -> Iterator[None]:
         """Take everything away afterwards, and hold that the kernel has no maps, programs and links that it had not before."""
-        machine = _objects()
+        before = take_footprint()
         try:
             yield
         finally:
             self._take_away()
-        deadline = time.monotonic() + SETTLES_S
-        while (left := _objects() - machine) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert not left, f"left behind: {', '.join(map(_told, sorted(left)))}"
+        hold_unchanged(before)
 
     def _take_away(self) -> None:
         while self.sockets:
@@ -143,29 +148,6 @@ def version_of(item: LiveMap) -> str:
         return "unset"
     programs = sorted((one.members, one.info.tag) for one in programs_of(item))
     return hashlib.sha256(repr(programs).encode()).hexdigest()[:8]
-
-
-def _objects() -> frozenset[str]:
-    """Return every map, program and link of the kernel, by sort and id."""
-    return frozenset(
-        [
-            *(f"map {number}" for number in bpf.map_ids()),
-            *(f"program {number}" for number in bpf.prog_ids()),
-            *(f"link {number}" for number in bpf.link_ids()),
-        ]
-    )
-
-
-def _told(which: str) -> str:
-    """Say what is known of an object that was left."""
-    sort, number = which.split()
-    if sort == "program":
-        with suppress(KernelError), bpf.prog_get_fd_by_id(int(number)) as fd:
-            return f"{which} ({prog_info(fd).name})"
-    if sort == "map":
-        with suppress(KernelError), bpf.map_get_fd_by_id(int(number)) as fd:
-            return f"{which} ({map_info(fd).name})"
-    return which
 
 
 def _empty(folder: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.other_maps import SETTLE_S
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.syscall import bpf, bpffs
+from tests.alone import own_prefix
 from tests.patience import patient
 
 COUNT = itertools.count(1)
@@ -24,7 +24,7 @@ COUNT = itertools.count(1)
 @pytest.fixture
 def name() -> Iterator[str]:
     """Return a name that nobody else registers, and leave nothing registered under it or what begins with it."""
-    unique = f"t_{os.getpid():x}_{next(COUNT):x}"
+    unique = f"{own_prefix()}{next(COUNT):x}"
     before = frozenset(bpf.map_ids())
     yield unique
     if not _new_maps_stay(before):

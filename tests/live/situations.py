@@ -16,6 +16,8 @@ from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside, select_namespaces
 from structops_cli.net.tcp_socket import set_congestion_control
+from structops_cli.operations.forgetting import vanished_namespaces
+from structops_cli.operations.memory import Memory
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.loader import load
@@ -101,6 +103,16 @@ def named_namespace(name: str) -> Iterator[NetNamespace]:
         yield found
     finally:
         subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+def freed(cookie: int) -> bool:
+    """Wait until a network namespace with a saved default has gone: the kernel frees it some 10 to 100 ms after its last user."""
+
+    def is_gone() -> bool:
+        with Memory() as memory:
+            return cookie in vanished_namespaces(memory, find_namespaces())
+
+    return soon(is_gone)
 
 
 @contextmanager

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.cli_runner import done, done_json, refused, run_cli, run_process
+from tests.cli_runner import COMMAND, done, done_json, refused, run_cli, run_process, run_python
 from tests.live.objects import live_ops_file
 from tests.needs import FEW_REQUIRED
+from tests.readable import READABLE
 
 
 def test_the_running_kernel_is_what_is_checked_against() -> None:
@@ -62,8 +63,13 @@ def test_what_cannot_be_told_ends_with_77(tmp_path: Path) -> None:
 
 def test_it_needs_no_privilege() -> None:
     assert run_process("check", "reno", "--json").json()["results"][0]["verdict"] == "would register"
-    dropped = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all")
-    from tests.cli_runner import COMMAND, run_python
-
+    dropped = (
+        *READABLE,
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "--bounding-set=-all",
+    )
     assert run_python(*COMMAND[1:], "check", "reno", before=dropped).exit_code == 0
     assert run_python(*COMMAND[1:], "check", "reno", "--verify", before=dropped).exit_code == 4

@@ -22,9 +22,10 @@ from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.uapi import BpfMapType
 from tests.cli_runner import COMMAND, done, done_json, refused, run_cli
-from tests.live.situations import default_in, listed, named_namespace, soon
+from tests.live.situations import default_in, freed, listed, named_namespace, soon
 from tests.live.test_privileges import as_nobody
 from tests.needs import LINKS, needs
+from tests.readable import READABLE
 
 
 @pytest.fixture
@@ -366,7 +367,8 @@ def test_a_namespace_that_is_gone_meanwhile_is_no_failure(place: NetNamespace, n
 def test_what_is_remembered_of_a_namespace_goes_with_it(place: NetNamespace, name: str) -> None:
     with named_namespace(f"{name}b") as second:
         done("default", other_than(default_in(second)), "--netns", second.title)
-        assert len(memory()) == 1
+        [remembered] = memory()
+    assert freed(remembered)
     done("default", "--restore", "--netns", place.title)
     assert not os.path.exists(MEMORY_PATH)
 
@@ -412,6 +414,7 @@ def test_without_cap_net_admin(place: NetNamespace) -> None:
     before = default_in(place)
     result = subprocess.run(
         [
+            *READABLE,
             "setpriv",
             "--reuid=65534",
             "--clear-groups",

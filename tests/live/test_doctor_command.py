@@ -15,13 +15,14 @@ from structops_cli.syscall import bpf
 from tests.cli_runner import done, done_json, run_cli
 from tests.live.situations import (
     default_in,
+    freed,
     held_by_a_process,
     held_by_a_socket,
     listed,
     named_namespace,
     soon,
 )
-from tests.live.test_default_command import other_than
+from tests.live.test_default_command import memory, other_than
 from tests.live.test_privileges import as_nobody
 from tests.needs import DUMMY_OPS, LINKS, needs
 
@@ -161,6 +162,8 @@ def test_what_somebody_else_changed_since_is_a_note(place: NetNamespace) -> None
 def test_a_namespace_that_is_gone_is_a_note(name: str) -> None:
     with named_namespace(name) as gone:
         done("default", other_than(default_in(gone)), "--netns", gone.title)
+        [remembered] = memory()
+    assert freed(remembered)
     assert "remembered of 1 network namespace out of sight" in notes("memory")[0]
     with named_namespace(f"{name}b") as other:
         done("default", "--restore", "--netns", other.title)

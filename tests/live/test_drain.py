@@ -34,6 +34,7 @@ from tests.live.tcp_states import diag_of, every_state, until
 from tests.live.test_holders import LOOP
 from tests.needs import MPTCP, OPEN_FILE_ITERATOR, needs
 from tests.patience import EMULATED
+from tests.readable import READABLE
 
 OTHER = "reno"
 """What every kernel has."""
@@ -288,7 +289,7 @@ def test_what_comes_while_owners_are_looked_for_is_not_destroyed(
 def test_without_rights_it_is_not_said_that_nothing_is_there(algorithm: str, rights: tuple[str, ...]) -> None:
     def drain() -> Result:
         words = ("drain", algorithm, "--to", OTHER, "--timeout", "0")
-        return run_python("-m", "structops_cli", *words, before=("setpriv", *rights))
+        return run_python("-m", "structops_cli", *words, before=(*READABLE, "setpriv", *rights))
 
     with ThrowawayNamespace() as elsewhere, elsewhere.open_socket() as one:
         set_congestion_control(one, algorithm)

@@ -25,7 +25,7 @@ PARTS_OF_OTHERS = {
 @pytest.mark.parametrize("scene", [name for name in SCENES if name not in PARTS_OF_OTHERS])
 def test_no_fault_leaves_a_state_between(scene: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults", "--alone", "--json", scene],
+        [sys.executable, "-m", "tests.faults", "--json", scene],
         capture_output=True,
         text=True,
         check=False,

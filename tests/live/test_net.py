@@ -104,21 +104,19 @@ def namespace() -> Iterator[ThrowawayNamespace]:
 
 
 @pytest.fixture
-def interrupt_soon() -> Iterator[Callable[[], None]]:
-    """Yield what raises KeyboardInterrupt on the main thread 0.2 s later, wherever it then is, as Ctrl-C would."""
-
-    def interrupt(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
+def interrupt_soon() -> Callable[[], None]:
+    """Return what raises KeyboardInterrupt on the main thread 0.2 s later, wherever it then is, as Ctrl-C would."""
 
     def arm() -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        def interrupt(*_: object) -> NoReturn:
+            signal.signal(signal.SIGALRM, of_the_time_limit)
+            signal.setitimer(signal.ITIMER_REAL, left)
+            raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        yield arm
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        of_the_time_limit = signal.signal(signal.SIGALRM, interrupt)
+        left, _ = signal.setitimer(signal.ITIMER_REAL, 0.2)
+
+    return arm
 
 
 def interfaces() -> list[str]:

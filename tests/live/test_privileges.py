@@ -15,30 +15,23 @@ from structops_cli.syscall import bpffs
 from tests.cli_runner import Result, done, done_json, run_python
 from tests.live.objects import live_ops
 from tests.live.situations import available, listed
+from tests.readable import READABLE
 
 NOBODY = 65534
 
-# Where nobody may not be able to read what this Python consists of, everything is imported before the change of user.
 AS_NOBODY = f"""
-import encodings.ascii, importlib, json, os, pkgutil, shlex, sys, traceback
-import structops_cli
-def is_everybodys(path):
-    return os.stat(path).st_mode & 0o5 == 0o5 and (path == "/" or is_everybodys(os.path.dirname(path)))
-if not all(is_everybodys(os.path.realpath(path)) for path in sys.path if os.path.isdir(path)):
-    for item in pkgutil.walk_packages(structops_cli.__path__, "structops_cli."):
-        if item.name.rsplit(".", 1)[-1] not in ("__main__", "build_native"):
-            importlib.import_module(item.name)
-from structops_cli.cli.main import run
+import os, sys
 os.setgroups([])
 os.setgid({NOBODY})
 os.setuid({NOBODY})
 assert os.getuid() == os.geteuid() == {NOBODY}
+from structops_cli.cli.main import run
 sys.exit(run(sys.argv[1:]))
 """
 
 
 def as_nobody(*arguments: str) -> Result:
-    return run_python("-c", AS_NOBODY, *arguments)
+    return run_python("-c", AS_NOBODY, *arguments, before=READABLE)
 
 
 @pytest.fixture
@@ -142,5 +135,5 @@ def test_completion_offers_nothing_and_says_nothing() -> None:
         "from structops_cli.cli.main import cli\ncli.main(args=[], prog_name='structops', obj=None)",
     )
     environment = {"_STRUCTOPS_COMPLETE": "bash_complete", "COMP_WORDS": "structops show ", "COMP_CWORD": "2"}
-    result = run_python("-c", script, environment=environment)
+    result = run_python("-c", script, environment=environment, before=READABLE)
     assert (result.exit_code, result.stdout.strip(), result.stderr) == (0, "", "")

@@ -15,9 +15,10 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.sock_diag import TcpState, state_name
 from structops_cli.net.socket_owners import command_of
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control, tcp_info_of
-from tests.cli_runner import done, done_json, refused, run_python
+from tests.cli_runner import done, done_json, refused
 from tests.live.situations import listed
 from tests.live.tcp_states import every_state
+from tests.live.test_privileges import as_nobody
 from tests.needs import OPEN_FILE_ITERATOR, needs
 
 
@@ -125,9 +126,8 @@ def test_a_registered_name_without_sockets_and_a_name_of_nothing(name: str, bpf_
 
 def test_without_rights_the_own_namespace_is_shown(namespace: ThrowawayNamespace) -> None:
     """As nobody: the sockets without their owners, and a note for each namespace that is left out."""
-    drop = "import os, sys; os.setgroups([]); os.setgid(65534); os.setuid(65534); from structops_cli.cli.main import run; sys.exit(run(sys.argv[1:]))"
     with every_state(namespace):
-        result = run_python("-c", drop, "sockets")
+        result = as_nobody("sockets")
     assert result.exit_code == 0, result.stderr
     assert result.stdout == "" or result.stdout.startswith("STATE")
     assert not any(title_of(namespace) in line for line in result.stdout.splitlines())

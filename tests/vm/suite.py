@@ -70,13 +70,15 @@ MODEL_OPERATIONS = 1000
 SEQUENCES = "sequences.json"
 OBJECTS = "/root/objects"
 WISHES = "/root/wishes"
-PACKAGES = ("pytest",)
+PACKAGES = ("pytest", "pytest-timeout")
 TREE = ("tests", "pyproject.toml", "bpf_objects", "README.md")
 PATIENCE = "10"
 """How many times longer than on a machine of its own a test may wait for something."""
+LIMIT_S = 240
+"""How long a test may take under emulation."""
 PLUGINS = (
-    "-p",
-    "tests.vm.limit",
+    "-o",
+    f"timeout={LIMIT_S}",
     "-p",
     "tests.vm.told",
     "-p",

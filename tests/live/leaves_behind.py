@@ -1,0 +1,61 @@
+"""Tests that fail and leave all sorts of things, and one behind them: ``test_footprint`` runs them, nobody else does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from structops_cli.net.congestion_controls import SYSCTL_DIR, read_congestion_controls
+from structops_cli.net.namespaces import find_namespaces, select_namespaces
+from structops_cli.operations.memory import MEMORY_PATH
+from structops_cli.syscall import bpffs
+from tests.alone import own_prefix
+from tests.cli_runner import COMMAND, done
+from tests.footprint import take_footprint
+from tests.live.situations import default_in
+from tests.live.test_default_command import other_than
+
+NAME = f"{own_prefix()}left"
+STARTED: list[subprocess.Popen[str]] = []
+"""Kept, so that nothing complains of a process that nobody waits for: that is not what this is about."""
+
+
+def test_that_leaves_everything(tmp_path: Path) -> None:
+    mounted = tmp_path / "bpffs"
+    mounted.mkdir()
+    bpffs.mount(str(mounted))
+    done("register", "reno", "--set", f"name={NAME}")
+    done("register", "cubic", "--set", f"name={NAME}m", "--pin-dir", f"{mounted}/pins")
+    done("register", "reno", "--set", f"name={NAME}n", "--no-link")
+    hold("reno", "--set", f"name={NAME}p")
+    subprocess.run(["ip", "netns", "add", NAME], check=True)
+    [namespace] = select_namespaces(find_namespaces(), [NAME])
+    done("default", other_than(default_in(namespace)), "--netns", namespace.title)
+    allowed = " ".join([*read_congestion_controls().allowed, f"{NAME}n"])
+    Path(SYSCTL_DIR, "tcp_allowed_congestion_control").write_text(allowed)
+    pytest.fail("and fails")
+
+
+def hold(*words: str) -> None:
+    """Register from a process that stays."""
+    command = [*COMMAND, "register", "--transient", *words]
+    STARTED.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+    assert STARTED[-1].stderr is not None
+    while (line := STARTED[-1].stderr.readline()) != "held until Ctrl-C\n":  # notes may come first
+        assert line, "it has ended"
+
+
+@pytest.mark.timeout(1)
+def test_that_hangs() -> None:
+    STARTED.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"], text=True))
+    time.sleep(1000)
+
+
+def test_behind_it() -> None:
+    assert [str(one) for one in take_footprint() if own_prefix() in str(one)] == []
+    assert not os.path.exists(MEMORY_PATH)

@@ -1,0 +1,87 @@
+"""Run a program that drops its privileges where Python and this checkout are readable for everybody.
+
+Both may lie below a directory that only its owner may enter, such as a home with mode
+0700. ``READABLE`` begins a command, as ``nice`` does. In a mount namespace of the
+command's own it covers each such directory by one with mode 0755 that shows only what is needed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+
+__all__ = ["READABLE"]
+
+REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+NEEDED = tuple(sorted({os.path.realpath(path) for path in (sys.base_prefix, sys.prefix, REPOSITORY)}))
+CLONE_NEWNS = 0x20000
+"""``include/uapi/linux/sched.h``; ``os.CLONE_NEWNS`` is there from Python 3.12 on."""
+
+
+def _closed(path: str) -> str:
+    """Return the topmost directory above or at a path that others may not enter and read, "" for none."""
+    parts = path.split("/")
+    above = ["/".join(parts[: end + 1]) for end in range(1, len(parts))]
+    return next((one for one in above if os.stat(one).st_mode & 0o5 != 0o5), "")
+
+
+CLOSED = tuple(sorted({closed for path in NEEDED if (closed := _closed(path))}))
+READABLE = (sys.executable, os.path.abspath(__file__)) if CLOSED else ()
+"""The beginning of a command, empty where everybody can read all that is needed."""
+
+
+def _uncover(closed: str, needed: Sequence[str]) -> None:
+    """Cover a directory, and show below it what is needed, at its own path."""
+    with tempfile.TemporaryDirectory() as kept:
+        _run("mount", "--rbind", closed, kept)
+        _run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", closed)
+        for path in needed:
+            for inner in _readable_parts(kept + path.removeprefix(closed)):
+                _show(inner, closed + inner.removeprefix(kept))
+        _run("umount", "--lazy", kept)
+
+
+def _readable_parts(path: str) -> Iterator[str]:
+    """Return a tree, or what is in it where others may not enter its root."""
+    if not os.path.isdir(path) or os.stat(path).st_mode & 0o5 == 0o5:
+        yield path
+        return
+    for name in os.listdir(path):
+        yield from _readable_parts(os.path.join(path, name))
+
+
+def _show(source: str, at: str) -> None:
+    if os.path.islink(source):
+        os.makedirs(os.path.dirname(at), exist_ok=True)
+        os.symlink(os.readlink(source), at)
+        return
+    if os.path.isdir(source):
+        os.makedirs(at, exist_ok=True)
+    else:
+        os.makedirs(os.path.dirname(at), exist_ok=True)
+        open(at, "x", encoding="ascii").close()
+    _run("mount", "--rbind", source, at)
+
+
+def _run(*words: str) -> None:
+    subprocess.run(words, check=True)
+
+
+def main(command: Sequence[str]) -> None:
+    """Enter a mount namespace in which everybody can read what is needed, and become the command."""
+    if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
+        raise OSError(ctypes.get_errno(), "unshare")
+    _run("mount", "--make-rprivate", "/")
+    here = os.getcwd()
+    for closed in CLOSED:
+        _uncover(closed, [path for path in NEEDED if f"{path}/".startswith(f"{closed}/")])
+    os.chdir(here if os.path.isdir(here) else "/")
+    os.execvp(command[0], tuple(command))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,85 @@
+"""The two runs of pytest that ``make test`` makes: they have all tests, and one of them cannot be lost without a word."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests import conftest
+
+ROOT = Path(__file__).parents[2]
+PYTHON = """#!/bin/sh
+echo "$*" >>"$ASKED"
+exit $(sed -n "$(wc -l <"$ASKED")p" "$CODES")
+"""
+
+
+def make_test(folder: Path, *arguments: str, codes: tuple[int, ...] = (0, 0)) -> tuple[int, list[list[str]]]:
+    """Return what ``.ci/test`` ends with, and what it runs, where pytest ends with these codes."""
+    python = folder / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    (folder / "codes").write_text("".join(f"{code}\n" for code in codes))
+    asked = folder / "asked"
+    environment = {**os.environ, "ASKED": str(asked), "CODES": str(folder / "codes")}
+    command = [str(ROOT / ".ci" / "test"), str(python), *arguments]
+    code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+    return code, [line.split() for line in asked.read_text().splitlines()]
+
+
+def test_every_test_is_in_one_of_two_runs(tmp_path: Path) -> None:
+    code, (apart, live) = make_test(tmp_path, "-x")
+    assert (code, apart[:4], apart[-1]) == (0, ["-m", "pytest", "-n", "2"], "-x")
+    assert live == ["-m", "pytest", "tests/live", "tests/vm", "-x"], "in order, in one process"
+    folders = {"/".join(path.relative_to(ROOT).parts[:2]) for path in ROOT.glob("tests/**/test_*.py")}
+    assert folders == {word for word in (*apart, *live) if word.startswith("tests/")}
+
+
+@pytest.mark.parametrize(
+    ("codes", "arguments", "ended"),
+    [
+        ((0, 0), (), 0),
+        ((1, 0), (), 1),
+        ((0, 1), (), 1),
+        ((0, 5), (), 5),
+        ((5, 0), ("-k", "live"), 0),
+        ((5, 1), ("-k", "live"), 1),
+    ],
+)
+def test_both_run_and_either_may_fail(
+    tmp_path: Path, codes: tuple[int, ...], arguments: tuple[str, ...], ended: int
+) -> None:
+    code, runs = make_test(tmp_path, *arguments, codes=codes)
+    assert (code, len(runs)) == (ended, 2)
+
+
+@pytest.mark.parametrize(
+    "words", [("tests/live/test_net.py",), ("-x", "tests/unit"), ("tests/unit/test_api.py::test_it", "-q")]
+)
+def test_a_selection_runs_as_it_is(tmp_path: Path, words: tuple[str, ...]) -> None:
+    assert make_test(tmp_path, *words, codes=(1,)) == (1, [["-m", "pytest", *words]])
+
+
+@pytest.mark.parametrize(
+    ("words", "passed", "lacks"),
+    [
+        (("tests/live", "tests/vm"), "tests/vm/test_guests.py::test_one", True),
+        (("tests/live", "tests/vm"), "tests/live/test_net.py::test_one", False),
+        (("tests",), "tests/unit/test_api.py::test_one", True),
+        (("tests/unit", "tests/fuzz"), "tests/unit/test_api.py::test_one", False),
+        (("tests/live/test_net.py",), "", False),
+    ],
+)
+def test_in_ci_a_run_of_all_live_tests_needs_one_that_passed(
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], passed: str, lacks: bool
+) -> None:
+    monkeypatch.setattr(conftest, "IN_CI", True)
+    reporter = SimpleNamespace(stats={"passed": [SimpleNamespace(nodeid=passed)]})
+    plugins = SimpleNamespace(get_plugin=lambda _: reporter)
+    session: Any = SimpleNamespace(startpath=ROOT, config=SimpleNamespace(args=words, pluginmanager=plugins))
+    assert conftest._lacks_live_tests(session) == lacks
