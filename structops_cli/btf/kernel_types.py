@@ -44,7 +44,8 @@ class KernelTypes:
     A module whose BTF cannot be read is left out, and is then in ``skipped``.
 
     ``absent`` tells which modules may have a type that is in none of them, for
-    errors; it is None where there are no modules, or nobody to ask.
+    errors; it is None where there are no modules, or nobody to ask. ``unread`` is
+    the reason why ``vmlinux`` is not all that the kernel has, None if it is.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class KernelTypes:
         vmlinux: Btf,
         load_modules: Callable[[], Iterable[ModuleBtf | SkippedModule]] = _no_modules,
         absent: Callable[[str], Sequence[AbsentModule]] | None = None,
+        unread: StructopsError | None = None,
     ) -> None:
         self.vmlinux = vmlinux
+        self.unread = unread
         self.absent = absent
         self._load_modules = load_modules
         self._modules: tuple[ModuleBtf, ...] | None = None

@@ -6,8 +6,9 @@ import click
 
 from structops_cli.cli.live import holders, map_data, pins_of
 from structops_cli.cli.output import Output, common_options, table
+from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.runtime.inventory import LiveMap, take_steady_stock
-from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.pin_directory import exposure_of
 
 __all__ = ["command"]
@@ -29,7 +30,8 @@ def command(output: Output) -> None:
     count of sockets, defaults and links; status says who they are. A pin that other users
     can change is marked: structops doctor says why.
     """
-    stock = take_steady_stock(live_kernel())
+    stock = take_steady_stock(readable_kernel())
+    warn_unread_types(output, stock)
     output.result("list", lambda: {"maps": [map_data(item) for item in stock]}, lambda: _text(output, stock))
 
 
@@ -50,6 +52,6 @@ def _row(item: LiveMap) -> tuple[str, ...]:
         item.state,
         links or "-",
         holders(item),
-        str(len(item.program_ids)),
+        "?" if item.type.unread else str(len(item.program_ids)),
         pins or "-",
     )

@@ -22,7 +22,7 @@ def map_data(live: LiveMap) -> dict[str, Any]:
         "map_name": live.info.name,
         "name": live.name,
         "type": live.type.name,
-        "module": live.type.module or "vmlinux",
+        "module": None if live.type.unread else live.type.module or "vmlinux",
         "state": live.state,
         "reason": live.reason,
         "kernel_state": state_name(live.kernel_state),
@@ -33,7 +33,7 @@ def map_data(live: LiveMap) -> dict[str, Any]:
         "exposed_pins": [
             {"pin": pin, "why": found.why} for pin in pins_of(live) if (found := exposure_of(pin))
         ],
-        "programs": [program_data(program) for program in programs_of(live)],
+        "programs": None if live.type.unread else [program_data(program) for program in programs_of(live)],
     }
 
 

@@ -18,9 +18,10 @@ from structops_cli.cli.swapped import (
     swapped_data,
     swapped_fields,
 )
+from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.operations.rollback import RolledBack, rollback
 from structops_cli.runtime.inventory import take_stock
-from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.selection import find_to_change
 
 __all__ = ["command"]
@@ -46,10 +47,11 @@ def command(
     back further, or forward again. structops versions shows what is kept.
     """
     with mutating(output, dry_run=dry_run):
-        stock = take_stock(live_kernel())
+        stock = take_stock(readable_kernel())
         done = rollback(
             stock, find_to_change(stock, selector), to, keep=keep, dry_run=dry_run, by_restart=restart
         )
+    warn_unread_types(output, [done.live], "defaults of namespaces were not written again")
     late = done.caught_up.changes if done.caught_up else []
     data = change_data([swap_change(done.live, _map_id(done)), *late], dry_run=dry_run)
     data |= swapped_data(done.done, done.gap_ns, done.caught_up)

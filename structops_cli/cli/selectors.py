@@ -22,13 +22,13 @@ def complete_selector(ctx: click.Context, param: click.Parameter, incomplete: st
     from click.shell_completion import CompletionItem  # completion must not slow parsing
 
     from structops_cli.runtime.inventory import take_stock
-    from structops_cli.runtime.kernel import live_kernel
+    from structops_cli.runtime.kernel import readable_kernel
     from structops_cli.runtime.selection import is_path
 
     if is_path(incomplete):
         return [CompletionItem(incomplete, type="file")]
     try:
-        stock = take_stock(live_kernel())
+        stock = take_stock(readable_kernel())
     except StructopsError:
         return []
     words = [(item.name, f"{item.type.name}, {item.state}") for item in stock]

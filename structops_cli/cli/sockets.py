@@ -97,10 +97,10 @@ def _meant(selector: str | None) -> tuple[str | None, int | None]:
     if selector is None or (not selector.startswith("id:") and "/" not in selector):
         return selector, None
     from structops_cli.runtime.inventory import take_stock  # names need no maps
-    from structops_cli.runtime.kernel import live_kernel
+    from structops_cli.runtime.kernel import readable_kernel
     from structops_cli.runtime.selection import find_one
 
-    live = find_one(take_stock(live_kernel()), selector)
+    live = find_one(take_stock(readable_kernel()), selector)
     return live.name, live.info.id
 
 
@@ -123,11 +123,11 @@ def _check_known(name: str) -> None:
 def _called(name: str) -> str:
     """Return the name that a map called so is registered under, "" if there is none, or none may be seen."""
     from structops_cli.runtime.inventory import take_stock
-    from structops_cli.runtime.kernel import live_kernel
+    from structops_cli.runtime.kernel import readable_kernel
     from structops_cli.runtime.selection import matching
 
     try:
-        found = matching(take_stock(live_kernel()), name)
+        found = matching(take_stock(readable_kernel()), name)
     except NotPermittedError:
         return ""
     return next((live.name for live in found if live.name != name), "")

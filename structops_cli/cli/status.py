@@ -12,11 +12,12 @@ import click
 from structops_cli.cli.live import map_data
 from structops_cli.cli.output import Output, common_options, fields, shown, table
 from structops_cli.cli.selectors import optional_selector_argument
+from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.counted import counted
 from structops_cli.net.socket_owners import Commands
 from structops_cli.operations.status import MapStatus, Status, find_status, has_leaked, held_by
 from structops_cli.operations.uses import SocketHolder, Uses
-from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.selection import is_kernels_own, is_path
 
 __all__ = ["command"]
@@ -37,7 +38,9 @@ def command(output: Output, selector: str | None) -> None:
     default really uses. What could not be looked at is said on stderr, and is
     "unseen" in JSON.
     """
-    status = find_status(live_kernel(), selector)
+    status = find_status(readable_kernel(), selector)
+    lost = "defaults, routes, sockets and devices that use it cannot be told"
+    warn_unread_types(output, [one.live for one in status.maps], lost)
     for sentence in status.uses.unseen:
         output.note(f"not seen: {sentence}")
     if selector is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.cli.output import Output
+from structops_cli.runtime.inventory import LiveMap
 
-__all__ = ["note_unknown_parts", "warn_skipped_modules"]
+__all__ = ["note_unknown_parts", "warn_skipped_modules", "warn_unread_types"]
 
 
 def warn_skipped_modules(output: Output, kernel: KernelTypes, label: str = "") -> None:
@@ -26,3 +29,16 @@ def note_unknown_parts(output: Output, kernel: KernelTypes) -> None:
     """Name the parts of the kernel's BTF that structops skipped because a newer tool wrote them."""
     if parts := kernel.vmlinux.unknown_parts():
         output.note(f"note: skipped, not known to structops: {', '.join(parts)} of {kernel.vmlinux.origin}")
+
+
+def warn_unread_types(output: Output, maps: Iterable[LiveMap], lost: str = "") -> None:
+    """Warn of the maps whose types could not be read, and of what is ``lost`` by it; call it before ``Output.result``."""
+    unread = [item for item in maps if item.type.unread]
+    if not unread:
+        return
+    ids = ", ".join(f"id:{item.info.id}" for item in unread)
+    output.warn(
+        f"the type of {ids} is not known: {lost or 'name, members and programs cannot be shown'}",
+        why="; ".join(dict.fromkeys(item.type.unread or "" for item in unread)),
+        fix="select maps by id; structops doctor looks at the kernel's BTF",
+    )

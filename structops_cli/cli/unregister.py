@@ -11,6 +11,7 @@ from structops_cli.cli.mutation import change_data, did, dry_run_option, mutatin
 from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.output import Output, Stands, common_options, shown
 from structops_cli.cli.selectors import selectors_argument
+from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.counted import counted
 from structops_cli.errors import NotFoundError, StateError, StructopsError, UsageError
 from structops_cli.operations.change import Change
@@ -26,7 +27,7 @@ from structops_cli.operations.unregistering import (
 )
 from structops_cli.operations.versions import drop
 from structops_cli.runtime.inventory import LiveMap, take_stock
-from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.pins import remove_pin
 from structops_cli.runtime.unregistration import Unregistered
 from structops_cli.shell_words import shell_words
@@ -81,13 +82,15 @@ def command(
     """
     if to is not None and not drain:
         raise UsageError("--to says where --drain moves sockets", hint="give --drain as well")
-    kernel = live_kernel()
+    kernel = readable_kernel()
     with mutating(output, dry_run=dry_run):
         stock = take_stock(kernel)
         found = choose(stock, selectors, every=every)
         if not if_present:
             _refuse_absent(found.absent)
         chosen, dead = found.maps, found.dead_pins
+        lost = "it cannot be told whether a namespace, a route or a device uses it"
+        warn_unread_types(output, chosen, lost)
         uses = [uses_of(live) for live in chosen]
         for one in uses:
             if not force:
@@ -194,7 +197,7 @@ def _refuse_absent(absent: Mapping[str, NotFoundError]) -> None:
 
 def _wait(output: Output, done: Sequence[Retired], seconds: float) -> tuple[LiveMap, ...]:
     """Wait for the kernel; Ctrl-C ends the waiting, and what was done is said first."""
-    kernel = live_kernel()
+    kernel = readable_kernel()
     try:
         return wait_until_gone(lambda: take_stock(kernel), done, seconds, output.note)
     except KeyboardInterrupt:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from structops_cli.cli.output import Output, common_options, table
+from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.errors import NotFoundError
 from structops_cli.operations.versions import Version, kept_pins, versions_of
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap, take_stock
-from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:
@@ -35,11 +36,12 @@ def command(output: Output, name: str | None) -> None:
     namespace: SOCKETS is how many run that version, HELD BY who keeps it. DIGEST is
     the same for two versions with the same programs, data and constants.
     """
-    kernel = live_kernel()
+    kernel = readable_kernel()
     stock = take_stock(kernel)
     found = [one for key in _names(stock, name) for one in versions_of(stock, *key)]
     if name is not None and not found:
         raise NotFoundError(f"no version of {name} is here", hint="structops list shows what there is")
+    warn_unread_types(output, [one.live for one in found])
     holders = _look(output, kernel, name) if name is not None else Holders({}, exact=False)
     output.result(
         "versions",
@@ -114,8 +116,10 @@ def _held(one: Version, holders: Holders) -> dict[str, Any]:
     }
 
 
-def _loaded_at(one: Version) -> float:
-    """Return when the programs were loaded, in seconds since the epoch."""
+def _loaded_at(one: Version) -> float | None:
+    """Return when the programs were loaded, in seconds since the epoch; None where they are not known."""
+    if one.live.type.unread:
+        return None
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + one.loaded_ns / 1e9
 
 

@@ -18,7 +18,7 @@ from structops_cli.cli.output import Output, ReaderGone, common_options, shown
 from structops_cli.counted import counted
 from structops_cli.errors import ExitCode
 from structops_cli.operations.watch import Event, Watcher
-from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel import readable_kernel
 
 __all__ = ["command"]
 
@@ -51,7 +51,7 @@ def command(output: Output, interval: float, count: int | None, timeout: float |
     """
     gc.enable()  # this one lives long
     left = count
-    with Watcher(live_kernel()) as watcher:
+    with Watcher(readable_kernel()) as watcher:
         try:
             for event in _events(output, watcher, interval, timeout):
                 title = watcher.title(event.netns) if event.netns else None

@@ -64,6 +64,11 @@ def copied(live: LiveMap, owner: ExitStack, *, link: bool) -> Candidate:
 
     With ``link`` its value is set, and a link can register it.
     """
+    if live.type.unread:
+        raise StateError(
+            f"{live.name} (id:{live.info.id}) cannot be registered again",
+            why=f"that takes a copy of it, and its type is not known: {live.type.unread}",
+        )
     btf = owner.enter_context(bpf.btf_get_fd_by_id(live.info.btf_id) if live.info.btf_id else least_btf())
     new = owner.enter_context(create_struct_ops_map(live.type, live.info.name, btf, link=link))
     value = _value_again(live, owner)

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from structops_cli.errors import NotPermittedError, UnsupportedError
 from structops_cli.operations.uses import DefaultsReader
 from structops_cli.runtime.inventory import take_stock
-from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel import readable_kernel
 
 __all__ = ["older_versions"]
 
@@ -23,7 +23,7 @@ def older_versions(names: Collection[str]) -> dict[int, int]:
     CAP_SYS_ADMIN, and on a kernel without BPF iterators (5.9).
     """
     try:
-        kernel = live_kernel()
+        kernel = readable_kernel()
         registered = {item.info.id: item.name for item in take_stock(kernel) if item.state == "registered"}
         wanted = {*registered.values()} & {*names}
         if not wanted:

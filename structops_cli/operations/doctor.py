@@ -16,7 +16,7 @@ from structops_cli.operations.findings import PROBLEM, Check, Finding, Tree, loo
 from structops_cli.operations.status import find_status
 from structops_cli.operations.sysctl_writers import sysctl_writers
 from structops_cli.runtime.inventory import take_steady_stock
-from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel import live_kernel, readable_kernel
 
 __all__ = ["examine", "is_healthy"]
 
@@ -32,7 +32,7 @@ def examine(root: str = "/") -> tuple[Finding, ...]:
     tree, release = Tree(root), os.uname().release
     kernel, stock, found = (
         _once(live_kernel),
-        _once(lambda: take_steady_stock(live_kernel())),
+        _once(lambda: take_steady_stock(readable_kernel())),
         _once(lambda: with_descriptors(find_namespaces())),
     )
     checks: tuple[tuple[str, Check], ...] = (
@@ -47,7 +47,7 @@ def examine(root: str = "/") -> tuple[Finding, ...]:
         ("capabilities", lambda: doctor_kernel.capabilities(tree)),
         ("memory limit", doctor_kernel.memlock),
         ("bpffs", doctor_kernel.bpffs_mounted),
-        ("retired maps", lambda: doctor_maps.retired_maps(stock(), lambda: find_status(kernel()))),
+        ("retired maps", lambda: doctor_maps.retired_maps(stock(), lambda: find_status(readable_kernel()))),
         ("pins", lambda: doctor_state.pins(stock())),
         ("defaults", lambda: doctor_state.defaults(found())),
         ("routes", lambda: doctor_state.routes(found())),

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.kconfig import version_code
+from structops_cli.errors import BtfError, UnsupportedError
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
+from structops_cli.runtime.kernel import BTF_FOLDER, live_kernel
 from structops_cli.runtime.kernel_config import config_places, kernel_version, read_config
 from structops_cli.runtime.pins import pins_out_of_sight
 from structops_cli.runtime.probes import Answer, is_registered
@@ -53,17 +55,23 @@ LINK_ABILITIES = {
 
 
 def kernel_btf(tree: Tree) -> Iterator[Finding]:
-    """Look for the kernel's own types."""
-    path = "/sys/kernel/btf/vmlinux"
-    if os.path.exists(tree.path(path)):
-        yield Finding("kernel BTF", OK, path)
-    else:
+    """Look whether the types of the kernel and of its modules can be read."""
+    check, path = "kernel BTF", f"{BTF_FOLDER}/vmlinux"
+    try:
+        kernel = live_kernel(tree.path(BTF_FOLDER))
+    except UnsupportedError as error:
+        yield Finding(check, PROBLEM, f"{path} is not there", OPTIONS["CONFIG_DEBUG_INFO_BTF"], error.hint)
+        return
+    except BtfError as error:
+        yield Finding(check, PROBLEM, f"{path} cannot be read", str(error), error.hint)
+        return
+    yield Finding(check, OK, path)
+    if parts := kernel.vmlinux.unknown_parts():
+        yield Finding(check, NOTE, f"not known to structops, and skipped: {', '.join(parts)}")
+    kernel.modules()
+    for item in kernel.skipped:
         yield Finding(
-            "kernel BTF",
-            PROBLEM,
-            f"{path} is not there",
-            OPTIONS["CONFIG_DEBUG_INFO_BTF"],
-            "run a kernel built with CONFIG_DEBUG_INFO_BTF=y; distribution kernels from 5.10 on are",
+            check, NOTE, f"the types of module {item.name} cannot be read", str(item.error), item.error.hint
         )
 
 

@@ -10,7 +10,7 @@ from structops_cli.net.congestion_controls import (
 )
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap, take_stock
-from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.selection import is_path, maps_to_change, none_to_change
 from structops_cli.struct_ops.kinds import kind_of
 
@@ -95,7 +95,7 @@ def has_capability(number: int) -> bool:
 
 def _stock() -> tuple[LiveMap, ...]:
     try:
-        return take_stock(live_kernel())
+        return take_stock(readable_kernel())
     except NotPermittedError:  # the kernel's own algorithms can be drained all the same
         return ()
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.errors import NotFoundError, StructopsError, UsageError
+from structops_cli.errors import NotFoundError, StateError, StructopsError, UsageError
 from structops_cli.operations.change import Change
 from structops_cli.operations.versions import drop, kept_pins, users_of
 from structops_cli.records import NamedTuple
@@ -99,6 +99,13 @@ def drain_first(
     from structops_cli.operations.drain import drain
     from structops_cli.operations.drain_plan import choose_source  # only who asks for it waits for them
 
+    for live in chosen:
+        if live.type.unread:
+            raise StateError(
+                f"{live.name} (id:{live.info.id}) is not unregistered: its sockets cannot be moved",
+                why=f"its type is not known: {live.type.unread}",
+                hint="leave out --drain",
+            )
     registered = [live for live in chosen if live.state == "registered"]
     going = {live.name for live in registered if kind_of(live.type.name).chosen_by_name}
     if to in going:

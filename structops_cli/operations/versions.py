@@ -101,7 +101,8 @@ def _version(live: LiveMap) -> Version | None:
         if error.errno == ENOENT:  # gone meanwhile
             return None
         raise explained(error, f"version id:{live.info.id} of {live.name} could not be looked at") from None
-    loaded = max((item.info.loaded_ns for item in programs), default=0)
+    # later maps have higher ids: an order where the programs are not known
+    loaded = max((item.info.loaded_ns for item in programs), default=live.info.id if live.type.unread else 0)
     return Version(live, pins[0] if pins else "", kept_ns, loaded, digest, programs)
 
 

@@ -17,7 +17,7 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import UnsupportedError
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.iterators import Iterators
-from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.kernel import readable_kernel
 
 __all__ = ["AlgorithmReader", "DefaultUse", "Defaults", "EndedInQueues", "OpenFile", "SocketUse"]
 
@@ -104,7 +104,7 @@ class AlgorithmReader:
     """
 
     def __init__(self, kernel: KernelTypes | None = None) -> None:
-        self._iterators = Iterators("holders", TARGETS, kernel or live_kernel())
+        self._iterators = Iterators("holders", TARGETS, kernel or readable_kernel())
         self._seen: dict[int, int] = {}
         self._maps: dict[int, int] = {}
 

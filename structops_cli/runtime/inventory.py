@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from errno import EACCES, EAGAIN, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM
 from importlib import import_module
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import (
+    BtfError,
     KernelError,
     NotPermittedError,
     StructopsError,
@@ -22,8 +23,8 @@ from structops_cli.errors import (
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.other_maps import maps_to_look_at, opened
 from structops_cli.runtime.pin_directory import Writers, open_file
-from structops_cli.runtime.pins import is_of_this_project
-from structops_cli.struct_ops.catalogue import StructOpsType, type_of_value
+from structops_cli.runtime.pins import KEPT_FOLDER, PIN_FOLDER, is_of_this_project, pinned_name
+from structops_cli.struct_ops.catalogue import StructOpsType, type_of_value, unread_type
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import (
@@ -89,7 +90,8 @@ class LiveMap(NamedTuple):
     ``state`` is one of ``unset``, ``ready``, ``registered``, ``retired``
     (unregistered, and still held) and ``ejected`` (the link is there, and the
     kernel has put an end to what it registered: ``reason``, if that is known). ``refcnt`` is the kernel's own count of who
-    holds it (since 6.4 an estimate). ``pins`` are of the map itself.
+    holds it (since 6.4 an estimate). ``pins`` are of the map itself. The ``name`` of a map whose type could not be
+    read (``type.unread``) is that of its pin, or ``id:N``.
     """
 
     info: MapInfo
@@ -223,10 +225,11 @@ def _describe(
 ) -> LiveMap:
     key = (info.btf_vmlinux_id, info.btf_vmlinux_value_type_id)
     if key not in types:
-        types[key] = type_of_map(kernel, info)
+        types[key] = _type_if_readable(kernel, info)
     kernel_type = types[key]
     state, refcnt = read_state(kernel_type, raw)
     live_links = tuple(LiveLink(link.id, pins.links.get(link.id, ())) for link in links.get(info.id, ()))
+    map_pins = pins.maps.get(info.id, ())
     return LiveMap(
         info=info,
         type=kernel_type,
@@ -234,10 +237,35 @@ def _describe(
         kernel_state=state,
         refcnt=refcnt,
         state=_state(state, refcnt, linked=bool(live_links)),
-        name=read_name(kernel_type, raw) or info.name,
+        name=_name_of_unread(info.id, live_links, map_pins)
+        if kernel_type.unread
+        else read_name(kernel_type, raw) or info.name,
         links=live_links,
-        pins=pins.maps.get(info.id, ()),
+        pins=map_pins,
     )
+
+
+def _type_if_readable(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
+    """Return the type of a live map; one that says why it could not be read, where its BTF is damaged or not there."""
+    try:
+        found = type_of_map(kernel, info)
+        reason = f"BTF has {found.value.size_bytes} bytes for a value of {info.value_size}"
+        if found.value.size_bytes == info.value_size:
+            return found
+    except BtfError as error:
+        reason = str(kernel.unread or error)
+    return unread_type(kernel.vmlinux, info.value_size, reason)
+
+
+def _name_of_unread(map_id: int, links: Iterable[LiveLink], pins: Iterable[str]) -> str:
+    """Return the name that this project's pins have for a map whose value cannot be decoded; ``id:N`` without one."""
+    for path in (*(pin for link in links for pin in link.pins), *pins):
+        folders = path.split("/")
+        if folders[-2] == PIN_FOLDER:
+            return pinned_name(path)
+        if folders[-3::2] == [KEPT_FOLDER, str(map_id)]:
+            return pinned_name(os.path.dirname(path))
+    return f"id:{map_id}"
 
 
 def type_of_map(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
@@ -248,10 +276,9 @@ def type_of_map(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
 
 
 def _module_btf(kernel: KernelTypes, module: str, btf_id: int) -> Btf:
-    """Return the types of a module: as they were read before, or from the kernel if it was loaded, or loaded anew, since."""
-    for item in kernel.modules():
-        if item.btf_obj_id == btf_id:
-            return item.btf
+    """Return the types of one module, from the kernel; no other module is read."""
+    if kernel.unread:
+        raise kernel.unread if isinstance(kernel.unread, BtfError) else BtfError(str(kernel.unread))
     with bpf.btf_get_fd_by_id(btf_id) as fd:
         return Btf.from_bytes(btf_bytes(fd), base=kernel.vmlinux, origin=f"module {module}")
 

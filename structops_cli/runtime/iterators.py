@@ -64,6 +64,8 @@ class Iterators:
         from structops_cli.runtime.object_btf import load_object_btf
 
         target_name = self._targets[function]
+        if self._kernel.unread:
+            raise _unsupported(target_name, str(self._kernel.unread))
         hooks = self._kernel.vmlinux.ids(f"bpf_iter_{target_name}", BtfKind.FUNC)
         if not hooks:
             raise _unsupported(target_name, f"it has no iterator of {target_name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -24,16 +25,41 @@ __all__ = [
     "kernel_from_path",
     "live_kernel",
     "read_module",
+    "readable_kernel",
 ]
 
 BTF_FOLDER = "/sys/kernel/btf"
+NO_TYPES = struct.pack("<HBBIIIII", BTF_MAGIC, 1, 0, 24, 0, 0, 0, 1) + b"\0"
+"""BTF that has no type."""
 
 
 def live_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
     """Return the running kernel's types; the modules' are read when first asked for.
 
-    ``UnsupportedError`` when the kernel was built without BTF. Needs no privilege.
+    ``UnsupportedError`` when the kernel was built without BTF, BtfError when it cannot be
+    read. Needs no privilege.
     """
+    vmlinux = _vmlinux(folder)
+    modules = os.path.exists("/proc/modules")
+    return KernelTypes(vmlinux, lambda: _modules(folder, vmlinux), _absent if modules else None)
+
+
+def readable_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
+    """Return as much of the running kernel's types as can be read: perhaps none; ``unread`` has the reason.
+
+    For commands that look at what is registered, or take it away: they depend on no
+    type that they do not need.
+    """
+    try:
+        vmlinux = _vmlinux(folder, partial=True)
+    except (BtfError, UnsupportedError) as error:
+        return KernelTypes(Btf.from_bytes(NO_TYPES, origin="the running kernel"), unread=error)
+    if vmlinux.damage:
+        return KernelTypes(vmlinux, unread=vmlinux.damage)
+    return KernelTypes(vmlinux, lambda: _modules(folder, vmlinux), _absent)
+
+
+def _vmlinux(folder: str, *, partial: bool = False) -> Btf:
     path = f"{folder}/vmlinux"
     try:
         data = _map_or_read(path)
@@ -43,9 +69,9 @@ def live_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
             why=f"{path} is not there",
             hint="run a kernel built with CONFIG_DEBUG_INFO_BTF=y; distribution kernels from 5.10 on are",
         ) from None
-    vmlinux = Btf.from_bytes(data, origin="the running kernel")
-    modules = os.path.exists("/proc/modules")
-    return KernelTypes(vmlinux, lambda: _modules(folder, vmlinux), _absent if modules else None)
+    except OSError as error:
+        raise BtfError("this kernel's BTF cannot be read", why=f"{path}: {error.strerror}") from None
+    return Btf.from_bytes(data, origin="the running kernel", partial=partial)
 
 
 def _absent(name: str) -> tuple[AbsentModule, ...]:

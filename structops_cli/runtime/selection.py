@@ -58,7 +58,7 @@ def _selected(stock: Sequence[LiveMap], selector: str, *, to_change: bool) -> tu
             selector = f"{ID}{map_info(fd).id}"
     if selector.startswith(ID):
         return tuple(item for item in stock if f"{ID}{item.info.id}" == selector)
-    return tuple(item for item in stock if item.name == selector)
+    return tuple(item for item in stock if item.name == selector and not item.type.unread)
 
 
 def find_one(stock: Sequence[LiveMap], selector: str) -> LiveMap:
@@ -164,6 +164,12 @@ def no_match(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
 
 def none_to_change(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
     """Return the error for a selector of a changing command that means no map, though maps may be called so."""
+    if any(item.type.unread for item in stock):
+        return NotFoundError(
+            f"no struct_ops map matches {selector}",
+            why="the names of maps are not known: their types cannot be read",
+            hint="select by id: structops list shows the ids",
+        )
     called = [item for item in stock if item.info.name == selector]
     own = is_kernels_own(selector)
     if not called and not own:

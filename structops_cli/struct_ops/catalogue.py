@@ -27,9 +27,12 @@ __all__ = [
     "has_links",
     "offered_types",
     "type_of_value",
+    "unread_type",
 ]
 
 VALUE_PREFIX = "bpf_struct_ops_"
+UNREAD = "unknown"
+"""The name of a type that could not be read."""
 WORD_BYTES = 4
 """Of state and of refcnt (``enum bpf_struct_ops_state``, ``refcount_t``)."""
 LOAD_FIRST = "; if a module brings it, load it first"
@@ -58,6 +61,9 @@ class StructOpsType(NamedTuple):
     types of ``btf``; offsets are bytes from the start of the value. ``module``
     is the kernel module whose BTF has it, "" for the kernel itself. ``members``
     are those of ``struct X``, in the kernel's order.
+
+    ``unread`` is the reason why the type could not be read, None for one that was:
+    nothing but state and refcnt is known of such a type.
     """
 
     name: str
@@ -69,6 +75,7 @@ class StructOpsType(NamedTuple):
     state_offset: int
     refcnt_offset: int
     members: tuple[KernelMember, ...]
+    unread: str | None = None
 
 
 def offered_types(kernel: KernelTypes) -> tuple[StructOpsType, ...]:
@@ -135,6 +142,16 @@ def type_of_value(btf: Btf, value_type_id: int, module: str = "") -> StructOpsTy
             why="it holds no struct of its own name",
         )
     return found
+
+
+def unread_type(btf: Btf, value_size: int, reason: str) -> StructOpsType:
+    """Return a type of which nothing is known but what all value structs begin with: refcnt and state.
+
+    That is so from 5.6 on, in ``bpf_struct_ops_X`` itself and later in its ``common``.
+    """
+    value = Struct(0, "", value_size, (), False)
+    empty = Struct(0, "", 0, (), False)
+    return StructOpsType(UNREAD, "", btf, empty, value, value_size, WORD_BYTES, 0, (), reason)
 
 
 def has_links(kernel: KernelTypes) -> bool:

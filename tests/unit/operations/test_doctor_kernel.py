@@ -12,6 +12,7 @@ from structops_cli.core.kconfig import version_code
 from structops_cli.errors import UnsupportedError
 from structops_cli.operations import doctor_kernel
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree, looked_at
+from tests.writers import LATER, Record, int_, write_btf
 
 
 def tree(root: Path, path: str = "", text: str = "") -> Tree:
@@ -28,7 +29,20 @@ def states(found: Iterable[Finding]) -> list[str]:
 
 def test_btf(tmp_path: Path) -> None:
     assert states(doctor_kernel.kernel_btf(tree(tmp_path))) == [PROBLEM]
-    assert states(doctor_kernel.kernel_btf(tree(tmp_path, "sys/kernel/btf/vmlinux"))) == [OK]
+    [damaged] = doctor_kernel.kernel_btf(tree(tmp_path, "sys/kernel/btf/vmlinux"))
+    assert (damaged.state, damaged.what) == (PROBLEM, "/sys/kernel/btf/vmlinux cannot be read")
+    assert damaged.why
+    folder = tmp_path / "sys/kernel/btf"
+    (folder / "vmlinux").write_bytes(write_btf([int_("int")]))
+    assert states(doctor_kernel.kernel_btf(tree(tmp_path))) == [OK]
+    (folder / "vmlinux").write_bytes(write_btf([Record(20, "later", rest=(0,))], layout=LATER))
+    (folder / "t_module").write_bytes(b"cut")
+    found = list(doctor_kernel.kernel_btf(tree(tmp_path)))
+    assert [(item.state, item.what) for item in found] == [
+        (OK, "/sys/kernel/btf/vmlinux"),
+        (NOTE, "not known to structops, and skipped: 1 type of kind 20"),
+        (NOTE, "the types of module t_module cannot be read"),
+    ]
 
 
 @pytest.mark.parametrize(
