@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +11,9 @@ from structops_cli.errors import UsageError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.plan import Selection
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 __all__ = ["changing_options", "kernel_values_from", "open_changed", "selection_from"]
 
@@ -45,7 +48,7 @@ def open_changed(
     name: str,
     constants: tuple[str, ...],
     maps: tuple[str, ...],
-    data: bytes | None = None,
+    data: bytes | mmap | None = None,
     kernel_values: Container[str] = (),
 ) -> ObjectSpec:
     """Return an object as the options --const and --map change it; ``data`` as ``open_object`` takes it.

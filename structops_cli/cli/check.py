@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +24,9 @@ from structops_cli.runtime.targets import CheckTarget, targets_of
 from structops_cli.struct_ops.check import CheckReport, Surroundings, check_object
 from structops_cli.struct_ops.findings import Finding
 from structops_cli.struct_ops.plan import Plan, Selection
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 __all__ = ["command"]
 
@@ -110,8 +114,8 @@ def command(
         kernels = booted_targets(output, boots, [target.label for target in targets])
         checked = list(_check(output, objects, specs, (*targets, *kernels), selection, values, verify=False))
         readable = [
-            (os.path.basename(object_path(name)), data)
-            if isinstance(data, bytes) and isinstance(spec, ObjectSpec)
+            (os.path.basename(object_path(name)), data[:])
+            if not isinstance(data, StructopsError) and isinstance(spec, ObjectSpec)
             else None
             for name, data, spec in zip(objects, contents, specs, strict=True)
         ]
@@ -134,7 +138,7 @@ def command(
     return int(code)
 
 
-def _contents(name: str) -> bytes | StructopsError:
+def _contents(name: str) -> bytes | mmap | StructopsError:
     """Return the bytes of an object, or why they cannot be read."""
     try:
         return object_bytes(name)
@@ -144,7 +148,7 @@ def _contents(name: str) -> bytes | StructopsError:
 
 def _read(
     name: str,
-    data: bytes | StructopsError,
+    data: bytes | mmap | StructopsError,
     constants: tuple[str, ...],
     maps: tuple[str, ...],
     values: Mapping[str, str],

@@ -15,34 +15,45 @@ from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields, shown, table
 from structops_cli.core.subject import subject
 from structops_cli.errors import StructopsError
-from structops_cli.obj.spec import ExternKind, Function, MapSpec, ObjectSpec, StructOpsVariable
+from structops_cli.obj.spec import (
+    DataSection,
+    DataVariable,
+    ExternKind,
+    Function,
+    MapSpec,
+    ObjectSpec,
+    StructOpsVariable,
+)
 from structops_cli.runtime.objects import open_object
-from structops_cli.struct_ops.member_text import decode_bytes
+from structops_cli.struct_ops.member_text import MOST_ELEMENTS, decode_part, omitted_elements
 from structops_cli.syscall.uapi import BpfMapType, CoreReloKind
 
 __all__ = ["command"]
 
+SHORTENED = "Long arrays are shortened; --all shows every element."
+
 
 @click.command()
 @click.argument("object_name", metavar="OBJ", type=ObjectName())
+@click.option("--all", "whole", is_flag=True, help="Show every element of long arrays.")
 @common_options
 @click.pass_obj
-def command(output: Output, object_name: str) -> None:
+def command(output: Output, object_name: str, *, whole: bool) -> None:
     """Say what an object holds: struct_ops variables, programs, maps, global data, externs, relocations, licence.
 
     Reads the object only: needs no root and no kernel with BTF. OBJ is the name of
     a bundled object, or a path: with a slash or ending in .o. -v lists every CO-RE relocation in words.
     """
     spec = open_object(object_name)
-    data = _data(spec)
+    data = _data(spec, None if whole else MOST_ELEMENTS)
     output.result("inspect", data, lambda: _text(data, relocations=output.verbosity > 0))
 
 
-def _data(spec: ObjectSpec) -> dict[str, Any]:
+def _data(spec: ObjectSpec, most: int | None) -> dict[str, Any]:
     return {
         "object": spec.name,
         "licence": spec.licence,
-        "struct_ops": [_variable(spec, variable) for variable in spec.struct_ops],
+        "struct_ops": [_variable(spec, variable, most) for variable in spec.struct_ops],
         "programs": [_function(spec, function) for function in spec.functions if function.is_program],
         "subprograms": [_function(spec, function) for function in spec.functions if not function.is_program],
         "other_programs": [{"name": item.name, "section": item.section} for item in spec.other_programs],
@@ -53,12 +64,7 @@ def _data(spec: ObjectSpec) -> dict[str, Any]:
                 "size": len(section.contents),
                 "read_only": section.read_only,
                 "addresses": [{"offset": a.offset_bytes, "symbol": a.symbol} for a in section.addresses],
-                "variables": [
-                    {"name": v.name, "offset": v.offset_bytes, "size": v.size_bytes, "static": v.is_static,
-                     "value": decode_bytes(spec.btf, v.type_id, section.contents[v.offset_bytes : v.offset_bytes + v.size_bytes])
-                     if v.type_id else None}
-                    for v in section.variables
-                ],
+                "variables": [_global(spec, section, v, most) for v in section.variables],
             }
             for section in spec.data
         ],
@@ -68,6 +74,22 @@ def _data(spec: ObjectSpec) -> dict[str, Any]:
             for e in spec.externs
         ],
     }  # fmt: skip
+
+
+def _global(
+    spec: ObjectSpec, section: DataSection, variable: DataVariable, most: int | None
+) -> dict[str, Any]:
+    value = None
+    if variable.type_id:
+        value = decode_part(spec.btf, variable.type_id, section.contents, variable.offset_bytes, most)
+    return {
+        "name": variable.name,
+        "offset": variable.offset_bytes,
+        "size": variable.size_bytes,
+        "static": variable.is_static,
+        "value": value,
+        "omitted": omitted_elements(value),
+    }
 
 
 def _map(item: MapSpec) -> dict[str, Any]:
@@ -131,18 +153,18 @@ def _core_relocation(spec: ObjectSpec, item: CoreRelo) -> dict[str, Any]:
     return {"insn": item.insn_index, **words}
 
 
-def _variable(spec: ObjectSpec, variable: StructOpsVariable) -> dict[str, Any]:
+def _variable(spec: ObjectSpec, variable: StructOpsVariable, most: int | None) -> dict[str, Any]:
     struct = resolve(spec.btf, variable.type_id)
     assert isinstance(struct, Struct)
     pointers = {item.offset_bytes: item.function for item in variable.functions}
     members: list[dict[str, Any]] = []
     for member in struct.members:
         start = member.bit_offset // 8
-        raw = variable.data[start : start + size_of(spec.btf, member.type)]
         if start in pointers:
             members.append({"name": member.name, "program": pointers[start]})
-        elif any(raw):
-            members.append({"name": member.name, "value": decode_bytes(spec.btf, member.type, raw)})
+        elif any(variable.data[start : start + size_of(spec.btf, member.type)]):
+            value = decode_part(spec.btf, member.type, variable.data, start, most)
+            members.append({"name": member.name, "value": value, "omitted": omitted_elements(value)})
     return {
         "name": variable.name,
         "type": variable.type_name,
@@ -169,8 +191,16 @@ def _text(data: dict[str, Any], *, relocations: bool) -> str:
         _section(("CO-RE RELOCATION", "OF", "INSN", "KIND"), _relocation_rows(data) if relocations else ()),
         _section(("EXTERN", "KIND", "SECTION", "WEAK"),
                  ((e["name"], e["kind"], e["section"], "yes" if e["weak"] else "no") for e in data["externs"])),
+        SHORTENED if _omitted(data) else "",
     ]  # fmt: skip
     return "\n\n".join(filter(None, parts))
+
+
+def _omitted(data: dict[str, Any]) -> bool:
+    """Tell whether elements of any value are left out."""
+    shown = [one for section in data["data"] for one in section["variables"]]
+    shown += [one for item in data["struct_ops"] for one in item["members"]]
+    return any(one.get("omitted") for one in shown)
 
 
 def _relocation_rows(data: dict[str, Any]) -> Iterator[tuple[object, ...]]:

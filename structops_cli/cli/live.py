@@ -92,12 +92,14 @@ def holders(live: LiveMap) -> str:
 
 def c_text(value: MemberValue) -> str:
     """Return a value as C would initialise it."""
+    omitted = getattr(value, "omitted", 0)
+    more = [f"/* {omitted} more */"] if omitted else []
     if isinstance(value, bool):
         return "true" if value else "false"
-    if type(value) is str:  # and not a Symbol, which C writes without quotes
-        return f'"{value}"'
+    if type(value) is str or (omitted and isinstance(value, str)):
+        return " ".join([f'"{value}"', *more])  # and not a Symbol, which C writes without quotes
     if isinstance(value, dict):
         return "{" + ", ".join(f".{name} = {c_text(part)}" for name, part in value.items()) + "}"
     if isinstance(value, list):
-        return "{" + ", ".join(map(c_text, value)) + "}"
+        return "{" + ", ".join([*map(c_text, value), *more]) + "}"
     return str(value)

@@ -26,6 +26,7 @@ from structops_cli.errors import FitError
 from structops_cli.obj.insn import CALL, opcode
 from structops_cli.obj.kconfig import KCONFIG
 from structops_cli.obj.lines import source_line
+from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.obj.spec import DataSection, DataVariable, ExternKind, LinkedProgram, ObjectSpec
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
@@ -100,14 +101,13 @@ def resolve_externs(
 
 
 class _Search:
-    """One object's search. ``contents`` is the ``.kconfig`` section as far as it is known."""
+    """One object's search. ``section`` is ``.kconfig`` as far as it is known."""
 
     def __init__(self, spec: ObjectSpec, kernel: KernelTypes, facts: KernelFacts) -> None:
         self.spec = spec
         self.kernel = kernel
         self.facts = facts
         self.section = _kconfig_section(spec.btf)
-        self.contents = bytearray(self.section.contents) if self.section else bytearray()
         self.configured = False
 
     def resolve(self, use: Use) -> Resolved | None:
@@ -128,9 +128,7 @@ class _Search:
 
     def kconfig(self) -> DataSection | None:
         """Return the section with the values that were found; None when no program reads it."""
-        return (
-            self.section._replace(contents=bytes(self.contents)) if self.section and self.configured else None
-        )
+        return self.section if self.configured else None
 
     def _found(self, use: Use) -> _Answer:
         match use.extern.kind:
@@ -212,7 +210,9 @@ class _Search:
         place = next(one for one in self.section.variables if one.name == use.extern.name)
         value = self._value(use.extern.name, use.extern.type_id)
         if isinstance(value, bytes):
-            self.contents[place.offset_bytes : place.offset_bytes + place.size_bytes] = value
+            end = place.offset_bytes + place.size_bytes
+            contents = self.section.contents.replaced(place.offset_bytes, end, value)
+            self.section = self.section._replace(contents=contents)
             return place.offset_bytes, ""
         return value
 
@@ -285,7 +285,7 @@ def _kconfig_section(btf: Btf) -> DataSection | None:
         var = btf.type(entry.type)
         assert isinstance(var, Var)  # lay_out_kconfig has refused others
         variables.append(DataVariable(var.name, var.type, entry.offset_bytes, entry.size_bytes, False))
-    return DataSection(KCONFIG, True, bytes(datasec.size_bytes), datasec.id, tuple(variables))
+    return DataSection(KCONFIG, True, SparseBytes(datasec.size_bytes), datasec.id, tuple(variables))
 
 
 def _has(vmlinux: Btf, signs: tuple[str, ...]) -> bool:

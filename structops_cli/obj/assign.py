@@ -21,22 +21,33 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import CUT, may_be_cut, resolve, size_of
 from structops_cli.btf.types import Array, BtfType, Composite, Enum, Enum64, Float, Int, Ptr, Struct, Union
 from structops_cli.errors import UsageError
+from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfIntEncoding
 
-__all__ = ["Location", "locate", "store"]
+__all__ = ["Location", "locate", "out_of_place", "stored"]
 
 _BOOLS = {"true": 1, "false": 0, "1": 1, "0": 0}
 _MAX_SUGGESTIONS = 64
 
 
 class Location(NamedTuple):
-    """A part of a variable: ``type`` is resolved, offset and size are of the part within the variable."""
+    """A part of a variable: ``type`` is resolved, offset and size are of the part within what holds it."""
 
     path: str
     type: BtfType
     bit_offset: int
     bit_size: int
+
+    @property
+    def first_byte(self) -> int:
+        """The byte in which the part begins."""
+        return self.bit_offset // 8
+
+    @property
+    def end_byte(self) -> int:
+        """The byte behind that in which the part ends."""
+        return -(-(self.bit_offset + self.bit_size) // 8)
 
 
 def locate(btf: Btf, type_id: int, name: str, rest: str) -> Location:
@@ -57,20 +68,24 @@ def locate(btf: Btf, type_id: int, name: str, rest: str) -> Location:
     return Location(path, resolve(btf, type_id), bit_offset, bit_size or size_of(btf, type_id) * 8)
 
 
-def store(btf: Btf, data: bytes, location: Location, text: str) -> bytes:
-    """Return the bytes of a variable with the part at ``location`` set to ``text``.
+def stored(btf: Btf, data: bytes | SparseBytes, location: Location, text: str) -> bytes:
+    """Return the bytes that the part of ``data`` at ``location`` has when it is set to ``text``.
 
-    Raises ``UsageError`` for text that the type does not take.
+    Those of an array end with its last element that ``text`` names: the others
+    are zero. Raises ``UsageError`` for text that the type does not take.
     """
-    first, end = location.bit_offset // 8, -(-(location.bit_offset + location.bit_size) // 8)
-    if end > len(data):
-        raise _refused(location, f"it ends at byte {end} of a variable of {len(data)}")
     if isinstance(location.type, Array):
-        return data[:first] + _elements(btf, location, location.type, text) + data[end:]
+        return _elements(btf, location, location.type, text)
+    first, end = location.first_byte, location.end_byte
     shift, mask = location.bit_offset % 8, (1 << location.bit_size) - 1
     bits = int.from_bytes(data[first:end], "little") & ~(mask << shift)
     bits |= (_value(location, text) & mask) << shift
-    return data[:first] + bits.to_bytes(end - first, "little") + data[end:]
+    return bits.to_bytes(end - first, "little")
+
+
+def out_of_place(location: Location, size_bytes: int) -> UsageError:
+    """Return the error for a part that lies beyond the end of its variable, which has ``size_bytes``."""
+    return _refused(location, f"it ends at byte {location.end_byte} of a variable of {size_bytes}")
 
 
 def _steps(name: str, rest: str) -> Iterator[tuple[str, str]]:
@@ -135,11 +150,10 @@ def _elements(btf: Btf, location: Location, array: Array, text: str) -> bytes:
     if len(words) > array.count:
         why = f"{text!r} has {len(words)} elements; there is room for {array.count}"
         raise _refused(location, why)
-    whole = b""
-    for index, word in enumerate(words):
-        place = Location(f"{location.path}[{index}]", element, 0, 8 * size)
-        whole += store(btf, bytes(size), place, word.strip())
-    return whole.ljust(size * array.count, b"\0")
+    places = (Location(f"{location.path}[{index}]", element, 0, 8 * size) for index in range(len(words)))
+    return b"".join(
+        stored(btf, bytes(size), place, word.strip()) for place, word in zip(places, words, strict=True)
+    )
 
 
 def _characters(location: Location, array: Array, text: str) -> bytes:
@@ -150,7 +164,7 @@ def _characters(location: Location, array: Array, text: str) -> bytes:
         )
     if 0 in raw:
         raise _refused(location, f"{text!r} has a NUL within")
-    return raw.ljust(array.count, b"\0")
+    return raw
 
 
 def _value(location: Location, text: str) -> int:

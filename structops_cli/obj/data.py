@@ -3,42 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import TYPE_CHECKING
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.types import Datasec
-from structops_cli.errors import AmbiguousError, ErrorFields, ObjectError, UsageError
+from structops_cli.errors import AmbiguousError, ObjectError, UsageError
 from structops_cli.obj.datasec import datasec_of, variables_of
 from structops_cli.obj.elf_values import ElfObject, ElfRelocation, Section
 from structops_cli.obj.sections import ARENA, is_data, is_read_only
+from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.obj.spec import DataAddress, DataSection, DataVariable
 from structops_cli.syscall.uapi import BtfVarLinkage
 
-__all__ = ["MAX_DATA_BYTES", "contents", "read_data", "section_of_variable", "set_variable", "split_place"]
+if TYPE_CHECKING:
+    from structops_cli.obj.assign import Location
 
-MAX_DATA_BYTES = 64 << 20
-"""All data sections of an object together; one struct_ops with more global data than this is a mistake."""
+__all__ = [
+    "LARGEST_SECTION",
+    "contents",
+    "locate_in_section",
+    "read_data",
+    "section_of_variable",
+    "set_variable",
+    "split_place",
+]
+
+LARGEST_SECTION = (1 << 31) - 1
+"""Bytes of the largest value that a map may have (``array_map_alloc_check``): a data section is one."""
 
 
 def read_data(elf: ElfObject, btf: Btf) -> tuple[DataSection, ...]:
     """Return the data sections that are not empty, in the order of the object.
 
-    Raises ``ObjectError`` for more than ``MAX_DATA_BYTES``.
+    Raises ``ObjectError`` for one that is larger than any kernel takes.
     """
     sections = [s for s in elf.sections if s.is_loaded and s.size_bytes and is_data(s.name)]
-    total = sum(section.size_bytes for section in sections)
-    if total > MAX_DATA_BYTES:
-        raise _too_large(total)
     return tuple(_data_section(elf, btf, section) for section in sections)
 
 
-def contents(section: Section) -> bytes:
-    """Return the initial bytes of a section, zeros for one that has only a size."""
-    if section.type != "SHT_NOBITS":
-        return bytes(section.data)
-    if section.size_bytes > MAX_DATA_BYTES:
-        raise _too_large(section.size_bytes, section=section.name)
-    return bytes(section.size_bytes)
+def contents(section: Section) -> SparseBytes:
+    """Return the initial bytes of a section, which shares memory with the file; zeros for one that has only a size."""
+    if section.size_bytes > LARGEST_SECTION:
+        what, why = (
+            f"section {section.name} is too large",
+            f"it has {section.size_bytes} bytes; the kernel takes a map's value of up to {LARGEST_SECTION}",
+        )
+        raise ObjectError(what, why=why, hint="keep it in a map of many elements", section=section.name)
+    stored = [(0, section.data)] if section.type != "SHT_NOBITS" else []
+    return SparseBytes(section.size_bytes, stored)
 
 
 def split_place(place: str) -> tuple[str, str]:
@@ -69,15 +81,25 @@ def set_variable(section: DataSection, btf: Btf, path: str, text: str) -> DataSe
     ``UsageError`` for a path that leads nowhere and for a value that does not
     fit, ``AmbiguousError`` when static variables of several files share the name.
     """
-    from structops_cli.obj.assign import locate, store  # only --const needs it
+    from structops_cli.obj.assign import stored  # only --const and --set need it
+
+    location = locate_in_section(section, btf, path)
+    value = stored(btf, section.contents, location, text)
+    changed = section.contents.replaced(location.first_byte, location.end_byte, value)
+    return section._replace(contents=changed)
+
+
+def locate_in_section(section: DataSection, btf: Btf, path: str) -> Location:
+    """Return the part of a section that a path such as ``a.b[2]`` leads to, counted from the section's start."""
+    from structops_cli.obj.assign import locate, out_of_place
 
     variable = _variable(section, path)
     if variable is None:
         raise _unknown(path, [variable.name for variable in section.variables])
-    start, end = variable.offset_bytes, variable.offset_bytes + variable.size_bytes
     location = locate(btf, variable.type_id, variable.name, path.removeprefix(variable.name))
-    value = store(btf, section.contents[start:end], location, text)
-    return section._replace(contents=section.contents[:start] + value + section.contents[end:])
+    if location.end_byte > variable.size_bytes:
+        raise out_of_place(location, variable.size_bytes)
+    return location._replace(bit_offset=8 * variable.offset_bytes + location.bit_offset)
 
 
 def _data_section(elf: ElfObject, btf: Btf, section: Section) -> DataSection:
@@ -133,14 +155,6 @@ def _variable(section: DataSection, path: str) -> DataVariable | None:
 def _ambiguous(path: str, places: list[str], hint: str = "give them names of their own") -> AmbiguousError:
     what, why = f"there are several variables {path}", f"static ones in {', '.join(places)}"
     return AmbiguousError(what, why=why, hint=hint, variable=path, candidates=places)
-
-
-def _too_large(size: int, **fields: Unpack[ErrorFields]) -> ObjectError:
-    what, why = (
-        "the global data of this object is too large",
-        f"it has {size} bytes; the limit is {MAX_DATA_BYTES}",
-    )
-    return ObjectError(what, why=why, hint="keep it in a map", **fields)
 
 
 def _unknown(path: str, names: list[str]) -> UsageError:

@@ -37,10 +37,10 @@ with standing_in(
     from elftools.common.utils import struct_parse
     from elftools.elf.structs import ELFStructs
 
-__all__ = ["MAX_OBJECT_BYTES", "MAX_SECTIONS", "btf_section", "read_elf"]
+__all__ = ["MAX_SECTIONS", "btf_section", "read_elf"]
 
-MAX_OBJECT_BYTES = 64 << 20
-MAX_SECTIONS = 8192
+MAX_SECTIONS = 0xFF00
+"""SHN_LORESERVE: from there on a section's number means something else."""
 
 _HEADER_BYTES = 64
 _FOR_BPF = "compile it with clang -target bpf"
@@ -48,15 +48,12 @@ _MACHINES = {"EM_X86_64": "x86-64", "EM_AARCH64": "arm64", "EM_386": "x86", "EM_
 _TYPES = {"ET_EXEC": "an executable", "ET_DYN": "a shared object", "ET_CORE": "a core dump"}
 
 
-def read_elf(data: bytes, name: str) -> ElfObject:
+def read_elf(data: bytes | mmap, name: str) -> ElfObject:
     """Read a relocatable little-endian 64-bit BPF object.
 
     ``name`` is kept with the result, which shares memory with ``data``.
     Raises ``ElfError`` for anything else, whatever the bytes are.
     """
-    if len(data) > MAX_OBJECT_BYTES:
-        why = f"it has {len(data)} bytes; the limit is {MAX_OBJECT_BYTES}"
-        raise ElfError("the file is too large", why=why)
     sections = _read_sections(data, _check_target)
     table = symbol_table(sections)
     symbols = tuple(read_symbols(sections, table))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import BtfExt, parse_ext
@@ -19,12 +20,15 @@ from structops_cli.obj.sections import check_sections
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.obj.variables import read_struct_ops
 
+if TYPE_CHECKING:
+    from mmap import mmap
+
 __all__ = ["read_functions", "read_object"]
 
 COMPILER = re.compile(rb"clang version [\w.+~-]{1,40}|GNU C\d* [\w.+~-]{1,40}")
 
 
-def read_object(data: bytes, name: str) -> ObjectSpec:
+def read_object(data: bytes | mmap, name: str) -> ObjectSpec:
     """Read the bytes of a BPF object; ``name`` is what messages call it.
 
     Raises ``ElfError``, ``BtfError`` or ``ObjectError`` for anything that is
@@ -42,7 +46,7 @@ def read_object(data: bytes, name: str) -> ObjectSpec:
     return spec
 
 
-def read_functions(data: bytes, name: str) -> ObjectSpec:
+def read_functions(data: bytes | mmap, name: str) -> ObjectSpec:
     """Read an object that need not register anything, for who loads its functions one by one; errors as ``read_object``."""
     try:
         return _read(data, name)
@@ -53,7 +57,7 @@ def read_functions(data: bytes, name: str) -> ObjectSpec:
         raise
 
 
-def _read(data: bytes, name: str) -> ObjectSpec:
+def _read(data: bytes | mmap, name: str) -> ObjectSpec:
     elf = read_elf(data, name)
     check_sections(elf)
     btf = _btf(elf)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from structops_cli.btf.types import Struct
 from structops_cli.errors import AmbiguousError, UsageError
-from structops_cli.obj.data import section_of_variable, set_variable, split_place
+from structops_cli.obj.data import locate_in_section, section_of_variable, set_variable, split_place
 from structops_cli.obj.spec import DataSection, MapSpec, ObjectSpec
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BPF_F_NUMA_NODE
@@ -26,10 +26,10 @@ INNER = ".inner"
 
 
 class ChosenGlobals(NamedTuple):
-    """What a user has set of a section of writable global variables: ``mask`` has ones in those bits."""
+    """What a user has set of a section of writable global variables, as (first bit, number of bits)."""
 
     section: str
-    mask: bytes
+    bits: tuple[tuple[int, int], ...]
 
 
 def with_constants(spec: ObjectSpec, constants: Mapping[str, str]) -> ObjectSpec:
@@ -54,38 +54,37 @@ def with_globals(
     left = {}
     for (variable, member), text in members.items():
         place = f"{variable}.{member}" if variable else member
-        of_struct_ops = _is_member(spec, variable, member)
-        if not _holds(spec, place, read_only=False):
-            if not of_struct_ops and _holds(spec, place, read_only=True):
-                hint = f"write --const {place}={text}"
-                raise UsageError(f"{place} is a constant", hint=hint, variable=place)
-            left[variable, member] = text
-        elif of_struct_ops:
-            raise _two_meanings(spec, place)
-        else:
+        if _is_global(spec, variable, member, text):
             section, path = split_place(place)
             spec = _set(spec, _sections(spec, section, read_only=False), path, text)
+        else:
+            left[variable, member] = text
     return spec, left
 
 
 def chosen_globals(spec: ObjectSpec, members: Mapping[tuple[str, str], str]) -> tuple[ChosenGlobals, ...]:
     """Return which parts of an object's writable global variables ``with_globals`` sets."""
-    zeros, ones = (with_globals(_filled(spec, byte), members)[0].data for byte in (b"\0", b"\xff"))
-    both = [(low, high) for low, high in zip(zeros, ones, strict=True) if not low.read_only]
-    chosen = [ChosenGlobals(low.name, _alike(low.contents, high.contents)) for low, high in both]
-    return tuple(one for one in chosen if any(one.mask))
+    found: dict[str, list[tuple[int, int]]] = {}
+    for (variable, member), text in members.items():
+        if _is_global(spec, variable, member, text):
+            name, path = split_place(f"{variable}.{member}" if variable else member)
+            section = section_of_variable(_sections(spec, name, read_only=False), path)
+            location = locate_in_section(section, spec.btf, path)
+            found.setdefault(section.name, []).append((location.bit_offset, location.bit_size))
+    return tuple(ChosenGlobals(section, tuple(bits)) for section, bits in found.items())
 
 
-def _alike(left: bytes, right: bytes) -> bytes:
-    """Return ones where two texts of bits are the same; as numbers, for they may be megabytes."""
-    different = int.from_bytes(left, "little") ^ int.from_bytes(right, "little")
-    return (different ^ (1 << 8 * len(left)) - 1).to_bytes(len(left), "little")
-
-
-def _filled(spec: ObjectSpec, byte: bytes) -> ObjectSpec:
-    """Return the object with one byte all over its writable data: where it is another one then, it was set."""
-    filled = [one if one.read_only else one._replace(contents=byte * len(one.contents)) for one in spec.data]
-    return spec._replace(data=tuple(filled))
+def _is_global(spec: ObjectSpec, variable: str, member: str, text: str) -> bool:
+    """Tell whether ``--set`` means a writable global variable, and not a member of a struct_ops variable."""
+    place = f"{variable}.{member}" if variable else member
+    of_struct_ops = _is_member(spec, variable, member)
+    if _holds(spec, place, read_only=False):
+        if of_struct_ops:
+            raise _two_meanings(spec, place)
+        return True
+    if not of_struct_ops and _holds(spec, place, read_only=True):
+        raise UsageError(f"{place} is a constant", hint=f"write --const {place}={text}", variable=place)
+    return False
 
 
 def _sections(spec: ObjectSpec, name: str, *, read_only: bool) -> list[DataSection]:

@@ -11,6 +11,7 @@ from enum import Enum
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo, FuncInfo, LineInfo
+from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.records import NamedTuple
 
 __all__ = [
@@ -169,7 +170,7 @@ class DataSection(NamedTuple):
 
     name: str
     read_only: bool
-    contents: bytes
+    contents: SparseBytes
     type_id: int
     variables: tuple[DataVariable, ...]
     in_arena: bool = False

@@ -19,6 +19,8 @@ from structops_cli.records import NamedTuple
 __all__ = ["read_struct_ops"]
 
 _POINTER_BYTES = 8
+_LARGEST_STRUCT = 1 << 20
+"""Bytes. No kernel has a struct_ops type that comes near; a struct of an object may claim any size."""
 _ADDRESSES = (RelocationType.ABS64, RelocationType.R64_64)
 """What clang writes for a pointer in data; up to clang 12 the second."""
 
@@ -89,6 +91,9 @@ def _struct(btf: Btf, section: Section, var: Var, entry: DatasecEntry) -> Struct
         )
         hint = "give it the type of a kernel's struct, such as struct tcp_congestion_ops"
         raise ObjectError(what, why=why, hint=hint, variable=var.name, section=section.name)
+    if struct.size_bytes > _LARGEST_STRUCT:
+        why = f"struct {struct.name} has {struct.size_bytes} bytes, and no struct_ops has more than {_LARGEST_STRUCT}"
+        raise ObjectError(what, why=why, variable=var.name, section=section.name)
     if entry.size_bytes != struct.size_bytes:
         why = f"it has {entry.size_bytes} bytes, struct {struct.name} has {struct.size_bytes}"
         raise ObjectError(what, why=why, variable=var.name, section=section.name)

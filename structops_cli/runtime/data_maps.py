@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.types import Datasec, Var
 from structops_cli.errors import KernelError
+from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.obj.spec import DataSection, MapSpec, ObjectSpec
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import MapInfo
 from structops_cli.syscall.uapi import (
     BPF_F_MMAPABLE,
     BPF_F_RDONLY_PROG,
@@ -20,10 +23,15 @@ from structops_cli.syscall.uapi import (
     BtfVarLinkage,
 )
 
-__all__ = ["create_data_map", "data_map_name", "fill_arena"]
+if TYPE_CHECKING:
+    from mmap import mmap
+
+__all__ = ["DataMapValue", "create_data_map", "data_map_name", "fill_arena"]
 
 OBJECT_PREFIX_LEN = 8
 """Characters of the object's name before a data section's in the name of its map: the accepted convention."""
+LARGE_BYTES = 1 << 20
+"""A value of more than this is read in parts, where the kernel lets it be mapped."""
 
 
 def create_data_map(spec: ObjectSpec, section: DataSection, btf_fd: Fd) -> Fd:
@@ -58,13 +66,61 @@ def _is_shared(btf: Btf, section: DataSection) -> bool:
 
 def _fill(fd: Fd, section: DataSection) -> None:
     try:
-        if any(section.contents):
-            bpf_maps.map_update_elem(fd, KEY, section.contents)
+        if section.contents.pieces:  # an array is made of zeros
+            bpf_maps.map_update_elem(fd, KEY, _buffer(section.contents))
         if section.read_only:
             bpf_maps.map_freeze(fd)
     except BaseException:
         fd.close()
         raise
+
+
+def _buffer(contents: SparseBytes) -> bytes | memoryview | mmap:
+    """Return contents for a system call; zeros that are not stored take no memory here either."""
+    if len(contents.pieces) == 1 and len(contents.pieces[0][1]) == len(contents):
+        return contents.pieces[0][1]
+    from mmap import MAP_PRIVATE, mmap  # only contents that a user has changed
+
+    memory = mmap(-1, len(contents), MAP_PRIVATE)
+    for start, piece in contents.pieces:
+        memory[start : start + len(piece)] = piece
+    return memory
+
+
+class DataMapValue:
+    """The value of a data section's map, to be sliced as bytes: parts are read when they are asked for."""
+
+    def __init__(self, fd: Fd, info: MapInfo) -> None:
+        self._fd = fd
+        self._info = info
+        self._whole: bytes | mmap | None = None
+
+    def __len__(self) -> int:
+        return self._info.value_size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, end, _ = part.indices(len(self))
+        if len(self) > LARGE_BYTES and self._info.map_flags & BPF_F_MMAPABLE:
+            return self._mapped(start, end) if start < end else b""
+        if self._whole is None:
+            self._whole = self._looked_up()
+        return self._whole[start:end]
+
+    def _mapped(self, start: int, end: int) -> bytes:
+        from mmap import ALLOCATIONGRANULARITY, MAP_SHARED, PROT_READ, mmap  # only large ones
+
+        first = start // ALLOCATIONGRANULARITY * ALLOCATIONGRANULARITY
+        with mmap(self._fd.fileno(), end - first, MAP_SHARED, PROT_READ, offset=first) as memory:
+            return memory[start - first : end - first]
+
+    def _looked_up(self) -> bytes | mmap:
+        if len(self) <= LARGE_BYTES:
+            return bpf_maps.map_lookup_elem(self._fd, KEY, len(self))
+        from mmap import MAP_PRIVATE, mmap
+
+        memory = mmap(-1, len(self), MAP_PRIVATE)
+        bpf_maps.map_lookup_into(self._fd, KEY, memory)
+        return memory
 
 
 def fill_arena(fd: Fd, arena: MapSpec, section: DataSection | None) -> None:
@@ -75,7 +131,7 @@ def fill_arena(fd: Fd, arena: MapSpec, section: DataSection | None) -> None:
 
     try:
         size_bytes = arena.max_entries * os.sysconf("SC_PAGE_SIZE")
-        write_arena(fd, arena.map_extra, size_bytes, section.contents if section else b"")
+        write_arena(fd, arena.map_extra, size_bytes, _buffer(section.contents) if section else b"")
     except KernelError as error:
         error.add(map=arena.name)
         hint = f"max_entries are its pages; --map {arena.name}.map_extra=ADDRESS puts it elsewhere"

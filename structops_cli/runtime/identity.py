@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from errno import ENOENT
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from structops_cli.errors import KernelError
 from structops_cli.records import NamedTuple
+from structops_cli.runtime.data_maps import DataMapValue
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.other_maps import opened
 from structops_cli.struct_ops.catalogue import StructOpsType
-from structops_cli.struct_ops.value import KEY, read_programs
+from structops_cli.struct_ops.value import read_programs
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, ProgInfo, map_info, prog_info
@@ -29,7 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Identity", "identity_of_live", "identity_of_planned", "is_same"]
 
-NOTHING: Mapping[str, bytes] = {}
+Bits: TypeAlias = "tuple[tuple[int, int], ...]"
+"""Parts of a map's value, each as (first bit, number of bits)."""
+NOTHING: Mapping[str, Bits] = {}
+BLOCK_BYTES = 1 << 20
+"""A value that is larger is compared by a hash of it."""
 
 
 class Identity(NamedTuple):
@@ -55,35 +60,35 @@ def is_same(live: LiveMap, loaded: Loaded, plan: MapPlan) -> bool:
 
     Those of an arena are never the same: what is in one is not looked at.
     """
-    masks = {
-        map_info(loaded.maps[one.section]).name: one.mask
+    chosen = {
+        map_info(loaded.maps[one.section]).name: one.bits
         for one in loaded.chosen
         if one.section in loaded.maps
     }
-    return identity_of_live(live, masks) == identity_of_planned(loaded, plan, masks)
+    return identity_of_live(live, chosen) == identity_of_planned(loaded, plan, chosen)
 
 
-def identity_of_live(live: LiveMap, masks: Mapping[str, bytes] = NOTHING) -> Identity:
-    """Return what a live map is; ``masks`` are of the bits that count of maps that programs write, by the map's name."""
+def identity_of_live(live: LiveMap, chosen: Mapping[str, Bits] = NOTHING) -> Identity:
+    """Return what a live map is; ``chosen`` are the bits that count of maps that programs write, by the map's name."""
     found: dict[str, ProgInfo] = {}
     for program_id, members in read_programs(live.type, live.raw).items():
         with bpf.prog_get_fd_by_id(program_id) as fd:
             info = prog_info(fd)
         found |= dict.fromkeys(members, info)
-    return _identity(live.type, live.raw, found, masks)
+    return _identity(live.type, live.raw, found, chosen)
 
 
-def identity_of_planned(loaded: Loaded, plan: MapPlan, masks: Mapping[str, bytes] = NOTHING) -> Identity:
+def identity_of_planned(loaded: Loaded, plan: MapPlan, chosen: Mapping[str, Bits] = NOTHING) -> Identity:
     """Return what a loaded and planned map is, or will be."""
     from structops_cli.runtime.registration import planned_value  # who loads something has it already
 
     infos = {name: prog_info(fd) for name, fd in loaded.programs.items()}
     programs = {item.member.name: infos[item.program] for item in plan.members if item.program}
-    return _identity(plan.type, planned_value(plan, loaded), programs, masks)
+    return _identity(plan.type, planned_value(plan, loaded), programs, chosen)
 
 
 def _identity(
-    kernel_type: StructOpsType, value: bytes, programs: dict[str, ProgInfo], masks: Mapping[str, bytes]
+    kernel_type: StructOpsType, value: bytes, programs: dict[str, ProgInfo], chosen: Mapping[str, Bits]
 ) -> Identity:
     start = kernel_type.data_offset
     data = bytearray(value[start : start + kernel_type.struct.size_bytes])
@@ -92,31 +97,48 @@ def _identity(
             data[member.offset_bytes : member.offset_bytes + member.size_bytes] = bytes(member.size_bytes)
     tags = sorted((name, info.tag) for name, info in programs.items())
     map_ids = {map_id for info in programs.values() for map_id in info.map_ids}
-    return Identity(kernel_type.name, bytes(data), tuple(tags), _maps(map_ids, masks))
+    return Identity(kernel_type.name, bytes(data), tuple(tags), _maps(map_ids, chosen))
 
 
-def _maps(map_ids: Iterable[int], masks: Mapping[str, bytes]) -> tuple[tuple[object, ...], ...]:
-    return tuple(sorted((_map(map_id, masks) for map_id in map_ids), key=repr))
+def _maps(map_ids: Iterable[int], chosen: Mapping[str, Bits]) -> tuple[tuple[object, ...], ...]:
+    return tuple(sorted((_map(map_id, chosen) for map_id in map_ids), key=repr))
 
 
-def _map(map_id: int, masks: Mapping[str, bytes]) -> tuple[object, ...]:
+def _map(map_id: int, chosen: Mapping[str, Bits]) -> tuple[object, ...]:
     with opened(map_id) as (fd, info):
         shape = (info.name, info.map_type, info.key_size, info.value_size, info.max_entries, info.map_flags)
-        return (*shape, _contents(fd, info, masks.get(info.name)))
+        return (*shape, _contents(fd, info, chosen.get(info.name)))
 
 
-def _contents(fd: Fd, info: MapInfo, mask: bytes | None) -> object:
+def _contents(fd: Fd, info: MapInfo, chosen: Bits | None) -> object:
     """Return what the loader has put into a map that programs cannot write, or what counts of another; None for the rest."""
-    if mask is not None and info.map_type == BpfMapType.ARENA:
+    if chosen is not None and info.map_type == BpfMapType.ARENA:
         return object()  # which is equal to nothing
-    if mask is not None:
-        value = bpf_maps.map_lookup_elem(fd, KEY, info.value_size)
-        return int.from_bytes(value, "little") & int.from_bytes(mask, "little")
+    value = DataMapValue(fd, info)
+    if chosen is not None:
+        return tuple(_number(value, *bits) for bits in chosen)
     if info.map_type == BpfMapType.ARRAY and info.map_flags & BPF_F_RDONLY_PROG and info.max_entries == 1:
-        return bpf_maps.map_lookup_elem(fd, KEY, info.value_size)
+        return value[:] if len(value) <= BLOCK_BYTES else _hash(value, 0, len(value))
     if info.map_type == BpfMapType.PROG_ARRAY:
         return tuple(_program_tag(fd, index) for index in range(info.max_entries))
     return None
+
+
+def _number(value: DataMapValue, bit_offset: int, bit_size: int) -> int | str:
+    """Return a part of a value as a number, a large one as a hash."""
+    first, end = bit_offset // 8, -(-(bit_offset + bit_size) // 8)
+    if end - first > BLOCK_BYTES:
+        return _hash(value, first, end)
+    return int.from_bytes(value[first:end], "little") >> bit_offset % 8 & (1 << bit_size) - 1
+
+
+def _hash(value: DataMapValue, first: int, end: int) -> str:
+    from hashlib import sha256  # rare
+
+    total = sha256()
+    for start in range(first, end, BLOCK_BYTES):
+        total.update(value[start : min(start + BLOCK_BYTES, end)])
+    return total.hexdigest()
 
 
 def _program_tag(fd: Fd, index: int) -> str:

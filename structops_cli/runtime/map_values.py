@@ -9,10 +9,9 @@ from structops_cli.errors import KernelError
 from structops_cli.obj.spec import MapSpec, ObjectSpec
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.cpus import possible_cpus
-from structops_cli.runtime.data_maps import data_map_name
+from structops_cli.runtime.data_maps import DataMapValue, data_map_name
 from structops_cli.runtime.other_maps import opened
-from structops_cli.struct_ops.member_text import MemberValue, decode_bytes
-from structops_cli.struct_ops.value import KEY
+from structops_cli.struct_ops.member_text import MOST_ELEMENTS, MemberValue, decode_bytes, decode_part
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, ProgInfo
@@ -52,12 +51,9 @@ def _contents(spec: ObjectSpec, fd: Fd, info: MapInfo) -> MapContents | None:
         return MapContents(known.name, info.id, tuple(_entries(spec, fd, info, known)))
     for section in spec.data:
         if _kernel_name(data_map_name(spec.name, section.name)) == info.name and not section.read_only:
-            raw = bpf_maps.map_lookup_elem(fd, KEY, info.value_size)
+            raw = DataMapValue(fd, info)
             values = tuple(
-                (
-                    v.name,
-                    decode_bytes(spec.btf, v.type_id, raw[v.offset_bytes : v.offset_bytes + v.size_bytes]),
-                )
+                (v.name, decode_part(spec.btf, v.type_id, raw, v.offset_bytes, MOST_ELEMENTS))
                 for v in section.variables
             )
             return MapContents(section.name, info.id, values)

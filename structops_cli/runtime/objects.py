@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from structops_cli.core.target import Target
-from structops_cli.errors import NotFoundError, UsageError
+from structops_cli.errors import NotFoundError
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.obj.user_held import UserHeld, user_held
@@ -24,6 +24,9 @@ from structops_cli.struct_ops.plan import Plan, Selection, plan_object
 from structops_cli.syscall import bpffs
 
 if TYPE_CHECKING:
+    from mmap import mmap
+    from typing import BinaryIO
+
     from structops_cli.obj.settings import ChosenGlobals
 
 __all__ = [
@@ -43,8 +46,8 @@ DEFAULT_OBJECT = "reno"
 """The bundled object that ``register`` and ``demo`` take when none is named."""
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "objects")
 SUFFIX = ".bpf.o"
-LARGEST_OBJECT = 64 << 20
-"""Bytes. The largest BPF objects in use have a few megabytes; this keeps a mistaken path from filling the memory."""
+LARGEST_READ = 64 << 20
+"""Bytes. A larger file is mapped into memory, and only those pages are there that are looked at."""
 FILE_TYPES = {
     stat.S_IFBLK: "block device",
     stat.S_IFCHR: "character device",
@@ -93,7 +96,7 @@ def object_path(name: str) -> str:
     )
 
 
-def open_object(name: str, data: bytes | None = None) -> ObjectSpec:
+def open_object(name: str, data: bytes | mmap | None = None) -> ObjectSpec:
     """Read an object by path or bundled name; ``NotFoundError`` when there is none, ``InputError`` when it is no object.
 
     ``data`` is what ``object_bytes`` returned for it, where the caller has asked already.
@@ -101,11 +104,11 @@ def open_object(name: str, data: bytes | None = None) -> ObjectSpec:
     return read_object(object_bytes(name) if data is None else data, os.path.basename(object_path(name)))
 
 
-def object_bytes(name: str) -> bytes:
+def object_bytes(name: str) -> bytes | mmap:
     """Return the bytes of an object by path or bundled name; ``NotFoundError`` when there is no regular file."""
     try:
         with open(_open_regular(object_path(name)), "rb") as file:
-            data = file.read(LARGEST_OBJECT + 1)
+            return _contents(file)
     except OSError as error:
         raise NotFoundError(
             f"the object {name} cannot be read",
@@ -113,11 +116,15 @@ def object_bytes(name: str) -> bytes:
             hint=f"give the path of a compiled object, or a bundled one: {', '.join(bundled_objects())}",
             object=name,
         ) from None
-    if len(data) > LARGEST_OBJECT:
-        raise UsageError(
-            f"{name} is larger than {LARGEST_OBJECT >> 20} MiB", why="no BPF object is", object=name
-        )
-    return data
+
+
+def _contents(file: BinaryIO) -> bytes | mmap:
+    """Return the bytes of a file; a mistaken path to a large one costs no memory, for its first bytes tell."""
+    if os.fstat(file.fileno()).st_size <= LARGEST_READ:
+        return file.read(LARGEST_READ)
+    from mmap import ACCESS_READ, mmap  # few objects are large
+
+    return mmap(file.fileno(), 0, access=ACCESS_READ)
 
 
 def _open_regular(path: str) -> int:

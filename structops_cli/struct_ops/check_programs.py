@@ -14,6 +14,7 @@ from structops_cli.errors import StructopsError
 from structops_cli.obj.exceptions import exception_callback, exception_tags
 from structops_cli.obj.insn import CALL, LD_IMM64, opcode, set_src_reg
 from structops_cli.obj.lines import source_line
+from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, RelocationTarget
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.check_arguments import (
@@ -92,7 +93,7 @@ def _code(
     constant = {section.name: section.contents for section in sections if section.read_only}
     kinds = {one.name: one.kind for one in spec.externs}
     insns = bytearray(applied.insns)
-    data: dict[int, tuple[bytes | None, int]] = {}
+    data: dict[int, tuple[SparseBytes | None, int]] = {}
     addresses, unknown = set(), set()
     for item in applied.relocations:
         index = item.insn_index

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from structops_cli.core.apply import poisoned_relocation
 from structops_cli.obj.insn import INSN_BYTES, LD_IMM64, Insn, decode, instructions
+from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.flow_values import (
     ARG,
@@ -72,7 +73,7 @@ class Code(NamedTuple):
     """
 
     insns: bytes
-    data: Mapping[int, tuple[bytes | None, int]] = {}
+    data: Mapping[int, tuple[bytes | SparseBytes | None, int]] = {}
     pointers: frozenset[int] = frozenset()
     addresses: frozenset[int] = frozenset()
     existing: frozenset[int] = frozenset()

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Array, Enum, Enum64, Int, Ptr, Struct, Union
 from structops_cli.errors import UsageError
-from structops_cli.obj.assign import locate, store
+from structops_cli.obj.assign import locate, stored
 from structops_cli.records import IntEnum
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.kinds import Need, kind_of
 from structops_cli.syscall.uapi import BtfIntEncoding
 
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Readable(Protocol):
+        """Bytes, or what is sliced as they are."""
+
+        def __getitem__(self, part: slice, /) -> bytes: ...
+
+
 __all__ = [
+    "MOST_ELEMENTS",
     "MemberValue",
+    "ShortList",
+    "ShortText",
     "Symbol",
     "decode_bytes",
     "decode_member",
+    "decode_part",
     "encode_member",
     "encode_text",
     "flag_names",
+    "omitted_elements",
 ]
+
+MOST_ELEMENTS = 16
+"""Elements of an array that a command shows of one that may have any number."""
+CHARACTERS_PER_ELEMENT = 16
+"""A text may have so many times more characters than another array has elements."""
 
 MemberValue: TypeAlias = "int | bool | str | list[MemberValue] | dict[str, MemberValue] | None"
 
@@ -31,6 +50,29 @@ class Symbol(str):
     """The name of an enumerator, as opposed to text."""
 
     __slots__ = ()
+
+
+class ShortList(list[MemberValue]):
+    """The first elements of an array; ``omitted`` others follow."""
+
+    __slots__ = ("omitted",)
+
+    def __init__(self, values: list[MemberValue], omitted: int) -> None:
+        super().__init__(values)
+        self.omitted = omitted
+
+
+class ShortText(str):
+    """The beginning of a text, or of bytes in hexadecimal; ``omitted`` bytes follow."""
+
+    __slots__ = ("omitted",)
+    omitted: int
+
+    def __new__(cls, text: str, omitted: int) -> Self:
+        """Return a text that knows how much of it is missing."""
+        short = super().__new__(cls, text)
+        short.omitted = omitted
+        return short
 
 
 def encode_member(kernel_type: StructOpsType, member: KernelMember, text: str) -> bytes:
@@ -58,7 +100,8 @@ def encode_member(kernel_type: StructOpsType, member: KernelMember, text: str) -
 
 def encode_text(btf: Btf, type_id: int, text: str, name: str) -> bytes:
     """Return the bytes of a value of any BTF type from text; ``name`` is what an error calls it."""
-    return store(btf, bytes(size_of(btf, type_id)), locate(btf, type_id, name, ""), text)
+    size = size_of(btf, type_id)
+    return stored(btf, bytes(size), locate(btf, type_id, name, ""), text).ljust(size, b"\0")
 
 
 def _flags(flags: type[IntEnum], prefix: str, text: str) -> int:
@@ -93,48 +136,69 @@ def decode_member(kernel_type: StructOpsType, member: KernelMember, raw: bytes) 
 
 def decode_bytes(btf: Btf, type_id: int, raw: bytes) -> MemberValue:
     """Return bytes of any BTF type as text, number, list or mapping."""
+    return decode_part(btf, type_id, raw, 0)
+
+
+def decode_part(btf: Btf, type_id: int, data: Readable, start: int, most: int | None = None) -> MemberValue:
+    """Return what lies at ``start`` of ``data`` as text, number, list or mapping.
+
+    With ``most``, an array ends as ``ShortList`` or ``ShortText`` after so many
+    elements, one within another after half of them; only what is shown is read.
+    """
     kind = resolve(btf, type_id)
+    if isinstance(kind, Array):
+        return _decode_array(btf, kind, data, start, most)
+    if isinstance(kind, Struct | Union):
+        return _decode_members(btf, kind, data, start, most)
+    raw = data[start : start + size_of(btf, type_id)]
     if isinstance(kind, Int):
         number = int.from_bytes(raw, "little", signed=bool(kind.encoding & BtfIntEncoding.SIGNED))
         return bool(number) if kind.encoding & BtfIntEncoding.BOOL else number
     if isinstance(kind, Enum | Enum64):
         number = int.from_bytes(raw, "little", signed=kind.signed)
         return next((Symbol(item.name) for item in kind.values if item.value == number), number)
-    if isinstance(kind, Ptr):
-        return int.from_bytes(raw, "little")
-    if isinstance(kind, Array):
-        return _decode_array(btf, kind, raw)
-    if isinstance(kind, Struct | Union):
-        return _decode_members(btf, kind, raw)
-    return raw.hex()
+    return int.from_bytes(raw, "little") if isinstance(kind, Ptr) else raw.hex()
 
 
-def _decode_array(btf: Btf, array: Array, raw: bytes) -> MemberValue:
+def omitted_elements(value: MemberValue) -> int:
+    """Return how many elements and characters ``decode_part`` has left out of a value, parts of it included."""
+    parts = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+    return getattr(value, "omitted", 0) + sum(map(omitted_elements, parts))
+
+
+def _decode_array(btf: Btf, array: Array, data: Readable, start: int, most: int | None) -> MemberValue:
     element = resolve(btf, array.element_type)
     if isinstance(element, Int) and element.size_bytes == 1:
-        text = raw.split(b"\0", 1)[0]
-        if text.isascii() and all(32 <= byte < 127 for byte in text):
-            return text.decode()
-        return raw.hex()
+        return _decode_text(data, start, array.count, most)
     size = size_of(btf, array.element_type)
-    return (
-        [
-            decode_bytes(btf, array.element_type, raw[at : at + size])
-            for at in range(0, size * array.count, size)
-        ]
-        if size
-        else []
-    )
+    count = array.count if size else 0
+    shown = count if most is None else min(count, most)
+    less = None if most is None else max(most // 2, 1)
+    places = range(start, start + size * shown, size or 1)
+    values = [decode_part(btf, array.element_type, data, at, less) for at in places]
+    return ShortList(values, count - shown) if shown < count else values
 
 
-def _decode_members(btf: Btf, composite: Struct | Union, raw: bytes) -> MemberValue:
+def _decode_text(data: Readable, start: int, count: int, most: int | None) -> str:
+    """Return an array of bytes: the text that it holds, or all of it in hexadecimal."""
+    shown = count if most is None else min(count, most * CHARACTERS_PER_ELEMENT)
+    raw = data[start : start + shown]
+    text, end, _ = raw.partition(b"\0")
+    printable = text.isascii() and all(32 <= byte < 127 for byte in text)
+    said = text.decode() if printable else raw.hex()
+    return said if shown == count or (printable and end) else ShortText(said, count - shown)
+
+
+def _decode_members(
+    btf: Btf, composite: Struct | Union, data: Readable, start: int, most: int | None
+) -> MemberValue:
     values: dict[str, MemberValue] = {}
     for index, member in enumerate(composite.members):
+        at, shift = start + member.bit_offset // 8, member.bit_offset % 8
         if member.bit_size:
-            number = int.from_bytes(raw, "little") >> member.bit_offset
-            value: MemberValue = number & (1 << member.bit_size) - 1
+            raw = data[at : at + -(-(shift + member.bit_size) // 8)]
+            value: MemberValue = int.from_bytes(raw, "little") >> shift & (1 << member.bit_size) - 1
         else:
-            start = member.bit_offset // 8
-            value = decode_bytes(btf, member.type, raw[start : start + size_of(btf, member.type)])
+            value = decode_part(btf, member.type, data, at, most)
         values[member.name or f"anonymous_{index}"] = value
     return values

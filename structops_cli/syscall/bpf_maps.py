@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from structops_cli.syscall._native import ffi
 from structops_cli.syscall.bpf_token import token_fields
@@ -10,12 +10,16 @@ from structops_cli.syscall.command import address_of, call, object_name
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BpfCmd
 
+if TYPE_CHECKING:
+    from mmap import mmap
+
 __all__ = [
     "map_create",
     "map_delete_elem",
     "map_freeze",
     "map_get_next_key",
     "map_lookup_elem",
+    "map_lookup_into",
     "map_update_elem",
 ]
 
@@ -70,7 +74,13 @@ def map_lookup_elem(map_fd: Fd, key: bytes, value_size: int) -> bytes:
     return bytes(ffi.buffer(value))
 
 
-def map_update_elem(map_fd: Fd, key: bytes, value: bytes, flags: int = 0) -> int:
+def map_lookup_into(map_fd: Fd, key: bytes, value: mmap) -> None:
+    """Write the value at a key over ``value``, which has room for it: a large one is in memory once."""
+    key_buffer = ffi.from_buffer(key)
+    call(BpfCmd.MAP_LOOKUP_ELEM, _elem(map_fd, key_buffer, ffi.from_buffer(value)))
+
+
+def map_update_elem(map_fd: Fd, key: bytes, value: bytes | memoryview | mmap, flags: int = 0) -> int:
     """Set the value at a key; return the kernel's answer, which a struct_ops map may make greater than 0."""
     key_buffer, value_buffer = ffi.from_buffer(key), ffi.from_buffer(value)
     return call(BpfCmd.MAP_UPDATE_ELEM, _elem(map_fd, key_buffer, value_buffer, flags))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from structops_cli.errors import InputError
-from structops_cli.obj.data import MAX_DATA_BYTES
+from structops_cli.obj.data import LARGEST_SECTION
 from structops_cli.obj.reader import read_object
+from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.obj.spec import DataAddress, DataSection
 from tests.elf_writers import ALLOC, NOBITS, WRITE, Rel, Sec, small_object
 
@@ -19,7 +20,7 @@ def refusal(data: bytes) -> InputError:
 
 def test_a_section_without_types() -> None:
     spec = read_object(small_object(more_sections=[Sec(".rodata.str1.1", b"text\0", ALLOC | 0x30)]), "x.o")
-    assert spec.data[2] == DataSection(".rodata.str1.1", True, b"text\0", 0, ())
+    assert spec.data[2] == DataSection(".rodata.str1.1", True, SparseBytes(5, [(0, b"text\0")]), 0, ())
 
 
 def test_empty_sections_are_left_out() -> None:
@@ -37,18 +38,30 @@ def test_other_loaded_sections_are_nothing() -> None:
     assert [one.name for one in spec.data] == [".rodata", ".bss"]
 
 
-def test_as_much_zeroed_data_as_allowed() -> None:
-    more = [Sec(".bss.large", b"", ALLOC | WRITE, NOBITS, MAX_DATA_BYTES - 24)]
-    assert len(read_object(small_object(more_sections=more), "x.o").data[2].contents) == MAX_DATA_BYTES - 24
+def test_zeroed_data_of_any_size_takes_no_memory() -> None:
+    more = [Sec(".bss.large", b"", ALLOC | WRITE, NOBITS, LARGEST_SECTION)]
+    contents = read_object(small_object(more_sections=more), "x.o").data[2].contents
+    assert len(contents) == LARGEST_SECTION
+    assert contents.pieces == ()
+    assert contents[LARGEST_SECTION - 3 :] == bytes(3)
 
 
-def test_too_much_data() -> None:
-    more = [Sec(".bss.large", b"", ALLOC | WRITE, NOBITS, MAX_DATA_BYTES - 23)]
+def test_more_than_a_map_holds() -> None:
+    more = [Sec(".bss.large", b"", ALLOC | WRITE, NOBITS, LARGEST_SECTION + 1)]
     error = refusal(small_object(more_sections=more))
     assert str(error) == (
-        "x.o: the global data of this object is too large: it has 67108865 bytes; the limit is 67108864"
+        "x.o: section .bss.large is too large: it has 2147483648 bytes; "
+        "the kernel takes a map's value of up to 2147483647"
     )
-    assert error.hint == "keep it in a map"
+    assert error.hint == "keep it in a map of many elements"
+
+
+def test_data_shares_memory_with_the_file() -> None:
+    data = small_object()
+    [(start, piece)] = read_object(data, "x.o").data[0].contents.pieces
+    assert start == 0
+    assert isinstance(piece, memoryview)
+    assert piece.obj is data
 
 
 def test_data_that_holds_addresses_keeps_its_bytes() -> None:

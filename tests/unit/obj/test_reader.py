@@ -256,7 +256,7 @@ def test_a_written_object_is_sound() -> None:
     )
     assert [(line.insn_index, line.line) for line in init.line_info] == [(0, 9), (4, 10), (5, 11)]
     assert spec.maps == (MapSpec("t_map", 2, 4, 4, 10, 0, 0, None, 1, 1, False),)
-    assert [(section.name, section.contents) for section in spec.data] == [
+    assert [(section.name, section.contents[:]) for section in spec.data] == [
         (".rodata", pack("<II", 7, 9)),
         (".bss", bytes(16)),
     ]

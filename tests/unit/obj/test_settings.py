@@ -62,25 +62,28 @@ def test_a_global_variable(
 
 
 @pytest.mark.parametrize(
-    ("member", "section", "name", "mask"),
+    ("member", "section", "name", "bits"),
     [
-        (("", "calls"), ".data", "calls", "ff" * 8),
-        (("", "losses"), ".bss", "losses", "ff" * 8),
-        (("", "per_mode[2]"), ".bss", "per_mode", "00000000" * 2 + "ffffffff" + "00000000"),
+        (("", "calls"), ".data", "calls", (0, 64)),
+        (("", "losses"), ".bss", "losses", (0, 64)),
+        (("", "per_mode[2]"), ".bss", "per_mode", (64, 32)),
+        (("", "per_mode"), ".bss", "per_mode", (0, 128)),
     ],
 )
 @pytest.mark.parametrize("number", ["0", "9"])
 def test_which_bits_of_a_global_variable_are_set(
-    everything: ObjectSpec, member: tuple[str, str], section: str, name: str, mask: str, number: str
+    everything: ObjectSpec,
+    member: tuple[str, str],
+    section: str,
+    name: str,
+    bits: tuple[int, int],
+    number: str,
 ) -> None:
     [chosen] = chosen_globals(everything, {member: number, ("", "name"): "t_x"})
     assert chosen.section == section
     [whole] = [one for one in everything.data if one.name == section]
     [place] = [one for one in whole.variables if one.name == name]
-    start, end = place.offset_bytes, place.offset_bytes + place.size_bytes
-    assert chosen.mask[start:end].hex() == mask
-    assert not any(chosen.mask[:start] + chosen.mask[end:])
-    assert len(chosen.mask) == len(whole.contents)
+    assert chosen.bits == ((8 * place.offset_bytes + bits[0], bits[1]),)
 
 
 def test_without_global_variables_none_is_chosen(everything: ObjectSpec) -> None:

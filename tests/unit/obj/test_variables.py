@@ -9,7 +9,7 @@ import pytest
 
 from structops_cli.btf.types import Datasec, DatasecEntry, Member, Struct, Var
 from structops_cli.errors import InputError
-from structops_cli.obj.data import MAX_DATA_BYTES
+from structops_cli.obj.data import LARGEST_SECTION
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import MemberFunction
 from tests.elf_writers import (
@@ -176,5 +176,16 @@ def test_a_section_that_has_only_a_size() -> None:
     change = {"type": NOBITS, "data": b"", "size": 16}
     (found,) = read_object(small_object(sections={OPS: change}), "x.o").struct_ops
     assert found.data == bytes(16)
-    error = refusal(sections={OPS: {**change, "size": MAX_DATA_BYTES + 1}})
-    assert error.what == "x.o: the global data of this object is too large"
+    error = refusal(sections={OPS: {**change, "size": LARGEST_SECTION + 1}})
+    assert error.what == f"x.o: section {OPS} is too large"
+
+
+def test_a_struct_that_no_kernel_could_have() -> None:
+    large = 1 << 30
+    members = (Member("flags", U32, 0, 0), Member("init", INIT_PTR, 64, 0))
+    error = refusal(
+        types={OPS_STRUCT: Struct(OPS_STRUCT, "t_kernel_ops", large, members, False)},
+        sections={OPS: {"type": NOBITS, "data": b"", "size": large}},
+        symbols={"t_ops": {"size": large}},
+    )
+    assert error.why == "struct t_kernel_ops has 1073741824 bytes, and no struct_ops has more than 1048576"
