@@ -39,8 +39,8 @@ def command(output: Output, operation: str, errno: str, subject: str | None) -> 
     pin, register, unregister. ERRNO is a name or a number.
 
     Without a third argument every cause is listed, the likeliest first, with the
-    command that tells it from the others. With an object or a live map only
-    those causes are left that apply to it on this kernel.
+    command that tells it from the others. With an object or a live map (its name,
+    id:N or the path of its pin) only those causes are left that apply to it on this kernel.
     """
     number = errno_number(errno)
     found, by = _look(operations_named(operation), number, subject)

@@ -12,6 +12,7 @@ from structops_cli.runtime.registration import Registered
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan
+from structops_cli.syscall.info import map_info
 
 if TYPE_CHECKING:
     from structops_cli.runtime.inventory import LiveMap
@@ -36,7 +37,11 @@ def standing(
     if not kind.name_member:
         return None
     for live in take_stock(live_kernel()):
-        if (live.type.name, live.state) != (plan.type.name, "registered") or live.info.id in mine:
+        if (live.type.name, live.state) != (plan.type.name, "registered"):
+            continue
+        if live.info.id in mine:
+            if refused and kind.one_at_a_time:
+                raise _second(plan, loaded, live)
             continue
         if live.name == plan.registered_name:
             if not is_same(live, loaded, plan):
@@ -86,6 +91,18 @@ def _taken(plan: MapPlan, loaded: Loaded, map_id: int) -> KernelError:
     error.add(object=loaded.spec.name, variable=plan.variable)
     answer = explained(error, f"{plan.registered_name} could not be registered", plan.type.name)
     answer.add(candidates=[f"id:{map_id}"])
+    return answer
+
+
+def _second(plan: MapPlan, loaded: Loaded, live: LiveMap) -> KernelError:
+    """Return the error of a second map of this run, of a type of which the kernel takes one at a time."""
+    answer = _taken(plan, loaded, live.info.id)
+    answer.why = (
+        f"the kernel takes one {plan.type.name} at a time, and {live.name} of the same call came first"
+    )
+    of_this_object = any(map_info(fd).id == live.info.id for fd in loaded.struct_ops.values())
+    answer.hint = f"choose one: --only {plan.variable}" if of_this_object else "give one of the objects only"
+    answer.fields.pop("candidates")
     return answer
 
 

@@ -65,7 +65,8 @@ CAUSES: dict[tuple[str, int], Cause] = {
         "see structops list{ELSEWHERE}; choose another name with --set {NAME_MEMBER}=NAME",
     ),
     ("MAP_UPDATE_ELEM", EBADF): Cause(
-        "a member holds a number that is no open program fd", "pass programs by id or pin"
+        "a member holds a number that is no open fd",
+        "a lookup returns program ids, and an update takes fds: structops map update SELECTOR MEMBER=id:N opens the program of an id",
     ),
     ("MAP_UPDATE_ELEM", ENOTSUPP): Cause(
         "the subsystem does not register this type: it exists for test runs", "use structops run"

@@ -109,7 +109,7 @@ def plan_object(
         wanted = variable.link if selection.link is None else selection.link
         name = _registered_name(kernel_type, members) or variable.name
         maps.append(MapPlan(variable.name, kernel_type, wanted and links, wanted, members, name))
-    _check_names(maps, report)
+    maps = _with_names_of_their_own(maps, report)
     programs = _plan_programs(spec, maps, report)
     used = {program.name for program in programs}
     unused = tuple(f.name for f in spec.functions if f.is_program and f.name not in used)
@@ -190,20 +190,24 @@ def _registered_name(kernel_type: StructOpsType, members: tuple[MemberPlan, ...]
     return ""
 
 
-def _check_names(maps: list[MapPlan], report: Report) -> None:
-    seen: dict[tuple[str, str], str] = {}
+def _with_names_of_their_own(maps: list[MapPlan], report: Report) -> list[MapPlan]:
+    """Leave out a map whose name an earlier one of the object has, and report it."""
+    first: dict[tuple[str, str], MapPlan] = {}
     for item in maps:
-        key = (item.type.name, item.registered_name)
-        if key in seen:
-            report(
-                ObjectError(
-                    f"{seen[key]} and {item.variable} would both be {item.registered_name}",
-                    why=f"one name can be registered once for {item.type.name}",
-                    hint="choose one with --only, or rename one with --set VAR.name=NAME",
-                    variable=item.variable,
-                )
-            )
-        seen[key] = item.variable
+        earlier = first.setdefault((item.type.name, item.registered_name), item)
+        if earlier is not item:
+            report(_same_name(earlier, item))
+    return list(first.values())
+
+
+def _same_name(earlier: MapPlan, item: MapPlan) -> ObjectError:
+    member = kind_of(item.type.name).name_member or "name"
+    return ObjectError(
+        f"{earlier.variable} and {item.variable} would both be {item.registered_name}",
+        why=f"one name can be registered once for {item.type.name}",
+        hint=f"choose one: --only {earlier.variable}; or rename one: --set {item.variable}.{member}=NAME",
+        variable=item.variable,
+    )
 
 
 # Programs

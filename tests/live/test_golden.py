@@ -220,17 +220,20 @@ def test_types_and_header_of_a_written_kernel(stage: Stage) -> None:
     ("label", "words"),
     [
         ("explain_update", ("MAP_UPDATE_ELEM", "EINVAL")),
+        ("explain_update_fd", ("update", "EBADF")),
         ("explain_register", ("register", "EEXIST")),
         ("explain_number", ("BPF_MAP_CREATE", "524")),
         ("explain_unknown", ("delete", "EIO")),
         ("explain_object", ("update", "EINVAL", "MISSING")),
         ("explain_map", ("delete", "ENOENT", "NAME")),
+        ("explain_pin", ("delete", "ENOENT", "PIN")),
     ],
 )
 def test_explain(stage: Stage, label: str, words: tuple[str, ...]) -> None:
     place = {
         "MISSING": live_ops_file(stage.folder, "NO_CONG_AVOID", name="missing.bpf.o"),
         "NAME": stage.name,
+        "PIN": f"{stage.root}/map",
     }
     done("map", "create", "tcp_congestion_ops", stage.name, "--pin", f"{stage.root}/map")
     stage.both(label, "explain", *(place.get(word, word) for word in words), volatile=UNUSED)

@@ -168,11 +168,20 @@ def _of_map(plan: Plan, item: MapPlan, model: Model, world: World) -> tuple[Mode
     if item.link:
         operations.append(CreateLink(item.variable, item.variable))
     for operation in operations:
-        findings = [_finding(item, found) for found in _broken(model, operation, world)]
+        findings = [_own(model, item, _finding(item, found)) for found in _broken(model, operation, world)]
         if findings:
             return model, findings
         model, _ = step(model, operation, world)
     return model, []
+
+
+def _own(model: Model, item: MapPlan, finding: Finding) -> Finding:
+    """Say of the subsystem's one place that the object itself wants it twice: nothing else is known to have it."""
+    other = next((name for name, there in model.maps.items() if there.type.name == item.type.name), None)
+    if finding.rule != "one-at-a-time" or other is None:
+        return finding
+    why = f"the subsystem takes one at a time, and {other} of the same object comes first"
+    return finding._replace(why=why, hint=f"choose one: --only {item.variable}, or --only {other}")
 
 
 def _broken(model: Model, operation: Operation, world: World) -> Iterator[Broken]:

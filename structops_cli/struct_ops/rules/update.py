@@ -207,11 +207,13 @@ TAIL_RULES = (
     ),
     Rule(
         "fd-open", OPERATION, EBADF, _fd_open,
-        "{member} holds {fd}, which is no open fd", "pass programs by id or pin", rank=1,
+        "{member} holds {fd}, which is no open fd", "a lookup returns program ids, and an update takes fds: "
+        "structops map update SELECTOR {member}=id:N opens the program of an id", rank=1,
     ),
     Rule(
         "fd-program", OPERATION, EINVAL, _fd_program,
-        "{member} holds fd {fd}, which is no program", "pass the fd of a program", rank=6,
+        "{member} holds fd {fd}, which is no program", "a lookup returns program ids, and an update takes fds: "
+        "structops map update SELECTOR {member}=id:N opens the program of an id", rank=6,
     ),
     Rule(
         "program-type", OPERATION, EINVAL, _program_type,

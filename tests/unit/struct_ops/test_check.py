@@ -125,7 +125,9 @@ def test_a_kernel_without_links_is_noted_and_one_that_is_asked_for_a_link_refuse
 def test_two_variables_of_one_name() -> None:
     report = check(spec(variables=("one", "two")))
     assert report.verdict is Verdict.WOULD_NOT
-    assert "would both be t_one" in problems(report)[0][1]
+    [error] = [item for item in report.findings if item.severity is Severity.ERROR]
+    assert error.what.startswith("one and two would both be t_one")
+    assert error.hint == "choose one: --only one; or rename one: --set two.name=NAME"
 
 
 def test_a_name_that_is_taken() -> None:

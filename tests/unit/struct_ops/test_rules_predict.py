@@ -85,3 +85,18 @@ def test_findings_say_what_to_do() -> None:
         assert item.variable == "one"
         assert item.why
         assert item.hint
+
+
+def test_two_schedulers_of_one_object() -> None:
+    there = kernel()
+    both = spec(variables=("one", "two"))
+    plan = plan_object(both, there, Selection(members={("two", "name"): "t_two"}))
+    maps = [item._replace(type=item.type._replace(name="sched_ext_ops")) for item in plan.maps]
+    [found] = [
+        item
+        for item in predict_registration(plan._replace(maps=tuple(maps)), there)
+        if item.rule == "one-at-a-time"
+    ]
+    assert (found.variable, found.operation) == ("two", "LINK_CREATE")
+    assert found.why == "the subsystem takes one at a time, and one of the same object comes first"
+    assert found.hint == "choose one: --only two, or --only one"
