@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from structops_cli.core.externs import FactsNeeded, KernelFacts
 from structops_cli.core.target import Target
 from structops_cli.errors import NotPermittedError, StructopsError
-from structops_cli.obj.spec import ObjectSpec
+from structops_cli.obj.spec import MapSpec, ObjectSpec
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.check import CheckReport, Surroundings
 from structops_cli.struct_ops.findings import Finding, Severity
@@ -20,7 +20,7 @@ def live_surroundings() -> Surroundings:
     """Return what the running system says; nothing is read before an object needs it, but the taken names."""
     from structops_cli.runtime.externs import live_facts
 
-    return Surroundings(live_facts, taken_names(), _offers)
+    return Surroundings(live_facts, taken_names(), _offers, _creates)
 
 
 def file_surroundings(path: str, given: Mapping[str, str]) -> Surroundings:
@@ -39,6 +39,16 @@ def _offers(kernel_type: StructOpsType) -> bool | None:
     from structops_cli.runtime.probes import Answer, is_registered
 
     return {Answer.YES: True, Answer.NO: False}.get(is_registered(kernel_type))
+
+
+def _creates(spec: MapSpec) -> bool | None:
+    """Create a map without its types, and close it; None where the kernel does not let the caller."""
+    from structops_cli.runtime.maps import creates_map
+
+    try:
+        return creates_map(spec)
+    except NotPermittedError:
+        return None
 
 
 def taken_names() -> frozenset[tuple[str, str]]:

@@ -7,7 +7,7 @@ import struct
 from contextlib import ExitStack
 from errno import EINVAL, EOPNOTSUPP
 
-from structops_cli.errors import ENOTSUPP, KernelError
+from structops_cli.errors import ENOTSUPP, KernelError, NotPermittedError
 from structops_cli.obj.needed_maps import NeededMaps
 from structops_cli.obj.spec import MapSpec
 from structops_cli.runtime.data_maps import create_data_map, fill_arena
@@ -19,7 +19,15 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info
 from structops_cli.syscall.uapi import BpfMapType
 
-__all__ = ["adjusted", "create_maps", "fill_program_arrays", "new_shared_maps", "pin_maps", "shared_maps"]
+__all__ = [
+    "adjusted",
+    "create_maps",
+    "creates_map",
+    "fill_program_arrays",
+    "new_shared_maps",
+    "pin_maps",
+    "shared_maps",
+]
 
 NUMBER = struct.Struct("=I")
 WITHOUT_BTF = frozenset({
@@ -120,7 +128,19 @@ def new_shared_maps(loaded: Loaded) -> tuple[MapSpec, ...]:
     return tuple(spec for spec in loaded.spec.maps if spec.pinned_by_name and spec.name in loaded.created)
 
 
-def _create_map(spec: MapSpec, btf_fd: Fd) -> Fd:
+def creates_map(spec: MapSpec) -> bool:
+    """Ask the kernel for one map of a definition, without its types, and close it; ``NotPermittedError`` without the right."""
+    untyped = spec._replace(value_type_id=0, inner=spec.inner and spec.inner._replace(value_type_id=0))
+    try:
+        _create_map(adjusted(untyped), None).close()
+    except NotPermittedError:
+        raise
+    except KernelError:
+        return False
+    return True
+
+
+def _create_map(spec: MapSpec, btf_fd: Fd | None) -> Fd:
     """Create a map; one of maps with the help of an inner one that is closed again, for only its shape counts."""
     try:
         if spec.inner is None:
@@ -138,9 +158,9 @@ def _explained(error: KernelError, spec: MapSpec, what: str) -> KernelError:
     return explained_map(error, spec, what)
 
 
-def _map_create(spec: MapSpec, btf_fd: Fd, inner_map_fd: int) -> Fd:
+def _map_create(spec: MapSpec, btf_fd: Fd | None, inner_map_fd: int) -> Fd:
     """Create a map with its key and value types, or without where only that is refused, as other loaders do."""
-    if not spec.value_type_id or spec.map_type in WITHOUT_BTF:
+    if btf_fd is None or not spec.value_type_id or spec.map_type in WITHOUT_BTF:
         return _with_types(spec, 0, inner_map_fd)
     try:
         return _with_types(spec, btf_fd.fileno(), inner_map_fd)

@@ -15,7 +15,7 @@ from structops_cli.core.fixup import Relocator
 from structops_cli.core.target import Target
 from structops_cli.errors import StructopsError
 from structops_cli.obj.link import link_programs
-from structops_cli.obj.spec import LinkedProgram, ObjectSpec
+from structops_cli.obj.spec import LinkedProgram, MapSpec, ObjectSpec
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import VALUE_PREFIX, StructOpsType
 from structops_cli.struct_ops.check_members import VariableReport, report_variables
@@ -38,11 +38,13 @@ class Surroundings(NamedTuple):
     ``facts`` returns what is known of the externs that an object needs. ``taken`` are the names, as (type,
     name), that are registered there. ``offers`` tells whether a subsystem has registered
     a type, None where the kernel does not tell whoever asks; it is itself None where there is no system to ask.
+    ``creates`` tells whether a map can be created, None where nobody knows.
     """
 
     facts: Callable[[FactsNeeded], KernelFacts] = lambda needed: KernelFacts(whole=False)  # noqa: ARG005
     taken: frozenset[tuple[str, str]] = frozenset()
     offers: Callable[[StructOpsType], bool | None] | None = None
+    creates: Callable[[MapSpec], bool | None] = lambda spec: None  # noqa: ARG005
 
 
 class CheckReport(NamedTuple):
@@ -73,7 +75,7 @@ def check_object(
     if surroundings.offers is not None:
         findings += check_offered(spec, plan, surroundings.offers, findings)
     linked = _linked(spec, plan, findings)
-    findings += check_maps(spec, plan, linked, target.kernel)
+    findings += check_maps(spec, plan, linked, target.kernel, surroundings.creates)
     programs = tuple(_programs(spec, plan, linked, target, surroundings, findings))
     findings += [finding for program in programs for finding in program.findings]
     findings += _left_out(spec, plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.types import Enum, Enum64
@@ -10,9 +10,10 @@ from structops_cli.core.externs import VERSION, Externs, KernelFacts, uses_of
 from structops_cli.core.resolve_externs import resolve_externs
 from structops_cli.errors import StructopsError
 from structops_cli.obj.needed_maps import needed_maps
-from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, RelocationTarget
+from structops_cli.obj.spec import ExternKind, LinkedProgram, MapSpec, ObjectSpec, RelocationTarget
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.plan import Plan
+from structops_cli.struct_ops.rules.definitions import map_faults
 from structops_cli.syscall.uapi import BpfMapType, BtfKind
 
 __all__ = ["check_externs", "check_maps"]
@@ -21,9 +22,16 @@ MAP_TYPES = "bpf_map_type"
 
 
 def check_maps(
-    spec: ObjectSpec, plan: Plan, linked: Sequence[LinkedProgram], kernel: KernelTypes
+    spec: ObjectSpec,
+    plan: Plan,
+    linked: Sequence[LinkedProgram],
+    kernel: KernelTypes,
+    creates: Callable[[MapSpec], bool | None],
 ) -> Iterator[Finding]:
-    """Find maps that a kernel does not know, and contents that they cannot have."""
+    """Find maps that a kernel does not know or does not create, and contents that they cannot have.
+
+    ``creates`` asks the kernel for a map, and returns None where it does not tell.
+    """
     used = {
         item.symbol
         for one in linked
@@ -38,6 +46,7 @@ def check_maps(
         return
     known = _map_types(kernel)
     for one in needed.maps:
+        yield from _refused_map(spec, one, creates)
         if known and one.map_type not in known:
             yield Finding(
                 Severity.ERROR,
@@ -46,6 +55,20 @@ def check_maps(
                 "use another type of map for this kernel",
                 {"object": spec.name, "map": one.name},
             )
+
+
+def _refused_map(
+    spec: ObjectSpec, one: MapSpec, creates: Callable[[MapSpec], bool | None]
+) -> Iterator[Finding]:
+    fields = {"object": spec.name, "map": one.name, "operation": "MAP_CREATE"}
+    for fault in map_faults(one):
+        answer = False if fault.certain else creates(one)
+        if answer is None:
+            what, severity = f"map {one.name} may not be created", Severity.UNKNOWN
+        else:
+            what, severity = f"map {one.name} could not be created", Severity.ERROR
+        if answer is not True:
+            yield Finding(severity, what, fault.why, fault.hint, fields | {"errno": fault.errno})
 
 
 def _map_type(number: int) -> str:

@@ -11,16 +11,27 @@ from structops_cli.records import IntEnum
 
 __all__ = [
     "BPF_CALL",
+    "BPF_F_CLONE",
+    "BPF_F_INNER_MAP",
     "BPF_F_LINK",
     "BPF_F_MMAPABLE",
+    "BPF_F_NO_COMMON_LRU",
     "BPF_F_NO_PREALLOC",
+    "BPF_F_NO_USER_CONV",
     "BPF_F_NUMA_NODE",
+    "BPF_F_PRESERVE_ELEMS",
+    "BPF_F_RB_OVERWRITE",
+    "BPF_F_RDONLY",
     "BPF_F_RDONLY_PROG",
     "BPF_F_REPLACE",
     "BPF_F_SEGV_ON_FAULT",
     "BPF_F_SLEEPABLE",
+    "BPF_F_STACK_BUILD_ID",
     "BPF_F_TOKEN_FD",
     "BPF_F_VTYPE_BTF_OBJ_FD",
+    "BPF_F_WRONLY",
+    "BPF_F_WRONLY_PROG",
+    "BPF_F_ZERO_SEED",
     "BPF_OBJ_NAME_LEN",
     "BPF_STATS_RUN_TIME",
     "BPF_STRUCT_OPS",
@@ -49,12 +60,23 @@ __all__ = [
 BPF_OBJ_NAME_LEN = 16
 """Bytes of an object's name in the kernel, the NUL included."""
 BPF_F_NO_PREALLOC = 1 << 0
+BPF_F_NO_COMMON_LRU = 1 << 1
 BPF_F_NUMA_NODE = 1 << 2
+BPF_F_RDONLY = 1 << 3
+BPF_F_WRONLY = 1 << 4
+BPF_F_STACK_BUILD_ID = 1 << 5
+BPF_F_ZERO_SEED = 1 << 6
 BPF_F_RDONLY_PROG = 1 << 7
+BPF_F_WRONLY_PROG = 1 << 8
+BPF_F_CLONE = 1 << 9
 BPF_F_MMAPABLE = 1 << 10
+BPF_F_PRESERVE_ELEMS = 1 << 11
+BPF_F_INNER_MAP = 1 << 12
 BPF_F_LINK = 1 << 13
 BPF_F_VTYPE_BTF_OBJ_FD = 1 << 15
 BPF_F_SEGV_ON_FAULT = 1 << 17
+BPF_F_NO_USER_CONV = 1 << 18
+BPF_F_RB_OVERWRITE = 1 << 19
 BPF_F_TOKEN_FD = 1 << 16
 """In the flags of MAP_CREATE, PROG_LOAD and BTF_LOAD: act with the BPF token whose fd is given."""
 BPF_F_REPLACE = 1 << 2

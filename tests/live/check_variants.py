@@ -155,6 +155,19 @@ REACH: dict[str, tuple[str, ...]] = {
 """Something bad in a place that the verifier comes to always or never, or that only its bounds decide."""
 
 
+LOOK_UP = "BODY=u32 key = 0; seen = !look_up(&map, &key);"
+KEY_AND_VALUE = "NUMBER(key_size, 4) NUMBER(value_size, 8)"
+MAPS = {
+    "map: sound": f"NUMBER(type, 2) {KEY_AND_VALUE} NUMBER(max_entries, 1)",
+    "map: array without entries": f"NUMBER(type, 2) {KEY_AND_VALUE}",
+    "map: array by a long key": "NUMBER(type, 2) NUMBER(key_size, 8) NUMBER(value_size, 8) NUMBER(max_entries, 1)",
+    "map: hash without a value": "NUMBER(type, 1) NUMBER(key_size, 4) NUMBER(max_entries, 1)",
+    "map: trie that is preallocated": "NUMBER(type, 11) NUMBER(key_size, 8) NUMBER(value_size, 8) NUMBER(max_entries, 1)",
+    "map: flag of another type": f"NUMBER(type, 1) {KEY_AND_VALUE} NUMBER(max_entries, 1) NUMBER(map_flags, 1024)",
+}
+"""Definitions of a map; of the last only the kernel knows."""
+
+
 def compiled(source: str, macros: tuple[str, ...]) -> ObjectSpec:
     data = compile_object(OBJECTS / source, flags=(*FLAGS, *(f"-D{macro}" for macro in macros)))
     return read_object(data, source.replace(".c", ".o"))
@@ -189,6 +202,8 @@ def of_reach() -> Iterator[Variant]:
     for label, macros in REACH.items():
         make = partial(compiled, "check_reach.bpf.c", macros)
         yield Variant(label, make, unknown=label.startswith("perhaps"))
+    for label, definition in MAPS.items():
+        yield Variant(label, partial(compiled, "check_reach.bpf.c", (f"MAP={definition}", LOOK_UP)))
 
 
 def _second_is_a_pointer() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import os
 from collections.abc import Iterator
@@ -24,11 +25,14 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.map_values import read_contents
+from structops_cli.runtime.maps import creates_map
 from structops_cli.struct_ops.plan import plan_object
+from structops_cli.struct_ops.rules.definitions import STORAGE, map_faults
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info, prog_info
-from structops_cli.syscall.uapi import BtfKind
+from structops_cli.syscall.uapi import MAPS_OF_MAPS, BtfKind
+from structops_cli.syscall.uapi import BpfMapType as Type
 from tests.cli_runner import Result, done, done_json, run_cli
 from tests.compile import FLAGS, OBJECTS, compile_object
 from tests.live.situations import available, below, held_by_a_process, soon
@@ -157,6 +161,32 @@ def test_why_a_map_is_refused(changes: dict[str, Any], why: str, hint: str, targ
 
 
 # Maps of maps and of programs
+
+
+GRID = {
+    "key_size": (0, 4, 8),
+    "value_size": (0, 3, 4, 8),
+    "max_entries": (0, 1, 3),
+    "map_flags": (0, 1, 2, 0x18, 0x80, 0x180, 0x400, 0x401),
+    "map_extra": (0, 1, 16),
+}
+WITH_MORE = frozenset({Type.UNSPEC, Type.STRUCT_OPS, *MAPS_OF_MAPS, *STORAGE})
+"""Types that take more than numbers."""
+
+
+@pytest.mark.parametrize("map_type", sorted(frozenset(Type) - WITH_MORE), ids=lambda one: one.name)
+def test_the_rules_of_definitions_are_the_kernels(map_type: Type) -> None:
+    """What the rules refuse, this kernel refuses; what breaks none it creates, if it knows the type at all."""
+    wrong, taken = [], 0
+    for values in itertools.product(*GRID.values()):
+        key, value, entries, flags, extra = values
+        spec = MapSpec("grid", map_type, key, value, entries, flags, extra, None, 0, 0, False)
+        faults = list(map_faults(spec))
+        created = creates_map(spec)
+        taken += created
+        if created == any(fault.certain for fault in faults) and (created or faults == []):
+            wrong.append((values, created, faults))
+    assert not taken or not wrong
 
 
 def test_maps_of_maps_hold_what_the_object_says(target: Target) -> None:

@@ -12,6 +12,7 @@ typedef unsigned long long u64;
 #define WEAK __attribute__((weak))
 #define UNKNOWN(number) __asm__ volatile("" : "+r"(number))	/* the compiler knows no more than the verifier */
 #define EXISTS(function) (!!(function))			/* bpf_ksym_exists() */
+#define NUMBER(name, value) int (*name)[value];
 #define TYPE_EXISTS(type) __builtin_preserve_type_info(*(type *)0, 0)
 #define VALUE_EXISTS(type, value) __builtin_preserve_enum_value(*(typeof(type) *)value, 0)
 #define FIELD_EXISTS(field) __builtin_preserve_field_info(field, 2)
@@ -47,6 +48,13 @@ extern int LINUX_KERNEL_VERSION SEC(".kconfig");
 extern u8 CONFIG_T_IN_NO_KERNEL WEAK SEC(".kconfig");
 extern u8 CONFIG_BPF_SYSCALL SEC(".kconfig");
 #define VERSION(major, minor) ((major << 16) + (minor << 8))
+#endif
+
+#ifdef MAP
+struct {
+	MAP
+} map SEC(".maps");
+static void *(*const look_up)(void *map, const void *key) = (void *)1;
 #endif
 
 static long (*const loop)(u32 count, void *function, void *context, u64 flags) = (void *)181;

@@ -22,6 +22,7 @@ from structops_cli.runtime.objects import bundled_objects, open_object
 from structops_cli.struct_ops.check import CheckReport, Surroundings, check_object
 from structops_cli.struct_ops.findings import Finding, Severity, Verdict, verdict_of
 from structops_cli.struct_ops.plan import Selection
+from structops_cli.syscall.uapi import BPF_F_MMAPABLE, BPF_F_STACK_BUILD_ID, BpfMapType
 from tests.elf_writers import insn, load
 from tests.kernel_shapes import kernel
 from tests.kernels.data import KERNELS, kernel_types
@@ -192,13 +193,35 @@ def test_a_map_type_that_the_kernel_lacks() -> None:
     b.add(Enum, "bpf_map_type", 4, False, (Enumerator("BPF_MAP_TYPE_HASH", 1),))
     few = KernelTypes(b.btf())
     uses = with_code(load(1) + DONE, relocations=(Relocation(0, RelocationTarget.MAP, "t_map", 0),))
-    plain = MapSpec("t_map", 33, 0, 0, 1, 0, 0, None, 0, 0, False)
+    plain = MapSpec("t_map", 33, 0, 0, 1, BPF_F_MMAPABLE, 0, None, 0, 0, False)
     ((severity, said),) = problems(check(uses._replace(maps=(plain,)), kernel=few))
     assert (severity, "ARENA" in said) == ("error", True)
     other = uses._replace(maps=(plain._replace(map_type=9999),))
     assert "number 9999" in problems(check(other, kernel=few))[0][1]
-    sound = uses._replace(maps=(plain._replace(map_type=1),))
+    sound = uses._replace(maps=(plain._replace(map_type=1, key_size=4, value_size=4, map_flags=0),))
     assert check(sound, kernel=few).verdict is Verdict.WOULD
+
+
+@pytest.mark.parametrize(
+    ("changes", "answer", "verdict"),
+    [
+        ({}, None, Verdict.WOULD),
+        ({"max_entries": 0}, None, Verdict.WOULD_NOT),
+        ({"max_entries": 0}, True, Verdict.WOULD_NOT),
+        ({"map_flags": BPF_F_STACK_BUILD_ID}, None, Verdict.UNDECIDABLE),
+        ({"map_flags": BPF_F_STACK_BUILD_ID}, True, Verdict.WOULD),
+        ({"map_flags": BPF_F_STACK_BUILD_ID}, False, Verdict.WOULD_NOT),
+    ],
+)
+def test_a_definition_of_a_map(changes: dict[str, int], answer: bool | None, verdict: Verdict) -> None:
+    array = MapSpec("m", BpfMapType.ARRAY, 4, 8, 1, 0, 0, None, 0, 0, False)
+    one = with_code(load(1) + DONE, relocations=(Relocation(0, RelocationTarget.MAP, "m", 0),))
+    one = one._replace(maps=(array._replace(**changes),))  # type: ignore[arg-type]
+    report = check(one, surroundings=Surroundings(creates=lambda _: answer))
+    assert report.verdict is verdict
+    if verdict is not Verdict.WOULD:
+        [(_, text)] = problems(report)
+        assert text.startswith("map m ")
 
 
 # Externs
