@@ -136,7 +136,7 @@ def _no_pin(path: str, error: KernelError) -> Exception:
             why="there is no such path, and a selector with a slash is the path of a pin",
             hint="structops list shows the maps and their pins",
         )
-    if not bpffs.is_bpffs(path):
+    if os.path.exists(path) and not bpffs.is_bpffs(path):
         return UsageError(f"{path} is not on a bpffs", hint="structops list shows the maps and their pins")
     return explained(error, f"{path} cannot be opened")
 

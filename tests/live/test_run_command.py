@@ -103,4 +103,6 @@ def test_a_program_of_another_type(tmp_path: Path) -> None:
 
 
 def test_an_object_that_is_not_there() -> None:
-    assert refused("run", "t_nothing", "test_1", exit_code=3)["what"] == "the object t_nothing cannot be read"
+    assert (
+        refused("run", "t_nothing", "test_1", exit_code=3)["what"] == "there is no bundled object t_nothing"
+    )
