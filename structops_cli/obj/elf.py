@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from structops_cli.errors import ElfError
+from structops_cli.obj.compressed import decompressed
 from structops_cli.obj.elf_symbols import damaged, name_at, read_relocations, read_symbols, symbol_table
 from structops_cli.obj.elf_values import ElfObject, Section
 from structops_cli.postponed import StandIn, standing_in
@@ -43,6 +44,8 @@ MAX_SECTIONS = 0xFF00
 """SHN_LORESERVE: from there on a section's number means something else."""
 
 _HEADER_BYTES = 64
+_BITCODE = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")
+"""How LLVM bitcode begins, without and with its wrapper."""
 _FOR_BPF = "compile it with clang -target bpf"
 _MACHINES = {"EM_X86_64": "x86-64", "EM_AARCH64": "arm64", "EM_386": "x86", "EM_RISCV": "RISC-V"}
 _TYPES = {"ET_EXEC": "an executable", "ET_DYN": "a shared object", "ET_CORE": "a core dump"}
@@ -103,8 +106,7 @@ def _structs(little_endian: bool, bits: int) -> ELFStructs:
 def _file_header(data: bytes | mmap, check: Callable[[Any, int, bool], None]) -> tuple[ELFStructs, Any]:
     """Decode the first 64 bytes, and let ``check`` judge them: header, class in bits, little-endian."""
     if data[:4] != b"\x7fELF":
-        why = f"it begins with {data[:4].hex(' ')}, not with 7f 45 4c 46" if data else "it is empty"
-        raise ElfError("this is no ELF file", why=why, hint="give an object that clang -target bpf made")
+        raise _no_elf(data[:4])
     if len(data) < _HEADER_BYTES:
         raise damaged("the file is truncated", f"its {len(data)} bytes hold no ELF header")
     bits, little_endian = {1: 32, 2: 64}.get(data[4]), {1: True, 2: False}.get(data[5])
@@ -115,6 +117,18 @@ def _file_header(data: bytes | mmap, check: Callable[[Any, int, bool], None]) ->
     header = struct_parse(structs.Elf_Ehdr, BytesIO(data[:_HEADER_BYTES]), 0)
     check(header, bits, little_endian)
     return structs, header
+
+
+def _no_elf(start: bytes) -> ElfError:
+    if start in _BITCODE:
+        return ElfError(
+            "this is LLVM bitcode, and no object",
+            why=f"it begins with {start.hex(' ')}: clang writes that with -emit-llvm and with -flto",
+            hint="compile it with clang -target bpf -O2 -g -c and without those options, "
+            "or make the object of it: llc -march=bpf -filetype=obj -o OBJ.bpf.o FILE",
+        )
+    why = f"it begins with {start.hex(' ')}, not with 7f 45 4c 46" if start else "it is empty"
+    return ElfError("this is no ELF file", why=why, hint="give an object that clang -target bpf made")
 
 
 def _check_target(header: Any, bits: int, little_endian: bool) -> None:
@@ -165,16 +179,18 @@ def _sections(data: bytes | mmap, headers: list[Any], names_at: int) -> tuple[Se
         raise damaged("sections overlap", "together they are larger than the file")
     names = bytes(extents[names_at])
     return tuple(
-        Section(
-            position=position,
-            name=name_at(names, header["sh_name"], f"section {position}"),
-            type=str(header["sh_type"]),
-            flags=header["sh_flags"],
-            size_bytes=header["sh_size"],
-            data=extent,
-            link=header["sh_link"],
-            info=header["sh_info"],
-            entry_bytes=header["sh_entsize"],
+        decompressed(
+            Section(
+                position=position,
+                name=name_at(names, header["sh_name"], f"section {position}"),
+                type=str(header["sh_type"]),
+                flags=header["sh_flags"],
+                size_bytes=header["sh_size"],
+                data=extent,
+                link=header["sh_link"],
+                info=header["sh_info"],
+                entry_bytes=header["sh_entsize"],
+            )
         )
         for position, (header, extent) in enumerate(zip(headers, extents, strict=True))
     )

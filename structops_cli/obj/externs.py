@@ -13,6 +13,7 @@ from structops_cli.obj.elf_values import ElfObject, SymbolBinding
 from structops_cli.obj.extern_types import KSYMS
 from structops_cli.obj.kconfig import KCONFIG
 from structops_cli.obj.spec import Extern, ExternKind
+from structops_cli.shell_words import shell_words
 
 __all__ = ["read_externs"]
 
@@ -28,7 +29,10 @@ def read_externs(elf: ElfObject, btf: Btf) -> tuple[Extern, ...]:
     for name in weak:
         if name not in declared:
             why = f"it is in neither {KCONFIG} nor {KSYMS} of its BTF"
-            hint = f'define it, or declare it as extern with __attribute__((section("{KSYMS}")))'
+            hint = (
+                f"for a part of a program link all parts: bpftool gen object OUT.bpf.o {shell_words(elf.name)} OTHER.bpf.o; "
+                f'for something of the kernel declare it with __attribute__((section("{KSYMS}")))'
+            )
             raise ObjectError(f"symbol {name} is undefined", why=why, hint=hint, symbol=name)
     return tuple(declared[name] for name in weak)
 

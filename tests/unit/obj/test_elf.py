@@ -15,6 +15,11 @@ from structops_cli.obj.elf_values import RelocationType, SymbolBinding, SymbolTy
 from tests.elf_writers import NOBITS, REL, RELA, Rel, Sec, Sym, small_object
 
 AGAIN = "the file is damaged: compile it or copy it again"
+BITCODE_OPTIONS = "clang writes that with -emit-llvm and with -flto"
+WITHOUT_BITCODE = (
+    "compile it with clang -target bpf -O2 -g -c and without those options, "
+    "or make the object of it: llc -march=bpf -filetype=obj -o OBJ.bpf.o FILE"
+)
 FOR_BPF = "compile it with clang -target bpf"
 
 
@@ -116,6 +121,16 @@ def test_relocations_of_one_section_in_two_places() -> None:
             b"#!/bin/sh\n",
             "this is no ELF file: it begins with 23 21 2f 62, not with 7f 45 4c 46",
             "give an object that clang -target bpf made",
+        ),
+        (
+            b"BC\xc0\xde5\x14",
+            f"this is LLVM bitcode, and no object: it begins with 42 43 c0 de: {BITCODE_OPTIONS}",
+            WITHOUT_BITCODE,
+        ),
+        (
+            b"\xde\xc0\x17\x0b\0",
+            f"this is LLVM bitcode, and no object: it begins with de c0 17 0b: {BITCODE_OPTIONS}",
+            WITHOUT_BITCODE,
         ),
         (b"\x7fELF\2\1", "the file is truncated: its 6 bytes hold no ELF header", AGAIN),
         (small_object(truncate=63), "the file is truncated: its 63 bytes hold no ELF header", AGAIN),

@@ -74,7 +74,10 @@ def test_an_undefined_symbol(section: str) -> None:
         str(caught.value)
         == "x.o: symbol t_gone is undefined: it is in neither .kconfig nor .ksyms of its BTF"
     )
-    assert caught.value.hint == 'define it, or declare it as extern with __attribute__((section(".ksyms")))'
+    assert caught.value.hint == (
+        "for a part of a program link all parts: bpftool gen object OUT.bpf.o x.o OTHER.bpf.o; "
+        'for something of the kernel declare it with __attribute__((section(".ksyms")))'
+    )
     assert caught.value.fields == {"symbol": "t_gone", "object": "x.o"}
 
 
