@@ -38,6 +38,6 @@ def header(output: Output, names: tuple[str, ...], btf_file: str | None) -> None
     kernel = kernel_from_path(btf_file) if btf_file else live_kernel()
     btf = kernel.with_all(names)
     warn_skipped_modules(output, kernel)
-    note_unknown_parts(output, kernel)
+    note_unknown_parts(output, kernel.vmlinux)
     text = render_header(btf, names)
     output.result("btf header", {"types": list(names), "header": text}, text.rstrip)

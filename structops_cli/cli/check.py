@@ -198,7 +198,7 @@ def _check(
             yield _one(kernel, opened, name, spec, selection, around, verify=verify)
         if isinstance(opened, Target):
             warn_skipped_modules(output, opened.kernel, kernel.label)
-            note_unknown_parts(output, opened.kernel)
+            note_unknown_parts(output, opened.kernel.vmlinux)
 
 
 def _opened(kernel: CheckTarget) -> Target | StructopsError:

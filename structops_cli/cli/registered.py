@@ -7,6 +7,7 @@ from typing import Any
 
 from structops_cli.cli.mutation import did
 from structops_cli.cli.output import Output, Stands, fields, shown, table
+from structops_cli.cli.unread_btf import note_unknown_parts
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.objects import RegisteredObject
 from structops_cli.runtime.registration import Registered
@@ -64,8 +65,12 @@ def say_aside(output: Output, item: RegisteredObject) -> None:
     for shared in item.shared_maps:
         how = "pinned at" if shared.created else "the one that was pinned at"
         output.note(f"note: map {shared.name} (map {shared.map_id}) is {how} {shared.pin}")
-    if item.missing:
-        output.debug(f"note: weak symbols that this kernel lacks: {', '.join(item.missing)}")
+    note_unknown_parts(output, item.spec.btf)
+    for lacking in item.missing:
+        if lacking.differs:
+            output.note(f"note: the weak function {lacking.extern.name} is not used: {lacking.missing}")
+    if missing := [lacking.extern.name for lacking in item.missing if not lacking.differs]:
+        output.debug(f"note: weak symbols that this kernel lacks: {', '.join(missing)}")
     warned = {one.name for one in not_attached(item.spec)} | {one.program for one in item.plan.skipped}
     if unused := [name for name in item.plan.unused if name not in warned]:
         output.debug(f"note: not loaded, for their variables are not registered: {', '.join(unused)}")

@@ -41,7 +41,7 @@ def command(output: Output, name: str | None, btf_file: str | None, *, everythin
     kernel = kernel_from_path(btf_file) if btf_file else live_kernel()
     found = offered_types(kernel)
     warn_skipped_modules(output, kernel)
-    note_unknown_parts(output, kernel)
+    note_unknown_parts(output, kernel.vmlinux)
     if name is None:
         data = [_data(item, Answer.UNKNOWN if btf_file else is_registered(item)) for item in found]
         others = [item._asdict() for item in not_offered(kernel)] if everything else []

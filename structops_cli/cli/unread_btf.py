@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.cli.output import Output
 from structops_cli.runtime.inventory import LiveMap
@@ -25,10 +26,10 @@ def warn_skipped_modules(output: Output, kernel: KernelTypes, label: str = "") -
     )
 
 
-def note_unknown_parts(output: Output, kernel: KernelTypes) -> None:
-    """Name the parts of the kernel's BTF that structops skipped because a newer tool wrote them."""
-    if parts := kernel.vmlinux.unknown_parts():
-        output.note(f"note: skipped, not known to structops: {', '.join(parts)} of {kernel.vmlinux.origin}")
+def note_unknown_parts(output: Output, btf: Btf) -> None:
+    """Name the parts of a BTF that structops skipped because a newer tool wrote them."""
+    if parts := btf.unknown_parts():
+        output.note(f"note: skipped, not known to structops: {', '.join(parts)} of {btf.origin}")
 
 
 def warn_unread_types(output: Output, maps: Iterable[LiveMap], lost: str = "") -> None:

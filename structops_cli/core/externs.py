@@ -66,13 +66,21 @@ class Resolved(NamedTuple):
 
     ``number`` is the id of a type (of ``module``, "" for vmlinux), an address,
     or the offset of a variable in ``.kconfig``; 0 when ``missing`` says why
-    the kernel has none.
+    the kernel has none. ``differs`` tells that it has a function of that name, and of
+    another prototype.
     """
 
     extern: Extern
     number: int
     module: str
     missing: str
+    differs: bool = False
+
+    def absence(self) -> str:
+        """Return why the kernel's is not used: a clause that follows the name."""
+        if self.differs:
+            return f"which this kernel has with another prototype ({self.missing})"
+        return f"which this kernel does not have ({self.missing})"
 
 
 class Externs(NamedTuple):

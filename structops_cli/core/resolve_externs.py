@@ -51,6 +51,7 @@ class _Missing(NamedTuple):
 
     why: str
     hint: str
+    differs: bool = False
 
 
 class _Unknown(NamedTuple):
@@ -123,7 +124,7 @@ class _Search:
         if isinstance(found, _Missing):
             if not extern.weak:
                 raise self._absent(use, found)
-            return Resolved(extern, 0, "", found.why)
+            return Resolved(extern, 0, "", found.why, found.differs)
         return Resolved(extern, *found, missing="")
 
     def kconfig(self) -> DataSection | None:
@@ -169,8 +170,8 @@ class _Search:
             return (type_id, module) if _has(self.kernel.vmlinux, CALLS_FUNCTIONS) else NO_CALLS
         here, there = declare(self.spec.btf, local.id), declare(btf, type_id)
         why = f"the object declares '{here}', and {btf.origin} has '{there}'"
-        # a weak function of another prototype is another function, and not there (libbpf: likewise)
-        return _Missing(why, "") if use.extern.weak else Mismatch(why)
+        # a weak function of another prototype is another function, and not used (libbpf: likewise)
+        return _Missing(why, "", differs=True) if use.extern.weak else Mismatch(why)
 
     def _variable(self, use: Use) -> _Answer:
         found = self._type(use.extern.name, BtfKind.VAR)

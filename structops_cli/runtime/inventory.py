@@ -349,7 +349,11 @@ def _program(program_id: int) -> ProgInfo:
             return info
         func_type = prog_func_type(fd)
     with bpf.btf_get_fd_by_id(info.btf_id) as btf_fd:
-        name = Btf.from_bytes(btf_bytes(btf_fd), origin=f"BTF {info.btf_id}").name(func_type)
+        data = btf_bytes(btf_fd)
+    try:
+        name = Btf.from_bytes(data, origin=f"BTF {info.btf_id}", partial=True).name(func_type)
+    except BtfError:  # the kernel knows more of it than structops: the short name will do
+        return info
     return info._replace(name=name) if name.startswith(info.name) else info
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mmap import mmap
     from typing import BinaryIO
 
+    from structops_cli.core.externs import Resolved
     from structops_cli.obj.settings import ChosenGlobals
 
 __all__ = [
@@ -60,7 +61,7 @@ FILE_TYPES = {
 class RegisteredObject(NamedTuple):
     """What became of one object.
 
-    ``missing`` are weak symbols that its programs could use, and the kernel lacks.
+    ``missing`` are weak symbols that its programs could use, and the kernel lacks or has with another prototype.
     ``unheld`` are maps that nobody in user space holds, and that lose something by it.
     """
 
@@ -68,7 +69,7 @@ class RegisteredObject(NamedTuple):
     plan: Plan
     registered: tuple[Registered, ...]
     shared_maps: tuple[SharedMap, ...] = ()
-    missing: tuple[str, ...] = ()
+    missing: tuple[Resolved, ...] = ()
     unheld: tuple[UserHeld, ...] = ()
 
 
@@ -212,7 +213,7 @@ def describe(loaded: Loaded, registered: tuple[Registered, ...], *, held: bool) 
         loaded.plan,
         registered,
         shared_maps(loaded) if used else (),
-        tuple(one.extern.name for one in missing),
+        missing,
         () if held or not used else _unheld(loaded),
     )
 

@@ -70,7 +70,10 @@ def explain_refusal(
     elif is_too_large(words):
         words = (*words, f"{plan.name} has {_size(spec, linked)}")
     if absent:
-        hint = f"test the weak symbol before it is used: if (&{absent}) ...; this kernel lacks {absent}"
+        differs = any(one.differs for one in missing if one.extern.name == absent)
+        hint = f"test the weak symbol before it is used: if (&{absent}) ...; " + (
+            f"or declare {absent} as this kernel has it" if differs else f"this kernel lacks {absent}"
+        )
     line = source_line(spec, linked, insn) if insn is not None else ""
     answer = VerifierError(
         f"the verifier refused {plan.name} of {spec.name} (member {plan.member.name})",
@@ -153,8 +156,8 @@ def _poisoned_call(log: str, spec: ObjectSpec, missing: Sequence[Resolved]) -> s
     from structops_cli.core.apply_externs import poisoned_extern  # only objects with externs need it
 
     name = poisoned_extern(spec, int(match.group(1)))
-    why = next((one.missing for one in missing if one.extern.name == name), "")
-    return f"it calls the kernel function {name}, which this kernel does not have ({why})" if name else ""
+    why = next((one.absence() for one in missing if one.extern.name == name), "")
+    return f"it calls the kernel function {name}, {why}" if name else ""
 
 
 def _absent_symbol(

@@ -74,7 +74,7 @@ def check_program(
     uses = uses_of(_code(spec, program, linked, applied._replace(insns=insns), externs, kernel))
     findings = [
         *_poisoned(spec, program, linked, fixups, uses),
-        *_unknown_helpers(spec, program, linked, uses, kernel),
+        *_unknown_helpers(spec, program, linked, uses, externs, kernel),
         *check_arguments(spec, program, linked, arguments, uses),
     ]
     poisoned = sum(bool(fixup.poison) for fixup in fixups)
@@ -186,13 +186,18 @@ def _poisoned(
 
 
 def _unknown_helpers(
-    spec: ObjectSpec, program: ProgramPlan, linked: LinkedProgram, uses: Sequence[Use], kernel: Btf
+    spec: ObjectSpec,
+    program: ProgramPlan,
+    linked: LinkedProgram,
+    uses: Sequence[Use],
+    externs: Externs,
+    kernel: Btf,
 ) -> Iterator[Finding]:
     known = _helpers(kernel)
     for use in _first_of_each("helper", uses):
         if EXTERN_POISON_BASE <= use.number < POISON_BASE:
             name = poisoned_extern(spec, use.number)
-            reason = f"it calls {name}, which this kernel does not have"
+            reason = f"it calls {name}, {externs.resolved[name].absence()}"
             yield _refusal(spec, program, linked, use, reason, "ask first: bpf_ksym_exists()")
         elif known and use.number not in known:
             reason = f"it calls helper {use.number}, and the last that this kernel has is {max(known)}"

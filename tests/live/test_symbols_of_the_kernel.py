@@ -135,8 +135,11 @@ def test_weak_symbols_that_are_not_there_are_said_with_v(tmp_path: Path, name: s
     result = done("register", path, "--set", f"name={name}", "--pin-dir", pin_dir, "-v")
     [note] = [line for line in result.stderr.splitlines() if line.startswith("note: weak symbols")]
     missing = set(note.partition("lacks: ")[2].split(", "))
-    # tcp_is_cwnd_limited is there, with another prototype: a weak function of that sort is another one
-    expected = {"t_no_such_function", "tcp_is_cwnd_limited", "t_no_such_symbol", "t_no_such_variable"}
+    assert (
+        "note: the weak function tcp_init_sock is not used: the object declares "
+        "'u64 tcp_init_sock(u64, u64, u64)', and the running kernel has 'void tcp_init_sock("
+    ) in result.stderr
+    expected = {"t_no_such_function", "t_no_such_symbol", "t_no_such_variable"}
     if live_kernel().vmlinux.find("bpf_rcu_read_lock", BtfKind.FUNC) is None:  # before 6.2
         expected |= {"bpf_rcu_read_lock", "bpf_rcu_read_unlock"}
     assert missing == expected
@@ -173,6 +176,29 @@ def test_a_weak_function_that_is_called_all_the_same(tmp_path: Path, name: str, 
     assert error["hint"].startswith(
         "test the weak symbol before it is used: if (&t_no_such_function) ...; this kernel lacks t_no_such_function; "
     )
+
+
+@needs(KFUNCS)
+def test_a_weak_function_of_another_prototype_that_is_called_all_the_same(
+    tmp_path: Path, name: str, bpf_root: str
+) -> None:
+    path = object_file(tmp_path, "UNGUARDED_PROTOTYPE", "NO_CONFIGURATION")
+    error = refuse(path, name, bpf_root)
+    said = (
+        "it calls the kernel function tcp_init_sock, which this kernel has with another prototype "
+        "(the object declares 'u64 tcp_init_sock(u64, u64, u64)', and the running kernel has "
+    )
+    assert error["why"].startswith(said)
+    assert "or declare tcp_init_sock as this kernel has it" in error["hint"]
+    [finding] = errors_of_check(path)
+    assert said.replace("the kernel function ", "") in finding["why"]
+
+
+def errors_of_check(path: str) -> list[dict[str, Any]]:
+    """Return the errors that check finds, which must end with 1."""
+    result = run_cli("check", path, "--json")
+    assert result.exit_code == 1
+    return [item for item in result.json()["results"][0]["findings"] if item["severity"] == "error"]
 
 
 @needs(KFUNCS)

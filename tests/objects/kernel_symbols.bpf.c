@@ -51,7 +51,7 @@ extern void t_no_such_function(struct sock *sk) KSYM;
 extern void t_no_such_function(struct sock *sk) KSYM WEAK;
 #endif
 /* A function of that name, and another prototype: weak, so it is not there. */
-extern u64 tcp_is_cwnd_limited(u64 a, u64 b, u64 c) KSYM WEAK;
+extern u64 tcp_init_sock(u64 a, u64 b, u64 c) KSYM WEAK;
 
 extern const struct rq runqueues KSYM;
 extern const int bpf_prog_active KSYM;
@@ -172,8 +172,10 @@ SEC("struct_ops/init") void ks_init(u64 *arguments)
 	if (t_no_such_function)
 		t_no_such_function((void *)arguments[0]);
 #endif
-	if (tcp_is_cwnd_limited)
-		found.version = tcp_is_cwnd_limited(1, 2, 3);
+#ifndef UNGUARDED_PROTOTYPE
+	if (tcp_init_sock)
+#endif
+		found.version = tcp_init_sock(1, 2, 3);
 	found.no_such_variable = (u64)&t_no_such_variable;
 #ifdef UNGUARDED_VARIABLE
 	found.no_such_variable = t_no_such_variable;

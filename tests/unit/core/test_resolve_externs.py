@@ -189,7 +189,9 @@ def test_a_function_with_another_prototype() -> None:
     )
     assert error.why == why
     weak = extern("t_function", FUNCTION, OTHER_FUNCTION, weak=True)
-    assert resolved(weak, calling("t_function")) == Resolved(weak, 0, "", why)
+    found = resolved(weak, calling("t_function"))
+    assert found == Resolved(weak, 0, "", why, differs=True)
+    assert found.absence() == f"which this kernel has with another prototype ({why})"
 
 
 @pytest.mark.parametrize(
