@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from structops_cli.btf.btf import Btf
-from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.cli.output import Output
-from structops_cli.runtime.inventory import LiveMap
+
+if TYPE_CHECKING:
+    from structops_cli.btf.btf import Btf
+    from structops_cli.btf.kernel_types import KernelTypes
+    from structops_cli.runtime.inventory import LiveMap
 
 __all__ = ["note_unknown_parts", "warn_skipped_modules", "warn_unread_types"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from structops_cli.runtime import inventory
 from tests.cli_runner import Result, done_json, run_process
 from tests.compile import OBJECTS, compile_object
 from tests.live.objects import live_ops_file
@@ -221,3 +222,16 @@ def test_doctor_shows_a_problem(tmp_path: Path) -> None:
     assert (found["state"], found["what"]) == ("problem", "/sys/kernel/btf/vmlinux cannot be read")
     assert "it is of kind 99" in found["why"]
     assert not data["healthy"]
+
+
+def test_a_program_whose_btf_cannot_be_read_has_its_short_name(
+    name: str, pin_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A newer loader may have given the kernel BTF that structops cannot read."""
+    words = ("aimd", "--set", f"name={name}", "--pin-dir", pin_dir)
+    done_json("register", *words)
+    monkeypatch.setattr(inventory, "btf_bytes", lambda _: write_btf([Record(99, 0)]))
+    programs = {item["name"] for item in done_json("show", name)["programs"]}
+    monkeypatch.undo()
+    whole = {item["name"] for item in done_json("show", name)["programs"]}
+    assert programs == {word[:15] for word in whole} != whole
