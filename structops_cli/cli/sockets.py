@@ -9,6 +9,7 @@ import click
 from structops_cli.cli.output import Output, common_options
 from structops_cli.errors import NotFoundError, NotPermittedError, UnsupportedError
 from structops_cli.net.socket_owners import Walk
+from structops_cli.shell_words import shell_words
 
 if TYPE_CHECKING:
     from structops_cli.operations.tcp_sockets import SocketSurvey
@@ -64,7 +65,9 @@ def _elsewhere(survey: SocketSurvey, name: str, map_id: int | None) -> list[str]
     if not count:
         return []
     which = "1 socket is" if count == 1 else f"{count} sockets are"
-    return [f"{which} in network namespaces that only descriptors hold: structops status {name}"]
+    return [
+        f"{which} in network namespaces that only descriptors hold: {shell_words('structops', 'status', name)}"
+    ]
 
 
 def _show(output: Output, survey: SocketSurvey, notes: list[str]) -> None:
@@ -114,7 +117,7 @@ def _check_known(name: str) -> None:
         raise NotFoundError(
             f"no TCP socket uses {name}, and no congestion control has that name",
             why=f"there are: {' '.join(available)}",
-            hint=f"maps that are called so are of other names: structops sockets {called}"
+            hint=f"maps that are called so are of other names: {shell_words('structops', 'sockets', called)}"
             if called
             else "structops sockets shows all, with theirs",
         )

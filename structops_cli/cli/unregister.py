@@ -157,7 +157,8 @@ def _say_left(output: Output, drained: Sequence[Drained], *, dry_run: bool) -> N
         moved = sum(item.moved.values())
         if moved or item.left:
             ids = ", ".join(f"id:{number}" for number in item.source.of_maps)
-            left = f", {len(item.left)} left: structops drain {ids} says why" if item.left else ""
+            again = " && ".join(f"structops drain id:{number}" for number in item.source.of_maps)
+            left = f", {len(item.left)} left: {again} says why" if item.left else ""
             verb = "would be moved" if dry_run else "moved"
             output.note(f"{counted(moved, 'socket')} {verb} off {item.source.name} ({ids}){left}")
 

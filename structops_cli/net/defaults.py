@@ -18,7 +18,7 @@ from structops_cli.errors import KernelError, NotPermittedError, StateError, Str
 from structops_cli.net.congestion_controls import check_congestion_control_name, read_congestion_controls
 from structops_cli.net.held_sysctl import HeldSysctl, namespace_identity, open_sysctl, visit
 from structops_cli.net.namespaces import OWN_NAMESPACE, NetNamespace, own_namespace
-from structops_cli.shell_words import netns_options_of
+from structops_cli.shell_words import netns_options_of, shell_words
 from structops_cli.syscall.fd import Fd
 
 __all__ = ["DefaultSysctl", "not_allowed", "open_default", "write_default"]
@@ -89,7 +89,7 @@ def not_allowed(name: str, titles: Sequence[str]) -> StructopsError:
         f"{name} is not made the default of {', '.join(titles)}",
         why=f"{name} is not in tcp_allowed_congestion_control: outside the initial namespace the kernel refuses it then, "
         "and the refused write keeps a reference to a BPF algorithm until reboot",
-        hint=f"structops default {name} --allow {netns_options_of(*titles)} adds it to the list, and any process may then choose it; "
+        hint=f"{shell_words('structops', 'default', name)} --allow {netns_options_of(*titles)} adds it to the list, and any process may then choose it; "
         "or register it with --set flags=non_restricted",
     )
 

@@ -42,7 +42,7 @@ OF_NEXT_HOP_OBJECT = frozenset(
 )
 """What a route shows of the next hop object (``ip nexthop``) that it names: RTA_ENCAP_TYPE (21) with the others."""
 HINTS = {
-    EEXIST: "structops route change gives it a congestion control",
+    EEXIST: "structops route change ROUTE gives it a congestion control",
     ENETUNREACH: "the gateway has to be reached through a device of this namespace, which is up",
     ESRCH: "structops route list shows those that choose a congestion control; ip route all of them",
 }

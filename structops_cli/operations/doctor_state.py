@@ -52,7 +52,7 @@ def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:
             PROBLEM,
             f"new sockets of {item.namespace.title} get an older version of {item.default} (map {item.older_map_id})",
             "a namespace keeps the version that it has until the same name is set again",
-            f"structops default {item.default} {netns_options_of(item.namespace.title)}",
+            f"{shell_words('structops', 'default', item.default)} {netns_options_of(item.namespace.title)}",
         )
     for note in notes:
         yield Finding("defaults", NOTE, note)

@@ -48,6 +48,7 @@ from structops_cli.operations.drain_report import (
 )
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import AlgorithmReader
+from structops_cli.shell_words import shell_words
 
 __all__ = ["drain"]
 
@@ -133,7 +134,7 @@ class _Work:
             raise UnsupportedError(
                 f"the versions of {source.name} cannot be told apart here",
                 why="this kernel has no BPF iterators over sockets, or this process may not load them",
-                hint=f"select by name, structops drain {source.name}, to move the sockets of all of them",
+                hint=f"select by name, {shell_words('structops', 'drain', source.name)}, to move the sockets of all of them",
             )
 
     @property

@@ -27,6 +27,7 @@ from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.operations.versions import users_of
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.shell_words import netns_options_of
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import decode_value
@@ -169,7 +170,7 @@ class Followers:
                 f"{live.name} (id:{live.info.id}) is not replaced",
                 why=f"it is the default of {', '.join(titles)}, and the new version may not be: only the old one's flags have TCP_CONG_NON_RESTRICTED",
                 hint="give the new one that flag (--set flags=non_restricted), or make another one the default there first "
-                "(structops default NAME --netns ...)",
+                f"(structops default NAME {netns_options_of(*titles)})",
                 type_name=live.type.name,
             )
 

@@ -29,6 +29,7 @@ from structops_cli.operations.versions import (
 )
 from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
+from structops_cli.shell_words import shell_words
 
 __all__ = ["RolledBack", "rollback", "version_to_go_back_to"]
 
@@ -101,7 +102,7 @@ def version_to_go_back_to(
         raise StateError(
             f"{live.name} (id:{live.info.id}) cannot be gone back from",
             why="it was unregistered meanwhile, and is gone",
-            hint=f"structops versions {live.name} shows what is kept",
+            hint=f"{shell_words('structops', 'versions', live.name)} shows what is kept",
         )
     kept = [one for one in found if one.pin and one is not current]
     younger = tuple(one for one in kept if one.loaded_ns > current.loaded_ns)

@@ -54,7 +54,7 @@ def goal_of(
         raise NotFoundError(
             "no route goes there",
             why="table, metric, gateway and device count where they are given; the table is main without",
-            hint="ip route shows them; structops route add makes one",
+            hint="ip route shows them; structops route add ROUTE makes one",
         )
     if len([route for route in there if route.priority == routes[0].priority]) > 1:
         raise StructopsError(
@@ -83,7 +83,7 @@ def _goal_of_add(words: RouteWords, routes: list[Route], *, locked: bool) -> Rou
         raise StructopsError(
             "a route goes there already",
             why=told(there[0]),
-            hint="structops route change gives it a congestion control; another metric makes another route",
+            hint="structops route change ROUTE gives it a congestion control; another metric makes another route",
         )
     return RouteGoal(None, words.congctl, locked)
 

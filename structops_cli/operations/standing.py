@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from structops_cli.errors import KernelError
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.registration import Registered
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan
@@ -58,7 +59,7 @@ def refuse_standing(
     """Raise what ``standing`` does for what is to be held by this process: not by what is registered already."""
     if (there := standing(loaded, plan, mine=mine, refused=refused)) is not None:
         error = _taken(plan, loaded, there.map_id)
-        error.hint = f"the very same is registered already: structops show {there.name}; unregister it first"
+        error.hint = f"the very same is registered already: {shell_words('structops', 'show', there.name)}; unregister it first"
         raise error
 
 
@@ -111,15 +112,14 @@ def _another(plan: MapPlan, loaded: Loaded, live: LiveMap) -> KernelError:
     from structops_cli.operations.swap import needs_restart  # only a refusal needs it
 
     answer, kind = _taken(plan, loaded, live.info.id), kind_of(plan.type.name)
-    words = ["structops update", live.name, "OBJ"]
-    if needs_restart(live):
-        words.append("--restart")
+    options = ["--restart"] if needs_restart(live) else []
     if live.name != plan.registered_name:
-        words.append(f"--set {kind.name_member}={live.name}")
+        options += ["--set", f"{kind.name_member}={live.name}"]
+    replacing = shell_words("structops", "update", live.name, "OBJ", *options)
     other = (
-        f"take that one away first: structops unregister {live.name}"
+        f"take that one away first: {shell_words('structops', 'unregister', live.name)}"
         if kind.one_at_a_time
         else f"choose another name with --set {kind.name_member}=NAME"
     )
-    answer.hint = f"put this one in its place: {' '.join(words)}; or {other}"
+    answer.hint = f"put this one in its place: {replacing}; or {other}"
     return answer

@@ -23,6 +23,7 @@ from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps import pin_maps
 from structops_cli.runtime.pins import check_pin_dir
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import KEY, read_state
@@ -89,7 +90,7 @@ def refuse_unregistered(live: LiveMap) -> None:
         raise StateError(
             f"{live.name} (id:{live.info.id}) cannot be replaced",
             why="it is a version that is kept: nothing registers it",
-            hint=f"structops rollback {live.name} --to {live.info.id} puts it in the place of the registered one",
+            hint=f"{shell_words('structops', 'rollback', live.name)} --to {live.info.id} puts it in the place of the registered one",
         )
     if live.state != "registered":
         raise StateError(
@@ -227,7 +228,7 @@ def _another_is_there(live: LiveMap, now: int) -> StateError:
         why=f"its link has another map now: {now} and not {live.info.id}; somebody else was faster"
         if now
         else "its link was detached meanwhile",
-        hint=f"look again: structops versions {live.name}",
+        hint=f"look again: {shell_words('structops', 'versions', live.name)}",
         candidates=[f"id:{now}"] if now else [],
     )
 

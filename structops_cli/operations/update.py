@@ -25,6 +25,7 @@ from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.objects import RegisteredObject, describe, load_object
 from structops_cli.runtime.registration import described
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
 from structops_cli.syscall import bpffs
@@ -64,7 +65,7 @@ def expect(live: LiveMap, map_id: int | None) -> None:
         raise StateError(
             f"{live.name} is id:{live.info.id}, and id:{map_id} was expected",
             why="it was replaced or registered anew since you looked",
-            hint=f"structops versions {live.name}",
+            hint=shell_words("structops", "versions", live.name),
             candidates=[f"id:{live.info.id}"],
         )
 

@@ -26,6 +26,7 @@ from structops_cli.runtime.pins import (
     prepare_pin_dir,
     remove_pin,
 )
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
@@ -198,6 +199,6 @@ def not_kept(name: str, wanted: int | None, kept: Iterable[Version]) -> NotFound
         f"version id:{wanted} of {name} is not kept" if wanted else f"no version of {name} is kept",
         why=f"kept are: {there}"
         if there
-        else "structops update has replaced none since it was registered, or --keep dropped what it replaced",
-        hint=f"structops versions {name}",
+        else "no update has replaced one since it was registered, or --keep dropped what it replaced",
+        hint=shell_words("structops", "versions", name),
     )

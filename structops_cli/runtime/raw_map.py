@@ -155,7 +155,9 @@ def _open_program(text: str) -> Fd:
         return bpf.prog_get_fd_by_id(int(number))
     except KernelError as error:
         raise NotFoundError(
-            f"there is no program {text}", why=explained(error, "").why, hint="structops show lists programs"
+            f"there is no program {text}",
+            why=explained(error, "").why,
+            hint="structops show SELECTOR lists programs",
         ) from None
 
 

@@ -13,6 +13,7 @@ from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pin_directory import remove_if_empty
 from structops_cli.runtime.pins import PIN_FOLDER, pin_again, remove_pin
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.value import KEY, read_state, state_name
 from structops_cli.syscall import bpf, bpf_maps
@@ -119,7 +120,7 @@ def _refuse_another(live: LiveMap, link: Fd) -> None:
         raise StateError(
             f"{live.name} (id:{live.info.id}) is not unregistered: it was replaced meanwhile",
             why=f"its link {info.id} has map {info.map_id} now",
-            hint=f"look again: structops status {live.name}",
+            hint=f"look again: {shell_words('structops', 'status', live.name)}",
             candidates=[f"id:{info.map_id}"],
         )
 

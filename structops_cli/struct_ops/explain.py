@@ -69,10 +69,12 @@ CAUSES: dict[tuple[str, int], Cause] = {
         "a lookup returns program ids, and an update takes fds: structops map update SELECTOR MEMBER=id:N opens the program of an id",
     ),
     ("MAP_UPDATE_ELEM", ENOTSUPP): Cause(
-        "the subsystem does not register this type: it exists for test runs", "use structops run"
+        "the subsystem does not register this type: it exists for test runs",
+        "run one of its programs: structops run OBJ PROGRAM",
     ),
     ("MAP_UPDATE_ELEM", EOPNOTSUPP): Cause(
-        "the subsystem does not register this type: it exists for test runs", "use structops run"
+        "the subsystem does not register this type: it exists for test runs",
+        "run one of its programs: structops run OBJ PROGRAM",
     ),
     ("MAP_LOOKUP_ELEM", ENOENT): Cause("the key is not 0", "a struct_ops map has the one key 0"),
     ("MAP_GET_NEXT_KEY", ENOENT): Cause("0 is the last key", "a struct_ops map has the one key 0"),
@@ -102,7 +104,7 @@ CAUSES: dict[tuple[str, int], Cause] = {
     ),
     ("LINK_UPDATE", EOPNOTSUPP): Cause(
         "the subsystem has no way to replace a registered one",
-        "structops update --restart unregisters it and registers the new one",
+        "structops update SELECTOR OBJ --restart unregisters it and registers the new one",
     ),
     ("LINK_UPDATE", ENOLINK): Cause("the link is detached", "register again"),
     ("LINK_DETACH", EOPNOTSUPP): Cause(

@@ -174,7 +174,11 @@ def _plan_member(
     if type(mine) is not type(kernels) and not numbers:
         why = f"it is {_kind_word(mine)} in the object and {_kind_word(kernels)} in the kernel"
         raise _misfit(
-            variable, local, kernel_type, why, "declare it as this kernel's BTF does (structops btf header)"
+            variable,
+            local,
+            kernel_type,
+            why,
+            f"declare it as this kernel does: structops btf header {kernel_type.name}",
         )
     if program:
         if member.proto is None:
@@ -193,7 +197,11 @@ def _plan_member(
     if len(fitting) != member.size_bytes:
         why = f"it has {len(data)} bytes in the object and {member.size_bytes} in the kernel"
         raise _misfit(
-            variable, local, kernel_type, why, "declare it as this kernel's BTF does (structops btf header)"
+            variable,
+            local,
+            kernel_type,
+            why,
+            f"declare it as this kernel does: structops btf header {kernel_type.name}",
         )
     return MemberPlan(member, "", fitting)
 

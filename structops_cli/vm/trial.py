@@ -131,7 +131,7 @@ def _left_out(outcome: Outcome, heard: Heard, count: int) -> dict[int, Trial]:
         Severity.UNKNOWN,
         f"{outcome.release} has no answer",
         said or f"the guest's end of the trial ended with {outcome.results.exit_code}",
-        "see structops vm run, and try it there by hand",
+        "try it there by hand: structops vm run -k VERSION COMMAND",
     )
     return {number: Trial(Fate.UNTRIED, (finding,)) for number in range(count) if number not in heard.trials}
 
@@ -183,7 +183,7 @@ def _missing(answer: Entry) -> Finding | None:
         Severity.UNKNOWN,
         f"a guest has no {thing} to register {type_name} for",
         f"its kernel took the programs, and looked for the {thing}",
-        "make one there by a command of structops vm run, and register it behind that",
+        "make one in a script and register it there: structops vm run -k VERSION --file SCRIPT COMMAND",
     )
 
 

@@ -448,7 +448,7 @@ def test_a_type_that_cannot_be_replaced_takes_a_restart(tmp_path: Path, pin_dir:
     words = ("update", "t_other", built(tmp_path, "ANSWER=1", source="other_module_ops"))
     error = refused(*words)
     assert (error["operation"], error["errno"]) == ("LINK_UPDATE", "EOPNOTSUPP")
-    assert "structops update --restart" in error["hint"]
+    assert "structops update SELECTOR OBJ --restart" in error["hint"]
     made = done_json(*words, "--restart")
     assert (made["changed"], made["gap_ns"] > 0) == (True, True)
     assert made["kept"] == f"{pin_dir}/kept/t_other/{first['map_id']}"

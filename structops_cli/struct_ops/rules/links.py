@@ -220,7 +220,7 @@ RELINK_RULES = (
     Rule(
         "replaceable", "LINK_UPDATE", EOPNOTSUPP, lambda case: None if case.kind.replaceable else {},
         "the subsystem has no way to replace a registered one",
-        "structops update --restart unregisters it and registers the new one",
+        "structops update SELECTOR OBJ --restart unregisters it and registers the new one",
         kernels="6.11 and later, for sched_ext_ops, Qdisc_ops and hid_bpf_ops", rank=1,
     ),
     Rule(

@@ -250,7 +250,7 @@ def _unregisterable(case: Case) -> Facts | None:
 
 TEST_TYPE = Rule(
     "test-type", OPERATION, EOPNOTSUPP, _unregisterable,
-    "the subsystem does not register this type: it exists for test runs", "use structops run", rank=1,
+    "the subsystem does not register this type: it exists for test runs", "run one of its programs: structops run OBJ PROGRAM", rank=1,
 )  # fmt: skip
 
 
