@@ -228,7 +228,7 @@ def test_a_program_whose_btf_cannot_be_read_has_its_short_name(
     name: str, pin_dir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A newer loader may have given the kernel BTF that structops cannot read."""
-    words = ("aimd", "--set", f"name={name}", "--pin-dir", pin_dir)
+    words = ("aimd", "--only", "aimd_link", "--set", f"name={name}", "--pin-dir", pin_dir)
     done_json("register", *words)
     monkeypatch.setattr(inventory, "btf_bytes", lambda _: write_btf([Record(99, 0)]))
     programs = {item["name"] for item in done_json("show", name)["programs"]}
