@@ -80,7 +80,7 @@ class PinPlace(NamedTuple):
 def open_directory(path: str, writers: Writers, undo: ExitStack | None = None) -> Fd:
     """Open a directory of a bpffs and own its descriptor; with ``undo``, make what is missing with mode 0700.
 
-    No symbolic link is followed. Raises ``StructopsError`` that names the owner when others than ``writers`` can
+    No symbolic link is followed. Directories above the mount point are not checked: only root mounts a bpffs. Raises ``StructopsError`` that names the owner when others than ``writers`` can
     change the directory, or one that leads to it; ``KernelError`` (ENOENT) when it is missing.
     """
     if path.startswith(DETACHED):
@@ -163,9 +163,8 @@ def _exposure(
     if writers is Writers.ANYBODY:
         return None
     owners = {os.geteuid()} if writers is Writers.CALLER else {0, os.geteuid()}
-    if is_root and writers is Writers.TRUSTED and _in_a_user_namespace():
-        owners.add(OVERFLOW_UID)
-    if status.st_uid not in owners:
+    from_outside = is_root and writers is Writers.TRUSTED and status.st_uid == OVERFLOW_UID
+    if status.st_uid not in owners and not (from_outside and _in_a_user_namespace()):
         return Exposure(f"{path} belongs to {owner_text(status.st_uid)}")
     if not status.st_mode & OTHERS_WRITE or (writers is Writers.TRUSTED and status.st_mode & stat.S_ISVTX):
         return None
@@ -177,13 +176,15 @@ def _exposure(
 
 
 def _in_a_user_namespace() -> bool:
-    with suppress(OSError), open("/proc/self/uid_map", encoding="ascii") as file:
-        return file.read().split() != ["0", "0", "4294967295"]
+    with suppress(OSError), open("/proc/self/uid_map", "rb") as file:
+        return file.read().split() != [b"0", b"0", b"4294967295"]
     return False
 
 
 def owner_text(uid: int) -> str:
     """Return a user as errors name one."""
+    if uid == OVERFLOW_UID and _in_a_user_namespace():
+        return f"uid {uid}, which stands for users that this user namespace does not map"
     try:
         return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
     except KeyError:
@@ -247,7 +248,8 @@ def open_file(name: str, path: str, writers: Writers, folder: int | None = None)
     try:
         file = Fd(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder))
     except OSError as error:
-        raise KernelError(f"{path} cannot be opened", errno=error.errno or 0, operation="OBJ_GET") from None
+        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
+        raise kind(f"{path} cannot be opened", errno=error.errno or 0, operation="OBJ_GET") from None
     with file:
         status = os.fstat(file.fileno())
         is_link = stat.S_ISLNK(status.st_mode)

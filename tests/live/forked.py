@@ -44,7 +44,9 @@ def _run(body: Callable[[], object], out: IO[str], err: IO[str]) -> NoReturn:
     try:
         for file, fd in ((out, 1), (err, 2)):
             os.dup2(file.fileno(), fd)
-        sys.stdout, sys.stderr = (io.TextIOWrapper(io.FileIO(fd, "w"), write_through=True) for fd in (1, 2))
+        sys.stdout, sys.stderr = (
+            io.TextIOWrapper(io.FileIO(fd, "w", closefd=False), write_through=True) for fd in (1, 2)
+        )
         signal.alarm(int(PATIENCE_S))
         body()
         code = 0

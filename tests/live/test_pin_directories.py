@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from errno import EACCES
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from structops_cli.errors import NotPermittedError, StructopsError
+from structops_cli.errors import StructopsError
 from structops_cli.operations import versions
-from structops_cli.runtime import pin_directory, pins
+from structops_cli.runtime import pins
 from structops_cli.runtime.pin_directory import Writers, exposure_of, open_directory, open_pin
 from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
@@ -438,29 +437,74 @@ def test_a_name_of_ours_is_no_place_of_a_link(pin_dir: str) -> None:
 # Other users
 
 
-def test_a_user_has_a_directory_of_their_own_and_not_roots(public: str) -> None:
-    os.mkdir(f"{public}/roots", 0o755)
+IN_1777 = """
+import os
+from contextlib import ExitStack
+import pytest
+from structops_cli.errors import NotPermittedError, StructopsError
+from structops_cli.operations.memory import Memory
+from structops_cli.runtime.pins import prepare_pin_dir
+from structops_cli.syscall import bpffs
+from tests.live.forked import forked
+bpffs.mount()
+os.chmod("/sys/fs/bpf", 0o1777)
+os.mkdir("/sys/fs/bpf/roots", 0o755)
+os.mkdir("/sys/fs/bpf/structops", 0o700)
+def of_ones_own():
+    with ExitStack() as undo:
+        prepare_pin_dir("/sys/fs/bpf/theirs/deeper", undo)
+        for folder in ("theirs", "theirs/deeper"):
+            status = os.stat(f"/sys/fs/bpf/{folder}")
+            assert (status.st_uid, status.st_mode & 0o7777) == (os.geteuid(), 0o700)
+    assert not os.path.exists("/sys/fs/bpf/theirs")
+def refused(kind, path):
+    with ExitStack() as undo, pytest.raises(kind) as caught:
+        prepare_pin_dir(path, undo)
+    return caught.value
+"""
+AS_NOBODY = """
+def child():
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    of_ones_own()
+    error = refused(NotPermittedError, "/sys/fs/bpf/roots")
+    assert error.why == "/sys/fs/bpf/roots belongs to uid 0 (root)", error
+    assert "run as root" in error.hint
+    with pytest.raises(NotPermittedError, match="cannot be opened"), Memory():
+        pass
+result = forked(child)
+assert result.exit_code == 0, result.stderr
+"""
+IN_A_USER_NAMESPACE = """
+import ctypes
+inside, mapped = os.pipe(), os.pipe()
+def child():
+    assert ctypes.CDLL(None).unshare(0x10000000) == 0
+    os.write(inside[1], b"i")
+    os.read(mapped[0], 1)
+    os.setgid(0)
+    os.setuid(0)
+    assert os.stat("/sys/fs/bpf").st_uid == 65534, "root of the machine is not mapped here"
+    of_ones_own()
+    error = refused(StructopsError, "/sys/fs/bpf/roots/mine")
+    assert error.why.endswith("uid 65534, which stands for users that this user namespace does not map"), error
+def map_root(pid):
+    os.read(inside[0], 1)
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/{pid}/{name}", "w") as file:
+            file.write("0 1000 1")
+    os.write(mapped[1], b"m")
+result = forked(child, map_root)
+assert result.exit_code == 0, result.stderr
+"""
 
-    def body() -> None:
-        # the way to the bpffs is root's alone: it is walked from the working directory
-        with Fd(os.open(".", os.O_PATH)) as here, ExitStack() as undo:
-            step = pin_directory._step
-            with step(here, "/theirs", "/theirs", frozenset([os.fstat(here.fileno()).st_dev]), undo) as made:
-                status = os.fstat(made.fileno())
-                assert (status.st_uid, status.st_mode & 0o7777) == (NOBODY, 0o700)
-                pin_directory._check(status, "/theirs", Writers.CALLER, "/theirs", is_root=False)
-            with (
-                step(here, "/roots", "/roots", None, None) as roots,
-                pytest.raises(NotPermittedError) as caught,
-            ):
-                pin_directory._check(
-                    os.fstat(roots.fileno()), "/roots", Writers.CALLER, "/roots", is_root=False
-                )
-            assert caught.value.errno == EACCES
-            assert caught.value.why == "/roots belongs to uid 0 (root)"
-            undo.pop_all()
 
-    as_nobody(public, body)
+@pytest.mark.parametrize("script", [AS_NOBODY, IN_A_USER_NAMESPACE], ids=["nobody", "user namespace"])
+def test_every_user_can_have_a_directory_of_their_own(script: str) -> None:
+    """A bpffs with mode 1777, whose root directory belongs to root; in a user namespace that root may not be mapped."""
+    result = in_private_mounts(IN_1777 + script)
+    assert result.exit_code == 0, result.stderr
 
 
 def test_what_is_opened_is_what_was_checked(bpf_root: str) -> None:
