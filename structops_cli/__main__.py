@@ -100,7 +100,8 @@ def entry() -> NoReturn:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background may ignore it
         signal.signal(signal.SIGINT, _ended)
     signal.signal(signal.SIGTERM, _ended)
-    signal.signal(signal.SIGHUP, _ended)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup has it ignored
+        signal.signal(signal.SIGHUP, _ended)
     try:
         code = _import_command()(sys.argv[1:])
     except KeyboardInterrupt:  # before the command began, or as its error was being told

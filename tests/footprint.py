@@ -90,13 +90,16 @@ def take_footprint() -> Footprint:
 
 
 def _missing(before: Footprint, after: Footprint) -> Footprint:
-    """Return named things that have gone, but for those of other processes.
+    """Return named things that have gone, but for those of other processes, and what runs of tests mount for themselves.
 
     Ids are left out: maps, programs and links go with their last user, and nobody
     but that user can tell whether it meant to.
     """
-    gone = before - after
-    return frozenset(one for one in gone if one.sort not in {*IDS, "process"} and not _is_others_name(one))
+    return frozenset(
+        one
+        for one in before - after
+        if not (one.sort in {*IDS, "process"} or _is_others_name(one) or _is_temporary(str(one.key)))
+    )
 
 
 def hold_unchanged(before: Footprint) -> None:

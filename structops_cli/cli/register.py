@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -127,7 +128,8 @@ def _hold(output: Output, held: list[Registered]) -> None:
     for number in links:
         poll.register(number, select.POLLHUP)
     try:
-        output.note("held until Ctrl-C")
+        ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        output.note("held until SIGTERM: SIGINT is ignored here" if ignored else "held until Ctrl-C")
         while not (events := poll.poll(HOLD_POLL_MS)):
             pass  # a signal that came just before the wait is seen at its end
         for number, _ in events:

@@ -22,6 +22,7 @@ PARTS_OF_OTHERS = {
 """What they do, other scenes or ``test_default_faults`` do as well; ``make faults`` tries them too."""
 
 
+@pytest.mark.timeout(600)  # hundreds of runs of a command
 @pytest.mark.parametrize("scene", [name for name in SCENES if name not in PARTS_OF_OTHERS])
 def test_no_fault_leaves_a_state_between(scene: str) -> None:
     done = subprocess.run(

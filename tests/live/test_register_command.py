@@ -363,6 +363,24 @@ def test_transient_is_unregistered_by_a_signal(
     assert soon(lambda: not listed(name))
 
 
+def test_where_sigint_is_ignored_a_transient_is_held_until_sigterm(name: str) -> None:
+    """A job in the background of a script has it ignored."""
+    with subprocess.Popen(
+        ["env", "--ignore-signal=INT", *COMMAND, "register", "--transient", "reno", "--set", f"name={name}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert any(line == "held until SIGTERM: SIGINT is ignored here\n" for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        assert available(name)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=patient(10))
+    assert process.returncode == 128 + signal.SIGTERM
+    assert soon(lambda: not available(name) and not listed(name))
+
+
 @pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
 def test_transient_does_not_survive_a_kill(name: str, link: str) -> None:
     with held_by_a_process("reno", "--set", f"name={name}", link) as process:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os, signal, sys
 from structops_cli import __main__ as main
@@ -38,8 +41,59 @@ def test_a_second_signal_waits_for_the_undoing(name: str, code: int) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (code, "undone\n", "")
 
 
-def _heeding_signals() -> None:
-    """Undo what a job in the background is given: there a shell has SIGINT ignored."""
-    import signal
+IGNORED = """
+import os, signal
+from structops_cli import __main__ as main
 
+def run(arguments):
+    os.kill(os.getpid(), signal.Signals[arguments[0]])
+    print("goes on", flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+main._import_command = lambda: run
+main.entry()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
+def test_a_signal_that_is_ignored_stays_ignored_and_sigterm_ends_it(name: str) -> None:
+    """A job in the background of a script has SIGINT ignored, and nohup SIGHUP."""
+    ended = subprocess.run(
+        [sys.executable, "-c", IGNORED, name],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.Signals[name], signal.SIG_IGN),
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (143, "goes on\n", "")
+
+
+SIGINT_TESTS = """
+import os, signal, subprocess, sys
+import pytest
+def test_in_this_process():
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+def test_in_another():
+    command = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"]
+    assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == -signal.SIGINT
+"""
+
+
+def test_the_tests_heed_sigint_where_their_run_is_to_ignore_it(tmp_path: Path) -> None:
+    (tmp_path / "test_these.py").write_text(SIGINT_TESTS)
+    words = ["-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    where = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), str(tmp_path)]
+    ended = subprocess.run(
+        [sys.executable, *words, *where],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    assert "2 passed" in ended.stdout, ended.stdout
+
+
+def _heeding_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
