@@ -144,7 +144,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def machine_left_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
+def machine_left_as_it_was(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     """Hold, for every live test, that the kernel is afterwards as it was before."""
     if not request.node.get_closest_marker("live") or os.geteuid() != 0:
         yield
@@ -155,7 +157,7 @@ def machine_left_as_it_was(request: pytest.FixtureRequest) -> Iterator[None]:
 
         before = take_footprint()
         yield
-        hold_unchanged(before)
+        hold_unchanged(before, str(tmp_path_factory.getbasetemp()))
 
 
 def _mount_bpffs(config: pytest.Config) -> None:

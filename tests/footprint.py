@@ -3,9 +3,9 @@
 Other processes register and unregister while a live test runs, so a difference between
 two looks is not yet the test's. The rule is:
 
-- *Another process's*: a registered name, a pin or a program under a name that begins
-  with ``bpf_``, and all that such a registration uses or that a process outside of this
-  run has open. No test registers such a name and keeps it: tests take the fixture ``name``.
+- *Another process's*: a registered name or a pin under a name that begins with ``bpf_``, all that
+  such a registration uses, all that a process outside of this run has open, and what other runs mount below
+  the temporary directory. No test registers such a name and keeps it: tests take the fixture ``name``.
 - *The test's*: a name that begins as the fixture ``name`` has it, with the process id of this run, all
   below a mount that the test made, and all that a process of the test has open. Only this is taken away.
 - *Unexplained*: the rest. An object that is being loaded or freed is so for a moment. One that
@@ -102,10 +102,13 @@ def _missing(before: Footprint, after: Footprint) -> Footprint:
     )
 
 
-def hold_unchanged(before: Footprint) -> None:
-    """Fail a test that left something or took something away; take away what it left, and name both."""
+def hold_unchanged(before: Footprint, folder: str) -> None:
+    """Fail a test that left something or took something away; take away what it left, and name both.
+
+    ``folder`` is where the tests of this run have their files: a bpffs that is mounted below it is the test's.
+    """
     _let_objects_go(before)
-    gone, left = _settled(before)
+    gone, left = _settled(before, folder)
     if not gone and not left.own and not left.unexplained:
         return
     told = [f"left behind: {_named(left.own)}"] if left.own else []
@@ -124,13 +127,13 @@ def _let_objects_go(before: Footprint) -> None:
         time.sleep(0.01)
 
 
-def _settled(before: Footprint) -> tuple[Footprint, Leftovers]:
+def _settled(before: Footprint, folder: str) -> tuple[Footprint, Leftovers]:
     """Look until nothing differs, or for some seconds; return what differed at every look."""
     deadline = time.monotonic() + patient(SETTLED_S)
     own = unexplained = None
     while True:
         after = take_footprint()
-        gone, left = _missing(before, after), find_leftovers(before, after)
+        gone, left = _missing(before, after), _find_leftovers(before, after, folder)
         own = left.own if own is None else own & left.own
         unexplained = left.unexplained if unexplained is None else unexplained & left.unexplained
         if not (gone or own or unexplained) or time.monotonic() > deadline:
@@ -146,18 +149,18 @@ def _staying(things: Footprint) -> Footprint:
     return stays
 
 
-def find_leftovers(before: Footprint, after: Footprint) -> Leftovers:
+def _find_leftovers(before: Footprint, after: Footprint, folder: str) -> Leftovers:
     """Tell whose the things are that came between two looks."""
     new = after - before
     if not new:
         return Leftovers(frozenset(), frozenset())
-    mounts = {str(one.key) for one in new if one.sort == "mount" and _is_temporary(str(one.key))}
+    mounts = {str(one.key) for one in new if one.sort == "mount" and str(one.key).startswith(f"{folder}/")}
     own_pids = {int(one.key) for one in new if one.sort == "process"} | _orphans(before)
     open_here, open_elsewhere = _open_objects({os.getpid(), *own_pids})
     stock = _stock()
-    others = {one for one in new if _is_others_name(one)}
-    others |= open_elsewhere | _used_by(stock, OTHERS) | _objects_of(others)
     own = {one for one in new if one.sort not in IDS and _is_own_name(one, mounts)}
+    others = {one for one in new - own if _is_others_name(one) or _is_temporary(str(one.key))}
+    others |= open_elsewhere | _used_by(stock, OTHERS) | _objects_of(others)
     own |= _used_by(stock, own_prefix()) | _objects_of(own)
     own = (own - open_elsewhere | open_here) & new
     return Leftovers(

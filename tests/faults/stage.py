@@ -129,7 +129,7 @@ class Stage:
             yield
         finally:
             self._take_away()
-        hold_unchanged(before)
+        hold_unchanged(before, self.folder)
 
     def _take_away(self) -> None:
         while self.sockets:

@@ -91,7 +91,7 @@ def test_another_process_may_register_and_unregister(tmp_path: Path, name: str) 
             before = take_footprint()
             done("register", "reno", "--set", f"name={name}")
             done("unregister", name)
-            hold_unchanged(before)
+            hold_unchanged(before, str(tmp_path))
         first, deadline = rounds.read_text(), time.monotonic() + patient(5)
         while rounds.read_text() == first:
             assert time.monotonic() < deadline, "the other process does not go on"
