@@ -13,14 +13,15 @@ __all__ = ["RUN", "alone_on_this_kernel", "own_prefix"]
 LOCK = "/proc/self/ns/user"
 """A file of nsfs, which is one file system for the whole kernel: another root, container or TMPDIR opens the same file."""
 RUN = "STRUCTOPS_TEST_RUN"
-"""In the environment of every program that a run starts: the process id of pytest."""
+"""In the environment of every program that a run starts: the process id of pytest, with ``.PART`` behind it in parts of the run."""
 HELD = "STRUCTOPS_LIVE_TEST"
 """Set while this run holds the lock: a run of pytest that a live test starts is part of that test, and does not wait."""
 
 
 def own_prefix() -> str:
     """Return the beginning of every name that this run registers or gives to a network namespace."""
-    return f"t_{int(os.environ.get(RUN, os.getpid())):x}_"
+    process, _, _ = os.environ.get(RUN, str(os.getpid())).partition(".")
+    return f"t_{int(process):x}_"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.alone import RUN, alone_on_this_kernel
+from tests.alone import RUN, alone_on_this_kernel, own_prefix
 from tests.golden_files import Golden
 from tests.sigint import heeded_sigint
 
@@ -153,11 +153,11 @@ def machine_left_as_it_was(
         return
     with alone_on_this_kernel():
         _mount_bpffs(request.config)
-        from tests.footprint import hold_unchanged, take_footprint
+        from tests.footprint import Owner, hold_unchanged, take_footprint
 
         before = take_footprint()
         yield
-        hold_unchanged(before, str(tmp_path_factory.getbasetemp()))
+        hold_unchanged(before, Owner(str(tmp_path_factory.getbasetemp()), own_prefix()))
 
 
 def _mount_bpffs(config: pytest.Config) -> None:

@@ -36,12 +36,11 @@ from structops_cli.runtime.other_maps import SETTLE_S
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.info import link_info, map_info, prog_info
-from tests.alone import RUN, own_prefix
+from tests.alone import RUN
 from tests.patience import patient
 
-__all__ = ["Footprint", "Leftovers", "Thing", "hold_unchanged", "take_footprint"]
+__all__ = ["Footprint", "Leftovers", "Owner", "Thing", "hold_unchanged", "take_footprint"]
 
-OTHERS = "bpf_"
 SETTLED_S = 5.0
 """The kernel frees maps and programs after an RCU grace period, and the commands of other processes end meanwhile."""
 NETNS = "/run/netns"
@@ -63,6 +62,17 @@ class Thing(NamedTuple):
 Footprint = frozenset[Thing]
 
 
+class Owner(NamedTuple):
+    """How to tell the things of a test: by the folder of its files and the beginning of its names.
+
+    ``others`` are beginnings of other processes' names.
+    """
+
+    folder: str
+    prefix: str
+    others: tuple[str, ...] = ("bpf_",)
+
+
 class Leftovers(NamedTuple):
     """Things that came during a test and are not another process's; ``own`` are certainly the test's."""
 
@@ -75,9 +85,6 @@ def take_footprint() -> Footprint:
     controls = read_congestion_controls()
     mounts = [item.path for item in bpffs.mounts()]
     found: dict[str, Iterable[int | str]] = {
-        "map": bpf.map_ids(),
-        "program": bpf.prog_ids(),
-        "link": bpf.link_ids(),
         "mount": mounts,
         "pin": [path for item in mounts for path in bpffs.pins(item)],
         "algorithm": controls.available,
@@ -86,10 +93,10 @@ def take_footprint() -> Footprint:
         "namespace": os.listdir(NETNS) if os.path.isdir(NETNS) else (),
         "process": _descendants(os.getpid()),
     }
-    return frozenset(Thing(sort, key) for sort, keys in found.items() for key in keys)
+    return _objects() | frozenset(Thing(sort, key) for sort, keys in found.items() for key in keys)
 
 
-def _missing(before: Footprint, after: Footprint) -> Footprint:
+def _missing(before: Footprint, after: Footprint, owner: Owner) -> Footprint:
     """Return named things that have gone, but for those of other processes, and what runs of tests mount for themselves.
 
     Ids are left out: maps, programs and links go with their last user, and nobody
@@ -98,23 +105,20 @@ def _missing(before: Footprint, after: Footprint) -> Footprint:
     return frozenset(
         one
         for one in before - after
-        if not (one.sort in {*IDS, "process"} or _is_others_name(one) or _is_temporary(str(one.key)))
+        if not (one.sort in {*IDS, "process"} or _is_others_name(one, owner) or _is_temporary(str(one.key)))
     )
 
 
-def hold_unchanged(before: Footprint, folder: str) -> None:
-    """Fail a test that left something or took something away; take away what it left, and name both.
-
-    ``folder`` is where the tests of this run have their files: a bpffs that is mounted below it is the test's.
-    """
+def hold_unchanged(before: Footprint, owner: Owner) -> None:
+    """Fail a test that left something or took something away; take away what it left, and name both."""
     _let_objects_go(before)
-    gone, left = _settled(before, folder)
+    gone, left = _settled(before, owner)
     if not gone and not left.own and not left.unexplained:
         return
     told = [f"left behind: {_named(left.own)}"] if left.own else []
     told += [f"left behind, or another process's: {_named(left.unexplained)}"] if left.unexplained else []
     told += [f"taken away: {_named(gone)}"] if gone else []
-    _take_away(left.own, before)
+    _take_away(left.own, before, owner)
     if stays := _staying(left.own):
         told.append(f"still there: {_named(stays)}")
     pytest.fail("; ".join(told), pytrace=False)
@@ -123,17 +127,23 @@ def hold_unchanged(before: Footprint, folder: str) -> None:
 def _let_objects_go(before: Footprint) -> None:
     """Give maps of ended processes a moment: a program array that is opened by id meanwhile may stay until reboot."""
     deadline = time.monotonic() + patient(SETTLE_S)
-    while any(one.sort in IDS for one in take_footprint() - before) and time.monotonic() < deadline:
+    while _objects() - before and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
-def _settled(before: Footprint, folder: str) -> tuple[Footprint, Leftovers]:
+def _objects() -> Footprint:
+    """Return the maps, programs and links of the kernel."""
+    found = {"map": bpf.map_ids(), "program": bpf.prog_ids(), "link": bpf.link_ids()}
+    return frozenset(Thing(sort, number) for sort, numbers in found.items() for number in numbers)
+
+
+def _settled(before: Footprint, owner: Owner) -> tuple[Footprint, Leftovers]:
     """Look until nothing differs, or for some seconds; return what differed at every look."""
     deadline = time.monotonic() + patient(SETTLED_S)
     own = unexplained = None
     while True:
         after = take_footprint()
-        gone, left = _missing(before, after), _find_leftovers(before, after, folder)
+        gone, left = _missing(before, after, owner), _find_leftovers(before, after, owner)
         own = left.own if own is None else own & left.own
         unexplained = left.unexplained if unexplained is None else unexplained & left.unexplained
         if not (gone or own or unexplained) or time.monotonic() > deadline:
@@ -149,57 +159,59 @@ def _staying(things: Footprint) -> Footprint:
     return stays
 
 
-def _find_leftovers(before: Footprint, after: Footprint, folder: str) -> Leftovers:
+def _find_leftovers(before: Footprint, after: Footprint, owner: Owner) -> Leftovers:
     """Tell whose the things are that came between two looks."""
     new = after - before
     if not new:
         return Leftovers(frozenset(), frozenset())
-    mounts = {str(one.key) for one in new if one.sort == "mount" and str(one.key).startswith(f"{folder}/")}
+    mounts = {
+        str(one.key) for one in new if one.sort == "mount" and str(one.key).startswith(f"{owner.folder}/")
+    }
     own_pids = {int(one.key) for one in new if one.sort == "process"} | _orphans(before)
     open_here, open_elsewhere = _open_objects({os.getpid(), *own_pids})
     stock = _stock()
-    own = {one for one in new if one.sort not in IDS and _is_own_name(one, mounts)}
-    others = {one for one in new - own if _is_others_name(one) or _is_temporary(str(one.key))}
-    others |= open_elsewhere | _used_by(stock, OTHERS) | _objects_of(others)
-    own |= _used_by(stock, own_prefix()) | _objects_of(own)
+    own = {one for one in new if one.sort not in IDS and _is_own_name(one, mounts, owner)}
+    others = {one for one in new - own if _is_others_name(one, owner) or _is_temporary(str(one.key))}
+    others |= open_elsewhere | _used_by(stock, owner.others) | _objects_of(others)
+    own |= _used_by(stock, (owner.prefix,)) | _objects_of(own)
     own = (own - open_elsewhere | open_here) & new
     return Leftovers(
         frozenset(own | {Thing("process", pid) for pid in own_pids}), frozenset(new - own - others)
     )
 
 
-def _is_own_name(one: Thing, mounts: set[str]) -> bool:
+def _is_own_name(one: Thing, mounts: set[str], owner: Owner) -> bool:
     if one.sort == "mount":
         return one.key in mounts
     if one.sort == "pin":
         path = str(one.key)
         return (
             path.startswith(tuple(f"{mount}/" for mount in mounts))
-            or _in_path(path, own_prefix())
-            or _is_own_memory(path)
+            or _in_path(path, (owner.prefix,))
+            or _is_own_memory(path, owner)
         )
     if one.sort in ("default", "allowed algorithm"):
-        return not _is_others_name(one)
-    return one.sort == "process" or str(one.key).startswith(own_prefix())
+        return not _is_others_name(one, owner)
+    return one.sort == "process" or str(one.key).startswith(owner.prefix)
 
 
-def _is_others_name(one: Thing) -> bool:
+def _is_others_name(one: Thing, owner: Owner) -> bool:
     if one.sort == "pin":
-        return _in_path(str(one.key), OTHERS)
-    return one.sort not in IDS and str(one.key).startswith(OTHERS)
+        return _in_path(str(one.key), owner.others)
+    return one.sort not in IDS and str(one.key).startswith(owner.others)
 
 
-def _in_path(path: str, prefix: str) -> bool:
-    return any(part.startswith((prefix, f"map_{prefix}")) for part in path.split("/"))
+def _in_path(path: str, prefixes: tuple[str, ...]) -> bool:
+    return any(part.removeprefix("map_").startswith(prefixes) for part in path.split("/"))
 
 
-def _is_own_memory(path: str) -> bool:
+def _is_own_memory(path: str, owner: Owner) -> bool:
     """Tell whether a saved state is the test's: it names no algorithm of another process."""
     if path != MEMORY_PATH:
         return False
     try:
         with Memory() as memory:
-            return not any(entry.name.startswith(OTHERS) for entry in memory.defaults().values())
+            return not any(entry.name.startswith(owner.others) for entry in memory.defaults().values())
     except StructopsError:  # a test has put something else there
         return True
 
@@ -212,11 +224,11 @@ def _stock() -> tuple[LiveMap, ...]:
     return take_stock(live_kernel()) if any(True for _ in bpf.map_ids()) else ()
 
 
-def _used_by(stock: tuple[LiveMap, ...], prefix: str) -> set[Thing]:
+def _used_by(stock: tuple[LiveMap, ...], prefixes: tuple[str, ...]) -> set[Thing]:
     """Return the struct_ops maps whose name begins so, with their links, pins and programs, and the maps of these."""
     found = set()
     for live in stock:
-        if live.name.startswith(prefix):
+        if live.name.startswith(prefixes):
             found |= {Thing("map", live.info.id), *(Thing("link", link.id) for link in live.links)}
             found |= {
                 Thing("pin", path)
@@ -277,18 +289,31 @@ def _pids() -> list[int]:
 
 def _descendants(pid: int) -> set[int]:
     """Return the children of a process, and theirs, that have not ended."""
-    parents: dict[int, list[int]] = {}
-    for one in _pids():
-        with suppress(OSError), open(f"/proc/{one}/stat", "rb") as file:
-            state, parent = file.read().rpartition(b") ")[2].split()[:2]
-            if state != b"Z":
-                parents.setdefault(int(parent), []).append(one)
-    found, left = set(), [pid]
+    found: set[int] = set()
+    left = [pid]
     while left:
-        children = parents.get(left.pop(), [])
+        children = [child for child in _children(left.pop()) if not _is_zombie(child)]
         found.update(children)
         left += children
     return found
+
+
+def _children(pid: int) -> list[int]:
+    """Return the children of a process's threads; none where the kernel does not tell (CONFIG_PROC_CHILDREN)."""
+    found: list[int] = []
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                found += map(int, file.read().split())
+    return found
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].startswith(b"Z")
+    except OSError:
+        return True
 
 
 def _orphans(before: Footprint) -> set[int]:
@@ -297,12 +322,12 @@ def _orphans(before: Footprint) -> set[int]:
     found = set()
     for pid in set(_pids()) - {os.getpid()} - {one.key for one in before if one.sort == "process"}:
         with suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            if mark in file.read().split(b"\0"):
+            if any(word == mark or word.startswith(mark + b".") for word in file.read().split(b"\0")):
                 found.add(pid)
     return found
 
 
-def _take_away(own: Footprint, before: Footprint) -> None:
+def _take_away(own: Footprint, before: Footprint, owner: Owner) -> None:
     """Take away what a test left, in the order in which things hold each other; what cannot be taken away stays."""
     steps: tuple[tuple[str, Callable[[str], object]], ...] = (
         ("process", lambda pid: os.kill(int(pid), signal.SIGKILL)),
@@ -317,7 +342,7 @@ def _take_away(own: Footprint, before: Footprint) -> None:
     for sort, step in steps:
         _each(own, sort, step)
     for live in _stock():
-        if live.name.startswith(own_prefix()) and Thing("map", live.info.id) in own:
+        if live.name.startswith(owner.prefix) and Thing("map", live.info.id) in own:
             with suppress(StructopsError):
                 unregister(live)
     _each(own, "pin", lambda path: drop([path]))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from string import ascii_lowercase
 
 from structops_cli.syscall import bpffs
-from tests.alone import alone_on_this_kernel, own_prefix
+from tests.alone import RUN, alone_on_this_kernel, own_prefix
 from tests.faults.scenes import SCENES
 from tests.faults.stage import Stage
 from tests.faults.trial import Outcome, tried
@@ -28,24 +31,44 @@ def main(arguments: Sequence[str]) -> int:
     if os.geteuid() != 0:
         sys.stderr.write("error: faults are tried on the running kernel: run this as root\n")
         return 1
+    if options.jobs > 1:
+        return _told(options, _side_by_side(options))
     if PRIVATE not in os.environ:  # pins go with the last process of this mount namespace, whatever happens
         os.environ[PRIVATE] = "1"
         again = [sys.executable, "-m", "tests.faults", *arguments]
         os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", *again])
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)  # a lock file of its own
     bpffs.mount()
+    os.environ[RUN] = f"{os.environ.get(RUN, os.getpid())}.{options.place}"
     with heeded_sigint(), tempfile.TemporaryDirectory(prefix="structops-faults-") as folder:
-        outcomes = _tried(options, Stage(f"{own_prefix()}f", folder))
+        return _told(options, _tried(options, Stage(f"{own_prefix()}{options.place}", folder)))
+
+
+def _told(options: argparse.Namespace, outcomes: Sequence[Outcome]) -> int:
+    """Print what became of all points, and return the exit code."""
     bad = [item for item in outcomes if item.problem]
     if options.json:
-        sys.stdout.write(
-            json.dumps(
-                {"points": len(outcomes), "leftovers": len(bad), "problems": [item._asdict() for item in bad]}
-            )
-            + "\n"
-        )
+        json.dump([item._asdict() for item in outcomes], sys.stdout)
+        sys.stdout.write("\n")
     else:
         sys.stdout.write(f"{len(outcomes)} points tried, {len(bad)} with something left or said wrongly\n")
     return int(bool(bad))
+
+
+def _side_by_side(options: argparse.Namespace) -> list[Outcome]:
+    """Go through several scenes at a time, each in a process of its own: most of their time the kernel's grace periods take."""
+    os.environ.setdefault(RUN, str(os.getpid()))
+    more = [*(f"--fault={fault}" for fault in options.fault or ()), *(["--every"] if options.every else [])]
+
+    def run(place: str, scene: str) -> list[Outcome]:
+        words = [sys.executable, "-m", "tests.faults", "--json", f"--place={place}", *more, scene]
+        done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+        if not done.stdout:
+            return [Outcome(scene, "the run itself", done.returncode, False, "it broke")]
+        return [Outcome(**one) for one in json.loads(done.stdout)]
+
+    with alone_on_this_kernel(), ThreadPoolExecutor(options.jobs) as pool:
+        return [one for found in pool.map(run, ascii_lowercase, options.scenes or SCENES) for one in found]
 
 
 def _tried(options: argparse.Namespace, stage: Stage) -> list[Outcome]:
@@ -74,6 +97,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--every", action="store_true", help="at every system call, with every signal and errno"
     )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        help="scenes at a time; others have to wait for the kernel until all are through",
+    )
+    parser.add_argument("--place", default="a", help="the end of the names of this process")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
 

@@ -82,15 +82,7 @@ def _register_two(stage: Stage) -> tuple[str, ...]:
 def _register_two_refused(stage: Stage) -> tuple[str, ...]:
     """Two objects, and the name of the second is taken: what was done of the first is undone."""
     stage.run(*_register(stage))
-    return (
-        "register",
-        "reno",
-        "cubic",
-        "--set",
-        f"reno.name={stage.name}r",
-        "--set",
-        f"cubic.name={stage.name}",
-    )
+    return ("register", stage.renamed("reno", f"{stage.name}r"), stage.renamed("cubic", stage.name))
 
 
 def _default(stage: Stage) -> tuple[str, ...]:

@@ -21,9 +21,10 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.objects import object_path
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.syscall import bpffs
+from tests.alone import own_prefix
 from tests.bench.sources import renamed
 from tests.cli_runner import Result, run_cli
-from tests.footprint import hold_unchanged, take_footprint
+from tests.footprint import Owner, hold_unchanged, take_footprint
 from tests.patience import patient
 
 __all__ = ["Stage"]
@@ -129,7 +130,7 @@ class Stage:
             yield
         finally:
             self._take_away()
-        hold_unchanged(before, self.folder)
+        hold_unchanged(before, Owner(self.folder, self.name, ("bpf_", own_prefix())))
 
     def _take_away(self) -> None:
         while self.sockets:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from structops_cli.operations.memory import MEMORY_PATH
-from tests.alone import RUN
+from tests.alone import RUN, own_prefix
 from tests.cli_runner import Result, done, run_python
-from tests.footprint import hold_unchanged, take_footprint
+from tests.footprint import Owner, hold_unchanged, take_footprint
 from tests.live.situations import soon
 from tests.needs import LINKS, needs
 from tests.patience import EMULATED, patient
@@ -91,7 +91,7 @@ def test_another_process_may_register_and_unregister(tmp_path: Path, name: str) 
             before = take_footprint()
             done("register", "reno", "--set", f"name={name}")
             done("unregister", name)
-            hold_unchanged(before, str(tmp_path))
+            hold_unchanged(before, Owner(str(tmp_path), own_prefix()))
         first, deadline = rounds.read_text(), time.monotonic() + patient(5)
         while rounds.read_text() == first:
             assert time.monotonic() < deadline, "the other process does not go on"
