@@ -106,6 +106,10 @@ def entry() -> NoReturn:
         code = _import_command()(sys.argv[1:])
     except KeyboardInterrupt:  # before the command began, or as its error was being told
         code = 128 + signal.SIGINT
+    except (MemoryError, OSError) as error:  # raised by an import: nothing that has better words is there
+        why = str(error) or "memory ran out"
+        os.write(2, f"error: structops could not be started\n  why: {why}\n".encode(errors="replace"))
+        code = 1
     _leave(code)
 
 

@@ -192,20 +192,18 @@ def _check(
 ) -> Iterator[Checked]:
     """Check every object against every kernel, one kernel in memory at a time."""
     for kernel in targets:
-        opened = _opened(kernel)
-        around = live_surroundings() if kernel.is_live else file_surroundings(kernel.path, values)
+        around = file_surroundings(kernel.path, values)
+        try:
+            opened: Target | StructopsError = Target(kernel.open())
+            if kernel.is_live:
+                around = live_surroundings()
+        except StructopsError as error:
+            opened = error
         for name, spec in zip(names, specs, strict=True):
             yield _one(kernel, opened, name, spec, selection, around, verify=verify)
         if isinstance(opened, Target):
             warn_skipped_modules(output, opened.kernel, kernel.label)
             note_unknown_parts(output, opened.kernel.vmlinux)
-
-
-def _opened(kernel: CheckTarget) -> Target | StructopsError:
-    try:
-        return Target(kernel.open())
-    except StructopsError as error:
-        return error
 
 
 def _one(

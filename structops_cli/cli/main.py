@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 
 import click
 
 from structops_cli import __version__
 from structops_cli.cli.output import Output, OutputLost, ReaderGone, common_options
-from structops_cli.errors import ExitCode, KernelError, NotPermittedError, StructopsError
+from structops_cli.errors import ExitCode, StructopsError
 
 __all__ = ["COMMANDS", "cli", "run"]
 
@@ -105,7 +106,7 @@ def run(arguments: list[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the last boundary: a user never sees a bare traceback
         try:
             return _ended_by(error, output)
-        except OSError:  # stderr takes nothing: nobody can be told
+        except (OSError, MemoryError):  # stderr takes nothing, or there is nothing to say it with
             return int(ExitCode.FAILED)
     return answer if isinstance(answer, int) else int(ExitCode.DONE)
 
@@ -113,7 +114,7 @@ def run(arguments: list[str]) -> int:
 def _ended_by(error: BaseException, output: Output) -> int:
     """Say what ended the command, and return the exit code that tells it to scripts."""
     code: int = ExitCode.FAILED
-    match error:
+    match error := _named(error):
         case StructopsError():
             output.failed(error)
             code = error.exit_code
@@ -135,7 +136,9 @@ def _ended_by(error: BaseException, output: Output) -> int:
         case OSError() if not output.at_work:  # click wrote its help
             output.failed(_unwritten(OutputLost(error.strerror or "")))
         case OSError():  # what nobody expects to be refused: no memory, a security module
-            failed = _of_the_system(error)
+            from structops_cli.cli.environment import of_the_system  # only an error needs it
+
+            failed = of_the_system(error)
             output.failed(failed)
             output.trace(error)
             code = failed.exit_code
@@ -144,24 +147,23 @@ def _ended_by(error: BaseException, output: Output) -> int:
     return int(code)
 
 
+def _named(error: BaseException) -> BaseException:
+    """Return an error that names the memory, the descriptors or the folder that was missing, or the error itself."""
+    if not isinstance(error, StructopsError | OSError | MemoryError | ImportError):
+        return error
+    with suppress(OSError, MemoryError, ImportError):  # nothing can be imported any more
+        from structops_cli.cli.environment import lacking
+
+        return lacking(error) or error
+    return error
+
+
 def _unwritten(lost: OutputLost) -> StructopsError:
     """Return the error of output that was lost, which tells of the change that stands all the same."""
     if not lost.stands:
         return StructopsError("the output could not be written", why=lost.why)
     what = f"{lost.stands.what}, and the output that says so could not be written"
     return StructopsError(what, why=lost.why, hint=lost.stands.see)
-
-
-def _of_the_system(error: OSError) -> KernelError:
-    """Return the error of a file or a system call that was refused, where nobody on the way up had better words."""
-    kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
-    path = error.filename
-    what = (
-        f"{os.fsdecode(path)} could not be used"
-        if isinstance(path, str | bytes)
-        else "a system call was refused"
-    )
-    return kind(what, why=error.strerror or str(error), errno=error.errno or 0, operation="")
 
 
 def _close_stdout() -> None:

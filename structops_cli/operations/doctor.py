@@ -36,6 +36,7 @@ def examine(root: str = "/") -> tuple[Finding, ...]:
         _once(lambda: with_descriptors(find_namespaces())),
     )
     checks: tuple[tuple[str, Check], ...] = (
+        ("folders", lambda: doctor_kernel.folders(tree)),
         ("kernel BTF", lambda: doctor_kernel.kernel_btf(tree)),
         ("configuration", lambda: doctor_kernel.configuration(tree, release)),
         ("types", lambda: doctor_kernel.offered(kernel())),

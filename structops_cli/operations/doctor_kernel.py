@@ -16,12 +16,14 @@ from structops_cli.runtime.pins import pins_out_of_sight
 from structops_cli.runtime.probes import Answer, is_registered
 from structops_cli.struct_ops.catalogue import has_links, offered_types
 from structops_cli.syscall import bpffs
+from structops_cli.syscall.mount_table import FOLDERS
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = [
     "bpffs_mounted",
     "capabilities",
     "configuration",
+    "folders",
     "jit",
     "kernel_btf",
     "links",
@@ -52,6 +54,14 @@ LINK_ABILITIES = {
     "detach": "bpf_struct_ops_map_link_detach",
 }
 """Functions of the kernel that are there where a link can do it (kernel/bpf/bpf_struct_ops.c)."""
+
+
+def folders(tree: Tree) -> Iterator[Finding]:
+    """Look for the folders that the kernel fills; they are worth a word only where one is missing."""
+    for folder, (file, command) in FOLDERS.items():
+        if not os.path.exists(tree.path(file)):
+            why = "it has what a kernel says of itself: types, processes, namespaces, sysctls, mounts"
+            yield Finding(folder, PROBLEM, "not mounted", why, command)
 
 
 def kernel_btf(tree: Tree) -> Iterator[Finding]:
@@ -112,7 +122,10 @@ def offered(kernel: KernelTypes) -> Iterator[Finding]:
 
 def capabilities(tree: Tree) -> Iterator[Finding]:
     """Look at what the caller may do; less than all is no fault of the machine's."""
-    status = tree.read("/proc/self/status") or ""
+    status = tree.read("/proc/self/status")
+    if status is None:
+        yield Finding("capabilities", NOTE, "not shown", "/proc/self/status cannot be read")
+        return
     effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
     held = int(effective, 16)
     missing = {name: what for bit, (name, what) in CAPABILITIES.items() if not held >> bit & 1}
@@ -175,7 +188,9 @@ def jit(tree: Tree) -> Iterator[Finding]:
             "JIT",
             NOTE,
             "not shown",
-            "net.core.bpf_jit_enable is not there: only the initial network namespace has it",
+            "net.core.bpf_jit_enable is not there: only the initial network namespace has it"
+            if os.path.exists(tree.path("/proc/sys/net"))
+            else "/proc/sys/net is not there",
         )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from errno import EMFILE, ENFILE
 from typing import TypeAlias
 
-from structops_cli.errors import StructopsError
+from structops_cli.errors import KernelError, NotPermittedError, StructopsError
 from structops_cli.records import NamedTuple
+from structops_cli.struct_ops.explain import EVERYWHERE
+from structops_cli.syscall.mount_table import unmounted
 
 __all__ = ["NOTE", "OK", "PROBLEM", "Check", "Finding", "Tree", "looked_at"]
 
@@ -40,11 +43,13 @@ class Tree:
         return f"{self.root}{path}"
 
     def read(self, path: str) -> str | None:
-        """Return a file's text; None when it is not there or cannot be read."""
+        """Return a file's text; None when it is not there or may not be read. ``OSError`` where no file can be opened."""
         try:
             with open(self.path(path), encoding="utf-8", errors="replace") as file:
                 return file.read(LARGEST_FILE)
-        except OSError:
+        except OSError as error:
+            if error.errno in EVERYWHERE and error.errno not in NotPermittedError.ERRNOS:
+                raise
             return None
 
 
@@ -53,6 +58,17 @@ def looked_at(name: str, check: Check) -> list[Finding]:
     try:
         return list(check())
     except StructopsError as error:
-        return [Finding(name, NOTE, "could not be looked at", str(error), error.hint)]
+        number = error.errno if isinstance(error, KernelError) else 0
+        return [
+            Finding(name, NOTE, "could not be looked at", str(error), error.hint or _fix(str(error), number))
+        ]
     except OSError as error:
-        return [Finding(name, NOTE, "could not be looked at", error.strerror or str(error))]
+        fix = _fix(str(error), error.errno)
+        return [Finding(name, NOTE, "could not be looked at", error.strerror or str(error), fix)]
+
+
+def _fix(text: str, number: int | None) -> str:
+    """Return what helps against a folder that is not mounted, or a resource that has run out."""
+    if missing := unmounted(text):
+        return missing[1]
+    return EVERYWHERE[number].hint if number in (EMFILE, ENFILE) else ""

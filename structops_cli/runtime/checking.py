@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 from structops_cli.core.externs import FactsNeeded, KernelFacts
 from structops_cli.core.target import Target
-from structops_cli.errors import NotPermittedError, StructopsError
+from structops_cli.errors import KernelError, NotPermittedError, StructopsError
 from structops_cli.obj.spec import MapSpec, ObjectSpec
+from structops_cli.runtime.probes import NO_ROOM
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.check import CheckReport, Surroundings
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
+from structops_cli.syscall.mount_table import unmounted
 
 __all__ = ["file_surroundings", "live_surroundings", "taken_names", "verified"]
 
@@ -63,12 +65,18 @@ def taken_names() -> frozenset[tuple[str, str]]:
 
 
 def _listed(place: str) -> list[str]:
-    """Return the names in a file or sysctl; none where the system does not show it."""
+    """Return the names in a file or sysctl; none where the kernel does not have it.
+
+    Raises ``KernelError`` where /proc or /sys is not mounted, or no file can be opened.
+    """
     path = place if place.startswith("/") else f"/proc/sys/{place.replace('.', '/')}"
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read().split()
-    except OSError:
+    except OSError as error:
+        if error.errno in NO_ROOM or unmounted(path):
+            why, number = error.strerror or "", error.errno or 0
+            raise KernelError(f"{path} could not be read", why=why, errno=number, operation="open") from None
         return []
 
 

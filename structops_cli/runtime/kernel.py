@@ -15,6 +15,7 @@ from structops_cli.errors import BtfError, InputError, KernelError, StructopsErr
 from structops_cli.runtime.threads import started
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import btf_info
+from structops_cli.syscall.mount_table import unmounted
 from structops_cli.syscall.uapi import BTF_MAGIC
 
 __all__ = [
@@ -64,10 +65,13 @@ def _vmlinux(folder: str, *, partial: bool = False) -> Btf:
     try:
         data = _map_or_read(path)
     except FileNotFoundError:
+        missing = unmounted(path)
         raise UnsupportedError(
             "this kernel does not show its BTF",
-            why=f"{path} is not there",
-            hint="run a kernel built with CONFIG_DEBUG_INFO_BTF=y; distribution kernels from 5.10 on are",
+            why=f"{path} is not there" + (f": {missing[0]} is not mounted" if missing else ""),
+            hint=missing[1]
+            if missing
+            else "run a kernel built with CONFIG_DEBUG_INFO_BTF=y; distribution kernels from 5.10 on are",
         ) from None
     except OSError as error:
         raise BtfError("this kernel's BTF cannot be read", why=f"{path}: {error.strerror}") from None

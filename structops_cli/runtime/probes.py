@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from enum import Enum
-from errno import EBADF
+from errno import EBADF, EMFILE, ENFILE, ENOMEM
 
 from structops_cli.errors import ENOTSUPP, KernelError
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
@@ -14,8 +14,10 @@ from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
 
-__all__ = ["Answer", "flag_masks", "is_registered"]
+__all__ = ["NO_ROOM", "Answer", "flag_masks", "is_registered"]
 
+NO_ROOM = frozenset({EMFILE, ENFILE, ENOMEM})
+"""The errnos of a process, or a kernel, that has no room: they say nothing of what was asked."""
 CLOSED_FD = 0x7FFFFFFF
 """No process has as many open files."""
 
@@ -31,12 +33,15 @@ class Answer(Enum):
 def is_registered(kernel_type: StructOpsType) -> Answer:
     """Tell whether a subsystem offers a type: MAP_CREATE answers 524 when none does.
 
-    The map that is created for it is closed at once and never holds a value.
+    The map that is created for it is closed at once and never holds a value. Raises
+    ``KernelError`` when the process, or the kernel, has no room for it.
     """
     try:
         with least_btf() as btf:
             create_struct_ops_map(kernel_type, "bpf_probe", btf, link=False).close()
     except KernelError as error:
+        if error.errno in NO_ROOM:
+            raise
         return Answer.NO if error.errno == ENOTSUPP else Answer.UNKNOWN
     return Answer.YES
 

@@ -23,7 +23,7 @@ def started(run: Callable[[], object], name: str, *, daemon: bool = False) -> Th
         raise KernelError(
             "no thread could be started",
             why="the kernel refused one: the limit of processes is reached, or memory is short",
-            hint="nothing was done by it; try again when the machine has room",
+            hint="raise the limits (ulimit -u, ulimit -v), or try again later; nothing was done",
             errno=EAGAIN,
             operation="clone",
         ) from None

@@ -7,9 +7,14 @@ import os
 from structops_cli.errors import KernelError, NotPermittedError
 from structops_cli.records import NamedTuple
 
-__all__ = ["Mounted", "mounted"]
+__all__ = ["FOLDERS", "Mounted", "mounted", "unmounted"]
 
 TABLE = "/proc/self/mountinfo"
+FOLDERS = {
+    "/proc": ("/proc/self", "mount -t proc proc /proc"),
+    "/sys": ("/sys/kernel", "mount -t sysfs sysfs /sys"),
+}
+"""The folders that the kernel fills: a file that is always there, and the command that mounts it."""
 ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 """Blank, tab, newline, backslash: octal in every path."""
 
@@ -37,6 +42,14 @@ def mounted(file_system: str) -> tuple[Mounted, ...]:
             f"{TABLE} could not be read", why=error.strerror or "", errno=error.errno or 0, operation="open"
         ) from None
     return tuple(_of_line(line) for line in lines if _type(line) == file_system)
+
+
+def unmounted(text: str) -> tuple[str, str] | None:
+    """Return the folder of the kernel's that ``text`` has a path of and that is not mounted, and what mounts it."""
+    for folder, (file, command) in FOLDERS.items():
+        if f"{folder}/" in text and not os.path.exists(file):
+            return folder, command
+    return None
 
 
 def _type(line: str) -> str:

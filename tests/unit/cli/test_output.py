@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from errno import EACCES, EEXIST, ENOMEM, EPERM
+from errno import EACCES, EEXIST, EIO, ENOMEM, EPERM
 from typing import Any
 
 import pytest
@@ -192,13 +192,15 @@ def test_a_bug_is_told_from_an_error(failing: Any) -> None:
 def test_a_file_of_the_system_that_cannot_be_used_is_no_bug(failing: Any) -> None:
     """No memory, or a security module: it can happen to any of them, and is nothing to report."""
     error = OSError(ENOMEM, "Cannot allocate memory", "/proc/thread-self/ns/net")
-    assert failing(error)[::2] == (
-        1,
-        "error: /proc/thread-self/ns/net could not be used\n  why: Cannot allocate memory\n",
+    result = failing(error)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "error: /proc/thread-self/ns/net could not be used\n  why: memory ran out\n"
+        "  fix: free memory on this machine, or raise memory.max of the cgroup\n"
     )
-    assert "Traceback (most recent call last):" in failing(error, "-v").stderr
-    nameless = failing(OSError(ENOMEM, "Cannot allocate memory"))
-    assert nameless.stderr == "error: a system call was refused\n  why: Cannot allocate memory\n"
+    denied = OSError(EIO, "Input/output error")
+    assert "Traceback (most recent call last):" in failing(denied, "-v").stderr
+    assert failing(denied).stderr == "error: a system call was refused\n  why: Input/output error\n"
     refused = failing(PermissionError(EACCES, "Permission denied", "/proc/a"), "-j")
     assert (refused.exit_code, refused.error()["kind"], refused.error()["errno"]) == (
         4,

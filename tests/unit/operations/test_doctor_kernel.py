@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterable
+from errno import EMFILE
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,9 @@ def test_jit(tmp_path: Path, value: str | None, state: str) -> None:
 
 
 def test_a_jit_that_is_not_shown_has_its_reason(tmp_path: Path) -> None:
-    [absent] = doctor_kernel.jit(tree(tmp_path))
+    [unmounted] = doctor_kernel.jit(tree(tmp_path))
+    assert unmounted.why == "/proc/sys/net is not there"
+    [absent] = doctor_kernel.jit(tree(tmp_path, "proc/sys/net/core/somaxconn", "1"))
     assert "only the initial network namespace has it" in absent.why
     [empty] = doctor_kernel.jit(tree(tmp_path, "proc/sys/net/core/bpf_jit_enable", "\n"))
     assert "CAP_SYS_ADMIN" in empty.why
@@ -99,7 +102,36 @@ def test_capabilities_that_are_missing_are_named(tmp_path: Path) -> None:
     machine = tree(tmp_path, "proc/self/status", f"Name:\tx\nCapEff:\t{all_but_net_admin:016x}\n")
     [only] = doctor_kernel.capabilities(machine)
     assert (only.state, only.what) == (NOTE, "CAP_NET_ADMIN is missing")
-    assert len(list(doctor_kernel.capabilities(tree(tmp_path / "nothing")))) == 4
+    none = tree(tmp_path, "proc/self/status", f"CapEff:\t{0:016x}\n")
+    assert len(list(doctor_kernel.capabilities(none))) == 4
+
+
+def test_capabilities_are_not_missing_where_proc_is(tmp_path: Path) -> None:
+    [only] = doctor_kernel.capabilities(tree(tmp_path))
+    assert (only.what, only.why) == ("not shown", "/proc/self/status cannot be read")
+
+
+def test_folders_of_the_kernel_that_are_not_mounted(tmp_path: Path) -> None:
+    both = list(doctor_kernel.folders(tree(tmp_path)))
+    assert [(one.check, one.state, one.fix) for one in both] == [
+        ("/proc", PROBLEM, "mount -t proc proc /proc"),
+        ("/sys", PROBLEM, "mount -t sysfs sysfs /sys"),
+    ]
+    (tmp_path / "proc" / "self").mkdir(parents=True)
+    assert [one.check for one in doctor_kernel.folders(tree(tmp_path, "sys/kernel/x"))] == []
+
+
+def test_a_file_that_cannot_be_opened_is_not_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(EMFILE, "Too many open files")
+
+    monkeypatch.setattr("builtins.open", full)
+    [only] = looked_at("capabilities", lambda: doctor_kernel.capabilities(Tree()))
+    assert (only.what, only.why, only.fix) == (
+        "could not be looked at",
+        "Too many open files",
+        "raise the limit: ulimit -n 1024",
+    )
 
 
 @pytest.mark.parametrize(("value", "state"), [("0", NOTE), ("1", OK), ("2", OK)])

@@ -1,0 +1,112 @@
+"""Name what a command lacked: memory, room for open files, /proc or /sys. It fails for no fault of the kernel or the object."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from errno import EMFILE, ENFILE, ENOMEM
+
+from structops_cli.errors import KernelError, NotPermittedError, StructopsError
+from structops_cli.syscall.mount_table import unmounted
+
+__all__ = ["lacking", "of_the_system"]
+
+UNFINISHED = "the command could not be completed"
+OURS = (os.path.dirname(os.path.dirname(__file__)), sys.prefix, sys.base_prefix)
+"""Where this package and Python lie: an import reads files there, and the user named none of them."""
+NO_MEMORY = ("failed to map segment", "cannot allocate memory")
+"""How dlopen(3) says so, in lower case; Python makes an ImportError of it."""
+
+
+def lacking(error: BaseException) -> StructopsError | None:
+    """Return an error that says which resource was missing; None if ``error`` has another reason.
+
+    The reason may be an earlier error: an import fails when no file can be
+    opened, while the refusal of a system call is handled.
+    """
+    chain = tuple(_chain(error))
+    number = next(filter(None, map(_shortage, chain)), 0)
+    known = next((one for one in chain if isinstance(one, StructopsError)), None)
+    what = known.what if known else _what(error)
+    if number:
+        operation = known.operation if isinstance(known, KernelError) else ""
+        for one in chain:
+            one.__traceback__ = None  # lets go of what the frames hold: there may be too little for a message
+        why, hint = _files(number) if number != ENOMEM else _memory()
+        return KernelError(what, why=why, hint=hint, errno=number, operation=operation)
+    for one in chain:
+        text = f"{one.what} {one.why}" if isinstance(one, StructopsError) else str(one)
+        if found := unmounted(text):
+            folder, command = found
+            return StructopsError(what, why=f"{folder} is not mounted here", hint=f"mount it: {command}")
+    return None
+
+
+def of_the_system(error: OSError) -> KernelError:
+    """Return the error of a file or a system call that was refused, where nobody on the way up had better words."""
+    kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
+    return kind(_what(error), why=error.strerror or str(error), errno=error.errno or 0, operation="")
+
+
+def _what(error: BaseException) -> str:
+    if not isinstance(error, OSError):
+        return UNFINISHED
+    path = error.filename
+    if not isinstance(path, str | bytes):
+        return "a system call was refused"
+    name = os.fsdecode(path)
+    return UNFINISHED if name.startswith(OURS) else f"{name} could not be used"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those that it was raised from, or while handling."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _shortage(error: BaseException) -> int:
+    """Return the errno of the resource that an error is about, 0 for another error.
+
+    ENOMEM of a ``KernelError`` is about the kernel's memory, and explained already.
+    """
+    if isinstance(error, MemoryError):
+        return ENOMEM
+    if isinstance(error, ImportError) and any(words in str(error).lower() for words in NO_MEMORY):
+        return ENOMEM
+    if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+        return error.errno
+    return (
+        ENOMEM
+        if isinstance(error, OSError) and error.errno == ENOMEM and not isinstance(error, KernelError)
+        else 0
+    )
+
+
+def _files(number: int) -> tuple[str, str]:
+    if number == ENFILE:
+        return "too many files are open on this machine", "raise the limit: sysctl -w fs.file-max=NUMBER"
+    limit = _limit("RLIMIT_NOFILE")
+    at_most = f": it may have {limit} (ulimit -n)" if limit is not None else ""
+    return f"this process has too many files open{at_most}", "raise the limit: ulimit -n 1024"
+
+
+def _memory() -> tuple[str, str]:
+    limit = _limit("RLIMIT_AS")
+    if limit is not None:
+        why = f"memory ran out: this process may have {limit >> 20} MiB (ulimit -v)"
+        return why, "raise the limit: ulimit -v unlimited"
+    return "memory ran out", "free memory on this machine, or raise memory.max of the cgroup"
+
+
+def _limit(name: str) -> int | None:
+    """Return a resource limit; None without one, and where nothing can be imported any more."""
+    try:
+        import resource  # a file of its own, that only this needs
+    except (ImportError, OSError, MemoryError):
+        return None
+    soft: int = resource.getrlimit(getattr(resource, name))[0]
+    return None if soft == resource.RLIM_INFINITY else soft
