@@ -14,8 +14,8 @@ __all__ = ["declare", "definition", "header", "prototype"]
 def declare(btf: Btf, type_id: int, name: str = "") -> str:
     """Declare one thing of that type: ``int (*name)(struct sock *)``, ``char name[16]``.
 
-    Type names only: an anonymous type is ``struct { ... }``. Without a name,
-    the type alone. Of a function or variable, without a name, its own. BtfError
+    Type names only: an anonymous type is ``struct { ... }``, one of a kind that
+    structops does not know ``<BTF kind 20>``. Without a name, the type alone. Of a function or variable, without a name, its own. BtfError
     for what is no type of C, or does not end.
     """
     target = btf.type(type_id)

@@ -22,6 +22,7 @@ from structops_cli.btf.types import (
     Typedef,
     TypeTag,
     Union,
+    UnknownKind,
     Volatile,
 )
 from structops_cli.errors import BtfError, NotFoundError
@@ -69,6 +70,9 @@ def _find(btf: Btf, name: str) -> list[int]:
     found = [btf.find(name, *_TAGS), btf.find(name, BtfKind.TYPEDEF)]
     if found == [None, None]:
         why = f"{btf.origin} has no struct, union, enum or typedef of that name"
+        later = [btf.type(type_id) for type_id in btf.ids(name) if btf.kind(type_id) is None]
+        if later and isinstance(later[0], UnknownKind):
+            why = f"{btf.origin} has {later[0].describe()}"
         raise NotFoundError(f"there is no type {name!r}", why=why, type_name=name)
     return [type_id for type_id in found if type_id is not None]
 

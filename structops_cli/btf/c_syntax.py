@@ -146,6 +146,8 @@ class Printer:
             if target.name or isinstance(target, Fwd):
                 return f"{keyword(target)} {self.name(target)}"
             return self.body(target, indent) if self._bodies else f"{keyword(target)} {{ ... }}"
+        if isinstance(target, UnknownKind) and not self._bodies:
+            return f"<BTF kind {target.kind}>"
         if isinstance(target, UnknownKind):
             raise self._error(target.id, f"it is {target.describe()}")
         raise self._error(target.id, f"kind {type(target).__name__} is no type of C")

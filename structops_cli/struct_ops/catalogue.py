@@ -13,8 +13,8 @@ from collections.abc import Iterable
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.btf.layout import pointee_proto, resolve, size_of
-from structops_cli.btf.types import FuncProto, Member, Struct
+from structops_cli.btf.layout import innermost, pointee_proto, resolve, size_of
+from structops_cli.btf.types import FuncProto, Struct, UnknownKind
 from structops_cli.errors import BtfError, UnsupportedError
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
@@ -169,7 +169,7 @@ def _describe(btf: Btf, value_id: int, module: str) -> StructOpsType | None:
     if data is None or state is None or refcnt is None:
         return None
     struct, offset = data
-    members = tuple(_member(btf, index, member) for index, member in enumerate(struct.members))
+    members = tuple(_member(btf, struct, index) for index in range(len(struct.members)))
     words = (state + WORD_BYTES, refcnt + WORD_BYTES)
     _check_size(btf, value)
     _check_extents(btf, value, (offset + struct.size_bytes, *words))
@@ -220,12 +220,22 @@ def _find_offset(btf: Btf, value: Struct, name: str) -> int | None:
     return None
 
 
-def _member(btf: Btf, index: int, member: Member) -> KernelMember:
+def _member(btf: Btf, struct: Struct, index: int) -> KernelMember:
+    member = struct.members[index]
     return KernelMember(
         member.name,
         index,
         member.bit_offset // 8,
-        size_of(btf, member.type),
+        _size(btf, struct, index),
         member.type,
         pointee_proto(btf, member.type),
     )
+
+
+def _size(btf: Btf, struct: Struct, index: int) -> int:
+    """Return the bytes of a member; of an unknown kind those up to the next member."""
+    member = struct.members[index]
+    if not isinstance(innermost(btf, member.type), UnknownKind):
+        return size_of(btf, member.type)
+    ends = [item.bit_offset // 8 for item in struct.members[index + 1 :]]
+    return min((*ends, struct.size_bytes)) - member.bit_offset // 8

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.layout import resolve, size_of
-from structops_cli.btf.types import Array, Enum, Enum64, Int, Ptr, Struct, Union
+from structops_cli.btf.layout import innermost, may_be_cut, resolve, size_of
+from structops_cli.btf.types import Array, Enum, Enum64, Int, Ptr, Struct, Union, UnknownKind
 from structops_cli.errors import UsageError
 from structops_cli.obj.assign import locate, stored
 from structops_cli.records import IntEnum
@@ -142,6 +142,7 @@ def decode_bytes(btf: Btf, type_id: int, raw: bytes) -> MemberValue:
 def decode_part(btf: Btf, type_id: int, data: Readable, start: int, most: int | None = None) -> MemberValue:
     """Return what lies at ``start`` of ``data`` as text, number, list or mapping.
 
+    None for a type of a kind that structops does not know.
     With ``most``, an array ends as ``ShortList`` or ``ShortText`` after so many
     elements, one within another after half of them; only what is shown is read.
     """
@@ -150,13 +151,16 @@ def decode_part(btf: Btf, type_id: int, data: Readable, start: int, most: int | 
         return _decode_array(btf, kind, data, start, most)
     if isinstance(kind, Struct | Union):
         return _decode_members(btf, kind, data, start, most)
+    if isinstance(kind, UnknownKind):
+        return None
     raw = data[start : start + size_of(btf, type_id)]
     if isinstance(kind, Int):
         number = int.from_bytes(raw, "little", signed=bool(kind.encoding & BtfIntEncoding.SIGNED))
         return bool(number) if kind.encoding & BtfIntEncoding.BOOL else number
     if isinstance(kind, Enum | Enum64):
         number = int.from_bytes(raw, "little", signed=kind.signed)
-        return next((Symbol(item.name) for item in kind.values if item.value == number), number)
+        names = () if may_be_cut(kind) else kind.values
+        return next((Symbol(item.name) for item in names if item.value == number), number)
     return int.from_bytes(raw, "little") if isinstance(kind, Ptr) else raw.hex()
 
 
@@ -170,6 +174,8 @@ def _decode_array(btf: Btf, array: Array, data: Readable, start: int, most: int 
     element = resolve(btf, array.element_type)
     if isinstance(element, Int) and element.size_bytes == 1:
         return _decode_text(data, start, array.count, most)
+    if isinstance(innermost(btf, array.element_type), UnknownKind):
+        return None
     size = size_of(btf, array.element_type)
     count = array.count if size else 0
     shown = count if most is None else min(count, most)

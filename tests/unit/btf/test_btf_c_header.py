@@ -375,6 +375,8 @@ def test_what_is_of_a_later_kind_is_named_and_its_bytes_are_padding() -> None:
         "\t/* at byte 4: odd, sites of BTF kind 20, which structops does not know */\n"
         "};\n"
     )
+    with pytest.raises(NotFoundError, match="b has sites of BTF kind 20, which structops does not know"):
+        header(btf, ["sites"])
     with pytest.raises(BtfError) as caught:
         header(btf, ["t"])
     assert str(caught.value) == (
