@@ -21,6 +21,7 @@ from structops_cli.operations.unregistering import (
     changes_of,
     choose,
     drain_first,
+    named_in_errors,
     rehearse,
     unregister_all,
     wait_until_gone,
@@ -113,7 +114,8 @@ def command(
             _say_forced(output, one)
             _say_hidden(output, one)
         if not dry_run:
-            _unpin(dead)
+            with named_in_errors(done):
+                _unpin(dead)
     for error in found.absent.values():
         output.note(f"note: {error}: nothing to do")
     left = _wait(output, done, wait) if wait is not None and not dry_run else ()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from structops_cli.btf.kernel_types import KernelTypes
@@ -29,6 +29,7 @@ __all__ = [
     "changes_of",
     "choose",
     "drain_first",
+    "named_in_errors",
     "rehearse",
     "unregister_all",
     "wait_until_gone",
@@ -135,8 +136,22 @@ def unregister_all(stock: Sequence[LiveMap], chosen: Sequence[LiveMap]) -> tuple
             drop(kept[live.info.id])
 
     from_here_uninterrupted()
-    with _guard(chosen, kept, finish):
-        return tuple(_retire(live, kept[live.info.id]) for live in chosen)
+    done: list[Retired] = []
+    with _guard(chosen, kept, finish), named_in_errors(done):
+        for live in chosen:
+            done.append(_retire(live, kept[live.info.id]))  # noqa: PERF401 -- an error tells what is in it
+    return tuple(done)
+
+
+@contextmanager
+def named_in_errors(done: Sequence[Retired]) -> Iterator[None]:
+    """Name the maps that are unregistered already in an error of what follows: nothing registers them again."""
+    try:
+        yield
+    except StructopsError as error:
+        if names := [f"{item.done.name} (id:{item.done.map_id})" for item in done if item.changed]:
+            error.what += f"; unregistered before: {', '.join(names)}"
+        raise
 
 
 def _retire(live: LiveMap, kept: tuple[str, ...]) -> Retired:

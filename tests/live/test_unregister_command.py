@@ -206,6 +206,27 @@ def test_one_of_several_that_is_in_use_keeps_all(name: str, pin_dir: str) -> Non
     assert not available(f"{name}o")
 
 
+def test_an_error_names_what_is_unregistered_already(
+    name: str, pin_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = register(name, pin_dir), register(f"{name}o", pin_dir)
+    monkeypatch.setattr(
+        "structops_cli.operations.unregistering.unregister",
+        lambda live: (
+            unregister_map(live)
+            if live.name == name
+            else _raise(KernelError("no", errno=EROFS, operation="unlink"))
+        ),
+    )
+    error = refused("unregister", name, f"{name}o")
+    assert error["what"] == f"no; unregistered before: {name} (id:{one['map_id']})"
+    assert available(f"{name}o")
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
 def test_if_present(name: str, pin_dir: str) -> None:
     one = register(name, pin_dir)
     absent = ["t_nobody", "id:4294967295", f"{pin_dir}/nobody"]

@@ -11,6 +11,7 @@ from tests.foreign_names import FORGED, SECTIONS, forging_object, tame
 
 NAMES = frozenset({"x", "./x", "x=1", "--x", "/nowhere/x"})
 """The words of a command line that get such a name."""
+KERNEL = Path(__file__).parents[2] / "kernels" / "debian-6.12.btf"
 SHOWN = r"a\nFORGED\x1b\t\xff.o"
 
 
@@ -29,11 +30,24 @@ def test_the_object_has_such_names(path: str) -> None:
 @pytest.mark.parametrize("more", [(), ("-v",), ("-q",), ("--btf", "BTF"), ("aimd", "-v", "--btf", "BTF")])
 def test_check(path: str, tmp_path: Path, more: tuple[str, ...]) -> None:
     kernel = tmp_path / f"k{FORGED}.btf"
-    kernel.write_bytes((Path(__file__).parents[2] / "kernels" / "debian-6.12.btf").read_bytes())
+    kernel.write_bytes(KERNEL.read_bytes())
     for only in ((), ("--only", "aimd")):
         words = ("check", path, *(str(kernel) if word == "BTF" else word for word in more), *only)
         result = tame(*words, exit_codes=(0, 1, 77))
         assert SHOWN in result.stdout or "-q" in more
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("types",), ("types", "tcp_congestion_ops"), ("btf", "header", "tcp_congestion_ops"), ("check", "reno")],
+)
+def test_a_folder_of_types_with_a_damaged_module(tmp_path: Path, words: tuple[str, ...]) -> None:
+    folder = tmp_path / f"x{FORGED}"
+    folder.mkdir()
+    (folder / "vmlinux").write_bytes(KERNEL.read_bytes())
+    (folder / f"m{FORGED}").write_bytes(b"\x9f\xeb\x01\0garbage")
+    result = tame(*words, "--btf", str(folder))
+    assert r"\nFORGED\x1b\t" in result.stdout + result.stderr or words[0] == "btf"
 
 
 @pytest.mark.parametrize("more", [(), ("-v",)])
