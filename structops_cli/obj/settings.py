@@ -10,6 +10,7 @@ from structops_cli.errors import AmbiguousError, UsageError
 from structops_cli.obj.data import locate_in_section, section_of_variable, set_variable, split_place
 from structops_cli.obj.spec import DataSection, MapSpec, ObjectSpec
 from structops_cli.records import NamedTuple
+from structops_cli.shell_words import shell_words
 from structops_cli.syscall.uapi import BPF_F_NUMA_NODE
 
 __all__ = ["ChosenGlobals", "chosen_globals", "with_constants", "with_globals", "with_map_attributes"]
@@ -37,7 +38,7 @@ def with_constants(spec: ObjectSpec, constants: Mapping[str, str]) -> ObjectSpec
     for place, text in constants.items():
         section, path = split_place(place)
         if not _holds(spec, place, read_only=True) and _holds(spec, place, read_only=False):
-            why, hint = "programs may write to it", f"write --set {place}={text}"
+            why, hint = "programs may write to it", f"write {shell_words('--set', f'{place}={text}')}"
             raise UsageError(f"{place} is no constant", why=why, hint=hint, variable=path)
         spec = _set(spec, _sections(spec, section, read_only=True), path, text)
     return spec
@@ -83,7 +84,11 @@ def _is_global(spec: ObjectSpec, variable: str, member: str, text: str) -> bool:
             raise _two_meanings(spec, place)
         return True
     if not of_struct_ops and _holds(spec, place, read_only=True):
-        raise UsageError(f"{place} is a constant", hint=f"write --const {place}={text}", variable=place)
+        raise UsageError(
+            f"{place} is a constant",
+            hint=f"write {shell_words('--const', f'{place}={text}')}",
+            variable=place,
+        )
     return False
 
 

@@ -11,7 +11,7 @@ from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations.change import Change
 from structops_cli.operations.memory import RememberedDefault
 from structops_cli.records import NamedTuple
-from structops_cli.shell_words import netns_options_of
+from structops_cli.shell_words import netns_options_of, shell_words
 
 __all__ = ["DefaultPlan", "LeftAlone", "Step", "another_default", "plan_default", "plan_restore"]
 
@@ -170,7 +170,7 @@ def _check_registered(name: str, controls: CongestionControls) -> None:
         raise NotFoundError(
             f"no congestion control {name} is registered",
             why=f"there are: {' '.join(controls.available)}",
-            hint=f"structops register, or modprobe tcp_{name} if it is a module of the kernel",
+            hint=f"register it: structops register OBJ; or load it, if it is a module of the kernel: {shell_words('modprobe', f'tcp_{name}')}",
         )
 
 

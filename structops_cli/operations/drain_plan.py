@@ -12,6 +12,7 @@ from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap, take_stock
 from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.selection import is_path, maps_to_change, none_to_change
+from structops_cli.shell_words import netns_options_of
 from structops_cli.struct_ops.kinds import kind_of
 
 __all__ = ["BUILT_IN", "CAP_SYS_PTRACE", "Source", "choose_source", "default_target", "has_capability"]
@@ -79,7 +80,8 @@ def default_target(source: Source, default: str, title: str) -> str:
     if default == source.name:
         raise UsageError(
             f"{source.name} is the default of namespace {title}: where are its sockets to go?",
-            hint="name an algorithm with --to, or give the namespace another default first: structops default",
+            hint="name an algorithm with --to, or give the namespace another default first: "
+            f"structops default NAME {netns_options_of(title)}",
         )
     return default
 

@@ -19,6 +19,7 @@ from structops_cli.operations.guardian import guarded
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedRoute, RouteKey
 from structops_cli.operations.route_goal import RouteGoal, goal_of, metric_of
 from structops_cli.runtime.interrupts import from_here_uninterrupted
+from structops_cli.shell_words import shell_words
 
 __all__ = ["change_one_route"]
 
@@ -61,7 +62,7 @@ def _check_registered(name: str) -> None:
         raise NotFoundError(
             f"no congestion control {name} is registered",
             why=f"the kernel takes no other for a route; there are: {' '.join(available)}",
-            hint=f"structops register, or modprobe tcp_{name} if it is a module of the kernel",
+            hint=f"register it: structops register OBJ; or load it, if it is a module of the kernel: {shell_words('modprobe', f'tcp_{name}')}",
         )
 
 

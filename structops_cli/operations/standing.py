@@ -59,7 +59,7 @@ def refuse_standing(
     """Raise what ``standing`` does for what is to be held by this process: not by what is registered already."""
     if (there := standing(loaded, plan, mine=mine, refused=refused)) is not None:
         error = _taken(plan, loaded, there.map_id)
-        error.hint = f"the very same is registered already: {shell_words('structops', 'show', there.name)}; unregister it first"
+        error.hint = f"the same is registered already: {shell_words('structops', 'unregister', there.name)} takes it away"
         raise error
 
 
@@ -114,12 +114,12 @@ def _another(plan: MapPlan, loaded: Loaded, live: LiveMap) -> KernelError:
     answer, kind = _taken(plan, loaded, live.info.id), kind_of(plan.type.name)
     options = ["--restart"] if needs_restart(live) else []
     if live.name != plan.registered_name:
-        options += ["--set", f"{kind.name_member}={live.name}"]
+        options += ["--set", f"{plan.variable}.{kind.name_member}={live.name}"]
     replacing = shell_words("structops", "update", live.name, "OBJ", *options)
     other = (
         f"take that one away first: {shell_words('structops', 'unregister', live.name)}"
         if kind.one_at_a_time
-        else f"choose another name with --set {kind.name_member}=NAME"
+        else f"choose another name with --set {plan.variable}.{kind.name_member}=NAME"
     )
     answer.hint = f"put this one in its place: {replacing}; or {other}"
     return answer

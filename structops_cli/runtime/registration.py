@@ -164,7 +164,13 @@ def refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
     if error.operation == "MAP_UPDATE_ELEM":
         generation = generation_of(KernelTypes(plan.type.btf))
         world = World(generation, fds=None, flag_masks=flag_masks(plan.type))
-        cause = refused_update(plan.type, planned_value(plan, loaded), errno=error.errno or 0, world=world)
+        cause = refused_update(
+            plan.type,
+            planned_value(plan, loaded),
+            errno=error.errno or 0,
+            variable=plan.variable,
+            world=world,
+        )
     cause = cause or _of_an_unknown_subsystem(error, plan)
     return explained(error, f"{plan.registered_name} could not be registered", plan.type.name, cause)
 

@@ -83,7 +83,7 @@ CAUSES: dict[tuple[str, int], Cause] = {
     ("MAP_DELETE_ELEM", ENOENT): Cause("nothing was ever registered through this map", "nothing to do"),
     ("MAP_DELETE_ELEM", EINPROGRESS): Cause(
         "it is unregistered already, and a socket, a default, a pin or an open fd still holds it",
-        "wait until they are closed: structops show SELECTOR",
+        "wait until they are closed: structops status SELECTOR names them",
     ),
     ("MAP_DELETE_ELEM", EOPNOTSUPP): Cause(
         "a link map is unregistered through its link, not by deleting its value",
@@ -108,7 +108,7 @@ CAUSES: dict[tuple[str, int], Cause] = {
         "the subsystem has no way to replace a registered one",
         "structops update SELECTOR OBJ --restart unregisters it and registers the new one",
     ),
-    ("LINK_UPDATE", ENOLINK): Cause("the link is detached", "register again"),
+    ("LINK_UPDATE", ENOLINK): Cause("the link is detached", "register it again: structops register OBJ"),
     ("LINK_DETACH", EOPNOTSUPP): Cause(
         "this kernel cannot detach a struct_ops link (6.11 can)", "close or unpin the link"
     ),
@@ -167,7 +167,7 @@ def explained(error: KernelError, what: str, type_name: str = "", cause: Cause |
         errno=error.errno or 0,
         operation=error.operation,
         why=said + number,
-        hint=_filled(cause.hint, type_name),
+        hint=_filled(cause.hint, type_name, error.fields.get("variable", "")),
     )
     answer.fields = error.fields
     if type_name:
@@ -182,10 +182,10 @@ def _of_the_kind(error: KernelError, type_name: str) -> Cause | None:
     return Cause(*known) if known else None
 
 
-def _filled(hint: str, type_name: str) -> str:
+def _filled(hint: str, type_name: str, variable: str) -> str:
     """Put the type, the member that names its instances, and where the kernel lists the names, into a hint."""
     kind = kind_of(type_name)
     listed = kind.names_listed_in
     hint = hint.replace("{ELSEWHERE}", f" and {listed}" if listed else "")
-    hint = hint.replace("{NAME_MEMBER}", kind.name_member or "name")
+    hint = hint.replace("{NAME_MEMBER}", f"{variable}.{kind.name_member or 'name'}".lstrip("."))
     return hint.replace("TYPE", type_name) if type_name else hint

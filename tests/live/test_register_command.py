@@ -507,7 +507,7 @@ def test_a_taken_name(name: str, pin_dir: str, link: str) -> None:
     assert error["why"].startswith("the name is taken by something that is registered")
     restart = "" if link == "--link" else " --restart"
     assert error["hint"] == (
-        f"put this one in its place: structops update {name} OBJ{restart}; or choose another name with --set name=NAME"
+        f"put this one in its place: structops update {name} OBJ{restart}; or choose another name with --set cubic.name=NAME"
     )
     assert refused("register", "cubic", "--set", f"name={name}", "--transient", link)["hint"] == error["hint"]
     assert (error["object"], error["variable"]) == ("cubic.bpf.o", "cubic")
@@ -521,9 +521,7 @@ def test_what_is_to_be_held_and_is_registered_already(name: str, pin_dir: str) -
     [first] = register(*words[1:], "--pin-dir", pin_dir)
     for more in ((), ("--dry-run",)):
         error = refused(*words, "--transient", *more)
-        assert error["hint"] == (
-            f"the very same is registered already: structops show {name}; unregister it first"
-        )
+        assert error["hint"] == (f"the same is registered already: structops unregister {name} takes it away")
     assert [item["map_id"] for item in listed(name)] == [first["map_id"]]
 
 

@@ -173,7 +173,7 @@ def test_a_second_scheduler_is_refused(name: str, pin_dir: str) -> None:
     error = refused("register", "scx_fifo", "--no-check", "--set", f"fifo.name={name}x", "--pin-dir", pin_dir)
     assert (error["errno"], error["operation"]) == ("EBUSY", "LINK_CREATE")
     assert error["hint"] == (
-        f"put this one in its place: structops update {name} OBJ --restart --set name={name}; "
+        f"put this one in its place: structops update {name} OBJ --restart --set fifo.name={name}; "
         f"or take that one away first: structops unregister {name}"
     )
     assert below(pin_dir) == [name]

@@ -225,7 +225,7 @@ RELINK_RULES = (
     ),
     Rule(
         "detached", "LINK_UPDATE", ENOLINK, lambda case: {} if _link(case) == "" else None,
-        "the link is detached", "register again", kernels="6.11 and later", rank=1,
+        "the link is detached", "register it again: structops register OBJ", kernels="6.11 and later", rank=1,
     ),
     Rule(
         "expected-map", "LINK_UPDATE", EPERM, _other_map,

@@ -67,7 +67,7 @@ DELETE_RULES = (
         "unregistered-already", "MAP_DELETE_ELEM", EINPROGRESS,
         lambda case: {} if _state(case) == StructOpsState.TOBEFREE else None,
         "it is unregistered already, and a socket, a default, a pin or an open fd still holds it",
-        "wait until they are closed: structops show SELECTOR", tell="structops show SELECTOR", rank=1,
+        "wait until they are closed: structops status SELECTOR names them", tell="structops status SELECTOR", rank=1,
     ),
     Rule(
         "never-registered", "MAP_DELETE_ELEM", ENOENT,

@@ -192,7 +192,7 @@ def _broken(model: Model, operation: Operation, world: World) -> Iterator[Broken
 
 
 def _finding(item: MapPlan, found: Broken, member: str = "") -> Finding:
-    answer = answer_of(found)
+    answer = answer_of(found, item.variable)
     return Finding(
         ERROR, answer.rule, item.variable, answer.member or member, answer.why, answer.hint, answer.operation, answer.errno
     )  # fmt: skip

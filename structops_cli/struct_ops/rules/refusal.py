@@ -20,7 +20,7 @@ OTHER_PROGRAM = Cause(
 """What is left when the value breaks no rule: the kernel tells nobody for which member a program was loaded."""
 
 
-def refusal(model: Model, operation: Operation, world: World, errno: int) -> Cause | None:
+def refusal(model: Model, operation: Operation, world: World, errno: int, variable: str = "") -> Cause | None:
     """Return the cause of an errno that the kernel gave to an operation; None when no rule here knows it."""
     case = case_of(model, operation, world)
     findings = (
@@ -28,7 +28,7 @@ def refusal(model: Model, operation: Operation, world: World, errno: int) -> Cau
     )
     for found in findings:
         if found.rule.errno == errno:
-            answer = answer_of(found)
+            answer = answer_of(found, variable)
             return Cause(answer.why, answer.hint)
     return None
 
@@ -40,9 +40,10 @@ def refused_update(
     *,
     key: int = 0,
     errno: int = EINVAL,
+    variable: str = "",
     world: World = World(fds=None),  # noqa: B008 -- immutable
 ) -> Cause | None:
     """Return the cause for which MAP_UPDATE_ELEM answers an errno to this value; None when no rule here knows it."""
     model = Model({"map": MapModel(kernel_type)})
-    found = refusal(model, Update("map", raw, key, flags), world, errno)
+    found = refusal(model, Update("map", raw, key, flags), world, errno, variable)
     return found or (OTHER_PROGRAM if errno == EINVAL and world.fds is not None else None)

@@ -101,9 +101,9 @@ class _Words(dict[str, object]):
         return key.upper()
 
 
-def answer_of(found: Broken) -> Answer:
-    """Return the answer that a broken rule means."""
-    rule, words = found.rule, _words(found.type_name) | {**found.facts}
+def answer_of(found: Broken, variable: str = "") -> Answer:
+    """Return the answer that a broken rule means; ``variable`` is the object's, where there is one."""
+    rule, words = found.rule, _words(found.type_name, variable) | {**found.facts}
     if found.member:
         words["member"] = found.member
     result = found.facts.get("result", 0)
@@ -123,9 +123,10 @@ def general(sentence: str, type_name: str = "") -> str:
     return sentence.format_map(_Words(_words(type_name)))
 
 
-def _words(type_name: str) -> dict[str, object]:
+def _words(type_name: str, variable: str = "") -> dict[str, object]:
     """Return what a type puts into sentences: its name, the member that names its instances, where those are listed."""
     kind = kind_of(type_name)
     listed = f" and {kind.names_listed_in}" if kind.names_listed_in else ""
-    words: dict[str, object] = {"ELSEWHERE": listed, "NAME_MEMBER": kind.name_member or "name"}
+    member = f"{variable}.{kind.name_member or 'name'}".lstrip(".")
+    words: dict[str, object] = {"ELSEWHERE": listed, "NAME_MEMBER": member}
     return {**words, "TYPE": type_name} if type_name else words

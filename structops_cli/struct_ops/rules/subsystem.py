@@ -136,7 +136,7 @@ SUBSYSTEM_MEMBER_RULES = (
     ),
     Rule(
         "name-given", OPERATION, EINVAL, _name_empty,
-        "{member} is empty", "give it one: --set {member}=NAME", rank=2,
+        "{member} is empty", "give it one: --set {NAME_MEMBER}=NAME", rank=2,
     ),
     Rule(
         "name-characters", OPERATION, EINVAL, _name_characters,

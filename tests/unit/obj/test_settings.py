@@ -118,7 +118,11 @@ def test_a_name_of_two_things(everything: ObjectSpec) -> None:
     ("place", "message", "hint"),
     [
         ("calls", "calls is no constant: programs may write to it", "write --set calls=1"),
-        ("per_mode[1]", "per_mode[1] is no constant: programs may write to it", "write --set per_mode[1]=1"),
+        (
+            "per_mode[1]",
+            "per_mode[1] is no constant: programs may write to it",
+            "write --set 'per_mode[1]=1'",
+        ),
         (".bss:beta", "there is no variable beta: the object has none", ""),
     ],
 )

@@ -54,6 +54,7 @@ def test_everything_that_is_wrong_is_found_and_the_kernels_answer_comes_first() 
 @pytest.mark.parametrize(("link", "operation"), [(True, "LINK_CREATE"), (False, "MAP_UPDATE_ELEM")])
 def test_a_taken_name_is_met_when_it_is_registered(link: bool, operation: str) -> None:
     assert errors(link=link, taken=TAKEN) == [(operation, EEXIST, "name-taken", "")]
+    assert findings(link=link, taken=TAKEN)[0].hint.endswith("choose another name with --set one.name=NAME")
 
 
 def test_an_old_kernel_looks_at_the_name_earlier() -> None:
