@@ -13,6 +13,7 @@ from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.check import CheckReport, Surroundings
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
+from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.syscall.mount_table import unmounted
 
 __all__ = ["file_surroundings", "live_surroundings", "taken_names", "verified"]
@@ -22,7 +23,7 @@ def live_surroundings() -> Surroundings:
     """Return what the running system says; nothing is read before an object needs it, but the taken names."""
     from structops_cli.runtime.externs import live_facts
 
-    return Surroundings(live_facts, taken_names(), _offers, _creates)
+    return Surroundings(live_facts, taken_names(), _offers, _creates, flag_masks=_flag_masks, allows=_allows)
 
 
 def file_surroundings(path: str, given: Mapping[str, str]) -> Surroundings:
@@ -51,6 +52,20 @@ def _creates(spec: MapSpec) -> bool | None:
         return creates_map(spec)
     except NotPermittedError:
         return None
+
+
+def _flag_masks(kernel_type: StructOpsType) -> Mapping[tuple[str, str], int]:
+    """Ask the running kernel which bits of a type's flags it takes: a value that it refuses tells, nothing is registered."""
+    from structops_cli.runtime.probes import flag_masks
+
+    return flag_masks(kernel_type)
+
+
+def _allows(program: ProgramPlan, helper: int) -> bool | None:
+    """Load a program for the same member that does nothing but call a helper; None where the kernel does not tell."""
+    from structops_cli.runtime.helper_probe import may_call
+
+    return may_call(program, helper)
 
 
 def taken_names() -> frozenset[tuple[str, str]]:

@@ -20,8 +20,8 @@ from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import VALUE_PREFIX, StructOpsType
 from structops_cli.struct_ops.check_members import VariableReport, report_variables
 from structops_cli.struct_ops.check_needs import check_externs, check_maps
-from structops_cli.struct_ops.check_programs import ProgramReport, check_program
-from structops_cli.struct_ops.check_rules import check_offered, check_rules
+from structops_cli.struct_ops.check_programs import Allows, ProgramReport, check_program
+from structops_cli.struct_ops.check_rules import FlagMasks, check_offered, check_rules
 from structops_cli.struct_ops.findings import Finding, Severity, Verdict, verdict_of
 from structops_cli.struct_ops.left_out import absent_members, programs_left_out
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
@@ -38,13 +38,17 @@ class Surroundings(NamedTuple):
     ``facts`` returns what is known of the externs that an object needs. ``taken`` are the names, as (type,
     name), that are registered there. ``offers`` tells whether a subsystem has registered
     a type, None where the kernel does not tell whoever asks; it is itself None where there is no system to ask.
-    ``creates`` tells whether a map can be created, None where nobody knows.
+    ``flag_masks`` are the bits that the kernel takes in a type's flags, by (type, member).
+    ``creates`` tells whether a map can be created, and ``allows`` whether a program may call a helper;
+    None where nobody knows.
     """
 
     facts: Callable[[FactsNeeded], KernelFacts] = lambda needed: KernelFacts(whole=False)  # noqa: ARG005
     taken: frozenset[tuple[str, str]] = frozenset()
     offers: Callable[[StructOpsType], bool | None] | None = None
     creates: Callable[[MapSpec], bool | None] = lambda spec: None  # noqa: ARG005
+    flag_masks: FlagMasks = lambda kernel_type: {}  # noqa: ARG005
+    allows: Allows = lambda program, helper: None  # noqa: ARG005
 
 
 class CheckReport(NamedTuple):
@@ -71,7 +75,7 @@ def check_object(
     """Check an object against a kernel. ``UsageError`` for a selection that makes no sense for the object."""
     findings: list[Finding] = []
     plan = plan_object(spec, target.kernel, selection, lambda error: findings.append(_about(spec, error)))
-    findings += check_rules(spec, plan, target.kernel, surroundings.taken)
+    findings += check_rules(spec, plan, target.kernel, surroundings.taken, surroundings.flag_masks)
     if surroundings.offers is not None:
         findings += check_offered(spec, plan, surroundings.offers, findings)
     linked = _linked(spec, plan, findings)
@@ -112,7 +116,9 @@ def _programs(
     relocator = Relocator(spec.btf, target)
     plans = {program.name: program for program in plan.programs}
     for one in linked:
-        yield check_program(spec, plan, plans[one.name], one, externs, relocator, target.kernel.vmlinux)
+        yield check_program(
+            spec, plan, plans[one.name], one, externs, relocator, target.kernel.vmlinux, surroundings.allows
+        )
 
 
 def _externs(

@@ -26,6 +26,7 @@ from structops_cli.struct_ops.prototypes import (
     typed_body,
     words_of,
 )
+from structops_cli.struct_ops.rules.access import Refused, refused_context, refused_struct
 
 __all__ = ["Arguments", "arguments_of", "check_arguments", "pointer_words"]
 
@@ -99,19 +100,30 @@ def pointer_words(plan: ProgramPlan) -> frozenset[int]:
 
 
 def check_arguments(
-    spec: ObjectSpec, plan: ProgramPlan, linked: LinkedProgram, arguments: Arguments, uses: Sequence[Use]
+    spec: ObjectSpec,
+    plan: ProgramPlan,
+    linked: LinkedProgram,
+    arguments: Arguments,
+    uses: Sequence[Use],
+    vmlinux: Btf,
 ) -> Iterator[Finding]:
     """Find what a program does with its arguments that the verifier refuses, or that cannot be meant."""
-    return iter(_Check(spec, plan, linked, arguments).findings(uses))
+    return iter(_Check(spec, plan, linked, arguments, vmlinux).findings(uses))
 
 
 class _Check:
     """One program's arguments."""
 
     def __init__(
-        self, spec: ObjectSpec, plan: ProgramPlan, linked: LinkedProgram, arguments: Arguments
+        self,
+        spec: ObjectSpec,
+        plan: ProgramPlan,
+        linked: LinkedProgram,
+        arguments: Arguments,
+        vmlinux: Btf,
     ) -> None:
         assert plan.member.proto is not None
+        self.vmlinux = vmlinux
         self.spec, self.plan, self.linked, self.arguments = spec, plan, linked, arguments
         self.btf, self.proto = plan.type.btf, plan.member.proto
         self.words = words_of(self.btf, self.proto)
@@ -120,23 +132,39 @@ class _Check:
     def findings(self, uses: Sequence[Use]) -> Iterator[Finding]:
         told: set[tuple[str, int]] = set()
         for use in sorted(uses, key=lambda use: (not use.sure, use.insn)):
-            why = self._refused(use)
-            if why and (use.kind, use.number) not in told:
+            refused = self._refused(use)
+            if refused and (use.kind, use.number) not in told:
                 told.add((use.kind, use.number))
-                yield self._refusal(use, why)
+                yield self._refusal(use, refused)
         if not told:
             yield from self._mistaken(uses)
 
-    def _refused(self, use: Use) -> str:
-        """Return why the verifier refuses a use when it comes to it, "" when it does not."""
-        if use.kind == "read" and not 0 <= use.number < len(self.words):
-            return self._beyond(use.number)
+    def _refused(self, use: Use) -> Refused | None:
+        """Return why the verifier refuses a use when it comes to it, None when it does not."""
+        if use.kind == "no-result":
+            returned = declare(self.btf, self.proto.return_type)
+            is_void = isinstance(resolve(self.btf, self.proto.return_type), Void)
+            return None if is_void else Refused(f"it returns nothing, and the kernel wants {returned}", True)
+        if use.kind in {"read", "write"}:
+            return self._context(use)
         if use.kind == "through" and 0 <= use.number < len(self.words):
-            return self._through(self.words[use.number])
-        returns = not isinstance(resolve(self.btf, self.proto.return_type), Void)
-        if use.kind == "no-result" and returns:
-            return f"it returns nothing, and the kernel wants {declare(self.btf, self.proto.return_type)}"
-        return ""
+            position = self.words[use.number]
+            why = self._through(position)
+            if why or use.at is None:
+                return Refused(why, True) if why else None
+            return refused_struct(self.plan.type, self.plan.member, position, use.at, use.size_bytes)
+        return None
+
+    def _context(self, use: Use) -> Refused | None:
+        """Return why an access to the array of arguments is refused."""
+        if use.kind == "read" and not 0 <= use.number < len(self.words):
+            return Refused(self._beyond(use.number), True)
+        position = self.words[use.number] if 0 <= use.number < len(self.words) else 0
+        param_type = self.proto.params[position - 1].type if position else 0
+        write = use.kind == "write"
+        return refused_context(
+            self.plan.type, self.vmlinux, param_type, use.at or 0, use.size_bytes, write=write
+        )
 
     def _beyond(self, word: int) -> str:
         count = len(self.proto.params)
@@ -159,12 +187,13 @@ class _Check:
     def _signature(self) -> str:
         return f"{self.plan.member.name}{describe_parameters(self.btf, self.proto)}"
 
-    def _refusal(self, use: Use, why: str) -> Finding:
+    def _refusal(self, use: Use, refused: Refused) -> Finding:
         line = source_line(self.spec, self.linked, use.insn)
+        certain = use.sure and refused.certain
         return Finding(
-            Severity.ERROR if use.sure else Severity.UNKNOWN,
-            f"the verifier {'refuses' if use.sure else 'may refuse'} {self.plan.name} (member {self.plan.member.name})",
-            why + (f", at {line}" if line else ""),
+            Severity.ERROR if certain else Severity.UNKNOWN,
+            f"the verifier {'refuses' if certain else 'may refuse'} {self.plan.name} (member {self.plan.member.name})",
+            refused.why + (f", at {line}" if line else ""),
             f"take what this kernel passes: {self._signature()}",
             self._fields() | {"insn": use.insn},
         )

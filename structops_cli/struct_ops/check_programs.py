@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.types import Enum, Enum64
@@ -25,13 +26,16 @@ from structops_cli.struct_ops.check_arguments import (
 )
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.flow import Code, Use, uses_of
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import Plan, ProgramPlan
 from structops_cli.struct_ops.rules.generation import has_lazy_globals
+from structops_cli.struct_ops.rules.helpers import is_allowed
 from structops_cli.syscall.uapi import BtfKind, PseudoCall
 
-__all__ = ["ProgramReport", "check_program"]
+__all__ = ["Allows", "ProgramReport", "check_program"]
 
 HELPERS = "bpf_func_id"
+Allows: TypeAlias = Callable[[ProgramPlan, int], "bool | None"]
 THROW = "bpf_throw"
 """The kernel function that ends the program which calls it."""
 
@@ -56,8 +60,12 @@ def check_program(
     externs: Externs,
     relocator: Relocator,
     kernel: Btf,
+    allows: Allows,
 ) -> ProgramReport:
-    """Check one program of a plan, linked; its externs are filled in as far as they are known."""
+    """Check one program of a plan, linked; its externs are filled in as far as they are known.
+
+    ``allows`` asks the kernel whether a program may call a helper, and returns None where it does not tell.
+    """
     function = spec.function(program.name)
     variables = [
         item.variable for item in plan.maps if any(one.program == program.name for one in item.members)
@@ -74,8 +82,8 @@ def check_program(
     uses = uses_of(_code(spec, program, linked, applied._replace(insns=insns), externs, kernel))
     findings = [
         *_poisoned(spec, program, linked, fixups, uses),
-        *_unknown_helpers(spec, program, linked, uses, externs, kernel),
-        *check_arguments(spec, program, linked, arguments, uses),
+        *_refused_helpers(spec, program, linked, uses, externs, kernel, allows),
+        *check_arguments(spec, program, linked, arguments, uses, kernel),
     ]
     poisoned = sum(bool(fixup.poison) for fixup in fixups)
     return ProgramReport(*head, poisoned, arguments, tuple(findings))
@@ -153,17 +161,23 @@ def _fields(spec: ObjectSpec, program: ProgramPlan, use: Use) -> dict[str, objec
 
 
 def _refusal(
-    spec: ObjectSpec, program: ProgramPlan, linked: LinkedProgram, use: Use, reason: str, hint: str
+    spec: ObjectSpec,
+    program: ProgramPlan,
+    linked: LinkedProgram,
+    use: Use,
+    reason: str,
+    hint: str,
+    *,
+    unsure: str = "; it lets it pass only where it can tell that this is never reached",
 ) -> Finding:
     """Return what a use means that no verifier lets pass: an error where it is sure to come to it."""
     line = source_line(spec, linked, use.insn)
     at = f", at {line}" if line else ""
     words = "refuses" if use.sure else "may refuse"
-    unsure = "" if use.sure else "; it lets it pass only where it can tell that this is never reached"
     return Finding(
         Severity.ERROR if use.sure else Severity.UNKNOWN,
         f"the verifier {words} {program.name} (member {program.member.name})",
-        f"{reason}{at}{unsure}",
+        f"{reason}{at}{'' if use.sure else unsure}",
         hint,
         _fields(spec, program, use),
     )
@@ -185,13 +199,14 @@ def _poisoned(
             )
 
 
-def _unknown_helpers(
+def _refused_helpers(
     spec: ObjectSpec,
     program: ProgramPlan,
     linked: LinkedProgram,
     uses: Sequence[Use],
     externs: Externs,
     kernel: Btf,
+    allows: Allows,
 ) -> Iterator[Finding]:
     known = _helpers(kernel)
     for use in _first_of_each("helper", uses):
@@ -202,6 +217,27 @@ def _unknown_helpers(
         elif known and use.number not in known:
             reason = f"it calls helper {use.number}, and the last that this kernel has is {max(known)}"
             yield _refusal(spec, program, linked, use, reason, "ask first: bpf_core_enum_value_exists()")
+        elif known:
+            yield from _disallowed(spec, program, linked, use, known[use.number], allows)
+
+
+def _disallowed(
+    spec: ObjectSpec, program: ProgramPlan, linked: LinkedProgram, use: Use, name: str, allows: Allows
+) -> Iterator[Finding]:
+    helper = name.removeprefix("BPF_FUNC_")
+    allowed = is_allowed(kind_of(program.type.name), program.member.name, helper)
+    if allowed is None:
+        allowed = allows(program, use.number)
+    if allowed:
+        return
+    who = f"a program of {program.member.name} of {program.type.name}"
+    if allowed is False:
+        reason = f"it calls bpf_{helper}, which {who} may not"
+        yield _refusal(spec, program, linked, use, reason, "do without it")
+    else:
+        reason = f"it calls bpf_{helper}, and whether {who} may is unknown here"
+        hint = "ask the kernel: check as root on the machine that runs it"
+        yield _refusal(spec, program, linked, use._replace(sure=False), reason, hint, unsure="")
 
 
 def _helpers(kernel: Btf) -> Mapping[int, str]:

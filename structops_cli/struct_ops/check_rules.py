@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ENOTSUPP
@@ -17,7 +18,9 @@ from structops_cli.struct_ops.rules.predict import Finding as Predicted
 from structops_cli.struct_ops.rules.predict import predict_registration
 from structops_cli.struct_ops.rules.programs import GPL_COMPATIBLE
 
-__all__ = ["check_offered", "check_rules", "is_gpl_compatible"]
+__all__ = ["FlagMasks", "check_offered", "check_rules", "is_gpl_compatible"]
+
+FlagMasks: TypeAlias = Callable[[StructOpsType], Mapping[tuple[str, str], int]]
 
 TOLD_ELSEWHERE = frozenset({"member-unknown", "no-links-here"})
 """Notes that a check has in words of its own."""
@@ -29,20 +32,49 @@ def is_gpl_compatible(spec: ObjectSpec) -> bool:
 
 
 def check_rules(
-    spec: ObjectSpec, plan: Plan, kernel: KernelTypes, taken: Collection[tuple[str, str]]
+    spec: ObjectSpec,
+    plan: Plan,
+    kernel: KernelTypes,
+    taken: Collection[tuple[str, str]],
+    flag_masks: FlagMasks = lambda kernel_type: {},  # noqa: ARG005
 ) -> Iterator[Finding]:
-    """Find every rule that the maps of a plan break."""
+    """Find every rule that the maps of a plan break.
+
+    ``flag_masks`` asks the kernel which bits it takes in the flags of a type, by (type, member); empty where it
+    does not tell. It is asked only of flags that some kernels do not take.
+    """
     if not tells_generation(kernel):
         yield _excerpt(spec, kernel)
         return
-    sleepable = [function.name for function in spec.functions if function.sleepable]
-    found = predict_registration(
-        plan, kernel, taken_names=taken, gpl_compatible=is_gpl_compatible(spec), sleepable=sleepable
-    )
+    asked: dict[tuple[str, str], int] = {}
+    found = _predicted(spec, plan, kernel, taken, asked)
+    doubtful = {one.variable for one in found if one.rule == "flags-known"}
+    for item in plan.maps:
+        if item.variable in doubtful:
+            asked |= flag_masks(item.type)
+    if asked:
+        found = _predicted(spec, plan, kernel, taken, asked)
     maps = {item.variable: item for item in plan.maps}
     for one in found:
         if one.severity == "error" or one.rule not in TOLD_ELSEWHERE:
-            yield _finding(spec, maps[one.variable], one)
+            yield _finding(spec, maps[one.variable], one, asked)
+
+
+def _predicted(
+    spec: ObjectSpec,
+    plan: Plan,
+    kernel: KernelTypes,
+    taken: Collection[tuple[str, str]],
+    flag_masks: Mapping[tuple[str, str], int],
+) -> tuple[Predicted, ...]:
+    return predict_registration(
+        plan,
+        kernel,
+        taken_names=taken,
+        gpl_compatible=is_gpl_compatible(spec),
+        sleepable=[function.name for function in spec.functions if function.sleepable],
+        flag_masks=flag_masks,
+    )
 
 
 def check_offered(
@@ -98,8 +130,10 @@ def _excerpt(spec: ObjectSpec, kernel: KernelTypes) -> Finding:
     )
 
 
-def _finding(spec: ObjectSpec, item: MapPlan, one: Predicted) -> Finding:
-    severity = _severity(item, one)
+def _finding(
+    spec: ObjectSpec, item: MapPlan, one: Predicted, asked: Mapping[tuple[str, str], int]
+) -> Finding:
+    severity = _severity(item, one, asked)
     fields: dict[str, object] = {
         "object": spec.name,
         "variable": item.variable,
@@ -115,10 +149,11 @@ def _finding(spec: ObjectSpec, item: MapPlan, one: Predicted) -> Finding:
     return Finding(severity, f"{item.registered_name} {could_not}", one.why, one.hint, fields)
 
 
-def _severity(item: MapPlan, one: Predicted) -> Severity:
+def _severity(item: MapPlan, one: Predicted, asked: Mapping[tuple[str, str], int]) -> Severity:
     """Return how bad a broken rule is: of flags only some kernels' BTF says which there are."""
     if one.severity != "error":
         return Severity.NOTE
-    if one.rule == "flags-known" and one.member not in kind_of(item.type.name).flag_mask:
+    is_told = one.member in kind_of(item.type.name).flag_mask or (item.type.name, one.member) in asked
+    if one.rule == "flags-known" and not is_told:
         return Severity.UNKNOWN
     return Severity.ERROR

@@ -13,6 +13,7 @@ from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import MemberFunction, ObjectSpec
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.objects import bundled_objects, open_object
+from structops_cli.struct_ops.rules.generation import refuses_narrow_pointers
 from structops_cli.syscall.uapi import BtfKind
 from tests.compile import FLAGS, OBJECTS, compile_object
 from tests.live.objects import live_ops
@@ -59,8 +60,6 @@ LIVE_OPS: tuple[tuple[str, ...], ...] = (
     ('SECOND="t_second"',),
     ('SECOND="t_live_ops"', 'NAME="t_live_ops"'),
 )
-UNTOLD = (("FLAGS=4",), ("FLAGS=0x80000000",))
-"""Flags that kernels from some version on have, and no BTF tells."""
 NAMES = ("", "has space", "t-dash", "t.dot", "t_fifteen_bytes", "cubic", "t\\n", "t\\xff")
 
 ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -111,6 +110,23 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "on the stack": (
         "BODY=u64 kept[2] = {arguments[1], arguments[3]}; OPAQUE(kept); seen = ((const struct rate_sample *)kept[0])->losses;",
     ),
+    "context written": ("BODY=arguments[1] = 7;",),
+    "context written, dead by a constant": ("BODY=if (off) arguments[1] = 7;",),
+    "context counted up": ("BODY=__sync_fetch_and_add(&arguments[1], 1);",),
+    "half a pointer": ("BODY=seen = *(volatile u32 *)arguments;",),
+    "half a number": ("BODY=seen = *(volatile u32 *)&arguments[1];",),
+    "a byte of a number": ("BODY=seen = *(volatile unsigned char *)&arguments[1];",),
+    "the upper half of a number": ("BODY=seen = ((volatile u32 *)arguments)[3];",),
+    "beyond a struct": ("BODY=seen = *(volatile u32 *)((char *)arguments[3] + 4096);",),
+    "before a struct": ("BODY=seen = *(volatile u32 *)((char *)arguments[3] - 8);",),
+    "beyond a struct, dead by a constant": ("BODY=if (off) seen = *(volatile u32 *)((char *)arguments[3] + 4096);",),
+    "beyond a socket, within a TCP socket": ("BODY=seen = *(volatile u32 *)((char *)arguments[0] + AFTER_SOCK);",),
+    "beyond a TCP socket": ("BODY=seen = *(volatile u32 *)((char *)arguments[0] + 30000);",),
+    "helper of other programs": ("BODY=seen = !((void *(*)(void *))96)((void *)arguments[0]);",),
+    "helper of other programs, dead by a constant": ("BODY=if (off) seen = !((void *(*)(void *))96)((void *)arguments[0]);",),
+    "helper that only new kernels allow": ("BODY=char comm[16] = {}; ((long (*)(void *, u32))16)(comm, 16);",),
+    "helper that no kernel allows yet": ("BODY=seen = (u32)((u64 (*)(void *))46)((void *)arguments[0]);",),
+    "helper that is its own": ("BODY=((long (*)(void *, u32))116)((void *)arguments[0], 7);",),
     "nothing returned": ("RETURNS=void", 'SSTHRESH=SEC("struct_ops/ssthresh") void t_ssthresh(u64 *arguments) { }'),
     "typed, unread": ('SSTHRESH=SEC("struct_ops/ssthresh") u32 t_ssthresh(struct sock *sk) { return 2; }',),
     "typed, read": ('SSTHRESH=SEC("struct_ops/ssthresh") u32 t_ssthresh(struct sock *sk) { return sk->sk_mark; }',),
@@ -122,6 +138,9 @@ BY_THE_SECOND = ("written through",)
 """What is done to the second argument, a number since 6.10: done to the pointer that it was, only the verifier refuses it."""
 BY_BOUNDS = ("beyond, never by an argument",)
 """Dead by the bounds of a number, which only the verifier knows."""
+
+UNTIL_6_13 = ("half a pointer",)
+"""What kernels before 6.13 refuse only where they have a fix that BTF does not show."""
 
 SOCKET = "struct sock *sk = (void *)arguments[0];"
 REACH: dict[str, tuple[str, ...]] = {
@@ -183,7 +202,7 @@ def of_live_ops() -> Iterator[Variant]:
     """Go through ``live_ops`` with every macro that changes what becomes of it, and with every sort of name."""
     for macros in LIVE_OPS:
         make = partial(compiled, "live_ops.bpf.c", macros)
-        yield Variant(f"live_ops {' '.join(macros)}", make, unknown=macros in UNTOLD)
+        yield Variant(f"live_ops {' '.join(macros)}", make)
     for name in NAMES:
         yield Variant(f"named {name!r}", partial(compiled, "live_ops.bpf.c", (f'NAME="{name}"',)))
     yield Variant("refused write", partial(compiled, "live_ops.bpf.c", ("REFUSED_WRITE",)), verifier=True)
@@ -191,10 +210,11 @@ def of_live_ops() -> Iterator[Variant]:
 
 def of_arguments() -> Iterator[Variant]:
     """Go through the ways to take arguments."""
-    pointer = _second_is_a_pointer()
+    pointer, tells = _second_is_a_pointer(), refuses_narrow_pointers(live_kernel().vmlinux)
     for label, macros in ARGUMENTS.items():
         make = partial(compiled, "check_arguments.bpf.c", macros)
-        yield Variant(label, make, verifier=pointer and label in BY_THE_SECOND, unknown=label in BY_BOUNDS)
+        unknown = label in BY_BOUNDS or (label in UNTIL_6_13 and not tells)
+        yield Variant(label, make, verifier=pointer and label in BY_THE_SECOND, unknown=unknown)
 
 
 def of_reach() -> Iterator[Variant]:

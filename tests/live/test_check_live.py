@@ -55,21 +55,20 @@ def test_the_same_options_as_register(tmp_path: Path) -> None:
     refused("check", "cubic", "--set", "cubic.nothing=1", exit_code=2)
 
 
-def test_what_cannot_be_told_ends_with_77(tmp_path: Path) -> None:
-    result = run_cli("check", live_ops_file(tmp_path), "--set", "live_ops.flags=0x40000000")
+DROPPED = (*READABLE, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all")
+
+
+def test_what_cannot_be_told_ends_with_77_and_root_asks_the_kernel() -> None:
+    words = ("check", "reno", "--set", "flags=0x40000000")
+    result = run_python(*COMMAND[1:], *words, before=DROPPED)
     assert result.exit_code == 77
     assert "cannot tell" in result.stdout
+    asked = run_cli(*words)
+    assert asked.exit_code == 1
+    assert "flags has bits that this kernel may not know: 0x40000000" in asked.stdout
 
 
 def test_it_needs_no_privilege() -> None:
     assert run_process("check", "reno", "--json").json()["results"][0]["verdict"] == "would register"
-    dropped = (
-        *READABLE,
-        "setpriv",
-        "--reuid=65534",
-        "--regid=65534",
-        "--clear-groups",
-        "--bounding-set=-all",
-    )
-    assert run_python(*COMMAND[1:], "check", "reno", before=dropped).exit_code == 0
-    assert run_python(*COMMAND[1:], "check", "reno", "--verify", before=dropped).exit_code == 4
+    assert run_python(*COMMAND[1:], "check", "reno", before=DROPPED).exit_code == 0
+    assert run_python(*COMMAND[1:], "check", "reno", "--verify", before=DROPPED).exit_code == 4

@@ -12,19 +12,23 @@ from errno import EINVAL
 
 import pytest
 
+from structops_cli.btf.types import Enum
 from structops_cli.errors import ENOTSUPP, KernelError
+from structops_cli.runtime.helper_probe import may_call
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.probes import Answer, flag_masks, is_registered
 from structops_cli.runtime.struct_ops_map import RETURN_ZERO, create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, offered_types
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
+from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.struct_ops.rules.facts import LoadProgram, MapModel, Model, Update, World
 from structops_cli.struct_ops.rules.generation import generation_of
+from structops_cli.struct_ops.rules.helpers import is_allowed
 from structops_cli.struct_ops.rules.step import step
 from structops_cli.struct_ops.value import KEY, read_state
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.uapi import BPF_F_LINK, BPF_F_SLEEPABLE, BpfProgType, StructOpsState
+from structops_cli.syscall.uapi import BPF_F_LINK, BPF_F_SLEEPABLE, BpfProgType, BtfKind, StructOpsState
 from tests.needs import DUMMY_OPS, HID_BPF, IO_URING_OPS, LINKS, QDISC_OPS, SCHED_EXT, SCHED_EXT_CID, needs
 
 UNSUPPORTED = "attach to unsupported member"
@@ -156,3 +160,28 @@ def test_every_type_that_this_kernel_offers_is_known() -> None:
     assert {item.name for item in found} <= REGISTRY.keys()
     assert {item.name for item in found if is_registered(item) is not Answer.YES} == set()
     assert [item.name for item in found if not kind_of(item.name).proven] == []
+
+
+@pytest.mark.parametrize("name", [DUMMY, QDISC, *VALUED])
+def test_which_helpers_a_program_may_call(name: str) -> None:
+    """A helper that is held to be refused is refused in every member, on this kernel too; both answers occur."""
+    kernel = live_kernel()
+    kernel_type = find_type(kernel, name)
+    type_id = kernel.vmlinux.find("bpf_func_id", BtfKind.ENUM)
+    listed = kernel.vmlinux.type(type_id) if type_id else None
+    assert isinstance(listed, Enum)
+    members = [one for one in functions(kernel_type) if refused_as(kernel_type, one)[0] == 0]
+    answers: set[tuple[bool | None, bool | None]] = set()
+    wrong = []
+    for member in members[:1] + [one for one in members if one.name in kind_of(name).helpers_not_in]:
+        for value in listed.values:
+            helper = value.name.removeprefix("BPF_FUNC_")
+            held = is_allowed(kind_of(name), member.name, helper)
+            if helper == "unspec" or helper.startswith("__") or held is None:
+                continue
+            answer = may_call(ProgramPlan("t_helper", kernel_type, member), value.value)
+            answers.add((held, answer))
+            if held is False and answer is not False:
+                wrong.append((member.name, helper, answer))
+    assert not wrong
+    assert members == [] or {(True, True), (False, False)} <= answers

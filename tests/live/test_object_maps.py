@@ -145,7 +145,7 @@ PLAIN = MapSpec("hash", 1, 4, 4, 8, 0, 0, None, 0, 0, False)
         ({"map_type": 33, "key_size": 0, "value_size": 0}, "this type needs the flag BPF_F_MMAPABLE",
          "add __uint(map_flags, BPF_F_MMAPABLE)"),
         ({"map_flags": 4, "numa_node": 63}, "this machine may have no NUMA node 63", "--map hash.numa_node=0"),
-        ({"map_flags": 1 << 31}, "an attribute is not what this kernel expects of the map", ""),
+        ({"map_flags": 1 << 31}, "this type has no use for the flags 0x80000000", "leave them out"),
     ],
 )  # fmt: skip
 def test_why_a_map_is_refused(changes: dict[str, Any], why: str, hint: str, target: Target) -> None:

@@ -21,6 +21,8 @@ struct tcp_sock {
 	u32 snd_ssthresh;
 } KERNEL_TYPE;
 
+#define AFTER_SOCK __builtin_preserve_field_info(((struct tcp_sock *)0)->snd_ssthresh, 0)	/* its byte offset */
+
 struct tcp_sock___never {
 	u32 in_no_kernel;
 } KERNEL_TYPE;

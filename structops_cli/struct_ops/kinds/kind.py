@@ -49,7 +49,9 @@ class Kind(NamedTuple):
     true where a second registration is EBUSY. ``ejected_by`` names the module of
     ``runtime/`` that knows which links have outlived what they registered, "" where
     none does. ``wants`` says in a sentence what else the subsystem asks for, where that
-    is not in the value's own shape. ``proven`` says that the running
+    is not in the value's own shape. ``helpers`` may be called beside those that all types may,
+    but for ``helpers_not_in``, by member. ``passed_as`` maps a struct that an argument points to to the one that
+    the verifier takes it for. ``proven`` says that the running
     kernel was asked, and not only its source.
     """
 
@@ -82,6 +84,9 @@ class Kind(NamedTuple):
     one_at_a_time: bool = False
     ejected_by: str = ""
     wants: str = ""
+    helpers: frozenset[str] = frozenset()
+    helpers_not_in: Mapping[str, frozenset[str]] = {}
+    passed_as: Mapping[str, str] = {}
     proven: bool = False
 
     def need(self, member: str) -> Need:

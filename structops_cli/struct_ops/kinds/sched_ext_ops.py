@@ -6,7 +6,7 @@ from errno import EBUSY, ENODEV
 
 from structops_cli.struct_ops.kinds.kind import Kind
 
-__all__ = ["AT_LEAST", "AT_MOST", "BEYOND", "KIND", "REFUSALS", "SETTABLE"]
+__all__ = ["AT_LEAST", "AT_MOST", "BEYOND", "HELPERS", "KIND", "REFUSALS", "SETTABLE"]
 
 SETTABLE = frozenset(
     {
@@ -43,6 +43,9 @@ REFUSALS = {
 }
 """What scx_enable() answers to a sound value."""
 
+HELPERS = frozenset({"task_storage_get", "task_storage_delete"})
+"""Those of bpf_scx_get_func_proto()."""
+
 KIND = Kind(
     "sched_ext_ops",
     settable=SETTABLE,
@@ -73,6 +76,7 @@ KIND = Kind(
     ),
     # since 7.3, as the other new members there
     sleepable_with={"cgroup_set_bandwidth": "rescue_quantum_us"},
+    helpers=HELPERS,
     replaceable=False,
     one_at_a_time=True,
     ejected_by="sched_ext",

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from structops_cli.struct_ops.kinds.kind import Kind
-from structops_cli.struct_ops.kinds.sched_ext_ops import AT_LEAST, AT_MOST, BEYOND, REFUSALS, SETTABLE
+from structops_cli.struct_ops.kinds.sched_ext_ops import (
+    AT_LEAST,
+    AT_MOST,
+    BEYOND,
+    HELPERS,
+    REFUSALS,
+    SETTABLE,
+)
 
 __all__ = ["KIND"]
 
@@ -37,6 +44,7 @@ KIND = Kind(
             "sub_detach",
         }
     ),
+    helpers=HELPERS,
     replaceable=False,
     one_at_a_time=True,
     ejected_by="sched_ext",

@@ -38,5 +38,18 @@ KIND = Kind(
     held_by="socket and default",
     flags={"flags": TcpCongFlags},
     flag_prefix="TCP_CONG_",
+    # as bpf_tcp_ca_get_func_proto() gives them
+    helpers=frozenset(
+        {
+            "tcp_send_ack",
+            "sk_storage_get",
+            "sk_storage_delete",
+            "setsockopt",
+            "getsockopt",
+            "ktime_get_coarse_ns",
+        }
+    ),
+    helpers_not_in={"release": frozenset({"setsockopt", "getsockopt"})},
+    passed_as={"sock": "tcp_sock"},
     proven=True,
 )

@@ -100,8 +100,8 @@ def map_faults(spec: MapSpec) -> Iterator[MapFault]:
     if spec.map_type not in KNOWN_FLAGS:
         return
     yield from _flags(spec)
-    yield from _sizes(spec)
     yield from _entries(spec)
+    yield from _sizes(spec)
     if spec.inner is not None:
         for fault in map_faults(spec.inner):
             yield fault._replace(why=f"of the maps that it holds: {fault.why}")

@@ -22,6 +22,7 @@ __all__ = [
     "confused_indexes",
     "generation_of",
     "has_lazy_globals",
+    "refuses_narrow_pointers",
     "tells_generation",
 ]
 
@@ -126,6 +127,14 @@ def has_lazy_globals(btf: Btf) -> bool | None:
     """
     members = _members(btf, "bpf_func_info_aux")
     return "called" in members if members else None
+
+
+def refuses_narrow_pointers(btf: Btf) -> bool:
+    """Tell whether a program may surely not load a part of a pointer from its arguments (659b9ba7cb2d, Linux 6.13).
+
+    ``struct bpf_subprog_info`` got ``priv_stack_mode`` in the same release. Older kernels may have the fix too.
+    """
+    return "priv_stack_mode" in _members(btf, "bpf_subprog_info")
 
 
 def _has(btf: Btf, name: str) -> bool:

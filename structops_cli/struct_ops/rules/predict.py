@@ -67,15 +67,16 @@ def predict_registration(
     taken_names: Iterable[tuple[str, str]] = (),
     gpl_compatible: bool = True,
     sleepable: Iterable[str] = (),
+    flag_masks: Mapping[tuple[str, str], int] = {},
 ) -> tuple[Finding, ...]:
     """Return what the registration of a plan would meet, map by map in the plan's order.
 
     ``taken_names`` are (type, name) pairs that are registered already;
     ``sleepable`` names the programs that may sleep. ``generation`` is told from
-    the kernel's BTF when it is None.
+    the kernel's BTF when it is None. ``flag_masks`` are the bits that the kernel takes, as ``World`` has them.
     """
     known = generation or generation_of(kernel)
-    world = World(known, _fds(plan), frozenset(taken_names))
+    world = World(known, _fds(plan), frozenset(taken_names), flag_masks=flag_masks)
     sleeping, model = frozenset(sleepable), Model()
     found: list[Finding] = []
     for item in plan.maps:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.types import Enum, Enumerator
 from structops_cli.core.externs import KernelFacts
 from structops_cli.core.target import Target
@@ -24,7 +25,7 @@ from structops_cli.struct_ops.findings import Finding, Severity, Verdict, verdic
 from structops_cli.struct_ops.plan import Selection
 from structops_cli.syscall.uapi import BPF_F_MMAPABLE, BPF_F_STACK_BUILD_ID, BpfMapType
 from tests.elf_writers import insn, load
-from tests.kernel_shapes import kernel
+from tests.kernel_shapes import BtfBuilder, kernel
 from tests.kernels.data import KERNELS, kernel_types
 from tests.unit.struct_ops.objects import function, spec
 
@@ -167,14 +168,11 @@ def test_nothing_is_returned_where_something_is_wanted() -> None:
 
 
 def test_a_helper_that_the_kernel_lacks() -> None:
-    from tests.kernel_shapes import BtfBuilder
-
     types = kernel().vmlinux
     b = BtfBuilder()
     b.types = list(types.types())
-    b.add(Enum, "bpf_func_id", 4, False, (Enumerator("BPF_FUNC_unspec", 0), Enumerator("BPF_FUNC_one", 1),
+    b.add(Enum, "bpf_func_id", 4, False, (Enumerator("BPF_FUNC_unspec", 0), Enumerator("BPF_FUNC_map_lookup_elem", 1),
                                          Enumerator("__BPF_FUNC_MAX_ID", 2)))  # fmt: skip
-    from structops_cli.btf.kernel_types import KernelTypes
 
     few = KernelTypes(b.btf())
     calls = with_code(insn(CALL, imm=2) + DONE)
@@ -185,9 +183,6 @@ def test_a_helper_that_the_kernel_lacks() -> None:
 
 
 def test_a_map_type_that_the_kernel_lacks() -> None:
-    from structops_cli.btf.kernel_types import KernelTypes
-    from tests.kernel_shapes import BtfBuilder
-
     b = BtfBuilder()
     b.types = list(kernel().vmlinux.types())
     b.add(Enum, "bpf_map_type", 4, False, (Enumerator("BPF_MAP_TYPE_HASH", 1),))
@@ -200,6 +195,56 @@ def test_a_map_type_that_the_kernel_lacks() -> None:
     assert "number 9999" in problems(check(other, kernel=few))[0][1]
     sound = uses._replace(maps=(plain._replace(map_type=1, key_size=4, value_size=4, map_flags=0),))
     assert check(sound, kernel=few).verdict is Verdict.WOULD
+
+
+def with_helpers(*names: str) -> KernelTypes:
+    """Return a kernel whose BTF lists helpers, from number 1 on."""
+    b = BtfBuilder()
+    b.types = list(kernel().vmlinux.types())
+    listed = tuple(Enumerator(f"BPF_FUNC_{name}", number) for number, name in enumerate(names, 1))
+    b.add(Enum, "bpf_func_id", 4, False, listed)
+    return KernelTypes(b.btf())
+
+
+@pytest.mark.parametrize(
+    ("helper", "answer", "verdict"),
+    [
+        ("map_lookup_elem", None, Verdict.WOULD),
+        ("tcp_send_ack", None, Verdict.WOULD),
+        ("tcp_sock", None, Verdict.WOULD_NOT),
+        ("tcp_sock", True, Verdict.WOULD_NOT),
+        ("get_current_comm", None, Verdict.UNDECIDABLE),
+        ("get_current_comm", True, Verdict.WOULD),
+        ("get_current_comm", False, Verdict.WOULD_NOT),
+    ],
+)
+def test_a_helper_that_the_type_may_not_allow(helper: str, answer: bool | None, verdict: Verdict) -> None:
+    around = Surroundings(allows=lambda program, number: answer)  # noqa: ARG005
+    calls = with_code(insn(CALL, imm=1) + DONE)
+    assert check(calls, kernel=with_helpers(helper), surroundings=around).verdict is verdict
+
+
+def test_a_helper_of_a_type_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("structops_cli.struct_ops.rules.helpers.REGISTRY", {})
+    calls = with_code(insn(CALL, imm=1) + DONE)
+    assert check(calls, kernel=with_helpers("tcp_sock")).verdict is Verdict.UNDECIDABLE
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict", "said"),
+    [
+        (insn(0x7B, 1, 10, 0), Verdict.WOULD_NOT, "it writes to the array of its arguments"),
+        (insn(0x61, 2, 1, 4), Verdict.WOULD_NOT, "it loads 4 bytes at byte 4 of the array"),
+        (insn(0x61, 2, 1, 0), Verdict.UNDECIDABLE, "it loads 4 bytes at byte 0 of the array of its arguments, and "),
+        (insn(LDX, 2, 1) + insn(0x61, 3, 2, 0), Verdict.WOULD, ""),
+        (insn(LDX, 2, 1) + insn(0x61, 3, 2, 4), Verdict.WOULD_NOT, "and struct sock has 4 bytes"),
+        (insn(LDX, 2, 1) + insn(0x61, 3, 2, -4), Verdict.WOULD_NOT, "which is before it"),
+    ],
+)  # fmt: skip
+def test_an_access_that_the_types_alone_show_to_be_refused(code: bytes, verdict: Verdict, said: str) -> None:
+    report = check(with_code(code + DONE))
+    assert report.verdict is verdict
+    assert not said or said in report.findings[0].why
 
 
 @pytest.mark.parametrize(

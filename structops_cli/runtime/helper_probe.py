@@ -1,0 +1,45 @@
+"""Ask the kernel whether a program may call a helper: load one that does nothing else, and close it."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from structops_cli.errors import StructopsError, VerifierError
+from structops_cli.obj.insn import CALL, Insn, encode
+from structops_cli.runtime.externs import open_module
+from structops_cli.struct_ops.plan import ProgramPlan
+from structops_cli.syscall import bpf
+from structops_cli.syscall.uapi import BpfProgType
+
+__all__ = ["may_call"]
+
+MOVE_IMMEDIATE, EXIT = 0xB7, 0x95
+NOT_FOR_THIS_TYPE = ("cannot use helper", "unknown func")
+"""``check_helper_call`` on a helper that the subsystem does not give; the first since 6.12."""
+ABOUT_ARGUMENTS = ("R1", "R2", "type=", "expected=", "must be", "arg#")
+"""How the verifier complains of arguments: it has found the helper."""
+
+
+def may_call(program: ProgramPlan, helper: int) -> bool | None:
+    """Tell whether a program for the same member may call a helper; None where the kernel does not tell."""
+    parts = Insn(CALL, 0, 0, 0, helper), Insn(MOVE_IMMEDIATE, 0, 0, 0, 0), Insn(EXIT, 0, 0, 0, 0)
+    try:
+        with ExitStack() as stack:
+            module = program.type.module
+            fd = stack.enter_context(open_module(module)).fileno() if module else 0
+            bpf.prog_load(
+                BpfProgType.STRUCT_OPS,
+                b"".join(map(encode, parts)),
+                licence="GPL",
+                name="bpf_probe",
+                expected_attach_type=program.member.member_index,
+                attach_btf_id=program.type.struct.id,
+                attach_btf_obj_fd=fd,
+            ).close()
+    except VerifierError as error:
+        if any(words in error.log for words in NOT_FOR_THIS_TYPE):
+            return False
+        return True if any(words in error.log for words in ABOUT_ARGUMENTS) else None
+    except StructopsError:
+        return None
+    return True
