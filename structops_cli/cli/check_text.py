@@ -82,6 +82,7 @@ def checked_data(item: Checked) -> dict[str, Any]:
         "kernel": item.kernel.label,
         "path": item.kernel.path,
         "verdict": report.verdict.value,
+        "verifier_asked": report.verifier_asked,
         "findings": [_finding_data(finding) for finding in report.findings],
         "variables": [_variable_data(variable) for variable in report.variables],
         "programs": [_program_data(program) for program in report.programs],
@@ -150,7 +151,22 @@ def checked_text(output: Output, checked: Sequence[Checked]) -> str:
             parts.append(_problems(output, item, with_heading=True))
         else:
             parts.append("\n\n".join(filter(None, _whole(output, item))))
+    parts += [] if output.quiet else [_not_asked(checked)]
     return "\n\n".join(filter(None, parts))
+
+
+def _not_asked(checked: Sequence[Checked]) -> str:
+    """Return one line that limits what a yes promises, "" where every yes is the kernel's."""
+    open_ones = (one for one in checked if not one.unread and one.report.verdict is not Verdict.WOULD_NOT)
+    left = [one for one in open_ones if not one.report.verifier_asked]
+    if not left:
+        return ""
+    how = (
+        "--verify asks it, as root"
+        if any(item.kernel.is_live for item in left)
+        else "--boot asks that of a Debian kernel"
+    )
+    return f"note: the verifier was not asked, and may refuse a program; {how}"
 
 
 def _matrix(checked: Sequence[Checked]) -> str:

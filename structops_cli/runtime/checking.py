@@ -110,9 +110,9 @@ def verified(report: CheckReport, spec: ObjectSpec, target: Target) -> CheckRepo
     except NotPermittedError:
         raise
     except StructopsError as error:
-        return report._replace(findings=(Finding.of_error(error), *report.findings))
+        return report._replace(findings=(Finding.of_error(error), *report.findings), verifier_asked=True)
     loaded = len(report.plan.programs)
     note = Finding(
         Severity.NOTE, f"the verifier accepted all {loaded} programs", fields={"object": spec.name}
     )
-    return report._replace(findings=(*report.findings, note))
+    return report._replace(findings=(*report.findings, note), verifier_asked=True)

@@ -52,13 +52,17 @@ class Surroundings(NamedTuple):
 
 
 class CheckReport(NamedTuple):
-    """What became of a check: the plan as far as there can be one, and everything that was found."""
+    """What became of a check: the plan as far as there can be one, and everything that was found.
+
+    ``verifier_asked`` says that a kernel's verifier has judged the programs.
+    """
 
     object: str
     plan: Plan
     findings: tuple[Finding, ...]
     variables: tuple[VariableReport, ...]
     programs: tuple[ProgramReport, ...]
+    verifier_asked: bool = False
 
     @property
     def verdict(self) -> Verdict:

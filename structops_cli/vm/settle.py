@@ -35,7 +35,8 @@ def settled(report: CheckReport, trial: Trial) -> CheckReport:
     elif trial.fate is Fate.REFUSED:
         findings = (*_unforeseen(report), *_closed(findings))
     of_this = (one._replace(fields={**one.fields, "object": report.object}) for one in trial.findings)
-    return report._replace(findings=tuple(_told_once((*of_this, *findings))))
+    asked = trial.fate is not Fate.UNTRIED
+    return report._replace(findings=tuple(_told_once((*of_this, *findings))), verifier_asked=asked)
 
 
 def _mistaken(finding: Finding) -> Finding:

@@ -11,6 +11,8 @@ KIND = Kind(
     settable=frozenset(),
     # as bpf_dummy_ops_check_member() allows
     sleepable=frozenset({"test_sleepable"}),
+    # bpf_dummy_verifier_ops has no get_func_proto
+    base_helpers=False,
     registers=False,
     proven=True,
 )

@@ -50,7 +50,8 @@ class Kind(NamedTuple):
     ``runtime/`` that knows which links have outlived what they registered, "" where
     none does. ``wants`` says in a sentence what else the subsystem asks for, where that
     is not in the value's own shape. ``helpers`` may be called beside those that all types may,
-    but for ``helpers_not_in``, by member. ``passed_as`` maps a struct that an argument points to to the one that
+    but for ``helpers_not_in``, by member; ``base_helpers`` is false for a type whose programs may call none of those
+    so far. ``passed_as`` maps a struct that an argument points to to the one that
     the verifier takes it for. ``proven`` says that the running
     kernel was asked, and not only its source.
     """
@@ -85,6 +86,7 @@ class Kind(NamedTuple):
     ejected_by: str = ""
     wants: str = ""
     helpers: frozenset[str] = frozenset()
+    base_helpers: bool = True
     helpers_not_in: Mapping[str, frozenset[str]] = {}
     passed_as: Mapping[str, str] = {}
     proven: bool = False

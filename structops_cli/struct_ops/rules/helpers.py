@@ -1,6 +1,6 @@
 """Which helpers the programs of a struct_ops type may call (``get_func_proto`` of its verifier operations).
 
-Every type takes what ``bpf_base_func_proto`` (kernel/bpf/helpers.c) gives, and its own: ``Kind.helpers``. Names are
+Nearly every type takes what ``bpf_base_func_proto`` (kernel/bpf/helpers.c) gives, and its own: ``Kind.helpers``. Names are
 those of ``enum bpf_func_id`` without ``BPF_FUNC_``.
 """
 
@@ -50,6 +50,6 @@ def is_allowed(kind: Kind, member: str, helper: str) -> bool | None:
     """Tell whether the program of a member may call a helper; None where only the kernel knows."""
     if helper in kind.helpers_not_in.get(member, ()):
         return False
-    if helper in BASE or helper in kind.helpers:
+    if helper in kind.helpers or (helper in BASE and kind.base_helpers):
         return True
     return False if helper in OF_OTHER_PROGRAMS and kind.name in REGISTRY else None
