@@ -8,6 +8,8 @@ verifier may know more, or whose value nobody knows) or *never*. What is sure an
 
 from __future__ import annotations
 
+from heapq import heappop, heappush
+
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.flow_order import sure_blocks
 from structops_cli.struct_ops.flow_steps import Code, State, Steps, Use, Way, entered, jump_targets, merge
@@ -15,7 +17,7 @@ from structops_cli.struct_ops.flow_values import CTX, MAYBE, UNSET, Value, join
 
 __all__ = ["Code", "Use", "uses_of"]
 
-_MAX_STEPS = 100_000
+_MAX_STEPS = 50_000
 _MAX_CALLS = 8
 _UNKNOWN_ARGUMENTS = (MAYBE,) * 5
 
@@ -39,8 +41,7 @@ def uses_of(code: Code) -> tuple[Use, ...]:
     for start in code.global_functions if not code.lazy else ():
         uses = walk.function(start, _UNKNOWN_ARGUMENTS, 1).uses
         found |= uses if code.lazy is False else _unsure(uses)
-    certain = walk.steps < _MAX_STEPS and not code.ends
-    return _each_once(found if certain else _unsure(found))
+    return _each_once(_unsure(found) if code.ends or walk.steps >= _MAX_STEPS else found)
 
 
 def _unsure(uses: frozenset[Use] | set[Use]) -> frozenset[Use]:
@@ -84,14 +85,14 @@ class _Function:
 
     def summary(self) -> _Summary:
         """Walk the function and return what it does."""
-        self._settle()
+        settled = self._settle()
         ways, uses = {}, {}
         self.results.clear()
         for start, state in self.states.items():
             self.block.clear()
             ways[start] = [(way.to, way.sure) for way in self._run(start, state)]
             uses[start] = frozenset(self.block)
-        sure = sure_blocks(self.start, ways)
+        sure = sure_blocks(self.start, ways) if settled else frozenset()
         found = {
             use._replace(sure=start in sure and use.sure) for start, block in uses.items() for use in block
         }
@@ -100,24 +101,31 @@ class _Function:
             result = join(result, other)
         return _Summary(frozenset(found), result)
 
-    def _settle(self) -> None:
-        """Find the state at the start of every block: what all ways to it have in common."""
+    def _settle(self) -> bool:
+        """Find the state at the start of every block: what all ways to it have in common. False when it takes too long.
+
+        The block that comes first in the program is walked first: most ways to the others lead through it.
+        """
         pending = [self.start]
-        while pending and self.walk.steps < _MAX_STEPS:
-            index = pending.pop()
+        while pending:
+            if self.walk.steps >= _MAX_STEPS:
+                return False
+            index = heappop(pending)
             for way in self._run(index, self.states[index]):
                 known = self.states.get(way.to)
                 merged = way.state if known is None else merge(known, way.state)
                 if merged != known:
                     self.states[way.to] = merged
-                    pending.append(way.to)
+                    if way.to not in pending:
+                        heappush(pending, way.to)
+        return True
 
     def _run(self, index: int, state: State) -> list[Way]:
         """Walk on until ways part or meet, and return where it goes from there."""
         while True:
             self.walk.steps += 1
             ways = self.steps.step(index, state)
-            if len(ways) != 1 or ways[0].to in self.walk.meetings or self.walk.steps >= _MAX_STEPS:
+            if len(ways) != 1 or ways[0].to in self.walk.meetings:
                 return ways
             index, state = ways[0].to, ways[0].state
 

@@ -10,7 +10,6 @@ from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.flow_values import (
     ARG,
-    CONST,
     CTX,
     DATA,
     FP,
@@ -27,6 +26,8 @@ from structops_cli.struct_ops.flow_values import (
     extended,
     join,
     narrowed,
+    number_of,
+    unknown,
 )
 from structops_cli.syscall.uapi import PseudoCall, PseudoSrc
 
@@ -101,7 +102,7 @@ class Way(NamedTuple):
 
     to: int
     state: State
-    sure: bool = True
+    sure: bool
 
 
 def entered(arguments: tuple[Value, ...]) -> State:
@@ -112,11 +113,13 @@ def entered(arguments: tuple[Value, ...]) -> State:
 
 def merge(one: State, other: State) -> State:
     """Return the state where two ways meet."""
-    theirs = dict(other.stack)
-    return State(
-        tuple(join(a, b) for a, b in zip(one.regs, other.regs, strict=True)),
-        tuple((at, value) for at, value in one.stack if theirs.get(at) == value),
-    )
+    if one == other:
+        return one
+    stack = one.stack
+    if stack != other.stack:
+        theirs = dict(other.stack)
+        stack = tuple((at, value) for at, value in stack if theirs.get(at) == value)
+    return State(tuple(map(join, one.regs, other.regs)), stack)
 
 
 class Steps:
@@ -148,16 +151,16 @@ class Steps:
     def _understood(self, index: int, insn: Insn, state: State) -> list[Way]:
         family = insn.opcode & 7
         if family in {_ALU, _ALU64}:
-            return [Way(index + 1, _alu(insn, state))]
+            return [Way(index + 1, _alu(insn, state), True)]
         if insn.opcode == LD_IMM64:
-            return [Way(index + 2, state.with_reg(insn.dst_reg, self._immediate(index, insn)))]
+            return [Way(index + 2, state.with_reg(insn.dst_reg, self._immediate(index, insn)), True)]
         if family in {_JMP, _JMP32}:
             return self._jump(index, insn, state)
         if family == _LDX:
-            return [Way(index + 1, state.with_reg(insn.dst_reg, self._load(index, insn, state)))]
+            return [Way(index + 1, state.with_reg(insn.dst_reg, self._load(index, insn, state)), True)]
         if family in {_ST, _STX}:
-            return [Way(index + 1, self._store(index, insn, state))]
-        return [Way(index + 1, state.with_reg(0, MAYBE))]  # the old loads of packets
+            return [Way(index + 1, self._store(index, insn, state), True)]
+        return [Way(index + 1, state.with_reg(0, MAYBE), True)]  # the old loads of packets
 
     def _immediate(self, index: int, insn: Insn) -> Value:
         code = self.code
@@ -172,7 +175,7 @@ class Steps:
         if index in code.unknown or insn.src_reg or index + 1 >= self.count:
             return MAYBE
         high = decode(code.insns, index + 1).imm
-        return Value(CONST, (insn.imm & 0xFFFFFFFF) | (high & 0xFFFFFFFF) << 32)
+        return number_of((insn.imm & 0xFFFFFFFF) | (high & 0xFFFFFFFF) << 32)
 
     # Memory
 
@@ -183,7 +186,7 @@ class Steps:
         if base.kind == CTX:
             word = at // WORD_BYTES
             self.report(Use("read", word, index, True, at, size))
-            return Value(ARG, word, roots=frozenset() if word in self.code.pointers else frozenset({index}))
+            return Value(ARG, word, 0, 0, frozenset() if word in self.code.pointers else frozenset({index}))
         if base.kind == ARG:
             self._through(index, insn, base, size)
         elif base.kind == DATA:
@@ -192,12 +195,12 @@ class Steps:
             return dict(state.stack).get(at, MAYBE) if size == WORD_BYTES and not extends else MAYBE
         elif base in {MAYBE, UNSET}:
             return MAYBE
-        return Value(LOADED if size == WORD_BYTES else SOME, roots=frozenset({index}))
+        return unknown(LOADED if size == WORD_BYTES else SOME, index)
 
     def _constant(self, base: Value, at: int, size: int) -> Value:
         contents = self.code.data[base.place][0]
         raw = contents[at : at + size] if contents is not None and at >= 0 else b""
-        return Value(CONST, int.from_bytes(raw, "little")) if len(raw) == size else MAYBE
+        return number_of(int.from_bytes(raw, "little")) if len(raw) == size else MAYBE
 
     def _through(self, index: int, insn: Insn, base: Value, size: int) -> None:
         at = None if base.offset is None else base.offset + insn.offset
@@ -226,14 +229,14 @@ class Steps:
     def _jump(self, index: int, insn: Insn, state: State) -> list[Way]:
         operation, target = insn.opcode >> 4, index + 1 + insn.offset
         if operation == _JA:
-            return [Way(index + 1 + insn.imm if insn.opcode & 7 == _JMP32 else target, state)]
+            return [Way(index + 1 + insn.imm if insn.opcode & 7 == _JMP32 else target, state, True)]
         if operation == _EXIT:
             self.leave(index, state.regs[0])
             return []
         if operation == _CALL:
             return self._call(index, insn, state)
         left = state.regs[insn.dst_reg]
-        right = state.regs[insn.src_reg] if insn.opcode & 8 else Value(CONST, insn.imm & (1 << 64) - 1)
+        right = state.regs[insn.src_reg] if insn.opcode & 8 else number_of(insn.imm & (1 << 64) - 1)
         bits = 64 if insn.opcode & 7 == _JMP else 32
         ways = compare(operation, bits, left, right, self.code.pointers)
         if operation == _MAY_GOTO:
@@ -251,13 +254,13 @@ class Steps:
             self.report(Use("poison", poisoned, index, True))
             return []
         arguments = state.regs[1:6]
-        result = Value(RETURNED, roots=frozenset({index}))
+        result = unknown(RETURNED, index)
         if insn.src_reg == PseudoCall.CALL:
             callee = index + 1 + insn.imm
             given = tuple(MAYBE if value.kind == FP else value for value in arguments)
             result = self.call(callee, given)
             if callee in self.code.global_functions:
-                result = Value(SOME, roots=frozenset({index}))  # the verifier takes it for any number
+                result = unknown(SOME, index)  # the verifier takes it for any number
         elif insn.src_reg == PseudoCall.HELPER:
             self.report(Use("helper", insn.imm, index, True))
         if insn.src_reg != PseudoCall.CALL:
@@ -266,12 +269,13 @@ class Steps:
                     self.hand_out(value.number)
         shared = any(value.kind == FP or value == MAYBE for value in arguments)
         after = (result, *(UNSET,) * 5, *state.regs[6:])
-        return [Way(index + 1, State(after, () if shared else state.stack))]
+        return [Way(index + 1, State(after, () if shared else state.stack), True)]
 
 
 def _learnt(state: State, roots: frozenset[int]) -> State:
     """Return a state behind a branch: the verifier knows more of all that was computed from the same."""
-    if not roots:
+    held = (*state.regs, *(value for _, value in state.stack)) if roots else ()
+    if not any(value.roots and value.roots & roots for value in held):
         return state
     return State(
         tuple(narrowed(value, roots) for value in state.regs),
@@ -284,7 +288,7 @@ def _alu(insn: Insn, state: State) -> State:
     left = state.regs[insn.dst_reg]
     if insn.opcode >> 4 in _UNARY:
         return state.with_reg(insn.dst_reg, extended(left))
-    right = state.regs[insn.src_reg] if insn.opcode & 8 else Value(CONST, insn.imm & (1 << 64) - 1)
+    right = state.regs[insn.src_reg] if insn.opcode & 8 else number_of(insn.imm & (1 << 64) - 1)
     if insn.offset:  # signed division, or a move that extends the sign
         return state.with_reg(insn.dst_reg, extended(right) if insn.opcode >> 4 == _MOV else MAYBE)
     return state.with_reg(insn.dst_reg, arithmetic(insn.opcode >> 4, bits, left, right))

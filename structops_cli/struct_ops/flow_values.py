@@ -31,6 +31,8 @@ __all__ = [
     "extended",
     "join",
     "narrowed",
+    "number_of",
+    "unknown",
 ]
 
 SOME, BOUNDED = "some", "bounded"
@@ -59,6 +61,16 @@ class Value(NamedTuple):
     offset: int | None = 0
     place: int = 0
     roots: frozenset[int] = _NONE
+
+
+def number_of(number: int) -> Value:
+    """Return a known number."""
+    return Value(CONST, number, 0, 0, _NONE)
+
+
+def unknown(kind: str, insn: int) -> Value:
+    """Return an unknown value that an instruction made."""
+    return Value(kind, 0, 0, 0, frozenset({insn}))
 
 
 UNSET = Value("unset")
@@ -108,7 +120,7 @@ def arithmetic(operation: int, bits: int, left: Value, right: Value) -> Value:
         return _moved(bits, right)
     if left.kind == CONST and right.kind == CONST and operation in _FOLD:
         by = right.number & (bits - 1 if operation in _SHIFTS else mask)
-        return Value(CONST, _FOLD[operation](left.number & mask, by) & mask)
+        return number_of(_FOLD[operation](left.number & mask, by) & mask)
     if bits == 64 and operation in {_ADD, _SUB} and right.kind == CONST:
         distance = _signed(right.number, 64)
         if left.kind in {CTX, DATA, FP, ARG, LOADED}:
@@ -120,7 +132,7 @@ def arithmetic(operation: int, bits: int, left: Value, right: Value) -> Value:
 
 def _moved(bits: int, value: Value) -> Value:
     if value.kind == CONST:
-        return Value(CONST, value.number & (_U64 if bits == 64 else _U32))
+        return number_of(value.number & (_U64 if bits == 64 else _U32))
     return value if bits == 64 or value == UNSET else _low_half(value)
 
 

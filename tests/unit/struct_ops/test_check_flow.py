@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from structops_cli.core.apply import POISON_BASE
+from structops_cli.struct_ops import flow
 from structops_cli.struct_ops.flow import Code, Use, uses_of
 from tests.elf_writers import insn, load
 
@@ -211,6 +212,13 @@ def test_a_write_to_the_context_and_the_size_of_a_read() -> None:
         ("read", 1, 8, 8),
         ("through", 1, 40, 4),
     ]
+
+
+def test_a_walk_that_takes_too_long_is_sure_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = [ldx(2, 1, 8), insn(JEQ_K, 2, 0, 1, 7), insn(MOV_K, 3)] * 20
+    assert {use.sure for use in uses_of(Code(b"".join(ways) + ldx(4, 1) + DONE))} == {True}
+    monkeypatch.setattr(flow, "_MAX_STEPS", 30)
+    assert {use.sure for use in uses_of(Code(b"".join(ways) + ldx(4, 1) + DONE))} == {False}
 
 
 def test_recursion_ends() -> None:
