@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         offset: int
         candidates: list[str]
         absent: list[str]
+        unread_modules: list[str]
         console: str
         stdout: str
         stderr: str

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from structops_cli.cli.output import Output
+from structops_cli.counted import counted
 
 if TYPE_CHECKING:
     from structops_cli.btf.btf import Btf
@@ -21,9 +22,8 @@ def warn_skipped_modules(output: Output, kernel: KernelTypes, label: str = "") -
         return
     names = ", ".join(item.name for item in kernel.skipped)
     count = len(kernel.skipped)
-    what = f"{count} module was skipped" if count == 1 else f"{count} modules were skipped"
     output.warn(
-        f"{label}{': ' * bool(label)}{what}, their types are not known: {names}",
+        f"{label}{': ' * bool(label)}{counted(count, 'module')} skipped, whose types cannot be read: {names}",
         why="; ".join(dict.fromkeys(str(item.error) for item in kernel.skipped)),
         fix=kernel.skipped[0].error.hint,
     )

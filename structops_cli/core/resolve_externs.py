@@ -190,6 +190,8 @@ class _Search:
     def _nowhere(self, noun: str, hint: str) -> _Missing:
         modules = len(self.kernel.modules())
         also = f", nor in that of {modules} modules" if modules else ""
+        unread = ", ".join(item.name for item in self.kernel.skipped)
+        also += f"; the BTF of these modules cannot be read: {unread}" if unread else ""
         return _Missing(f"no {noun} of that name is in the BTF of {self.kernel.vmlinux.origin}{also}", hint)
 
     def _address(self, use: Use) -> _Answer:
@@ -254,7 +256,10 @@ class _Search:
     def _absent(self, use: Use, missing: _Missing) -> FitError:
         extern = use.extern
         what = f"this kernel has no {extern.kind.value} {extern.name}, which {use.program.name} of {self.spec.name} uses"
-        return self._error(use, what, missing.why, missing.hint)
+        error = self._error(use, what, missing.why, missing.hint)
+        if self.kernel.skipped and extern.kind in (ExternKind.FUNCTION, ExternKind.VARIABLE):
+            error.add(unread_modules=[item.name for item in self.kernel.skipped])
+        return error
 
     def _misfit(self, use: Use, mismatch: Mismatch) -> FitError:
         extern = use.extern

@@ -126,7 +126,7 @@ def _module(folder: str, name: str, base: Btf) -> ModuleBtf | SkippedModule:
     from structops_cli.runtime.kernel_image import read_kernel_btf
 
     path = os.path.join(folder, name)
-    return read_module(name, path, lambda: read_kernel_btf(path), base)
+    return read_module(name, path, lambda: read_kernel_btf(path) if os.path.getsize(path) else b"", base)
 
 
 def _labelled(targets: list[CheckTarget]) -> tuple[CheckTarget, ...]:

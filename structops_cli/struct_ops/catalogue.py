@@ -104,11 +104,12 @@ def find_type(kernel: KernelTypes, name: str) -> StructOpsType:
     known = ", ".join(dict.fromkeys(item.name for item in offered_types(kernel))) or "none"
     if kernel.skipped:
         unread = kernel.skipped[0]
-        raise BtfError(
+        raise UnsupportedError(
             f"it cannot be told whether this kernel has the struct_ops type {name}",
             why=f"the BTF of module {unread.name} cannot be read: {unread.error}",
             hint=unread.error.hint,
             type_name=name,
+            unread_modules=[item.name for item in kernel.skipped],
         )
     why, hint = absence(kernel, name)
     nowhere = f"its BTF has no struct {name} with a struct {VALUE_PREFIX}{name} that holds it"

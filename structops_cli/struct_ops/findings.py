@@ -44,7 +44,9 @@ class Finding(NamedTuple):
 
     @classmethod
     def of_error(cls, error: StructopsError, severity: Severity = Severity.ERROR) -> Finding:
-        """Return an error as a finding, in its own words."""
+        """Return an error as a finding, in its own words; unknown where modules that cannot be read leave it open."""
+        if "unread_modules" in error.fields:
+            severity = Severity.UNKNOWN
         return cls(severity, error.what, error.why, error.hint, dict(error.fields))
 
 

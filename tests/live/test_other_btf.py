@@ -19,7 +19,7 @@ VMLINUX = Path("/sys/kernel/btf/vmlinux").read_bytes()
 BARE = write_btf()[:24][:20] + bytes(4)
 """A header and no byte more, as a module without types of its own has."""
 TCP = "tcp_congestion_ops"
-SKIPPED = "2 modules were skipped, their types are not known: t_cut, t_nothing"
+SKIPPED = "2 modules skipped, whose types cannot be read: t_cut, t_nothing"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,14 @@ def test_check_names_them_for_each_kernel(damaged: Path, asks_modules: str) -> N
     there = run_process("check", asks_modules, "--btf", str(damaged), "--json").json()
     for data, label in ((here, os.uname().release), (there, damaged.name)):
         assert [item["what"] for item in data["warnings"]] == [f"{label}: {SKIPPED}"]
+
+
+def test_check_cannot_tell_whether_such_a_module_has_a_type(damaged: Path) -> None:
+    result = run_process("check", "scx_fifo", "--btf", str(damaged), "--json")
+    assert result.exit_code == 77
+    [one] = result.json()["results"]
+    assert one["verdict"] == "cannot tell"
+    assert one["findings"][0]["unread_modules"] == ["t_cut", "t_nothing"]
 
 
 def test_register_and_update_name_them(damaged: Path, asks_modules: str, pin_dir: str) -> None:

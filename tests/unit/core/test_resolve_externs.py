@@ -6,7 +6,7 @@ import pytest
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.encode import encode
-from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
+from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf, SkippedModule
 from structops_cli.btf.types import (
     Array,
     BtfType,
@@ -29,9 +29,10 @@ from structops_cli.core.apply import POISON_BASE
 from structops_cli.core.apply_externs import EXTERN_POISON_BASE, apply_externs, poisoned_extern
 from structops_cli.core.externs import Externs, KernelFacts, Resolved, facts_needed
 from structops_cli.core.resolve_externs import resolve_externs
-from structops_cli.errors import FitError
+from structops_cli.errors import BtfError, FitError
 from structops_cli.obj.kconfig import lay_out_kconfig
 from structops_cli.obj.spec import Extern, ExternKind, LinkedProgram, ObjectSpec, Relocation, RelocationTarget
+from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.syscall.uapi import BtfIntEncoding
 from tests.elf_writers import EXIT, call, insn, load
 
@@ -129,7 +130,9 @@ def refused(
 ) -> FitError:
     with pytest.raises(FitError) as caught:
         resolved(one, used, facts, kernel)
+    unread = {"unread_modules": [item.name for item in kernel.skipped]} if kernel.skipped else {}
     assert caught.value.fields == {
+        **unread,
         "object": "t.bpf.o",
         "program": "t_init",
         "symbol": one.name,
@@ -208,6 +211,17 @@ def test_a_function_that_is_missing(kernel: KernelTypes, why: str) -> None:
     assert error.hint == "load the module that has it, or declare it __weak, and test it before it is used"
     weak = extern("nowhere", FUNCTION, T_FUNCTION, weak=True)
     assert resolved(weak, calling("nowhere"), kernel=kernel) == Resolved(weak, 0, "", why)
+
+
+def test_a_function_that_may_be_in_a_module_that_cannot_be_read() -> None:
+    unread = KernelTypes(ALONE.vmlinux, lambda: [SkippedModule("m_cut", BtfError("m_cut is damaged"))])
+    error = refused(extern("nowhere", FUNCTION, T_FUNCTION), calling("nowhere"), kernel=unread)
+    assert error.why == (
+        "no function of that name is in the BTF of a written kernel; "
+        "the BTF of these modules cannot be read: m_cut"
+    )
+    assert error.fields["unread_modules"] == ["m_cut"]
+    assert Finding.of_error(error).severity is Severity.UNKNOWN
 
 
 def test_a_kernel_whose_programs_call_no_functions() -> None:

@@ -121,8 +121,9 @@ def test_it_cannot_be_told_whether_a_module_that_cannot_be_read_has_a_type() -> 
     assert find_type(types, "tcp_congestion_ops").name == "tcp_congestion_ops", (
         "a type that is there needs no module"
     )
-    with pytest.raises(BtfError) as caught:
+    with pytest.raises(UnsupportedError) as caught:
         find_type(types, "sched_ext_ops")
+    assert caught.value.fields["unread_modules"] == ["t_bad"]
     assert str(caught.value) == (
         "it cannot be told whether this kernel has the struct_ops type sched_ext_ops: "
         "the BTF of module t_bad cannot be read: t_bad is damaged: 0 bytes are too few for a header"
