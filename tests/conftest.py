@@ -53,10 +53,13 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
     """Give the fixtures a time of their own: that of the test may be over, and a hanging fixture must not hang the run."""
     if settings := item.stash.get(LIMIT, None):
         usual = float(item.config.getini("timeout"))
-        item.ihook.pytest_timeout_cancel_timer(item=item)
-        item.ihook.pytest_timeout_set_timer(
-            item=item, settings=settings._replace(timeout=max(settings.timeout, usual))
-        )
+        _begin_limit(item, settings._replace(timeout=max(settings.timeout, usual)))
+
+
+def _begin_limit(item: pytest.Item, settings: Any) -> None:
+    """Give a test its time from now on."""
+    item.ihook.pytest_timeout_cancel_timer(item=item)
+    item.ihook.pytest_timeout_set_timer(item=item, settings=settings)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -151,7 +154,12 @@ def machine_left_as_it_was(
     if not request.node.get_closest_marker("live") or os.geteuid() != 0:
         yield
         return
+    settings = request.node.stash.get(LIMIT, None)
+    if settings:
+        request.node.ihook.pytest_timeout_cancel_timer(item=request.node)
     with alone_on_this_kernel():
+        if settings:  # other runs took what it waited
+            _begin_limit(request.node, settings)
         _mount_bpffs(request.config)
         from tests.footprint import Owner, hold_unchanged, take_footprint
 

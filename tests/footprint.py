@@ -39,7 +39,7 @@ from structops_cli.syscall.info import link_info, map_info, prog_info
 from tests.alone import RUN
 from tests.patience import patient
 
-__all__ = ["Footprint", "Leftovers", "Owner", "Thing", "hold_unchanged", "take_footprint"]
+__all__ = ["Footprint", "Leftovers", "Owner", "Thing", "hold_unchanged", "open_here", "take_footprint"]
 
 SETTLED_S = 5.0
 """The kernel frees maps and programs after an RCU grace period, and the commands of other processes end meanwhile."""
@@ -168,13 +168,13 @@ def _find_leftovers(before: Footprint, after: Footprint, owner: Owner) -> Leftov
         str(one.key) for one in new if one.sort == "mount" and str(one.key).startswith(f"{owner.folder}/")
     }
     own_pids = {int(one.key) for one in new if one.sort == "process"} | _orphans(before)
-    open_here, open_elsewhere = _open_objects({os.getpid(), *own_pids})
+    here, elsewhere = _open_objects({os.getpid(), *own_pids})
     stock = _stock()
     own = {one for one in new if one.sort not in IDS and _is_own_name(one, mounts, owner)}
     others = {one for one in new - own if _is_others_name(one, owner) or _is_temporary(str(one.key))}
-    others |= open_elsewhere | _used_by(stock, owner.others) | _objects_of(others)
+    others |= elsewhere | _used_by(stock, owner.others) | _objects_of(others)
     own |= _used_by(stock, (owner.prefix,)) | _objects_of(own)
-    own = (own - open_elsewhere | open_here) & new
+    own = (own - elsewhere | here) & new
     return Leftovers(
         frozenset(own | {Thing("process", pid) for pid in own_pids}), frozenset(new - own - others)
     )
@@ -262,6 +262,11 @@ def _in_descriptor(path: str) -> set[Thing]:
             return {Thing(SORTS[sort], int(number)) for sort, number in FDINFO.findall(file.read())}
     except OSError:  # closed, or its process has ended
         return set()
+
+
+def open_here() -> set[Thing]:
+    """Return the maps, programs and links that this process has open."""
+    return {one for fd in _bpf_descriptors(os.getpid()) for one in _in_descriptor(f"/proc/self/fdinfo/{fd}")}
 
 
 def _open_objects(own: set[int]) -> tuple[set[Thing], set[Thing]]:

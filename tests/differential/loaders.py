@@ -13,10 +13,12 @@ from typing import NamedTuple
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError
 from structops_cli.obj.reader import read_object
+from structops_cli.runtime.inventory import type_of_map
+from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.registration import register
 from structops_cli.struct_ops.plan import plan_object
-from structops_cli.struct_ops.value import KEY
+from structops_cli.struct_ops.value import KEY, read_name
 from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, ProgInfo, map_info, prog_info
@@ -54,11 +56,13 @@ def by_bpftool(path: Path, folder: Path, *, registers: bool) -> Iterator[Held]:
 def _registered_by_bpftool(path: Path, folder: Path) -> Iterator[Held]:
     before = frozenset(bpf.map_ids())
     said = _run("struct_ops", "register", path, folder)
-    if any(one.map_type == BpfMapType.PROG_ARRAY for one in read_object(path.read_bytes(), path.name).maps):
+    data = path.read_bytes()
+    if any(one.map_type == BpfMapType.PROG_ARRAY for one in read_object(data, path.name).maps):
         time.sleep(SETTLE_S)
     with ExitStack() as stack:
         fds = [stack.enter_context(fd) for fd in _opened(frozenset(bpf.map_ids()) - before)]
-        maps = [fd for fd in fds if map_info(fd).map_type == BpfMapType.STRUCT_OPS and _is_set(fd)]
+        struct_ops = [fd for fd in fds if map_info(fd).map_type == BpfMapType.STRUCT_OPS]
+        maps = [fd for fd in struct_ops if _is_set(fd) and _name(fd).encode() in data]
         stack.callback(_unregister, folder, maps)
         if not maps:  # told by the maps: bpftool 7.5 ends with 255 when there are optional variables
             raise Refused(said)
@@ -112,6 +116,13 @@ def _opened(ids: Iterable[int]) -> Iterator[Fd]:
 
 def _is_set(map_fd: Fd) -> bool:
     return any(bpf_maps.map_lookup_elem(map_fd, KEY, map_info(map_fd).value_size))
+
+
+def _name(map_fd: Fd) -> str:
+    """Return the registered name, or the map's own: another process may register other names meanwhile."""
+    info = map_info(map_fd)
+    value = bpf_maps.map_lookup_elem(map_fd, KEY, info.value_size)
+    return read_name(type_of_map(live_kernel(), info), value) or info.name
 
 
 def _pinned(folder: Path, info_of: Callable[[Fd], MapInfo | ProgInfo], wanted: int) -> Iterator[int]:

@@ -81,7 +81,7 @@ def module() -> Iterator[None]:
     assert loaded.returncode == 0, loaded.stderr
     yield
     for live in take_stock(live_kernel()):
-        if live.type.module:
+        if live.type.module in (MODULE, "t_other"):
             done("unregister", f"id:{live.info.id}")
     for name in (MODULE, "t_other"):
         unload(name)
