@@ -231,7 +231,9 @@ def _failed(kernel: CheckTarget, name: str, error: StructopsError) -> Checked:
     """Return the answer for an object that holds nothing to register, or for an input that cannot be read."""
     if isinstance(error, ObjectError):
         return Checked(kernel, CheckReport(name, Plan((), (), (), ()), (Finding.of_error(error),), (), ()))
-    return Checked.of_unread(kernel, name, error)
+    from structops_cli.cli.environment import lacking  # only an error needs it
+
+    return Checked.of_unread(kernel, name, lacking(error) or error)
 
 
 def _report(

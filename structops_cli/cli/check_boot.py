@@ -11,13 +11,14 @@ from structops_cli.cli.side_by_side import side_by_side
 from structops_cli.errors import StructopsError
 from structops_cli.runtime.kernel import kernel_from_file
 from structops_cli.runtime.targets import CheckTarget, unreadable_target
+from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.vm.archives import userland_archive
 from structops_cli.vm.emulator import kvm_works
 from structops_cli.vm.image import vmlinux
 from structops_cli.vm.kernels import Kernel, best_match, kept_kernels, kernel_for
 from structops_cli.vm.settle import agrees, settled
 from structops_cli.vm.tools import qemu
-from structops_cli.vm.trial import Trial, Wish, try_objects
+from structops_cli.vm.trial import Fate, Trial, Wish, try_objects
 
 __all__ = ["booted_targets", "register_options", "tried"]
 
@@ -76,7 +77,10 @@ def tried(
     answers: dict[tuple[CheckTarget, int], Trial] = {}
     here = {target: kernel for target, kernel in kernels.items() if kernel}
     if places and here:
-        _prepare()
+        try:
+            _prepare()
+        except StructopsError as error:  # without QEMU, what the types alone say is left
+            return [_untried(item, error) if item.kernel in here else item for item in checked]
         calls = [partial(_try, output, kernel, wish, timeout_s) for kernel in here.values()]
         for target, trials in zip(here, side_by_side(calls, GUESTS), strict=True):
             answers |= {(target, place): trial for place, trial in zip(places, trials, strict=True)}
@@ -119,4 +123,10 @@ def _joined(item: Checked, trial: Trial | None) -> Checked:
     if trial is None:
         return item
     booted = Booted(trial.fate.value, item.report.verdict.value, agrees(item.report, trial), trial.registered)
-    return item._replace(report=settled(item.report, trial), booted=booted, unread=None)
+    unread = item.unread if trial.fate is Fate.UNTRIED else None
+    return item._replace(report=settled(item.report, trial), booted=booted, unread=unread)
+
+
+def _untried(item: Checked, error: StructopsError) -> Checked:
+    trial = Trial(Fate.UNTRIED, (Finding.of_error(error, Severity.UNKNOWN),))
+    return _joined(item, trial)._replace(unread=item.unread or error)

@@ -34,13 +34,20 @@ def lacking(error: BaseException) -> StructopsError | None:
         for one in chain:
             one.__traceback__ = None  # lets go of what the frames hold: there may be too little for a message
         why, hint = _files(number) if number != ENOMEM else _memory()
-        return KernelError(what, why=why, hint=hint, errno=number, operation=operation)
+        return _like(known, KernelError(what, why=why, hint=hint, errno=number, operation=operation))
     for one in chain:
         text = f"{one.what} {one.why}" if isinstance(one, StructopsError) else str(one)
         if found := unmounted(text):
             folder, command = found
-            return StructopsError(what, why=f"{folder} is not mounted here", hint=f"mount it: {command}")
+            why, hint = f"{folder} is not mounted here", f"mount it: {command}"
+            return _like(known, StructopsError(what, why=why, hint=hint))
     return None
+
+
+def _like(known: StructopsError | None, error: StructopsError) -> StructopsError:
+    """Give an error the facts of the one whose reason it names."""
+    error.fields = known.fields if known else {}
+    return error
 
 
 def of_the_system(error: OSError) -> KernelError:
@@ -89,9 +96,12 @@ def _shortage(error: BaseException) -> int:
 def _files(number: int) -> tuple[str, str]:
     if number == ENFILE:
         return "too many files are open on this machine", "raise the limit: sysctl -w fs.file-max=NUMBER"
-    limit = _limit("RLIMIT_NOFILE")
-    at_most = f": it may have {limit} (ulimit -n)" if limit is not None else ""
-    return f"this process has too many files open{at_most}", "raise the limit: ulimit -n 1024"
+    limit = _limit("RLIMIT_NOFILE") or 0
+    at_most = f": it may have {limit} (ulimit -n)" if limit else ""
+    return (
+        f"this process has too many files open{at_most}",
+        f"raise the limit: ulimit -n {max(4096, 2 * limit)}",
+    )
 
 
 def _memory() -> tuple[str, str]:

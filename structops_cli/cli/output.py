@@ -121,8 +121,12 @@ class Output:
                 found = data() if callable(data) else data
                 head = {"schema_version": SCHEMA_VERSION, "command": command}
                 self._print_json({**head, **found, "warnings": self._warnings}, err=False)
-            elif said := text():
-                _say(f"{DRY_RUN}\n{said}" if known.get("dry_run") else said, coloured=self.color)
+            else:
+                said = text()
+                if known.get("dry_run"):
+                    said = f"{DRY_RUN}\n{said}".rstrip("\n")
+                if said:
+                    _say(said, coloured=self.color)
         except BrokenPipeError:
             raise ReaderGone("its reader has ended", stands) from None
         except OutputLost as lost:

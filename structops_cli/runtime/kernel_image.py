@@ -39,7 +39,7 @@ _BANNER = re.compile(rb"Linux version (\d[!-~]{0,100} [ -~]{0,500})")
 """``linux_banner`` (init/version-timestamp.c): release, builder, compiler and the rest of ``uname -v``."""
 
 NO_KERNEL = (".", "System.map", "config", "initramfs", "initrd", "memtest86", "symvers", "xen")
-"""How the names of files begin that stand beside kernels in /boot; some of them are compressed, or ELF files."""
+"""Prefixes of the names of other files in /boot; some of these files are compressed, or ELF files."""
 _NAMED_KERNEL = re.compile(r"vmlinu(?!.*\.h$)|bzImage|.*\.btf(\.|$)")
 
 

@@ -139,7 +139,7 @@ EVERYWHERE: dict[int, Cause] = {
     EPERM: Cause("the caller lacks a capability", ROOT),
     EACCES: Cause("access was denied", ROOT),
     ENOMEM: Cause("the kernel is out of memory", "free some, or ask for smaller maps"),
-    EMFILE: Cause("this process has too many files open", "raise the limit: ulimit -n 1024"),
+    EMFILE: Cause("this process has too many files open", "raise the limit: ulimit -n 4096"),
     ENFILE: Cause("too many files are open on this machine", "raise the limit: sysctl -w fs.file-max=NUMBER"),
     ENOSPC: Cause("no space is left for it", "remove what is not needed any more"),
 }

@@ -14,7 +14,7 @@ FOLDERS = {
     "/proc": ("/proc/self", "mount -t proc proc /proc"),
     "/sys": ("/sys/kernel", "mount -t sysfs sysfs /sys"),
 }
-"""The folders that the kernel fills: a file that is always there, and the command that mounts it."""
+"""The folders that the kernel fills: a file that each always has, and the command that mounts it."""
 ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
 """Blank, tab, newline, backslash: octal in every path."""
 
@@ -45,7 +45,7 @@ def mounted(file_system: str) -> tuple[Mounted, ...]:
 
 
 def unmounted(text: str) -> tuple[str, str] | None:
-    """Return the folder of the kernel's that ``text`` has a path of and that is not mounted, and what mounts it."""
+    """Return a folder that ``text`` names a path in and that is not mounted, and the command that mounts it."""
     for folder, (file, command) in FOLDERS.items():
         if f"{folder}/" in text and not os.path.exists(file):
             return folder, command

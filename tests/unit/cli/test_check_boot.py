@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from structops_cli.cli import check_boot
-from structops_cli.errors import NotFoundError
+from structops_cli.errors import NotFoundError, UnsupportedError
 from structops_cli.runtime.objects import object_bytes
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.vm.kernels import Kernel
@@ -168,6 +168,22 @@ def test_a_kernel_that_nobody_has_leaves_the_others_their_answers(boots: Boots) 
         ("5.99", False, "cannot tell"),
     ]
     assert (result.exit_code, len(wishes)) == (77, 1)
+
+
+def test_without_qemu_the_other_kernels_have_their_answers(
+    boots: Boots, kernels: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_qemu() -> None:
+        raise UnsupportedError("there is no QEMU")
+
+    boots({})
+    monkeypatch.setattr(check_boot, "_prepare", no_qemu)
+    words = ("check", "reno", "--btf", str(kernels / "5.10.btf"), "--boot", "6.12", "--json")
+    result = run_cli(*words)
+    assert [one["verdict"] for one in result.json()["results"]] == ["would register", "cannot tell"]
+    assert (result.exit_code, result.json()["results"][1]["booted"]["fate"]) == (77, "could not be tried")
+    error = refused("check", "reno", "--boot", "6.12", exit_code=77)
+    assert error["what"] == "there is no QEMU"
 
 
 def test_a_kernel_that_nobody_has_alone_is_an_error(boots: Boots) -> None:

@@ -264,7 +264,7 @@ def test_of_several_kernels_one_cannot_be_read(
     assert (lost.get("errors"), kept.get("errors"), kept.get("tests")) == ("1", "0", "1")
 
 
-@pytest.mark.parametrize("kind", ["cut", "nothing", "missing"])
+@pytest.mark.parametrize("kind", ["cut", "nothing", "missing", "fifo", "folder"])
 def test_of_several_objects_one_cannot_be_read(kernels: Path, unreadable: dict[str, str], kind: str) -> None:
     bad, target = unreadable[kind], ("--btf", str(kernels / "6.12.btf"))
     unknown = (bad, "6.12.btf", "cannot tell")

@@ -294,8 +294,10 @@ def test_a_warning_that_cannot_be_written_does_not_keep_the_result(
 
 def test_the_text_of_a_dry_run_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     for dry_run in (True, False):
-        Output().result("register", {"dry_run": dry_run}, lambda: "would register a")
-    assert capsys.readouterr().out == "dry run: nothing was done\nwould register a\nwould register a\n"
+        for text in ("would register a", ""):
+            Output().result("register", {"dry_run": dry_run}, lambda text=text: text)  # type: ignore[misc]
+    head = "dry run: nothing was done\n"
+    assert capsys.readouterr().out == f"{head}would register a\n{head}would register a\n"
 
 
 # -q, -v

@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_opened_is_not_one_that_is_not_there(monkeypatch: 
     assert (only.what, only.why, only.fix) == (
         "could not be looked at",
         "Too many open files",
-        "raise the limit: ulimit -n 1024",
+        "raise the limit: ulimit -n 4096",
     )
 
 
