@@ -33,11 +33,22 @@ class BtfIndex:
 
     ``data`` is the whole BTF; ``types``, ``strings`` and ``layout`` are (offset, length)
     in it. The index borrows ``data``, which must not change, and keeps it
-    alive, and so it does ``base``, whose ids and string offsets it continues.
+    alive, and so it does ``base``, whose ids and string offsets it continues,
+    and whose layout counts where it has none (libbpf: likewise).
     """
 
     __slots__ = (
-        "_base", "_hold", "_offsets", "_origin", "_types", "damage", "end_id", "handle", "start_id", "unknown",
+        "_base",
+        "_hold",
+        "_offsets",
+        "_origin",
+        "_types",
+        "damage",
+        "end_id",
+        "handle",
+        "layout",
+        "start_id",
+        "unknown",
     )  # fmt: skip
 
     def __init__(
@@ -65,8 +76,11 @@ class BtfIndex:
         if any(offset < 0 or length < 0 or offset + length > size for offset, length in sections):
             raise BtfError(f"{origin} is damaged", why=f"a section lies beyond its {size} bytes")
         fault = ffi.new("struct so_btf_fault *")
+        self.layout: Any = self._section(*layout) if layout[1] or base is None else base.layout
         handle = lib.so_btf_open(
-            *(self._section(*section) for section in sections),
+            self._section(*types),
+            self._section(*strings),
+            self.layout,
             ffi.NULL if base is None else base.handle,
             partial,
             fault,

@@ -132,6 +132,13 @@ def test_later_kinds_are_skipped_by_the_layout() -> None:
     assert btf.type(6).members[2].bit_offset == 96  # type: ignore[union-attr]  # a Struct
 
 
+def test_split_btf_without_a_layout_has_that_of_its_base() -> None:
+    base = Btf.from_bytes(write_btf([int_()], layout=LATER))
+    records = [Record(20, "sites", 7, vlen=1, rest=(0, 1, 2)), struct_("of_module", 4, M("a", 1))]
+    split = Btf.from_bytes(write_btf(records, strings_start=base.strings.end), base=base)
+    assert (split.unknown_kinds(), split.find("of_module")) == ({20: 1}, 3)
+
+
 def test_a_record_of_a_later_kind_that_is_not_whole_is_refused() -> None:
     records = [int_(), Record(20, "sites", 7, vlen=3, rest=(0xDEAD, 1, 2, 3, 4))]
     with pytest.raises(BtfError, match="its record ends 8 bytes beyond the type section"):
