@@ -23,7 +23,6 @@ from structops_cli.struct_ops.flow_values import (
     Value,
     arithmetic,
     compare,
-    extended,
     join,
     narrowed,
     number_of,
@@ -38,7 +37,7 @@ _LD, _LDX, _ST, _STX, _ALU, _JMP, _JMP32, _ALU64 = range(8)
 _JA, _CALL, _EXIT, _MAY_GOTO = 0x0, 0x8, 0x9, 0xE
 _MEM, _ATOMIC = 0x60, 0xC0
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
-_UNARY, _MOV = (0x8, 0xD), 0xB
+_UNARY = (0x8, 0xD)
 _LAST_REGISTER = 10
 
 
@@ -182,20 +181,27 @@ class Steps:
     def _load(self, index: int, insn: Insn, state: State) -> Value:
         base, size = state.regs[insn.src_reg], _SIZES[insn.opcode & 0x18]
         at = base.number + insn.offset
-        extends = insn.opcode & 0xE0 != _MEM
         if base.kind == CTX:
-            word = at // WORD_BYTES
-            self.report(Use("read", word, index, True, at, size))
-            return Value(ARG, word, 0, 0, frozenset() if word in self.code.pointers else frozenset({index}))
+            return self._argument(index, at, size)
+        if base.kind in {DATA, FP} or base in {MAYBE, UNSET}:
+            return MAYBE if insn.opcode & 0xE0 != _MEM else self._kept(base, at, size, state)
         if base.kind == ARG:
             self._through(index, insn, base, size)
-        elif base.kind == DATA:
-            return MAYBE if extends else self._constant(base, at, size)
-        elif base.kind == FP:
-            return dict(state.stack).get(at, MAYBE) if size == WORD_BYTES and not extends else MAYBE
-        elif base in {MAYBE, UNSET}:
-            return MAYBE
-        return unknown(LOADED if size == WORD_BYTES else SOME, index)
+        return unknown(LOADED if size == WORD_BYTES else SOME, index, _largest_of(size))
+
+    def _argument(self, index: int, at: int, size: int) -> Value:
+        word = at // WORD_BYTES
+        self.report(Use("read", word, index, True, at, size))
+        if word in self.code.pointers:
+            return Value(ARG, word)
+        whole = Value(ARG, word, 0, 0, frozenset({index}))
+        return whole if size == WORD_BYTES else unknown(SOME, index, _largest_of(size))
+
+    def _kept(self, base: Value, at: int, size: int, state: State) -> Value:
+        """Return what is in read-only data or on the stack, as far as the verifier keeps it too."""
+        if base.kind == DATA:
+            return self._constant(base, at, size)
+        return dict(state.stack).get(at, MAYBE) if base.kind == FP and size == WORD_BYTES else MAYBE
 
     def _constant(self, base: Value, at: int, size: int) -> Value:
         contents = self.code.data[base.place][0]
@@ -260,7 +266,7 @@ class Steps:
             given = tuple(MAYBE if value.kind == FP else value for value in arguments)
             result = self.call(callee, given)
             if callee in self.code.global_functions:
-                result = unknown(SOME, index)  # the verifier takes it for any number
+                result = unknown(SOME, index, _largest_of(WORD_BYTES))  # the verifier takes it for any number
         elif insn.src_reg == PseudoCall.HELPER:
             self.report(Use("helper", insn.imm, index, True))
         if insn.src_reg != PseudoCall.CALL:
@@ -270,6 +276,10 @@ class Steps:
         shared = any(value.kind == FP or value == MAYBE for value in arguments)
         after = (result, *(UNSET,) * 5, *state.regs[6:])
         return [Way(index + 1, State(after, () if shared else state.stack), True)]
+
+
+def _largest_of(size_bytes: int) -> int:
+    return (1 << 8 * size_bytes) - 1
 
 
 def _learnt(state: State, roots: frozenset[int]) -> State:
@@ -287,10 +297,10 @@ def _alu(insn: Insn, state: State) -> State:
     bits = 64 if insn.opcode & 7 == _ALU64 else 32
     left = state.regs[insn.dst_reg]
     if insn.opcode >> 4 in _UNARY:
-        return state.with_reg(insn.dst_reg, extended(left))
+        return state.with_reg(insn.dst_reg, MAYBE)
     right = state.regs[insn.src_reg] if insn.opcode & 8 else number_of(insn.imm & (1 << 64) - 1)
     if insn.offset:  # signed division, or a move that extends the sign
-        return state.with_reg(insn.dst_reg, extended(right) if insn.opcode >> 4 == _MOV else MAYBE)
+        return state.with_reg(insn.dst_reg, MAYBE)
     return state.with_reg(insn.dst_reg, arithmetic(insn.opcode >> 4, bits, left, right))
 
 

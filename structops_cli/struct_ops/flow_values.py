@@ -28,7 +28,6 @@ __all__ = [
     "Value",
     "arithmetic",
     "compare",
-    "extended",
     "join",
     "narrowed",
     "number_of",
@@ -36,7 +35,7 @@ __all__ = [
 ]
 
 SOME, BOUNDED = "some", "bounded"
-"""A number of which the verifier knows nothing, or no more than that it is within bounds: it tries both ways of a branch."""
+"""Any number from 0 to a largest one, for all that the verifier knows, and one that may or may not be zero."""
 RETURNED, LOADED = "returned", "loaded"
 """A call's result, and eight bytes of memory: a pointer or a number, and the verifier tries it as not zero at least."""
 CONST, CTX, ARG, DATA, FP, FUNCTION = "const", "ctx", "arg", "data", "fp", "function"
@@ -50,8 +49,8 @@ _U32 = (1 << 32) - 1
 class Value(NamedTuple):
     """What a register holds.
 
-    ``number`` is the constant, the bytes into CTX, DATA or FP, the word of an ARG, or the place of
-    a FUNCTION. ``offset`` is how many bytes an ARG was moved on, None when nobody knows.
+    ``number`` is the constant, the bytes into CTX, DATA or FP, the word of an ARG, the place of
+    a FUNCTION, or the largest that SOME may be, with ones in all its bits. ``offset`` is how many bytes an ARG was moved on, None when nobody knows.
     ``place`` is the instruction that loads a DATA. ``roots`` are the instructions that
     a value was computed from: the verifier learns about all of them at a branch on one.
     """
@@ -68,9 +67,9 @@ def number_of(number: int) -> Value:
     return Value(CONST, number, 0, 0, _NONE)
 
 
-def unknown(kind: str, insn: int) -> Value:
+def unknown(kind: str, insn: int, largest: int = 0) -> Value:
     """Return an unknown value that an instruction made."""
-    return Value(kind, 0, 0, 0, frozenset({insn}))
+    return Value(kind, largest, 0, 0, frozenset({insn}))
 
 
 UNSET = Value("unset")
@@ -127,7 +126,7 @@ def arithmetic(operation: int, bits: int, left: Value, right: Value) -> Value:
             return _on(left, distance if operation == _ADD else -distance)
     if bits == 64 and operation == _ADD and DATA in {left.kind, right.kind}:
         return Value(RETURNED)  # somewhere in the data: what is there is not looked up by the verifier either
-    return _computed(operation, left, right)
+    return _computed(operation, bits, left, right)
 
 
 def _moved(bits: int, value: Value) -> Value:
@@ -137,9 +136,15 @@ def _moved(bits: int, value: Value) -> Value:
 
 
 def _low_half(value: Value) -> Value:
-    if value.kind in {LOADED, ARG, SOME}:
-        return Value(SOME, roots=value.roots) if value.roots else MAYBE
-    return value if value.kind in {BOUNDED, RETURNED} else MAYBE
+    largest = _largest(value)
+    return MAYBE if largest is None else value._replace(kind=SOME, number=largest & _U32)
+
+
+def _largest(value: Value) -> int | None:
+    """Return the largest number that a value may be, None where the verifier may know of gaps below it."""
+    if not value.roots or value.kind not in {SOME, LOADED, ARG}:
+        return None
+    return value.number if value.kind == SOME else _U64
 
 
 def _on(value: Value, distance: int) -> Value:
@@ -149,24 +154,27 @@ def _on(value: Value, distance: int) -> Value:
     return value if value.kind == LOADED else value._replace(number=value.number + distance)
 
 
-def _computed(operation: int, left: Value, right: Value) -> Value:
-    numbers = {SOME, BOUNDED, LOADED, ARG}
-    parts = [value for value in (left, right) if value.kind != CONST]
-    if any(value.kind not in numbers or not value.roots for value in parts):
+def _computed(operation: int, bits: int, left: Value, right: Value) -> Value:
+    mask = _U64 if bits == 64 else _U32
+    largest = _largest(left)
+    if largest is None or right.kind != CONST:
         return MAYBE
-    if len(parts) == 2 and left.roots & right.roots:
-        return MAYBE
-    if operation == _OR and len(parts) == 1:
-        return MAYBE  # never zero, and the verifier knows it
-    kept = operation in {_ADD, _SUB, _XOR} and all(value.kind != BOUNDED for value in parts)
-    return Value(SOME if kept else BOUNDED, roots=left.roots | right.roots)
+    by, largest = right.number & mask, largest & mask
+    shift = by & (bits - 1)
+    if operation in {_ADD, _SUB} and largest == mask:
+        return _some(left, mask)  # it wraps
+    if operation == _RSH and largest >> shift:
+        return _some(left, largest >> shift)
+    if operation == _AND and by & (by + 1) == 0 and by:
+        return _some(left, min(largest, by))
+    nonzero = {_AND: largest & by, _LSH: largest << shift & mask, _MUL: by if by <= _U32 else 0}.get(
+        operation, 0
+    )
+    return Value(BOUNDED, roots=left.roots) if nonzero else MAYBE
 
 
-def extended(value: Value) -> Value:
-    """Return what a change of sign, of the order of bytes, or a sign extension makes of a value."""
-    if value.kind in {SOME, LOADED, ARG} and value.roots:
-        return Value(SOME, roots=value.roots)
-    return MAYBE
+def _some(value: Value, largest: int) -> Value:
+    return Value(SOME, largest, 0, 0, value.roots)
 
 
 def _signed(number: int, bits: int) -> int:
@@ -182,7 +190,7 @@ _UNSIGNED: dict[int, Callable[[int, int], int]] = {
 _SIGNED: dict[int, Callable[[int, int], int]] = {
     0x6: operator.gt, 0x7: operator.ge, 0xC: operator.lt, 0xD: operator.le,
 }  # fmt: skip
-_JEQ, _JNE = 0x1, 0x5
+_JEQ, _JSET, _JNE = 0x1, 0x4, 0x5
 _POINTERS = frozenset({RETURNED, LOADED, ARG, DATA, CTX, FP})
 
 
@@ -199,12 +207,29 @@ def compare(
         return ("never", "sure") if _taken(operation, bits, left.number, right.number) else ("sure", "never")
     is_pointer = left.kind == ARG and left.number in pointers
     if left.kind == SOME or (left.kind == ARG and left.roots and not is_pointer):
-        return "sure", "sure"
+        return _of_range(operation, bits, _largest(left) or 0, right.number)
     if right.number == 0 and operation in {_JEQ, _JNE}:
         return _with_zero(operation, bits, left)
     if (left.kind in {DATA, CTX, FP} or is_pointer) and right.number & (1 << bits) - 1:
         return "sure", "sure"  # is_branch_taken: of a pointer and another number than zero it knows nothing
     return "maybe", "maybe"
+
+
+def _of_range(operation: int, bits: int, largest: int, number: int) -> tuple[str, str]:
+    """Return how a comparison goes when any number up to ``largest`` is possible."""
+    mask = (1 << bits) - 1
+    if operation == _JSET:
+        return "sure", "sure" if largest & number & mask else "maybe"
+    if operation not in {*_UNSIGNED, *_SIGNED}:
+        return "maybe", "maybe"
+    low, high, number = 0, largest & mask, number & mask
+    if operation in _SIGNED:
+        number = _signed(number, bits)
+        low, high = (0, high) if high >> bits - 1 == 0 else (-1 << bits - 1, (1 << bits - 1) - 1)
+    told = (_SIGNED | _UNSIGNED)[operation]
+    near = {low, high, *(one for one in (number - 1, number, number + 1) if low <= one <= high)}
+    answers = {bool(told(one, number)) for one in near}
+    return "sure" if False in answers else "maybe", "sure" if True in answers else "maybe"
 
 
 def _with_zero(operation: int, bits: int, left: Value) -> tuple[str, str]:

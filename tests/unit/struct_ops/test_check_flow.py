@@ -181,6 +181,29 @@ def test_where_two_ways_meet_again_is_sure() -> None:
     assert found(*ways, ldx(3, 1), DONE, data={0: (None, 0)}, ends=True) == {("read", 0, False)}
 
 
+@pytest.mark.parametrize(
+    ("size", "jump", "number", "sure"),
+    [
+        (4, JGT_K, 7, True),  # falls through where it is 0 to 7
+        (4, 0x35, 0, False),  # >= 0, always
+        (4, 0x55, -1, False),  # != 64 ones, always
+        (8, 0x55, -1, True),
+        (4, 0x45, 0x100, True),  # & 0x100
+        (1, 0x45, 0x100, True),  # it is never set, and the way of zero is the one that falls through
+        (4, 0xC5, 0, True),  # < 0 with a sign: never
+        (4, 0x65, -1, False),  # > -1 with a sign: always
+    ],
+)
+def test_a_branch_that_the_size_of_a_number_decides(size: int, jump: int, number: int, sure: bool) -> None:
+    code = (
+        ldx(2, 1, 8, size) if size != 1 else insn(0x71, 2, 1, 8),
+        insn(jump, 2, 0, 1, number),
+        ldx(3, 1),
+        DONE,
+    )
+    assert ("read", 0, sure) in found(*code)
+
+
 def test_a_branch_on_a_number_tells_of_its_copies() -> None:
     number = ldx(2, 1, 8), insn(MOV_X, 3, 2), insn(STX, 10, 2, -8)
     again = insn(JGT_K, 2, 0, 2, 7), insn(JGT_K, 3, 0, 1, 9), ldx(4, 1), DONE
