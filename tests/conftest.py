@@ -11,7 +11,7 @@ import pytest
 
 from tests.alone import RUN, alone_on_this_kernel, own_prefix
 from tests.golden_files import Golden
-from tests.sigint import heeded_sigint
+from tests.heeded_signals import heeded_signals
 
 IN_CI = os.environ.get("CI") == "true"
 MOUNTED = pytest.StashKey[bool]()
@@ -63,9 +63,9 @@ def _begin_limit(item: pytest.Item, settings: Any) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def sigint_is_heeded() -> Iterator[None]:
-    """Have SIGINT interrupt tests, and the programs that they start, where this run is to ignore it."""
-    with heeded_sigint():
+def signals_are_heeded() -> Iterator[None]:
+    """Have SIGINT and SIGHUP end the programs that tests start, and SIGINT a test, where this run is to ignore them."""
+    with heeded_signals():
         yield
 
 

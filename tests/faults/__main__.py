@@ -19,7 +19,7 @@ from tests.alone import RUN, alone_on_this_kernel, own_prefix
 from tests.faults.scenes import SCENES
 from tests.faults.stage import Stage
 from tests.faults.trial import Outcome, tried
-from tests.sigint import heeded_sigint
+from tests.heeded_signals import heeded_signals
 
 PRIVATE = "STRUCTOPS_FAULTS_PRIVATE"
 FAULTS = ("kill", "signal", "error")
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)  # a lock file of its own
     bpffs.mount()
     os.environ[RUN] = f"{os.environ.get(RUN, os.getpid())}.{options.place}"
-    with heeded_sigint(), tempfile.TemporaryDirectory(prefix="structops-faults-") as folder:
+    with heeded_signals(), tempfile.TemporaryDirectory(prefix="structops-faults-") as folder:
         return _told(options, _tried(options, Stage(f"{own_prefix()}{options.place}", folder)))
 
 

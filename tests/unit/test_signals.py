@@ -68,20 +68,22 @@ def test_a_signal_that_is_ignored_stays_ignored_and_sigterm_ends_it(name: str) -
     assert (ended.returncode, ended.stdout, ended.stderr) == (143, "goes on\n", "")
 
 
-SIGINT_TESTS = """
+SIGNAL_TESTS = """
 import os, signal, subprocess, sys
 import pytest
 def test_in_this_process():
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
-def test_in_another():
-    command = [sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGINT)"]
-    assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == -signal.SIGINT
+    signal.raise_signal(signal.SIGHUP)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_in_another(number):
+    command = [sys.executable, "-c", f"import os; os.kill(os.getpid(), {int(number)})"]
+    assert subprocess.run(command, stderr=subprocess.DEVNULL).returncode == -number
 """
 
 
-def test_the_tests_heed_sigint_where_their_run_is_to_ignore_it(tmp_path: Path) -> None:
-    (tmp_path / "test_these.py").write_text(SIGINT_TESTS)
+def test_the_tests_heed_signals_that_their_run_is_to_ignore(tmp_path: Path) -> None:
+    (tmp_path / "test_these.py").write_text(SIGNAL_TESTS)
     words = ["-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider"]
     where = ["-c", str(ROOT / "pyproject.toml"), "--rootdir", str(ROOT), str(tmp_path)]
     ended = subprocess.run(
@@ -90,9 +92,9 @@ def test_the_tests_heed_sigint_where_their_run_is_to_ignore_it(tmp_path: Path) -
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+        preexec_fn=lambda: [signal.signal(n, signal.SIG_IGN) for n in (signal.SIGINT, signal.SIGHUP)],
     )
-    assert "2 passed" in ended.stdout, ended.stdout
+    assert "3 passed" in ended.stdout, ended.stdout
 
 
 def _heeding_signals() -> None:
