@@ -21,7 +21,7 @@ from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefau
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.uapi import BpfMapType
-from tests.cli_runner import COMMAND, done, done_json, refused, run_cli
+from tests.cli_runner import COMMAND, done, done_json, refused, run_cli, without_waiting
 from tests.live.situations import default_in, freed, listed, named_namespace, soon
 from tests.live.test_privileges import as_nobody
 from tests.needs import LINKS, needs
@@ -290,7 +290,7 @@ def test_under_ip_netns_exec_no_pin_would_last(place: NetNamespace, words: tuple
         check=False,
     )
     assert result.returncode == 2
-    assert "would not outlive this command" in json.loads(result.stderr)["error"]["what"]
+    assert "would not outlive this command" in json.loads(without_waiting(result.stderr))["error"]["what"]
     assert default_in(place) == before
 
 
@@ -404,7 +404,7 @@ def test_a_read_only_proc_sys_has_its_own_words(place: NetNamespace) -> None:
         text=True,
         check=False,
     )
-    error = json.loads(result.stderr)["error"]
+    error = json.loads(without_waiting(result.stderr))["error"]
     assert (result.returncode, error["errno"]) == (1, "EROFS")
     assert "mounted read-only" in error["why"]
     assert subprocess.run([*words, "default"], capture_output=True, check=True).stdout
@@ -433,7 +433,7 @@ def test_without_cap_net_admin(place: NetNamespace) -> None:
         text=True,
         check=False,
     )
-    error = json.loads(result.stderr)["error"]
+    error = json.loads(without_waiting(result.stderr))["error"]
     assert (result.returncode, error["why"]) == (4, "CAP_NET_ADMIN is missing")
     assert default_in(place) == before
 
