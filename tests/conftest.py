@@ -89,6 +89,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
                 require(feature)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes after their argument: compressed ones hold the time, and both processes have to name a test alike."""
+    return argname if isinstance(val, bytes) and len(val) > 16 else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whatever lies in tests/live is a live test."""
     for item in items:

@@ -21,7 +21,7 @@ ARGUMENT = re.compile(r"-.*|[A-Z][A-Z_]*|\S*[:=]\S+|\S*HOLE\S*")
 HOLES = {"netns_options_of": "--netns NS", "where": "--netns NS", "ELSEWHERE": ""}
 """Names of values, and words that stand for them; one word stands for every other value."""
 VERBS = frozenset(
-    {"changes", "did", "does", "ended", "had", "has", "is", "lifts", "loads", "makes", "pins", "set"}
+    {"changes", "could", "did", "does", "ended", "had", "has", "is", "lifts", "loads", "makes", "pins", "set"}
 )
 """Words behind the program's name in sentences about the program itself."""
 
