@@ -28,7 +28,8 @@ def command(output: Output) -> None:
     (unregistered, and something still holds it), ejected (the link is there,
     and the kernel has ended what it registered: show says why). HOLDERS is the kernel's own
     count of sockets, defaults and links; status says who they are. A pin that other users
-    can change is marked: structops doctor says why.
+    can change is marked: structops doctor says why. A map whose type cannot be read from the kernel's BTF
+    has the type "unknown", and is selected by id:N.
     """
     stock = take_steady_stock(readable_kernel())
     warn_unread_types(output, stock)
