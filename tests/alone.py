@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,9 +29,7 @@ def alone_on_this_kernel() -> Iterator[None]:
     if HELD in os.environ:
         yield
         return
-    path = os.path.join(tempfile.gettempdir(), "structops-live-tests.lock")
-    with open(path, "w", encoding="ascii") as file, open(LOCK, "rb") as namespace:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with open(LOCK, "rb") as namespace:
         fcntl.flock(namespace, fcntl.LOCK_EX)
         os.environ[HELD] = str(os.getpid())
         try:

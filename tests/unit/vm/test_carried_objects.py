@@ -47,7 +47,8 @@ def test_what_was_asked_for_is_remembered_once(tmp_path: Path) -> None:
 
 
 def test_all_that_is_wanted_is_carried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.compile.remembered", lambda _: [WISH._replace(flags=("-no-such-flag",))])
+    of_long_ago = [WISH._replace(flags=("-no-such-flag",)), WISH._replace(clang="clang-0")]
+    monkeypatch.setattr("tests.compile.remembered", lambda _: of_long_ago)
     carry_objects(tmp_path / "into", [WISH])
     assert [path.name for path in (tmp_path / "into").iterdir()] == [WISH.key]
     assert (tmp_path / "into" / WISH.key).read_bytes() == compile_object(OBJECTS / "maps.bpf.c")
