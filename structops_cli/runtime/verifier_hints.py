@@ -33,10 +33,10 @@ class Known(NamedTuple):
 KNOWN = (
     Known(
         re.compile(r"_or_null\b|possibly NULL pointer", re.IGNORECASE),
-        "test the pointer before that line: if (!POINTER) return ...;",
+        "test the pointer before that line: if (!POINTER) return 0",
     ),
     Known(
-        re.compile(r"Global function (?P<function>\w+)\(\) doesn't return scalar"),
+        re.compile(r"Global function (?P<function>\w+)\(\) (doesn't return|return value not void or) scalar"),
         "declare {function}() static, or let it return an integer: the verifier checks a global function by itself",
     ),
     Known(
@@ -45,7 +45,7 @@ KNOWN = (
     ),
     Known(
         re.compile(r"call stack of \d+ frames is too deep"),
-        "declare some of the functions static inline __attribute__((always_inline)): calls go eight functions deep",
+        "declare some of the functions static inline __attribute__((always_inline)): this kernel takes no such chain of calls",
     ),
     Known(
         re.compile(r"(program of this type cannot use helper|unknown func) (?P<helper>bpf_\w+)#\d+"),

@@ -39,6 +39,8 @@ GPL = re.compile(r"GPL", re.IGNORECASE)
 NO_ADDRESS = "failed to find the address for kernel symbol"
 UNSUPPORTED = "attach to unsupported member"
 SHOWN = 3
+LONG = 1 << 12
+CUT = "the program is too large for the verifier, whose log ends before its last words"
 CLASS = 7
 LDX, ST, STX, JMP, JMP32 = 1, 2, 3, 5, 6
 """Classes of instructions, in the low bits of the opcode."""
@@ -56,7 +58,9 @@ def explain_refusal(
     report = report_in(error.log)
     insn = refusing_instruction(error.log)
     words = _about_the_cause(meaningful_lines(error.log), plan.name)
-    if report:
+    if error.errno == E2BIG and _is_cut(error.log):
+        insn, words = None, (CUT,)
+    elif report:
         insn, words = (insn if report.insn is None else report.insn), (report.reason.rstrip("."),)
     hint = (report.suggestion.rstrip(".") if report else "") or hint_for(words, plan)
     absent = _absent_symbol(error.log, insn, spec, linked, missing)
@@ -91,9 +95,14 @@ def explain_refusal(
 
 
 def _about_the_cause(words: tuple[str, ...], program: str) -> tuple[str, ...]:
-    """Leave out the remark that a program returns no scalar: a struct_ops program need not (``btf_prepare_func_args``)."""
-    rest = tuple(line for line in words if f"function {program}() doesn't return scalar" not in line)
-    return rest or words
+    """Leave out remarks, such as that a program returns no scalar: a struct_ops program need not (``btf_prepare_func_args``)."""
+    remark = re.compile(rf"^Validating \w+\(\) func#\d+\.|function {re.escape(program)}(\(\) |#\d)")
+    return tuple(line for line in words if not remark.search(line)) or words
+
+
+def _is_cut(log: str) -> bool:
+    """Tell whether a long log ends before its closing statistics: kernels before 6.4 keep the beginning of one."""
+    return len(log) > LONG and "processed " not in log[-LONG:]
 
 
 def _size(spec: ObjectSpec, linked: LinkedProgram) -> str:

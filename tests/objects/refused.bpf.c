@@ -77,8 +77,12 @@ WITH_ROOM(third, SEED) WITH_ROOM(second, third) WITH_ROOM(first, second)
 		asm volatile("" : "+r"(value));            \
 		return next(value) + 1;                    \
 	}
-CALLS(f0, SEED) CALLS(f1, f0) CALLS(f2, f1) CALLS(f3, f2) CALLS(f4, f3) CALLS(f5, f4) CALLS(f6, f5) CALLS(f7, f6)
-CALLS(f8, f7)
+CALLS(f0, SEED) CALLS(f1, f0) CALLS(f2, f1) CALLS(f3, f2) CALLS(f4, f3) CALLS(f5, f4)
+CALLS(f6, f5) CALLS(f7, f6) CALLS(f8, f7) CALLS(f9, f8) CALLS(f10, f9) CALLS(f11, f10)
+CALLS(f12, f11) CALLS(f13, f12) CALLS(f14, f13) CALLS(f15, f14) CALLS(f16, f15) CALLS(f17, f16)
+CALLS(f18, f17) CALLS(f19, f18) CALLS(f20, f19) CALLS(f21, f20) CALLS(f22, f21) CALLS(f23, f22)
+CALLS(f24, f23) CALLS(f25, f24) CALLS(f26, f25) CALLS(f27, f26) CALLS(f28, f27) CALLS(f29, f28)
+CALLS(f30, f29) CALLS(f31, f30) CALLS(f32, f31) CALLS(f33, f32)
 
 SEC("struct_ops/ssthresh") u32 refused_ssthresh(u64 *arguments)
 {
@@ -101,7 +105,7 @@ SEC("struct_ops/ssthresh") u32 refused_ssthresh(u64 *arguments)
 	return first(tp->snd_cwnd);
 #endif
 #ifdef DEPTH
-	return f8(tp->snd_cwnd);
+	return f33(tp->snd_cwnd);
 #endif
 #if defined(HELPER) && !defined(FIXED)
 	if (!bpf_tcp_sock(tp))

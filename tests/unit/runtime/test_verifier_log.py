@@ -204,8 +204,12 @@ def test_a_program_that_has_more_instructions_than_the_kernel_reads() -> None:
         ("Possibly NULL pointer passed to trusted arg0", "test the pointer before that line"),
         ("R2 pointer arithmetic on sock_or_null prohibited, null-check it first", "test the pointer before"),
         ("Global function f() doesn't return scalar. Only those are supported.", "declare f() static"),
+        (
+            "Global function f() return value not void or scalar. Only those are supported.",
+            "declare f() static",
+        ),
         ("combined stack size of 2 calls is 544. Too large", "share 512 bytes"),
-        ("the call stack of 9 frames is too deep !", "eight functions deep"),
+        ("the call stack of 9 frames is too deep !", "takes no such chain of calls"),
         ("unknown func bpf_tcp_sock#96", "ssthresh may not call the helper bpf_tcp_sock on"),
         ("program of this type cannot use helper bpf_tcp_sock#96", "may not call the helper bpf_tcp_sock on"),
         ("invalid func unknown#4000", "this kernel has no helper number 4000"),
@@ -241,6 +245,34 @@ def test_the_remark_that_a_program_returns_nothing_is_not_the_cause() -> None:
         "combined stack size of 2 calls is 544. Too large\n"
     )
     assert refusal(log).why == "combined stack size of 2 calls is 544. Too large"
+
+
+@pytest.mark.parametrize(
+    "remark",
+    [
+        "Validating half() func#1...",
+        "reg type unsupported for arg#0 function t_init#19",
+        "Global function t_init() doesn't return scalar. Only those are supported.",
+    ],
+)
+def test_remarks_are_no_part_of_the_cause(remark: str) -> None:
+    assert refusal(f"{remark}\nsomething is wrong\n").why == "something is wrong"
+    assert refusal(f"{remark}\n").why == remark
+
+
+def test_a_log_that_lacks_its_end() -> None:
+    """Kernels before 6.4 keep the first 16 MiB of a log, and the words about the refusal come last."""
+    log = "reg type unsupported for arg#0 function t_init#19\n" + "3: (0c) w2 += w1 ; R1=7\n" * 1000
+    error = refusal(log, E2BIG)
+    count = len(LINKED.insns) // 8
+    assert error.why == (
+        "the program is too large for the verifier, whose log ends before its last words; "
+        f"t_init has {count} instructions"
+    )
+    assert error.hint.startswith("the verifier follows every path: give loops fewer rounds")
+    assert "insn" not in error.fields
+    assert not refusal(f"{log}words\nprocessed 9 insns\n", E2BIG).why.startswith("the program is too large")
+    assert not refusal(log, EACCES).why.startswith("the program is too large")
 
 
 def test_a_member_that_may_sleep() -> None:
