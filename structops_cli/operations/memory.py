@@ -29,6 +29,7 @@ from structops_cli.runtime.pins import (
     prepare_pin_dir,
     remove_pin,
 )
+from structops_cli.runtime.probes import NO_ROOM
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
@@ -261,7 +262,7 @@ def _open(path: str) -> Fd | None:
         if error.errno == ENOENT:
             check_lasting(path)
             return None
-        if isinstance(error, NotPermittedError) and os.geteuid() != 0:
+        if error.errno in NO_ROOM or (isinstance(error, NotPermittedError) and os.geteuid() != 0):
             raise explained(error, f"{path} cannot be opened") from None
         raise _not_ours(path, "it is no map") from None
     try:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
+from contextlib import suppress
 from socket import AF_INET, AF_INET6, inet_pton
 
+from structops_cli.errors import KernelError
 from structops_cli.operations.memory import Memory, RememberedDefault, RememberedRoute, RouteKey
 
 ROUTES = (
@@ -51,3 +54,25 @@ def test_one_that_was_opened_before_there_was_any_finds_it(bpf_root: str) -> Non
             early.forget_default(namespace)
         early.tidy()
         assert not os.path.exists(f"{bpf_root}/structops")
+
+
+def test_without_room_for_open_files_nobody_elses_object_is_in_its_place(bpf_root: str) -> None:
+    path = f"{bpf_root}/structops/m"
+    with Memory(path) as first:
+        first.remember_default(DEFAULT)
+        refused = []
+        with open(os.devnull, "rb") as file:
+            lowest = file.fileno()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            for room in range(6):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + room, limits[1]))
+                with suppress(KernelError), Memory(path) as another:
+                    assert set(another.defaults()) == {DEFAULT.namespace}
+                    continue
+                refused.append(room)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            first.forget_default(DEFAULT.namespace)
+            first.tidy()
+    assert len(refused) > 1
