@@ -38,6 +38,7 @@ LEFT_OUT = {
     "test_completion": "the same: a shell for each test",
     "test_faults": "every system call of a command is stopped at: minutes a scene, and nothing of it differs by kernel",
     "test_default_faults": "the same",
+    "test_footprint": "a run of pytest within a test, and nothing of it differs by kernel",
 }
 """Files of live tests that do not run in guests, and why."""
 DIFFERING = (
