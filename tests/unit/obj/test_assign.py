@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from structops_cli.btf.btf import Btf
 from structops_cli.errors import AmbiguousError, UsageError
+from structops_cli.obj.assign import locate, stored
 from structops_cli.obj.data import section_of_variable, set_variable
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import DataSection, ObjectSpec
 from tests.compile import OBJECTS, compile_object
+from tests.writers import enum, write_btf
 
 
 @pytest.fixture(scope="module")
@@ -229,3 +232,16 @@ def test_zeroed_data_can_be_set(everything: ObjectSpec) -> None:
         set_variable(bss, everything.btf, "per_mode[1]", "7").contents[16:].hex()
         == "00000000070000000000000000000000"
     )
+
+
+def test_the_name_of_a_value_that_may_be_cut_to_32_bits_is_refused() -> None:
+    """Compilers before clang 15 write 64-bit enumerators into an 8-byte BTF_KIND_ENUM."""
+    btf = Btf.from_bytes(write_btf([enum("flags", {"HIGH": 0}, size=8)]))
+    with pytest.raises(UsageError) as caught:
+        stored(btf, bytes(8), locate(btf, 1, "flags", ""), "HIGH")
+    assert caught.value.why == (
+        "the object's BTF has 8 bytes in a BTF_KIND_ENUM: its values may be cut to 32 bits"
+    )
+    assert caught.value.hint == "give the number"
+    number = str(1 << 40)
+    assert stored(btf, bytes(8), locate(btf, 1, "flags", ""), number) == (1 << 40).to_bytes(8, "little")
