@@ -21,6 +21,7 @@ from structops_cli.runtime.pins import (
     DEFAULT_PIN_DIR,
     KEPT_FOLDER,
     PIN_FOLDER,
+    is_safe,
     pin_path,
     pin_with_undo,
     prepare_pin_dir,
@@ -122,15 +123,14 @@ def kept_pins(live: LiveMap) -> tuple[str, ...]:
 
 
 def pin_folder(live: LiveMap) -> str:
-    """Return the directory of a map's link's pin, the usual one for a map without."""
-    pins = [pin for link in live.links for pin in link.pins]
-    return os.path.dirname(pins[0]) if pins else DEFAULT_PIN_DIR
+    """Return the directory of a map's link's pin; the usual one for a map without, and where others can write there."""
+    return os.path.dirname(pin_of(live))
 
 
 def pin_of(live: LiveMap) -> str:
-    """Return where the link of a live map is pinned; for a map without one, where the link of its successor is."""
-    pins = [pin for link in live.links for pin in link.pins]
-    return pins[0] if pins else pin_path(live.name, DEFAULT_PIN_DIR)
+    """Return where the link of a live map is pinned, in a directory where nobody else can write; else where its successor's is."""
+    pins = (pin for link in live.links for pin in link.pins)
+    return next(filter(is_safe, pins), pin_path(live.name, DEFAULT_PIN_DIR))
 
 
 def kept_path(live: LiveMap, folder: str) -> str:

@@ -80,8 +80,9 @@ class PinPlace(NamedTuple):
 def open_directory(path: str, writers: Writers, undo: ExitStack | None = None) -> Fd:
     """Open a directory of a bpffs and own its descriptor; with ``undo``, make what is missing with mode 0700.
 
-    No symbolic link is followed. Directories above the mount point are not checked: only root mounts a bpffs. Raises ``StructopsError`` that names the owner when others than ``writers`` can
-    change the directory, or one that leads to it; ``KernelError`` (ENOENT) when it is missing.
+    No symbolic link is followed. Directories above the mount point are not checked: only root mounts a bpffs.
+    Raises ``StructopsError`` that names the owner when others than ``writers`` can change the directory, or one
+    that leads to it; ``KernelError`` (ENOENT) when it is missing.
     """
     if path.startswith(DETACHED):
         return Fd(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))

@@ -24,6 +24,7 @@ __all__ = [
     "escaped",
     "is_mounted",
     "is_of_this_project",
+    "is_safe",
     "map_pin_path",
     "pin_again",
     "pin_path",
@@ -115,6 +116,15 @@ def check_pin_dir(path: str, writers: Writers = Writers.CALLER) -> None:
     except KernelError as error:
         if error.errno != ENOENT:
             raise
+
+
+def is_safe(path: str) -> bool:
+    """Tell whether structops would pin something at a path: nobody else can write in its directory."""
+    try:
+        check_pin_dir(os.path.dirname(path))
+    except StructopsError:
+        return False
+    return True
 
 
 def pin_with_undo(fd: Fd, path: str, undo: ExitStack, writers: Writers = Writers.CALLER) -> None:

@@ -214,6 +214,32 @@ def test_the_default_place_is_another_users(name: str, script: str) -> None:
     assert result.exit_code == 0, result.stderr
 
 
+OUTSIDE = """
+os.rmdir("/sys/fs/bpf/structops")
+[one] = done_json("register", "reno", "--set", f"name={name}", "--pin-dir", "/sys/fs/bpf/mine")["registered"]
+os.mkdir("/sys/fs/bpf/theirs")
+pin = f"/sys/fs/bpf/{sys.argv[2]}{name}"
+os.rename(one["pin"], pin)
+os.chown("/sys/fs/bpf/theirs", 65534, 65534)
+for words in (("update", name, "cubic", "--set", f"name={name}"), ("rollback", name)):
+    tried, done = done_json(*words, "--dry-run"), done_json(*words)
+    assert tried["kept"] == done["kept"], (tried, done)
+    assert done["kept"].startswith(f"/sys/fs/bpf/structops/kept/{name}/"), done
+assert done_json("unregister", name)["unregistered"][0]["pins_removed"] == [pin]
+assert not os.path.exists("/sys/fs/bpf/structops")
+"""
+
+
+@needs(LINKS)
+@pytest.mark.parametrize("folder", ["", "theirs/"])
+def test_versions_of_a_link_that_is_pinned_elsewhere_are_kept_in_the_default_place(
+    name: str, folder: str
+) -> None:
+    """Another loader has pinned the link in the root of the bpffs, or in a directory of another user."""
+    result = in_private_mounts(DEFAULT_PLACE + OUTSIDE, name, folder)
+    assert result.exit_code == 0, result.stderr
+
+
 # The descriptor
 
 
