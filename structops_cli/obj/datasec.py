@@ -5,10 +5,15 @@ leaves the size of the section 0 and the offsets of global variables 0 (older
 ones also those of static variables), and expects the loader to fill them in.
 The kernel refuses a Datasec whose entries are not in order, overlap or end
 behind it (``btf_datasec_check_meta``, ``btf_datasec_resolve``).
+
+clang up to 15 lists a constant in ``.rodata`` that it puts into
+``.rodata.cst8``: such a variable goes into a Datasec of the section that its
+symbol is in, as later releases write it.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
@@ -18,6 +23,7 @@ from structops_cli.btf.types import Datasec, DatasecEntry, Var
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, Section, Symbol, SymbolType
 from structops_cli.obj.kconfig import lay_out_kconfig
+from structops_cli.obj.sections import is_data
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["datasec_of", "repair_datasecs", "variables_of"]
@@ -27,8 +33,10 @@ def repair_datasecs(elf: ElfObject, btf: Btf) -> Btf:
     """Return ``btf`` with every Datasec of a section of this object as the symbols have it.
 
     Of those that are not in the object, ``.kconfig`` is laid out anew and
-    ``.ksyms`` stays as it is. Raises ``ObjectError`` for a variable that has no symbol.
+    ``.ksyms`` stays as it is. A global variable without a symbol, which nothing
+    refers to, is left out. Raises ``ObjectError`` for another one without a symbol.
     """
+    btf = _in_their_sections(elf, btf)
     by_section: dict[int, list[Symbol]] = {}
     for symbol in elf.symbols:
         if symbol.type == SymbolType.OBJECT and symbol.section:
@@ -62,6 +70,63 @@ def variables_of(btf: Btf, datasec: Datasec) -> Iterator[tuple[Var, DatasecEntry
             )
             raise ObjectError(what, why=why, section=datasec.name, type_id=entry.type)
         yield var, entry
+
+
+def _in_their_sections(elf: ElfObject, btf: Btf) -> Btf:
+    """Return ``btf`` with each global variable in the Datasec of the section that its symbol is in."""
+    symbols = _data_symbols(elf)
+    changed: dict[str, Datasec] = {}
+    strays = []
+    for type_id in btf.with_prefix(".", BtfKind.DATASEC):
+        datasec = btf.type(type_id)
+        if isinstance(datasec, Datasec) and is_data(datasec.name):
+            kept = [one for one in datasec.entries if _taken(symbols, datasec.name, btf.name(one.type))]
+            if len(kept) < len(datasec.entries):
+                strays += [one for one in datasec.entries if one not in kept]
+                changed[datasec.name] = datasec._replace(entries=tuple(kept))
+    if not changed:
+        return btf
+    from structops_cli.btf.rewrite import rewrite  # few objects need it
+
+    for stray in strays:
+        _add(btf, changed, symbols, stray)
+    return Btf.from_bytes(rewrite(btf, map(_not_empty, changed.values())), origin=btf.origin)
+
+
+def _data_symbols(elf: ElfObject) -> dict[str, Counter[str]]:
+    """Count the variables of each section of global data by name."""
+    found: dict[str, Counter[str]] = {}
+    for symbol in elf.symbols:
+        if symbol.type == SymbolType.OBJECT and 0 < symbol.section < len(elf.sections):
+            section = elf.sections[symbol.section]
+            if is_data(section.name):
+                found.setdefault(section.name, Counter())[symbol.name] += 1
+    return found
+
+
+def _taken(symbols: dict[str, Counter[str]], section: str, name: str) -> bool:
+    """Take one symbol of that name out of a section; tell whether there was one."""
+    there = symbols.get(section, Counter())[name] > 0
+    if there:
+        symbols[section][name] -= 1
+    return there
+
+
+def _add(
+    btf: Btf, changed: dict[str, Datasec], symbols: dict[str, Counter[str]], stray: DatasecEntry
+) -> None:
+    """Put a variable into the Datasec of the section that has a symbol of its name; into none without a symbol."""
+    home = next((one for one in symbols if _taken(symbols, one, btf.name(stray.type))), None)
+    if home is None:
+        return
+    last = max((btf.end_id, *(one.id + 1 for one in changed.values())))
+    datasec = changed.get(home) or datasec_of(btf, home) or Datasec(last, home, 0, ())
+    changed[home] = datasec._replace(entries=(*datasec.entries, stray))
+
+
+def _not_empty(datasec: Datasec) -> Datasec:
+    """Return a Datasec with a size: of one without variables, whose section may be gone, the kernel wants one too."""
+    return datasec if datasec.entries else datasec._replace(size_bytes=max(datasec.size_bytes, 1))
 
 
 def _repaired(btf: Btf, section: Section, datasec: Datasec, symbols: list[Symbol]) -> Datasec:

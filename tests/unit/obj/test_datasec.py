@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from structops_cli.btf.types import BtfType, Datasec, DatasecEntry, Var
 from structops_cli.errors import ObjectError
 from structops_cli.obj.datasec import datasec_of, repair_datasecs, variables_of_section
 from structops_cli.obj.elf import read_elf
-from tests.elf_writers import LOCAL, OBJECT, U32, Sym, small_object
+from tests.elf_writers import ALLOC, LOCAL, OBJECT, U32, Sec, Sym, small_object
 
 FIRST, SECOND, RODATA = 17, 18, 22
+OPS = ".struct_ops.link"
 
 
 def repaired(**changes: Any) -> Btf:
@@ -85,18 +87,55 @@ def test_statics_of_one_name(first: int, second: int, expected: list[tuple[int, 
     assert list(found.entries) == expected
 
 
-def test_a_variable_without_a_symbol() -> None:
-    error = refusal(symbols={"count": None})
+def test_a_struct_ops_variable_without_a_symbol() -> None:
+    error = refusal(symbols={"t_ops": None}, relocations={(OPS, 8): None})
     assert str(error) == (
-        "variable count of section .bss has no place: no symbol of that name is left in the section"
+        f"variable t_ops of section {OPS} has no place: no symbol of that name is left in the section"
     )
     assert error.hint == "keep the symbols: strip with llvm-strip -g"
-    assert error.fields == {"variable": "count", "section": ".bss"}
+    assert error.fields == {"variable": "t_ops", "section": OPS}
 
 
-def test_a_symbol_of_another_section_is_not_taken() -> None:
-    error = refusal(symbols={"count": {"section": ".rodata", "value": 0}})
-    assert error.what == "variable count of section .bss has no place"
+def test_a_global_variable_without_a_symbol_is_left_out() -> None:
+    plain, btf = repaired(), repaired(symbols={"count": None})
+    assert ("count", 8, 8) in places(plain, ".bss")
+    assert places(btf, ".bss") == [one for one in places(plain, ".bss") if one[0] != "count"]
+
+
+MOVED = Sym("second_limit", ".rodata.cst4", 0, 4, OBJECT, LOCAL)
+
+
+def constant(size: int = 4, first: dict[str, Any] | None = None, more: Sequence[BtfType] = ()) -> Btf:
+    """Return the BTF of an object that lists ``second_limit`` in ``.rodata`` and has it in ``.rodata.cst4``."""
+    return repaired(
+        symbols={"second_limit": None} | (first or {}),
+        more_symbols=[MOVED, Sym("third_limit", ".rodata.cst4", 4, 4, OBJECT, LOCAL)][: size // 4],
+        more_sections=[Sec(".rodata.cst4", bytes(size), ALLOC | 0x10)],
+        more_types=more,
+        relocations={("struct_ops/init", 16): None},
+    )
+
+
+def test_the_symbol_decides_the_section() -> None:
+    btf = constant()
+    assert places(btf, ".rodata") == [("first_limit", 0, 4)]
+    assert places(btf, ".rodata.cst4") == [("second_limit", 0, 4)]
+    btf.check()
+
+
+def test_a_section_of_which_nothing_is_left_in_btf() -> None:
+    btf = constant(first={"first_limit": None})
+    assert places(btf, ".rodata") == []
+    datasec = datasec_of(btf, ".rodata")
+    assert datasec is not None
+    assert datasec.size_bytes > 0
+    assert places(btf, ".rodata.cst4") == [("second_limit", 0, 4)]
+
+
+def test_a_variable_joins_those_that_its_section_has() -> None:
+    datasec = Datasec(26, ".rodata.cst4", 0, (DatasecEntry(25, 0, 4),))
+    btf = constant(8, more=[Var(25, "third_limit", U32, 0), datasec])
+    assert places(btf, ".rodata.cst4") == [("second_limit", 0, 4), ("third_limit", 4, 4)]
 
 
 def test_statics_whose_symbols_are_too_small() -> None:
