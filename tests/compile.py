@@ -20,10 +20,9 @@ from tests.carried_objects import Wish, carried, remember, remembered
 OBJECTS = Path(__file__).parent / "objects"
 REPOSITORY = Path(__file__).parents[1]
 FLAGS = ("-O2", "-g", "-mcpu=v3")
-OLD_COMPILERS = ("clang-9", "clang-11")
-"""Those that no present distribution has any more."""
-FOLDERS = {"bpftool": "bench", "clang": "clang"}
-"""Where below ``build`` things are fetched to; the benchmark wants bpftool as well."""
+NEWEST, GCC = "clang-newest", "bpf-gcc"
+FETCHED = ("clang-9", "clang-11", "clang-13", "clang-14", "clang-15", "clang-16", NEWEST, GCC)
+"""Compilers that are downloaded where they are not installed: of older releases of Debian, and of its newest."""
 
 
 def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str] = FLAGS) -> bytes:
@@ -43,7 +42,7 @@ def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str
 
 def compile_with(source: Path, clang: str, flags: Sequence[str]) -> bytes:
     """Return the object of just these flags: the one that is kept, or a new one."""
-    command = [compiler(clang), "-target", "bpf", *flags]
+    command = [compiler(clang), *([] if clang == GCC else ["-target", "bpf"]), *flags]
     text = _run([*command, "-E", "-P", source])
     key = sha256(
         b"\0".join([_version(command[0]), " ".join(flags).encode(), str(source).encode(), text])
@@ -76,7 +75,7 @@ def carry_objects(into: Path, more: Iterable[Wish] = ()) -> None:
 
 def bpftool() -> str:
     """Return the path of a bpftool to compare with; without it: a failure in CI, a skip elsewhere."""
-    return os.fspath(_fetched("bpftool") / "bpftool")
+    return _fetched("bpftool", "bench")  # the benchmark wants it as well
 
 
 def link(*objects: bytes) -> bytes:
@@ -101,17 +100,21 @@ def strip(data: bytes, *, tool: str = "llvm-strip-19") -> bytes:
 def compiler(name: str) -> str:
     """Return the path of a compiler or another tool; without it: a failure in CI, a skip elsewhere."""
     path = shutil.which(name)
-    if path is None and name in OLD_COMPILERS:
-        return os.fspath(_fetched("clang") / name)
+    if path is None and name in FETCHED:
+        return _fetched("compiler", "compilers", name)
     return path or _without(f"{name} is not installed")
 
 
 @cache
-def _fetched(name: str) -> Path:
-    """Have ``.ci/fetch-NAME`` find or download it below ``build``, once, and return the folder of what it prints."""
-    command = [REPOSITORY / ".ci" / f"fetch-{name}", REPOSITORY / "build" / FOLDERS[name]]
+def _fetched(script: str, folder: str, *words: str) -> str:
+    """Have ``.ci/fetch-SCRIPT`` find or download a program below ``build/FOLDER``, and return its path."""
+    command: list[str | Path] = [
+        REPOSITORY / ".ci" / f"fetch-{script}",
+        REPOSITORY / "build" / folder,
+        *words,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return Path(done.stdout.splitlines()[0]).parent if done.returncode == 0 else _without(done.stderr)
+    return done.stdout.splitlines()[0] if done.returncode == 0 else _without(done.stderr)
 
 
 def _without(missing: str) -> NoReturn:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from structops_cli.runtime.objects import object_path
-from tests.compile import FLAGS, OBJECTS, compile_object, link, strip
+from tests.compile import FLAGS, GCC, NEWEST, OBJECTS, compile_object, link, strip
 
 __all__ = ["LOADED_BY_BOTH", "ONLY_BY_STRUCTOPS", "Build", "Subject"]
 
@@ -77,12 +77,18 @@ OLD = (Build("clang-11"), Build("clang-11", ("-O2", "-g", "-mcpu=v2")), Build("c
 """LLVM 11: offsets in BTF that the loader fills in, pointers in data as R_BPF_64_64."""
 OLDEST = (Build("clang-9", (*FLAGS, "-fno-common")),)
 """LLVM 9: no CO-RE, functions without linkage in BTF, .BTF.ext with a longer header."""
+UP_TO_15 = tuple(Build(clang) for clang in ("clang-13", "clang-14", "clang-15"))
+"""Their BTF lists small constants in .rodata, and has no places of static variables that libbpf could do without."""
+LATER = (Build("clang-16"), Build(NEWEST), Build(NEWEST, ("-O2", "-g", "-mcpu=v4")))
+BY_GCC = (Build(GCC, (*FLAGS, "-std=gnu11")),)
+"""GCC: a .BTF.ext of its own making, constants in one .rodata, no DATASEC for what it leaves out."""
+OTHERS = (*UP_TO_15, *LATER, *BY_GCC)
 
 LOADED_BY_BOTH = (
     Subject("reno"),
     Subject("cubic"),
     Subject("aimd"),
-    Subject("live_maps", builds=(*CURRENT, *OLD, *OLDEST)),
+    Subject("live_maps", builds=(*CURRENT, *OLD, *OLDEST, *OTHERS)),
     # libbpf asks for a syscall wrapper by means of a kprobe, and says no on a kernel without kprobes
     Subject("kernel_symbols", ("NO_WRAPPER",)),
     Subject("exceptions"),
@@ -92,13 +98,17 @@ LOADED_BY_BOTH = (
     Subject("arena"),
     Subject("every_map", ("COMPARED",)),
     Subject("managed_fields"),
-    Subject("habits_tunables", builds=(*CURRENT, *OLD, *OLDEST)),
+    Subject("habits_constants", builds=(*LATER, *BY_GCC)),
+    Subject("habits_constants", ("ALONE",), builds=(*LATER, *BY_GCC)),
+    Subject("habits_tunables", builds=(*CURRENT, *OLD, *OLDEST, *OTHERS)),
     # libbpf's linker takes no addresses of sections in data
     Subject("habits_addresses", builds=tuple(b for b in (*CURRENT, *OLD, *OLDEST) if b.after is not link)),
-    Subject("habits_ecn", builds=(*CURRENT, *OLD), poisons=True),
-    Subject("habits_helpers", builds=(*CURRENT, *OLD)),
+    Subject("habits_ecn", builds=(*CURRENT, *OLD, *OTHERS), poisons=True),
+    Subject("habits_helpers", builds=(*CURRENT, *OLD, *OTHERS)),
     Subject("habits_linked", parts=("habits_linked_more",), builds=(*CURRENT, *OLD)),
-    Subject("habits_odd", builds=(Build(flags=(*FLAGS, "-fdata-sections")), *CURRENT, *OLD, *OLDEST)),
+    Subject(
+        "habits_odd", builds=(Build(flags=(*FLAGS, "-fdata-sections")), *CURRENT, *OLD, *OLDEST, *OTHERS)
+    ),
     Subject("habits_types"),
     Subject("habits_dummy", registers=False, builds=OLD),
 )
@@ -116,5 +126,8 @@ ONLY_BY_STRUCTOPS = (
     Subject("new_btf"),
     # programs of other types, among them one that is not for this kernel
     Subject("mixed"),
+    # constants that BTF lists in a section that they are not in, and that may not be there
+    Subject("habits_constants", builds=(Build("clang-11"), *UP_TO_15)),
+    Subject("habits_constants", ("ALONE",), builds=UP_TO_15),
 )
 """bpftool has to refuse them: an object that it loads belongs to the other list."""

@@ -58,11 +58,15 @@ def test_the_kernel_holds_the_same_of_another_build(
     assert_same(subject.write(tmp_path, build), Path(bpf_root) / "bpftool", subject, target)
 
 
-@pytest.mark.parametrize("subject", ONLY_BY_STRUCTOPS, ids=str)
+@pytest.mark.parametrize(
+    ("subject", "build"),
+    [(subject, build) for subject in ONLY_BY_STRUCTOPS for build in subject.builds or (Build(),)],
+    ids=str,
+)
 def test_bpftool_refuses_what_structops_loads(
-    subject: Subject, tmp_path: Path, bpf_root: str, target: Target
+    subject: Subject, build: Build, tmp_path: Path, bpf_root: str, target: Target
 ) -> None:
-    path = subject.write(tmp_path)
+    path = subject.write(tmp_path, build)
     with pytest.raises(Refused):
         held_by_bpftool(path, Path(bpf_root) / "bpftool", target, registers=subject.registers)
     assert held_by_structops(path, target, registers=subject.registers)

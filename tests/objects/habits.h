@@ -14,7 +14,7 @@ typedef _Bool bool;
 #define __noinline __attribute__((noinline))
 #define __weak __attribute__((weak))
 #define __hidden __attribute__((visibility("hidden")))
-#if __clang_major__ >= 10
+#if __clang_major__ >= 10 || !defined(__clang__)
 #define __core __attribute__((preserve_access_index))
 #else
 #define __core
