@@ -31,6 +31,7 @@ __all__ = [
     "DUMMY_OPS",
     "FEW_REQUIRED",
     "HID_BPF",
+    "INSN_ARRAY",
     "IO_URING_OPS",
     "KERNEL_BTF",
     "KFUNCS",
@@ -125,6 +126,7 @@ MPTCP = Feature("MPTCP", (5, 6), _opens_mptcp, "CONFIG_MPTCP")
 OPEN_FILE_ITERATOR = Feature("a BPF iterator over descriptors and their sockets", (5, 11), _reads_open_files)
 CGRP_STORAGE = Feature("maps of cgroup storage", (6, 2), lambda: _knows_map_type("BPF_MAP_TYPE_CGRP_STORAGE"))
 ARENA = Feature("arenas", (6, 9), lambda: _knows_map_type("BPF_MAP_TYPE_ARENA"))
+INSN_ARRAY = Feature("instruction arrays", (6, 19), lambda: _knows_map_type("BPF_MAP_TYPE_INSN_ARRAY"))
 KFUNCS = Feature(
     "calls of the kernel's functions",
     (5, 13),

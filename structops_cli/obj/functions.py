@@ -14,7 +14,7 @@ from structops_cli.obj.elf_values import ElfObject, Section, Symbol, SymbolBindi
 from structops_cli.obj.insn import INSN_BYTES
 from structops_cli.obj.records import Record, moved
 from structops_cli.obj.sections import holds_functions, is_other, is_program, is_sleepable
-from structops_cli.obj.spec import Function, OtherProgram, Relocation
+from structops_cli.obj.spec import Function, JumpTable, OtherProgram, Relocation
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
@@ -62,7 +62,13 @@ def other_programs(elf: ElfObject) -> tuple[OtherProgram, ...]:
     return tuple(OtherProgram(symbol.name, elf.sections[symbol.section].name) for symbol in others)
 
 
-def read_function(extent: Extent, btf: Btf, ext: BtfExt, relocations: tuple[Relocation, ...]) -> Function:
+def read_function(
+    extent: Extent,
+    btf: Btf,
+    ext: BtfExt,
+    relocations: tuple[Relocation, ...],
+    jump_tables: tuple[JumpTable, ...] = (),
+) -> Function:
     """Return the function at ``extent``; all its records count from its own first instruction."""
     section = extent.section.name
     func_info = _within(ext.func_info.get(section, ()), extent)
@@ -82,6 +88,7 @@ def read_function(extent: Extent, btf: Btf, ext: BtfExt, relocations: tuple[Relo
         core_relos=_within(ext.core_relos.get(section, ()), extent),
         func_info=func_info,
         line_info=_within(ext.line_info.get(section, ()), extent),
+        jump_tables=jump_tables,
     )
 
 

@@ -14,6 +14,7 @@ from structops_cli.obj.elf import read_elf
 from structops_cli.obj.elf_values import ElfObject
 from structops_cli.obj.externs import read_externs
 from structops_cli.obj.functions import check_ext, function_extents, other_programs, read_function
+from structops_cli.obj.jump_tables import jump_tables_of
 from structops_cli.obj.maps import map_places, read_maps
 from structops_cli.obj.relocations import Addresses, function_relocations
 from structops_cli.obj.sections import check_sections
@@ -67,7 +68,7 @@ def _read(data: bytes | mmap, name: str) -> ObjectSpec:
     addresses = Addresses(elf, extents, map_places(elf, btf), (extern.name for extern in externs))
     relocations = function_relocations(elf, extents, addresses)
     functions = tuple(
-        read_function(extent, btf, ext, references)
+        read_function(extent, btf, ext, references, jump_tables_of(elf, extent, references))
         for extent, references in zip(extents, relocations, strict=True)
     )
     check_ext(elf, ext, functions)

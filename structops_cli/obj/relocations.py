@@ -14,7 +14,7 @@ from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, ElfRelocation, RelocationType, Section, Symbol
 from structops_cli.obj.functions import Extent
 from structops_cli.obj.insn import CALL, INSN_BYTES, LD_IMM64, find, imm, opcode, src_reg
-from structops_cli.obj.sections import MAPS, holds_functions, is_data, is_other
+from structops_cli.obj.sections import JUMP_TABLES, MAPS, holds_functions, is_data, is_other
 from structops_cli.obj.spec import Relocation, RelocationTarget
 from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import PseudoCall
@@ -59,6 +59,8 @@ class Addresses:
             return self._function(symbol, section, offset, label)
         if section.name == MAPS:
             return self._map(symbol, offset, label)
+        if section.name == JUMP_TABLES:
+            return Target(RelocationTarget.JUMP_TABLE, symbol.name, addend)
         if not is_data(section.name):
             raise _lost(label, symbol, f"section {section.name} holds neither functions, maps nor data")
         if not 0 <= offset < section.size_bytes:

@@ -14,6 +14,7 @@ from structops_cli.records import NamedTuple
 
 __all__ = [
     "ARENA",
+    "JUMP_TABLES",
     "MAPS",
     "SUBPROGRAMS",
     "StructOpsSection",
@@ -29,6 +30,8 @@ __all__ = [
 
 ARENA = ".addr_space.1"
 """Global variables of address space 1, which clang 19 and later have for an arena."""
+JUMP_TABLES = ".jumptables"
+"""Where a ``switch`` goes, by clang 22 and later with -mcpu=v4."""
 MAPS = ".maps"
 SUBPROGRAMS = ".text"
 

@@ -21,6 +21,7 @@ __all__ = [
     "Extern",
     "ExternKind",
     "Function",
+    "JumpTable",
     "LinkedProgram",
     "MapSlot",
     "MapSpec",
@@ -46,6 +47,8 @@ class RelocationTarget(Enum):
     """The address of the function ``symbol`` (a callback); BPF_PSEUDO_FUNC."""
     EXTERN = "extern"
     """A symbol that the object leaves to the kernel: ``symbol`` is its name."""
+    JUMP_TABLE = "jump table"
+    """A table of instructions of the same function: ``symbol`` is its name; BPF_PSEUDO_MAP_VALUE of an instruction array."""
     MODULE = "module"
     """Something of the module ``symbol``: the load's second half becomes an fd of the module's BTF."""
 
@@ -57,6 +60,13 @@ class Relocation(NamedTuple):
     target: RelocationTarget
     symbol: str
     addend: int
+
+
+class JumpTable(NamedTuple):
+    """Where a ``switch`` of a function goes: ``targets`` are indexes of instructions."""
+
+    name: str
+    targets: tuple[int, ...]
 
 
 class Function(NamedTuple):
@@ -81,6 +91,7 @@ class Function(NamedTuple):
     core_relos: tuple[CoreRelo, ...]
     func_info: tuple[FuncInfo, ...]
     line_info: tuple[LineInfo, ...]
+    jump_tables: tuple[JumpTable, ...] = ()
 
 
 class MemberFunction(NamedTuple):

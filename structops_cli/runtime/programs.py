@@ -75,7 +75,9 @@ def load_programs(loaded: Loaded, btf_fd: Fd, prepared: Iterable[PreparedProgram
     with ExitStack() as stack:
         modules = _open_modules(loaded, prepared, stack)
         for program in prepared:
-            fd = loaded.own(_load_program(loaded, btf_fd, program, modules))
+            with ExitStack() as closing:
+                tables = _jump_tables(loaded, program.linked, closing)
+                fd = loaded.own(_load_program(loaded, btf_fd, program, modules, tables))
             loaded.programs[program.plan.name] = fd
             for section in constants:
                 _bind(fd, section)
@@ -105,13 +107,28 @@ def _bind(program: Fd, section: Fd) -> None:
         bpf.prog_bind_map(program, section)
 
 
-def _load_program(loaded: Loaded, btf_fd: Fd, program: PreparedProgram, modules: Mapping[str, Fd]) -> Fd:
+def _jump_tables(loaded: Loaded, linked: LinkedProgram, closing: ExitStack) -> Mapping[int, Fd]:
+    """Create the jump tables of a program, which holds them itself once it is loaded."""
+    if all(item.target is not RelocationTarget.JUMP_TABLE for item in linked.relocations):
+        return {}
+    from structops_cli.runtime.jump_tables import create_jump_tables  # few programs have them
+
+    return create_jump_tables(loaded.spec, linked, closing)
+
+
+def _load_program(
+    loaded: Loaded,
+    btf_fd: Fd,
+    program: PreparedProgram,
+    modules: Mapping[str, Fd],
+    tables: Mapping[int, Fd],
+) -> Fd:
     plan, linked = program.plan, program.linked
     called = loaded.externs.modules if loaded.externs else ()
     try:
         return bpf.prog_load(
             BpfProgType.STRUCT_OPS,
-            _with_fds(program, loaded.maps, modules),
+            _with_fds(program, loaded.maps, modules, tables),
             licence=loaded.spec.licence,
             name=plan.name,
             prog_flags=BPF_F_SLEEPABLE if linked.sleepable else 0,
@@ -133,15 +150,18 @@ def _load_program(loaded: Loaded, btf_fd: Fd, program: PreparedProgram, modules:
         raise explained(error, f"{plan.name} could not be loaded", plan.type.name) from None
 
 
-def _with_fds(program: PreparedProgram, maps: Mapping[str, Fd], modules: Mapping[str, Fd]) -> bytes:
-    """Put the fds of maps, data sections and modules where the program refers to them."""
+def _with_fds(
+    program: PreparedProgram, maps: Mapping[str, Fd], modules: Mapping[str, Fd], tables: Mapping[int, Fd]
+) -> bytes:
+    """Put the fds of maps, data sections, modules and jump tables where the program refers to them."""
     insns = bytearray(program.insns)
     for item in program.linked.relocations:
         if item.target is RelocationTarget.MODULE:
             set_imm64(insns, item.insn_index, item.addend, modules[item.symbol].fileno())
             continue
-        number = maps[item.symbol].fileno()
-        if item.target is RelocationTarget.DATA:
+        table = item.target is RelocationTarget.JUMP_TABLE
+        number = (tables[item.insn_index] if table else maps[item.symbol]).fileno()
+        if table or item.target is RelocationTarget.DATA:
             set_imm64(insns, item.insn_index, number, item.addend)
             set_src_reg(insns, item.insn_index, PseudoSrc.MAP_VALUE)
         else:

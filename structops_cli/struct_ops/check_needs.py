@@ -9,6 +9,7 @@ from structops_cli.btf.types import Enum, Enum64
 from structops_cli.core.externs import VERSION, Externs, KernelFacts, uses_of
 from structops_cli.core.resolve_externs import resolve_externs
 from structops_cli.errors import StructopsError
+from structops_cli.obj.jump_tables import HINT, WHY
 from structops_cli.obj.needed_maps import needed_maps
 from structops_cli.obj.spec import ExternKind, LinkedProgram, MapSpec, ObjectSpec, RelocationTarget
 from structops_cli.struct_ops.findings import Finding, Severity
@@ -45,6 +46,8 @@ def check_maps(
         yield Finding.of_error(error)
         return
     known = _map_types(kernel)
+    if known and BpfMapType.INSN_ARRAY not in known:
+        yield from _jump_tables(spec, linked)
     for one in needed.maps:
         yield from _refused_map(spec, one, creates)
         if known and one.map_type not in known:
@@ -55,6 +58,14 @@ def check_maps(
                 "use another type of map for this kernel",
                 {"object": spec.name, "map": one.name},
             )
+
+
+def _jump_tables(spec: ObjectSpec, linked: Sequence[LinkedProgram]) -> Iterator[Finding]:
+    """Find programs with jump tables, for a kernel that has none."""
+    for one in linked:
+        if any(item.target is RelocationTarget.JUMP_TABLE for item in one.relocations):
+            what, fields = f"the verifier refuses {one.name}", {"object": spec.name, "program": one.name}
+            yield Finding(Severity.ERROR, what, WHY, HINT, fields)
 
 
 def _refused_map(

@@ -234,6 +234,8 @@ class Steps:
 
     def _jump(self, index: int, insn: Insn, state: State) -> list[Way]:
         operation, target = insn.opcode >> 4, index + 1 + insn.offset
+        if operation == _JA and insn.opcode & 8:
+            return []  # by a jump table, to nobody knows where
         if operation == _JA:
             return [Way(index + 1 + insn.imm if insn.opcode & 7 == _JMP32 else target, state, True)]
         if operation == _EXIT:

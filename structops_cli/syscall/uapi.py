@@ -168,6 +168,7 @@ class BpfMapType(IntEnum):
     USER_RINGBUF = 31
     CGRP_STORAGE = 32
     ARENA = 33
+    INSN_ARRAY = 34
 
 
 MAPS_OF_MAPS = frozenset({BpfMapType.ARRAY_OF_MAPS, BpfMapType.HASH_OF_MAPS})
