@@ -53,7 +53,7 @@ def test_a_kernel_without_them_is_named_with_the_release(path: str) -> None:
         pytest.skip("this kernel has instruction arrays")
     result = run_cli("check", path)
     assert result.exit_code == 1
-    for error in (refused("register", path, "--dry-run"), refused("check", path, "--verify")):
-        assert "kernels have from Linux 6.19 on" in error["why"]
-        assert error["hint"] == "compile with -mcpu=v3, which makes no jump tables"
+    error = refused("register", path, "--dry-run")
+    assert "kernels have from Linux 6.19 on" in error["why"]
+    assert error["hint"] == "compile with -mcpu=v3, which makes no jump tables"
     assert "kernels have from Linux 6.19 on" in result.stdout
