@@ -53,8 +53,10 @@ def _named_version(path: str) -> tuple[str, int]:
     from structops_cli.runtime.kernel_image import kernel_banner
 
     try:
-        release, _, rest = kernel_banner(_image(path)).partition(" ")
-        return release, parse_version(release, rest)
+        banner = kernel_banner(_image(path))
+        release = banner.partition(" ")[0]
+        # behind the sign is what uname -v says; the compiler before it may be Debian's as well
+        return release, parse_version(release, banner.rpartition(" #")[2])
     except StructopsError:
         return "", 0
 

@@ -17,7 +17,8 @@ from tests.kernel_shapes import kernel
 BTF = kernel().vmlinux.raw()
 RELEASE = "6.12.9+deb13-amd64"
 UTS = f"{RELEASE} (builder@example) #1 SMP PREEMPT_DYNAMIC Debian 6.12.9-1 (2025-01-10)"
-BANNER = f"Linux version {RELEASE} (builder@example) (gcc, ld) #1 SMP Debian 6.12.9-1 (2025-01-10)"
+COMPILER = "(gcc-14 (Debian 14.2.0-19) 14.2.0, GNU ld (GNU Binutils for Debian) 2.44)"
+BANNER = f"Linux version {RELEASE} (builder@example) {COMPILER} #1 SMP Debian 6.12.9-1 (2025-01-10)"
 NEEDED = FactsNeeded(frozenset(), frozenset({"CONFIG_HZ", "CONFIG_OFF"}), True)
 V6_12_9 = version_code(6, 12, 9)
 HEADING = "#\n# Linux/x86 {} Kernel Configuration\n#\n"
@@ -48,6 +49,15 @@ def test_an_image_names_its_version(tmp_path: Path, data: bytes) -> None:
     image = written(tmp_path / "vmlinuz", data)
     assert kernel_banner(str(image)).startswith(f"{RELEASE} (")
     assert (facts(image).version, facts(image).found) == (V6_12_9, "")
+
+
+def test_a_release_without_the_whole_version(tmp_path: Path) -> None:
+    banner = (
+        f"Linux version 6.1.0-57-amd64 (builder@example) {COMPILER} # SMP PREEMPT_DYNAMIC Debian 6.1.192-3"
+    )
+    assert facts(written(tmp_path / "vmlinux", vmlinux(BTF, banner=banner))).version == version_code(
+        6, 1, 192
+    )
 
 
 @pytest.mark.parametrize("data", [BTF, vmlinux(BTF), bzimage(b"")], ids=["btf", "vmlinux", "bzImage"])
