@@ -139,8 +139,8 @@ BY_THE_SECOND = ("written through",)
 BY_BOUNDS = ("beyond, never by an argument",)
 """Dead by the bounds of a number, which only the verifier knows."""
 
-UNTIL_6_13 = ("half a pointer",)
-"""What kernels before 6.13 refuse only where they have a fix that BTF does not show."""
+UNTIL_6_13 = ("half a pointer", "half a number", "a byte of a number")
+"""What kernels before 6.13 refuse of a pointer only where they have a fix that BTF does not show."""
 
 SOCKET = "struct sock *sk = (void *)arguments[0];"
 REACH: dict[str, tuple[str, ...]] = {
