@@ -88,6 +88,7 @@ LOADED_BY_BOTH = (
     Subject("reno"),
     Subject("cubic"),
     Subject("aimd"),
+    Subject("live_ops"),
     Subject("live_maps", builds=(*CURRENT, *OLD, *OLDEST, *OTHERS)),
     # libbpf asks for a syscall wrapper by means of a kprobe, and says no on a kernel without kprobes
     Subject("kernel_symbols", ("NO_WRAPPER",)),
@@ -116,8 +117,6 @@ LOADED_BY_BOTH = (
 ONLY_BY_STRUCTOPS = (
     # libbpf's linker leaves a wrong offset in BTF, for a map that another file defines and that is not the first
     Subject("habits_linked", ("SHARED_THERE",), parts=("habits_linked_more",)),
-    # a program that no variable refers to
-    Subject("live_ops"),
     Subject("habits_odd", ("STATIC_MAP",)),
     Subject("habits_odd", ("STATIC_SUBPROGRAM",)),
     # a function for a member that this kernel lacks
