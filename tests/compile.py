@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import pytest
 
+from structops_cli.vm.store import store_folder
 from tests.carried_objects import Wish, carried, remember, remembered
 
 OBJECTS = Path(__file__).parent / "objects"
@@ -75,7 +76,7 @@ def carry_objects(into: Path, more: Iterable[Wish] = ()) -> None:
 
 def bpftool() -> str:
     """Return the path of a bpftool to compare with; without it: a failure in CI, a skip elsewhere."""
-    return _fetched("bpftool", "bench")  # the benchmark wants it as well
+    return _fetched("bpftool", "bpftool")
 
 
 def link(*objects: bytes) -> bytes:
@@ -107,10 +108,10 @@ def compiler(name: str) -> str:
 
 @cache
 def _fetched(script: str, folder: str, *words: str) -> str:
-    """Have ``.ci/fetch-SCRIPT`` find or download a program below ``build/FOLDER``, and return its path."""
+    """Have ``.ci/fetch-SCRIPT`` find or download a program into FOLDER of the store of ``vm``, and return its path."""
     command: list[str | Path] = [
         REPOSITORY / ".ci" / f"fetch-{script}",
-        REPOSITORY / "build" / folder,
+        store_folder(folder),
         *words,
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

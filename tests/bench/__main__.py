@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from structops_cli.errors import StructopsError
 from structops_cli.runtime.objects import DEFAULT_OBJECT, object_path
+from structops_cli.vm.store import store_folder
 from tests.bench.clock import CommandError
 from tests.bench.curves import CURVES, Curve
 from tests.bench.figures import FIGURES, Bench, Measured
@@ -118,7 +119,7 @@ def _structops() -> tuple[str, ...]:
 def _bpftool(options: argparse.Namespace) -> str:
     if options.bpftool:
         return shutil.which(options.bpftool) or str(options.bpftool)
-    fetch = [REPOSITORY / ".ci" / "fetch-bpftool", REPOSITORY / "build" / "bench"]
+    fetch = [os.fspath(REPOSITORY / ".ci" / "fetch-bpftool"), store_folder("bpftool")]
     done = subprocess.run(fetch, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         message = "there is no bpftool to compare with"

@@ -20,6 +20,7 @@ from struct import unpack_from
 from structops_cli.btf.btf import Btf
 from structops_cli.runtime.kernel_image import read_kernel_btf
 from structops_cli.syscall.uapi import BtfKind
+from structops_cli.vm.store import store_folder
 from tests.kernels.data import KERNELS, OF_OTHERS
 from tests.kernels.excerpt import excerpt
 from tests.kernels.layout_table import write_table
@@ -63,7 +64,7 @@ _VERSION_AT = 0x20E
 
 def main(versions: Iterable[str]) -> None:
     """Write the excerpt and the table of each version."""
-    bpftool = subprocess.run([HERE.parents[1] / ".ci/fetch-bpftool", HERE.parents[1] / "build/bench"],
+    bpftool = subprocess.run([HERE.parents[1] / ".ci/fetch-bpftool", store_folder("bpftool")],
                              stdout=subprocess.PIPE, text=True, check=True).stdout.strip()  # fmt: skip
     for version in versions:
         if version == OF_OTHERS:
