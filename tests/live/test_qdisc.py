@@ -265,7 +265,7 @@ def test_an_id_that_is_taken_is_refused(name: str, pin_dir: str) -> None:
         error = refused(*again, way, "--const", "limit=3")
         assert error["errno"] == "EEXIST"
         assert "taken" in error["why"]
-        assert "--set id=NAME" in error["hint"]
+        assert "--set fifo.id=NAME" in error["hint"]
         assert f"structops update {name} OBJ --restart; " in error["hint"], (
             "a queueing discipline cannot be replaced"
         )

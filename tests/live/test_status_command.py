@@ -168,7 +168,7 @@ def test_a_namespace_that_a_terminal_would_obey_has_its_number_for_a_name(name: 
         title = f"net:[{place.inode}]"
         done("default", name, "--netns", title)
         assert f"default  of {title}\n" in done("status", name).stdout
-        assert f"structops default NAME --netns '{title}'; or" in refused("unregister", name)["hint"]
+        assert f"structops default --restore --netns '{title}'; or" in refused("unregister", name)["hint"]
         for command in (("default",), ("default", "--json"), ("sockets",), ("route", "list"), ("doctor",)):
             said = run_cli(*command)
             assert (said.stdout + said.stderr).replace("\n", "").isprintable()

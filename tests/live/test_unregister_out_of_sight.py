@@ -52,7 +52,7 @@ def test_the_default_of_a_namespace_that_only_a_descriptor_holds_is_refused(name
         done("default", name, "--netns", namespace.title)
         error = refused("unregister", name)
         assert error["what"].endswith("is not unregistered: it is a default")
-        assert f"structops default NAME --netns '{namespace.title}'" in error["hint"]
+        assert f"structops default --restore --netns '{namespace.title}'" in error["hint"]
         assert inside(namespace, own_default).name == name
         done("default", "--restore", "--netns", namespace.title)
         assert inside(namespace, own_default).name != name
