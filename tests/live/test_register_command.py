@@ -534,7 +534,7 @@ def test_the_names_of_the_kernels_own_are_taken(pin_dir: str) -> None:
 @needs(LINKS)
 def test_a_taken_pin_path(name: str, pin_dir: str) -> None:
     [first] = register("reno", "--set", f"name={name}.1", "--pin-dir", pin_dir)
-    os.rename(str(first["pin"]), f"{pin_dir}/{name}%2e1")
+    os.rename(str(first["pin"]), f"{pin_dir}/{name}_1")
     error = refused("register", "reno", "--set", f"name={name}_1", "--pin-dir", pin_dir)
     assert (error["kind"], error["operation"], error["errno"]) == ("KernelError", "OBJ_PIN", "EEXIST")
     assert "the path exists" in error["why"]
@@ -577,7 +577,7 @@ def test_the_pin_of_a_detached_link_is_replaced(name: str, pin_dir: str) -> None
 def test_what_is_no_dead_link_keeps_its_place(name: str, pin_dir: str) -> None:
     """Neither a map nor the link of something that is registered under another name."""
     [first] = register("reno", "--set", f"name={name}.1", "--pin-dir", pin_dir)
-    os.rename(str(first["pin"]), f"{pin_dir}/{name}%2e1")
+    os.rename(str(first["pin"]), f"{pin_dir}/{name}_1")
     with bpf.map_get_fd_by_id(int(str(first["map_id"]))) as fd:
         bpf.obj_pin(fd, f"{pin_dir}/{name}b")
     for taken in (f"{name}_1", f"{name}b"):
