@@ -5,6 +5,7 @@
 # make vmtest KERNELS="5.10 6.12"   the live tests on other kernels, under QEMU, as one table
 # make model-check   the model of the kernel's rules against the running kernel, for some minutes
 # make faults   kill commands at every system call, make calls fail, and look at what is left (SCENES="register update")
+# make faults-changing   the same, only at the calls that change something
 # make update-load   replace a congestion control a hundred times under 200 connections, and print figures (UPDATES=N)
 # make bench  compare with Debian's bpftool, as ratios in one run
 #
@@ -21,7 +22,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-warn-
 # Bytecode is a third of a command's start-up; an environment that forbids it must not slow the product down.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test lint pythons vmtest fuzz model-check faults update-load bench objects wheel clean
+.PHONY: run test lint pythons vmtest fuzz model-check faults faults-changing update-load bench objects wheel clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run-ready
@@ -52,6 +53,10 @@ model-check: $(VENV)/test-ready
 
 faults: $(VENV)/test-ready
 	$(BIN)/python -m tests.faults --every $(SCENES)
+
+# at the calls that change something only: minutes, not hours
+faults-changing: $(VENV)/test-ready
+	$(BIN)/python -m tests.faults --jobs 3 $(SCENES)
 
 UPDATES ?= 100
 
