@@ -1,4 +1,4 @@
-r"""What reaches the user: data on stdout, everything else on stderr, as text or as JSON.
+r"""Print data on stdout and everything else on stderr, as text or as JSON.
 
 Files, processes, namespaces, devices, pins and what an object defines may be called anything. JSON has the
 name as it is; in text line breaks, tabs, escapes and bytes that are not UTF-8 are escaped, as ``\n`` and ``\x1b``.

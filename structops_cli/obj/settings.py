@@ -27,7 +27,7 @@ INNER = ".inner"
 
 
 class ChosenGlobals(NamedTuple):
-    """What a user has set of a section of writable global variables, as (first bit, number of bits)."""
+    """The parts of a section of writable global variables that a user has set, as (first bit, number of bits)."""
 
     section: str
     bits: tuple[tuple[int, int], ...]

@@ -52,7 +52,7 @@ class Surroundings(NamedTuple):
 
 
 class CheckReport(NamedTuple):
-    """What became of a check: the plan as far as there can be one, and everything that was found.
+    """The result of a check: the plan as far as there can be one, and all findings.
 
     ``verifier_asked`` says that a kernel's verifier has judged the programs.
     """

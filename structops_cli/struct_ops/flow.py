@@ -23,7 +23,7 @@ _UNKNOWN_ARGUMENTS = (MAYBE,) * 5
 
 
 class _Summary(NamedTuple):
-    """What a function does when it is called, and what it returns; ``sure`` counts from its entry."""
+    """The effects and the result of a call of a function; ``sure`` counts from its entry."""
 
     uses: frozenset[Use]
     result: Value

@@ -47,7 +47,7 @@ _U32 = (1 << 32) - 1
 
 
 class Value(NamedTuple):
-    """What a register holds.
+    """The value of a register.
 
     ``number`` is the constant, the bytes into CTX, DATA or FP, the word of an ARG, the place of
     a FUNCTION, or the largest that SOME may be, with ones in all its bits. ``offset`` is how many bytes an ARG was moved on, None when nobody knows.
