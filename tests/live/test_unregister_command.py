@@ -196,6 +196,7 @@ def test_several_selectors_are_looked_up_before_the_first_change(name: str, pin_
     assert not listed(f"{name}o")
 
 
+@needs(LINKS)
 def test_one_of_several_that_is_in_use_keeps_all(name: str, pin_dir: str) -> None:
     register(name, pin_dir)
     with held_by_a_process("reno", "--set", f"name={name}o"):
