@@ -73,7 +73,7 @@ def unknown(kind: str, insn: int, largest: int = 0) -> Value:
 
 
 UNSET = Value("unset")
-"""Nothing was ever written to it."""
+"""A register that was never written."""
 MAYBE = Value("maybe")
 """Something of which the verifier may know more than is known here."""
 NOT_ZERO = Value("not zero")

@@ -176,7 +176,7 @@ WITH_MORE = frozenset({Type.UNSPEC, Type.STRUCT_OPS, *MAPS_OF_MAPS, *STORAGE})
 
 @pytest.mark.parametrize("map_type", sorted(frozenset(Type) - WITH_MORE), ids=lambda one: one.name)
 def test_the_rules_of_definitions_are_the_kernels(map_type: Type) -> None:
-    """What the rules refuse, this kernel refuses; what breaks none it creates, if it knows the type at all."""
+    """This kernel refuses each definition that a rule refuses, and creates the others if it knows the type."""
     wrong, taken = [], 0
     for values in itertools.product(*GRID.values()):
         key, value, entries, flags, extra = values

@@ -44,7 +44,7 @@ REFUSALS = {
 """What scx_enable() answers to a sound value."""
 
 HELPERS = frozenset({"task_storage_get", "task_storage_delete"})
-"""Those of bpf_scx_get_func_proto()."""
+"""The helpers of bpf_scx_get_func_proto()."""
 
 KIND = Kind(
     "sched_ext_ops",

@@ -25,7 +25,7 @@ _BASE = """
     cgrp_storage_get cgrp_storage_delete
 """
 BASE = frozenset(_BASE.split())
-"""What every struct_ops type may call, of kernels that have it. What came to it with 6.16 is not here."""
+"""Helpers that every struct_ops type may call where the kernel has them. Those added in 6.16 are left out."""
 
 _OF_OTHER_PROGRAMS = """
     skb_store_bytes skb_load_bytes skb_load_bytes_relative skb_vlan_push skb_vlan_pop skb_get_tunnel_key skb_set_tunnel_key
