@@ -22,8 +22,8 @@ UNHEARD = ("the output could not be written", "the output that says so could not
 """All was done, and could not be told."""
 UNSEEN = "could not be looked into"
 """A namespace that may not be entered is named, and what is its default stays as it is."""
-GOES_S = patient(2.0)
-"""How long a map may be there that a link has let go, whose own end waits for a worker of the kernel and a grace period."""
+GOES_S = patient(10.0)
+"""Time for the kernel to free a map: a worker frees its link first (bpf_link_put), then a grace period passes."""
 BUG = ("this is a bug of structops", "Traceback")
 
 
@@ -104,7 +104,7 @@ def _judged(
 
 
 def _settled(stage: Stage, meant: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """Look until there is no map left that its link has let go and that the kernel still holds, for a grace period."""
+    """Look again while the kernel frees maps that no link holds any more, and return the last look."""
     deadline = time.monotonic() + GOES_S
     while (now := stage.look()) not in meant and _is_going(now) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -112,7 +112,8 @@ def _settled(stage: Stage, meant: tuple[dict[str, Any], ...]) -> dict[str, Any]:
 
 
 def _is_going(look: dict[str, Any]) -> bool:
-    return any(state == "retired" and not links for _, state, _, links, *_ in look["registered"])
+    """Tell whether a map has no link: retired, or ready where SIGKILL came while LINK_CREATE waited to register it."""
+    return any(state in ("retired", "ready") and not links for _, state, _, links, *_ in look["registered"])
 
 
 def _problem(
