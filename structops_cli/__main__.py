@@ -14,28 +14,9 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-
-from structops_cli.postponed import TYPING, StandIn, cleandoc, standing_in
-
-TYPE_CHECKING = False
-"""Of this module's own, for ``typing`` is not to be loaded; a type checker takes it for true."""
-if TYPE_CHECKING:
-    from typing import NoReturn
+from typing import NoReturn
 
 __all__ = ["entry"]
-
-NOT_NEEDED_BY_CLICK = (
-    StandIn("inspect", cleandoc=cleandoc),
-    StandIn("uuid", UUID=type("UUID", (), {})),
-    StandIn("datetime", datetime=type("datetime", (), {})),
-    StandIn(
-        "gettext",
-        gettext=lambda message: message,
-        ngettext=lambda singular, plural, n: singular if n == 1 else plural,
-    ),
-)
-"""click cleans help texts with the first, names by the next two sorts of parameter that no command has, and looks
-for translations of its messages with the last, in files that nobody has."""
 
 
 def _ended(number: int, _frame: FrameType | None) -> NoReturn:
@@ -49,10 +30,8 @@ def _ended(number: int, _frame: FrameType | None) -> NoReturn:
 def _import_command() -> Callable[[list[str]], int]:
     """Import the command with signals held back: an import can swallow a KeyboardInterrupt, and Ctrl-C be lost."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    sys.modules.setdefault("typing", TYPING)
     try:
-        with standing_in(*NOT_NEEDED_BY_CLICK):
-            from structops_cli.cli.main import run
+        from structops_cli.cli.main import run
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return run

@@ -25,10 +25,9 @@ behind them as fields. They are rendered in ``structops_cli.cli`` only.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from errno import EACCES, EOPNOTSUPP, EPERM, errorcode
 from typing import TYPE_CHECKING, TypedDict, Unpack
-
-from structops_cli.records import IntEnum
 
 __all__ = [
     "AmbiguousError",

@@ -8,12 +8,12 @@ align, and so enlarge, what contains the type as well.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import align_of, is_packed, size_of
 from structops_cli.btf.types import Composite, Member, Struct, Union
 from structops_cli.errors import BtfError
-from structops_cli.records import NamedTuple
 
 __all__ = ["Filler", "Layout", "Padding", "lay_out"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from struct import Struct as Layout
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.btf.strings import Names
 from structops_cli.btf.types import (
@@ -37,7 +37,6 @@ from structops_cli.btf.types import (
     Var,
     Volatile,
 )
-from structops_cli.records import NamedTuple
 
 if TYPE_CHECKING:
     from mmap import mmap

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct as Layout
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.header import parse_preamble
 from structops_cli.errors import BtfError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind, CoreReloKind
 
 __all__ = ["BtfExt", "CoreRelo", "FuncInfo", "LineInfo", "parse_ext"]

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from itertools import combinations
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.errors import BtfError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BTF_MAGIC
 
 if TYPE_CHECKING:

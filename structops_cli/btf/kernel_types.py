@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.errors import StructopsError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["AbsentModule", "KernelTypes", "ModuleBtf", "SkippedModule"]

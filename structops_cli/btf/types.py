@@ -13,9 +13,7 @@ and a command defines some fifty. The layouts are those of
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
-from structops_cli.records import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 __all__ = [
     "Array",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from structops_cli.cli.live import c_text
 from structops_cli.cli.output import Output, shown, table
 from structops_cli.counted import counted
 from structops_cli.errors import ExitCode, StructopsError
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.targets import CheckTarget
 from structops_cli.struct_ops.check import CheckReport
 from structops_cli.struct_ops.check_members import MemberRow, VariableReport

@@ -11,12 +11,11 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import click
 
 from structops_cli.errors import KernelError, StructopsError, VerifierError, errno_name
-from structops_cli.records import NamedTuple
 
 __all__ = [
     "SCHEMA_VERSION",

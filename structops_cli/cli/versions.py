@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -12,7 +12,6 @@ from structops_cli.cli.output import Output, common_options, table
 from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.errors import NotFoundError
 from structops_cli.operations.versions import Version, kept_pins, versions_of
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap, take_stock
 from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.struct_ops.kinds import kind_of

@@ -12,12 +12,12 @@ union leaves nothing behind but its offset. Source: the comments on CO-RE in
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Array, BtfType, Composite, Enum, Enum64, Enumerator, Fwd, UnknownKind
 from structops_cli.errors import BtfError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = [

@@ -10,7 +10,7 @@ from then on; libbpf does so too, for the length of an object.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
@@ -20,7 +20,6 @@ from structops_cli.core.matching import Mismatch
 from structops_cli.core.subject import ASKS, subject
 from structops_cli.core.target import Candidate, Target
 from structops_cli.errors import RelocationError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind, CoreReloKind
 
 __all__ = ["Agreement", "Answer", "Question"]

@@ -7,6 +7,7 @@ takes the answers and finds everything, ``apply_externs`` writes it into instruc
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from structops_cli.obj.spec import (
     DataSection,
@@ -16,7 +17,6 @@ from structops_cli.obj.spec import (
     ObjectSpec,
     RelocationTarget,
 )
-from structops_cli.records import NamedTuple
 
 __all__ = [
     "OPTION",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
@@ -25,7 +26,6 @@ from structops_cli.core.values import (
     type_value,
 )
 from structops_cli.errors import RelocationError, StructopsError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import CoreReloKind
 
 __all__ = ["Fixup", "Relocator", "compute_fixups"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.names import essential_name
@@ -9,7 +11,6 @@ from structops_cli.btf.types import Array, BtfType, Enum, Enum64, Enumerator
 from structops_cli.core.access import Field, FieldAccess, element_offset, spell_type
 from structops_cli.core.compatibility import fields_compatible
 from structops_cli.core.target import Candidate, Target
-from structops_cli.records import NamedTuple
 
 __all__ = ["Mismatch", "match_enumerator", "match_field"]
 

@@ -10,7 +10,7 @@ looked for, and only a strong extern must be there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare
@@ -28,7 +28,6 @@ from structops_cli.obj.kconfig import KCONFIG
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.obj.spec import DataSection, DataVariable, ExternKind, LinkedProgram, ObjectSpec
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["resolve_externs"]

@@ -7,13 +7,13 @@ depends on the kernel's types alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import resolve
 from structops_cli.btf.types import BtfType, Composite, Member
 from structops_cli.core.compatibility import MAX_NESTING
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["Candidate", "Slot", "Target"]

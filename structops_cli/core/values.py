@@ -8,12 +8,13 @@ register that holds the unit is shifted left, then right, to leave the value.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import POINTER_SIZE, resolve, size_of
 from structops_cli.btf.types import Array, BtfType, Enum, Enum64, Enumerator, Int, Ptr, Struct, Union
 from structops_cli.core.access import Field
 from structops_cli.errors import RelocationError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfIntEncoding, CoreReloKind
 
 __all__ = [

@@ -8,11 +8,11 @@ inet_diag tells of it is the queue's length (``sk_ack_backlog``, as ``tcpi_unack
 from __future__ import annotations
 
 from collections import Counter
+from typing import NamedTuple
 
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import TcpState, tcp_sockets
 from structops_cli.net.tcp_info import parse_tcp_info
-from structops_cli.records import NamedTuple
 
 __all__ = ["AcceptQueue", "accept_queues"]
 

@@ -8,9 +8,9 @@ namespace of the *thread* that reads it, so a reading of another namespace is
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, UnsupportedError, UsageError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import TCP_CA_NAME_MAX
 
 __all__ = ["CongestionControls", "check_congestion_control_name", "read_congestion_controls"]

@@ -12,10 +12,9 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from errno import ENOENT, ENOTDIR, ESRCH
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from structops_cli.errors import AmbiguousError, KernelError, NotFoundError, NotPermittedError
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.runtime.threads import started
 from structops_cli.syscall.fd import Fd

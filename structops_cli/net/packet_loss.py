@@ -14,9 +14,9 @@ import os
 from array import array
 from socket import SOL_SOCKET, socket
 from struct import calcsize, pack
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, UsageError
-from structops_cli.records import NamedTuple
 
 __all__ = ["check_loss_percent", "drop_at_random"]
 

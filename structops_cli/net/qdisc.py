@@ -11,10 +11,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EEXIST, EINVAL, ENOENT
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError, StructopsError
-from structops_cli.records import NamedTuple
 
 if TYPE_CHECKING:
     from pyroute2 import IPRoute

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import socket
 from struct import Struct
+from typing import NamedTuple
 
 from structops_cli.net.netlink import NETLINK_ROUTE, NetlinkSocket, attributes, damaged, messages
-from structops_cli.records import NamedTuple
 
 __all__ = ["DeviceQdisc", "default_qdisc", "read_qdisc_kinds"]
 

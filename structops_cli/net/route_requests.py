@@ -9,11 +9,11 @@ from __future__ import annotations
 import socket
 from errno import EEXIST, EINVAL, ENETUNREACH, ESRCH
 from struct import Struct
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError
 from structops_cli.net.netlink import ATTRIBUTE, NETLINK_ROUTE, NetlinkSocket, attributes
 from structops_cli.net.routes import NUMBER, RTAX_CC_ALGO, RTAX_LOCK, RTMSG, Route, RouteAttribute
-from structops_cli.records import NamedTuple
 
 __all__ = ["WantedRoute", "add_route", "change_route", "delete_route"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from socket import AF_INET, AF_INET6, inet_pton
+from typing import NamedTuple
 
 from structops_cli.errors import UsageError
 from structops_cli.net.congestion_controls import check_congestion_control_name
 from structops_cli.net.routes import Route
-from structops_cli.records import NamedTuple
 from structops_cli.shell_words import shell_words
 
 __all__ = ["GRAMMAR", "RouteWords", "parse_route", "words_of"]

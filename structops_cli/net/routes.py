@@ -10,13 +10,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
+from enum import IntEnum
 from struct import Struct
+from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError
 from structops_cli.net.held_sysctl import visit
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.netlink import NETLINK_ROUTE, NetlinkSocket, attributes, damaged, messages
-from structops_cli.records import IntEnum, NamedTuple
 
 __all__ = [
     "NUMBER",

@@ -8,12 +8,13 @@ bound one is not either; both use a congestion control all the same.
 from __future__ import annotations
 
 from _socket import AF_INET, AF_INET6, IPPROTO_TCP, inet_ntop, inet_pton
+from enum import IntEnum
 from errno import ENOENT, EOPNOTSUPP
 from struct import Struct
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, UnsupportedError
 from structops_cli.net.netlink import NETLINK_SOCK_DIAG, NetlinkSocket
-from structops_cli.records import IntEnum, NamedTuple
 from structops_cli.syscall.sockets import RECORD, Parser, column, place
 
 __all__ = [

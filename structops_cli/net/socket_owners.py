@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.threads import started
 from structops_cli.syscall.sockets import SocketFds, socket_walk
 

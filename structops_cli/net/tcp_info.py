@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from struct import Struct, calcsize
+from typing import NamedTuple
 
 from structops_cli.errors import UnsupportedError
-from structops_cli.records import NamedTuple
 
 __all__ = ["TCP_INFINITE_SSTHRESH", "TcpInfo", "member_place", "parse_tcp_info"]
 

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from errno import ETIMEDOUT
 from socket import SHUT_WR, SO_LINGER, SOL_SOCKET, socket
 from time import monotonic_ns
+from typing import NamedTuple
 from zlib import crc32
 
 from structops_cli.errors import KernelError, StateError, StructopsError, UsageError
@@ -25,7 +26,6 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.packet_loss import check_loss_percent, drop_at_random
 from structops_cli.net.tcp_info import TcpInfo
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control, tcp_info_of
-from structops_cli.records import NamedTuple
 
 __all__ = ["TcpPair", "TrafficReport", "send_traffic", "tcp_pair", "transfer"]
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import CUT, may_be_cut, resolve, size_of
 from structops_cli.btf.types import Array, BtfType, Composite, Enum, Enum64, Float, Int, Ptr, Struct, Union
 from structops_cli.errors import UsageError
 from structops_cli.obj.sparse_bytes import SparseBytes
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfIntEncoding
 
 __all__ = ["Location", "locate", "out_of_place", "stored"]

@@ -1,8 +1,7 @@
 """Read the ELF container of a BPF object into plain values: the only home of pyelftools.
 
-``elftools.elf.elffile`` is avoided on purpose: importing it costs some 20 ms
-more than the structures that are needed here. So are the debugger of its parser
-generator, which imports pdb, and pprint: another 8 and 11 ms.
+``elftools.elf.elffile`` is avoided: importing it costs some 20 ms more than the
+structures that are needed here.
 """
 
 from __future__ import annotations
@@ -12,31 +11,18 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from elftools.common.exceptions import ELFError
+from elftools.common.utils import struct_parse
+from elftools.elf.structs import ELFStructs
+
 from structops_cli.errors import ElfError
 from structops_cli.obj.compressed import decompressed
 from structops_cli.obj.elf_symbols import damaged, name_at, read_relocations, read_symbols, symbol_table
 from structops_cli.obj.elf_values import ElfObject, Section
-from structops_cli.postponed import StandIn, standing_in
 
 if TYPE_CHECKING:
     from mmap import mmap
 
-
-def _pformat(value: object) -> str:
-    from pprint import pformat  # only the repr of a parsed structure is made by it
-
-    return pformat(value)
-
-
-with standing_in(
-    StandIn(
-        "elftools.construct.debug", Probe=None, Debugger=None
-    ),  # all that it offers; nothing here uses either
-    StandIn("pprint", pformat=_pformat),
-):
-    from elftools.common.exceptions import ELFError
-    from elftools.common.utils import struct_parse
-    from elftools.elf.structs import ELFStructs
 
 __all__ = ["MAX_SECTIONS", "btf_section", "read_elf"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from structops_cli.records import IntEnum, NamedTuple
+from enum import IntEnum
+from typing import NamedTuple
 
 __all__ = ["ElfObject", "ElfRelocation", "RelocationType", "Section", "Symbol", "SymbolBinding", "SymbolType"]
 

@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter, itemgetter
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import BtfExt
@@ -15,7 +16,6 @@ from structops_cli.obj.insn import INSN_BYTES
 from structops_cli.obj.records import Record, moved
 from structops_cli.obj.sections import holds_functions, is_other, is_program, is_sleepable
 from structops_cli.obj.spec import Function, JumpTable, OtherProgram, Relocation
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["Extent", "check_ext", "function_extents", "other_programs", "read_function"]

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from struct import Struct
-
-from structops_cli.records import NamedTuple
+from typing import NamedTuple
 
 __all__ = [
     "CALL",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, ElfRelocation, RelocationType
 from structops_cli.obj.relocations import Addresses
 from structops_cli.obj.sections import MAPS, is_other
 from structops_cli.obj.spec import MapSlot, RelocationTarget
-from structops_cli.records import NamedTuple
 
 __all__ = ["SLOT_BYTES", "SlotPlace", "read_slots"]
 

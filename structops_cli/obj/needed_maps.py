@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from structops_cli.errors import ObjectError
 from structops_cli.obj.spec import DataSection, MapSlot, MapSpec, ObjectSpec
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BPF_F_SEGV_ON_FAULT, BpfMapType
 
 __all__ = ["NeededMaps", "needed_maps"]

@@ -9,6 +9,7 @@ has no relocation at all: its immediate is already the distance.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, ElfRelocation, RelocationType, Section, Symbol
@@ -16,7 +17,6 @@ from structops_cli.obj.functions import Extent
 from structops_cli.obj.insn import CALL, INSN_BYTES, LD_IMM64, find, imm, opcode, src_reg
 from structops_cli.obj.sections import JUMP_TABLES, MAPS, holds_functions, is_data, is_other
 from structops_cli.obj.spec import Relocation, RelocationTarget
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import PseudoCall
 
 __all__ = ["Addresses", "Target", "function_relocations"]

@@ -8,9 +8,10 @@ means: not unless asked for.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, Section
-from structops_cli.records import NamedTuple
 
 __all__ = [
     "ARENA",

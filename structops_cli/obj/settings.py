@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from structops_cli.btf.types import Struct
 from structops_cli.errors import AmbiguousError, UsageError
 from structops_cli.obj.data import locate_in_section, section_of_variable, set_variable, split_place
 from structops_cli.obj.spec import DataSection, MapSpec, ObjectSpec
-from structops_cli.records import NamedTuple
 from structops_cli.shell_words import shell_words
 from structops_cli.syscall.uapi import BPF_F_NUMA_NODE
 

@@ -8,11 +8,11 @@ its own function. Type ids are those of ``ObjectSpec.btf``.
 from __future__ import annotations
 
 from enum import Enum
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo, FuncInfo, LineInfo
 from structops_cli.obj.sparse_bytes import SparseBytes
-from structops_cli.records import NamedTuple
 
 __all__ = [
     "DataAddress",

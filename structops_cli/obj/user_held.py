@@ -8,12 +8,12 @@ are cancelled and cannot be started again (``bpf_timer_init``, ``map_release_ure
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import resolve
 from structops_cli.btf.types import Array, Struct, Union
 from structops_cli.obj.spec import ObjectSpec
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["UserHeld", "user_held"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import resolve
@@ -14,7 +15,6 @@ from structops_cli.obj.elf_values import ElfObject, ElfRelocation, RelocationTyp
 from structops_cli.obj.relocations import Addresses
 from structops_cli.obj.sections import StructOpsSection, struct_ops_section
 from structops_cli.obj.spec import Function, MemberFunction, RelocationTarget, StructOpsVariable
-from structops_cli.records import NamedTuple
 
 __all__ = ["read_struct_ops"]
 

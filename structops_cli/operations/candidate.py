@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from errno import EBUSY, EEXIST
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, StateError
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.registration import planned_value, set_ready

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.operations.change import Change
 from structops_cli.operations.followers import Followed, Followers
 from structops_cli.operations.guardian import guarded
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.struct_ops.kinds import kind_of
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
-
-from structops_cli.records import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 __all__ = ["Change", "State", "changed"]
 

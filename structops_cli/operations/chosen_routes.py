@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, NotPermittedError, StructopsError
 from structops_cli.net.congestion_controls import read_congestion_controls
@@ -11,7 +12,6 @@ from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.route_words import words_of
 from structops_cli.net.routes import Route, read_routes
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedRoute, RouteKey
-from structops_cli.records import NamedTuple
 from structops_cli.shell_words import netns_options_of
 
 __all__ = ["ChosenRoute", "clearing", "list_routes", "route_key"]

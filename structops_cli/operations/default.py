@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, NotPermittedError, StructopsError
 from structops_cli.net.allowed_list import AllowedList, open_allowed
@@ -17,7 +18,6 @@ from structops_cli.operations.default_versions import older_versions
 from structops_cli.operations.forgetting import vanished_namespaces
 from structops_cli.operations.guardian import guarded
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefault
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 
 __all__ = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
+from typing import NamedTuple
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.target import Target
@@ -19,7 +20,6 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.traffic import TrafficReport, send_traffic
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.operations.registering import Places, undone_at_death
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.map_values import MapContents, read_contents
 from structops_cli.runtime.objects import RegisteredObject, describe, load_object

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, NotFoundError
 from structops_cli.net.namespaces import NetNamespace, inside
 from structops_cli.net.qdisc_kinds import DeviceQdisc, default_qdisc, read_qdisc_kinds
-from structops_cli.records import NamedTuple
 
 __all__ = ["DeviceUse", "DeviceUses", "find_device_uses"]
 

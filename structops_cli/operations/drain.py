@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from errno import EPERM
+from typing import NamedTuple
 
 from structops_cli.counted import counted
 from structops_cli.errors import (
@@ -46,7 +47,6 @@ from structops_cli.operations.drain_report import (
     why_ended,
     why_left,
 )
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.shell_words import shell_words
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from structops_cli.errors import StructopsError
 from structops_cli.net.orphans import orphans_are_destroyed
 from structops_cli.net.sock_diag import destroy
 from structops_cli.operations.drain_places import Places
 from structops_cli.operations.drain_report import CAME_BACK, NOT_ACCEPTED, ORPHANED, Left
-from structops_cli.records import NamedTuple
 
 __all__ = ["Killed", "destroy_all", "is_spared", "without_hope"]
 

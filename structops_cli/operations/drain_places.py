@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, nullcontext, suppress
+from typing import NamedTuple
 
 from structops_cli.counted import counted
 from structops_cli.errors import NotFoundError, NotPermittedError, UsageError
@@ -21,7 +22,6 @@ from structops_cli.net.namespaces import (
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import open_sock_diag, tcp_sockets
 from structops_cli.operations.drain_plan import CAP_SYS_PTRACE, Source, default_target, has_capability
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.fd import Fd
 
 __all__ = ["Place", "Places"]

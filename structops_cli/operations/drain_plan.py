@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from structops_cli.errors import NotFoundError, NotPermittedError, UsageError
 from structops_cli.net.congestion_controls import (
     CongestionControls,
     check_congestion_control_name,
     read_congestion_controls,
 )
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap, take_stock
 from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.selection import is_path, maps_to_change, none_to_change

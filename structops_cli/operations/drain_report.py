@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from structops_cli.counted import counted
 from structops_cli.net.accept_queues import AcceptQueue
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sock_diag import TcpSocket, TcpState
 from structops_cli.operations.drain_plan import Source
-from structops_cli.records import NamedTuple
 
 __all__ = [
     "CAME_BACK",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from errno import EMFILE, ENFILE
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from structops_cli.errors import KernelError, NotPermittedError, StructopsError
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.explain import EVERYWHERE
 from structops_cli.syscall.mount_table import unmounted
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from contextlib import ExitStack
 from functools import partial
-from typing import Self
+from typing import NamedTuple, Self
 
 from structops_cli.errors import (
     KernelError,
@@ -25,7 +25,6 @@ from structops_cli.net.allowed_list import AllowedList, open_allowed
 from structops_cli.net.defaults import DefaultSysctl, open_default
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.operations.versions import users_of
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.shell_words import netns_options_of
 from structops_cli.struct_ops.catalogue import StructOpsType

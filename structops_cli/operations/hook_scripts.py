@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 from structops_cli.operations.findings import NOTE, Finding, Tree
-from structops_cli.records import NamedTuple
 
 __all__ = ["hook_scripts"]
 

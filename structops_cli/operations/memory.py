@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from errno import ENOENT
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from structops_cli.errors import KernelError, NotPermittedError, StructopsError
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.runtime.pin_directory import Writers, open_pin, remove_if_empty
 from structops_cli.runtime.pins import (

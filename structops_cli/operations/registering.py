@@ -7,13 +7,13 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from errno import EEXIST
 from functools import partial
+from typing import NamedTuple
 
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError, StructopsError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.operations.change import Change
 from structops_cli.operations.standing import refuse_standing, standing
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.dead_pins import is_dead
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.loaded import Loaded

@@ -12,6 +12,7 @@ import os
 import time
 from contextlib import ExitStack, suppress
 from errno import EOPNOTSUPP
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, StateError, StructopsError
 from structops_cli.operations.candidate import Candidate, candidate_of_live, let_go, stand_up
@@ -27,7 +28,6 @@ from structops_cli.operations.swap import (
     undo_prepared,
 )
 from structops_cli.operations.versions import drop
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.inventory import LiveMap

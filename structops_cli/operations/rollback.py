@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import NamedTuple
 
 from structops_cli.errors import StateError
 from structops_cli.operations.candidate import candidate_of_live, copied
@@ -27,7 +28,6 @@ from structops_cli.operations.versions import (
     pin_of,
     versions_of,
 )
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.shell_words import shell_words
 

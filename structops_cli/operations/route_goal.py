@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
+from typing import NamedTuple
 
 from structops_cli.errors import AmbiguousError, NotFoundError, StructopsError
 from structops_cli.net.route_words import RouteWords, words_of
 from structops_cli.net.routes import Route
 from structops_cli.operations.chosen_routes import route_key
 from structops_cli.operations.memory import RouteKey
-from structops_cli.records import NamedTuple
 
 __all__ = ["RouteGoal", "goal_of", "metric_of", "told"]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, NotPermittedError, UnsupportedError
 from structops_cli.net.namespaces import inside
 from structops_cli.net.sock_diag import sockets_of
 from structops_cli.operations.tcp_sockets import SocketSurvey
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.struct_ops.kinds import kind_of

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.errors import StateError, StructopsError
 from structops_cli.operations.versions import users_of
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pins import pins_out_of_sight
 from structops_cli.shell_words import shell_words

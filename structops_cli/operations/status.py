@@ -13,11 +13,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from structops_cli.operations.device_uses import DeviceUse, DeviceUses, find_device_uses
 from structops_cli.operations.uses import RouteUse, SocketHolder, Uses, find_uses
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import DefaultUse, OpenFile
 from structops_cli.runtime.inventory import LiveMap, take_stock
 from structops_cli.runtime.selection import matching, no_match

@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, suppress
 from errno import EPERM
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, StateError, UnsupportedError
 from structops_cli.operations.followers import Followed, Followers
 from structops_cli.operations.guardian import guarded
 from structops_cli.operations.registering import Places, undo_begun
 from structops_cli.operations.versions import drop, keep, kept_pins, users_of
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.loaded import Loaded

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from structops_cli.operations.findings import NOTE, OK, Finding, Tree
 from structops_cli.operations.hook_scripts import hook_scripts
-from structops_cli.records import NamedTuple
 
 __all__ = [
     "KEYS",

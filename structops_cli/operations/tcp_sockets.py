@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, NotPermittedError
 from structops_cli.net.namespaces import (
@@ -15,7 +16,6 @@ from structops_cli.net.namespaces import (
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import add_records, open_sock_diag
 from structops_cli.net.socket_owners import Walk
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.sockets import Parser
 
 __all__ = ["SocketSurvey", "each_diag", "survey_sockets"]

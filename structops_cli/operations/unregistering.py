@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import NotFoundError, StateError, StructopsError, UsageError
 from structops_cli.operations.change import Change
 from structops_cli.operations.versions import drop, kept_pins, users_of
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.dead_pins import dead_pins
 from structops_cli.runtime.interrupts import from_here_uninterrupted, interruptible
 from structops_cli.runtime.inventory import LiveMap

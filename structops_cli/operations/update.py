@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from structops_cli.core.target import Target
 from structops_cli.errors import FitError, StateError
 from structops_cli.obj.spec import ObjectSpec
@@ -19,7 +21,6 @@ from structops_cli.operations.swap import (
     rehearsed,
 )
 from structops_cli.operations.versions import KEPT_VERSIONS, kept_path, pin_folder, pin_of, versions_of
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.identity import is_same
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.loaded import Loaded

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 
 from structops_cli.counted import counted
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError, UnsupportedError
@@ -19,7 +19,6 @@ from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.held_sysctl import namespace_identity
 from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside, own_inode
 from structops_cli.net.routes import read_routes
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import AlgorithmReader, DefaultUse, OpenFile, SocketUse
 from structops_cli.syscall.processes import sees_all_processes
 

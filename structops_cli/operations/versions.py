@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterable
 from contextlib import ExitStack, suppress
 from errno import EEXIST, ENOENT
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, NotFoundError, StructopsError
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.identity import identity_of_live
 from structops_cli.runtime.inventory import LiveMap, LiveProgram, programs_of
 from structops_cli.runtime.pin_directory import Writers, exposure_of, open_pin, remove_if_empty

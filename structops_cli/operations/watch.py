@@ -11,12 +11,11 @@ import time
 from collections.abc import Iterator, Mapping
 from errno import ENOENT
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from structops_cli.errors import KernelError
 from structops_cli.net.namespaces import find_namespaces
 from structops_cli.operations.uses import DefaultsReader
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.holders import DefaultUse
 from structops_cli.runtime.inventory import LiveMap, take_stock
 from structops_cli.struct_ops.kinds.tcp_congestion_ops import KIND as CONGESTION_CONTROL

@@ -8,10 +8,9 @@ holds something else is not decompressed any further.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from structops_cli.errors import InputError, UnsupportedError
-from structops_cli.records import NamedTuple
 
 __all__ = ["LARGEST_OUTPUT", "Compression", "compression_of", "decompress"]
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import UnsupportedError
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.iterators import Iterators
 from structops_cli.runtime.kernel import readable_kernel
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from errno import ENOENT
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from structops_cli.errors import KernelError
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.data_maps import DataMapValue
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.other_maps import opened

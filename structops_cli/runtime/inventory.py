@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from errno import EACCES, EAGAIN, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM
 from importlib import import_module
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
@@ -20,7 +21,6 @@ from structops_cli.errors import (
     NotPermittedError,
     StructopsError,
 )
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.other_maps import maps_to_look_at, opened
 from structops_cli.runtime.pin_directory import Writers, open_file
 from structops_cli.runtime.pins import KEPT_FOLDER, PIN_FOLDER, is_of_this_project, pinned_name

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable
+from typing import NamedTuple
 
 from structops_cli.core.externs import OPTION
 from structops_cli.core.kconfig import version_code
 from structops_cli.errors import UnsupportedError
-from structops_cli.records import NamedTuple
 
 __all__ = [
     "KernelConfig",

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from structops_cli.obj.spec import ObjectSpec
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.plan import Plan
 from structops_cli.syscall import bpffs
 from structops_cli.syscall.fd import Fd

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from errno import ENOENT
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError
 from structops_cli.obj.spec import MapSpec, ObjectSpec
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.cpus import possible_cpus
 from structops_cli.runtime.data_maps import DataMapValue, data_map_name
 from structops_cli.runtime.other_maps import opened

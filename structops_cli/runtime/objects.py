@@ -6,14 +6,13 @@ import os
 import stat
 from collections.abc import Iterable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.core.target import Target
 from structops_cli.errors import NotFoundError
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.obj.user_held import UserHeld, user_held
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.loaded import Loaded, SharedMap
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.maps import shared_maps

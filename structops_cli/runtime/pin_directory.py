@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from enum import Enum
 from errno import EACCES, EEXIST, ELOOP, ENOENT, ENOTDIR
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, NotPermittedError, StructopsError, UsageError
-from structops_cli.records import NamedTuple
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf, bpffs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import NamedTuple
 
 from structops_cli.btf.c_declarations import prototype
 from structops_cli.btf.kernel_types import KernelTypes
@@ -13,7 +14,6 @@ from structops_cli.core.target import Target
 from structops_cli.errors import KernelError, UsageError
 from structops_cli.obj.settings import with_globals
 from structops_cli.obj.spec import ObjectSpec
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.loader import load
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.member_text import MemberValue, decode_bytes, encode_text

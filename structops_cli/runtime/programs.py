@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.core.apply import apply_fixups
 from structops_cli.core.fixup import Fixup, Relocator
@@ -15,7 +15,6 @@ from structops_cli.obj.insn import set_imm64, set_src_reg
 from structops_cli.obj.link import link_programs
 from structops_cli.obj.sections import is_read_only
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec, RelocationTarget
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.plan import ProgramPlan

@@ -11,10 +11,10 @@ import struct
 from collections.abc import Mapping
 from contextlib import ExitStack
 from errno import EINVAL
+from typing import NamedTuple
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError, NotFoundError, UsageError
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import take_stock, type_of_map
 from structops_cli.runtime.pins import pin_with_undo, prepare_pin_dir
 from structops_cli.runtime.selection import find_one, find_to_change, is_path, map_of_pin, no_match

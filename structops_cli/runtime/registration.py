@@ -11,11 +11,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from errno import E2BIG, EACCES, EBADF, EBUSY, EEXIST, ENOMEM, EPERM
 from importlib import import_module
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ENOTSUPP, KernelError, StateError, StructopsError, UsageError
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps import pin_maps

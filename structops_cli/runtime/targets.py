@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf, SkippedModule
 from structops_cli.errors import InputError, NotFoundError, StructopsError
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.kernel import begin_live_kernel, kernel_from_file, read_module
 from structops_cli.syscall.uapi import BTF_MAGIC
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Container, Mapping
 from contextlib import ExitStack, suppress
 from errno import EINPROGRESS, ENOENT, ENOLINK, EOPNOTSUPP
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, StateError, StructopsError
-from structops_cli.records import NamedTuple
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pin_directory import remove_if_empty
 from structops_cli.runtime.pins import PIN_FOLDER, pin_again, remove_pin

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:

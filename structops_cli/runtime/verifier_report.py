@@ -8,8 +8,7 @@ there leaves its field empty.
 from __future__ import annotations
 
 import re
-
-from structops_cli.records import NamedTuple
+from typing import NamedTuple
 
 __all__ = ["Report", "report_in"]
 

@@ -10,13 +10,13 @@ that the subsystem registered the type; only MAP_CREATE can.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import innermost, pointee_proto, resolve, size_of
 from structops_cli.btf.types import FuncProto, Struct, UnknownKind
 from structops_cli.errors import BtfError, UnsupportedError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = [

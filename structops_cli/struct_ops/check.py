@@ -8,6 +8,7 @@ member of every struct_ops variable.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.externs import Externs, FactsNeeded, KernelFacts, facts_needed
@@ -16,7 +17,6 @@ from structops_cli.core.target import Target
 from structops_cli.errors import StructopsError
 from structops_cli.obj.link import link_programs
 from structops_cli.obj.spec import LinkedProgram, MapSpec, ObjectSpec
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import VALUE_PREFIX, StructOpsType
 from structops_cli.struct_ops.check_members import VariableReport, report_variables
 from structops_cli.struct_ops.check_needs import check_externs, check_maps

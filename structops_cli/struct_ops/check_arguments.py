@@ -7,6 +7,7 @@ program that loads and takes one thing for another.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare
@@ -14,7 +15,6 @@ from structops_cli.btf.layout import pointee_proto, resolve
 from structops_cli.btf.types import Enum, Enum64, Func, FuncProto, Int, Ptr, Struct, Void
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.spec import Function, LinkedProgram, ObjectSpec
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.flow import Use
 from structops_cli.struct_ops.plan import ProgramPlan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from structops_cli.btf.c_declarations import declare
 from structops_cli.btf.kernel_types import KernelTypes
@@ -11,7 +12,6 @@ from structops_cli.btf.names import essential_name
 from structops_cli.btf.types import Member, Struct
 from structops_cli.errors import StructopsError
 from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type
 from structops_cli.struct_ops.check_programs import ProgramReport
 from structops_cli.struct_ops.findings import Finding, Severity

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.types import Enum, Enum64
@@ -17,7 +17,6 @@ from structops_cli.obj.insn import CALL, LD_IMM64, opcode, set_src_reg
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, RelocationTarget
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.check_arguments import (
     Arguments,
     arguments_of,

@@ -23,9 +23,9 @@ from errno import (
     EOPNOTSUPP,
     EPERM,
 )
+from typing import NamedTuple
 
 from structops_cli.errors import ENOTSUPP, KernelError, errno_name
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.kinds import kind_of
 
 __all__ = ["CAUSES", "EVERYWHERE", "Cause", "cause_of", "explained"]

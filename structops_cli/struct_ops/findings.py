@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from structops_cli.errors import StructopsError
-from structops_cli.records import NamedTuple
 
 __all__ = ["Finding", "Severity", "Verdict", "verdict_of"]
 

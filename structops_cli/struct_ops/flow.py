@@ -9,8 +9,8 @@ verifier may know more, or whose value nobody knows) or *never*. What is sure an
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from typing import NamedTuple
 
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.flow_order import sure_blocks
 from structops_cli.struct_ops.flow_steps import Code, State, Steps, Use, Way, entered, jump_targets, merge
 from structops_cli.struct_ops.flow_values import CTX, MAYBE, UNSET, Value, join

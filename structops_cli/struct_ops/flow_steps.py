@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from structops_cli.core.apply import poisoned_relocation
 from structops_cli.obj.insn import INSN_BYTES, LD_IMM64, Insn, decode, instructions
 from structops_cli.obj.sparse_bytes import SparseBytes
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.flow_values import (
     ARG,
     CTX,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-
-from structops_cli.records import NamedTuple
+from typing import NamedTuple
 
 __all__ = [
     "ARG",

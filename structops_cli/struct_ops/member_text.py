@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from structops_cli.btf.btf import Btf
@@ -9,7 +10,6 @@ from structops_cli.btf.layout import innermost, may_be_cut, resolve, size_of
 from structops_cli.btf.types import Array, Enum, Enum64, Int, Ptr, Struct, Union, UnknownKind
 from structops_cli.errors import UsageError
 from structops_cli.obj.assign import locate, stored
-from structops_cli.records import IntEnum
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.kinds import Need, kind_of
 from structops_cli.syscall.uapi import BtfIntEncoding

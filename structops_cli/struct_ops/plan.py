@@ -10,12 +10,12 @@ member index.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.names import essential_name
 from structops_cli.errors import FitError, ObjectError, StructopsError, UnsupportedError, UsageError
 from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan_members import (

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Member, Ptr, Struct
 from structops_cli.errors import FitError, ObjectError, StructopsError, UsageError
 from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.member_data import Scalar, as_the_kernels
 

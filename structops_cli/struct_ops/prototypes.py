@@ -7,6 +7,8 @@ another one loads and reads something else under the name that it knows.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare
 from structops_cli.btf.layout import resolve, size_of
@@ -27,7 +29,6 @@ from structops_cli.btf.types import (
 )
 from structops_cli.errors import BtfError
 from structops_cli.obj.spec import Function
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfIntEncoding, BtfKind
 
 __all__ = [

@@ -14,10 +14,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from errno import EINVAL, ENOENT, ENOSPC, EPERM
-from typing import Any
+from typing import Any, NamedTuple
 
 from structops_cli.errors import VerifierError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall._native import ffi
 from structops_cli.syscall.bpf_token import token_fields
 from structops_cli.syscall.command import address_of, attempt, call, failure, object_name

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from errno import EACCES, ENOENT, ENOTDIR, EPERM
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, NotPermittedError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall._native import lib
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.mount_table import mounted

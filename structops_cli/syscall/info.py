@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from errno import E2BIG
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError
-from structops_cli.records import NamedTuple
 from structops_cli.syscall import bpf
 from structops_cli.syscall._native import ffi
 from structops_cli.syscall.fd import Fd

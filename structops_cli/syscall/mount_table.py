@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from structops_cli.errors import KernelError, NotPermittedError
-from structops_cli.records import NamedTuple
 
 __all__ = ["FOLDERS", "Mounted", "mounted", "unmounted"]
 

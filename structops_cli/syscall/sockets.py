@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Sequence
+from enum import IntEnum
 from struct import Struct
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from structops_cli.errors import InputError
-from structops_cli.records import IntEnum, NamedTuple
 from structops_cli.syscall._native import ffi, lib
 
 __all__ = [

@@ -7,7 +7,7 @@ project uses is here. Pure data: importing this module touches nothing.
 
 from __future__ import annotations
 
-from structops_cli.records import IntEnum
+from enum import IntEnum
 
 __all__ = [
     "BPF_CALL",

@@ -10,9 +10,9 @@ import os
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from structops_cli.errors import UnsupportedError
-from structops_cli.records import NamedTuple
 from structops_cli.vm.store import VARIABLE, alone_in, store_folder
 
 __all__ = ["KERNELS", "SID", "TOOLS", "Source", "closure", "download", "names", "refresh", "unpack"]

@@ -9,11 +9,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import structops_cli
 from structops_cli.errors import NotFoundError, UsageError
-from structops_cli.records import NamedTuple
 from structops_cli.vm.cpio import CpioWriter, is_whole
 from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.modules import needed_modules, write_modules

@@ -6,9 +6,9 @@ import os
 import subprocess
 import tempfile
 from contextlib import suppress
+from typing import NamedTuple
 
 from structops_cli.errors import UnsupportedError
-from structops_cli.records import NamedTuple
 from structops_cli.vm.store import store_folder, whole_file
 from structops_cli.vm.tools import Tool
 

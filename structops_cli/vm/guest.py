@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from typing import NamedTuple
 
 from structops_cli.errors import GuestError, StructopsError, UnsupportedError
-from structops_cli.records import NamedTuple
 from structops_cli.vm.archives import Job, modules_archive, userland_archive, write_job
 from structops_cli.vm.cpio import concatenated
 from structops_cli.vm.emulator import Machine, command_line, forget_kvm, kvm_works

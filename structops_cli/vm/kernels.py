@@ -8,9 +8,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from struct import unpack_from
+from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, UnsupportedError
-from structops_cli.records import NamedTuple
 from structops_cli.vm.apt import KERNELS, SID, Source, download, names, refresh, unpack
 from structops_cli.vm.store import alone_in, store_folder, whole_folder
 

@@ -11,9 +11,9 @@ import lzma
 import os
 import re
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, UnsupportedError
-from structops_cli.records import NamedTuple
 from structops_cli.vm.cpio import CpioWriter
 from structops_cli.vm.kernels import Kernel
 

@@ -10,9 +10,9 @@ import stat
 import tarfile
 import zlib
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from structops_cli.errors import StructopsError
-from structops_cli.records import NamedTuple
 
 __all__ = ["Fetched", "Results", "has", "read_exit_code", "read_results", "write_back"]
 

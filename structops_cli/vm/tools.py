@@ -11,9 +11,9 @@ import re
 import shutil
 import subprocess
 import tempfile
+from typing import NamedTuple
 
 from structops_cli.errors import UnsupportedError
-from structops_cli.records import NamedTuple
 from structops_cli.vm.apt import TOOLS, closure, refresh, unpack
 from structops_cli.vm.store import PART, alone_in, store_folder, whole_folder
 

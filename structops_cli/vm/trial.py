@@ -10,10 +10,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from structops_cli.errors import StructopsError
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.vm.archives import HOME, Job

@@ -10,11 +10,11 @@ import subprocess
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import POINTER_SIZE, resolve
 from structops_cli.btf.types import Int, Ptr, Struct
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import BtfKind
 from tests.bench.clock import CommandError
 

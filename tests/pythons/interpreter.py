@@ -17,9 +17,9 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, UnsupportedError
-from structops_cli.records import NamedTuple
 from structops_cli.vm.apt import SID, TOOLS, Source, closure, names, refresh, unpack
 from structops_cli.vm.store import PART, alone_in, store_folder, touch, whole_folder
 from structops_cli.vm.tools import LIBRARIES, LOADER

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from errno import E2BIG, EINVAL
 
-from structops_cli.records import IntEnum
 from structops_cli.struct_ops.kinds.kind import Kind
 
 __all__ = ["KIND", "HidBpfFlags"]

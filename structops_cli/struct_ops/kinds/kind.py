@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
-
-from structops_cli.records import IntEnum, NamedTuple
+from enum import Enum, IntEnum
+from typing import NamedTuple
 
 __all__ = ["Kind", "Need"]
 

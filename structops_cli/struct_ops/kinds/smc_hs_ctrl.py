@@ -5,7 +5,8 @@ No kernel of Debian's is built with it: what stands here is the source's word.
 
 from __future__ import annotations
 
-from structops_cli.records import IntEnum
+from enum import IntEnum
+
 from structops_cli.struct_ops.kinds.kind import Kind
 
 __all__ = ["KIND", "SmcHsCtrlFlags"]

@@ -6,11 +6,12 @@ subsystem that nobody here knows may have an ``is_valid_access`` of its own: wha
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Array, Ptr, Struct, Union
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.rules.generation import refuses_narrow_pointers

@@ -7,9 +7,9 @@ listed with the command that looks.
 from __future__ import annotations
 
 import errno as errno_names
+from typing import NamedTuple
 
 from structops_cli.errors import ENOTSUPP, UsageError, errno_name
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.explain import CAUSES, EVERYWHERE
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.rules.create import CREATE_RULES

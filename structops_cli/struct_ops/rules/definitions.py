@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from errno import EINVAL
+from typing import NamedTuple
 
 from structops_cli.errors import ENOTSUPP
 from structops_cli.obj.spec import MapSpec
-from structops_cli.records import NamedTuple
 from structops_cli.syscall.uapi import (
     BPF_F_CLONE,
     BPF_F_INNER_MAP,

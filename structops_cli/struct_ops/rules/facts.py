@@ -6,9 +6,8 @@ Maps and links have handles of the caller's choice; "" is one that is not open.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.rules.generation import Generation
 from structops_cli.syscall.uapi import BPF_F_LINK, StructOpsState

@@ -8,11 +8,12 @@ whoever has asked the kernel replaces them: ``generation._replace(...)``.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import pointee_proto, resolve
 from structops_cli.btf.types import Array, Enum, Struct
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall.uapi import BtfKind
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import pointee_proto, resolve, size_of
 from structops_cli.btf.types import Enum, Enum64, FuncProto, Int, Member, Ptr, Struct, Union, Void
 from structops_cli.errors import BtfError
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.catalogue import VALUE_PREFIX
 from structops_cli.struct_ops.rules.generation import Generation, generation_of
 from structops_cli.syscall.uapi import BtfKind

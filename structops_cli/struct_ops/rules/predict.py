@@ -7,10 +7,10 @@ programs, memory, capabilities and what happens meanwhile it does not know.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ENOTSUPP
-from structops_cli.records import NamedTuple
 from structops_cli.struct_ops.kinds import REGISTRY as KINDS
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan, Plan
