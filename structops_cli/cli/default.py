@@ -17,7 +17,6 @@ from structops_cli.net.congestion_controls import (
     read_congestion_controls,
 )
 from structops_cli.net.namespaces import find_namespaces, select_namespaces
-from structops_cli.operations.change import Change
 from structops_cli.operations.default import (
     DefaultsChanged,
     NamespaceDefault,
@@ -25,6 +24,7 @@ from structops_cli.operations.default import (
     read_defaults,
     restore_defaults,
 )
+from structops_cli.operations.transaction import Change
 
 __all__ = ["command"]
 

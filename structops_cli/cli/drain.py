@@ -14,10 +14,10 @@ from structops_cli.cli.selectors import selector_argument
 from structops_cli.counted import counted
 from structops_cli.errors import ExitCode
 from structops_cli.net.sock_diag import state_name
-from structops_cli.operations.change import Change
 from structops_cli.operations.drain import drain
 from structops_cli.operations.drain_plan import choose_source
 from structops_cli.operations.drain_report import Drained, Left
+from structops_cli.operations.transaction import Change
 from structops_cli.shell_words import netns_options_of
 
 __all__ = ["command"]

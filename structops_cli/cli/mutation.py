@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from structops_cli.cli.output import Output
-from structops_cli.operations.change import Change, changed
+from structops_cli.operations.transaction import Change, changed
 
 __all__ = ["change_data", "did", "dry_run_option", "mutating"]
 
@@ -28,9 +28,9 @@ def mutating(output: Output, *, dry_run: bool) -> Iterator[None]:
     if dry_run:
         yield
         return
-    from structops_cli.operations.machine_lock import machine_lock  # a dry run needs none
+    from structops_cli.operations.lock_file import lock_file  # a dry run needs none
 
-    with machine_lock(waiting=output.note) as held:
+    with lock_file(waiting=output.note) as held:
         if not held:
             output.debug("note: no lock: /run is not writable here")
         yield

@@ -11,9 +11,9 @@ from structops_cli.cli.numbers import WholeNumber
 from structops_cli.cli.output import Output, Stands
 from structops_cli.errors import StructopsError
 from structops_cli.operations.catching_up import CaughtUp
-from structops_cli.operations.change import Change
 from structops_cli.operations.followers import Followed
 from structops_cli.operations.swap import Swapped
+from structops_cli.operations.transaction import Change
 from structops_cli.operations.versions import KEPT_VERSIONS
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.shell_words import shell_words

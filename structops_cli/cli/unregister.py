@@ -14,8 +14,8 @@ from structops_cli.cli.selectors import selectors_argument
 from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.counted import counted
 from structops_cli.errors import NotFoundError, StateError, StructopsError, UsageError
-from structops_cli.operations.change import Change
 from structops_cli.operations.standing_uses import Uses, refuse_in_use, uses_of
+from structops_cli.operations.transaction import Change
 from structops_cli.operations.unregistering import (
     Retired,
     changes_of,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from structops_cli.operations.change import Change
 from structops_cli.operations.followers import Followed, Followers
-from structops_cli.operations.guardian import guarded
+from structops_cli.operations.recovery import recovery_process
+from structops_cli.operations.transaction import Change
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.struct_ops.kinds import kind_of
 
@@ -59,5 +59,5 @@ def _follow(followers: Followers, *, dry_run: bool) -> tuple[Followed, ...]:
     if dry_run:
         return followers.followed()
     from_here_uninterrupted()
-    with guarded(followers.follow):
+    with recovery_process(followers.follow):
         return followers.follow()

@@ -12,12 +12,12 @@ from structops_cli.net.congestion_controls import CongestionControls, read_conge
 from structops_cli.net.defaults import DefaultSysctl, open_default
 from structops_cli.net.held_sysctl import namespace_identity, visit
 from structops_cli.net.namespaces import NetNamespace
-from structops_cli.operations.change import Change, changed
 from structops_cli.operations.default_plan import DefaultPlan, LeftAlone, Step, plan_default, plan_restore
 from structops_cli.operations.default_versions import older_versions
 from structops_cli.operations.forgetting import vanished_namespaces
-from structops_cli.operations.guardian import guarded
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefault
+from structops_cli.operations.recovery import recovery_process
+from structops_cli.operations.transaction import Change, changed
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 
 __all__ = [
@@ -161,7 +161,7 @@ def _change(
         effects = _Effects(plan, allowed, memory, () if dry_run else vanished_namespaces(memory, found))
         if not dry_run and effects.are_any():
             from_here_uninterrupted()
-            with guarded(effects.apply):
+            with recovery_process(effects.apply):
                 effects.apply()
         changes = tuple(step.change for step in plan.steps)
         return DefaultsChanged(changes, (*plan.allow, *plan.allowed_thereby), plan.left, gone)

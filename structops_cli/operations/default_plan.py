@@ -9,8 +9,8 @@ from structops_cli.errors import NotFoundError
 from structops_cli.net.congestion_controls import CongestionControls, check_congestion_control_name
 from structops_cli.net.defaults import DefaultSysctl, not_allowed
 from structops_cli.net.namespaces import NetNamespace
-from structops_cli.operations.change import Change
 from structops_cli.operations.memory import RememberedDefault
+from structops_cli.operations.transaction import Change
 from structops_cli.shell_words import netns_options_of, shell_words
 
 __all__ = ["DefaultPlan", "LeftAlone", "Step", "another_default", "plan_default", "plan_restore"]

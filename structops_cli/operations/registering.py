@@ -12,8 +12,8 @@ from typing import NamedTuple
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError, StructopsError
 from structops_cli.obj.spec import ObjectSpec
-from structops_cli.operations.change import Change
 from structops_cli.operations.standing import refuse_standing, standing
+from structops_cli.operations.transaction import Change
 from structops_cli.runtime.dead_pins import is_dead
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.loaded import Loaded
@@ -118,9 +118,9 @@ def _guard(loaded: Sequence[Loaded], places: Places, undo: ExitStack) -> Abstrac
     effects = sum(len(one.plan.maps) + len(new_shared_maps(one)) for one in loaded)
     if effects < 2:
         return nullcontext()
-    from structops_cli.operations.guardian import guarded  # rare
+    from structops_cli.operations.recovery import recovery_process  # rare
 
-    return guarded(partial(_undo_all, loaded, places, undo))
+    return recovery_process(partial(_undo_all, loaded, places, undo))
 
 
 def undone_at_death(
@@ -140,9 +140,9 @@ def undone_at_death(
     fds += [one.maps[spec.name] for one in loaded for spec in new_shared_maps(one)]
     if not fds:
         return nullcontext()
-    from structops_cli.operations.guardian import guarded  # rare
+    from structops_cli.operations.recovery import recovery_process  # rare
 
-    return guarded(partial(_undo_all, loaded, places, folders), keeping=[fd.fileno() for fd in fds])
+    return recovery_process(partial(_undo_all, loaded, places, folders), keeping=[fd.fileno() for fd in fds])
 
 
 def _undo_all(loaded: Iterable[Loaded], places: Places, folders: ExitStack) -> None:

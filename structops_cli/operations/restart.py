@@ -17,7 +17,7 @@ from typing import NamedTuple
 from structops_cli.errors import KernelError, StateError, StructopsError
 from structops_cli.operations.candidate import Candidate, candidate_of_live, let_go, stand_up
 from structops_cli.operations.followers import Followers
-from structops_cli.operations.guardian import guarded
+from structops_cli.operations.recovery import recovery_process
 from structops_cli.operations.swap import (
     Swap,
     Swapped,
@@ -93,7 +93,7 @@ def restart(plan: Restart) -> tuple[Swapped, int]:
             owner.enter_context(Followers(live, writable=True)),
         )
         way.followers.refuse_restricted(live, todo.value)
-        with guarded(lambda: _finish(way)), ExitStack() as undo:
+        with recovery_process(lambda: _finish(way)), ExitStack() as undo:
             if not plan.new.value:
                 prepare_pin_dir(os.path.dirname(plan.pin), undo)
             prepare(todo, old_fd, undo)

@@ -12,12 +12,12 @@ from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.route_requests import WantedRoute, add_route, change_route, delete_route
 from structops_cli.net.route_words import RouteWords
 from structops_cli.net.routes import Route, read_routes
-from structops_cli.operations.change import Change
 from structops_cli.operations.chosen_routes import route_key
 from structops_cli.operations.forgetting import vanished_namespaces
-from structops_cli.operations.guardian import guarded
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedRoute, RouteKey
+from structops_cli.operations.recovery import recovery_process
 from structops_cli.operations.route_goal import RouteGoal, goal_of, metric_of
+from structops_cli.operations.transaction import Change
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.shell_words import shell_words
 
@@ -50,7 +50,7 @@ def change_one_route(
         effects = _Effects(namespace, identity, words, goal, memory, vanished_namespaces(memory, found))
         if not dry_run and effects.are_any():
             from_here_uninterrupted()
-            with guarded(effects.apply):
+            with recovery_process(effects.apply):
                 effects.apply()
         what = f"route to {_destination(words, goal)} of {namespace.title}"
         return Change(what, effects.before(), effects.after())

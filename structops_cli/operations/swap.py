@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from structops_cli.errors import KernelError, StateError, UnsupportedError
 from structops_cli.operations.followers import Followed, Followers
-from structops_cli.operations.guardian import guarded
+from structops_cli.operations.recovery import recovery_process
 from structops_cli.operations.registering import Places, undo_begun
 from structops_cli.operations.versions import drop, keep, kept_pins, users_of
 from structops_cli.runtime.interrupts import from_here_uninterrupted
@@ -165,7 +165,7 @@ def swap(plan: Swap) -> Swapped:
             else:
                 undo_prepared(plan)
 
-        with guarded(finish), ExitStack() as undo:
+        with recovery_process(finish), ExitStack() as undo:
             prepare(plan, old, undo)
             from_here_uninterrupted()
             _link_update(live, link, plan.new, old)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import NotFoundError, StateError, StructopsError, UsageError
-from structops_cli.operations.change import Change
+from structops_cli.operations.transaction import Change
 from structops_cli.operations.versions import drop, kept_pins, users_of
 from structops_cli.runtime.dead_pins import dead_pins
 from structops_cli.runtime.interrupts import from_here_uninterrupted, interruptible
@@ -165,9 +165,9 @@ def _guard(
     pins = sum(len(link.pins) + 1 for live in chosen for link in live.links)
     if len(chosen) + pins + sum(map(len, kept.values())) < 2:
         return nullcontext()
-    from structops_cli.operations.guardian import guarded  # a map without links has one effect
+    from structops_cli.operations.recovery import recovery_process  # a map without links has one effect
 
-    return guarded(finish)
+    return recovery_process(finish)
 
 
 def _kept(stock: Sequence[LiveMap], live: LiveMap) -> tuple[str, ...]:

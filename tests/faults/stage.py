@@ -14,7 +14,7 @@ from typing import Any
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespaces import find_namespaces, inside, select_namespaces
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
-from structops_cli.operations.machine_lock import machine_lock
+from structops_cli.operations.lock_file import lock_file
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.runtime.inventory import LiveMap, programs_of, take_stock
 from structops_cli.runtime.kernel import live_kernel
@@ -119,7 +119,7 @@ class Stage:
 
     def wait_for_the_guard(self) -> None:
         """Wait until no child of a killed command is at work: it shares the machine's lock."""
-        with machine_lock(wait_s=SETTLES_S):
+        with lock_file(wait_s=SETTLES_S):
             pass
 
     @contextmanager

@@ -15,7 +15,7 @@ import pytest
 
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespaces import NetNamespace
-from structops_cli.operations.machine_lock import machine_lock
+from structops_cli.operations.lock_file import lock_file
 from structops_cli.operations.memory import MEMORY_PATH
 from tests.cli_runner import Result, done, run_python
 from tests.live.situations import default_in, listed, named_namespace, soon
@@ -74,7 +74,7 @@ class Invariant:
 
     def state(self) -> str:
         """Return before or after, and fail at anything between."""
-        with machine_lock(wait_s=20):  # the guard has it until it is done
+        with lock_file(wait_s=20):  # the guard has it until it is done
             defaults = tuple(map(default_in, self.places))
             allowed = set(read_congestion_controls().allowed)
             entries = memory()

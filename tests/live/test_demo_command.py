@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.operations.machine_lock import machine_lock
+from structops_cli.operations.lock_file import lock_file
 from tests.cli_runner import done, done_json, refused, run_cli, started, without_waiting
 from tests.live.objects import live_ops_file
 from tests.live.private_mounts import in_private_mounts
@@ -103,7 +103,7 @@ def test_v_says_what_it_is_doing(tmp_path: Path, name: str) -> None:
 
 KEEP = """
 import sys
-from structops_cli.operations.machine_lock import machine_lock
+from structops_cli.operations.lock_file import lock_file
 from tests.cli_runner import done, done_json
 from tests.live.situations import listed
 from tests.needs import LINKS
@@ -152,7 +152,7 @@ def test_killed_before_it_is_proven_it_is_not_kept(tmp_path: Path, name: str) ->
 def test_it_waits_for_who_changes_the_machine(tmp_path: Path, name: str) -> None:
     path = live_ops_file(tmp_path, f'NAME="{name}"')
     with ExitStack() as lock:
-        lock.enter_context(machine_lock())
+        lock.enter_context(lock_file())
         with started("demo", path, "--bytes", "100000") as process:
             assert process.stderr is not None
             assert process.stderr.readline().startswith("waiting for process ")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from structops_cli.operations.machine_lock import machine_lock
+from structops_cli.operations.lock_file import lock_file
 from tests.cli_runner import done, done_json, refused, run_python
 from tests.live.objects import live_ops_file
 from tests.live.situations import available, below, held_by_a_process, listed, named_namespace, soon
@@ -144,7 +144,7 @@ def test_killed_in_the_gap_it_is_as_before_or_as_after(book: Runbook) -> None:
     first = book.register(10, "--no-link")
     ended = run_python("-c", RESTART, "killed", "update", book.name, *book.words(11, "--restart"))
     assert ended.exit_code == -signal.SIGKILL
-    with machine_lock(wait_s=patient(10)):  # the guard has it until it is done
+    with lock_file(wait_s=patient(10)):  # the guard has it until it is done
         pass
     assert available(book.name)
     [current, *kept] = done_json("versions", book.name)["versions"]

@@ -55,7 +55,7 @@ EFFECTS = frozenset({
     "subprocess", "sys", "tempfile", "threading", "time",
 })  # fmt: skip
 
-CHILD = "structops_cli.operations.guardian"
+CHILD = "structops_cli.operations.recovery"
 """Where a child process lives and ends, which must not run what its parent has to do at its own end."""
 
 HOMES = {

@@ -1,8 +1,7 @@
-"""One lock per machine, so that two runs that change something do not interleave.
+"""Hold the lock file, so that two runs do not change one system at the same time.
 
-It is an flock(2): the kernel gives it back when its holder ends, however that
-is. The file says who holds it, for a human's eye; nothing reads it but the
-error of who waited in vain.
+The lock is an flock(2): the kernel releases it when its holder ends, in any way. The
+file contains the holder's process id, which only error messages read.
 """
 
 from __future__ import annotations
@@ -17,71 +16,70 @@ from errno import EACCES, EPERM, EROFS
 from structops_cli.errors import StructopsError
 from structops_cli.syscall.fd import Fd
 
-__all__ = ["LOCK_PATH", "machine_lock"]
+__all__ = ["LOCK_PATH", "lock_file"]
 
 LOCK_PATH = "/run/structops.lock"
 WAIT_S = 30.0
-"""How long a run waits for another one before it gives up."""
 POLL_S = 0.02
-NO_LOCK_HERE = frozenset({EACCES, EPERM, EROFS})
-"""Of who may not write /run: then nobody else here shares the machine's one lock either."""
+NOT_WRITABLE = frozenset({EACCES, EPERM, EROFS})
+"""A caller that cannot write /run cannot share a lock with anybody."""
 
 
 @contextmanager
-def machine_lock(
+def lock_file(
     path: str = LOCK_PATH, *, wait_s: float = WAIT_S, waiting: Callable[[str], object] = str
 ) -> Iterator[bool]:
-    """Hold the machine's lock for the block; yield False where this process cannot have one (no write access to /run).
+    """Hold the lock for the block; yield False if this process may not write /run.
 
-    ``waiting`` is told once who holds it, when that is somebody else. Children
-    made inside share the lock, and it is theirs as well until they end. Raises
-    ``StructopsError`` when it is not free after ``wait_s`` seconds.
+    ``waiting`` receives one line if another process holds the lock. Children that
+    are forked inside share the lock: it is free when the last of them ends. Raises
+    ``StructopsError`` if the lock is not free after ``wait_s`` seconds.
     """
     try:
         fd = Fd(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
     except OSError as error:
-        if error.errno in NO_LOCK_HERE:
+        if error.errno in NOT_WRITABLE:
             yield False
             return
         raise StructopsError(
-            f"the lock {path} cannot be opened", why=error.strerror or "", hint="look at what lies there"
+            f"the lock file {path} cannot be opened", why=error.strerror or "", hint=f"look at {path}"
         ) from None
     with fd:
         _take(fd, path, wait_s, waiting)
-        _sign(fd)
+        _write_holder(fd)
         yield True
 
 
 def _take(fd: Fd, path: str, wait_s: float, waiting: Callable[[str], object]) -> None:
     deadline = time.monotonic() + wait_s
-    said = False
+    reported = False
     while True:
         try:
             fcntl.flock(fd.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = _holder(fd)
+            holder = _read_holder(fd)
             if time.monotonic() > deadline:
                 raise StructopsError(
                     "another run of structops is changing this machine",
                     why=f"{holder} has held {path} for more than {wait_s:g} s",
                     hint="wait until it has ended",
                 ) from None
-            if not said:
+            if not reported:
                 waiting(f"waiting for {holder}, which is changing this machine")
-                said = True
+                reported = True
             time.sleep(POLL_S)
         except OSError as error:
-            raise StructopsError(f"the lock {path} cannot be taken", why=error.strerror or "") from None
+            raise StructopsError(f"the lock file {path} cannot be locked", why=error.strerror or "") from None
         else:
             return
 
 
-def _holder(fd: Fd) -> str:
+def _read_holder(fd: Fd) -> str:
     text = os.pread(fd.fileno(), 32, 0).decode("ascii", "replace").strip()
     return f"process {text}" if text.isdecimal() else "another process"
 
 
-def _sign(fd: Fd) -> None:
-    with suppress(OSError):  # a full /run loses a name in an error message, no more
+def _write_holder(fd: Fd) -> None:
+    with suppress(OSError):  # if /run is full, an error message lacks the holder's id
         os.ftruncate(fd.fileno(), 0)
         os.pwrite(fd.fileno(), f"{os.getpid()}\n".encode(), 0)

@@ -13,18 +13,18 @@ from pathlib import Path
 import pytest
 
 from structops_cli.errors import KernelError
-from structops_cli.operations.guardian import guarded
+from structops_cli.operations.recovery import recovery_process
 
 SCRIPT = """
 import os, sys, time
-from structops_cli.operations.guardian import guarded
+from structops_cli.operations.recovery import recovery_process
 path, how = sys.argv[1:]
 
 def finish():
     with open(path, "a") as file:
         file.write("finished")
 
-with guarded(finish):
+with recovery_process(finish):
     print("begun", flush=True)
     if how == "killed":
         os.kill(os.getpid(), 9)
@@ -68,7 +68,7 @@ def test_a_parent_that_lives_does_it_itself(tmp_path: Path, how: str, code: int)
 
 KEEPING = """
 import os, sys
-from structops_cli.operations.guardian import guarded
+from structops_cli.operations.recovery import recovery_process
 path = sys.argv[1]
 kept, let_go = (os.open(path, os.O_RDWR | os.O_CREAT) for _ in range(2))
 
@@ -77,7 +77,7 @@ def finish():
     held = [os.readlink(one).partition(":")[0] for one in there if os.path.lexists(one)]
     os.write(kept, repr(sorted(held)).encode())
 
-with guarded(finish, keeping=[kept]):
+with recovery_process(finish, keeping=[kept]):
     os.kill(os.getpid(), 9)
 """
 
@@ -89,7 +89,7 @@ def test_of_all_that_is_open_it_keeps_what_it_needs(tmp_path: Path) -> None:
 
 
 def test_no_child_is_left(tmp_path: Path) -> None:
-    with guarded(lambda: None):
+    with recovery_process(lambda: None):
         pass
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
@@ -100,7 +100,10 @@ def test_no_room_for_a_child_is_said_before_anything_is_done(monkeypatch: pytest
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(os, "fork", refuse)
-    with pytest.raises(KernelError, match="no process could be started"), guarded(lambda: None):
+    with (
+        pytest.raises(KernelError, match="no recovery process could be started"),
+        recovery_process(lambda: None),
+    ):
         pytest.fail("begun without a guard")
 
 
@@ -109,7 +112,7 @@ def test_a_machine_without_dev_null_is_said_before_anything_is_done(
 ) -> None:
     monkeypatch.setattr(os, "devnull", str(tmp_path / "null"))
     before = os.listdir("/proc/self/fd")
-    with pytest.raises(KernelError) as caught, guarded(lambda: None):
+    with pytest.raises(KernelError) as caught, recovery_process(lambda: None):
         pytest.fail("begun without a guard")
     assert (caught.value.errno, caught.value.operation) == (errno.ENOENT, "open")
     assert str(tmp_path / "null") in caught.value.why
