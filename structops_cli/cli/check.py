@@ -14,7 +14,7 @@ from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.registered import warn_not_attached
-from structops_cli.cli.unread_btf import note_unknown_parts, warn_skipped_modules
+from structops_cli.cli.unread_btf import note_unknown_parts, warn_skipped_files, warn_skipped_modules
 from structops_cli.core.target import Target
 from structops_cli.errors import InputError, NotFoundError, ObjectError, StructopsError, UsageError
 from structops_cli.obj.spec import ExternKind, ObjectSpec
@@ -123,6 +123,8 @@ def command(
         checked = tried(output, checked, kernels, readable, options, timeout)
     else:
         checked = list(_check(output, objects, specs, targets, selection, values, verify=verify))
+    for path in dict.fromkeys(paths):
+        warn_skipped_files(output, path)
     for spec in specs:
         if isinstance(spec, ObjectSpec):
             warn_not_attached(output, spec)

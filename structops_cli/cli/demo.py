@@ -66,7 +66,7 @@ def command(
     done = demonstrate(
         spec, live_kernel(), selection, byte_count, keep=keep, say=output.debug, changing=changing
     )
-    warn_left_out(output, done.object)
+    warn_left_out(output, done.object, lasts=done.kept)
     stands = registration_stands([done.object])
     output.result("demo", _data(done), lambda: _text(output, done), stands)
     say_aside(output, done.object)

@@ -12,7 +12,7 @@ from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.objects import RegisteredObject
 from structops_cli.runtime.registration import Registered
 from structops_cli.shell_words import shell_words
-from structops_cli.struct_ops.left_out import absent_members, not_attached, programs_left_out
+from structops_cli.struct_ops.left_out import absent_links, absent_members, not_attached, programs_left_out
 
 __all__ = [
     "not_attached_data",
@@ -27,9 +27,13 @@ __all__ = [
 ]
 
 
-def warn_left_out(output: Output, item: RegisteredObject) -> None:
-    """Warn of what the object asks for and is not done; to be called before ``result``."""
-    for finding in absent_members(item.spec, item.plan):
+def warn_left_out(output: Output, item: RegisteredObject, *, lasts: bool = True) -> None:
+    """Warn of what the object asks for and is not done; to be called before ``result``.
+
+    Nobody misses the link of a registration that does not outlast the command (``lasts`` is False).
+    """
+    links = absent_links(item.spec, item.plan) if lasts else ()
+    for finding in (*absent_members(item.spec, item.plan), *links):
         output.warn(finding.what, why=finding.why, fix=finding.hint)
     warn_not_attached(output, item.spec)
     for lost in item.unheld:
@@ -54,10 +58,6 @@ def not_attached_data(spec: ObjectSpec) -> list[dict[str, str]]:
 def say_aside(output: Output, item: RegisteredObject) -> None:
     """Note what went another way than the object asked for, and what is shared."""
     for one in item.registered:
-        if one.legacy_fallback:
-            output.note(
-                f"note: {one.name} is registered without a link: this kernel has none, so no pin holds it"
-            )
         if one.replaced_pin:
             output.note(
                 f"note: {one.pin} was the pin of a link that registers nothing any more; it is replaced"

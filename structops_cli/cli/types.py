@@ -8,7 +8,7 @@ import click
 
 from structops_cli.btf.c_declarations import declare
 from structops_cli.cli.output import Output, common_options, fields, table
-from structops_cli.cli.unread_btf import note_unknown_parts, warn_skipped_modules
+from structops_cli.cli.unread_btf import note_unknown_parts, warn_skipped_files, warn_skipped_modules
 from structops_cli.errors import NotFoundError
 from structops_cli.runtime.kernel import kernel_from_path, live_kernel
 from structops_cli.runtime.probes import Answer, is_registered
@@ -39,6 +39,8 @@ def command(output: Output, name: str | None, btf_file: str | None, *, everythin
     the kernel can say: column OFFERED asks it (as root, of this kernel only).
     """
     kernel = kernel_from_path(btf_file) if btf_file else live_kernel()
+    if btf_file:
+        warn_skipped_files(output, btf_file, one_kernel=True)
     found = offered_types(kernel)
     warn_skipped_modules(output, kernel)
     note_unknown_parts(output, kernel.vmlinux)

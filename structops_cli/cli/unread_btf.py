@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from structops_cli.cli.output import Output
 from structops_cli.counted import counted
+from structops_cli.shell_words import shell_words
 
 if TYPE_CHECKING:
     from structops_cli.btf.btf import Btf
     from structops_cli.btf.kernel_types import KernelTypes
     from structops_cli.runtime.inventory import LiveMap
 
-__all__ = ["note_unknown_parts", "warn_skipped_modules", "warn_unread_types"]
+__all__ = ["note_unknown_parts", "warn_skipped_files", "warn_skipped_modules", "warn_unread_types"]
+
+
+def warn_skipped_files(output: Output, path: str, *, one_kernel: bool = False) -> None:
+    """Warn of the files of a folder that are read neither as a kernel nor as a module; call it before ``Output.result``."""
+    from structops_cli.runtime.targets import skipped_files  # only a path needs it
+
+    if (found := skipped_files(path, one_kernel=one_kernel)) is None:
+        return
+    output.warn(
+        f"{path}: {counted(len(found.names), 'entry', 'entries')} skipped: {', '.join(found.names)}",
+        why=found.why,
+        fix=f"name one to have it read: {shell_words('--btf', os.path.join(path, found.names[0]))}",
+    )
 
 
 def warn_skipped_modules(output: Output, kernel: KernelTypes, label: str = "") -> None:

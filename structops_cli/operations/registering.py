@@ -227,7 +227,9 @@ def _refuse_taken(loaded: Loaded, plan: MapPlan, path: str | None) -> None:
     elif path is not None and os.path.lexists(path):
         operation = "OBJ_PIN"
     if operation:
-        raise refused(KernelError(f"{operation} failed", errno=EEXIST, operation=operation), plan, loaded)
+        raise refused(
+            KernelError(f"{operation} failed", errno=EEXIST, operation=operation), plan, loaded, path
+        )
 
 
 def changes_of(done: Iterable[RegisteredObject]) -> list[Change]:

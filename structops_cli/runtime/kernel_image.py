@@ -16,7 +16,7 @@ from structops_cli.errors import BtfError, InputError, NotFoundError, Unsupporte
 from structops_cli.runtime.decompress import compression_of, decompress
 from structops_cli.syscall.uapi import BTF_MAGIC
 
-__all__ = ["kernel_banner", "may_be_kernel", "read_kernel_btf"]
+__all__ = ["kernel_banner", "lies_beside_kernels", "may_be_kernel", "read_kernel_btf"]
 
 ELF_MAGIC = b"\x7fELF"
 BTF_MAGICS = (BTF_MAGIC.to_bytes(2, "little"), BTF_MAGIC.to_bytes(2, "big"))
@@ -40,6 +40,10 @@ _BANNER = re.compile(rb"Linux version (\d[!-~]{0,100} [ -~]{0,500})")
 
 NO_KERNEL = (".", "System.map", "config", "initramfs", "initrd", "memtest86", "symvers", "xen")
 """Prefixes of the names of other files in /boot; some of these files are compressed, or ELF files."""
+BOOT_FOLDERS = frozenset({"EFI", "efi", "extlinux", "grub", "grub2", "loader", "lost+found", "syslinux"})
+"""Folders of a /boot: of boot loaders, and of the file system."""
+_CONFIGURATION = re.compile(r".*\.config(\.gz)?$")
+"""``NAME.config`` beside a kernel, which ``file_facts`` reads."""
 _NAMED_KERNEL = re.compile(r"vmlinu(?!.*\.h$)|bzImage|.*\.btf(\.|$)")
 
 
@@ -114,7 +118,7 @@ def may_be_kernel(path: str) -> bool:
     /boot, and what is no regular file, are none.
     """
     name = os.path.basename(path)
-    if name.startswith(NO_KERNEL) or (os.path.exists(path) and not os.path.isfile(path)):
+    if lies_beside_kernels(path) or (os.path.exists(path) and not os.path.isfile(path)):
         return False
     if _NAMED_KERNEL.match(name):
         return True
@@ -129,6 +133,13 @@ def may_be_kernel(path: str) -> bool:
     finally:
         os.close(fd)
     return not head or _is_plain(head) or _is_image(head) or compression_of(head) is not None
+
+
+def lies_beside_kernels(path: str) -> bool:
+    """Tell by its name whether a file or folder is one that every /boot has and that is no kernel, or a configuration."""
+    name = os.path.basename(path)
+    is_boot_folder = name in BOOT_FOLDERS and os.path.isdir(path)
+    return is_boot_folder or name.startswith(NO_KERNEL) or _CONFIGURATION.match(name) is not None
 
 
 def _open(path: str) -> int:

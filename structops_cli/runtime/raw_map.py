@@ -17,7 +17,14 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError, NotFoundError, UsageError
 from structops_cli.runtime.inventory import take_stock, type_of_map
 from structops_cli.runtime.pins import pin_with_undo, prepare_pin_dir
-from structops_cli.runtime.selection import find_one, find_to_change, is_path, map_of_pin, no_match
+from structops_cli.runtime.selection import (
+    find_one,
+    find_to_change,
+    is_path,
+    map_of_pin,
+    no_match,
+    open_trusted,
+)
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
 from structops_cli.struct_ops.explain import Cause, explained
@@ -144,9 +151,10 @@ def _member(kernel_type: StructOpsType, name: str) -> KernelMember:
 
 
 def _open_program(text: str) -> Fd:
+    """Open a program by id or by pin. Raises ``StructopsError`` for a pin that another user can have put there."""
     try:
-        if "/" in text:
-            return bpf.obj_get(text)
+        if is_path(text):
+            return open_trusted(text)
         number = text.removeprefix("id:")
         if not number.isdecimal():
             raise UsageError(

@@ -7,6 +7,7 @@ included, leaves the kernel as it was.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from errno import E2BIG, EACCES, EBADF, EBUSY, EEXIST, ENOMEM, EPERM
@@ -19,6 +20,7 @@ from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps import pin_maps
 from structops_cli.runtime.pins import pin_path
+from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import MapPlan
@@ -117,7 +119,8 @@ def _register_one(
         taken = error.errno in (EEXIST, EBUSY) and error.operation != "OBJ_PIN"
         if taken and standing is not None and (there := standing(loaded, plan)) is not None:
             return there
-        raise refused(error, plan, loaded) from None
+        path = pin_path(plan.registered_name, pin_dir) if pin_dir is not None else None
+        raise refused(error, plan, loaded, path) from None
     except StructopsError as error:
         error.add(object=loaded.spec.name, variable=plan.variable)
         raise
@@ -150,8 +153,8 @@ def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState)
         )
 
 
-def refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
-    """Say which rule the value broke, where the errno alone does not."""
+def refused(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None = None) -> KernelError:
+    """Say which rule the value broke, or what is pinned at ``path``, where the errno alone does not."""
     error.add(object=loaded.spec.name, variable=plan.variable)
     from structops_cli.runtime.probes import flag_masks
     from structops_cli.struct_ops.rules.facts import World
@@ -170,8 +173,33 @@ def refused(error: KernelError, plan: MapPlan, loaded: Loaded) -> KernelError:
             variable=plan.variable,
             world=world,
         )
-    cause = cause or _of_an_unknown_subsystem(error, plan)
+    cause = cause or _of_a_taken_pin(error, plan, path) or _of_an_unknown_subsystem(error, plan)
     return explained(error, f"{plan.registered_name} could not be registered", plan.type.name, cause)
+
+
+def _of_a_taken_pin(error: KernelError, plan: MapPlan, path: str | None) -> Cause | None:
+    """Name the struct_ops that is pinned where a link is to go; None where it is none, or another user's.
+
+    Names are unique within a type, and pins go by name.
+    """
+    if (error.operation, error.errno) != ("OBJ_PIN", EEXIST) or error.why or path is None:
+        return None
+    from structops_cli.runtime.inventory import take_stock
+    from structops_cli.runtime.kernel import live_kernel  # only a refusal needs them
+    from structops_cli.runtime.selection import matching
+
+    with suppress(StructopsError):
+        for live in matching(take_stock(live_kernel()), path):
+            name_member = kind_of(plan.type.name).name_member
+            other = (
+                f"; or choose another name: --set {plan.variable}.{name_member}=NAME" if name_member else ""
+            )
+            elsewhere = shell_words("--pin-dir", f"{os.path.dirname(path)}/{plan.type.name}")
+            return Cause(
+                f"the path exists: {path} is the pin of {live.type.name} {live.name} (id:{live.info.id})",
+                f"pin this one elsewhere: {elsewhere}{other}",
+            )
+    return None
 
 
 def _of_an_unknown_subsystem(error: KernelError, plan: MapPlan) -> Cause | None:

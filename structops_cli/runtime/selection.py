@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from errno import ENOENT, ENOTDIR
 
-from structops_cli.errors import AmbiguousError, KernelError, NotFoundError, UsageError
+from structops_cli.errors import AmbiguousError, KernelError, NotFoundError, NotPermittedError, UsageError
 from structops_cli.runtime.inventory import LiveMap
 from structops_cli.runtime.pin_directory import Writers, open_pin
 from structops_cli.shell_words import shell_words
@@ -29,6 +29,7 @@ __all__ = [
     "matching",
     "no_match",
     "none_to_change",
+    "open_trusted",
 ]
 
 ID = "id:"
@@ -113,7 +114,7 @@ def map_of_pin(path: str, *, to_change: bool) -> Fd | None:
     The caller owns the fd. Raises ``NotFoundError`` when there is no pin, ``UsageError`` when it is of something else.
     """
     try:
-        fd = open_pin(path, Writers.TRUSTED) if to_change and os.path.lexists(path) else bpf.obj_get(path)
+        fd = open_trusted(path) if to_change else bpf.obj_get(path)
     except KernelError as error:
         raise _no_pin(path, error) from None
     with ExitStack() as closing:
@@ -127,6 +128,20 @@ def map_of_pin(path: str, *, to_change: bool) -> Fd | None:
     raise UsageError(
         f"{path} is no pin of a struct_ops map or link", hint="structops list shows the maps and their pins"
     )
+
+
+def open_trusted(path: str) -> Fd:
+    """Open a pin that a user named, and own its fd.
+
+    Raises ``KernelError`` (ENOENT) for a path that is not there, on any file system, and ``StructopsError`` for
+    a pin that a user other than root and the caller can have put there.
+    """
+    try:
+        os.lstat(path)
+    except OSError as error:
+        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
+        raise kind(f"{path} cannot be opened", errno=error.errno or 0, operation="OBJ_GET") from None
+    return open_pin(path, Writers.TRUSTED)
 
 
 def _no_pin(path: str, error: KernelError) -> Exception:

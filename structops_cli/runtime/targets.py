@@ -13,7 +13,15 @@ from structops_cli.errors import InputError, NotFoundError, StructopsError
 from structops_cli.runtime.kernel import begin_live_kernel, kernel_from_file, read_module
 from structops_cli.syscall.uapi import BTF_MAGIC
 
-__all__ = ["CheckTarget", "kernel_from_folder", "live_target", "targets_of", "unreadable_target"]
+__all__ = [
+    "CheckTarget",
+    "SkippedFiles",
+    "kernel_from_folder",
+    "live_target",
+    "skipped_files",
+    "targets_of",
+    "unreadable_target",
+]
 
 VMLINUX = "vmlinux"
 
@@ -34,6 +42,14 @@ class CheckTarget(NamedTuple):
     def is_live(self) -> bool:
         """Whether it is the running kernel."""
         return not self.path
+
+
+class SkippedFiles(NamedTuple):
+    """The names of the files and folders in ``folder`` that are not read, and the reason."""
+
+    folder: str
+    names: tuple[str, ...]
+    why: str
 
 
 def live_target() -> CheckTarget:
@@ -98,6 +114,29 @@ def _names(folder: str) -> list[str]:
         return sorted(os.listdir(folder))
     except OSError as error:
         raise NotFoundError(f"{folder} cannot be read", why=error.strerror or "", object=folder) from None
+
+
+def skipped_files(path: str, *, one_kernel: bool = False) -> SkippedFiles | None:
+    """Return the entries of a folder that are read neither as a kernel nor as a module; None if there are none.
+
+    Files that lie beside kernels as a rule, such as those of a /boot, are not among them. With ``one_kernel`` the
+    folder is one kernel with modules, as for ``kernel_from_folder``; else what it is, ``targets_of`` says.
+    """
+    from structops_cli.runtime.kernel_image import lies_beside_kernels, may_be_kernel  # only folders need it
+
+    try:
+        places = {name: os.path.join(path, name) for name in sorted(os.listdir(path))}
+    except OSError:  # no folder, or an error of its own
+        return None
+    one_kernel = one_kernel or _is_raw_btf(os.path.join(path, VMLINUX))
+    is_read = _may_be_module if one_kernel else may_be_kernel
+    read = {name for name, place in places.items() if is_read(place) or (one_kernel and name == VMLINUX)}
+    left = (name for name, place in places.items() if not (name in read or lies_beside_kernels(place)))
+    skipped = tuple(left) if read else ()  # a folder without a kernel is an error
+    if not skipped:
+        return None
+    why = "a module is raw BTF" if one_kernel else "a kernel is BTF, an ELF file or a kernel image"
+    return SkippedFiles(path, skipped, f"{why}, and a folder in the folder is not read")
 
 
 def _is_raw_btf(path: str) -> bool:

@@ -23,7 +23,7 @@ from structops_cli.struct_ops.check_needs import check_externs, check_maps
 from structops_cli.struct_ops.check_programs import Allows, ProgramReport, check_program
 from structops_cli.struct_ops.check_rules import FlagMasks, check_offered, check_rules
 from structops_cli.struct_ops.findings import Finding, Severity, Verdict, verdict_of
-from structops_cli.struct_ops.left_out import absent_members, programs_left_out
+from structops_cli.struct_ops.left_out import absent_links, absent_members, programs_left_out
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
 from structops_cli.syscall.uapi import BtfKind
 
@@ -161,11 +161,5 @@ def _elsewhere_too(spec: ObjectSpec, plan: Plan, kernel: KernelTypes) -> Iterato
 def _left_out(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
     """Report what a registration leaves out, or does another way than the object asks for."""
     yield from absent_members(spec, plan)
+    yield from absent_links(spec, plan)
     yield from programs_left_out(spec)
-    for one in plan.maps:
-        if one.link_wanted and not one.link:
-            yield Finding(
-                Severity.NOTE,
-                f"{one.registered_name} would be registered without a link: this kernel has none",
-                fields={"object": spec.name, "variable": one.variable},
-            )

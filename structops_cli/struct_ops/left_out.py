@@ -9,7 +9,7 @@ from structops_cli.obj.spec import ObjectSpec, OtherProgram
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.plan import Plan
 
-__all__ = ["absent_members", "not_attached", "programs_left_out"]
+__all__ = ["absent_links", "absent_members", "not_attached", "programs_left_out"]
 
 
 def absent_members(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
@@ -22,6 +22,19 @@ def absent_members(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
             "register on a kernel that has the member, or make sure that the object works without it",
             {"object": spec.name, "variable": item.variable, "member": item.member, "program": item.program},
         )
+
+
+def absent_links(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
+    """Yield a warning for each map that the object wants registered through a link, on a kernel that has no links."""
+    for item in plan.maps:
+        if item.link_wanted and not item.link:
+            yield Finding(
+                Severity.WARNING,
+                f"this kernel has no link for {item.registered_name} ({item.variable})",
+                "struct_ops links came with Linux 6.4; without one no pin holds it, and update needs --restart",
+                "register on Linux 6.4 or later, or ask for no link: register --no-link",
+                {"object": spec.name, "variable": item.variable},
+            )
 
 
 def not_attached(spec: ObjectSpec) -> tuple[OtherProgram, ...]:

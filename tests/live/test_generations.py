@@ -139,17 +139,22 @@ def _registered_by_the_update(name: str, pin_dir: str) -> None:
 def test_without_links_the_update_registers(name: str, pin_dir: str) -> None:
     require_absence(LINKS)
     result = done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
-    assert "link" in result.stdout + result.stderr
+    warning = f"this kernel has no link for {name} (reno)"
+    assert f"warning: {warning}\n" in result.stderr
     assert available(name)
     assert below(os.path.dirname(pin_dir)) == []
     assert done_json("unregister", name)["unregistered"][0]["how"] == "delete"
-    [one] = done_json("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]
+    said = done_json("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
+    [one] = said["registered"]
     assert (one["link_id"], one["pin"], one["legacy_fallback"], one["state"]) == (
         None,
         None,
         True,
         "registered",
     )
+    assert [item["what"] for item in said["warnings"]] == [warning]
+    done("unregister", name)
+    assert done("register", "reno", "--set", f"name={name}", "--no-link").stderr == ""
 
 
 @needs(LINKS)

@@ -200,6 +200,31 @@ def test_programs_by_number_and_by_pin(name: str, bpf_root: str, programs: list[
     assert available(name)
 
 
+def test_a_program_that_another_user_can_have_pinned_is_not_loaded(
+    name: str, bpf_root: str, programs: list[str]
+) -> None:
+    member, _, number = programs[0].partition("=id:")
+    pin = f"{bpf_root}/theirs/program"
+    os.mkdir(os.path.dirname(pin))
+    with bpf.prog_get_fd_by_id(int(number)) as fd:
+        bpf.obj_pin(fd, pin)
+    create(f"{bpf_root}/m")
+    words = ("map", "update", f"{bpf_root}/m", f"name={name}", f"{member}={pin}", *programs[1:])
+    for theirs, why in {
+        pin: "it is a pin of uid 65534 (nobody), and not what structops pins there",
+        os.path.dirname(pin): f"{bpf_root}/theirs belongs to uid 65534 (nobody)",
+    }.items():
+        os.chown(theirs, 65534, 65534)
+        assert refused(*words)["why"] == why
+        os.chown(theirs, 0, 0)
+    os.symlink(pin, f"{bpf_root}/link")
+    error = refused("map", "update", f"{bpf_root}/m", f"{member}={bpf_root}/link")
+    assert error["what"] == f"{bpf_root}/link is not opened"
+    assert not available(name)
+    done(*words)
+    assert available(name)
+
+
 def test_assignments_that_make_no_sense(bpf_root: str) -> None:
     pin = f"{bpf_root}/m"
     create(pin)
@@ -216,6 +241,8 @@ def test_assignments_that_make_no_sense(bpf_root: str) -> None:
     error = refused("map", "update", pin, "ssthresh=id:4294967295", exit_code=3)
     assert error["what"] == "there is no program id:4294967295"
     error = refused("map", "update", pin, f"ssthresh={bpf_root}/none", exit_code=3)
+    assert "nothing is pinned there" in error["why"]
+    error = refused("map", "update", pin, "ssthresh=/nowhere/none", exit_code=3)
     assert "nothing is pinned there" in error["why"]
 
 

@@ -271,6 +271,21 @@ def test_an_id_that_is_taken_is_refused(name: str, pin_dir: str) -> None:
         )
 
 
+def test_two_types_with_one_name_need_two_pins(name: str, pin_dir: str) -> None:
+    """Names are unique within a type only, and pins go by name."""
+    other = registered(name, pin_dir)
+    words = ("register", "reno", "--set", f"reno.name={name}", "--pin-dir", pin_dir)
+    for error in (refused(*words, "--dry-run"), refused(*words)):
+        assert (error["operation"], error["errno"]) == ("OBJ_PIN", "EEXIST")
+        taken = f"{pin_dir}/{name} is the pin of Qdisc_ops {name} (id:{other['map_id']})"
+        assert error["why"] == f"the path exists: {taken} (OBJ_PIN: EEXIST)"
+    elsewhere, _, another = error["hint"].removeprefix("pin this one elsewhere: ").partition("; ")
+    assert another == "or choose another name: --set reno.name=NAME"
+    [one] = done_json(*words[:-2], *elsewhere.split())["registered"]
+    assert one["pin"] == f"{pin_dir}/tcp_congestion_ops/{name}"
+    assert {item["type"] for item in listed(name)} == {"Qdisc_ops", "tcp_congestion_ops"}
+
+
 def test_another_version_takes_its_place_by_a_restart(wires: Wires, name: str, pin_dir: str) -> None:
     """A device keeps the version that it has; the one that is attached next is the new one."""
     one = registered(name, pin_dir, "--const", "limit=2")

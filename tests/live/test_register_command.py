@@ -535,13 +535,19 @@ def test_the_names_of_the_kernels_own_are_taken(pin_dir: str) -> None:
 def test_a_taken_pin_path(name: str, pin_dir: str) -> None:
     [first] = register("reno", "--set", f"name={name}.1", "--pin-dir", pin_dir)
     os.rename(str(first["pin"]), f"{pin_dir}/{name}_1")
-    error = refused("register", "reno", "--set", f"name={name}_1", "--pin-dir", pin_dir)
-    assert (error["kind"], error["operation"], error["errno"]) == ("KernelError", "OBJ_PIN", "EEXIST")
-    assert "the path exists" in error["why"]
-    assert "--pin-dir" in error["hint"]
+    words = ("register", "reno", "--set", f"name={name}_1", "--pin-dir")
+    for error in (refused(*words, pin_dir, "--dry-run"), refused(*words, pin_dir)):
+        assert (error["kind"], error["operation"], error["errno"]) == ("KernelError", "OBJ_PIN", "EEXIST")
+        other = f"tcp_congestion_ops {name}.1 (id:{first['map_id']})"
+        assert error["why"].startswith(f"the path exists: {pin_dir}/{name}_1 is the pin of {other}")
+        elsewhere, another = error["hint"].split("; ")
+        assert elsewhere == f"pin this one elsewhere: --pin-dir {pin_dir}/tcp_congestion_ops"
+        assert another == "or choose another name: --set reno.name=NAME"
     assert not available(f"{name}_1"), "the link that could not be pinned is gone again"
     assert below(pin_dir) == [f"{name}_1"]
     assert listed(f"{name}.1")[0]["links"][0]["id"] == first["link_id"]
+    done(*words, elsewhere.rpartition(" ")[2])
+    assert below(pin_dir) == [f"{name}_1", f"tcp_congestion_ops/{name}_1"]
 
 
 def detach(pin: str) -> None:

@@ -323,6 +323,44 @@ def test_a_kernel_of_a_folder_that_cannot_be_read(kernels: Path) -> None:
     assert _verdicts("reno", "--btf", str(kernels)) == (77, good + bad)
 
 
+@pytest.mark.parametrize("options", [(), ("-q",), ("--json",)])
+def test_files_of_a_folder_that_are_no_kernels_are_named(kernels: Path, options: tuple[str, ...]) -> None:
+    """A file that every /boot has, and a configuration beside a kernel, is none of them."""
+    quiet = ("config-6.1", "6.12.btf.config", "System.map-6.1", "initrd.img-6.1", "grub")
+    loud = ("README", "nested", "vmlinux.h")
+    for name in (*quiet, *loud):
+        if name in ("grub", "nested"):
+            (kernels / name).mkdir()
+        else:
+            (kernels / name).write_text("text")
+    result = run_cli("check", "reno", "--btf", str(kernels), *options)
+    assert result.exit_code == 0
+    what = f"{kernels}: 3 entries skipped: README, nested, vmlinux.h"
+    fix = f"name one to have it read: --btf {kernels}/README"
+    if "--json" in options:
+        [warning] = result.json()["warnings"]
+        assert (warning["what"], warning["hint"]) == (what, fix)
+    assert f"warning: {what}\n" in result.stderr
+    assert f"  fix: {fix}\n" in result.stderr
+
+
+def test_files_beside_the_btf_of_one_kernel_are_named(tmp_path: Path) -> None:
+    (tmp_path / "vmlinux").write_bytes((EXCERPTS / "debian-6.12.btf").read_bytes())
+    for name in ("config", "notes"):
+        (tmp_path / name).write_text("text")
+    said = f"warning: {tmp_path}: 1 entry skipped: notes\n  why: a module is raw BTF"
+    for words in (
+        ("check", "reno", "-q", "--btf", str(tmp_path)),
+        ("types", "-q", "--btf", str(tmp_path)),
+        ("btf", "header", "tcp_sock", "-q", "--btf", str(tmp_path)),
+    ):
+        assert said in run_cli(*words).stderr
+
+
+def test_a_folder_of_kernels_only_has_nothing_to_name(kernels: Path) -> None:
+    assert run_cli("check", "reno", "--btf", str(kernels), "-q").stderr == ""
+
+
 def test_verify_is_for_this_kernel(kernels: Path) -> None:
     refused("check", "reno", "--verify", "--btf", str(kernels / "6.12.btf"), exit_code=2)
 

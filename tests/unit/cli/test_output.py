@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from structops_cli.cli.output import Output, OutputLost, fields, shown, table
+from structops_cli.cli.registered import warn_left_out
 from structops_cli.errors import (
     ENOTSUPP,
     AmbiguousError,
@@ -35,7 +36,11 @@ from structops_cli.errors import (
     UsageError,
     VerifierError,
 )
+from structops_cli.runtime.objects import RegisteredObject
+from structops_cli.struct_ops.plan import Selection, plan_object
 from tests.cli_runner import COMMAND, Result, run_cli, run_process
+from tests.kernel_shapes import kernel
+from tests.unit.struct_ops.objects import spec
 
 LOG = "0: (95) exit\nR0 !read_ok\nprocessed 1 insns"
 
@@ -82,6 +87,22 @@ def test_the_options_of_all_work_before_and_after_a_commands_name(words: tuple[s
 
 def test_json_begins_with_its_schema_version() -> None:
     assert list(run_cli("inspect", "reno", "-j").json())[:2] == ["schema_version", "command"]
+
+
+@pytest.mark.parametrize(
+    ("selection", "lasts"), [(Selection(), True), (Selection(), False), (Selection(link=False), True)]
+)
+def test_a_link_that_the_kernel_lacks_is_a_warning_where_it_is_missed(
+    capsys: pytest.CaptureFixture[str], selection: Selection, lasts: bool
+) -> None:
+    one = spec()
+    plan = plan_object(one, kernel(new=False, links=False), selection)
+    output = Output()
+    output.quiet = True
+    warn_left_out(output, RegisteredObject(one, plan, ()), lasts=lasts)
+    missed = lasts and selection.link is None
+    warning = "warning: this kernel has no link for t_one (one)"
+    assert capsys.readouterr().err.partition("\n")[0] == (warning if missed else "")
 
 
 def test_warnings_are_in_stderr_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:

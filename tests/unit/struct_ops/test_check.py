@@ -116,11 +116,13 @@ def test_a_member_that_is_left_out_is_noted() -> None:
     assert any("no member t_new" in finding.what for finding in report.findings)
 
 
-def test_a_kernel_without_links_is_noted_and_one_that_is_asked_for_a_link_refused() -> None:
+def test_a_kernel_without_links_is_warned_of_and_one_that_is_asked_for_a_link_refused() -> None:
     old = kernel(new=False, links=False)
     report = check(spec(), kernel=old)
     assert report.verdict is Verdict.WOULD
-    assert any("without a link" in finding.what for finding in report.findings)
+    [(severity, text)] = problems(report)
+    assert (severity, text.partition(": ")[0]) == ("warning", "this kernel has no link for t_one (one)")
+    assert problems(check(spec(), kernel=old, selection=Selection(link=False))) == []
     assert check(spec(), kernel=old, selection=Selection(link=True)).verdict is Verdict.WOULD_NOT
 
 
