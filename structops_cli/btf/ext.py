@@ -61,11 +61,15 @@ class CoreRelo(NamedTuple):
 
 
 class BtfExt(NamedTuple):
-    """What ``.BTF.ext`` says, by section name; instruction indexes count from the start of the section."""
+    """What ``.BTF.ext`` says, by section name; instruction indexes count from the start of the section.
+
+    ``unknown`` names the parts that were skipped because a newer tool wrote them.
+    """
 
     func_info: dict[str, tuple[FuncInfo, ...]]
     line_info: dict[str, tuple[LineInfo, ...]]
     core_relos: dict[str, tuple[CoreRelo, ...]]
+    unknown: tuple[str, ...] = ()
 
 
 _Info = TypeVar("_Info", FuncInfo, LineInfo, CoreRelo)
@@ -93,7 +97,16 @@ def parse_ext(data: bytes, btf: Btf, *, origin: str = ".BTF.ext") -> BtfExt:
         reader.sections(_Part("func_info", _FUNC_INFO, reader.func_info), *func_info),
         reader.sections(_Part("line_info", _LINE_INFO, reader.line_info), *line_info),
         reader.sections(_Part("core_relo", _CORE_RELO, reader.core_relo), *core_relos),
+        tuple(reader.unknown),
     )
+
+
+def _unknown_in_header(data: bytes) -> list[str]:
+    """Return what the header places behind the three parts: pairs of an offset and a length, as for the parts."""
+    whole = len(data) - len(data) % _PAIR.size
+    sizes = [size for _, size in _PAIR.iter_unpack(data[:whole])]
+    found = [f"part {number} of {size} bytes" for number, size in enumerate(sizes, 4) if size]
+    return [*found, f"the last {len(data) - whole} bytes of the header"] if any(data[whole:]) else found
 
 
 class _Reader:
@@ -103,6 +116,8 @@ class _Reader:
         self._data = data
         self._btf = btf
         self._origin = origin
+        self.unknown: list[str] = []
+        """The parts that were skipped so far."""
 
     def extents(self) -> list[tuple[int, int]]:
         """Decode the header: where each part begins and its length; (0, 0) for what an old header lacks."""
@@ -110,6 +125,7 @@ class _Reader:
         if _OLD_LENGTH < length < _LENGTH:
             why = f"its header has {length} bytes, neither 24 nor 32"
             raise BtfError(f"{self._origin} is damaged", why=why)
+        self.unknown += _unknown_in_header(self._data[_LENGTH:length])
         pairs = list(_PAIR.iter_unpack(self._data[_PREAMBLE_SIZE : min(length, _LENGTH)]))
         return [(length + offset, size) for offset, size in pairs] + [(0, 0)] * (3 - len(pairs))
 
@@ -123,6 +139,8 @@ class _Reader:
         (stride,) = _WORD.unpack_from(self._data, at)
         if stride < part.layout.size or stride % 4:
             raise self._error(part, f"its records have {stride} bytes, at least {part.layout.size} are known")
+        if more := stride - part.layout.size:
+            self.unknown.append(f"the last {more} bytes of each {part.name} record")
         at += _WORD.size
         found: dict[str, tuple[_Info, ...]] = {}
         while at < end:

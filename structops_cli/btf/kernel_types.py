@@ -71,6 +71,10 @@ class KernelTypes:
             self._modules = tuple(item for item in found if isinstance(item, ModuleBtf))
         return self._modules
 
+    def unknown_in_modules(self) -> dict[str, tuple[str, ...]]:
+        """Return the parts that ``Btf.unknown_parts`` names, by module, of the modules that were read so far."""
+        return {one.name: parts for one in self._modules or () if (parts := one.btf.unknown_parts())}
+
     def skip(self, module: ModuleBtf, error: StructopsError) -> None:
         """Leave out a module whose types turned out to be damaged as they were decoded."""
         self._modules = tuple(item for item in self.modules() if item is not module)

@@ -6,7 +6,7 @@ import click
 
 from structops_cli.btf.c_declarations import header as render_header
 from structops_cli.cli.output import Output, common_options
-from structops_cli.cli.unread_btf import note_unknown_parts, warn_skipped_files, warn_skipped_modules
+from structops_cli.cli.unread_btf import note_unknown_in_kernel, warn_skipped_files, warn_skipped_modules
 from structops_cli.runtime.kernel import kernel_from_path, live_kernel
 
 __all__ = ["command"]
@@ -40,6 +40,6 @@ def header(output: Output, names: tuple[str, ...], btf_file: str | None) -> None
         warn_skipped_files(output, btf_file, one_kernel=True)
     btf = kernel.with_all(names)
     warn_skipped_modules(output, kernel)
-    note_unknown_parts(output, kernel.vmlinux)
+    note_unknown_in_kernel(output, kernel)
     text = render_header(btf, names)
     output.result("btf header", {"types": list(names), "header": text}, text.rstrip)

@@ -14,7 +14,12 @@ from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.registered import warn_not_attached
-from structops_cli.cli.unread_btf import note_unknown_parts, warn_skipped_files, warn_skipped_modules
+from structops_cli.cli.unread_btf import (
+    note_unknown_in_kernel,
+    note_unknown_in_object,
+    warn_skipped_files,
+    warn_skipped_modules,
+)
 from structops_cli.core.target import Target
 from structops_cli.errors import InputError, NotFoundError, ObjectError, StructopsError, UsageError
 from structops_cli.obj.spec import ExternKind, ObjectSpec
@@ -128,6 +133,7 @@ def command(
     for spec in specs:
         if isinstance(spec, ObjectSpec):
             warn_not_attached(output, spec)
+            note_unknown_in_object(output, spec)
     code = overall(checked, strict=strict)
     if junit:
         from structops_cli.cli.junit import write_junit  # rare
@@ -205,7 +211,7 @@ def _check(
             yield _one(kernel, opened, name, spec, selection, around, verify=verify)
         if isinstance(opened, Target):
             warn_skipped_modules(output, opened.kernel, kernel.label)
-            note_unknown_parts(output, opened.kernel.vmlinux)
+            note_unknown_in_kernel(output, opened.kernel)
 
 
 def _one(

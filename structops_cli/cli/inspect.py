@@ -13,6 +13,7 @@ from structops_cli.btf.types import Struct
 from structops_cli.cli.live import c_text
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields, shown, table
+from structops_cli.cli.unread_btf import note_unknown_in_object
 from structops_cli.core.subject import subject
 from structops_cli.errors import StructopsError
 from structops_cli.obj.spec import (
@@ -46,6 +47,7 @@ def command(output: Output, object_name: str, *, whole: bool) -> None:
     """
     spec = open_object(object_name)
     data = _data(spec, None if whole else MOST_ELEMENTS)
+    note_unknown_in_object(output, spec)
     output.result("inspect", data, lambda: _text(data, relocations=output.verbosity > 0))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from structops_cli.cli.mutation import did
 from structops_cli.cli.output import Output, Stands, fields, shown, table
-from structops_cli.cli.unread_btf import note_unknown_parts
+from structops_cli.cli.unread_btf import note_unknown_in_object
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.objects import RegisteredObject
 from structops_cli.runtime.registration import Registered
@@ -65,7 +65,7 @@ def say_aside(output: Output, item: RegisteredObject) -> None:
     for shared in item.shared_maps:
         how = "pinned at" if shared.created else "the one that was pinned at"
         output.note(f"note: map {shared.name} (map {shared.map_id}) is {how} {shared.pin}")
-    note_unknown_parts(output, item.spec.btf)
+    note_unknown_in_object(output, item.spec)
     for lacking in item.missing:
         if lacking.differs:
             output.note(f"note: the weak function {lacking.extern.name} is not used: {lacking.missing}")

@@ -8,7 +8,7 @@ import click
 
 from structops_cli.btf.c_declarations import declare
 from structops_cli.cli.output import Output, common_options, fields, table
-from structops_cli.cli.unread_btf import note_unknown_parts, warn_skipped_files, warn_skipped_modules
+from structops_cli.cli.unread_btf import note_unknown_in_kernel, warn_skipped_files, warn_skipped_modules
 from structops_cli.errors import NotFoundError
 from structops_cli.runtime.kernel import kernel_from_path, live_kernel
 from structops_cli.runtime.probes import Answer, is_registered
@@ -43,7 +43,7 @@ def command(output: Output, name: str | None, btf_file: str | None, *, everythin
         warn_skipped_files(output, btf_file, one_kernel=True)
     found = offered_types(kernel)
     warn_skipped_modules(output, kernel)
-    note_unknown_parts(output, kernel.vmlinux)
+    note_unknown_in_kernel(output, kernel)
     if name is None:
         data = [_data(item, Answer.UNKNOWN if btf_file else is_registered(item)) for item in found]
         others = [item._asdict() for item in not_offered(kernel)] if everything else []

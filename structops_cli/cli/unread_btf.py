@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from structops_cli.cli.output import Output
@@ -11,11 +11,17 @@ from structops_cli.counted import counted
 from structops_cli.shell_words import shell_words
 
 if TYPE_CHECKING:
-    from structops_cli.btf.btf import Btf
     from structops_cli.btf.kernel_types import KernelTypes
+    from structops_cli.obj.spec import ObjectSpec
     from structops_cli.runtime.inventory import LiveMap
 
-__all__ = ["note_unknown_parts", "warn_skipped_files", "warn_skipped_modules", "warn_unread_types"]
+__all__ = [
+    "note_unknown_in_kernel",
+    "note_unknown_in_object",
+    "warn_skipped_files",
+    "warn_skipped_modules",
+    "warn_unread_types",
+]
 
 
 def warn_skipped_files(output: Output, path: str, *, one_kernel: bool = False) -> None:
@@ -44,10 +50,23 @@ def warn_skipped_modules(output: Output, kernel: KernelTypes, label: str = "") -
     )
 
 
-def note_unknown_parts(output: Output, btf: Btf) -> None:
-    """Name the parts of a BTF that structops skipped because a newer tool wrote them."""
-    if parts := btf.unknown_parts():
-        output.note(f"note: skipped, not known to structops: {', '.join(parts)} of {btf.origin}")
+def note_unknown_in_kernel(output: Output, kernel: KernelTypes) -> None:
+    """Name the parts of a kernel's BTF, and of its modules that were read, that a newer tool wrote."""
+    _note_skipped(output, kernel.vmlinux.unknown_parts(), kernel.vmlinux.origin)
+    if found := kernel.unknown_in_modules():
+        parts = [f"{name} ({', '.join(parts)})" for name, parts in found.items()]
+        _note_skipped(output, parts, counted(len(found), "module"))
+
+
+def note_unknown_in_object(output: Output, spec: ObjectSpec) -> None:
+    """Name the parts of an object's BTF that a newer compiler wrote."""
+    _note_skipped(output, spec.btf.unknown_parts(), spec.btf.origin)
+    _note_skipped(output, spec.unknown_ext, f"{spec.name} .BTF.ext")
+
+
+def _note_skipped(output: Output, parts: Sequence[str], owner: str) -> None:
+    if parts:
+        output.note(f"note: skipped, not known to structops: {', '.join(parts)} of {owner}")
 
 
 def warn_unread_types(output: Output, maps: Iterable[LiveMap], lost: str = "") -> None:

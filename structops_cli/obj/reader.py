@@ -83,6 +83,7 @@ def _read(data: bytes | mmap, name: str) -> ObjectSpec:
         externs=externs,
         other_programs=other_programs(elf),
         compiler=_compiler(elf),
+        unknown_ext=ext.unknown,
     )
 
 

@@ -223,7 +223,8 @@ class OtherProgram(NamedTuple):
 class ObjectSpec(NamedTuple):
     """A whole object. ``btf`` is its BTF with DATASEC sizes and offsets repaired from the ELF symbols.
 
-    ``compiler`` is what the debug information names, None without it.
+    ``compiler`` is what the debug information names, None without it. ``unknown_ext`` names the parts of
+    .BTF.ext that were skipped because a newer tool wrote them.
     """
 
     name: str
@@ -236,6 +237,7 @@ class ObjectSpec(NamedTuple):
     externs: tuple[Extern, ...]
     other_programs: tuple[OtherProgram, ...] = ()
     compiler: str | None = None
+    unknown_ext: tuple[str, ...] = ()
 
     def function(self, name: str) -> Function:
         """Return the function of that name; ``KeyError`` when there is none."""

@@ -79,6 +79,10 @@ def kernel_btf(tree: Tree) -> Iterator[Finding]:
     if parts := kernel.vmlinux.unknown_parts():
         yield Finding(check, NOTE, f"not known to structops, and skipped: {', '.join(parts)}")
     kernel.modules()
+    for name, parts in kernel.unknown_in_modules().items():
+        yield Finding(
+            check, NOTE, f"not known to structops, and skipped, in module {name}: {', '.join(parts)}"
+        )
     for item in kernel.skipped:
         yield Finding(
             check, NOTE, f"the types of module {item.name} cannot be read", str(item.error), item.error.hint

@@ -62,9 +62,18 @@ def test_the_header_of_llvm_9_with_the_place_of_a_fourth_part_that_is_empty() ->
     assert parse_ext(data, BTF) == BtfExt({"struct_ops": (FuncInfo(0, 3),)}, {}, {})
 
 
-def test_a_part_that_is_not_known_is_left_alone() -> None:
-    data = write_ext({OPS: [(0, 3)]}, tail=struct.pack("<II", 392, 4))
-    assert parse_ext(data, BTF) == BtfExt({"struct_ops": (FuncInfo(0, 3),)}, {}, {})
+@pytest.mark.parametrize(
+    ("tail", "unknown"),
+    [
+        (struct.pack("<II", 392, 4), ("part 4 of 4 bytes",)),
+        (struct.pack("<IIIIII", 392, 0, 392, 7, 0, 1), ("part 5 of 7 bytes", "part 6 of 1 bytes")),
+        (struct.pack("<III", 392, 4, 1), ("part 4 of 4 bytes", "the last 4 bytes of the header")),
+        (bytes(12), ()),
+    ],
+)
+def test_a_part_that_is_not_known_is_skipped_and_named(tail: bytes, unknown: tuple[str, ...]) -> None:
+    data = write_ext({OPS: [(0, 3)]}, tail=tail)
+    assert parse_ext(data, BTF) == BtfExt({"struct_ops": (FuncInfo(0, 3),)}, {}, {}, unknown)
 
 
 def test_longer_records_than_are_known() -> None:
@@ -79,6 +88,11 @@ def test_longer_records_than_are_known() -> None:
     assert parsed.func_info["struct_ops"] == (FuncInfo(0, 3), FuncInfo(1, 3))
     assert [info.insn_index for info in parsed.line_info["struct_ops"]] == [0, 1]
     assert [relo.insn_index for relo in parsed.core_relos["struct_ops"]] == [0, 1]
+    assert parsed.unknown == (
+        "the last 4 bytes of each func_info record",
+        "the last 4 bytes of each line_info record",
+        "the last 8 bytes of each core_relo record",
+    )
 
 
 FUNCS = {OPS: [(0, 3), (8, 3)]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from struct import pack
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -16,9 +17,12 @@ from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.plan import Plan
 from tests.cli_runner import refused, run_cli
 from tests.compile import FLAGS, OBJECTS, compile_object
+from tests.elf_writers import small_object
 from tests.golden_files import Golden, normalised_json, normalised_text
 from tests.kernel_shapes import kernel
 from tests.live.objects import live_ops_file
+from tests.unit.btf.sources import section
+from tests.writers import LATER, Record, write_btf
 
 EXCERPTS = Path(__file__).parents[2] / "kernels"
 
@@ -355,6 +359,31 @@ def test_files_beside_the_btf_of_one_kernel_are_named(tmp_path: Path) -> None:
         ("btf", "header", "tcp_sock", "-q", "--btf", str(tmp_path)),
     ):
         assert said in run_cli(*words).stderr
+
+
+def test_kinds_that_only_a_module_has_are_counted_and_named(tmp_path: Path) -> None:
+    base = (EXCERPTS / "debian-6.12.btf").read_bytes()
+    (tmp_path / "vmlinux").write_bytes(base)
+    start = Btf.from_bytes(base).strings.end
+    for name, kinds in {"t_a": (20, 21, 20), "t_b": (21,)}.items():
+        records = [Record(kind, rest=(0,) if kind == 20 else ()) for kind in kinds]
+        (tmp_path / name).write_bytes(write_btf(records, layout=LATER, strings_start=start))
+    parts = "t_a (2 types of kind 20, 1 type of kind 21), t_b (1 type of kind 21)"
+    note = f"note: skipped, not known to structops: {parts} of 2 modules\n"
+    for words in (("check", "fifo_qdisc"), ("types",), ("btf", "header", "t_nowhere")):
+        assert note in run_cli(*words, "--btf", str(tmp_path)).stderr
+
+
+def test_parts_of_an_object_that_a_newer_compiler_wrote_are_named(tmp_path: Path, kernels: Path) -> None:
+    ext = bytearray(section(small_object(), ".BTF.ext"))
+    length = int.from_bytes(ext[4:8], "little")
+    ext[4:8] = (length + 8).to_bytes(4, "little")
+    ext[length:length] = pack("<II", len(ext) - length, 16)
+    path = tmp_path / "later.bpf.o"
+    path.write_bytes(small_object(sections={".BTF.ext": {"data": bytes(ext) + bytes(16)}}))
+    note = "note: skipped, not known to structops: part 4 of 16 bytes of later.bpf.o .BTF.ext\n"
+    for words in (("inspect", str(path)), ("check", str(path), "--btf", str(kernels / "6.12.btf"))):
+        assert run_cli(*words).stderr == note
 
 
 def test_a_folder_of_kernels_only_has_nothing_to_name(kernels: Path) -> None:

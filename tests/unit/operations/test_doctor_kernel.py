@@ -38,10 +38,13 @@ def test_btf(tmp_path: Path) -> None:
     assert states(doctor_kernel.kernel_btf(tree(tmp_path))) == [OK]
     (folder / "vmlinux").write_bytes(write_btf([Record(20, "later", rest=(0,))], layout=LATER))
     (folder / "t_module").write_bytes(b"cut")
+    of_later = [Record(21), Record(20, "later", rest=(0,)), Record(21)]
+    (folder / "t_new").write_bytes(write_btf(of_later, layout=LATER, strings_start=len(b"\0later\0")))
     found = list(doctor_kernel.kernel_btf(tree(tmp_path)))
     assert [(item.state, item.what) for item in found] == [
         (OK, "/sys/kernel/btf/vmlinux"),
         (NOTE, "not known to structops, and skipped: 1 type of kind 20"),
+        (NOTE, "not known to structops, and skipped, in module t_new: 1 type of kind 20, 2 types of kind 21"),
         (NOTE, "the types of module t_module cannot be read"),
     ]
 
