@@ -9,7 +9,7 @@ object, or the sysctl, says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import NamedTuple, Self
 
@@ -95,35 +95,40 @@ class Followers:
         self._owned.close()
 
     def _find(self, live: LiveMap, *, writable: bool) -> None:
-        usual = find_namespaces()
-        for namespace in usual:
-            seen = self._look_into(namespace, writable=writable)
+        known: set[int] = set()
+        for namespace in find_namespaces():
+            try:
+                seen = self._look_into(namespace, writable=writable)
+            except (
+                NotFoundError
+            ):  # the process that led there has ended: an open socket may hold the namespace
+                continue
+            known.add(namespace.inode)
             if seen and namespace.is_initial and _is_restricted(live.type, live.raw):
                 self.allowed = self._owned.enter_context(open_allowed(namespace, writable=writable))
                 if self.name not in self.allowed.read():
                     self.allowed = None
         # every default is a user: with none beside those that were found the kernel need not be asked
         if self._only is not None or users_of(live) > len(self.defaults):
-            self._find_hidden({item.inode for item in usual}, writable=writable)
+            self._find_hidden(known, writable=writable)
 
     def _find_hidden(self, known: Container[int], *, writable: bool) -> None:
         from structops_cli.operations.hidden_defaults import hidden_defaults  # only who has more users
 
         for namespace in hidden_defaults(self.name, known):
             if namespace.path:
-                self._look_into(namespace, writable=writable)
-            elif self._only is None or namespace.inode in self._only:
+                with suppress(NotFoundError):  # the descriptor was closed meanwhile
+                    self._look_into(namespace, writable=writable)
+                    continue
+            if self._only is None or namespace.inode in self._only:
                 self.hidden.append(namespace)
                 self.unseen.append(Followed(namespace.title, namespace.inode, _no_way_into(namespace)))
 
     def _look_into(self, namespace: NetNamespace, *, writable: bool) -> bool:
+        """Tell whether a namespace may be looked into; raises ``NotFoundError`` when nothing leads there any more."""
         try:
             self._take_if_it_follows(namespace, writable=writable)
-        except NotFoundError:  # it vanished
-            return False
-        except StructopsError as error:
-            if not isinstance(error, NotPermittedError | UnsupportedError):
-                raise  # it will pass, and nothing is done yet
+        except (NotPermittedError, UnsupportedError) as error:  # all else will pass, and nothing is done yet
             self.unseen.append(Followed(namespace.title, namespace.inode, error))
             return False
         return True

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 
-from structops_cli.net.namespaces import inside
+import pytest
+
+from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside
+from structops_cli.operations import followers
 from structops_cli.operations.uses import own_default
 from tests.cli_runner import done, refused, run_process
 from tests.live.situations import (
@@ -64,6 +67,20 @@ def test_the_default_of_a_namespace_that_only_a_descriptor_holds_is_refused(name
 def test_the_default_of_a_namespace_that_only_a_socket_holds_is_named(name: str, pin_dir: str) -> None:
     register(name, pin_dir, "--set", "flags=non_restricted")
     with held_by_a_socket_alone(lambda: write_default(name)) as inode:
+        said = done("unregister", name).stderr
+        assert f"note: {name} is the default of net:[{inode}], which nothing in sight leads into" in said
+    assert soon(lambda: not listed(name))
+
+
+@needs(LOOP)
+def test_the_way_into_a_namespace_that_goes_meanwhile_does_not_hide_its_default(
+    name: str, pin_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that led there ends between the search for namespaces and the look into this one, and a socket holds it still."""
+    register(name, pin_dir, "--set", "flags=non_restricted")
+    with held_by_a_socket_alone(lambda: write_default(name)) as inode:
+        ended = NetNamespace(inode, "/proc/0/ns/net")
+        monkeypatch.setattr(followers, "find_namespaces", lambda: (*find_namespaces(), ended))
         said = done("unregister", name).stderr
         assert f"note: {name} is the default of net:[{inode}], which nothing in sight leads into" in said
     assert soon(lambda: not listed(name))
