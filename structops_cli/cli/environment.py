@@ -95,7 +95,10 @@ def _shortage(error: BaseException) -> int:
 
 def _files(number: int) -> tuple[str, str]:
     if number == ENFILE:
-        return "too many files are open on this machine", "raise the limit: sysctl -w fs.file-max=NUMBER"
+        return (
+            "too many files are open on this machine",
+            "raise the limit: echo NUMBER >/proc/sys/fs/file-max",
+        )
     limit = _limit("RLIMIT_NOFILE") or 0
     at_most = f": it may have {limit} (ulimit -n)" if limit else ""
     return (

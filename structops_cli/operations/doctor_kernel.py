@@ -164,7 +164,7 @@ def unprivileged_bpf(tree: Tree) -> Iterator[Finding]:
             NOTE,
             "allowed",
             "struct_ops does not need it",
-            "sysctl -w kernel.unprivileged_bpf_disabled=2, where nothing else does either",
+            "echo 2 >/proc/sys/kernel/unprivileged_bpf_disabled, where nothing else does either",
         )
     else:
         yield Finding("unprivileged bpf", OK, "disabled" if value else "not shown")
@@ -179,7 +179,7 @@ def jit(tree: Tree) -> Iterator[Finding]:
             PROBLEM,
             "net.core.bpf_jit_enable is 0",
             "struct_ops programs are machine code that the kernel calls: none can be registered",
-            "sysctl -w net.core.bpf_jit_enable=1",
+            "echo 1 >/proc/sys/net/core/bpf_jit_enable",
         )
     elif value:
         yield Finding("JIT", OK, f"net.core.bpf_jit_enable is {value}")

@@ -157,7 +157,7 @@ def _refuse_on_devices(uses: Uses, name: str) -> None:
         raise StateError(
             f"{name} is not unregistered: it is net.core.default_qdisc",
             why="new network devices get it, and would get the retired one",
-            hint="choose another first: sysctl net.core.default_qdisc=KIND; or --force",
+            hint="choose another first: echo KIND >/proc/sys/net/core/default_qdisc; or --force",
         )
     if uses.devices:
         said = ", ".join(f"{device} in {title}" for device, title in uses.devices)

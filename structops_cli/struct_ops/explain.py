@@ -140,7 +140,9 @@ EVERYWHERE: dict[int, Cause] = {
     EACCES: Cause("access was denied", ROOT),
     ENOMEM: Cause("the kernel is out of memory", "free some, or ask for smaller maps"),
     EMFILE: Cause("this process has too many files open", "raise the limit: ulimit -n 4096"),
-    ENFILE: Cause("too many files are open on this machine", "raise the limit: sysctl -w fs.file-max=NUMBER"),
+    ENFILE: Cause(
+        "too many files are open on this machine", "raise the limit: echo NUMBER >/proc/sys/fs/file-max"
+    ),
     ENOSPC: Cause("no space is left for it", "remove what is not needed any more"),
 }
 

@@ -91,4 +91,4 @@ def test_devices() -> None:
 def test_the_default_of_devices_comes_before_those_that_have_it() -> None:
     error = refusal(Uses(LIVE, devices=(("eth0", "initial"),), default_of_devices=True))
     assert error.what.endswith("it is net.core.default_qdisc")
-    assert "sysctl net.core.default_qdisc=KIND" in error.hint
+    assert "echo KIND >/proc/sys/net/core/default_qdisc" in error.hint
