@@ -181,7 +181,8 @@ def _misfit(local: Btf, type_id: int, access: str, why: str) -> BtfError:
     return BtfError(
         f"the access string {shown!r} of a CO-RE relocation does not fit {root}",
         why=why,
-        hint="The object's .BTF and .BTF.ext do not belong together; compile it again.",
+        # GCC 14 may name const struct sock for a struct that begins with one
+        hint="The object's .BTF and .BTF.ext do not belong together; compile it again, with clang or GCC 16 if it is of GCC 14.",
         section=".BTF.ext",
         type_id=type_id,
     )

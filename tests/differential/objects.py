@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from structops_cli.btf.types import Const
+from structops_cli.obj.reader import read_object
 from structops_cli.runtime.objects import object_path
 from tests.compile import FLAGS, GCC, NEWEST, OBJECTS, compile_object, link, strip
 
-__all__ = ["LOADED_BY_BOTH", "ONLY_BY_STRUCTOPS", "Build", "Subject"]
+__all__ = ["LOADED_BY_BOTH", "ONLY_BY_STRUCTOPS", "Build", "Subject", "has_const_root"]
 
 
 class Build(NamedTuple):
@@ -130,3 +132,13 @@ ONLY_BY_STRUCTOPS = (
     Subject("habits_constants", ("ALONE",), builds=UP_TO_15),
 )
 """bpftool has to refuse them: an object that it loads belongs to the other list."""
+
+
+def has_const_root(data: bytes) -> bool:
+    """Tell whether a CO-RE relocation of an object begins at a const type.
+
+    GCC 14 writes such, and takes const struct sock where it means a struct that begins with one. GCC 16 writes none.
+    """
+    spec = read_object(data, "")
+    relocations = (one for function in spec.functions for one in function.core_relos)
+    return any(isinstance(spec.btf.type(one.type_id), Const) for one in relocations)
