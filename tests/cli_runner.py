@@ -17,6 +17,8 @@ from structops_cli.cli.main import run
 from tests.patience import patient
 
 COMMAND = (sys.executable, "-m", "structops_cli")
+OWN_PID_NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
+"""Runs a command where the processes of others are hidden, as in a container."""
 PATIENCE_S = patient(30.0)
 """How long a process may take before a test gives up on it."""
 

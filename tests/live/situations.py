@@ -26,6 +26,7 @@ from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.value import KEY, encode_value
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.processes import sees_all_processes
 from tests.cli_runner import done, done_json, started
 from tests.patience import patient
 
@@ -40,6 +41,13 @@ def listed(name: str) -> list[dict[str, Any]]:
 def available(name: str) -> bool:
     """Tell whether the kernel offers a congestion control of that name."""
     return name in read_congestion_controls().available
+
+
+def not_seen_here() -> str:
+    """Return the stderr of a command that looks at every process: empty, or a line where a PID namespace hides some."""
+    if sees_all_processes():
+        return ""
+    return "not seen: processes outside of this one's PID namespace, and what only they hold\n"
 
 
 def soon(true: Callable[[], bool]) -> bool:

@@ -21,7 +21,15 @@ from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefau
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.uapi import BpfMapType
-from tests.cli_runner import COMMAND, done, done_json, refused, run_cli, without_waiting
+from tests.cli_runner import (
+    COMMAND,
+    OWN_PID_NAMESPACE,
+    done,
+    done_json,
+    refused,
+    run_cli,
+    without_waiting,
+)
 from tests.live.situations import default_in, freed, listed, named_namespace, soon
 from tests.live.test_privileges import as_nobody
 from tests.needs import LINKS, needs
@@ -105,7 +113,7 @@ def test_what_is_out_of_sight_of_a_container_is_not_forgotten(
     name: str, pin_dir: str, place: NetNamespace
 ) -> None:
     """In a PID namespace the processes of others are not seen, and so neither are the namespaces that only they hold."""
-    container = ("unshare", "--pid", "--fork", "--mount-proc", *COMMAND)
+    container = (*OWN_PID_NAMESPACE, *COMMAND)
     with registered(name, pin_dir, *FREE), subprocess.Popen(["unshare", "--net", "sleep", "600"]) as other:
         try:
             assert soon(lambda: os.readlink(f"/proc/{other.pid}/ns/net") != os.readlink("/proc/self/ns/net"))

@@ -21,7 +21,7 @@ from structops_cli.runtime.inventory import take_stock
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall import bpf
-from tests.cli_runner import done, done_json, run_python
+from tests.cli_runner import OWN_PID_NAMESPACE, done, done_json, run_python
 from tests.footprint import Thing, open_here
 from tests.needs import LINKS, Feature, needs
 
@@ -218,7 +218,7 @@ print(json.dumps({"pid": os.getpid(), "sockets": one["sockets"], "moved": draine
 def test_a_process_has_the_id_that_it_has_for_who_asks(name: str, pin_dir: str) -> None:
     """In a PID namespace that is not the kernel's own: a stranger would be named, and the socket not be moved."""
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
-    ended = run_python("-c", IN_A_PID_NAMESPACE, name, before=("unshare", "--pid", "--fork", "--mount-proc"))
+    ended = run_python("-c", IN_A_PID_NAMESPACE, name, before=OWN_PID_NAMESPACE)
     assert ended.exit_code == 0, ended.stderr
     seen = json.loads(ended.stdout)
     assert (seen["pid"], seen["moved"], seen["now"]) == (1, 1, "reno")

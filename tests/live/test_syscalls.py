@@ -24,6 +24,7 @@ from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import btf_bytes, btf_info, link_info, map_info, prog_info, prog_xlated
 from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME, BpfLinkType, BpfMapType, StructOpsState
+from tests.cli_runner import OWN_PID_NAMESPACE, run_python
 from tests.live.situations import available, ready, soon, two_behind_a_link
 from tests.needs import KERNEL_BTF, LINK_DETACH, LINKS, needs
 
@@ -261,3 +262,15 @@ def test_a_probe_asks_the_kernel() -> None:
     other = kernel.vmlinux.ids("sock")[0]
     assert is_registered(tcp._replace(value=tcp.value._replace(id=other))) is Answer.NO
     assert is_registered(tcp._replace(value=tcp.value._replace(size_bytes=8))) is Answer.UNKNOWN
+
+
+# Processes
+
+
+def test_a_pid_namespace_hides_the_processes_of_others() -> None:
+    """Kernel threads are in the first PID namespace only."""
+    thread = Path("/proc/2/comm")
+    has_kernel_threads = thread.exists() and thread.read_text() == "kthreadd\n"
+    told = "from structops_cli.syscall.processes import sees_all_processes; print(sees_all_processes())"
+    assert run_python("-c", told).stdout == f"{has_kernel_threads}\n"
+    assert run_python("-c", told, before=OWN_PID_NAMESPACE).stdout == "False\n"
