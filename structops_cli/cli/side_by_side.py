@@ -6,7 +6,6 @@ before a Ctrl-C counts. A process is told to end, and takes its guest with it.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import select
@@ -17,14 +16,13 @@ from types import FrameType
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from structops_cli.errors import StructopsError
+from structops_cli.syscall.processes import die_with_parent
 
 __all__ = ["side_by_side"]
 
 T = TypeVar("T")
 Children: TypeAlias = dict[int, tuple[int, int]]
 """The reading end of a child's pipe to its process id and the number of its call."""
-PR_SET_PDEATHSIG = 1
-"""``include/uapi/linux/prctl.h``."""
 PIPE_BYTES = 1 << 16
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -84,7 +82,7 @@ def _be(call: Callable[[], Any], writing: int, parent: int) -> NoReturn:
     try:
         for number in ENDING:
             signal.signal(number, _end)
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        die_with_parent(signal.SIGTERM)
         if os.getppid() == parent:
             with open(writing, "wb") as file:
                 file.write(_answer(call))

@@ -9,7 +9,6 @@ after SIGKILL.
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from typing import Self, TypeVar
 from structops_cli.errors import KernelError, NotPermittedError, StructopsError, UnsupportedError, UsageError
 from structops_cli.net.namespaces import own_inode
 from structops_cli.runtime.interrupts import uninterrupted
-from structops_cli.syscall.uapi import CLONE_NEWNET
+from structops_cli.syscall.processes import new_net_namespace
 
 __all__ = ["ThrowawayNamespace"]
 
@@ -112,10 +111,8 @@ class ThrowawayNamespace:
 
 
 def _move_to_new_namespace() -> None:
-    # ctypes, because os.unshare came with Python 3.12 only, and pyroute2 makes named namespaces only.
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET) != 0:
-        raise _refused(ctypes.get_errno())
+    if number := new_net_namespace():
+        raise _refused(number)
 
 
 def _refused(number: int) -> StructopsError:

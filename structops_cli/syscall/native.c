@@ -1,10 +1,13 @@
-/* The system calls that Python has no wrapper for: bpf(2), and mounting a bpffs. */
+/* The system calls that Python 3.11 has no wrapper for. */
+#define _GNU_SOURCE	/* unshare(2) */
 #include <errno.h>
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -107,4 +110,14 @@ int so_write_arena(int fd, uint64_t address, uint64_t size, const char *data, ui
 	memcpy(place, data, data_len);
 	munmap(place, size);
 	return 0;
+}
+
+int so_unshare_net(void)
+{
+	return unshare(CLONE_NEWNET) ? -errno : 0;
+}
+
+int so_die_with_parent(int signal)
+{
+	return prctl(PR_SET_PDEATHSIG, signal) ? -errno : 0;
 }

@@ -143,3 +143,10 @@ int so_detached_bpffs(void);
  * its first bytes, and unmap it: 0, or -errno. The mapping is what gives an
  * arena without map_extra the address that programs see it at. */
 int so_write_arena(int fd, uint64_t address, uint64_t size, const char *data, uint32_t data_len);
+
+/* Move the calling thread into a new network namespace (unshare(2)): 0, or -errno. */
+int so_unshare_net(void);
+
+/* Have the kernel send this process a signal when the thread that forked it ends
+ * (PR_SET_PDEATHSIG of prctl(2)): 0, or -errno. */
+int so_die_with_parent(int signal);

@@ -7,7 +7,14 @@ import os
 from structops_cli.syscall._native import lib
 from structops_cli.syscall.fd import Fd
 
-__all__ = ["enter_net_namespace", "open_process", "sees_all_processes", "shared_fd"]
+__all__ = [
+    "die_with_parent",
+    "enter_net_namespace",
+    "new_net_namespace",
+    "open_process",
+    "sees_all_processes",
+    "shared_fd",
+]
 
 FIRST_PID_NAMESPACE = "pid:[4026531836]"
 """``PROC_PID_INIT_INO`` (include/uapi/linux/nsfs.h): the namespace of processes that has them all."""
@@ -38,6 +45,16 @@ def shared_fd(process: Fd, number: int) -> Fd:
 def enter_net_namespace(namespace: Fd) -> int:
     """Move the calling thread into a network namespace; return 0 or an errno."""
     return -int(lib.so_enter_net(namespace.fileno()))
+
+
+def new_net_namespace() -> int:
+    """Move the calling thread into a new network namespace; return 0 or an errno."""
+    return -int(lib.so_unshare_net())
+
+
+def die_with_parent(number: int) -> None:
+    """Have the kernel send this process a signal when the thread that forked it ends (PR_SET_PDEATHSIG)."""
+    lib.so_die_with_parent(number)
 
 
 def sees_all_processes() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -14,6 +13,7 @@ from functools import partial
 from typing import NamedTuple
 
 from structops_cli.errors import GuestError, StructopsError, UnsupportedError
+from structops_cli.syscall.processes import die_with_parent
 from structops_cli.vm.archives import Job, modules_archive, userland_archive, write_job
 from structops_cli.vm.cpio import concatenated
 from structops_cli.vm.emulator import Machine, command_line, forget_kvm, kvm_works
@@ -37,8 +37,6 @@ PANIC_LINES = 4
 LINES = ("console", "stdout", "stderr", "results")
 """The serial lines, in the order of their ports; init.sh has the other end."""
 MAKE_ROOM = "make room there, or name another folder in $TMPDIR"
-PR_SET_PDEATHSIG = 1
-"""``include/uapi/linux/prctl.h``."""
 
 
 class Said(NamedTuple):
@@ -206,7 +204,7 @@ class _Boot:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             pass_fds=(self._initrd, *self._lines),
-            preexec_fn=_die_with_parent(),  # noqa: PLW1509 -- one system call, in a child of few threads
+            preexec_fn=partial(die_with_parent, signal.SIGKILL),  # noqa: PLW1509 -- one system call, in a child of few threads
         ) as process:
             try:
                 started, in_time = self._watch(process, begun, timeout_s, starts_s)
@@ -241,12 +239,6 @@ class _Boot:
             if new := _from(fd, offsets[number]):
                 offsets[number] += len(new)
                 heard(new)
-
-
-def _die_with_parent() -> Callable[[], object]:
-    """Return what has the kernel end a child when its parent has gone, however it went: no guest is left behind."""
-    prctl = ctypes.CDLL(None).prctl  # found here: between fork and exec a thread's locks may be held for ever
-    return partial(prctl, PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _full(fd: int) -> str:

@@ -88,7 +88,7 @@ def test_outside_packages_by_command(words: tuple[str, ...], packages: set[str])
 def test_who_reads_the_network_imports_no_pyroute2(words: tuple[str, ...]) -> None:
     modules = imported(*words)
     assert outside(modules) == {"click", "_cffi_backend"}
-    assert not _top(modules) & (HEAVY - {"ctypes"}), "ctypes: Python 3.11 has no setns"
+    assert not _top(modules) & HEAVY
 
 
 def test_hot_paths_import_nothing_heavy_of_pythons() -> None:
