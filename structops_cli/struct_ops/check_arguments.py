@@ -12,6 +12,7 @@ from typing import NamedTuple
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare
 from structops_cli.btf.layout import pointee_proto, resolve
+from structops_cli.btf.names import essential_name
 from structops_cli.btf.types import Enum, Enum64, Func, FuncProto, Int, Ptr, Struct, Void
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.spec import Function, LinkedProgram, ObjectSpec
@@ -52,7 +53,7 @@ def arguments_of(spec: ObjectSpec, plan: ProgramPlan, variables: Iterable[str]) 
     makes says most, when BTF has it, then the member of the local struct.
     """
     function = spec.function(plan.name)
-    typed = _own_prototype(spec.btf, function)
+    typed = _own_prototype(spec.btf, function, plan)
     local = typed_body(spec.btf, function) or _local_member(spec, plan.member.name, variables)
     if local is not None and is_context(spec.btf, local):
         local = None
@@ -61,21 +62,30 @@ def arguments_of(spec: ObjectSpec, plan: ProgramPlan, variables: Iterable[str]) 
     return Arguments(local, found, typed)
 
 
-def _own_prototype(btf: Btf, function: Function) -> FuncProto | None:
+def _own_prototype(btf: Btf, function: Function, plan: ProgramPlan) -> FuncProto | None:
     own = btf.type(function.type_id)
     proto = btf.type(own.type) if isinstance(own, Func) else None
     if not isinstance(proto, FuncProto) or not proto.params or is_context(btf, proto):
         return None
-    one = resolve(btf, proto.params[0].type)
-    if len(proto.params) == 1 and isinstance(one, Ptr) and _is_own_struct(btf, one):
+    if len(proto.params) == 1 and _is_array(_pointee(btf, proto), plan):
         return None
     return proto
 
 
-def _is_own_struct(btf: Btf, pointer: Ptr) -> bool:
-    """Tell whether a pointer is to a struct of words, by which some programs name what is in the array."""
-    struct = resolve(btf, pointer.type)
-    return isinstance(struct, Struct) and all(member.bit_offset % 64 == 0 for member in struct.members)
+def _is_array(struct: Struct | None, plan: ProgramPlan) -> bool:
+    """Tell whether a struct of words names what is in the array, as some programs do, and is not the first argument's."""
+    if struct is None or any(member.bit_offset % 64 for member in struct.members):
+        return False
+    assert plan.member.proto is not None
+    first = _pointee(plan.type.btf, plan.member.proto)
+    return first is None or essential_name(struct.name) != first.name
+
+
+def _pointee(btf: Btf, proto: FuncProto) -> Struct | None:
+    """Return the struct that the first parameter points to."""
+    pointer = resolve(btf, proto.params[0].type) if proto.params else None
+    struct = resolve(btf, pointer.type) if isinstance(pointer, Ptr) else None
+    return struct if isinstance(struct, Struct) else None
 
 
 def _local_member(spec: ObjectSpec, member: str, variables: Iterable[str]) -> FuncProto | None:
@@ -130,11 +140,11 @@ class _Check:
         self.differs = {item.position: item for item in arguments.differences}
 
     def findings(self, uses: Sequence[Use]) -> Iterator[Finding]:
-        told: set[tuple[str, int]] = set()
+        told: set[tuple[str, int] | str] = set()
         for use in sorted(uses, key=lambda use: (not use.sure, use.insn)):
             refused = self._refused(use)
-            if refused and (use.kind, use.number) not in told:
-                told.add((use.kind, use.number))
+            if refused and told.isdisjoint(((use.kind, use.number), refused.why)):
+                told.update(((use.kind, use.number), refused.why))
                 yield self._refusal(use, refused)
         if not told:
             yield from self._mistaken(uses)
@@ -194,14 +204,14 @@ class _Check:
             Severity.ERROR if certain else Severity.UNKNOWN,
             f"the verifier {'refuses' if certain else 'may refuse'} {self.plan.name} (member {self.plan.member.name})",
             refused.why + (f", at {line}" if line else ""),
-            f"take what this kernel passes: {self._signature()}",
+            self._hint(),
             self._fields() | {"insn": use.insn},
         )
 
     def _mistaken(self, uses: Sequence[Use]) -> Iterator[Finding]:
         """Find what loads and is probably wrong."""
         what = f"{self.plan.name} is not written for {self.plan.member.name} of this kernel"
-        hint = f"take what this kernel passes: {self._signature()}"
+        hint = self._hint()
         read = {
             self.words[use.number] for use in uses if use.kind == "read" and 0 <= use.number < len(self.words)
         }
@@ -217,6 +227,10 @@ class _Check:
         assert self.arguments.typed is not None
         mine = describe_parameters(self.spec.btf, self.arguments.typed)
         return f"it takes {mine} itself, and the kernel hands every program one pointer to an array of its arguments"
+
+    def _hint(self) -> str:
+        how = "define it with BPF_PROG of bpf_tracing.h, and " if self.arguments.typed else ""
+        return f"{how}take what this kernel passes: {self._signature()}"
 
     def _fields(self) -> dict[str, object]:
         return {

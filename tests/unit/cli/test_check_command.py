@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from struct import pack
 from xml.etree import ElementTree as ET
@@ -16,7 +17,7 @@ from structops_cli.struct_ops.check import CheckReport
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.plan import Plan
 from tests.cli_runner import refused, run_cli
-from tests.compile import FLAGS, OBJECTS, compile_object
+from tests.compile import FLAGS, GCC, OBJECTS, compile_object
 from tests.elf_writers import small_object
 from tests.golden_files import Golden, normalised_json, normalised_text
 from tests.kernel_shapes import kernel
@@ -359,6 +360,28 @@ def test_files_beside_the_btf_of_one_kernel_are_named(tmp_path: Path) -> None:
         ("btf", "header", "tcp_sock", "-q", "--btf", str(tmp_path)),
     ):
         assert said in run_cli(*words).stderr
+
+
+@pytest.mark.parametrize("compiler", ["clang-19", GCC])
+def test_a_program_that_takes_an_argument_where_the_array_is(tmp_path: Path, compiler: str) -> None:
+    """A struct of one word is no array of arguments if it is the struct that the kernel passes a pointer to."""
+    path = tmp_path / "everything.bpf.o"
+    path.write_bytes(compile_object(OBJECTS / "everything.bpf.c", clang=compiler))
+    base = tmp_path / "6.12.btf"
+    base.write_bytes((EXCERPTS / "debian-6.12.btf").read_bytes())
+    result = run_cli("check", str(path), "--btf", str(base), "--json")
+    errors = [one for one in result.json()["results"][0]["findings"] if one["severity"] == "error"]
+    assert [one["program"] for one in errors] == ["first_ssthresh", "undo_cwnd"]
+    for one in errors:
+        what, _, where = one["why"].partition(" of its arguments, at ")
+        assert (
+            what
+            == "it takes (struct sock *sk) itself, and the kernel hands every program one pointer to an array"
+        )
+        text = ": return at_least_two" if compiler != GCC else ""  # gcc stores no text of lines
+        assert re.search(rf"everything\.bpf\.c:\d+{text}", where)
+        assert where.endswith(";") == bool(text)
+        assert one["hint"].startswith("define it with BPF_PROG of bpf_tracing.h, and take ")
 
 
 def test_kinds_that_only_a_module_has_are_counted_and_named(tmp_path: Path) -> None:
