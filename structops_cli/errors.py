@@ -174,6 +174,34 @@ class KernelError(StructopsError, OSError):
         self.errno = errno
         self.operation = operation
 
+    @staticmethod
+    def from_errno(
+        what: str,
+        *,
+        errno: int,
+        operation: str,
+        why: str = "",
+        hint: str = "",
+        capability: str = "",
+        log: str | None = None,
+        **fields: Unpack[ErrorFields],
+    ) -> KernelError:
+        """Return the error of a refused call, in the class that its errno and operation mean.
+
+        ``capability`` names the one that EPERM and EACCES are about: it replaces ``why`` and ``hint`` then.
+        ``log`` is the verifier's, None for a call without a verifier. PROG_LOAD answers EACCES for a bad
+        program, and EPERM without a log for a missing capability.
+        """
+        if log is not None and (log or errno != EPERM):
+            return VerifierError(
+                what, errno=errno, log=log, operation=operation, why=why, hint=hint, **fields
+            )
+        if errno not in NotPermittedError.ERRNOS:
+            return KernelError(what, errno=errno, operation=operation, why=why, hint=hint, **fields)
+        if capability:
+            why, hint = f"{capability} is missing", "run this as root"
+        return NotPermittedError(what, errno=errno, operation=operation, why=why, hint=hint, **fields)
+
     def __str__(self) -> str:
         return f"{StructopsError.__str__(self)} [{self.operation}: {errno_name(self.errno or 0)}]"
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from errno import EMFILE, ENFILE, ENOMEM
 
-from structops_cli.errors import KernelError, NotPermittedError, StructopsError
+from structops_cli.errors import KernelError, StructopsError
 from structops_cli.syscall.mount_table import unmounted
 
 __all__ = ["lacking", "of_the_system"]
@@ -52,8 +52,8 @@ def _like(known: StructopsError | None, error: StructopsError) -> StructopsError
 
 def of_the_system(error: OSError) -> KernelError:
     """Return the error of a file or a system call that was refused, where nobody on the way up had better words."""
-    kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
-    return kind(_what(error), why=error.strerror or str(error), errno=error.errno or 0, operation="")
+    why = error.strerror or str(error)
+    return KernelError.from_errno(_what(error), why=why, errno=error.errno or 0, operation="")
 
 
 def _what(error: BaseException) -> str:

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from errno import EINVAL, ENOENT
 
-from structops_cli.errors import KernelError, NotPermittedError, StateError, StructopsError
+from structops_cli.errors import KernelError, StateError, StructopsError
 from structops_cli.net.held_sysctl import HeldSysctl, open_sysctl, visit
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.syscall.uapi import TCP_CA_BUF_MAX, TCP_CA_NAME_MAX
@@ -64,9 +64,8 @@ class AllowedList(HeldSysctl):
                     break
             else:
                 return
-        kind = NotPermittedError if number in NotPermittedError.ERRNOS else KernelError
         why = "a name on it is not registered" if number in (ENOENT, EINVAL) else os.strerror(number)
-        raise kind(
+        raise KernelError.from_errno(
             "tcp_allowed_congestion_control could not be written",
             why=why,
             errno=number,

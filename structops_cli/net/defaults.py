@@ -14,7 +14,7 @@ import os
 from collections.abc import Sequence
 from errno import EBUSY, ENOENT, EPERM
 
-from structops_cli.errors import KernelError, NotPermittedError, StateError, StructopsError
+from structops_cli.errors import KernelError, StateError, StructopsError
 from structops_cli.net.congestion_controls import check_congestion_control_name, read_congestion_controls
 from structops_cli.net.held_sysctl import HeldSysctl, namespace_identity, open_sysctl, visit
 from structops_cli.net.namespaces import OWN_NAMESPACE, NetNamespace, own_namespace
@@ -71,16 +71,17 @@ class DefaultSysctl(HeldSysctl):
 
     def _refused(self, name: str, number: int) -> KernelError:
         what = f"{name} is not made the default of {self.namespace.title}"
-        kind, why, hint = KernelError, os.strerror(number), ""
+        operation, why = f"write {DEFAULT_SYSCTL}", os.strerror(number)
         if number == ENOENT:
             why = f"no congestion control {name} is registered"
         elif number == EBUSY:
             why = f"{name} is just being unregistered"
         elif number == EPERM and not self.namespace.is_initial:
             why = f"{name} left tcp_allowed_congestion_control meanwhile; the kernel keeps a reference to it until reboot"
-        elif number in NotPermittedError.ERRNOS:
-            kind, why, hint = NotPermittedError, "CAP_NET_ADMIN is missing", "run this as root"
-        return kind(what, why=why, hint=hint, errno=number, operation=f"write {DEFAULT_SYSCTL}")
+            return KernelError(what, why=why, errno=number, operation=operation)
+        return KernelError.from_errno(
+            what, why=why, errno=number, operation=operation, capability="CAP_NET_ADMIN"
+        )
 
 
 def not_allowed(name: str, titles: Sequence[str]) -> StructopsError:

@@ -13,7 +13,7 @@ from socket import AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM, SOL_SOCKET, socket
 from types import TracebackType
 from typing import Self, TypeVar
 
-from structops_cli.errors import KernelError, NotPermittedError, UnsupportedError
+from structops_cli.errors import KernelError, UnsupportedError
 from structops_cli.net.namespaces import NetNamespace, inside, own_inode
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import SO_NETNS_COOKIE, TCP_CA_BUF_MAX
@@ -85,11 +85,8 @@ def _not_opened(path: str, title: str, number: int, *, writable: bool) -> Kernel
             errno=number,
             operation="open",
         )
-    if number in NotPermittedError.ERRNOS:
-        return NotPermittedError(
-            what, why="CAP_NET_ADMIN is missing", hint="run this as root", errno=number, operation="open"
-        )
-    return KernelError(what, why=os.strerror(number), errno=number, operation="open")
+    why = os.strerror(number)
+    return KernelError.from_errno(what, why=why, errno=number, operation="open", capability="CAP_NET_ADMIN")
 
 
 def visit(namespace: NetNamespace, function: Callable[[], Result]) -> Result:

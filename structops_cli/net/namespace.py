@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from errno import EINVAL, ENOSPC, EPERM
+from errno import EINVAL, ENOSPC
 from socket import AF_INET, SOCK_CLOEXEC, SOCK_STREAM, AddressFamily, SocketKind, socket
 from types import TracebackType
 from typing import Self, TypeVar
 
-from structops_cli.errors import KernelError, NotPermittedError, StructopsError, UnsupportedError, UsageError
+from structops_cli.errors import KernelError, StructopsError, UnsupportedError, UsageError
 from structops_cli.net.namespaces import own_inode
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.syscall.processes import new_net_namespace
@@ -117,10 +117,6 @@ def _move_to_new_namespace() -> None:
 
 def _refused(number: int) -> StructopsError:
     what = "no throwaway network namespace could be made"
-    if number == EPERM:
-        return NotPermittedError(
-            what, errno=number, operation="unshare", why="CAP_SYS_ADMIN is missing", hint="run this as root"
-        )
     if number == EINVAL:
         return UnsupportedError(
             what,
@@ -128,7 +124,14 @@ def _refused(number: int) -> StructopsError:
             hint="use a kernel with CONFIG_NET_NS=y",
         )
     hint = "raise /proc/sys/user/max_net_namespaces" if number == ENOSPC else ""
-    return KernelError(what, errno=number, operation="unshare", why=os.strerror(number), hint=hint)
+    return KernelError.from_errno(
+        what,
+        errno=number,
+        operation="unshare",
+        why=os.strerror(number),
+        hint=hint,
+        capability="CAP_SYS_ADMIN",
+    )
 
 
 def _bring_loopback_up() -> None:
@@ -144,11 +147,10 @@ def _bring_loopback_up() -> None:
 
 
 def _loopback_stays_down(number: int) -> KernelError:
-    permitted = number not in NotPermittedError.ERRNOS
-    return (KernelError if permitted else NotPermittedError)(
+    return KernelError.from_errno(
         "loopback could not be brought up in the throwaway namespace",
         errno=number,
         operation="RTM_NEWLINK",
-        why=os.strerror(number) if permitted else "CAP_NET_ADMIN is missing",
-        hint="" if permitted else "run this as root",
+        why=os.strerror(number),
+        capability="CAP_NET_ADMIN",
     )

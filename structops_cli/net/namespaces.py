@@ -14,7 +14,7 @@ from contextlib import suppress
 from errno import ENOENT, ENOTDIR, ESRCH
 from typing import NamedTuple, TypeVar
 
-from structops_cli.errors import AmbiguousError, KernelError, NotFoundError, NotPermittedError
+from structops_cli.errors import AmbiguousError, KernelError, NotFoundError
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.runtime.threads import started
 from structops_cli.syscall.fd import Fd
@@ -250,11 +250,10 @@ def _gone(namespace: NetNamespace) -> NotFoundError:
 
 def _not_entered(namespace: NetNamespace, number: int, operation: str) -> KernelError:
     what = f"the network namespace {namespace.title} cannot be entered"
-    if number in NotPermittedError.ERRNOS:
-        return NotPermittedError(
-            what, why="CAP_SYS_ADMIN is missing", hint="run this as root", errno=number, operation=operation
-        )
-    return KernelError(what, why=os.strerror(number), errno=number, operation=operation)
+    why = os.strerror(number)
+    return KernelError.from_errno(
+        what, why=why, errno=number, operation=operation, capability="CAP_SYS_ADMIN"
+    )
 
 
 def _stay() -> None:

@@ -14,7 +14,7 @@ from struct import Struct
 from types import TracebackType
 from typing import Self, TypeAlias, TypeVar
 
-from structops_cli.errors import InputError, KernelError, NotPermittedError, StateError
+from structops_cli.errors import InputError, KernelError, StateError
 
 __all__ = ["NETLINK_ROUTE", "NETLINK_SOCK_DIAG", "NLM_F_DUMP", "NetlinkSocket", "attributes", "messages"]
 
@@ -271,12 +271,8 @@ def _words(kind: int, flags: int, body: memoryview) -> str:
 
 def refused(what: str, operation: str, number: int, words: str = "") -> KernelError:
     """Return the error of a request that the kernel refused, in its own words where it has any."""
-    if number in NotPermittedError.ERRNOS:
-        return NotPermittedError(
-            what,
-            errno=number,
-            operation=operation,
-            why=words or "CAP_NET_ADMIN is missing",
-            hint="run this as root",
-        )
-    return KernelError(what, errno=number, operation=operation, why=words or os.strerror(number))
+    error = KernelError.from_errno(
+        what, errno=number, operation=operation, why=os.strerror(number), capability="CAP_NET_ADMIN"
+    )
+    error.why = words or error.why
+    return error

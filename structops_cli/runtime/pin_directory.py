@@ -219,8 +219,8 @@ def _not_a_directory(parent: Fd, walked: str, path: str) -> StructopsError:
 
 
 def _refused(error: OSError, operation: str, what: str) -> KernelError:
-    kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
-    return explained(kind(what, why=error.strerror or "", errno=error.errno or 0, operation=operation), what)
+    why, number = error.strerror or "", error.errno or 0
+    return explained(KernelError.from_errno(what, why=why, errno=number, operation=operation), what)
 
 
 # Using them
@@ -249,8 +249,8 @@ def open_file(name: str, path: str, writers: Writers, folder: int | None = None)
     try:
         file = Fd(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder))
     except OSError as error:
-        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
-        raise kind(f"{path} cannot be opened", errno=error.errno or 0, operation="OBJ_GET") from None
+        what, number = f"{path} cannot be opened", error.errno or 0
+        raise KernelError.from_errno(what, errno=number, operation="OBJ_GET") from None
     with file:
         status = os.fstat(file.fileno())
         is_link = stat.S_ISLNK(status.st_mode)

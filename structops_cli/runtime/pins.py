@@ -6,7 +6,7 @@ import os
 from contextlib import ExitStack, suppress
 from errno import EEXIST, ENOENT
 
-from structops_cli.errors import KernelError, NotPermittedError, StructopsError, UsageError
+from structops_cli.errors import KernelError, StructopsError, UsageError
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.runtime.pin_directory import PinPlace, Writers, open_directory, owner_text, pin_place
 from structops_cli.shell_words import shell_words
@@ -162,9 +162,8 @@ def remove_pin(path: str) -> bool:
     except OSError as error:  # a KernelError is one
         if error.errno == ENOENT:
             return False
-        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
         why = error.why if isinstance(error, KernelError) else error.strerror or ""
-        raise kind(
+        raise KernelError.from_errno(
             f"the pin {path} could not be removed", why=why, errno=error.errno or 0, operation="unlink"
         ) from None
     return True

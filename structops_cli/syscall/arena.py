@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from structops_cli.errors import KernelError, NotPermittedError
+from structops_cli.errors import KernelError
 from structops_cli.syscall._native import ffi, lib
 from structops_cli.syscall.fd import Fd
 
@@ -23,6 +23,7 @@ def write_arena(fd: Fd, address: int, size_bytes: int, data: bytes | memoryview 
     """
     result = lib.so_write_arena(fd.fileno(), address, size_bytes, ffi.from_buffer(data), len(data))
     if result < 0:
-        kind = NotPermittedError if -result in NotPermittedError.ERRNOS else KernelError
         why = os.strerror(-result)
-        raise kind("the arena could not be mapped", why=why, errno=-result, operation="mmap")
+        raise KernelError.from_errno(
+            "the arena could not be mapped", why=why, errno=-result, operation="mmap"
+        )

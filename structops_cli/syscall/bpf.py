@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from errno import EINVAL, ENOENT, ENOSPC, EPERM
+from errno import EINVAL, ENOENT, ENOSPC
 from typing import Any, NamedTuple
 
-from structops_cli.errors import VerifierError
+from structops_cli.errors import KernelError
 from structops_cli.syscall._native import ffi
 from structops_cli.syscall.bpf_token import token_fields
 from structops_cli.syscall.command import address_of, attempt, call, failure, object_name
@@ -127,10 +127,7 @@ def _prog_load_with_log(attr: Any, first_errno: int) -> Fd:
             return Fd(result)
         if result != -ENOSPC:
             break
-    if first_errno == EPERM and not log:
-        raise failure(BpfCmd.PROG_LOAD, first_errno)
-    message = "PROG_LOAD failed"
-    raise VerifierError(message, errno=first_errno, log=log)
+    raise KernelError.from_errno("PROG_LOAD failed", errno=first_errno, operation="PROG_LOAD", log=log)
 
 
 def prog_bind_map(prog_fd: Fd, map_fd: Fd) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from errno import EACCES, ENOENT, ENOTDIR, EPERM
 from typing import NamedTuple
 
-from structops_cli.errors import KernelError, NotPermittedError
+from structops_cli.errors import KernelError
 from structops_cli.syscall._native import lib
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.mount_table import mounted
@@ -72,9 +72,8 @@ def detached() -> Fd:
 
 
 def _refused(what: str, errno: int, operation: str) -> KernelError:
-    kind = NotPermittedError if errno in NotPermittedError.ERRNOS else KernelError
-    hint = "run as root (CAP_SYS_ADMIN)" if kind is NotPermittedError else ""
-    return kind(what, why=os.strerror(errno), hint=hint, errno=errno, operation=operation)
+    why = os.strerror(errno)
+    return KernelError.from_errno(what, why=why, errno=errno, operation=operation, capability="CAP_SYS_ADMIN")
 
 
 def pins(root: str, must_be_seen: Callable[[str], bool] = lambda _: False) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from errno import EAGAIN, EINTR, EPERM
 from typing import Any
 
-from structops_cli.errors import KernelError, NotPermittedError
+from structops_cli.errors import KernelError
 from structops_cli.syscall._native import ffi, lib
 from structops_cli.syscall.uapi import BPF_OBJ_NAME_LEN, BpfCmd
 
@@ -24,8 +24,7 @@ CHARGED = frozenset({BpfCmd.MAP_CREATE, BpfCmd.PROG_LOAD})
 
 def failure(command: BpfCmd, errno: int) -> KernelError:
     """Return the error of a command that was refused."""
-    kind = NotPermittedError if errno in NotPermittedError.ERRNOS else KernelError
-    return kind(f"{command.name} failed", errno=errno, operation=command.name)
+    return KernelError.from_errno(f"{command.name} failed", errno=errno, operation=command.name)
 
 
 def attempt(command: BpfCmd, attr: Any) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from structops_cli.errors import KernelError, NotPermittedError
+from structops_cli.errors import KernelError
 
 __all__ = ["FOLDERS", "Mounted", "mounted", "unmounted"]
 
@@ -37,8 +37,7 @@ def mounted(file_system: str) -> tuple[Mounted, ...]:
         with open(TABLE, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             lines = file.readlines()
     except OSError as error:
-        kind = NotPermittedError if error.errno in NotPermittedError.ERRNOS else KernelError
-        raise kind(
+        raise KernelError.from_errno(
             f"{TABLE} could not be read", why=error.strerror or "", errno=error.errno or 0, operation="open"
         ) from None
     return tuple(_of_line(line) for line in lines if _type(line) == file_system)
