@@ -30,8 +30,9 @@ from structops_cli.errors import StructopsError
 from structops_cli.net.congestion_controls import SYSCTL_DIR, read_congestion_controls
 from structops_cli.operations.memory import MEMORY_PATH, Memory
 from structops_cli.operations.versions import drop
-from structops_cli.runtime.inventory import LiveMap, take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.other_maps import SETTLE_S
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.syscall import bpf, bpffs
@@ -221,7 +222,7 @@ def _is_temporary(path: str) -> bool:
 
 
 def _stock() -> tuple[LiveMap, ...]:
-    return take_stock(live_kernel()) if any(True for _ in bpf.map_ids()) else ()
+    return list_maps(live_kernel()) if any(True for _ in bpf.map_ids()) else ()
 
 
 def _used_by(stock: tuple[LiveMap, ...], prefixes: tuple[str, ...]) -> set[Thing]:

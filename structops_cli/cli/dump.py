@@ -10,8 +10,9 @@ from structops_cli.cli.live import c_text, map_data, member_data, one_or_several
 from structops_cli.cli.output import Output, common_options, shown
 from structops_cli.cli.selectors import selectors_argument
 from structops_cli.cli.unread_btf import warn_unread_types
-from structops_cli.runtime.inventory import LiveMap, kernel_rendering, take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
+from structops_cli.runtime.live_map import LiveMap, kernel_rendering
 from structops_cli.runtime.selection import find_each
 
 __all__ = ["command"]
@@ -27,7 +28,7 @@ def command(output: Output, selectors: tuple[str, ...], *, from_kernel: bool) ->
 
     JSON has the fields of the map where there is one SELECTOR, and a list of them in "maps" where there are several.
     """
-    found = find_each(take_stock(readable_kernel()), selectors)
+    found = find_each(list_maps(readable_kernel()), selectors)
     warn_unread_types(output, found)
     data = [_data(live, from_kernel=from_kernel) for live in found]
     output.result(

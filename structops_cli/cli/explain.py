@@ -110,14 +110,14 @@ def _of_object(operations: tuple[str, ...], number: int, name: str) -> tuple[Pos
 
 
 def _of_map(operations: tuple[str, ...], number: int, selector: str) -> tuple[Possible, ...]:
-    from structops_cli.runtime.inventory import take_stock
+    from structops_cli.runtime.inventory import list_maps
     from structops_cli.runtime.kernel import live_kernel
     from structops_cli.runtime.selection import find_one
     from structops_cli.struct_ops.rules.facts import MapModel, Model, World
     from structops_cli.struct_ops.rules.generation import generation_of
 
     kernel = live_kernel()
-    live = find_one(take_stock(kernel), selector)
+    live = find_one(list_maps(kernel), selector)
     held = MapModel(live.type, live.info.map_flags, live.kernel_state, live.raw)
     model = Model({"map": held}, {str(link.id): "map" for link in live.links})
     world = World(generation_of(kernel), fds=None)

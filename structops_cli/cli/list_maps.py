@@ -7,8 +7,9 @@ import click
 from structops_cli.cli.live import holders, map_data, pins_of
 from structops_cli.cli.output import Output, common_options, table
 from structops_cli.cli.unread_btf import warn_unread_types
-from structops_cli.runtime.inventory import LiveMap, take_steady_stock
+from structops_cli.runtime.inventory import list_settled_maps
 from structops_cli.runtime.kernel import readable_kernel
+from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.pin_directory import exposure_of
 
 __all__ = ["command"]
@@ -31,7 +32,7 @@ def command(output: Output) -> None:
     can change is marked: structops doctor says why. A map whose type cannot be read from the kernel's BTF
     has the type "unknown", and is selected by id:N.
     """
-    stock = take_steady_stock(readable_kernel())
+    stock = list_settled_maps(readable_kernel())
     warn_unread_types(output, stock)
     output.result("list", lambda: {"maps": [map_data(item) for item in stock]}, lambda: _text(output, stock))
 

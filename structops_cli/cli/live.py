@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from structops_cli.runtime.inventory import LiveMap, LiveProgram, programs_of
+from structops_cli.runtime.live_map import LiveMap, LiveProgram, MapState, programs_of
 from structops_cli.runtime.pin_directory import exposure_of
 from structops_cli.struct_ops.value import state_name
 
@@ -87,7 +87,7 @@ def pins_of(live: LiveMap) -> list[str]:
 
 def holders(live: LiveMap) -> str:
     """Return the kernel's count of who holds a map; a dash where it counts nothing."""
-    return str(live.refcnt) if live.state in ("registered", "retired") else "-"
+    return str(live.refcnt) if live.state in (MapState.REGISTERED, MapState.RETIRED) else "-"
 
 
 def c_text(value: MemberValue) -> str:

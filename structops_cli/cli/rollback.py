@@ -20,7 +20,7 @@ from structops_cli.cli.swapped import (
 )
 from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.operations.rollback import RolledBack, rollback
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.selection import find_to_change
 
@@ -47,7 +47,7 @@ def command(
     back further, or forward again. structops versions shows what is kept.
     """
     with mutating(output, dry_run=dry_run):
-        stock = take_stock(readable_kernel())
+        stock = list_maps(readable_kernel())
         done = rollback(
             stock, find_to_change(stock, selector), to, keep=keep, dry_run=dry_run, by_restart=restart
         )

@@ -21,14 +21,14 @@ def complete_selector(ctx: click.Context, param: click.Parameter, incomplete: st
     """Offer names and ids of the maps there are, none where the caller may not look; behind a slash, files."""
     from click.shell_completion import CompletionItem  # completion must not slow parsing
 
-    from structops_cli.runtime.inventory import take_stock
+    from structops_cli.runtime.inventory import list_maps
     from structops_cli.runtime.kernel import readable_kernel
     from structops_cli.runtime.selection import is_path
 
     if is_path(incomplete):
         return [CompletionItem(incomplete, type="file")]
     try:
-        stock = take_stock(readable_kernel())
+        stock = list_maps(readable_kernel())
     except StructopsError:
         return []
     words = [(item.name, f"{item.type.name}, {item.state}") for item in stock]

@@ -8,8 +8,9 @@ from structops_cli.cli.live import holders, map_data, one_or_several, pins_of
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.selectors import selectors_argument
 from structops_cli.cli.unread_btf import warn_unread_types
-from structops_cli.runtime.inventory import LiveMap, programs_of, take_steady_stock
+from structops_cli.runtime.inventory import list_settled_maps
 from structops_cli.runtime.kernel import readable_kernel
+from structops_cli.runtime.live_map import LiveMap, programs_of
 from structops_cli.runtime.selection import find_each
 
 __all__ = ["command"]
@@ -24,7 +25,7 @@ def command(output: Output, selectors: tuple[str, ...]) -> None:
 
     JSON has the fields of the map where there is one SELECTOR, and a list of them in "maps" where there are several.
     """
-    found = find_each(take_steady_stock(readable_kernel()), selectors)
+    found = find_each(list_settled_maps(readable_kernel()), selectors)
     warn_unread_types(output, found)
     output.result(
         "show",

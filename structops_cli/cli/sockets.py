@@ -99,11 +99,11 @@ def _meant(selector: str | None) -> tuple[str | None, int | None]:
     """Return the name that a selector means, None without one, and the map if it is one by id or pin."""
     if selector is None or (not selector.startswith("id:") and "/" not in selector):
         return selector, None
-    from structops_cli.runtime.inventory import take_stock  # names need no maps
+    from structops_cli.runtime.inventory import list_maps  # names need no maps
     from structops_cli.runtime.kernel import readable_kernel
     from structops_cli.runtime.selection import find_one
 
-    live = find_one(take_stock(readable_kernel()), selector)
+    live = find_one(list_maps(readable_kernel()), selector)
     return live.name, live.info.id
 
 
@@ -125,12 +125,12 @@ def _check_known(name: str) -> None:
 
 def _called(name: str) -> str:
     """Return the name that a map called so is registered under, "" if there is none, or none may be seen."""
-    from structops_cli.runtime.inventory import take_stock
+    from structops_cli.runtime.inventory import list_maps
     from structops_cli.runtime.kernel import readable_kernel
     from structops_cli.runtime.selection import matching
 
     try:
-        found = matching(take_stock(readable_kernel()), name)
+        found = matching(list_maps(readable_kernel()), name)
     except NotPermittedError:
         return ""
     return next((live.name for live in found if live.name != name), "")

@@ -15,7 +15,7 @@ from structops_cli.operations.followers import Followed
 from structops_cli.operations.swap import Swapped
 from structops_cli.operations.transaction import Change
 from structops_cli.operations.versions import KEPT_VERSIONS
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.kinds import kind_of
 

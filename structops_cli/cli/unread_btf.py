@@ -13,7 +13,7 @@ from structops_cli.shell_words import shell_words
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
     from structops_cli.obj.spec import ObjectSpec
-    from structops_cli.runtime.inventory import LiveMap
+    from structops_cli.runtime.live_map import LiveMap
 
 __all__ = [
     "note_unknown_in_kernel",

@@ -27,8 +27,9 @@ from structops_cli.operations.unregistering import (
     wait_until_gone,
 )
 from structops_cli.operations.versions import drop
-from structops_cli.runtime.inventory import LiveMap, take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
+from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.pins import remove_pin
 from structops_cli.runtime.unregistration import Unregistered
 from structops_cli.shell_words import shell_words
@@ -85,7 +86,7 @@ def command(
         raise UsageError("--to says where --drain moves sockets", hint="give --drain as well")
     kernel = readable_kernel()
     with mutating(output, dry_run=dry_run):
-        stock = take_stock(kernel)
+        stock = list_maps(kernel)
         found = choose(stock, selectors, every=every)
         if not if_present:
             _refuse_absent(found.absent)
@@ -202,7 +203,7 @@ def _wait(output: Output, done: Sequence[Retired], seconds: float) -> tuple[Live
     """Wait for the kernel; Ctrl-C ends the waiting, and what was done is said first."""
     kernel = readable_kernel()
     try:
-        return wait_until_gone(lambda: take_stock(kernel), done, seconds, output.note)
+        return wait_until_gone(lambda: list_maps(kernel), done, seconds, output.note)
     except KeyboardInterrupt:
         for item in done:
             output.note(_line(item, dry_run=False))

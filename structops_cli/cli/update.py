@@ -32,7 +32,7 @@ from structops_cli.cli.swapped import (
 from structops_cli.cli.unread_btf import warn_skipped_modules
 from structops_cli.core.target import Target
 from structops_cli.operations.update import Request, Updated, expect, update
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import begin_live_kernel
 from structops_cli.runtime.selection import find_to_change
 from structops_cli.syscall import bpffs
@@ -88,7 +88,7 @@ def command(
     request = Request(keep, os.path.abspath(map_pin_dir or bpffs.DEFAULT), dry_run, restart)
     kernel = begun()
     with mutating(output, dry_run=dry_run):
-        stock = take_stock(kernel)
+        stock = list_maps(kernel)
         live = find_to_change(stock, selector)
         expect(live, expect_map)
         done = update(stock, live, spec, Target(kernel), selection, request)

@@ -12,8 +12,9 @@ from structops_cli.cli.output import Output, common_options, table
 from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.errors import NotFoundError
 from structops_cli.operations.versions import Version, kept_pins, versions_of
-from structops_cli.runtime.inventory import LiveMap, take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def command(output: Output, name: str | None) -> None:
     the same for two versions with the same programs, data and constants.
     """
     kernel = readable_kernel()
-    stock = take_stock(kernel)
+    stock = list_maps(kernel)
     found = [one for key in _names(stock, name) for one in versions_of(stock, *key)]
     if name is not None and not found:
         raise NotFoundError(f"no version of {name} is here", hint="structops list shows what there is")
@@ -79,7 +80,7 @@ def _names(stock: Iterable[LiveMap], wanted: str | None) -> list[tuple[str, str]
     keys = [
         (live.type.name, live.name)
         for live in stock
-        if live.name == wanted or (wanted is None and (live.state == "registered" or kept_pins(live)))
+        if live.name == wanted or (wanted is None and (live.state == MapState.REGISTERED or kept_pins(live)))
     ]
     return sorted(set(keys), key=lambda key: key[1])
 

@@ -13,7 +13,7 @@ from errno import EBUSY, EEXIST
 from typing import NamedTuple
 
 from structops_cli.errors import KernelError, StateError
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.registration import planned_value, set_ready
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf

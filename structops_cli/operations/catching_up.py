@@ -12,7 +12,7 @@ from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:
-    from structops_cli.runtime.inventory import LiveMap
+    from structops_cli.runtime.live_map import LiveMap
 
 __all__ = ["CaughtUp", "catch_up"]
 

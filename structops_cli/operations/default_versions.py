@@ -10,8 +10,9 @@ from collections.abc import Collection
 
 from structops_cli.errors import NotPermittedError, UnsupportedError
 from structops_cli.operations.uses import DefaultsReader
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
+from structops_cli.runtime.live_map import MapState
 
 __all__ = ["older_versions"]
 
@@ -24,7 +25,9 @@ def older_versions(names: Collection[str]) -> dict[int, int]:
     """
     try:
         kernel = readable_kernel()
-        registered = {item.info.id: item.name for item in take_stock(kernel) if item.state == "registered"}
+        registered = {
+            item.info.id: item.name for item in list_maps(kernel) if item.state == MapState.REGISTERED
+        }
         wanted = {*registered.values()} & {*names}
         if not wanted:
             return {}

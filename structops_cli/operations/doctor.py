@@ -15,7 +15,7 @@ from structops_cli.operations import doctor_kernel, doctor_maps, doctor_state
 from structops_cli.operations.findings import PROBLEM, Check, Finding, Tree, looked_at
 from structops_cli.operations.status import find_status
 from structops_cli.operations.sysctl_writers import sysctl_writers
-from structops_cli.runtime.inventory import take_steady_stock
+from structops_cli.runtime.inventory import list_settled_maps
 from structops_cli.runtime.kernel import live_kernel, readable_kernel
 
 __all__ = ["examine", "is_healthy"]
@@ -32,7 +32,7 @@ def examine(root: str = "/") -> tuple[Finding, ...]:
     tree, release = Tree(root), os.uname().release
     kernel, stock, found = (
         _once(live_kernel),
-        _once(lambda: take_steady_stock(readable_kernel())),
+        _once(lambda: list_settled_maps(readable_kernel())),
         _once(lambda: with_descriptors(find_namespaces())),
     )
     checks: tuple[tuple[str, Check], ...] = (

@@ -8,7 +8,7 @@ from structops_cli.counted import counted
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding
 from structops_cli.operations.status import MapStatus, Status, held_by
 from structops_cli.operations.uses import Uses
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.syscall.uapi import StructOpsState
 
 __all__ = ["retired_maps"]
@@ -19,13 +19,13 @@ def retired_maps(stock: Sequence[LiveMap], look: Callable[[], Status]) -> Iterat
 
     Who holds them takes a ``look`` at every namespace and process: only where there is one.
     """
-    retired = {item.info.id for item in stock if item.state == "retired"}
+    retired = {item.info.id for item in stock if item.state == MapState.RETIRED}
     status = look() if retired else None
     for one in status.maps if status else ():
-        if status and one.live.info.id in retired and one.live.state == "retired":
+        if status and one.live.info.id in retired and one.live.state == MapState.RETIRED:
             yield _held(one, status.uses)
     for item in stock:
-        if item.state == "ejected":
+        if item.state == MapState.EJECTED:
             yield Finding(
                 "retired maps",
                 PROBLEM,

@@ -18,7 +18,7 @@ from structops_cli.operations.default_plan import another_default
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
 from structops_cli.operations.memory import MEMORY_PATH, Memory
 from structops_cli.runtime.dead_pins import is_dead
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.pin_directory import exposure_of
 from structops_cli.runtime.pins import DEFAULT_PIN_DIR, KEPT_FOLDER, check_pin_dir, pinned_name
 from structops_cli.shell_words import netns_options_of, shell_words
@@ -142,7 +142,7 @@ def pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
             shell_words("structops", "unregister", pinned_name(path)),
         )
     kept = {path: item for item in stock for path in item.pins}
-    registered = {(item.type.name, item.name) for item in stock if item.state == "registered"}
+    registered = {(item.type.name, item.name) for item in stock if item.state == MapState.REGISTERED}
     names = {path: (item.type.name, item.name) for path, item in kept.items()}
     stale = [path for path in bpffs.pins(KEPT) if names.get(path) not in registered]
     for path in stale:
@@ -184,7 +184,7 @@ def modules(tree: Tree, release: str, stock: Sequence[LiveMap]) -> Iterator[Find
     """Look for kernel modules that could come under the name of what is registered."""
     text = tree.read(f"/lib/modules/{release}/modules.dep") or ""
     names = sorted(set(MODULE.findall(text)) - NO_ALGORITHM)
-    taken = sorted({item.name for item in stock if item.state == "registered"} & set(names))
+    taken = sorted({item.name for item in stock if item.state == MapState.REGISTERED} & set(names))
     for name in taken:
         yield Finding(
             "modules",

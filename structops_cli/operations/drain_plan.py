@@ -10,8 +10,9 @@ from structops_cli.net.congestion_controls import (
     check_congestion_control_name,
     read_congestion_controls,
 )
-from structops_cli.runtime.inventory import LiveMap, take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.selection import is_path, maps_to_change, none_to_change
 from structops_cli.shell_words import netns_options_of
 from structops_cli.struct_ops.kinds import kind_of
@@ -98,7 +99,7 @@ def has_capability(number: int) -> bool:
 
 def _stock() -> tuple[LiveMap, ...]:
     try:
-        return take_stock(readable_kernel())
+        return list_maps(readable_kernel())
     except NotPermittedError:  # the kernel's own algorithms can be drained all the same
         return ()
 
@@ -123,7 +124,7 @@ def _meant(
 
 def _registered(stock: tuple[LiveMap, ...], name: str, controls: CongestionControls) -> frozenset[int]:
     """Return what has a name now: a map, the kernel's own algorithm, or nothing."""
-    live = frozenset(item.info.id for item in stock if (item.name, item.state) == (name, "registered"))
+    live = frozenset(item.info.id for item in stock if (item.name, item.state) == (name, MapState.REGISTERED))
     return live or frozenset({BUILT_IN} if name in controls.available else ())
 
 

@@ -25,7 +25,7 @@ from structops_cli.net.allowed_list import AllowedList, open_allowed
 from structops_cli.net.defaults import DefaultSysctl, open_default
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.operations.versions import users_of
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap
 from structops_cli.shell_words import netns_options_of
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.kinds import kind_of

@@ -30,7 +30,7 @@ from structops_cli.operations.swap import (
 from structops_cli.operations.versions import drop
 from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.interrupts import from_here_uninterrupted
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.pin_directory import Writers, open_pin
 from structops_cli.runtime.pins import prepare_pin_dir
 from structops_cli.runtime.threads import started

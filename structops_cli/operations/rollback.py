@@ -28,7 +28,7 @@ from structops_cli.operations.versions import (
     pin_of,
     versions_of,
 )
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap
 from structops_cli.shell_words import shell_words
 
 __all__ = ["RolledBack", "rollback", "version_to_go_back_to"]

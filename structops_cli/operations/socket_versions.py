@@ -10,7 +10,7 @@ from structops_cli.errors import NotFoundError, NotPermittedError, UnsupportedEr
 from structops_cli.net.namespaces import inside
 from structops_cli.net.sock_diag import sockets_of
 from structops_cli.operations.tcp_sockets import SocketSurvey
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.syscall.sockets import RECORD, column
@@ -34,7 +34,7 @@ def maps_by_name() -> dict[str, tuple[int, ...]]:
     """Return the struct_ops maps of congestion controls by name; without CAP_SYS_ADMIN none can be seen."""
     found: dict[str, tuple[int, ...]] = {}
     with suppress(NotPermittedError):
-        for item in take_stock(readable_kernel()):
+        for item in list_maps(readable_kernel()):
             if kind_of(item.type.name).chosen_by_name:
                 found[item.name] = (*found.get(item.name, ()), item.info.id)
     return found

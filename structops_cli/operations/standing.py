@@ -7,6 +7,7 @@ from errno import EBUSY, EEXIST
 from typing import TYPE_CHECKING
 
 from structops_cli.errors import KernelError
+from structops_cli.runtime.live_map import MapState
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.registration import Registered
 from structops_cli.shell_words import shell_words
@@ -16,7 +17,7 @@ from structops_cli.struct_ops.plan import MapPlan
 from structops_cli.syscall.info import map_info
 
 if TYPE_CHECKING:
-    from structops_cli.runtime.inventory import LiveMap
+    from structops_cli.runtime.live_map import LiveMap
 
 __all__ = ["described_live", "refuse_standing", "standing"]
 
@@ -31,14 +32,14 @@ def standing(
     Raises ``KernelError`` that says what to do when another struct_ops is in the way.
     """
     from structops_cli.runtime.identity import is_same
-    from structops_cli.runtime.inventory import take_stock
+    from structops_cli.runtime.inventory import list_maps
     from structops_cli.runtime.kernel import live_kernel  # only a name that is taken needs them
 
     kind = kind_of(plan.type.name)
     if not kind.name_member:
         return None
-    for live in take_stock(live_kernel()):
-        if (live.type.name, live.state) != (plan.type.name, "registered"):
+    for live in list_maps(live_kernel()):
+        if (live.type.name, live.state) != (plan.type.name, MapState.REGISTERED):
             continue
         if live.info.id in mine:
             if refused and kind.one_at_a_time:
@@ -65,7 +66,7 @@ def refuse_standing(
 
 def described_live(live: LiveMap, variable: str = "") -> Registered:
     """Return what is registered already, as registering it would have answered."""
-    from structops_cli.runtime.inventory import programs_of
+    from structops_cli.runtime.live_map import programs_of
 
     link = live.links[0] if live.links else None
     return Registered(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.errors import StateError, StructopsError
 from structops_cli.operations.versions import users_of
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.pins import pins_out_of_sight
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.kinds import kind_of
@@ -47,7 +47,7 @@ class Uses(NamedTuple):
 
 def uses_of(live: LiveMap) -> Uses:
     """Look at who counts on a registered map; for one that is not registered, nobody."""
-    if live.state not in ("registered", "ejected"):
+    if live.state not in (MapState.REGISTERED, MapState.EJECTED):
         return Uses(live)
     held = tuple(link.id for link in live.links if not link.pins)
     return _with_the_network(Uses(live, (), (), held, *_of_devices(live)))

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from structops_cli.operations.device_uses import DeviceUse, DeviceUses, find_device_uses
 from structops_cli.operations.uses import RouteUse, SocketHolder, Uses, find_uses
 from structops_cli.runtime.holders import DefaultUse, OpenFile
-from structops_cli.runtime.inventory import LiveMap, take_stock
+from structops_cli.runtime.inventory import list_maps
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.selection import matching, no_match
 from structops_cli.struct_ops.kinds import kind_of
 
@@ -79,7 +80,7 @@ def find_status(kernel: KernelTypes, selector: str | None = None) -> Status:
     """Join what the kernel tells of struct_ops maps with everything that uses them.
 
     Raises ``NotFoundError`` for a selector that nothing matches, and what
-    ``take_stock`` does without CAP_SYS_ADMIN.
+    ``list_maps`` does without CAP_SYS_ADMIN.
     """
     status = _look(kernel, selector)
     for _ in range(LOOKS - 1):
@@ -91,7 +92,7 @@ def find_status(kernel: KernelTypes, selector: str | None = None) -> Status:
 
 
 def _look(kernel: KernelTypes, selector: str | None, *, closely: bool = False) -> Status:
-    stock = take_stock(kernel)
+    stock = list_maps(kernel)
     chosen = stock if selector is None else matching(stock, selector)
     if selector is not None and not chosen:
         raise no_match(stock, selector)
@@ -113,7 +114,7 @@ class _Join:
         self._default_kind = devices.default
         self._bearers = Counter((item.type.name, item.name) for item in stock)
         self._registered = {
-            (item.name, item.type.name): item.info.id for item in stock if item.state == "registered"
+            (item.name, item.type.name): item.info.id for item in stock if item.state == MapState.REGISTERED
         }
         self._defaults = _grouped(uses.defaults, lambda use: use.map_id if uses.exact else use.name)
         self._sockets = _grouped(uses.sockets, lambda one: one.use.map_id if uses.exact else one.name)
@@ -123,7 +124,7 @@ class _Join:
 
     def status_of(self, live: LiveMap) -> MapStatus:
         registered = self._registered.get((live.name, live.type.name), 0)
-        replaced_by = registered if live.state != "registered" else 0
+        replaced_by = registered if live.state != MapState.REGISTERED else 0
         files = [*self._of_maps.get(live.info.id, ())]
         for link in live.links:
             files += self._of_links.get(link.id, ())
@@ -187,7 +188,7 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], int | str]) -> dict[in
 
 
 def _references(live: LiveMap, uses: Uses, sockets: int, defaults: int) -> References:
-    registration = int(live.state == "registered" and not live.links)
+    registration = int(live.state == MapState.REGISTERED and not live.links)
     left = max(live.refcnt - registration - len(live.links) - sockets - defaults, 0)
     known = kind_of(live.type.name).chosen_by_name
     others = 0 if known else left

@@ -19,7 +19,7 @@ from structops_cli.operations.recovery import recovery_process
 from structops_cli.operations.registering import Places, undo_begun
 from structops_cli.operations.versions import drop, keep, kept_pins, users_of
 from structops_cli.runtime.interrupts import from_here_uninterrupted
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps import pin_maps
 from structops_cli.runtime.pins import check_pin_dir
@@ -81,18 +81,18 @@ class Swapped(NamedTuple):
 
 def needs_restart(live: LiveMap) -> bool:
     """Tell whether what is registered can be replaced by unregistering it only."""
-    return live.state == "registered" and (not live.links or not kind_of(live.type.name).replaceable)
+    return live.state == MapState.REGISTERED and (not live.links or not kind_of(live.type.name).replaceable)
 
 
 def refuse_unregistered(live: LiveMap) -> None:
     """Raise ``StateError`` for a live map that is not registered: there is nothing to replace."""
-    if live.state != "registered" and kept_pins(live):
+    if live.state != MapState.REGISTERED and kept_pins(live):
         raise StateError(
             f"{live.name} (id:{live.info.id}) cannot be replaced",
             why="it is a version that is kept: nothing registers it",
             hint=f"{shell_words('structops', 'rollback', live.name)} --to {live.info.id} puts it in the place of the registered one",
         )
-    if live.state != "registered":
+    if live.state != MapState.REGISTERED:
         raise StateError(
             f"{live.name} (id:{live.info.id}) cannot be replaced",
             why=f"it is {live.state}: nothing registers it",

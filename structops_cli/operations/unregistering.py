@@ -13,7 +13,7 @@ from structops_cli.operations.transaction import Change
 from structops_cli.operations.versions import drop, kept_pins, users_of
 from structops_cli.runtime.dead_pins import dead_pins
 from structops_cli.runtime.interrupts import from_here_uninterrupted, interruptible
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.selection import choose_one, maps_to_change, none_to_change
 from structops_cli.runtime.unregistration import Unregistered, unregister
 from structops_cli.struct_ops.kinds import kind_of
@@ -106,7 +106,7 @@ def drain_first(
                 why=f"its type is not known: {live.type.unread}",
                 hint="leave out --drain",
             )
-    registered = [live for live in chosen if live.state == "registered"]
+    registered = [live for live in chosen if live.state == MapState.REGISTERED]
     going = {live.name for live in registered if kind_of(live.type.name).chosen_by_name}
     if to in going:
         raise UsageError(
@@ -116,7 +116,7 @@ def drain_first(
     ids = {live.info.id for live in chosen}
     drained = [item for item in stock if item.refcnt and (item.info.id in ids or item.name in going)]
     used = [item for item in drained if kind_of(item.type.name).chosen_by_name]
-    used.sort(key=lambda item: item.state == "registered")
+    used.sort(key=lambda item: item.state == MapState.REGISTERED)
     sources = [choose_source(f"id:{item.info.id}", to) for item in used]  # what is wrong with one, before any
     return tuple(drain(source, timeout_s=timeout_s, dry_run=dry_run, say=say) for source in sources)
 
@@ -172,7 +172,7 @@ def _guard(
 
 def _kept(stock: Sequence[LiveMap], live: LiveMap) -> tuple[str, ...]:
     """Return the pins of kept versions that go with a map: its own, and of a registered one all of its name."""
-    if live.state != "registered":
+    if live.state != MapState.REGISTERED:
         return kept_pins(live)
     alike = [item for item in stock if (item.type.name, item.name) == (live.type.name, live.name)]
     return tuple(pin for item in alike for pin in kept_pins(item))
@@ -187,7 +187,7 @@ def rehearse(
 
 
 def _rehearse_one(kernel: KernelTypes, stock: Sequence[LiveMap], live: LiveMap, moved: int) -> Retired:
-    registered = live.state in ("registered", "ejected")
+    registered = live.state in (MapState.REGISTERED, MapState.EJECTED)
     by_link = "detach" if generation_of(kernel).link_detach else "unpin"
     how = (by_link if live.links else "delete") if registered else "nothing to do"
     links = tuple(link.id for link in live.links)

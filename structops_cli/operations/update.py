@@ -22,7 +22,7 @@ from structops_cli.operations.swap import (
 )
 from structops_cli.operations.versions import KEPT_VERSIONS, kept_path, pin_folder, pin_of, versions_of
 from structops_cli.runtime.identity import is_same
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.objects import RegisteredObject, describe, load_object
 from structops_cli.runtime.registration import described

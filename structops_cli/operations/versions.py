@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from structops_cli.errors import KernelError, NotFoundError, StructopsError
 from structops_cli.runtime.identity import identity_of_live
-from structops_cli.runtime.inventory import LiveMap, LiveProgram, programs_of
+from structops_cli.runtime.live_map import LiveMap, LiveProgram, MapState, programs_of
 from structops_cli.runtime.pin_directory import Writers, exposure_of, open_pin, remove_if_empty
 from structops_cli.runtime.pins import (
     DEFAULT_PIN_DIR,
@@ -70,7 +70,7 @@ class Version(NamedTuple):
     @property
     def is_current(self) -> bool:
         """Whether this is the one that is registered."""
-        return self.live.state == "registered"
+        return self.live.state == MapState.REGISTERED
 
     @property
     def word(self) -> str:
@@ -188,7 +188,7 @@ def drop(pins: Iterable[str]) -> Dropped:
 
 
 def users_of(live: LiveMap) -> int:
-    """Return who uses a registered map, as ``take_stock`` counted; being registered counts for one, which goes."""
+    """Return who uses a registered map, as ``list_maps`` counted; being registered counts for one, which goes."""
     return max(live.refcnt - 1, 0)
 
 

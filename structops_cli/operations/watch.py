@@ -17,7 +17,8 @@ from structops_cli.errors import KernelError
 from structops_cli.net.namespaces import find_namespaces
 from structops_cli.operations.uses import DefaultsReader
 from structops_cli.runtime.holders import DefaultUse
-from structops_cli.runtime.inventory import LiveMap, take_stock
+from structops_cli.runtime.inventory import list_maps
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.struct_ops.kinds.tcp_congestion_ops import KIND as CONGESTION_CONTROL
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import link_info
@@ -29,7 +30,7 @@ __all__ = ["Event", "Snapshot", "Watcher", "compare", "settled"]
 
 TRIES = 3
 """Of a look in whose middle something was replaced."""
-ALIVE = ("registered", "retired", "ejected")
+ALIVE = (MapState.REGISTERED, MapState.RETIRED, MapState.EJECTED)
 SETTLE_S = 1.0
 """How long a link map that nobody saw registered may look retired before it is said.
 
@@ -102,25 +103,25 @@ def compare(before: Snapshot, after: Snapshot) -> Iterator[Event]:
             )
     for map_id, live in before.maps.items():
         if map_id not in after.maps and live.state in ALIVE:
-            if live.state != "retired":
+            if live.state != MapState.RETIRED:
                 yield _of(after, "retired", live, holders=0)
             yield _of(after, "freed", live)
 
 
 def _of_maps(before: Snapshot, after: Snapshot, replaced: set[int]) -> Iterator[Event]:
     for map_id, live in after.maps.items():
-        was = before.maps[map_id].state if map_id in before.maps else ""
+        was = before.maps[map_id].state if map_id in before.maps else None
         if live.state == was:
             continue
-        if live.state == "registered" and map_id not in replaced:
+        if live.state == MapState.REGISTERED and map_id not in replaced:
             yield _of(after, "registered", live, link_id=live.links[0].id if live.links else None)
-        elif live.state == "retired":
+        elif live.state == MapState.RETIRED:
             yield _of(after, "retired", live, holders=live.refcnt)
-        elif live.state == "ejected":
+        elif live.state == MapState.EJECTED:
             yield _of(after, "ejected", live, reason=live.reason)
         elif was in (
-            "registered",
-            "ejected",
+            MapState.REGISTERED,
+            MapState.EJECTED,
         ):  # a link map that nothing holds but a descriptor or a pin: it may be linked again
             yield _of(after, "retired", live, holders=live.refcnt)
 
@@ -149,10 +150,10 @@ def settled(
     """
     shown = dict(stock)
     for map_id, live in stock.items():
-        was = before[map_id].state if map_id in before else "unset"
-        if live.state == "retired" and live.is_link_map and was in ("unset", "ready"):
+        was = before[map_id].state if map_id in before else MapState.UNSET
+        if live.state == MapState.RETIRED and live.is_link_map and was in (MapState.UNSET, MapState.READY):
             if now - since.setdefault(map_id, now) < SETTLE_S:
-                shown[map_id] = live._replace(state="ready")
+                shown[map_id] = live._replace(state=MapState.READY)
         else:
             since.pop(map_id, None)
     for map_id in since.keys() - stock.keys():
@@ -183,7 +184,7 @@ class Watcher:
     def _look(self, before: Snapshot | None) -> Snapshot:
         for _ in range(TRIES):
             now = time.time()
-            stock = {live.info.id: live for live in take_stock(self._kernel)}
+            stock = {live.info.id: live for live in list_maps(self._kernel)}
             taken = Snapshot(now, stock, {}, frozenset())
             behind = {
                 link_id: _map_behind(link_id)

@@ -1,1 +1,1 @@
-"""Effects: the live kernel's types, loading, registering, taking stock, unregistering."""
+"""Effects: the live kernel's types, loading, registering, listing live maps, unregistering."""

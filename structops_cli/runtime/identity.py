@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from structops_cli.errors import KernelError
 from structops_cli.runtime.data_maps import DataMapValue
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.other_maps import opened
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.value import read_programs

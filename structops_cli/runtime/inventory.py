@@ -19,8 +19,8 @@ from structops_cli.errors import (
     BtfError,
     KernelError,
     NotPermittedError,
-    StructopsError,
 )
+from structops_cli.runtime.live_map import LiveLink, LiveMap, MapState
 from structops_cli.runtime.other_maps import maps_to_look_at, opened
 from structops_cli.runtime.pin_directory import Writers, open_file
 from structops_cli.runtime.pins import KEPT_FOLDER, PIN_FOLDER, is_of_this_project, pinned_name
@@ -29,10 +29,7 @@ from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import (
     KEY,
-    StructOpsValue,
-    decode_value,
     read_name,
-    read_programs,
     read_state,
 )
 from structops_cli.syscall import bpf, bpf_maps, bpffs
@@ -40,24 +37,16 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import (
     LinkInfo,
     MapInfo,
-    ProgInfo,
     btf_bytes,
     btf_info,
     link_info,
     map_info,
-    prog_func_type,
-    prog_info,
 )
-from structops_cli.syscall.uapi import BPF_F_LINK, BPF_OBJ_NAME_LEN, BpfLinkType, BpfMapType, StructOpsState
+from structops_cli.syscall.uapi import BpfLinkType, BpfMapType, StructOpsState
 
 __all__ = [
-    "LiveLink",
-    "LiveMap",
-    "LiveProgram",
-    "kernel_rendering",
-    "programs_of",
-    "take_steady_stock",
-    "take_stock",
+    "list_maps",
+    "list_settled_maps",
     "type_of_map",
 ]
 
@@ -70,57 +59,6 @@ UNDER_WAY_S = 0.05
 """How long a link that is being made or updated is given: three of a quiet machine's grace periods."""
 
 
-class LiveLink(NamedTuple):
-    """A link and the bpffs paths where it is pinned."""
-
-    id: int
-    pins: tuple[str, ...]
-
-
-class LiveProgram(NamedTuple):
-    """A program of a map, and the members that it implements."""
-
-    members: tuple[str, ...]
-    info: ProgInfo
-
-
-class LiveMap(NamedTuple):
-    """A struct_ops map as it is now; ``raw`` is its value, decoded when somebody asks.
-
-    ``state`` is one of ``unset``, ``ready``, ``registered``, ``retired``
-    (unregistered, and still held) and ``ejected`` (the link is there, and the
-    kernel has put an end to what it registered: ``reason``, if that is known). ``refcnt`` is the kernel's own count of who
-    holds it (since 6.4 an estimate). ``pins`` are of the map itself. The ``name`` of a map whose type could not be
-    read (``type.unread``) is that of its pin, or ``id:N``.
-    """
-
-    info: MapInfo
-    type: StructOpsType
-    raw: bytes
-    kernel_state: int
-    refcnt: int
-    state: str
-    name: str
-    links: tuple[LiveLink, ...]
-    pins: tuple[str, ...]
-    reason: str = ""
-
-    @property
-    def value(self) -> StructOpsValue:
-        """The whole value, member by member."""
-        return decode_value(self.type, self.raw)
-
-    @property
-    def program_ids(self) -> tuple[int, ...]:
-        """The ids of its programs, each once, in member order."""
-        return tuple(read_programs(self.type, self.raw))
-
-    @property
-    def is_link_map(self) -> bool:
-        """Whether it was created with BPF_F_LINK."""
-        return bool(self.info.map_flags & BPF_F_LINK)
-
-
 class _Pins(NamedTuple):
     """Paths by id, for the two sorts of object that matter here."""
 
@@ -128,7 +66,7 @@ class _Pins(NamedTuple):
     maps: dict[int, tuple[str, ...]]
 
 
-def take_stock(kernel: KernelTypes) -> tuple[LiveMap, ...]:
+def list_maps(kernel: KernelTypes) -> tuple[LiveMap, ...]:
     """Return every struct_ops map of the kernel, by id. Needs CAP_SYS_ADMIN, as the kernel's id iteration does."""
     try:
         found = list(_struct_ops_maps())
@@ -142,21 +80,21 @@ def take_stock(kernel: KernelTypes) -> tuple[LiveMap, ...]:
     return _without_ejected([_describe(kernel, info, raw, links, pins, types) for info, raw in found])
 
 
-def take_steady_stock(kernel: KernelTypes) -> tuple[LiveMap, ...]:
+def list_settled_maps(kernel: KernelTypes) -> tuple[LiveMap, ...]:
     """Return every struct_ops map, for whoever tells people of them: looked at twice where something is perhaps under way.
 
     LINK_CREATE and LINK_UPDATE hold the new map from their beginning, and name it in the link at their end: in between
     (an RCU grace period in ``tcp_update_congestion_control``) it looks like one that lost its link, with one holder.
     """
-    stock = take_stock(kernel)
+    stock = list_maps(kernel)
     if not any(_may_be_on_its_way(item) for item in stock):
         return stock
     time.sleep(UNDER_WAY_S)
-    return take_stock(kernel)
+    return list_maps(kernel)
 
 
 def _may_be_on_its_way(item: LiveMap) -> bool:
-    return item.kernel_state == StructOpsState.READY and item.state == "retired" and item.refcnt == 1
+    return item.kernel_state == StructOpsState.READY and item.state == MapState.RETIRED and item.refcnt == 1
 
 
 def _struct_ops_maps() -> Iterator[tuple[MapInfo, bytes]]:
@@ -287,7 +225,11 @@ def _without_ejected(stock: list[LiveMap]) -> tuple[LiveMap, ...]:
     """Ask the subsystems whose links outlive what they registered which of them did."""
     asked: dict[str, dict[int, str]] = {}
     for item in stock:
-        if item.state == "registered" and item.links and (module := kind_of(item.type.name).ejected_by):
+        if (
+            item.state == MapState.REGISTERED
+            and item.links
+            and (module := kind_of(item.type.name).ejected_by)
+        ):
             asked.setdefault(module, {}).update({link.id: item.name for link in item.links})
     reasons: dict[int, str] = {}
     for module, names in asked.items():
@@ -297,7 +239,11 @@ def _without_ejected(stock: list[LiveMap]) -> tuple[LiveMap, ...]:
 
 def _if_ejected(item: LiveMap, reasons: dict[int, str]) -> LiveMap:
     mine = [reasons[link.id] for link in item.links if link.id in reasons]
-    return item._replace(state="ejected", reason=mine[-1]) if mine and len(mine) == len(item.links) else item
+    return (
+        item._replace(state=MapState.EJECTED, reason=mine[-1])
+        if mine and len(mine) == len(item.links)
+        else item
+    )
 
 
 def _module_name(btf_id: int) -> str:
@@ -310,64 +256,20 @@ def _module_name(btf_id: int) -> str:
 
 
 STATES = {
-    int(StructOpsState.INIT): "unset",
-    int(StructOpsState.INUSE): "registered",
-    int(StructOpsState.TOBEFREE): "retired",
+    int(StructOpsState.INIT): MapState.UNSET,
+    int(StructOpsState.INUSE): MapState.REGISTERED,
+    int(StructOpsState.TOBEFREE): MapState.RETIRED,
 }
-"""What the kernel's states of a map without a link mean."""
+"""By the kernel's state of a map without a link."""
 
 
-def _state(state: int, refcnt: int, *, linked: bool) -> str:
-    """Turn the kernel's state into what it means.
+def _state(state: int, refcnt: int, *, linked: bool) -> MapState:
+    """Return the state of a map.
 
     A link map stays READY whatever happens: it is registered while a link names
     it, and retired when none does and something still holds it. TOBEFREE is for
     maps without a link only.
     """
     if state == StructOpsState.READY:
-        return "registered" if linked else "retired" if refcnt else "ready"
-    return STATES.get(state, f"state {state}")
-
-
-def programs_of(live: LiveMap) -> tuple[LiveProgram, ...]:
-    """Ask the kernel about the programs of a map; one that is gone meanwhile is left out."""
-    found = []
-    for program_id, members in read_programs(live.type, live.raw).items():
-        try:
-            found.append(LiveProgram(tuple(members), _program(program_id)))
-        except KernelError as error:
-            if error.errno != ENOENT:
-                raise
-    return tuple(found)
-
-
-def _program(program_id: int) -> ProgInfo:
-    """Return what the kernel tells of a program, under its whole name where the kernel cut it to 15 bytes."""
-    with bpf.prog_get_fd_by_id(program_id) as fd:
-        info = prog_info(fd)
-        if len(info.name) < BPF_OBJ_NAME_LEN - 1 or not info.btf_id:
-            return info
-        func_type = prog_func_type(fd)
-    with bpf.btf_get_fd_by_id(info.btf_id) as btf_fd:
-        data = btf_bytes(btf_fd)
-    try:
-        name = Btf.from_bytes(data, origin=f"BTF {info.btf_id}", partial=True).name(func_type)
-    except BtfError:  # the kernel knows more of it than structops: the short name will do
-        return info
-    return info._replace(name=name) if name.startswith(info.name) else info
-
-
-def kernel_rendering(map_id: int) -> str:
-    """Return the kernel's own text of a struct_ops map's value, read through a pin in a private bpffs."""
-    with bpf.map_get_fd_by_id(map_id) as fd, bpffs.detached() as root:
-        path = f"/proc/self/fd/{root.fileno()}/value"
-        bpf.obj_pin(fd, path)
-        try:
-            with open(path, encoding="utf-8", errors="replace") as pinned:
-                return pinned.read()
-        except OSError as error:
-            raise StructopsError(
-                f"the kernel does not render map {map_id}",
-                why=error.strerror or "",
-                hint="leave out --kernel",
-            ) from None
+        return MapState.REGISTERED if linked else MapState.RETIRED if refcnt else MapState.READY
+    return STATES.get(state, MapState.UNKNOWN)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError, NotFoundError, UsageError
-from structops_cli.runtime.inventory import take_stock, type_of_map
+from structops_cli.runtime.inventory import list_maps, type_of_map
 from structops_cli.runtime.pins import pin_with_undo, prepare_pin_dir
 from structops_cli.runtime.selection import (
     find_one,
@@ -75,7 +75,7 @@ def open_map(kernel: KernelTypes, selector: str, *, to_change: bool = False) -> 
     """Open the struct_ops map that a selector means and own the fd; the path of its own pin takes no privilege to list maps."""
     if not is_path(selector):
         find = find_to_change if to_change else find_one
-        return bpf.map_get_fd_by_id(find(take_stock(kernel), selector).info.id)
+        return bpf.map_get_fd_by_id(find(list_maps(kernel), selector).info.id)
     fd = map_of_pin(selector, to_change=to_change)
     if fd is None:
         raise no_match((), selector)

@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeAlias
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ENOTSUPP, KernelError, StateError, StructopsError, UsageError
 from structops_cli.runtime.dead_pins import pin_link
+from structops_cli.runtime.live_map import MapState
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps import pin_maps
 from structops_cli.runtime.pins import pin_path
@@ -60,7 +61,7 @@ class Registered(NamedTuple):
     map_name: str
     link_id: int | None
     pin: str | None
-    state: str
+    state: MapState
     programs: tuple[tuple[str, ProgInfo], ...]
     link: Fd | None
     legacy_fallback: bool
@@ -184,12 +185,12 @@ def _of_a_taken_pin(error: KernelError, plan: MapPlan, path: str | None) -> Caus
     """
     if (error.operation, error.errno) != ("OBJ_PIN", EEXIST) or error.why or path is None:
         return None
-    from structops_cli.runtime.inventory import take_stock
+    from structops_cli.runtime.inventory import list_maps
     from structops_cli.runtime.kernel import live_kernel  # only a refusal needs them
     from structops_cli.runtime.selection import matching
 
     with suppress(StructopsError):
-        for live in matching(take_stock(live_kernel()), path):
+        for live in matching(list_maps(live_kernel()), path):
             name_member = kind_of(plan.type.name).name_member
             other = (
                 f"; or choose another name: --set {plan.variable}.{name_member}=NAME" if name_member else ""
@@ -263,7 +264,7 @@ def described(
         map_name=info.name,
         link_id=link_info(link).id if link else None,
         pin=pin,
-        state="registered",
+        state=MapState.REGISTERED,
         programs=tuple((name, prog_info(loaded.programs[name])) for name in names),
         link=link,
         legacy_fallback=plan.link_wanted and not plan.link,

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from errno import ENOENT, ENOTDIR
 
 from structops_cli.errors import AmbiguousError, KernelError, NotFoundError, NotPermittedError, UsageError
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.pin_directory import Writers, open_pin
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import explained
@@ -90,8 +90,8 @@ def choose_one(found: Sequence[LiveMap], selector: str) -> LiveMap:
     A registered one wins over those of its name that were replaced, or are not
     registered yet, and these over retired and ejected ones.
     """
-    alive = tuple(item for item in found if item.state == "registered") or tuple(
-        item for item in found if item.state not in ("retired", "ejected")
+    alive = tuple(item for item in found if item.state == MapState.REGISTERED) or tuple(
+        item for item in found if item.state not in (MapState.RETIRED, MapState.EJECTED)
     )
     if len(alive or found) > 1:
         raise AmbiguousError(

@@ -10,7 +10,7 @@ from errno import EINPROGRESS, ENOENT, ENOLINK, EOPNOTSUPP
 from typing import NamedTuple
 
 from structops_cli.errors import KernelError, StateError, StructopsError
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.pin_directory import remove_if_empty
 from structops_cli.runtime.pins import PIN_FOLDER, pin_again, remove_pin
 from structops_cli.shell_words import shell_words
@@ -43,13 +43,13 @@ class Unregistered(NamedTuple):
 
 
 def unregister(live: LiveMap, *, settle: bool = True) -> Unregistered:
-    """Unregister what ``take_stock`` found; a retired or never registered map is left alone and said to be unchanged.
+    """Unregister what ``list_maps`` found; a retired or never registered map is left alone and said to be unchanged.
 
     Without ``settle`` it does not wait to see whether the kernel frees the map.
     """
     how = ""
     removed: tuple[str, ...] = ()
-    if live.state in ("registered", "ejected"):
+    if live.state in (MapState.REGISTERED, MapState.EJECTED):
         if live.links:
             how, removed = _through_links(live)
         else:
@@ -192,6 +192,6 @@ def _settle(live: LiveMap) -> tuple[bool, int]:
         state, refcnt = read_state(live.type, raw)
         if state == StructOpsState.INUSE:
             raise StructopsError(f"{live.name} (id:{live.info.id}) is still {state_name(state)}")
-        if live.state not in ("registered", "ejected") or refcnt or time.monotonic() > deadline:
+        if live.state not in (MapState.REGISTERED, MapState.EJECTED) or refcnt or time.monotonic() > deadline:
             return False, refcnt
         time.sleep(POLL_SECONDS)

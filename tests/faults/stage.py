@@ -16,8 +16,9 @@ from structops_cli.net.namespaces import find_namespaces, inside, select_namespa
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
 from structops_cli.operations.lock_file import lock_file
 from structops_cli.runtime.holders import AlgorithmReader
-from structops_cli.runtime.inventory import LiveMap, programs_of, take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.live_map import LiveMap, programs_of
 from structops_cli.runtime.objects import object_path
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.syscall import bpffs
@@ -81,7 +82,7 @@ class Stage:
 
     def look(self) -> dict[str, Any]:
         """Return what the kernel shows: nothing in it has an id that another run would not have."""
-        stock = [item for item in take_stock(live_kernel()) if self._is_ours(item)]
+        stock = [item for item in list_maps(live_kernel()) if self._is_ours(item)]
         versions = {item.info.id: version_of(item) for item in stock}
         return {
             "registered": sorted(
@@ -137,7 +138,7 @@ class Stage:
             self.sockets.pop().close()
         while self.namespaces:
             subprocess.run(["ip", "netns", "del", self.namespaces.pop()], check=True)
-        for item in take_stock(live_kernel()):
+        for item in list_maps(live_kernel()):
             if self._is_ours(item):
                 unregister(item)
         _empty(bpffs.DEFAULT)

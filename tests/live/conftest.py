@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from structops_cli.operations.versions import drop, kept_pins
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.other_maps import SETTLE_S
 from structops_cli.runtime.unregistration import unregister
@@ -29,7 +29,7 @@ def name() -> Iterator[str]:
     yield unique
     if not _new_maps_stay(before):
         return
-    for live in take_stock(live_kernel()):
+    for live in list_maps(live_kernel()):
         if live.name.startswith(unique):
             unregister(live)
             drop(kept_pins(live))

@@ -17,7 +17,7 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.namespaces import own_inode
 from structops_cli.net.tcp_socket import set_congestion_control
 from structops_cli.runtime.holders import AlgorithmReader, OpenFile, SocketUse
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall import bpf
@@ -174,7 +174,7 @@ def test_who_has_a_map_open_is_known(versions: Versions) -> None:
 
 @needs(LINKS)
 def test_who_has_a_link_open_is_known(versions: Versions) -> None:
-    [link] = next(item.links for item in take_stock(live_kernel()) if item.info.id == versions.new_id)
+    [link] = next(item.links for item in list_maps(live_kernel()) if item.info.id == versions.new_id)
     with bpf.link_get_fd_by_id(link.id) as fd:
         mine = [item for item in versions.reader.open_files() if item.process == os.getpid()]
         assert [item.link_id for item in mine if item.fd == fd.fileno()] == [link.id]
@@ -182,12 +182,12 @@ def test_who_has_a_link_open_is_known(versions: Versions) -> None:
 
 def test_the_count_of_the_kernel_is_what_is_found(versions: Versions) -> None:
     """``refcnt`` counts sockets, defaults, links, and a registration without a link; nobody's descriptor of the map."""
-    stock = {item.info.id: item for item in take_stock(live_kernel())}
+    stock = {item.info.id: item for item in list_maps(live_kernel())}
     assert stock[versions.old_id].refcnt == 2
     assert stock[versions.new_id].refcnt == 2
     assert len(stock[versions.new_id].links) == int(has_links(live_kernel()))
     with bpf.map_get_fd_by_id(versions.old_id):
-        again = {item.info.id: item.refcnt for item in take_stock(live_kernel())}
+        again = {item.info.id: item.refcnt for item in list_maps(live_kernel())}
     assert again[versions.old_id] == 2
 
 

@@ -22,7 +22,7 @@ import pytest
 from structops_cli.core.target import Target
 from structops_cli.errors import ENOTSUPP, ExitCode, KernelError
 from structops_cli.obj.reader import read_object
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.map_values import read_contents
@@ -80,7 +80,7 @@ def module() -> Iterator[None]:
     loaded = load_file(path)
     assert loaded.returncode == 0, loaded.stderr
     yield
-    for live in take_stock(live_kernel()):
+    for live in list_maps(live_kernel()):
         if live.type.module in (MODULE, "t_other"):
             done("unregister", f"id:{live.info.id}")
     for name in (MODULE, "t_other"):
@@ -396,7 +396,7 @@ def test_types_that_were_read_before_the_module_was_loaded(tmp_path: Path, pin_d
     assert MODULE not in [item.name for item in kernel.modules()]
     assert load_file(module_file(MODULE)).returncode == 0
     register(built(tmp_path), pin_dir)
-    [live] = [item for item in take_stock(kernel) if item.type.module == MODULE]
+    [live] = [item for item in list_maps(kernel) if item.type.module == MODULE]
     assert (live.type.name, live.state) == (TYPE, "registered")
 
 

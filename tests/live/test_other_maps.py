@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from structops_cli.runtime import other_maps
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
@@ -46,10 +46,10 @@ def one_map(map_type: BpfMapType) -> Iterator[int]:
 def test_a_map_of_another_sort_is_opened_once(by_id: list[tuple[int, int]]) -> None:
     with one_map(BpfMapType.ARRAY) as number:
         for _ in range(3):
-            take_stock(live_kernel())
+            list_maps(live_kernel())
         assert by_id.count((number, BpfMapType.ARRAY)) == 1
         assert number in other_maps._others
-    take_stock(live_kernel())
+    list_maps(live_kernel())
     assert number not in other_maps._others
 
 
@@ -57,7 +57,7 @@ def test_a_program_array_is_opened_again_when_the_kernel_is_through_with_it(
     by_id: list[tuple[int, int]],
 ) -> None:
     with one_map(BpfMapType.PROG_ARRAY) as number:
-        take_stock(live_kernel())
+        list_maps(live_kernel())
         started = time.monotonic()
         with other_maps.opened(number) as (_, info):
             assert info.map_type == BpfMapType.PROG_ARRAY
@@ -74,18 +74,18 @@ def test_a_program_array_that_was_just_made_is_left_alone(
     words = ("--only", "inner_ops", "--set", f"name={name}", "--map", "array_of_maps.inner.max_entries=3")
     error = refused("register", str(path), *words)
     assert error["map"] == "array_of_maps"
-    take_stock(live_kernel())
+    list_maps(live_kernel())
     assert not [number for number, sort in by_id if sort == BpfMapType.PROG_ARRAY and number not in before]
 
 
 def test_nothing_is_left_of_program_arrays_that_close_as_maps_are_looked_at() -> None:
     """On one processor, where the kernel's work waits for this process, one in twenty was left."""
-    take_stock(live_kernel())
+    list_maps(live_kernel())
     before = frozenset(bpf.map_ids())
     for _ in range(200):
         with bpf_maps.map_create(
             BpfMapType.PROG_ARRAY, key_size=4, value_size=4, max_entries=1, name="t_other"
         ) as fd:
             other_maps.note_made(fd)
-        take_stock(live_kernel())
+        list_maps(live_kernel())
     assert soon(lambda: frozenset(bpf.map_ids()) <= before)

@@ -13,7 +13,7 @@ import pytest
 
 from structops_cli.errors import KernelError, NotPermittedError
 from structops_cli.net.traffic import send_traffic
-from structops_cli.runtime.inventory import take_steady_stock
+from structops_cli.runtime.inventory import list_settled_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.objects import open_object
 from structops_cli.runtime.probes import Answer, is_registered
@@ -88,7 +88,7 @@ def test_a_map_on_its_way_behind_a_link_is_not_called_retired(name: str) -> None
         for _ in range(10):
             there, other = other, there
             update = elsewhere.submit(bpf.link_update, link, there)
-            states |= {item.state for item in take_steady_stock(live_kernel()) if item.name == name}
+            states |= {item.state for item in list_settled_maps(live_kernel()) if item.name == name}
             update.result()
         assert states == {"registered", "ready"}
 

@@ -15,7 +15,7 @@ from structops_cli.errors import KernelError, StateError
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.namespaces import inside
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.unregistration import unregister as unregister_map
 from structops_cli.syscall import bpf
@@ -416,7 +416,7 @@ def test_kept_versions_go_too(name: str, bpf_root: str) -> None:
 KILLED = """
 import os, signal, sys
 from structops_cli.cli.main import run
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.unregistration import unregister as unregister_map
 from structops_cli.syscall import bpf
@@ -495,7 +495,7 @@ def test_a_dead_pin_that_may_not_be_removed_is_an_error(name: str, pin_dir: str)
 @needs(LINKS)
 def test_a_link_that_got_another_map_meanwhile_is_left_alone(name: str, pin_dir: str) -> None:
     one = register(name, pin_dir)
-    [seen] = [item for item in take_stock(live_kernel()) if item.name == name]
+    [seen] = [item for item in list_maps(live_kernel()) if item.name == name]
     done("update", name, "cubic", "--set", f"name={name}")
     with pytest.raises(StateError) as caught:
         unregister_map(seen)

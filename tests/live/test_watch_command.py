@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from structops_cli.runtime.inventory import take_stock
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import link_info, map_info
@@ -52,7 +52,7 @@ def watching(name: str) -> Iterator[Watching]:
 
 def register(name: str, *more: str) -> int:
     done("register", "reno", "--set", f"reno.name={name}", "--set", "reno.flags=NON_RESTRICTED", *more)
-    return max(item.info.id for item in take_stock(live_kernel()) if item.name == name)
+    return max(item.info.id for item in list_maps(live_kernel()) if item.name == name)
 
 
 def test_from_registered_to_freed(name: str) -> None:

@@ -1,8 +1,8 @@
-"""Live maps as ``take_stock`` returns them, written."""
+"""Live maps as ``list_maps`` returns them, written."""
 
 from __future__ import annotations
 
-from structops_cli.runtime.inventory import LiveLink, LiveMap
+from structops_cli.runtime.live_map import LiveLink, LiveMap, MapState
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.syscall.info import MapInfo
 from structops_cli.syscall.uapi import BPF_F_LINK, BpfMapType
@@ -18,4 +18,4 @@ def live(
     links = (LiveLink(link, ()),) if link else ()
     kernel_type = TYPE._replace(name=type_name or TYPE.name)
     raw = bytes(TYPE.value.size_bytes)
-    return LiveMap(info, kernel_type, raw, 3, refcnt, state, name, links, ())
+    return LiveMap(info, kernel_type, raw, 3, refcnt, MapState(state), name, links, ())

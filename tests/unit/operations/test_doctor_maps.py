@@ -9,7 +9,7 @@ from structops_cli.operations.findings import NOTE, OK, Finding
 from structops_cli.operations.status import MapStatus, References, Status
 from structops_cli.operations.uses import QueueUse, SocketHolder, Uses
 from structops_cli.runtime.holders import DefaultUse, SocketUse
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.syscall.uapi import StructOpsState
 from tests.unit.operations.live_maps import live
 
@@ -79,5 +79,5 @@ def test_what_ended_before_it_was_accepted_has_not_leaked() -> None:
 
 
 def test_one_that_went_while_it_was_looked_at() -> None:
-    [only] = looked(RETIRED._replace(state="ready"), held())
+    [only] = looked(RETIRED._replace(state=MapState.READY), held())
     assert (only.state, only.what) == (OK, "none")

@@ -8,7 +8,7 @@ from structops_cli.errors import NotFoundError, UsageError
 from structops_cli.net.congestion_controls import CongestionControls
 from structops_cli.operations import drain_plan
 from structops_cli.operations.drain_plan import BUILT_IN, Source, choose_source
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap
 from tests.unit.operations.live_maps import live
 
 

@@ -21,7 +21,7 @@ PLAN = MapPlan("two", TYPE._replace(name="sched_ext_ops"), True, True, (), "t_tw
 def refusal(monkeypatch: pytest.MonkeyPatch, *ids: int) -> KernelError:
     """Return the error of t_two where map 7, t_one, came first; ``ids`` are the maps of the object of t_two."""
     first = live(7, "registered", 1, type_name="sched_ext_ops", link=3, name="t_one")
-    monkeypatch.setattr("structops_cli.runtime.inventory.take_stock", lambda _: (first,))
+    monkeypatch.setattr("structops_cli.runtime.inventory.list_maps", lambda _: (first,))
     monkeypatch.setattr("structops_cli.runtime.kernel.live_kernel", lambda: None)
     monkeypatch.setattr(
         module, "map_info", lambda fd: MapInfo(fd, BpfMapType.STRUCT_OPS, "", 4, 1, 1, BPF_F_LINK, *[0] * 6)

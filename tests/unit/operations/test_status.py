@@ -16,7 +16,7 @@ from structops_cli.operations import status as status_module
 from structops_cli.operations.status import Status, find_status
 from structops_cli.operations.uses import QueueUse, RouteUse, SocketHolder, Uses
 from structops_cli.runtime.holders import DefaultUse, OpenFile, SocketUse
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap
 from tests.kernel_shapes import kernel
 from tests.unit.operations.live_maps import live
 
@@ -50,7 +50,7 @@ class Look:
 @pytest.fixture
 def look(monkeypatch: pytest.MonkeyPatch) -> Look:
     found = Look()
-    monkeypatch.setattr(status_module, "take_stock", found.stock)
+    monkeypatch.setattr(status_module, "list_maps", found.stock)
     monkeypatch.setattr(status_module, "find_uses", found.find_uses)
     monkeypatch.setattr(status_module, "LOOK_AGAIN_S", 0)
     return found

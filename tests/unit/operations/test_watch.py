@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structops_cli.operations.watch import SETTLE_S, Event, Snapshot, compare, settled
 from structops_cli.runtime.holders import DefaultUse
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap, MapState
 from tests.unit.operations.live_maps import live
 
 
@@ -71,7 +71,7 @@ def test_a_detached_link_and_what_comes_of_it() -> None:
 
 
 def test_ejected() -> None:
-    ejected = REGISTERED._replace(state="ejected", reason="stalled")
+    ejected = REGISTERED._replace(state=MapState.EJECTED, reason="stalled")
     [event] = events(look(REGISTERED), look(ejected))
     assert (event.kind, event.reason) == ("ejected", "stalled")
     assert kinds(look(ejected), look()) == [("retired", 7), ("freed", 7)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from structops_cli.errors import AmbiguousError, NotFoundError
-from structops_cli.runtime.inventory import LiveMap
+from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.selection import (
     find_each,
     find_one,
