@@ -14,12 +14,12 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple
 
 from structops_cli.cli.main import run
-from tests.patience import patient
+from tests.time_scale import scaled
 
 COMMAND = (sys.executable, "-m", "structops_cli")
 OWN_PID_NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
 """Runs a command where the processes of others are hidden, as in a container."""
-PATIENCE_S = patient(30.0)
+TIMEOUT_S = scaled(30.0)
 """How long a process may take before a test gives up on it."""
 
 
@@ -106,7 +106,7 @@ def run_python(
         check=False,
         env=_environment(environment),
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
     )
     return Result(done.returncode, done.stdout, without_waiting(done.stderr))
 

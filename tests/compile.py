@@ -16,7 +16,7 @@ from typing import NoReturn
 import pytest
 
 from structops_cli.vm.store import store_folder
-from tests.carried_objects import Wish, carried, remember, remembered
+from tests.prebuilt_objects import ObjectRequest, prebuilt, record_request, recorded_requests
 
 OBJECTS = Path(__file__).parent / "objects"
 REPOSITORY = Path(__file__).parents[1]
@@ -31,13 +31,13 @@ def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str
 
     A guest of ``make vmtest`` has no compiler: its objects were made before.
     """
-    wish = Wish(os.path.relpath(source, REPOSITORY), clang, tuple(flags))
-    if (made_before := carried(wish)) is not None:
+    request = ObjectRequest(os.path.relpath(source, REPOSITORY), clang, tuple(flags))
+    if (made_before := prebuilt(request)) is not None:
         return made_before
-    if wish.names:  # each test has a name of its own, and each run others: one object serves them all
-        return wish.renamed(compile_object(source, clang=clang, flags=wish.for_any_name.flags))
+    if request.names:  # each test has a name of its own, and each run others: one object serves them all
+        return request.renamed(compile_object(source, clang=clang, flags=request.for_any_name.flags))
     data = compile_with(source, clang, flags)
-    remember(wish, _folder())
+    record_request(request, _folder())
     return data
 
 
@@ -64,14 +64,14 @@ def _version(path: str) -> bytes:
     return _run([path, "--version"])
 
 
-def carry_objects(into: Path, more: Iterable[Wish] = ()) -> None:
+def prebuild_objects(into: Path, more: Iterable[ObjectRequest] = ()) -> None:
     """Fill a folder with every object that was ever asked for here, compiled again where its source has changed."""
     into.mkdir(parents=True, exist_ok=True)
-    for wish in {*more, *remembered(_folder())}:
-        # a source that is gone, or no longer compiles so, or a compiler that is not here: a wish of long ago, or of elsewhere
+    for request in {*more, *recorded_requests(_folder())}:
+        # a source that is gone, or no longer compiles so, or a compiler that is not here: a request of long ago, or of elsewhere
         with suppress(AssertionError, pytest.skip.Exception, pytest.fail.Exception):
-            data = compile_object(REPOSITORY / wish.source, clang=wish.clang, flags=wish.flags)
-            (into / wish.key).write_bytes(data)
+            data = compile_object(REPOSITORY / request.source, clang=request.clang, flags=request.flags)
+            (into / request.key).write_bytes(data)
 
 
 def bpftool() -> str:

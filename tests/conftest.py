@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.alone import RUN, alone_on_this_kernel, own_prefix
+from tests.default_signals import default_signals
 from tests.golden_files import Golden
-from tests.heeded_signals import heeded_signals
+from tests.kernel_lock import RUN, hold_kernel_lock, own_prefix
 
 IN_CI = os.environ.get("CI") == "true"
 MOUNTED = pytest.StashKey[bool]()
@@ -65,7 +65,7 @@ def _begin_limit(item: pytest.Item, settings: Any) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def signals_are_heeded() -> Iterator[None]:
     """Have SIGINT and SIGHUP end the programs that tests start, and SIGINT a test, where this run is to ignore them."""
-    with heeded_signals():
+    with default_signals():
         yield
 
 
@@ -82,7 +82,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.fail("the live tests need root, and in CI they must run", pytrace=False)
         pytest.skip("live: needs root")
     if marks := list(item.iter_markers("needs")):
-        from tests.needs import require  # looks at the kernel's types
+        from tests.kernel_features import require  # looks at the kernel's types
 
         for mark in marks:
             for feature in mark.args:
@@ -146,7 +146,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     from structops_cli.syscall import bpffs
 
-    with alone_on_this_kernel():
+    with hold_kernel_lock():
         if set(os.listdir(bpffs.DEFAULT)) <= {"maps.debug", "progs.debug"}:
             bpffs.unmount()
 
@@ -162,15 +162,17 @@ def machine_left_as_it_was(
     settings = request.node.stash.get(LIMIT, None)
     if settings:
         request.node.ihook.pytest_timeout_cancel_timer(item=request.node)
-    with alone_on_this_kernel():
+    with hold_kernel_lock():
         if settings:  # other runs took what it waited
             _begin_limit(request.node, settings)
         _mount_bpffs(request.config)
-        from tests.footprint import Owner, hold_unchanged, take_footprint
+        from tests.leak_check import check_unchanged
+        from tests.leftovers import Owner
+        from tests.snapshot import take_snapshot
 
-        before = take_footprint()
+        before = take_snapshot()
         yield
-        hold_unchanged(before, Owner(str(tmp_path_factory.getbasetemp()), own_prefix()))
+        check_unchanged(before, Owner(str(tmp_path_factory.getbasetemp()), own_prefix()))
 
 
 def _mount_bpffs(config: pytest.Config) -> None:

@@ -19,15 +19,15 @@ from typing import NoReturn
 from structops_cli.errors import StructopsError
 from structops_cli.runtime.objects import DEFAULT_OBJECT, object_path
 from structops_cli.vm.store import store_folder
-from tests.bench.clock import CommandError
 from tests.bench.curves import CURVES, Curve
 from tests.bench.figures import FIGURES, Bench, Measured
 from tests.bench.kernel import enter_private_mounts
-from tests.bench.large import LARGE
+from tests.bench.large_objects import LARGE
 from tests.bench.network import NETWORK
 from tests.bench.report import as_data, as_text, curve_text, start_up_text
 from tests.bench.start_up import StartUp, start_up
 from tests.bench.status import STATUS
+from tests.bench.timing import CommandError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_UP = "start-up"

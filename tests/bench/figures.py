@@ -19,7 +19,9 @@ from structops_cli.runtime.objects import register_object
 from structops_cli.struct_ops.plan import Selection
 from structops_cli.syscall import bpf
 from structops_cli.syscall.uapi import BtfKind
-from tests.bench.clock import (
+from tests.bench.kernel import maps_without_value, private_bpffs, registered_maps, unregister_pins
+from tests.bench.renamed_objects import renamed, short_names
+from tests.bench.timing import (
     CommandError,
     Contender,
     Sample,
@@ -29,8 +31,6 @@ from tests.bench.clock import (
     peak_memory_kib,
     timed,
 )
-from tests.bench.kernel import maps_without_value, private_bpffs, registered_maps, unregister_pins
-from tests.bench.sources import renamed, short_names
 
 __all__ = ["FIGURES", "Bench", "Figure", "Measured", "ratio", "ratio_of_user_time"]
 

@@ -13,10 +13,10 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
 from structops_cli.net.traffic import RESET_ON_CLOSE
 from structops_cli.runtime.kernel import live_kernel
-from tests.bench.clock import CommandError, Contender, Sample, command, compare
 from tests.bench.figures import Bench, Figure, Measured, ratio
 from tests.bench.kernel import registered_maps
-from tests.bench.sources import renamed
+from tests.bench.renamed_objects import renamed
+from tests.bench.timing import CommandError, Contender, Sample, command, compare
 
 __all__ = ["NETWORK"]
 

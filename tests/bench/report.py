@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.bench.clock import Series, Timing
 from tests.bench.curves import Curve
 from tests.bench.figures import Measured
 from tests.bench.start_up import LABELS, StartUp
+from tests.bench.timing import Series, Timing
 
 __all__ = ["as_data", "as_text", "curve_text", "start_up_text"]
 

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench.clock import ENVIRONMENT, Sample, command
 from tests.bench.figures import Bench
 from tests.bench.kernel import private_bpffs, unregister_pins
+from tests.bench.timing import ENVIRONMENT, Sample, command
 
 __all__ = ["LABELS", "Import", "StartUp", "by_group", "parse_import_times", "start_up"]
 

@@ -9,10 +9,10 @@ from structops_cli.core.target import Target
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import set_congestion_control
 from structops_cli.runtime.kernel import live_kernel
-from tests.bench.clock import Contender, command, compare
 from tests.bench.figures import LISTED, Bench, Figure, Measured
 from tests.bench.kernel import registered_maps
-from tests.bench.sources import renamed, short_names
+from tests.bench.renamed_objects import renamed, short_names
+from tests.bench.timing import Contender, command, compare
 
 __all__ = ["STATUS"]
 

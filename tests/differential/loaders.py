@@ -27,7 +27,7 @@ from tests.compile import bpftool
 
 __all__ = ["Held", "Refused", "by_bpftool", "by_structops"]
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 SETTLE_S = 0.3
 """What the kernel gets to clear program arrays that were closed. One whose last fd is closed again before that keeps a
 reference for ever: ``prog_array_map_clear`` takes it for work that is queued already. So each is opened once only."""
@@ -103,7 +103,7 @@ def by_structops(path: Path, target: Target, *, registers: bool) -> Iterator[Hel
 
 def _run(*arguments: str | Path) -> str:
     command = [bpftool(), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     return done.stderr
 
 

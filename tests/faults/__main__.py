@@ -15,11 +15,11 @@ from concurrent.futures import ThreadPoolExecutor
 from string import ascii_lowercase
 
 from structops_cli.syscall import bpffs
-from tests.alone import RUN, alone_on_this_kernel, own_prefix
+from tests.default_signals import default_signals
+from tests.faults.fault_points import Outcome, run_scene
 from tests.faults.scenes import SCENES
 from tests.faults.stage import Stage
-from tests.faults.trial import Outcome, tried
-from tests.heeded_signals import heeded_signals
+from tests.kernel_lock import RUN, hold_kernel_lock, own_prefix
 
 PRIVATE = "STRUCTOPS_FAULTS_PRIVATE"
 FAULTS = ("kill", "signal", "error")
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)  # a lock file of its own
     bpffs.mount()
     os.environ[RUN] = f"{os.environ.get(RUN, os.getpid())}.{options.place}"
-    with heeded_signals(), tempfile.TemporaryDirectory(prefix="structops-faults-") as folder:
+    with default_signals(), tempfile.TemporaryDirectory(prefix="structops-faults-") as folder:
         return _told(options, _tried(options, Stage(f"{own_prefix()}{options.place}", folder)))
 
 
@@ -67,7 +67,7 @@ def _side_by_side(options: argparse.Namespace) -> list[Outcome]:
             return [Outcome(scene, "the run itself", done.returncode, False, "it broke")]
         return [Outcome(**one) for one in json.loads(done.stdout)]
 
-    with alone_on_this_kernel(), ThreadPoolExecutor(options.jobs) as pool:
+    with hold_kernel_lock(), ThreadPoolExecutor(options.jobs) as pool:
         return [one for found in pool.map(run, ascii_lowercase, options.scenes or SCENES) for one in found]
 
 
@@ -77,8 +77,8 @@ def _tried(options: argparse.Namespace, stage: Stage) -> list[Outcome]:
     for name in options.scenes or SCENES:
         begun = time.monotonic()
         found = []
-        for outcome in tried(
-            SCENES[name], stage, options.fault or FAULTS, every=options.every, turn=alone_on_this_kernel
+        for outcome in run_scene(
+            SCENES[name], stage, options.fault or FAULTS, every=options.every, turn=hold_kernel_lock
         ):
             found.append(outcome)
             if outcome.problem:

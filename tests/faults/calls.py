@@ -17,7 +17,7 @@ from structops_cli.syscall.uapi import BpfCmd
 
 __all__ = ["Call", "Ended", "calls_of", "failing_at", "killed_at", "signalled_at", "tracer"]
 
-SOURCE = Path(__file__).with_name("at.c")
+SOURCE = Path(__file__).with_name("tracer.c")
 COMMAND = (sys.executable, "-m", "structops_cli")
 TIMEOUT_S = 60.0
 
@@ -100,7 +100,7 @@ def tracer() -> str:
     """Compile the tracer, once for a run of tests."""
     folder = Path(tempfile.gettempdir()) / f"structops-faults-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    program = folder / f"at-{SOURCE.stat().st_mtime_ns:x}"
+    program = folder / f"tracer-{SOURCE.stat().st_mtime_ns:x}"
     if not program.exists():
         part = folder / f"{program.name}.{os.getpid()}"
         subprocess.run(["cc", "-O2", "-o", part, SOURCE], check=True)

@@ -22,15 +22,17 @@ from structops_cli.runtime.live_map import LiveMap, programs_of
 from structops_cli.runtime.objects import object_path
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.syscall import bpffs
-from tests.alone import own_prefix
-from tests.bench.sources import renamed
+from tests.bench.renamed_objects import renamed
 from tests.cli_runner import Result, run_cli
-from tests.footprint import Owner, hold_unchanged, take_footprint
-from tests.patience import patient
+from tests.kernel_lock import own_prefix
+from tests.leak_check import check_unchanged
+from tests.leftovers import Owner
+from tests.snapshot import take_snapshot
+from tests.time_scale import scaled
 
 __all__ = ["Stage"]
 
-SETTLES_S = patient(30.0)
+SETTLES_S = scaled(30.0)
 """A map goes after a grace period of RCU tasks, which busy processors make long."""
 ID_IN_PATH = re.compile(r"/\d+$")
 
@@ -126,12 +128,12 @@ class Stage:
     @contextmanager
     def used(self) -> Iterator[None]:
         """Take everything away afterwards, and hold that the kernel has no maps, programs and links that it had not before."""
-        before = take_footprint()
+        before = take_snapshot()
         try:
             yield
         finally:
             self._take_away()
-        hold_unchanged(before, Owner(self.folder, self.name, ("bpf_", own_prefix())))
+        check_unchanged(before, Owner(self.folder, self.name, ("bpf_", own_prefix())))
 
     def _take_away(self) -> None:
         while self.sockets:

@@ -38,11 +38,11 @@ from structops_cli.struct_ops.catalogue import offered_types
 from structops_cli.struct_ops.flow import Code, uses_of
 from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.value import decode_value, encode_value
+from tests.btf_writers import LATER, M, Record, every_kind, newer, struct_, write_btf
 from tests.compile import OBJECTS, compile_object
 from tests.elf_writers import small_object
 from tests.kernel_images import bzimage
-from tests.kernel_shapes import kernel
-from tests.writers import LATER, M, Record, every_kind, newer, struct_, write_btf
+from tests.synthetic_kernels import kernel
 
 __all__ = ["TARGETS", "FuzzTarget", "seeds"]
 

@@ -23,10 +23,10 @@ from structops_cli.btf.ext import parse_ext
 from structops_cli.btf.layout import align_of, find_member, innermost, pointee_proto, resolve, size_of
 from structops_cli.btf.types import Struct, Union, UnknownKind
 from structops_cli.errors import BtfError, NotFoundError
+from tests.btf_writers import every_kind, write_btf
 from tests.compile import OBJECTS, compile_object
 from tests.fuzz.targets import later_btf
 from tests.unit.btf.sources import section
-from tests.writers import every_kind, write_btf
 
 QUICK = 150
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", str(QUICK)))

@@ -15,8 +15,8 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.other_maps import SETTLE_S
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.syscall import bpf, bpffs
-from tests.alone import own_prefix
-from tests.patience import patient
+from tests.kernel_lock import own_prefix
+from tests.time_scale import scaled
 
 COUNT = itertools.count(1)
 
@@ -37,7 +37,7 @@ def name() -> Iterator[str]:
 
 def _new_maps_stay(before: frozenset[int]) -> bool:
     """Give the maps of processes that have ended a moment to go: a program array that is opened meanwhile may stay for good."""
-    deadline = time.monotonic() + patient(SETTLE_S)
+    deadline = time.monotonic() + scaled(SETTLE_S)
     while stay := frozenset(bpf.map_ids()) - before:
         if time.monotonic() > deadline:
             break

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable
 from typing import IO, NoReturn
 
-from tests.cli_runner import PATIENCE_S, Result
+from tests.cli_runner import TIMEOUT_S, Result
 
 __all__ = ["forked"]
 
@@ -47,7 +47,7 @@ def _run(body: Callable[[], object], out: IO[str], err: IO[str]) -> NoReturn:
         sys.stdout, sys.stderr = (
             io.TextIOWrapper(io.FileIO(fd, "w", closefd=False), write_through=True) for fd in (1, 2)
         )
-        signal.alarm(int(PATIENCE_S))
+        signal.alarm(int(TIMEOUT_S))
         body()
         code = 0
     except BaseException:  # noqa: BLE001 -- whatever it is, the test that waits shows it

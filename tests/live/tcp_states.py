@@ -10,7 +10,7 @@ from socket import IPPROTO_TCP, SHUT_WR, TCP_DEFER_ACCEPT, socket
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import TcpSocket, TcpState, open_sock_diag, tcp_sockets
-from tests.patience import patient
+from tests.time_scale import scaled
 
 __all__ = ["EveryState", "diag_of", "every_state", "until", "within"]
 
@@ -36,7 +36,7 @@ def diag_of(namespace: ThrowawayNamespace) -> Iterator[NetlinkSocket]:
 
 
 def until(found: Callable[[], bool], seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + patient(seconds)
+    deadline = time.monotonic() + scaled(seconds)
     while not found():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)
@@ -57,7 +57,7 @@ def every_state(
 
         def opened() -> socket:
             one = stack.enter_context(namespace.open_socket())
-            one.settimeout(patient(5))
+            one.settimeout(scaled(5))
             prepare(one)
             return one
 
@@ -69,7 +69,7 @@ def every_state(
             client = opened()
             client.connect(listener.getsockname())
             server = stack.enter_context(listener.accept()[0])
-            server.settimeout(patient(5))
+            server.settimeout(scaled(5))
             return client, server
 
         found.owned[TcpState.LISTEN] = listener

@@ -20,9 +20,9 @@ from structops_cli.struct_ops.plan_members import MemberPlan
 from tests.cli_runner import done, refused, run_cli
 from tests.compile import FLAGS
 from tests.elf_writers import small_object
+from tests.kernel_features import DUMMY_OPS, FEW_REQUIRED, LINKS, needs
+from tests.live.live_state import available, below, listed
 from tests.live.objects import live_ops, live_ops_file
-from tests.live.situations import available, below, listed
-from tests.needs import DUMMY_OPS, FEW_REQUIRED, LINKS, needs
 
 
 def written(tmp_path: Path, data: bytes) -> str:

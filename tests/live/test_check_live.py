@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 from tests.cli_runner import COMMAND, done, done_json, refused, run_cli, run_process, run_python
+from tests.kernel_features import FEW_REQUIRED
 from tests.live.objects import live_ops_file
-from tests.needs import FEW_REQUIRED
-from tests.readable import READABLE
+from tests.world_readable import READABLE
 
 
 def test_the_running_kernel_is_what_is_checked_against() -> None:

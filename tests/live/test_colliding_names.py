@@ -10,9 +10,10 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
 from structops_cli.syscall import bpf
 from tests.cli_runner import done, done_json, refused
-from tests.live.situations import listed, on_two_versions
+from tests.kernel_features import OPEN_FILE_ITERATOR, needs
+from tests.live.live_setup import on_two_versions
+from tests.live.live_state import listed
 from tests.live.test_drain import title_of
-from tests.needs import OPEN_FILE_ITERATOR, needs
 
 OWN = "reno"
 """The kernel's own, and the bundled object's map is called so, too."""

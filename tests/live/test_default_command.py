@@ -30,10 +30,11 @@ from tests.cli_runner import (
     run_cli,
     without_waiting,
 )
-from tests.live.situations import default_in, freed, listed, named_namespace, soon
+from tests.kernel_features import LINKS, needs
+from tests.live.live_setup import named_namespace
+from tests.live.live_state import default_in, eventually, freed, listed
 from tests.live.test_privileges import as_nobody
-from tests.needs import LINKS, needs
-from tests.readable import READABLE
+from tests.world_readable import READABLE
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def registered(name: str, pin_dir: str, *more: str) -> Iterator[None]:
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *more)
     yield
     done("unregister", name)
-    assert soon(lambda: not listed(name)), "something holds it until reboot"
+    assert eventually(lambda: not listed(name)), "something holds it until reboot"
 
 
 @contextmanager
@@ -116,7 +117,9 @@ def test_what_is_out_of_sight_of_a_container_is_not_forgotten(
     container = (*OWN_PID_NAMESPACE, *COMMAND)
     with registered(name, pin_dir, *FREE), subprocess.Popen(["unshare", "--net", "sleep", "600"]) as other:
         try:
-            assert soon(lambda: os.readlink(f"/proc/{other.pid}/ns/net") != os.readlink("/proc/self/ns/net"))
+            assert eventually(
+                lambda: os.readlink(f"/proc/{other.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+            )
             done("default", name, "--netns", f"pid:{other.pid}")
             subprocess.run([*container, "default", name, "--netns", place.title], check=True)
             assert len(memory()) == 2
@@ -221,7 +224,7 @@ def test_a_retired_default_is_said_to_be(name: str, pin_dir: str, place: NetName
     assert (shown["default"], shown["registered"]) == (name, False)
     assert "retired" in done("default", "--netns", place.title).stdout
     done("default", "--restore", "--netns", place.title)
-    assert soon(lambda: not listed(name)), "the namespace has let go"
+    assert eventually(lambda: not listed(name)), "the namespace has let go"
 
 
 @needs(LINKS)
@@ -243,7 +246,7 @@ def test_an_older_version_of_the_same_name_is_not_the_default_already(
     said = done("default", name, "--netns", place.title).stdout
     assert said == f"default of {place.title}: {name} (was an older version of it)\n"
     assert done_json("default", name, "--netns", place.title)["changed"] is False
-    assert soon(
+    assert eventually(
         lambda: [item["map_id"] for item in listed(name)] != [old["map_id"]] and len(listed(name)) == 1
     )
     assert done_json("default", "--netns", place.title)["namespaces"][0]["older_map_id"] is None

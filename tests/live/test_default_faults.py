@@ -18,7 +18,8 @@ from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations.lock_file import lock_file
 from structops_cli.operations.memory import MEMORY_PATH
 from tests.cli_runner import Result, done, run_python
-from tests.live.situations import default_in, listed, named_namespace, soon
+from tests.live.live_setup import named_namespace
+from tests.live.live_state import default_in, eventually, listed
 from tests.live.test_default_command import allowed_list_put_back, memory
 
 AT_EACH_CALL = """
@@ -120,6 +121,6 @@ def test_at_every_call(how: str, name: str, pin_dir: str, places: tuple[NetNames
             else:
                 pytest.fail("the command makes more calls than this test thought")
     done("unregister", name)
-    assert soon(lambda: not listed(name)), "nothing leaked"
+    assert eventually(lambda: not listed(name)), "nothing leaked"
     assert len(seen) > 20
     assert {state for state, _ in seen} == {"before", "after"}

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.kernel_features import LINKS, needs
+from tests.live.live_state import available, eventually, listed
 from tests.live.objects import live_ops_file
 from tests.live.private_mounts import in_private_mounts
-from tests.live.situations import available, listed, soon
-from tests.needs import LINKS, needs
 
 PRELUDE = """
 import json, os, sys
 from structops_cli.syscall import bpffs
 from tests.cli_runner import done_json, refused, run_cli
-from tests.live.situations import available, listed
+from tests.live.live_state import available, listed
 def mounted():
     return [item.path for item in bpffs.mounts() if item.path == "/sys/fs/bpf"]
 assert not mounted()
@@ -68,13 +68,13 @@ assert not mounted()
 
 TRANSIENT_MOUNTS_NOTHING = """
 import signal
-from tests.live.situations import held_by_a_process
-from tests.patience import patient
+from tests.live.live_setup import held_by_a_process
+from tests.time_scale import scaled
 with held_by_a_process(good) as process:
     assert available(name)
     assert not mounted()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=patient(10))
+    process.communicate(timeout=scaled(10))
 assert process.returncode == 0
 assert not mounted()
 """
@@ -135,4 +135,4 @@ def test_in_a_mount_namespace_of_its_own(tmp_path: Path, name: str, script: str)
     bad = live_ops_file(tmp_path, f'NAME="{name}b"', "REFUSED_WRITE", name="bad.bpf.o")
     result = in_private_mounts(PRELUDE + script, good, bad, name)
     assert result.exit_code == 0, result.stderr
-    assert soon(lambda: not available(name) and not listed(name))
+    assert eventually(lambda: not available(name) and not listed(name))

@@ -15,11 +15,11 @@ import pytest
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.operations.lock_file import lock_file
 from tests.cli_runner import done, done_json, refused, run_cli, started, without_waiting
+from tests.kernel_features import DUMMY_OPS, LINKS, needs
+from tests.live.live_state import available, eventually, listed
 from tests.live.objects import live_ops_file
 from tests.live.private_mounts import in_private_mounts
-from tests.live.situations import available, listed, soon
-from tests.needs import DUMMY_OPS, LINKS, needs
-from tests.patience import patient
+from tests.time_scale import scaled
 
 BYTES = 3_000_001
 
@@ -105,8 +105,8 @@ KEEP = """
 import sys
 from structops_cli.operations.lock_file import lock_file
 from tests.cli_runner import done, done_json
-from tests.live.situations import listed
-from tests.needs import LINKS
+from tests.live.live_state import listed
+from tests.kernel_features import LINKS
 path, name = sys.argv[1:]
 kept = done_json("demo", path, "--bytes", "100000", "--keep")
 assert (kept["kept"], kept["changed"]) == (True, True)
@@ -130,15 +130,15 @@ def test_keep_and_then_unregister(tmp_path: Path, name: str) -> None:
 KILLED = """
 import os, signal, sys
 from tests.cli_runner import started
-from tests.live.situations import available, below, listed, soon
+from tests.live.live_state import available, below, eventually, listed
 path, name = sys.argv[1:]
 with started("demo", path, "--bytes", str(1 << 34), "--keep") as process:
-    assert soon(lambda: available(name))
+    assert eventually(lambda: available(name))
     process.kill()
     process.communicate(timeout=60)
 assert process.returncode == -signal.SIGKILL
-assert soon(lambda: not available(name) and not listed(name))
-assert soon(lambda: not os.path.isdir("/sys/fs/bpf/structops"))
+assert eventually(lambda: not available(name) and not listed(name))
+assert eventually(lambda: not os.path.isdir("/sys/fs/bpf/structops"))
 print("gone")
 """
 
@@ -158,7 +158,7 @@ def test_it_waits_for_who_changes_the_machine(tmp_path: Path, name: str) -> None
             assert process.stderr.readline().startswith("waiting for process ")
             assert not available(name)
             lock.close()
-            assert process.wait(timeout=patient(20)) == 0
+            assert process.wait(timeout=scaled(20)) == 0
 
 
 @needs(DUMMY_OPS)
@@ -186,12 +186,12 @@ def test_a_signal_amid_the_traffic_leaves_nothing(
 ) -> None:
     path = live_ops_file(tmp_path, f'NAME="{name}"', f'SECTION="{section}"')
     with started("demo", path, "--bytes", str(1 << 34)) as process:
-        assert soon(lambda: available(name))
+        assert eventually(lambda: available(name))
         process.send_signal(number)
-        _, err = process.communicate(timeout=patient(20))
+        _, err = process.communicate(timeout=scaled(20))
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
     assert without_waiting(err).strip() == ""
-    assert soon(lambda: not available(name) and not listed(name))
+    assert eventually(lambda: not available(name) and not listed(name))
 
 
 @pytest.mark.parametrize("delay_ms", [60, 120, 180, 240, 320, 400, 500])
@@ -200,9 +200,9 @@ def test_ctrl_c_at_any_moment_leaves_nothing(tmp_path: Path, name: str, delay_ms
     with started("demo", path, "--bytes", str(1 << 34)) as process:
         time.sleep(delay_ms / 1000)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=patient(20))
+        process.communicate(timeout=scaled(20))
     assert process.returncode != 0
-    assert soon(lambda: not available(name) and not listed(name))
+    assert eventually(lambda: not available(name) and not listed(name))
 
 
 def test_it_makes_no_namespace_that_others_see(tmp_path: Path, name: str) -> None:

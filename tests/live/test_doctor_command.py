@@ -13,19 +13,11 @@ import pytest
 from structops_cli.net.namespaces import NetNamespace, inside
 from structops_cli.syscall import bpf
 from tests.cli_runner import OWN_PID_NAMESPACE, done, done_json, run_cli, run_process
-from tests.live.situations import (
-    default_in,
-    freed,
-    held_by_a_process,
-    held_by_a_socket,
-    listed,
-    named_namespace,
-    not_seen_here,
-    soon,
-)
+from tests.kernel_features import DUMMY_OPS, LINKS, needs
+from tests.live.live_setup import held_by_a_process, held_by_a_socket, named_namespace, not_seen_here
+from tests.live.live_state import default_in, eventually, freed, listed
 from tests.live.test_default_command import memory, other_than
 from tests.live.test_privileges import as_nobody
-from tests.needs import DUMMY_OPS, LINKS, needs
 
 FREE = ("--set", "flags=non_restricted")
 
@@ -72,7 +64,7 @@ def test_ordinary_use_is_nothing_to_repair(name: str, pin_dir: str, place: NetNa
     done("route", "del", "198.51.100.0/24", "--netns", place.title)
     done("default", "--restore", "--netns", place.title)
     done("unregister", name, "--force")
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 def test_a_retired_default_and_a_dangling_route(name: str, pin_dir: str, place: NetNamespace) -> None:
@@ -89,7 +81,7 @@ def test_a_retired_default_and_a_dangling_route(name: str, pin_dir: str, place: 
     done("route", "clear", "198.51.100.0/24", "--netns", place.title)
     done(*found["defaults"]["fix"].split()[1:])
     assert problems(0) == []
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 @needs(LINKS)
@@ -101,13 +93,13 @@ def test_a_version_that_is_kept_of_what_has_no_pin_is_no_orphan(name: str) -> No
         assert problems(0) == []
         holder.kill()
         holder.wait()
-        assert soon(lambda: len(listed(name)) == 1)
+        assert eventually(lambda: len(listed(name)) == 1)
     [found] = problems()
     assert "keeps a version of what is not registered" in found["what"]
     program, *arguments = found["fix"].split()
     assert (program, done(*arguments).exit_code) == ("structops", 0)
     assert problems(0) == []
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 def registered_without_a_link(name: str) -> int:
@@ -121,7 +113,7 @@ def test_who_still_holds_a_retired_map(name: str) -> None:
     with held_by_a_socket(name):
         done("unregister", name)
         assert notes("retired maps") == [f"map {map_id} ({name}): TOBEFREE, held by 1 socket"]
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
     assert notes("retired maps") == []
 
 
@@ -139,7 +131,7 @@ def test_a_reference_that_nothing_explains(name: str) -> None:
         assert notes("retired maps") == [f"{what} {why}"]
         said = run_process("doctor", before=OWN_PID_NAMESPACE).stdout
         assert f"{what} of what could not be looked at" in said
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
     assert notes("retired maps") == []
 
 

@@ -29,12 +29,13 @@ from structops_cli.operations.drain_places import Places
 from structops_cli.operations.drain_plan import BUILT_IN, Source
 from structops_cli.operations.drain_report import Left
 from tests.cli_runner import Result, done, done_json, refused, run_cli, run_python
-from tests.live.situations import listed, on_two_versions, soon
+from tests.kernel_features import MPTCP, OPEN_FILE_ITERATOR, needs
+from tests.live.live_setup import on_two_versions
+from tests.live.live_state import eventually, listed
 from tests.live.tcp_states import diag_of, every_state, until
 from tests.live.test_holders import LOOP
-from tests.needs import MPTCP, OPEN_FILE_ITERATOR, needs
-from tests.patience import EMULATED
-from tests.readable import READABLE
+from tests.time_scale import EMULATED
+from tests.world_readable import READABLE
 
 OTHER = "reno"
 """What every kernel has."""
@@ -105,7 +106,7 @@ def test_what_is_left_is_destroyed(
         assert users(namespace, algorithm) == kept
         assert made.owned[TcpState.ESTABLISHED].send(b"alive") == 5
     done("unregister", algorithm)
-    assert soon(lambda: not listed(algorithm))
+    assert eventually(lambda: not listed(algorithm))
 
 
 def test_a_dry_run_does_nothing(namespace: ThrowawayNamespace, algorithm: str) -> None:
@@ -337,7 +338,7 @@ def test_old_versions_go_to_the_new_one(namespace: ThrowawayNamespace, name: str
         data = done_json("drain", name)
         assert (data["map_ids"], data["moved"], data["exact"]) == ([retired["map_id"]], 1, True)
         assert {item["to"] for item in data["namespaces"]} == {name}
-        assert soon(lambda: [item["state"] for item in listed(name)] == ["registered"])
+        assert eventually(lambda: [item["state"] for item in listed(name)] == ["registered"])
         assert congestion_control_of(old) == congestion_control_of(new) == name
         assert done_json("drain", name, "--to", OTHER)["moved"] == 2
 
@@ -456,7 +457,7 @@ def test_without_iterators_versions_are_not_told_apart(
         assert congestion_control_of(old) == name
         data = done_json("drain", name)  # to the new version: whoever has it already keeps it
         assert data["exact"] is False
-        assert soon(lambda: [item["state"] for item in listed(name)] == ["registered"])
+        assert eventually(lambda: [item["state"] for item in listed(name)] == ["registered"])
         done("drain", name, "--to", OTHER)
         assert congestion_control_of(new) == OTHER
 
@@ -563,12 +564,14 @@ def test_another_owner_of_a_socket_may_be_one_that_may_be_traced(
 def test_a_namespace_is_in_hand_when_the_process_that_led_to_it_has_ended() -> None:
     with ExitStack() as stack:
         first = stack.enter_context(subprocess.Popen(["unshare", "--net", "sleep", "60"]))
-        assert soon(lambda: os.readlink(f"/proc/{first.pid}/ns/net") != os.readlink("/proc/self/ns/net"))
+        assert eventually(
+            lambda: os.readlink(f"/proc/{first.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+        )
         inode = os.stat(f"/proc/{first.pid}/ns/net").st_ino
         second = stack.enter_context(
             subprocess.Popen(["nsenter", f"--net=/proc/{first.pid}/ns/net", "sleep", "60"])
         )
-        assert soon(lambda: os.stat(f"/proc/{second.pid}/ns/net").st_ino == inode)
+        assert eventually(lambda: os.stat(f"/proc/{second.pid}/ns/net").st_ino == inode)
         source = Source("reno", frozenset({BUILT_IN}), frozenset(), OTHER)
         places = Places(source, (f"pid:{first.pid}",), stack)
         places.look()

@@ -25,11 +25,12 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import set_congestion_control
 from structops_cli.runtime.holders import AlgorithmReader
 from tests.cli_runner import done, done_json, run_cli
-from tests.live.situations import listed, not_seen_here, soon
+from tests.kernel_features import MPTCP, OPEN_FILE_ITERATOR, needs
+from tests.live.live_setup import not_seen_here
+from tests.live.live_state import eventually, listed
 from tests.live.tcp_states import diag_of
 from tests.live.test_drain import title_of
 from tests.live.test_holders import LOOP
-from tests.needs import MPTCP, OPEN_FILE_ITERATOR, needs
 
 OTHER = "reno"
 
@@ -131,7 +132,7 @@ def test_what_is_destroyed_in_a_queue_is_left_until_it_is_accepted(
         for client in clients:
             listener.accept()[0].close()
             client.close()
-        assert soon(lambda: not listed(algorithm))
+        assert eventually(lambda: not listed(algorithm))
 
 
 @needs(MPTCP, OPEN_FILE_ITERATOR)

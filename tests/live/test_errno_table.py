@@ -23,9 +23,7 @@ from structops_cli.struct_ops.rules.causes import ALL_RULES
 from structops_cli.struct_ops.rules.facts import Model, ProgramFacts, World
 from structops_cli.struct_ops.rules.generation import generation_of
 from structops_cli.struct_ops.rules.step import step
-from tests.live.model_kernel import CLOSED, ModelKernel, Pool, model_pool
-from tests.live.model_speaker import DUMMY, TCP, Speaker, Words
-from tests.needs import (
+from tests.kernel_features import (
     DUMMY_OPS,
     FEW_REQUIRED,
     KERNEL_BTF,
@@ -36,6 +34,8 @@ from tests.needs import (
     require,
     require_absence,
 )
+from tests.live.model_kernel import CLOSED, ModelKernel, Pool, model_pool
+from tests.live.model_operations import DUMMY, TCP, Speaker, Words
 
 # What no row changes is asked for once.
 kernel = cache(live_kernel)

@@ -27,9 +27,9 @@ from structops_cli.syscall.info import prog_info
 from structops_cli.syscall.uapi import BpfProgType, StructOpsState
 from tests.cli_runner import COMMAND, done, done_json, refused, run_cli, run_python
 from tests.compile import FLAGS, OBJECTS, compile_object
+from tests.kernel_features import LINKS, Feature, needs, require_absence
+from tests.live.live_state import available, below
 from tests.live.objects import live_ops_file
-from tests.live.situations import available, below
-from tests.needs import LINKS, Feature, needs, require_absence
 
 TCP = "tcp_congestion_ops"
 EXIT = RETURN_ZERO[8:]

@@ -13,9 +13,9 @@ import pytest
 from tests.cli_runner import Result, done, run_cli
 from tests.compile import OBJECTS
 from tests.golden_files import VOLATILE, Golden, normalised_json, normalised_text
-from tests.kernel_shapes import kernel
+from tests.live.live_setup import held_by_a_socket, not_seen_here
 from tests.live.objects import live_ops_file
-from tests.live.situations import held_by_a_socket, not_seen_here
+from tests.synthetic_kernels import kernel
 
 UNUSED: frozenset[str] = frozenset()
 """No field is volatile: what is compared is the same on every machine."""

@@ -29,8 +29,8 @@ from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.info import prog_info
 from structops_cli.syscall.uapi import BpfProgType
 from tests.cli_runner import done, done_json, refused
-from tests.live.situations import listed, soon
-from tests.needs import HID_BPF, needs
+from tests.kernel_features import HID_BPF, needs
+from tests.live.live_state import eventually, listed
 
 pytestmark = [pytest.mark.live, needs(HID_BPF)]
 
@@ -64,9 +64,9 @@ class Device:
             0,
         )
         os.write(self._fd, head + DESCRIPTOR)
-        assert soon(lambda: bool(set(os.listdir(DEVICES)) - before)), "no device came"
+        assert eventually(lambda: bool(set(os.listdir(DEVICES)) - before)), "no device came"
         [self.name] = set(os.listdir(DEVICES)) - before
-        assert soon(lambda: self.descriptor() == DESCRIPTOR), "no driver took the device"
+        assert eventually(lambda: self.descriptor() == DESCRIPTOR), "no driver took the device"
 
     @property
     def hid_id(self) -> int:
@@ -96,7 +96,7 @@ def device() -> Iterator[Device]:
     made = Device()
     yield made
     made.close()
-    assert soon(lambda: made.name not in os.listdir(DEVICES))
+    assert eventually(lambda: made.name not in os.listdir(DEVICES))
 
 
 def register(device: Device, pin_dir: str, *words: str) -> dict[str, Any]:
@@ -131,16 +131,16 @@ def test_reports_are_filtered_and_counted(device: Device, pin_dir: str) -> None:
     assert read == [1, 2, 3]
     assert counts(one) | {"fixed": 0} == {"reports": 5, "discarded": 2, "fixed": 0}
     done("unregister", "hid_filter")
-    assert soon(lambda: not listed("hid_filter"))
+    assert eventually(lambda: not listed("hid_filter"))
 
 
 def test_the_report_descriptor_is_another_one_while_it_is_registered(device: Device, pin_dir: str) -> None:
     one = register(device, pin_dir, "--const", "fix_at=1", "--const", "fix_from=0", "--const", "fix_to=7")
     fixed = DESCRIPTOR[:1] + b"\x07" + DESCRIPTOR[2:]
-    assert soon(lambda: device.descriptor() == fixed), device.descriptor().hex()
+    assert eventually(lambda: device.descriptor() == fixed), device.descriptor().hex()
     assert counts(one)["fixed"] > 0
     done("unregister", "hid_filter")
-    assert soon(lambda: device.descriptor() == DESCRIPTOR)
+    assert eventually(lambda: device.descriptor() == DESCRIPTOR)
 
 
 def test_one_fix_up_for_a_device_and_no_device_that_is_not_there(device: Device, pin_dir: str) -> None:
@@ -159,18 +159,18 @@ def test_another_version_takes_its_place_by_a_restart(device: Device, pin_dir: s
     """The old one has the device's one fix-up until it has gone, and the new one waits for that."""
     fix = ("--const", "fix_at=1", "--const", "fix_from=0", "--const")
     one = register(device, pin_dir, *fix, "fix_to=7")
-    assert soon(lambda: device.descriptor()[1] == 7)
+    assert eventually(lambda: device.descriptor()[1] == 7)
     words = ("hid_filter", "--set", f"hid_id={device.hid_id}", *fix, "fix_to=6")
     assert refused("update", "hid_filter", *words, exit_code=77)["hint"].startswith("--restart ")
     made = done_json("update", "hid_filter", *words, "--restart")
     assert (made["changed"], made["gap_ns"] > 0) == (True, True)
-    assert soon(lambda: device.descriptor()[1] == 6)
+    assert eventually(lambda: device.descriptor()[1] == 6)
     assert done_json("update", "hid_filter", *words, "--restart")["changed"] is False
     back = done_json("rollback", "hid_filter", "--restart")
     assert back["changes"][0]["after"] == {"map_id": one["map_id"]}
-    assert soon(lambda: device.descriptor()[1] == 7)
+    assert eventually(lambda: device.descriptor()[1] == 7)
     done("unregister", "hid_filter")
-    assert soon(lambda: not listed("hid_filter") and device.descriptor() == DESCRIPTOR)
+    assert eventually(lambda: not listed("hid_filter") and device.descriptor() == DESCRIPTOR)
 
 
 def test_flags(device: Device, pin_dir: str) -> None:
@@ -187,10 +187,10 @@ def test_it_is_unregistered_when_its_device_has_gone(pin_dir: str) -> None:
         register(made, pin_dir)
     finally:
         made.close()
-    assert soon(lambda: made.name not in os.listdir(DEVICES))
+    assert eventually(lambda: made.name not in os.listdir(DEVICES))
     assert listed("hid_filter"), "the link is there still, and does nothing"
     done("unregister", "hid_filter")
-    assert soon(lambda: not listed("hid_filter"))
+    assert eventually(lambda: not listed("hid_filter"))
 
 
 def test_without_a_link(device: Device, pin_dir: str) -> None:
@@ -199,11 +199,11 @@ def test_without_a_link(device: Device, pin_dir: str) -> None:
     raw = device.open_raw()
     try:
         device.report(1)
-        assert soon(lambda: counts(one)["reports"] == 1)
+        assert eventually(lambda: counts(one)["reports"] == 1)
     finally:
         os.close(raw)
     assert done_json("unregister", "hid_filter")["unregistered"][0]["how"] == "delete"
-    assert soon(lambda: not listed("hid_filter"))
+    assert eventually(lambda: not listed("hid_filter"))
 
 
 def test_as_many_programs_as_a_device_takes(device: Device) -> None:

@@ -22,8 +22,8 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall import bpf
 from tests.cli_runner import OWN_PID_NAMESPACE, done, done_json, run_python
-from tests.footprint import Thing, open_here
-from tests.needs import LINKS, Feature, needs
+from tests.kernel_features import LINKS, Feature, needs
+from tests.snapshot import Resource, open_resources
 
 SO_COOKIE = 57
 DEFAULT = "/proc/sys/net/ipv4/tcp_congestion_control"
@@ -192,8 +192,8 @@ def test_the_count_of_the_kernel_is_what_is_found(versions: Versions) -> None:
 
 
 def test_nothing_is_loaded_before_it_is_asked_for() -> None:
-    def programs() -> set[Thing]:
-        return {one for one in open_here() if one.sort == "program"}
+    def programs() -> set[Resource]:
+        return {one for one in open_resources() if one.type == "program"}
 
     before = programs()
     with AlgorithmReader() as reader:

@@ -12,10 +12,11 @@ import pytest
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.uapi import StructOpsState
 from tests.cli_runner import done, done_json, refused, run_cli
+from tests.kernel_features import LINKS, needs
+from tests.live.live_setup import held_by_a_process, held_by_a_socket
+from tests.live.live_state import available, eventually, listed
 from tests.live.objects import live_ops_file
-from tests.live.situations import available, held_by_a_process, held_by_a_socket, listed, soon
-from tests.needs import LINKS, needs
-from tests.patience import patient
+from tests.time_scale import scaled
 
 DEBUG_HEAD = re.compile(r"(#[^\n]*\n)*")
 
@@ -92,7 +93,7 @@ def test_a_retired_map_is_shown_while_a_socket_holds_it(
         assert not available(name)
         line = next(line for line in done("list").stdout.splitlines() if f" {name} " in line)
         assert line.split()[:6] == [str(one["map_id"]), name, "tcp_congestion_ops", "retired", "-", "1"]
-    assert soon(lambda: not listed(name)), "the kernel frees it when the socket lets go"
+    assert eventually(lambda: not listed(name)), "the kernel frees it when the socket lets go"
 
 
 @needs(LINKS)
@@ -104,8 +105,8 @@ def test_a_link_that_a_process_holds_has_no_pin(name: str) -> None:
         assert re.search(r"^pin +none$", text, re.MULTILINE)
         assert re.search(rf"^link +{seen['links'][0]['id']}$", text, re.MULTILINE)
         process.terminate()
-        process.communicate(timeout=patient(10))
-    assert soon(lambda: not listed(name))
+        process.communicate(timeout=scaled(10))
+    assert eventually(lambda: not listed(name))
 
 
 @needs(LINKS)

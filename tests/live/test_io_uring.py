@@ -28,8 +28,8 @@ from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.info import prog_info
 from tests.cli_runner import COMMAND, done, done_json, refused, run_process
 from tests.compile import OBJECTS, compile_object
-from tests.live.situations import listed, soon
-from tests.needs import IO_URING_OPS, needs
+from tests.kernel_features import IO_URING_OPS, needs
+from tests.live.live_state import eventually, listed
 
 pytestmark = [pytest.mark.live, needs(IO_URING_OPS)]
 
@@ -171,7 +171,7 @@ def test_a_ring_that_has_gone_takes_its_loop_along(path: str, pin_dir: str) -> N
         done("register", path, "--set", f"ring_fd={ring}", "--pin-dir", pin_dir)
     assert listed("ring"), "the link is there still, and does nothing"
     done("unregister", "ring")
-    assert soon(lambda: not listed("ring"))
+    assert eventually(lambda: not listed("ring"))
 
 
 def test_a_loop_is_not_replaced(path: str, pin_dir: str) -> None:

@@ -13,7 +13,7 @@ from structops_cli.syscall import bpf
 from structops_cli.syscall.info import prog_info
 from tests.cli_runner import done_json, refused, run_cli
 from tests.compile import NEWEST, OBJECTS, compile_object
-from tests.needs import INSN_ARRAY, needs
+from tests.kernel_features import INSN_ARRAY, needs
 
 SOURCE = OBJECTS / "jump_tables.bpf.c"
 

@@ -29,7 +29,16 @@ from structops_cli.struct_ops.value import KEY, read_state
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BPF_F_LINK, BPF_F_SLEEPABLE, BpfProgType, BtfKind, StructOpsState
-from tests.needs import DUMMY_OPS, HID_BPF, IO_URING_OPS, LINKS, QDISC_OPS, SCHED_EXT, SCHED_EXT_CID, needs
+from tests.kernel_features import (
+    DUMMY_OPS,
+    HID_BPF,
+    IO_URING_OPS,
+    LINKS,
+    QDISC_OPS,
+    SCHED_EXT,
+    SCHED_EXT_CID,
+    needs,
+)
 
 UNSUPPORTED = "attach to unsupported member"
 """How the verifier begins what it says for check_member."""

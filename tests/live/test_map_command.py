@@ -10,8 +10,9 @@ import pytest
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.uapi import BpfMapType
 from tests.cli_runner import done, done_json, refused
-from tests.live.situations import available, below, held_by_a_socket, listed, soon
-from tests.needs import DUMMY_OPS, LINKS, needs
+from tests.kernel_features import DUMMY_OPS, LINKS, needs
+from tests.live.live_setup import held_by_a_socket
+from tests.live.live_state import available, below, eventually, listed
 
 TYPE = "tcp_congestion_ops"
 
@@ -333,7 +334,7 @@ def test_what_is_no_struct_ops_map(bpf_root: str, programs: list[str], name: str
 def test_the_map_goes_with_its_pin(bpf_root: str, name: str) -> None:
     create(f"{bpf_root}/m", name=name)
     os.unlink(f"{bpf_root}/m")
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 def test_what_the_text_says(bpf_root: str, name: str, programs: list[str]) -> None:

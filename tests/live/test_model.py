@@ -33,7 +33,7 @@ from structops_cli.struct_ops.rules.step import looked_up, step
 from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf_maps
 from tests.live.model_kernel import ModelKernel, Pool, model_pool
-from tests.live.model_speaker import Speaker, Words
+from tests.live.model_operations import Speaker, Words
 
 IN_MAKE_TEST = 1000
 OPERATIONS = int(os.environ.get("STRUCTOPS_MODEL_OPERATIONS", IN_MAKE_TEST))
@@ -110,7 +110,7 @@ def draw(agree: Callable[[tuple[Words, ...]], None], seed: int) -> None:
     from hypothesis import HealthCheck, Phase, given, settings  # under emulation they take seconds to import
     from hypothesis import seed as with_seed
 
-    from tests.live.model_draw import sequences
+    from tests.live.model_strategies import sequences
 
     with_seed(seed)(
         settings(

@@ -35,10 +35,10 @@ from structops_cli.syscall.info import prog_info
 from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done, done_json, refused, run_cli
 from tests.compile import FLAGS, OBJECTS, compile_object
-from tests.live.situations import listed, soon
+from tests.kernel_features import MODULE_TYPES, OWNED_ARGUMENTS, needs
+from tests.kernel_modules import call, is_loaded, load_file, module_file, state, try_to_unload, unload
+from tests.live.live_state import eventually, listed
 from tests.live.test_privileges import as_nobody
-from tests.needs import MODULE_TYPES, OWNED_ARGUMENTS, needs
-from tests.own_modules import call, is_loaded, load_file, module_file, state, try_to_unload, unload
 
 pytestmark = [pytest.mark.live, needs(MODULE_TYPES)]
 
@@ -333,7 +333,7 @@ def test_a_link_is_updated(tmp_path: Path) -> None:
         assert caught.value.errno == EINVAL
         assert call(LABEL, "answer", 1) == LEVEL + 102
         assert (state()["registrations"], state()["updates"], state()["removals"]) == (1, 1, 0)
-    assert soon(lambda: state()["removals"] == 1)
+    assert eventually(lambda: state()["removals"] == 1)
 
 
 def loaded(kernel: Any, spec: Any) -> Any:

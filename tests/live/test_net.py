@@ -30,13 +30,13 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_info import TCP_INFINITE_SSTHRESH
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
 from structops_cli.net.traffic import BLOCK_BYTES, TcpPair, send_traffic, tcp_pair, transfer
-from tests.patience import patient
+from tests.time_scale import scaled
 
 pytestmark = pytest.mark.live
 
 MEBIBYTE = 1 << 20
 ENDLESS = 1 << 50
-SOON_S = patient(20.0)
+SOON_S = scaled(20.0)
 
 # A process that sends without end, says where, and on Ctrl-C says what it still holds.
 ENDLESS_SENDER = f"""
@@ -351,7 +351,7 @@ def test_traffic_that_takes_too_long_is_given_up(namespace: ThrowawayNamespace) 
     begin = time.monotonic()
     with pytest.raises(StateError, match="did not come through in time") as refusal:
         send_traffic("reno", ENDLESS, namespace=namespace, timeout_s=0.5)
-    assert time.monotonic() - begin < patient(5)
+    assert time.monotonic() - begin < scaled(5)
     arrived, left = (int(word) for word in refusal.value.why.split() if word.isdigit())
     assert 0 < arrived < ENDLESS
     assert 0 < left < ENDLESS

@@ -27,10 +27,10 @@ from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import btf_bytes
 from structops_cli.syscall.uapi import BtfKind
+from tests.btf_writers import M, Record, decl_tag, int_, newer, ptr, struct_, type_tag, write_btf
 from tests.cli_runner import done_json
 from tests.compile import OBJECTS, compile_object
-from tests.needs import DUMMY_OPS, needs
-from tests.writers import M, Record, decl_tag, int_, newer, ptr, struct_, type_tag, write_btf
+from tests.kernel_features import DUMMY_OPS, needs
 
 FOR_OLD_KERNELS = tuple(sorted({*bundled_objects()} - {"fifo_qdisc", "hid_filter", "scx_fifo", "scx_vtime"}))
 """All but those for types that only new kernels have, where nothing has to be rewritten."""

@@ -35,8 +35,9 @@ from structops_cli.syscall.uapi import MAPS_OF_MAPS, BtfKind
 from structops_cli.syscall.uapi import BpfMapType as Type
 from tests.cli_runner import Result, done, done_json, run_cli
 from tests.compile import FLAGS, OBJECTS, compile_object
-from tests.live.situations import available, below, held_by_a_process, soon
-from tests.needs import ARENA, CGRP_STORAGE, DUMMY_OPS, LINKS, Feature, needs
+from tests.kernel_features import ARENA, CGRP_STORAGE, DUMMY_OPS, LINKS, Feature, needs
+from tests.live.live_setup import held_by_a_process
+from tests.live.live_state import available, below, eventually
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -219,7 +220,7 @@ def test_a_program_array_that_is_pinned_keeps_its_programs(
         done("unregister", one)
     os.unlink(pin)
     # the kernel empties it in the background, and forgets a reference if somebody opens and closes it meanwhile
-    assert soon(lambda: other["shared_maps"][0]["map_id"] not in bpf.map_ids())
+    assert eventually(lambda: other["shared_maps"][0]["map_id"] not in bpf.map_ids())
 
 
 def test_a_map_that_nobody_holds_is_told_of(tmp_path: Path, name: str, pin_dir: str) -> None:
@@ -246,7 +247,7 @@ def test_a_process_holds_its_program_array(tmp_path: Path, name: str) -> None:
         process.wait()
     ((number, elements),) = held.items()
     assert elements[1] > 0
-    assert soon(lambda: number not in bpf.map_ids())
+    assert eventually(lambda: number not in bpf.map_ids())
 
 
 @needs(PROGRAM_ARRAYS_OF_ONE_MEMBER)
@@ -456,7 +457,7 @@ def test_what_is_held_by_a_process_goes_with_its_pins(shared: Shared) -> None:
         assert shared.pins() == ["maps/t_shared", "maps/t_unused"]
         process.terminate()
         process.wait()
-    assert soon(lambda: not available(shared.name))
+    assert eventually(lambda: not available(shared.name))
     assert (shared.folders(), shared.pins()) == ([], [])
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from structops_cli.runtime import inventory
+from tests.btf_writers import Record, newer, ptr, write_btf
 from tests.cli_runner import Result, done_json, run_process
 from tests.compile import OBJECTS, compile_object
+from tests.kernel_features import KFUNCS, LINKS, needs
 from tests.live.objects import live_ops_file
-from tests.live.other_btf import run_with_btf
-from tests.needs import KFUNCS, LINKS, needs
-from tests.writers import Record, newer, ptr, write_btf
+from tests.live.replaced_btf import run_with_btf
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux").read_bytes()
 BARE = write_btf()[:24][:20] + bytes(4)

@@ -18,7 +18,7 @@ from structops_cli.syscall.info import map_info
 from structops_cli.syscall.uapi import BpfMapType
 from tests.cli_runner import refused
 from tests.compile import FLAGS, OBJECTS, compile_object
-from tests.live.situations import soon
+from tests.live.live_state import eventually
 
 
 @pytest.fixture
@@ -88,4 +88,4 @@ def test_nothing_is_left_of_program_arrays_that_close_as_maps_are_looked_at() ->
         ) as fd:
             other_maps.note_made(fd)
         list_maps(live_kernel())
-    assert soon(lambda: frozenset(bpf.map_ids()) <= before)
+    assert eventually(lambda: frozenset(bpf.map_ids()) <= before)

@@ -13,8 +13,9 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.tcp_socket import set_congestion_control
 from tests.cli_runner import Result, done, done_json, run_process
-from tests.live.situations import available, default_in, named_namespace
-from tests.needs import LINKS, needs
+from tests.kernel_features import LINKS, needs
+from tests.live.live_setup import named_namespace
+from tests.live.live_state import available, default_in
 
 pytestmark = needs(LINKS)
 

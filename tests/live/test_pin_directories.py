@@ -19,11 +19,11 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info
 from structops_cli.syscall.uapi import BpfMapType
 from tests.cli_runner import done, done_json, refused, run_cli
+from tests.kernel_features import LINKS, needs
 from tests.live.forked import forked
+from tests.live.live_state import available, listed
 from tests.live.private_mounts import in_private_mounts
-from tests.live.situations import available, listed
 from tests.live.test_object_maps import file_of
-from tests.needs import LINKS, needs
 
 NOBODY = 65534
 NAMED = f"uid {NOBODY} (nobody)"

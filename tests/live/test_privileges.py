@@ -13,9 +13,9 @@ import pytest
 from structops_cli.runtime.objects import object_path
 from structops_cli.syscall import bpffs
 from tests.cli_runner import Result, done, done_json, run_python
+from tests.live.live_state import available, listed
 from tests.live.objects import live_ops
-from tests.live.situations import available, listed
-from tests.readable import READABLE
+from tests.world_readable import READABLE
 
 NOBODY = 65534
 

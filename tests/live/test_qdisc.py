@@ -28,8 +28,8 @@ from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.info import map_info, prog_info
 from tests.cli_runner import done, done_json, refused
 from tests.compile import FLAGS, OBJECTS, compile_object
-from tests.live.situations import listed, soon
-from tests.needs import QDISC_OPS, needs
+from tests.kernel_features import QDISC_OPS, needs
+from tests.live.live_state import eventually, listed
 
 pytestmark = [pytest.mark.live, needs(QDISC_OPS)]
 
@@ -59,7 +59,7 @@ class Wires:
     def leave(self) -> None:
         """Take away what is attached: a namespace goes in the kernel's own time, and until then it holds the kinds."""
         self.leave_devices()
-        assert soon(lambda: not any(listed(kind) for _, kind in self._attached))
+        assert eventually(lambda: not any(listed(kind) for _, kind in self._attached))
 
     def leave_devices(self) -> None:
         """Take away what is attached, and let what is registered be."""
@@ -102,7 +102,7 @@ class Wires:
                     found.append(self.end(device).recv(2048)[-1])
             return len(found) >= count
 
-        assert soon(all_there), found
+        assert eventually(all_there), found
         return found
 
     def unsent_bytes(self, device: str) -> int:
@@ -216,7 +216,7 @@ def test_packets_that_wait_are_freed_with_their_queue(
     else:
         wires.run(_down)
         assert (wires.read("t_a0").qlen, wires.read("t_a0").backlog) == (0, 0)
-    assert soon(lambda: wires.unsent_bytes("t_a0") == 0)
+    assert eventually(lambda: wires.unsent_bytes("t_a0") == 0)
 
 
 def _down() -> None:
@@ -244,7 +244,7 @@ def test_unregistered_it_serves_who_has_it_and_nobody_else(
         wires.attach("t_b0", name)
     assert caught.value.errno == ENOENT
     wires.run(lambda: detach_qdisc("t_a0"))
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 def test_it_is_attached_once_and_to_a_device_that_exists(wires: Wires, name: str, pin_dir: str) -> None:
@@ -305,7 +305,7 @@ def test_another_version_takes_its_place_by_a_restart(wires: Wires, name: str, p
     back = done_json("rollback", name, "--restart")
     assert back["changes"][0]["after"] == {"map_id": one["map_id"]}
     done("unregister", name)
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 def test_status_names_the_devices_that_use_it(wires: Wires, name: str, pin_dir: str) -> None:

@@ -26,10 +26,11 @@ from structops_cli.syscall.info import MapInfo, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_LINK
 from tests.cli_runner import COMMAND, done, done_json, refused, run_python, started, without_waiting
 from tests.compile import OBJECTS, compile_object
+from tests.kernel_features import LINKS, needs
+from tests.live.live_setup import held_by_a_process
+from tests.live.live_state import available, below, eventually, listed
 from tests.live.objects import live_ops_file
-from tests.live.situations import available, below, held_by_a_process, listed, soon
-from tests.needs import LINKS, needs
-from tests.patience import patient
+from tests.time_scale import scaled
 
 ZERO = bytes(4)
 
@@ -356,12 +357,12 @@ def test_transient_is_unregistered_by_a_signal(
         )
         assert available(name)
         process.send_signal(number)
-        out, err = process.communicate(timeout=patient(10))
+        out, err = process.communicate(timeout=scaled(10))
         assert not available(name), "it is unregistered before the process ends"
     assert process.returncode == exit_code
     assert out.startswith(f"registered {name} (tcp_congestion_ops)\n")
     assert without_waiting(err) == ("unregistering\n" if number == signal.SIGINT else "")
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 def test_where_sigint_is_ignored_a_transient_is_held_until_sigterm(name: str) -> None:
@@ -377,9 +378,9 @@ def test_where_sigint_is_ignored_a_transient_is_held_until_sigterm(name: str) ->
         process.send_signal(signal.SIGINT)
         assert available(name)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=patient(10))
+        process.communicate(timeout=scaled(10))
     assert process.returncode == 128 + signal.SIGTERM
-    assert soon(lambda: not available(name) and not listed(name))
+    assert eventually(lambda: not available(name) and not listed(name))
 
 
 @pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
@@ -387,8 +388,8 @@ def test_transient_does_not_survive_a_kill(name: str, link: str) -> None:
     with held_by_a_process("reno", "--set", f"name={name}", link) as process:
         assert available(name)
         process.kill()
-        process.communicate(timeout=patient(10))
-    assert soon(lambda: not available(name) and not listed(name))
+        process.communicate(timeout=scaled(10))
+    assert eventually(lambda: not available(name) and not listed(name))
 
 
 def test_a_map_that_is_shared_by_a_killed_transient_goes_as_well(
@@ -398,8 +399,8 @@ def test_a_map_that_is_shared_by_a_killed_transient_goes_as_well(
     with held_by_a_process(path, "--map-pin-dir", bpf_root) as process:
         assert below(bpf_root) != []
         process.kill()
-        process.communicate(timeout=patient(10))
-    assert soon(lambda: not available(name) and below(bpf_root) == [])
+        process.communicate(timeout=scaled(10))
+    assert eventually(lambda: not available(name) and below(bpf_root) == [])
 
 
 def open_in(process: str) -> list[str]:
@@ -419,7 +420,7 @@ def test_what_stands_by_for_a_transient_holds_up_nobody(name: str) -> None:
         [guard] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         kept = ["anon_inode:bpf-map"] * (1 if LINKS.present() else 2) + ["pipe"]
         # the command may report the registration before the child has had its turn
-        assert soon(lambda: open_in(guard) == kept), open_in(guard)
+        assert eventually(lambda: open_in(guard) == kept), open_in(guard)
 
 
 @needs(LINKS)
@@ -429,7 +430,7 @@ def test_transient_notices_when_somebody_else_unregisters(name: str) -> None:
         assert refused("unregister", name)["what"].endswith("is not unregistered: a process holds it")
         gone = done_json("unregister", name, "--force")
         assert gone["unregistered"][0]["how"] == "detach"
-        _, err = process.communicate(timeout=patient(10))
+        _, err = process.communicate(timeout=scaled(10))
     assert process.returncode == 1
     assert f'"what":"{name} was unregistered by somebody else"' in err
     assert f'"why":"link {seen["links"][0]["id"]} was detached' in err
@@ -445,13 +446,13 @@ def test_ctrl_c_at_any_moment_leaves_all_or_nothing(name: str, pin_dir: str, del
     ) as process:
         time.sleep(delay_ms / 1000)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=patient(20))
+        process.communicate(timeout=scaled(20))
     if process.returncode == 0:
         assert below(pin_dir) == [name]
         assert available(name)
     else:
         assert not os.path.exists(pin_dir)
-        assert soon(lambda: not available(name) and not listed(name))
+        assert eventually(lambda: not available(name) and not listed(name))
 
 
 @needs(LINKS)  # it waits for the pin
@@ -463,7 +464,7 @@ def test_ctrl_c_while_the_result_is_written_finds_it_done(name: str, pin_dir: st
         [*COMMAND, "register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir], stdout=writer
     ) as process:
         os.close(writer)
-        assert soon(lambda: os.path.exists(f"{pin_dir}/{name}"))
+        assert eventually(lambda: os.path.exists(f"{pin_dir}/{name}"))
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         with open(reader, "rb") as file:
@@ -483,7 +484,7 @@ def test_two_objects_of_which_the_second_fails(tmp_path: Path, name: str, pin_di
         "live_cong_avoid",
     )
     assert not os.path.exists(pin_dir), "the directory was made on the way, and is gone again"
-    assert soon(lambda: not listed(name) and not available(name))
+    assert eventually(lambda: not listed(name) and not available(name))
 
 
 def test_the_same_without_links(tmp_path: Path, name: str, pin_dir: str) -> None:
@@ -491,7 +492,7 @@ def test_the_same_without_links(tmp_path: Path, name: str, pin_dir: str) -> None
     bad = live_ops_file(tmp_path, f'NAME="{name}b"', "REFUSED_WRITE", name="bad.bpf.o")
     error = refused("register", good, bad, "--no-link", "--pin-dir", pin_dir)
     assert error["kind"] == "VerifierError"
-    assert soon(lambda: not listed(name) and not available(name))
+    assert eventually(lambda: not listed(name) and not available(name))
 
 
 def test_a_name_that_is_taken_by_the_objects_own_second_variable(
@@ -568,7 +569,7 @@ def test_the_pin_of_a_detached_link_is_replaced(name: str, pin_dir: str) -> None
     [first] = register(*words)
     pin = str(first["pin"])
     detach(pin)
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
     error = refused("show", name, exit_code=3)
     assert (error["what"], pin in error["why"]) == (f"{name} is not registered", True)
     [tried] = done_json("register", *words, "--dry-run")["registered"]
@@ -783,7 +784,7 @@ def test_killed_before_it_is_kept_all_of_it_goes(tmp_path: Path, name: str, bpf_
     words = ("register", path, "--set", f"live_ops.name={name}", "--pin-dir", f"{bpf_root}/a/b")
     ended = run_python("-c", KILLED, *words)
     assert ended.exit_code == -signal.SIGKILL
-    assert soon(lambda: not listed(name) and not listed(f"{name}s"))
-    assert soon(lambda: not os.path.exists(f"{bpf_root}/a"))
+    assert eventually(lambda: not listed(name) and not listed(f"{name}s"))
+    assert eventually(lambda: not os.path.exists(f"{bpf_root}/a"))
     [first, second] = done_json(*words)["registered"]
     assert (first["changed"], second["changed"]) == (True, True)

@@ -21,7 +21,8 @@ from structops_cli.operations.memory import MEMORY_PATH, Memory
 from structops_cli.runtime.interrupts import uninterrupted
 from tests.cli_runner import done, done_json, refused, run_cli
 from tests.faults.calls import calls_of, failing_at
-from tests.live.situations import available, named_namespace
+from tests.live.live_setup import named_namespace
+from tests.live.live_state import available
 from tests.live.test_privileges import as_nobody
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.cli_runner import done, done_json, refused
+from tests.kernel_features import DUMMY_OPS, SLEEPABLE, needs
 from tests.live.objects import live_ops_file
-from tests.needs import DUMMY_OPS, SLEEPABLE, needs
 
 pytestmark = needs(DUMMY_OPS)
 

@@ -22,9 +22,9 @@ from structops_cli.runtime.sched_ext import FOLDER, running_schedulers
 from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done, done_json, refused
 from tests.compile import OBJECTS, compile_object
-from tests.live.situations import below, soon
-from tests.needs import RESCUES, SCHED_EXT, SCHED_EXT_CID, needs
-from tests.patience import patient
+from tests.kernel_features import RESCUES, SCHED_EXT, SCHED_EXT_CID, needs
+from tests.live.live_state import below, eventually
+from tests.time_scale import scaled
 
 pytestmark = needs(SCHED_EXT)
 
@@ -118,7 +118,7 @@ def shares() -> tuple[float, float]:
         for _ in children:
             os.read(reader, 1)
         before = [cpu_seconds(child) for child in children]
-        time.sleep(patient(0.3))
+        time.sleep(scaled(0.3))
         first, second = (cpu_seconds(child) - had for child, had in zip(children, before, strict=True))
     finally:
         for child in children:
@@ -225,7 +225,7 @@ def test_what_is_ejected_later_is_said_to_be(ejected_ones: str, name: str, pin_d
     words = (ejected_ones, "--with", "stalling", "--set", f"stalling.name={name}", "--pin-dir", pin_dir)
     done_json("register", *words)
     with a_task_of_sched_ext():
-        assert soon(lambda: state() == "disabled")
+        assert eventually(lambda: state() == "disabled")
     live = shown(name)
     assert (live["state"], len(live["links"])) == ("ejected", 1)
     assert live["reason"].startswith("runnable task stall: ")

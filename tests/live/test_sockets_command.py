@@ -16,10 +16,10 @@ from structops_cli.net.sock_diag import TcpState, state_name
 from structops_cli.net.socket_owners import command_of
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control, tcp_info_of
 from tests.cli_runner import done, done_json, refused
-from tests.live.situations import listed
+from tests.kernel_features import OPEN_FILE_ITERATOR, needs
+from tests.live.live_state import listed
 from tests.live.tcp_states import every_state
 from tests.live.test_privileges import as_nobody
-from tests.needs import OPEN_FILE_ITERATOR, needs
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.catalogue import has_links
 from tests.cli_runner import done, done_json, refused, run_cli
-from tests.live.situations import held_by_a_process, held_by_a_socket, named_namespace, soon
-from tests.needs import LINKS, needs
+from tests.kernel_features import LINKS, needs
+from tests.live.live_setup import held_by_a_process, held_by_a_socket, named_namespace
+from tests.live.live_state import eventually
 
 DEFAULT = "/proc/sys/net/ipv4/tcp_congestion_control"
 
@@ -100,7 +101,7 @@ def test_old_and_new_versions_have_holders_of_their_own(name: str) -> None:
                 text = done("status", name).stdout
                 assert f"id:{old['map_id']}: retired; under its name id:{new['map_id']} is registered" in text
         namespace.run(lambda: write_default("reno"))
-    assert soon(lambda: len(status(name)) == 1)
+    assert eventually(lambda: len(status(name)) == 1)
 
 
 def test_a_socket_that_nobody_owns_any_more_is_found(name: str) -> None:

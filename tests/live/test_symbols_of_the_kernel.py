@@ -23,9 +23,9 @@ from structops_cli.syscall.info import ProgInfo, prog_info
 from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done, done_json, refused, run_cli
 from tests.compile import FLAGS, OBJECTS, compile_object
-from tests.live.situations import available, below, soon
-from tests.needs import KFUNCS, Feature, needs, require, require_absence
-from tests.patience import EMULATED
+from tests.kernel_features import KFUNCS, Feature, needs, require, require_absence
+from tests.live.live_state import available, below, eventually
+from tests.time_scale import EMULATED
 
 SOURCE = OBJECTS / "kernel_symbols.bpf.c"
 MODULE = "tcp_dctcp"
@@ -296,7 +296,7 @@ def dctcp() -> Iterator[bool]:
     yield there
     if loads and there:
         unload = (modprobe, "-r", MODULE)
-        assert soon(lambda: subprocess.run(unload, check=False, capture_output=True).returncode == 0)
+        assert eventually(lambda: subprocess.run(unload, check=False, capture_output=True).returncode == 0)
 
 
 @needs(KFUNCS)

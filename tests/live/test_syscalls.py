@@ -25,8 +25,9 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import btf_bytes, btf_info, link_info, map_info, prog_info, prog_xlated
 from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME, BpfLinkType, BpfMapType, StructOpsState
 from tests.cli_runner import OWN_PID_NAMESPACE, run_python
-from tests.live.situations import available, ready, soon, two_behind_a_link
-from tests.needs import KERNEL_BTF, LINK_DETACH, LINKS, needs
+from tests.kernel_features import KERNEL_BTF, LINK_DETACH, LINKS, needs
+from tests.live.live_setup import ready, two_behind_a_link
+from tests.live.live_state import available, eventually
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def test_a_link_dies_with_its_last_fd(name: str) -> None:
     with ready(name) as (_, map_fd):
         with bpf.link_create(map_fd):
             assert available(name)
-        assert soon(lambda: not available(name))
+        assert eventually(lambda: not available(name))
 
 
 @needs(LINKS)
@@ -217,7 +218,7 @@ def test_a_detached_bpffs_is_seen_by_nobody_and_goes_with_its_fd() -> None:
         map_fd.close()
         with bpf.obj_get(f"{place}/t_pin") as again:
             assert map_info(again).id == number
-    assert soon(lambda: number not in set(bpf.map_ids()))
+    assert eventually(lambda: number not in set(bpf.map_ids()))
 
 
 def test_mounting_and_unmounting(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from structops_cli.errors import ExitCode
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.catalogue import find_type
 from tests.cli_runner import refused
+from tests.kernel_features import TOKENS, needs
 from tests.live.delegation import EVERYTHING, run_delegated
-from tests.live.situations import available, soon
-from tests.needs import TOKENS, needs
+from tests.live.live_state import available, eventually
 
 pytestmark = needs(TOKENS)
 
@@ -38,7 +38,7 @@ def test_what_is_delegated_can_be_registered(least: bool, name: str) -> None:
     assert done.exit_code == 0, done.stderr
     [one] = done.json()["registered"]
     assert (one["state"], one["pin"]) == ("registered", f"/sys/fs/bpf/structops/{name}")
-    assert soon(lambda: not available(name)), "the pin goes with the namespace's bpffs"
+    assert eventually(lambda: not available(name)), "the pin goes with the namespace's bpffs"
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])

@@ -12,8 +12,8 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.syscall.uapi import BtfKind
 from tests.cli_runner import done, done_json, refused
 from tests.compile import FLAGS, compile_object
+from tests.kernel_features import DUMMY_OPS, needs
 from tests.live.objects import live_ops
-from tests.needs import DUMMY_OPS, needs
 
 VMLINUX = "/sys/kernel/btf/vmlinux"
 TCP = "tcp_congestion_ops"

@@ -21,18 +21,10 @@ from structops_cli.runtime.unregistration import unregister as unregister_map
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 from tests.cli_runner import done, done_json, refused, run_cli, run_python
-from tests.live.situations import (
-    available,
-    below,
-    default_in,
-    held_by_a_process,
-    held_by_a_socket,
-    listed,
-    named_namespace,
-    soon,
-)
-from tests.needs import LINK_DETACH, LINKS, needs
-from tests.patience import patient
+from tests.kernel_features import LINK_DETACH, LINKS, needs
+from tests.live.live_setup import held_by_a_process, held_by_a_socket, named_namespace
+from tests.live.live_state import available, below, default_in, eventually, listed
+from tests.time_scale import scaled
 
 
 def register(name: str, pin_dir: str, *more: str) -> dict[str, Any]:
@@ -121,7 +113,7 @@ def test_a_link_that_a_process_holds_is_detached_when_that_is_asked_for(name: st
         gone = unregister(name, "--force")
         assert (gone["how"], gone["changed"], gone["pins_removed"]) == ("detach", True, [])
         assert not available(name), "though the process still holds the link"
-        process.communicate(timeout=patient(10))
+        process.communicate(timeout=scaled(10))
 
 
 @pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
@@ -140,7 +132,7 @@ def test_twice(name: str, pin_dir: str, link: str) -> None:
             done("unregister", name).stdout
             == f"{name} (map {one['map_id']}) was not registered: nothing to do\n"
         )
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
     assert refused("unregister", name, exit_code=3)["kind"] == "NotFoundError"
 
 
@@ -263,7 +255,7 @@ def test_a_pin_is_a_selector_and_so_is_that_of_a_detached_link(name: str, pin_di
     one = register(name, pin_dir)
     with bpf.obj_get(one["pin"]) as link:
         bpf.link_detach(link)
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
     assert refused("show", one["pin"], exit_code=3)["why"].startswith("its link was detached")
     assert done_json("unregister", one["pin"])["dead_pins"] == [one["pin"]]
     assert below(pin_dir) == []
@@ -319,7 +311,7 @@ def test_the_default_of_a_namespace_is_refused(name: str, pin_dir: str) -> None:
         assert default_in(namespace) == name
         done(*warning["hint"].split()[1:])
         assert default_in(namespace) != name
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 def test_what_was_not_unregistered_is_not_said_to_be_retired(
@@ -374,7 +366,7 @@ def test_drained_first(name: str, bpf_root: str) -> None:
         assert [(item["moved"], item["left"]) for item in data["drained"]] == [(1, 0), (2, 0)]
         assert congestion_control_of(old) == congestion_control_of(new) == "reno"
         assert data["unregistered"][0]["gone"] is True
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 def write_default(name: str) -> None:
@@ -395,7 +387,7 @@ def test_waiting_for_the_kernel(name: str, pin_dir: str) -> None:
         done_json("unregister", name, "--wait", "20")["unregistered"] if listed(name) else [{"gone": True}]
     )
     assert gone["gone"] is True
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 @needs(LINKS)
@@ -410,7 +402,7 @@ def test_kept_versions_go_too(name: str, bpf_root: str) -> None:
     [gone] = done_json("unregister", name)["unregistered"]
     assert len(gone["kept_removed"]) == 1
     assert not os.path.exists(f"{bpf_root}/structops")
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 KILLED = """
@@ -435,9 +427,9 @@ def test_killed_between_unpinning_and_detaching_it_is_brought_to_its_end(name: s
     with bpf.link_get_fd_by_id(one["link_id"]):  # somebody else holds the link as well
         ended = run_python("-c", KILLED, "unregister", name)
         assert ended.exit_code == -signal.SIGKILL
-        assert soon(lambda: not available(name))
-        assert soon(lambda: not os.path.exists(f"{bpf_root}/structops"))
-    assert soon(lambda: not listed(name))
+        assert eventually(lambda: not available(name))
+        assert eventually(lambda: not os.path.exists(f"{bpf_root}/structops"))
+    assert eventually(lambda: not listed(name))
 
 
 @needs(LINK_DETACH)
@@ -445,7 +437,7 @@ def test_of_a_name_with_only_a_pin_left_every_command_says_that(name: str, pin_d
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     with bpf.obj_get(f"{pin_dir}/{name}") as link:
         bpf.link_detach(link)
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
     for words in (("status", name), ("show", name), ("update", name, "cubic")):
         error = refused(*words, exit_code=3)
         assert error["why"] == f"its link was detached, and only the pin is left: {pin_dir}/{name}"
@@ -466,7 +458,7 @@ def test_only_the_pin_of_a_detached_link_is_left(name: str, pin_dir: str) -> Non
         text = done("unregister", name).stdout
         assert f"unpinned {pin}: its link was detached before\n" in text
         assert not os.path.exists(pin)
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
     assert refused("unregister", name, exit_code=3)["what"] == f"no struct_ops map matches {name}"
 
 

@@ -10,17 +10,11 @@ from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside
 from structops_cli.operations import followers
 from structops_cli.operations.uses import own_default
 from tests.cli_runner import done, refused, run_process
-from tests.live.situations import (
-    available,
-    held_by_a_descriptor,
-    held_by_a_socket_alone,
-    listed,
-    named_namespace,
-    soon,
-)
+from tests.kernel_features import LINKS, needs
+from tests.live.live_setup import held_by_a_descriptor, held_by_a_socket_alone, named_namespace
+from tests.live.live_state import available, eventually, listed
 from tests.live.test_holders import LOOP
 from tests.live.test_unregister_command import register, write_default
-from tests.needs import LINKS, needs
 
 
 @needs(LINKS)
@@ -60,7 +54,7 @@ def test_the_default_of_a_namespace_that_only_a_descriptor_holds_is_refused(name
         done("default", "--restore", "--netns", namespace.title)
         assert inside(namespace, own_default).name != name
         assert not done("unregister", name).stderr
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 @needs(LOOP)
@@ -69,7 +63,7 @@ def test_the_default_of_a_namespace_that_only_a_socket_holds_is_named(name: str,
     with held_by_a_socket_alone(lambda: write_default(name)) as inode:
         said = done("unregister", name).stderr
         assert f"note: {name} is the default of net:[{inode}], which nothing in sight leads into" in said
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))
 
 
 @needs(LOOP)
@@ -83,4 +77,4 @@ def test_the_way_into_a_namespace_that_goes_meanwhile_does_not_hide_its_default(
         monkeypatch.setattr(followers, "find_namespaces", lambda: (*find_namespaces(), ended))
         said = done("unregister", name).stderr
         assert f"note: {name} is the default of net:[{inode}], which nothing in sight leads into" in said
-    assert soon(lambda: not listed(name))
+    assert eventually(lambda: not listed(name))

@@ -15,20 +15,16 @@ from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import link_info, map_info
 from tests.cli_runner import done, done_json, refused, run_cli, run_python
-from tests.live.objects import live_ops_file
-from tests.live.situations import (
-    available,
-    below,
-    default_in,
+from tests.kernel_features import LINKS, needs
+from tests.live.live_setup import (
     held_by_a_descriptor,
     held_by_a_process,
     held_by_a_socket,
     held_by_a_socket_alone,
-    listed,
     named_namespace,
-    soon,
 )
-from tests.needs import LINKS, needs
+from tests.live.live_state import available, below, default_in, eventually, listed
+from tests.live.objects import live_ops_file
 
 pytestmark = needs(LINKS)
 
@@ -145,7 +141,7 @@ def test_an_open_socket_keeps_its_version_and_a_new_one_gets_the_new(book: Runbo
                 first: 1,
                 new["map_id"]: 2,  # the socket and the link
             }
-    assert soon(lambda: listed_by_id(book.name)[1]["refcnt"] == 0)
+    assert eventually(lambda: listed_by_id(book.name)[1]["refcnt"] == 0)
 
 
 def test_versions_says_how_many_sockets_run_each_and_who_holds_it(book: Runbook) -> None:
@@ -182,7 +178,7 @@ def listed_by_id(name: str) -> list[dict[str, Any]]:
 def test_no_more_versions_are_kept_than_asked_for(book: Runbook) -> None:
     ids = [book.register(10), *(book.updated(version, "--keep", "2") for version in range(11, 15))]
     assert book.kept() == [ids[3], ids[2]]
-    assert soon(lambda: [one["map_id"] for one in listed(book.name)] == [ids[2], ids[3], ids[4]])
+    assert eventually(lambda: [one["map_id"] for one in listed(book.name)] == [ids[2], ids[3], ids[4]])
     data = book.update(16, "--keep", "0")
     assert (data["kept"], len(data["dropped"])) == (None, 2)
     assert below(book.place) == [book.name]
@@ -294,7 +290,7 @@ def test_another_tools_link_is_updated_with_a_word_of_warning(book: Runbook) -> 
         said = done("update", book.name, *book.words(11, "--keep", "0"))
         assert f"is pinned nowhere: {book.name} goes when the process that holds it ends" in said.stderr
         assert listed_by_id(book.name)[0]["state"] == "registered"
-    assert soon(lambda: not available(book.name))
+    assert eventually(lambda: not available(book.name))
 
 
 # Defaults
@@ -396,7 +392,7 @@ def test_a_default_that_may_not_follow_is_named(book: Runbook) -> None:
         assert error["what"] == f"{book.name} is this version already, and 1 of 1 defaults did not follow"
         assert new_socket_uses(namespace) == first
         done("default", "--restore", "--netns", namespace.title)
-    assert soon(lambda: {one["map_id"]: one["refcnt"] for one in listed(book.name)}[first] == 0), (
+    assert eventually(lambda: {one["map_id"]: one["refcnt"] for one in listed(book.name)}[first] == 0), (
         "nothing leaked"
     )
 
@@ -519,15 +515,15 @@ def test_killed_it_is_as_before_or_as_after(book: Runbook, moment: str) -> None:
         ended = run_python("-c", KILLED, moment, "update", book.name, *book.words(11, *flags))
         assert ended.exit_code == -signal.SIGKILL
         if moment == "before":
-            assert soon(lambda: below(book.place) == [book.name])
+            assert eventually(lambda: below(book.place) == [book.name])
             assert (book.current(), new_socket_uses(namespace)) == (first, first)
         else:
             second = book.current()
             assert second != first
-            assert soon(lambda: new_socket_uses(namespace) == second)
+            assert eventually(lambda: new_socket_uses(namespace) == second)
             assert book.kept() == [first]
         done("default", "--restore", "--netns", namespace.title)
-    assert soon(lambda: len(listed(book.name)) == (1 if moment == "before" else 2))
+    assert eventually(lambda: len(listed(book.name)) == (1 if moment == "before" else 2))
 
 
 def test_the_map_that_is_there_is_never_put_there_again(book: Runbook) -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from structops_cli.operations.lock_file import lock_file
 from tests.cli_runner import done, done_json, refused, run_python
+from tests.kernel_features import DUMMY_OPS, LINKS, needs
+from tests.live.live_setup import held_by_a_process, named_namespace
+from tests.live.live_state import available, below, eventually, listed
 from tests.live.objects import live_ops_file
-from tests.live.situations import available, below, held_by_a_process, listed, named_namespace, soon
 from tests.live.test_update_command import Runbook, make_default
-from tests.needs import DUMMY_OPS, LINKS, needs
-from tests.patience import patient
+from tests.time_scale import scaled
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_restarted_where_there_is_no_link(book: Runbook) -> None:
     assert (current["map_id"], kept["map_id"]) == (third, second)
     assert (done_json("rollback", book.name, "--restart")["changed"], available(book.name)) == (False, True)
     done("unregister", book.name)
-    assert soon(lambda: not listed(book.name))
+    assert eventually(lambda: not listed(book.name))
 
 
 def without_links(book: Runbook) -> str:
@@ -79,7 +80,7 @@ def test_from_no_link_to_a_link_and_back_to_a_copy(book: Runbook) -> None:
     assert len(tags) == 2
     assert first not in [one["map_id"] for one in listed(book.name) if one["state"] == "registered"]
     done("unregister", book.name)
-    assert soon(lambda: not listed(book.name))
+    assert eventually(lambda: not listed(book.name))
 
 
 def test_a_version_that_may_not_be_the_default_is_refused(book: Runbook) -> None:
@@ -144,7 +145,7 @@ def test_killed_in_the_gap_it_is_as_before_or_as_after(book: Runbook) -> None:
     first = book.register(10, "--no-link")
     ended = run_python("-c", RESTART, "killed", "update", book.name, *book.words(11, "--restart"))
     assert ended.exit_code == -signal.SIGKILL
-    with lock_file(wait_s=patient(10)):  # the guard has it until it is done
+    with lock_file(wait_s=scaled(10)):  # the guard has it until it is done
         pass
     assert available(book.name)
     [current, *kept] = done_json("versions", book.name)["versions"]
@@ -156,7 +157,7 @@ def test_killed_in_the_gap_it_is_as_before_or_as_after(book: Runbook) -> None:
         pins = [pin for link in current["links"] for pin in link["pins"]]
         assert pins == ([f"/sys/fs/bpf/structops/{book.name}"] if LINKS.present() else [])
     done("unregister", book.name)
-    assert soon(lambda: not listed(book.name))
+    assert eventually(lambda: not listed(book.name))
 
 
 def test_a_new_version_that_is_refused_gives_way_to_a_copy_of_the_old_one(book: Runbook) -> None:
@@ -166,6 +167,6 @@ def test_a_new_version_that_is_refused_gives_way_to_a_copy_of_the_old_one(book: 
     assert ended.exit_code == 1
     assert f"a copy of id:{first}" in ended.stderr
     assert available(book.name)
-    assert soon(lambda: len(listed(book.name)) == 1), "the first map is freed, the new one too"
+    assert eventually(lambda: len(listed(book.name)) == 1), "the first map is freed, the new one too"
     [now] = done_json("versions", book.name)["versions"]
     assert (now["version"], now["digest"]) == ("current", before)

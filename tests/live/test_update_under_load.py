@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from tests.kernel_features import LINKS, needs
 from tests.live.update_load import CONNECTIONS, run, text
-from tests.needs import LINKS, needs
-from tests.patience import EMULATED
+from tests.time_scale import EMULATED
 
 UPDATES, CONNECTED = (2, 20) if EMULATED else (4, CONNECTIONS)
 

@@ -13,7 +13,7 @@ from structops_cli.runtime.loader import load
 from structops_cli.runtime.verifier_report import report_in
 from structops_cli.struct_ops.plan import plan_object
 from tests.compile import FLAGS, OBJECTS, compile_object
-from tests.needs import KFUNCS, needs
+from tests.kernel_features import KFUNCS, needs
 
 WEAK = needs(KFUNCS)
 

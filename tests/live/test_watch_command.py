@@ -14,9 +14,9 @@ from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import link_info, map_info
-from tests.cli_runner import PATIENCE_S, done, refused, run_process, started
-from tests.live.situations import held_by_a_socket, ready, two_behind_a_link
-from tests.needs import LINK_DETACH, LINKS, needs
+from tests.cli_runner import TIMEOUT_S, done, refused, run_process, started
+from tests.kernel_features import LINK_DETACH, LINKS, needs
+from tests.live.live_setup import held_by_a_socket, ready, two_behind_a_link
 
 QUICK = ("--interval", "0.02")
 DEFAULT = "/proc/sys/net/ipv4/tcp_congestion_control"
@@ -65,7 +65,7 @@ def test_from_registered_to_freed(name: str) -> None:
                 map_id,
                 "tcp_congestion_ops",
             )
-            assert abs(event["time"] - time.time()) < PATIENCE_S
+            assert abs(event["time"] - time.time()) < TIMEOUT_S
             done("unregister", name)
             assert watch.kinds(2) == ["retired", "freed"]
 
@@ -132,7 +132,7 @@ def test_text_is_one_line_for_each_event(name: str) -> None:
         assert process.stderr.readline().startswith("watching ")
         register(name)
         done("unregister", name)
-        said, _ = process.communicate(timeout=PATIENCE_S)
+        said, _ = process.communicate(timeout=TIMEOUT_S)
         assert [line.split()[1] for line in said.splitlines()] == ["registered", "retired", "freed"]
         assert process.returncode == 0
 
@@ -148,7 +148,7 @@ def test_ctrl_c_is_the_usual_end_and_not_where_events_were_asked_for() -> None:
             assert process.stderr is not None
             process.stderr.readline()
             process.send_signal(signal.SIGINT)
-            assert process.wait(PATIENCE_S) == code
+            assert process.wait(TIMEOUT_S) == code
 
 
 def test_it_ends_when_its_reader_has_gone() -> None:
@@ -157,7 +157,7 @@ def test_it_ends_when_its_reader_has_gone() -> None:
         assert process.stdout is not None
         process.stderr.readline()
         process.stdout.close()
-        assert process.wait(PATIENCE_S) == 128 + signal.SIGPIPE
+        assert process.wait(TIMEOUT_S) == 128 + signal.SIGPIPE
 
 
 def test_it_does_not_grow(name: str) -> None:

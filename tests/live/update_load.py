@@ -28,7 +28,7 @@ from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import set_congestion_control
 from structops_cli.syscall import bpf
 from tests.cli_runner import done_json, run_process
-from tests.slabs import Slab, counted, leaks
+from tests.slab_leaks import Slab, count_slabs, find_leaks
 
 CONNECTIONS = 200
 CHUNK = bytes(1 << 16)
@@ -74,7 +74,7 @@ def counts() -> dict[str, int]:
 
 def run(name: str, pin_dir: str, updates: int, spacing_s: float, *, connections: int = CONNECTIONS) -> Load:
     """Register a congestion control, send through it, replace it so many times, and unregister it."""
-    before, slabs = counts(), counted() if updates >= ENOUGH_FOR_SLABS else None
+    before, slabs = counts(), count_slabs() if updates >= ENOUGH_FOR_SLABS else None
     done_json("register", OBJECTS[0], "--set", f"name={name}", "--pin-dir", pin_dir)
     moments, switch_ms = [], []
     try:
@@ -133,7 +133,7 @@ def _left(before: dict[str, int]) -> dict[str, int]:
 def _lost(before: dict[str, Slab], updates: int) -> dict[str, int]:
     """Return the slab caches that grew with the updates, given the kernel's time to free what it frees later."""
     deadline = time.monotonic() + 30
-    while (lost := leaks(before, counted(), updates)) and time.monotonic() < deadline:
+    while (lost := find_leaks(before, count_slabs(), updates)) and time.monotonic() < deadline:
         time.sleep(1)
     return lost
 

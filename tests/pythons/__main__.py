@@ -11,11 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from structops_cli.errors import StructopsError
-from tests.command_line import split_at_dashes
 from tests.compile import REPOSITORY
 from tests.pythons.interpreter import interpreter_for
 from tests.pythons.requirements import required
 from tests.pythons.runs import TIMEOUT_S, run_tests, summary, troubles
+from tests.runner_arguments import split_at_dashes
 
 PYTHONS = ("3.13", "3.14")
 """Those that pyproject.toml names beside the oldest, which ``make test`` is for."""

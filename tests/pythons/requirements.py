@@ -16,7 +16,7 @@ __all__ = ["TESTERS", "classified", "install", "name_of", "required"]
 TESTERS = ("hypothesis", "pytest", "pytest-timeout")
 """Of what developers have: the rest looks at sources, which one Python does for all, or is for fuzzing (atheris)."""
 CLASSIFIER = re.compile(r"Programming Language :: Python :: (3\.\d+)")
-PATIENCE_S = 600
+TIMEOUT_S = 600
 
 
 def required(pyproject: str) -> list[str]:
@@ -48,10 +48,10 @@ def install(requirements: Sequence[str], version: str, into: str) -> None:
     ]
     try:
         done = subprocess.run(
-            command, capture_output=True, check=False, cwd=REPOSITORY, text=True, timeout=PATIENCE_S
+            command, capture_output=True, check=False, cwd=REPOSITORY, text=True, timeout=TIMEOUT_S
         )
     except subprocess.TimeoutExpired:
-        raise _failed(version, f"no end after {PATIENCE_S} s") from None
+        raise _failed(version, f"no end after {TIMEOUT_S} s") from None
     if done.returncode:
         raise _failed(version, reason(done.stderr))
 

@@ -20,7 +20,7 @@ TESTS = "tests/unit"
 FEWEST = 3000
 """Fewer tests that passed are not the unit tests: something kept them from being found."""
 TIMEOUT_S = 1800
-OPTIONS = ("-q", "--tb=short", "-p", "tests.vm.told", "-p", "no:cacheprovider")
+OPTIONS = ("-q", "--tb=short", "-p", "tests.vm.report_plugin", "-p", "no:cacheprovider")
 ENDED = (0, 1)
 """How pytest ends when it could run the tests: they passed, or some failed."""
 OF_ANOTHER_PYTHON = ("PYTHONHOME", "PYTHONEXECUTABLE", "VIRTUAL_ENV")

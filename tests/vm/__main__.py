@@ -13,7 +13,7 @@ from typing import NoReturn
 from structops_cli.errors import StructopsError
 from structops_cli.vm.kernels import Kernel, kernel_for
 from structops_cli.vm.tools import qemu
-from tests.command_line import split_at_dashes
+from tests.runner_arguments import split_at_dashes
 from tests.vm.guests import REPORTS, Guest, Ran, run_guests
 from tests.vm.matrix import Result, failures, junit, left_out_everywhere, matrix, merged, totals
 from tests.vm.readme import README, put_into, report

@@ -16,13 +16,13 @@ from structops_cli.vm.archives import userland_archive
 from structops_cli.vm.guest import run_in_guest
 from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.tools import qemu
-from tests.carried_objects import Wish, wish_from
-from tests.compile import carry_objects
+from tests.compile import prebuild_objects
+from tests.prebuilt_objects import ObjectRequest, parse_request
+from tests.vm.build_modules import with_modules
 from tests.vm.matrix import Result, merged, read_results
-from tests.vm.modules import with_modules
 from tests.vm.suite import (
     PACKAGES,
-    WISHES,
+    REQUESTS,
     compile_variants,
     draw_sequences,
     job,
@@ -50,7 +50,7 @@ class Ran(NamedTuple):
 
     guest: Guest
     results: dict[str, Result]
-    wishes: list[Wish]
+    requests: list[ObjectRequest]
     trouble: str
     seconds: float
 
@@ -63,7 +63,7 @@ def run_guests(guests: Sequence[Guest], *, jobs: int, timeout_s: float) -> list[
     if any(takes_variants(guest.selection) for guest in guests):
         compile_variants()
     ran = _run_all(guests, (), jobs, timeout_s)
-    missing = {wish for item in ran for wish in item.wishes}
+    missing = {request for item in ran for request in item.requests}
     again = [again for item in ran if (again := _again(item)) is not None]
     if missing and again:
         _say(f"{len(missing)} objects were asked for the first time; the tests that did, once more")
@@ -72,9 +72,11 @@ def run_guests(guests: Sequence[Guest], *, jobs: int, timeout_s: float) -> list[
     return ran
 
 
-def _run_all(guests: Sequence[Guest], more: Iterable[Wish], jobs: int, timeout_s: float) -> list[Ran]:
+def _run_all(
+    guests: Sequence[Guest], more: Iterable[ObjectRequest], jobs: int, timeout_s: float
+) -> list[Ran]:
     with tempfile.TemporaryDirectory(prefix="structops-vmtest-") as folder:
-        carry_objects(Path(folder), more)
+        prebuild_objects(Path(folder), more)
         draw_sequences(Path(folder))
         calls = [partial(_run, guest, Path(folder), timeout_s) for guest in guests]
         return side_by_side(calls, jobs)
@@ -82,7 +84,7 @@ def _run_all(guests: Sequence[Guest], more: Iterable[Wish], jobs: int, timeout_s
 
 def _run(guest: Guest, objects: Path, timeout_s: float) -> Ran:
     begun = time.monotonic()
-    stdout, stderr, console, wishes, trouble = bytearray(), bytearray(), "", [], ""
+    stdout, stderr, console, requests, trouble = bytearray(), bytearray(), "", [], ""
     try:
         outcome = run_in_guest(
             guest.kernel,
@@ -92,10 +94,10 @@ def _run(guest: Guest, objects: Path, timeout_s: float) -> Ran:
             stderr=stderr.extend,
         )
         console, found = outcome.console, outcome.results
-        wishes = [
-            wish_from(item.data)
+        requests = [
+            parse_request(item.data)
             for path, item in found.files.items()
-            if path.startswith(f"{WISHES.strip('/')}/")
+            if path.startswith(f"{REQUESTS.strip('/')}/")
         ]
         if not believable(found.exit_code, read_results(bytes(stderr))):
             trouble = f"pytest ended with {found.exit_code}: {_last_lines(bytes(stdout))}"
@@ -105,7 +107,7 @@ def _run(guest: Guest, objects: Path, timeout_s: float) -> Ran:
     seconds = time.monotonic() - begun
     _keep(guest, bytes(stdout + stderr), console)
     _say(f"{guest.kernel.release}, guest {guest.number}: done after {seconds:.0f} s")
-    return Ran(guest, read_results(bytes(stderr)), wishes, trouble, seconds)
+    return Ran(guest, read_results(bytes(stderr)), requests, trouble, seconds)
 
 
 def believable(code: int, results: Mapping[str, Result]) -> bool:
@@ -124,7 +126,7 @@ def _keep(guest: Guest, said: bytes, console: str) -> None:
 def _again(ran: Ran) -> Guest | None:
     """Return the guest for the tests that found an object missing."""
     tests = [f"tests/live/{name}" for name, result in ran.results.items() if NOT_COMPILED in result.why]
-    return ran.guest._replace(selection=tuple(tests)) if tests and ran.wishes else None
+    return ran.guest._replace(selection=tuple(tests)) if tests and ran.requests else None
 
 
 def _with(ran: Ran, more: Iterable[Ran]) -> Ran:

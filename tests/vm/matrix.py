@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from tests.vm.told import MARK
+from tests.vm.report_plugin import MARK
 
 __all__ = [
     "Result",
@@ -34,7 +34,7 @@ class Result(NamedTuple):
 
 
 def read_results(data: bytes) -> dict[str, Result]:
-    """Return by test (``file.py::name``) what ``tests.vm.told`` told; a test that never ended is an error."""
+    """Return by test (``file.py::name``) what ``tests.vm.report_plugin`` told; a test that never ended is an error."""
     found: dict[str, Result] = {}
     for line in data.decode(errors="replace").split("\n")[:-1]:  # the last one may be half a line
         mark, told, text = line.partition(MARK)

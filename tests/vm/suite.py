@@ -15,13 +15,13 @@ from pathlib import Path
 from structops_cli.errors import StructopsError
 from structops_cli.vm.archives import Job
 from structops_cli.vm.userland import SOURCES
-from tests.carried_objects import CARRIED
 from tests.compile import REPOSITORY
+from tests.prebuilt_objects import PREBUILT
 
 __all__ = [
     "LEFT_OUT",
     "OBJECTS",
-    "WISHES",
+    "REQUESTS",
     "compile_variants",
     "draw_sequences",
     "job",
@@ -38,7 +38,7 @@ LEFT_OUT = {
     "test_completion": "the same: a shell for each test",
     "test_faults": "every system call of a command is stopped at: minutes a scene, and nothing of it differs by kernel",
     "test_default_faults": "the same",
-    "test_footprint": "a run of pytest within a test, and nothing of it differs by kernel",
+    "test_leftovers": "a run of pytest within a test, and nothing of it differs by kernel",
 }
 """Files of live tests that do not run in guests, and why."""
 DIFFERING = (
@@ -70,10 +70,10 @@ MODEL_OPERATIONS = 1000
 """The same on each kernel."""
 SEQUENCES = "sequences.json"
 OBJECTS = "/root/objects"
-WISHES = "/root/wishes"
+REQUESTS = "/root/requests"
 PACKAGES = ("pytest", "pytest-timeout")
 TREE = ("tests", "pyproject.toml", "bpf_objects", "README.md")
-PATIENCE = "10"
+TIME_SCALE = "10"
 """How many times longer than on a machine of its own a test may wait for something."""
 LIMIT_S = 240
 """How long a test may take under emulation."""
@@ -81,7 +81,7 @@ PLUGINS = (
     "-o",
     f"timeout={LIMIT_S}",
     "-p",
-    "tests.vm.told",
+    "tests.vm.report_plugin",
     "-p",
     "no:cacheprovider",
     "-p",
@@ -133,7 +133,7 @@ def compile_variants() -> None:
 
 def draw_sequences(into: Path) -> None:
     """Draw what the model and every kernel have to agree on."""
-    from tests.live.model_draw import drawn
+    from tests.live.model_strategies import drawn
 
     sequences = drawn(secrets.randbits(32), MODEL_OPERATIONS)
     (into / SEQUENCES).write_text(json.dumps(sequences), encoding="ascii")
@@ -153,10 +153,10 @@ def job(objects: Path, selection: Sequence[str]) -> Job:
     return Job(
         ("bash", "-c", f"cd /{SOURCES} && exec {shlex.join((*PYTEST, *selection))}"),
         files=(*tree, (str(objects), OBJECTS)),
-        fetch=(WISHES,),
+        fetch=(REQUESTS,),
         environment=(
-            (CARRIED, f"{OBJECTS}:{WISHES}"),
-            ("STRUCTOPS_TEST_PATIENCE", PATIENCE),
+            (PREBUILT, f"{OBJECTS}:{REQUESTS}"),
+            ("STRUCTOPS_TEST_TIME_SCALE", TIME_SCALE),
             ("STRUCTOPS_MODEL_OPERATIONS", str(MODEL_OPERATIONS)),
             ("STRUCTOPS_MODEL_SEQUENCES", f"{OBJECTS}/{SEQUENCES}"),
         ),

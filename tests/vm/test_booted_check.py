@@ -47,7 +47,7 @@ def check(*words: str) -> Result:
 @pytest.fixture(autouse=True)
 def enough_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the command the time that booting takes."""
-    monkeypatch.setattr("tests.cli_runner.PATIENCE_S", 300.0)
+    monkeypatch.setattr("tests.cli_runner.TIMEOUT_S", 300.0)
 
 
 def test_each_kernel_has_its_own_answer_without_a_network(kernels: dict[str, Kernel], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import header
 from structops_cli.errors import BtfError, NotFoundError
-from tests.writers import (
+from tests.btf_writers import (
     LATER,
     M,
     Record,

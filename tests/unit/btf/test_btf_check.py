@@ -9,7 +9,7 @@ import pytest
 
 from structops_cli.btf.btf import Btf
 from structops_cli.errors import BtfError
-from tests.writers import (
+from tests.btf_writers import (
     M,
     Record,
     array,

@@ -14,9 +14,7 @@ from structops_cli.btf.ext import parse_ext
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Array, Composite, Enum, Enum64, Int, Member, Struct, Union, Var
 from structops_cli.syscall.uapi import BtfKind
-from tests.compile import OBJECTS, compile_object
-from tests.unit.btf.sources import section, vmlinux
-from tests.writers import (
+from tests.btf_writers import (
     M,
     array,
     enum,
@@ -29,6 +27,8 @@ from tests.writers import (
     union,
     write_btf,
 )
+from tests.compile import OBJECTS, compile_object
+from tests.unit.btf.sources import section, vmlinux
 
 WARNINGS = ("-O2", "-g", "-Wall", "-Wextra", "-Werror")
 TAGS = (BtfKind.STRUCT, BtfKind.UNION, BtfKind.ENUM, BtfKind.ENUM64)

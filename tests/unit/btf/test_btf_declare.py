@@ -9,7 +9,7 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare, prototype
 from structops_cli.btf.types import FuncProto
 from structops_cli.errors import BtfError
-from tests.writers import (
+from tests.btf_writers import (
     M,
     Record,
     array,

@@ -8,7 +8,7 @@ from structops_cli.btf import c_syntax
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import definition
 from structops_cli.errors import BtfError
-from tests.writers import (
+from tests.btf_writers import (
     M,
     Record,
     array,

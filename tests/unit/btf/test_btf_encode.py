@@ -22,7 +22,7 @@ from structops_cli.btf.types import (
     Void,
 )
 from structops_cli.errors import BtfError
-from tests.writers import every_kind, int_, ptr, typedef, write_btf
+from tests.btf_writers import every_kind, int_, ptr, typedef, write_btf
 
 
 def test_every_kind_comes_out_as_it_was_written() -> None:

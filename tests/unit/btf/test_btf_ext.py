@@ -11,7 +11,7 @@ import pytest
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import BtfExt, CoreRelo, FuncInfo, LineInfo, parse_ext
 from structops_cli.errors import BtfError
-from tests.writers import func, int_, proto, string_offset, write_btf, write_ext
+from tests.btf_writers import func, int_, proto, string_offset, write_btf, write_ext
 
 DATA = write_btf(
     [int_("int"), proto(0), func("f", 2)],

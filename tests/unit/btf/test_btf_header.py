@@ -6,7 +6,7 @@ import pytest
 
 from structops_cli.btf.btf import Btf
 from structops_cli.errors import BtfError
-from tests.writers import LAYOUT, int_, ptr, write_btf
+from tests.btf_writers import LAYOUT, int_, ptr, write_btf
 
 WELL_FORMED = write_btf([int_(), ptr(1)])
 """24 bytes of header, 28 of types, 5 of strings."""

@@ -15,7 +15,7 @@ from structops_cli.btf.types import Enum, UnknownKind
 from structops_cli.errors import BtfError
 from structops_cli.syscall.btf_index import MAX_NAME, BtfIndex
 from structops_cli.syscall.uapi import BtfKind
-from tests.writers import (
+from tests.btf_writers import (
     LATER,
     LAYOUT,
     M,

@@ -8,7 +8,7 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import align_of, find_member, is_packed, pointee_proto, resolve, size_of
 from structops_cli.btf.types import FuncProto, Int, Member, Struct, Union, Void
 from structops_cli.errors import BtfError
-from tests.writers import (
+from tests.btf_writers import (
     M,
     array,
     const,

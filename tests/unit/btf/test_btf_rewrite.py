@@ -8,7 +8,7 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.rewrite import rewrite
 from structops_cli.btf.types import Const, Enum64, Enumerator, Int, Ptr, Struct, Typedef, TypeTag
 from structops_cli.errors import BtfError
-from tests.writers import enum64, every_kind, int_, ptr, typedef, write_btf
+from tests.btf_writers import enum64, every_kind, int_, ptr, typedef, write_btf
 
 
 def test_nothing_changed_is_the_same_bytes() -> None:

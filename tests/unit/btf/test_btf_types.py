@@ -35,7 +35,7 @@ from structops_cli.btf.types import (
 )
 from structops_cli.errors import BtfError
 from structops_cli.syscall.uapi import BtfKind
-from tests.writers import (
+from tests.btf_writers import (
     M,
     datasec,
     every_kind,

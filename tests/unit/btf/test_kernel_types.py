@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
 from structops_cli.syscall.uapi import BtfKind
-from tests.writers import int_, ptr, struct_, typedef, write_btf
+from tests.btf_writers import int_, ptr, struct_, typedef, write_btf
 
 VMLINUX = Btf.from_bytes(write_btf([int_("int"), struct_("sock", 0)]), origin="vmlinux")
 START = len(b"\0int\0sock\0")

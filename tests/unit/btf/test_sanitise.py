@@ -22,7 +22,7 @@ from structops_cli.btf.types import (
     Struct,
     Typedef,
 )
-from tests.writers import (
+from tests.btf_writers import (
     LATER,
     M,
     Record,

@@ -16,14 +16,14 @@ from structops_cli.btf.types import Struct
 from structops_cli.struct_ops.check import CheckReport
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.plan import Plan
+from tests.btf_writers import LATER, Record, write_btf
 from tests.cli_runner import refused, run_cli
 from tests.compile import FLAGS, GCC, OBJECTS, compile_object
 from tests.elf_writers import small_object
 from tests.golden_files import Golden, normalised_json, normalised_text
-from tests.kernel_shapes import kernel
 from tests.live.objects import live_ops_file
+from tests.synthetic_kernels import kernel
 from tests.unit.btf.sources import section
-from tests.writers import LATER, Record, write_btf
 
 EXCERPTS = Path(__file__).parents[2] / "kernels"
 

@@ -39,7 +39,7 @@ from structops_cli.errors import (
 from structops_cli.runtime.objects import RegisteredObject
 from structops_cli.struct_ops.plan import Selection, plan_object
 from tests.cli_runner import COMMAND, Result, run_cli, run_process
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import spec
 
 LOG = "0: (95) exit\nR0 !read_ok\nprocessed 1 insns"

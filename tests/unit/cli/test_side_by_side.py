@@ -14,7 +14,7 @@ import pytest
 from structops_cli.cli.side_by_side import side_by_side
 from structops_cli.errors import StructopsError
 from tests.cli_runner import run_python
-from tests.patience import patient
+from tests.time_scale import scaled
 
 
 def slow(number: int) -> tuple[int, str]:
@@ -81,5 +81,5 @@ def test_however_this_process_ends_the_others_tidy_up_and_end(tmp_path: Path, nu
     )
     assert result.exit_code in (-number, 128 + number)
     while not (tmp_path / "tidied").exists():
-        assert time.monotonic() - begun < patient(60)
+        assert time.monotonic() - begun < scaled(60)
         time.sleep(0.02)

@@ -11,8 +11,8 @@ from structops_cli.core.fixup import Relocator, compute_fixups
 from structops_cli.core.target import Target
 from structops_cli.errors import BtfError, RelocationError
 from structops_cli.syscall.uapi import CoreReloKind as Kind
+from tests.btf_writers import LATER, M, Record, int_, struct_, write_btf
 from tests.unit.core.worlds import World, at, bits, fix, kernel
-from tests.writers import LATER, M, Record, int_, struct_, write_btf
 
 FIELD_KINDS = (
     Kind.FIELD_BYTE_OFFSET,

@@ -8,7 +8,7 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.types import Func
 from structops_cli.core.implicit_arguments import lacks_implementation
 from structops_cli.syscall.uapi import BtfKind
-from tests.writers import M, Record, const, func, int_, proto, ptr, struct_, write_btf
+from tests.btf_writers import M, Record, const, func, int_, proto, ptr, struct_, write_btf
 
 INT, AUX, POINTER = 1, 4, 3
 TYPES = [

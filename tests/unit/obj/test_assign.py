@@ -10,8 +10,8 @@ from structops_cli.obj.assign import locate, stored
 from structops_cli.obj.data import section_of_variable, set_variable
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import DataSection, ObjectSpec
+from tests.btf_writers import enum, write_btf
 from tests.compile import OBJECTS, compile_object
-from tests.writers import enum, write_btf
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from structops_cli.runtime.live_map import LiveLink, LiveMap, MapState
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.syscall.info import MapInfo
 from structops_cli.syscall.uapi import BPF_F_LINK, BpfMapType
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 
 TYPE = find_type(kernel(), "tcp_congestion_ops")
 

@@ -13,7 +13,7 @@ from structops_cli.core.kconfig import version_code
 from structops_cli.errors import UnsupportedError
 from structops_cli.operations import doctor_kernel
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree, looked_at
-from tests.writers import LATER, Record, int_, write_btf
+from tests.btf_writers import LATER, Record, int_, write_btf
 
 
 def tree(root: Path, path: str = "", text: str = "") -> Tree:

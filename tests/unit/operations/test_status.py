@@ -17,7 +17,7 @@ from structops_cli.operations.status import Status, find_status
 from structops_cli.operations.uses import QueueUse, RouteUse, SocketHolder, Uses
 from structops_cli.runtime.holders import DefaultUse, OpenFile, SocketUse
 from structops_cli.runtime.live_map import LiveMap
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.operations.live_maps import live
 
 KERNEL = kernel()

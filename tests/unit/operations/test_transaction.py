@@ -26,7 +26,7 @@ from structops_cli.operations.transaction import (
     changed,
     transaction,
 )
-from tests.patience import patient
+from tests.time_scale import scaled
 
 SAME = Change("default of initial", {"default": "cubic"}, {"default": "cubic"})
 OTHER = Change("default of t_one", {"default": "cubic"}, {"default": "reno"})
@@ -41,7 +41,7 @@ def signal_mask() -> object:
 
 
 def wait_until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + patient(10)
+    deadline = time.monotonic() + scaled(10)
     while not is_true():
         assert time.monotonic() < deadline
         time.sleep(0.01)

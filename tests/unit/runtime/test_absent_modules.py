@@ -13,7 +13,7 @@ from structops_cli.btf.kernel_types import AbsentModule, KernelTypes
 from structops_cli.errors import UnsupportedError
 from structops_cli.runtime.absent_modules import absent_modules
 from structops_cli.struct_ops.catalogue import absence, find_type
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 
 NAME = "bpf_struct_ops_t_ops"
 FILE = b"\x7fELF" + bytes(100) + b"\0" + NAME.encode() + b"\0"

@@ -12,7 +12,7 @@ from structops_cli.core.kconfig import is_option_value, version_code, version_of
 from structops_cli.runtime.file_facts import facts_of_files
 from structops_cli.runtime.kernel_image import kernel_banner
 from tests.kernel_images import COMPRESS, bzimage, vmlinux
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 
 BTF = kernel().vmlinux.raw()
 RELEASE = "6.12.9+deb13-amd64"

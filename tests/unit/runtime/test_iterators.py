@@ -15,7 +15,7 @@ from structops_cli.runtime.holders import TARGETS, AlgorithmReader
 from structops_cli.runtime.iterators import Iterators
 from structops_cli.syscall import command
 from structops_cli.syscall.uapi import BpfCmd
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.syscall.fake_lib import Answer, FakeLib, real_fd, writing_log
 
 

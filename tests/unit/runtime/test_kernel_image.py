@@ -20,7 +20,7 @@ from structops_cli.runtime.kernel_image import may_be_kernel, read_kernel_btf
 from structops_cli.struct_ops.catalogue import find_type
 from tests.compile import compiler
 from tests.kernel_images import COMPRESS, bzimage, debug_half, vmlinux
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 
 BTF = kernel().vmlinux.raw()
 BIG_BTF = bytes.fromhex("eb9f010000000018") + bytes(64)

@@ -11,8 +11,8 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import BtfError, UnsupportedError
 from structops_cli.runtime import kernel as kernel_module
 from structops_cli.runtime.kernel import begin_live_kernel, live_kernel, readable_kernel
-from tests.kernel_shapes import kernel
-from tests.writers import Record, int_, struct_, write_btf
+from tests.btf_writers import Record, int_, struct_, write_btf
+from tests.synthetic_kernels import kernel
 
 
 def test_the_call_waits_for_the_types(monkeypatch: pytest.MonkeyPatch) -> None:

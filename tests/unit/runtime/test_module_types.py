@@ -18,7 +18,7 @@ from structops_cli.runtime.loader import load
 from structops_cli.struct_ops.plan import Plan, plan_object
 from structops_cli.syscall import command
 from structops_cli.syscall.uapi import BpfCmd, BpfMapType, BtfKind
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import spec
 from tests.unit.syscall.fake_lib import FakeLib, is_open, real_fd
 

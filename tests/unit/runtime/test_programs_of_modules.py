@@ -22,7 +22,7 @@ from structops_cli.syscall._native import ffi
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BpfCmd
 from tests.elf_writers import EXIT, load, small_object
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.syscall.fake_lib import FakeLib, is_open, real_fd
 
 KERNEL: KernelTypes = kernel()

@@ -13,9 +13,9 @@ from structops_cli.errors import InputError, NotFoundError
 from structops_cli.runtime.kernel import kernel_from_path
 from structops_cli.runtime.targets import targets_of
 from structops_cli.syscall.uapi import BtfKind
+from tests.btf_writers import write_btf
 from tests.kernel_images import vmlinux
-from tests.kernel_shapes import kernel
-from tests.writers import write_btf
+from tests.synthetic_kernels import kernel
 
 BTF = kernel().vmlinux
 

@@ -9,7 +9,7 @@ import pytest
 from structops_cli.errors import ENOTSUPP, KernelError
 from structops_cli.runtime.registration import _of_an_unknown_subsystem
 from structops_cli.struct_ops.plan import MapPlan, plan_object
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import spec
 
 

@@ -25,7 +25,7 @@ from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.syscall.uapi import CoreReloKind
 from tests.elf_writers import small_object
-from tests.kernel_shapes import BtfBuilder, kernel
+from tests.synthetic_kernels import BtfBuilder, kernel
 
 REFUSED_WRITE = """\
 Global function t() doesn't return scalar. Only those are supported.

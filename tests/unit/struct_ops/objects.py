@@ -5,7 +5,7 @@ from __future__ import annotations
 from structops_cli.btf.types import Array, Ptr
 from structops_cli.obj.spec import Function, MemberFunction, ObjectSpec, StructOpsVariable
 from structops_cli.syscall.uapi import BtfIntEncoding
-from tests.kernel_shapes import BtfBuilder
+from tests.synthetic_kernels import BtfBuilder
 
 EXIT = bytes.fromhex("b700000000000000 9500000000000000")
 """r0 = 0; exit."""

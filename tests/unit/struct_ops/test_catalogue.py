@@ -11,8 +11,8 @@ from structops_cli.errors import BtfError, UnsupportedError
 from structops_cli.struct_ops.catalogue import find_type, has_links, offered_types, type_of_value
 from structops_cli.struct_ops.value import decode_value
 from structops_cli.syscall.uapi import BtfKind
-from tests.kernel_shapes import BtfBuilder, kernel
-from tests.writers import LATER, M, Record, int_, proto, ptr, struct_, write_btf
+from tests.btf_writers import LATER, M, Record, int_, proto, ptr, struct_, write_btf
+from tests.synthetic_kernels import BtfBuilder, kernel
 
 
 @pytest.mark.parametrize("new", [True, False])

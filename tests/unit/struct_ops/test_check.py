@@ -25,8 +25,8 @@ from structops_cli.struct_ops.findings import Finding, Severity, Verdict, verdic
 from structops_cli.struct_ops.plan import Selection
 from structops_cli.syscall.uapi import BPF_F_MMAPABLE, BPF_F_STACK_BUILD_ID, BpfMapType
 from tests.elf_writers import insn, load
-from tests.kernel_shapes import BtfBuilder, kernel
 from tests.kernels.data import KERNELS, kernel_types
+from tests.synthetic_kernels import BtfBuilder, kernel
 from tests.unit.struct_ops.objects import function, spec
 
 CALL, MOV_K, EXIT, LDX = 0x85, 0xB7, 0x95, 0x79

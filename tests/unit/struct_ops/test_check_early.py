@@ -9,7 +9,7 @@ from structops_cli.obj.spec import ObjectSpec
 from structops_cli.struct_ops.early import refuse_early
 from structops_cli.struct_ops.plan import plan_object
 from tests.cli_runner import run_python
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import spec
 
 TOO_FEW = {"ssthresh": "p_one", "cong_avoid": "p_two"}

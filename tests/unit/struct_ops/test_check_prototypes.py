@@ -15,7 +15,7 @@ from structops_cli.struct_ops.prototypes import (
     words_of,
 )
 from structops_cli.syscall.uapi import BtfIntEncoding
-from tests.kernel_shapes import BtfBuilder
+from tests.synthetic_kernels import BtfBuilder
 from tests.unit.struct_ops.objects import function
 
 

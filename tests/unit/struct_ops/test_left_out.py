@@ -6,7 +6,7 @@ from structops_cli.obj.spec import OtherProgram
 from structops_cli.struct_ops.findings import Severity
 from structops_cli.struct_ops.left_out import absent_members, not_attached, programs_left_out
 from structops_cli.struct_ops.plan import Selection, plan_object
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import spec
 
 OTHER, OPTIONAL = OtherProgram("on_exit", "fentry/do_exit"), OtherProgram("asked_for", "?fentry/do_exit")

@@ -6,7 +6,7 @@ import pytest
 
 from structops_cli.errors import FitError, ObjectError, UnsupportedError, UsageError
 from structops_cli.struct_ops.plan import Selection, plan_object
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import function, spec
 
 

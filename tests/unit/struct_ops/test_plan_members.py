@@ -8,7 +8,7 @@ from structops_cli.errors import FitError, UsageError
 from structops_cli.obj.spec import MemberFunction
 from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.plan_members import SkippedMember
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import spec
 
 

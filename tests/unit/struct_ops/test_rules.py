@@ -8,7 +8,7 @@ import pytest
 
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.rules.refusal import refused_update
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 
 TYPE = find_type(kernel(), "tcp_congestion_ops")
 

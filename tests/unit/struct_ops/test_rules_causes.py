@@ -20,7 +20,7 @@ from structops_cli.struct_ops.rules.causes import (
 from structops_cli.struct_ops.rules.facts import COMMANDS, MapModel, Model, World
 from structops_cli.struct_ops.rules.rule import general
 from structops_cli.syscall.uapi import BPF_F_LINK, StructOpsState
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 
 TCP = find_type(kernel(), "tcp_congestion_ops")
 

@@ -37,7 +37,7 @@ from structops_cli.syscall.uapi import (
     BpfProgType,
     StructOpsState,
 )
-from tests.kernel_shapes import BtfBuilder, kernel
+from tests.synthetic_kernels import BtfBuilder, kernel
 
 FUNCTIONS = ("ssthresh", "cong_avoid", "set_state", "undo_cwnd", "cong_control")
 TCP = find_type(kernel(members=FUNCTIONS), "tcp_congestion_ops")

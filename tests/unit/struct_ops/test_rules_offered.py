@@ -9,7 +9,7 @@ import pytest
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.types import FuncProto, Member, Param, Ptr, Struct
 from structops_cli.struct_ops.rules.offered import WhyNot, not_offered
-from tests.kernel_shapes import BtfBuilder, kernel
+from tests.synthetic_kernels import BtfBuilder, kernel
 
 
 class Types(BtfBuilder):

@@ -11,7 +11,7 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.rules.generation import Generation
 from structops_cli.struct_ops.rules.predict import Finding, predict_registration
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import spec
 
 TAKEN = [("tcp_congestion_ops", "t_one")]

@@ -17,7 +17,7 @@ from structops_cli.struct_ops.value import (
     read_state,
     state_name,
 )
-from tests.kernel_shapes import kernel
+from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import spec
 
 

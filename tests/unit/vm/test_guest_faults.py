@@ -19,7 +19,7 @@ from structops_cli.vm.archives import Job
 from structops_cli.vm.cpio import CpioWriter
 from structops_cli.vm.guest import run_in_guest
 from structops_cli.vm.kernels import Kernel
-from tests.patience import patient
+from tests.time_scale import scaled
 from tests.unit.vm.test_guest_results import packed
 
 KERNEL = Kernel("6.99-cloud-amd64", "/nowhere")
@@ -60,8 +60,8 @@ def qemu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(guest, name, lambda *_: str(archive))
     monkeypatch.setattr(guest, "vmlinux", lambda _: "/nowhere/vmlinux")
     monkeypatch.setattr(emulator, "KVM", "/dev/null")
-    monkeypatch.setattr(emulator, "PROBE_S", patient(60))
-    monkeypatch.setattr(guest, "KVM_STARTS_S", patient(60))
+    monkeypatch.setattr(emulator, "PROBE_S", scaled(60))
+    monkeypatch.setattr(guest, "KVM_STARTS_S", scaled(60))
     return folder
 
 
@@ -70,12 +70,12 @@ def asked(qemu: Path) -> list[str]:
 
 
 def exit_code() -> int:
-    outcome = run_in_guest(KERNEL, Job(("true",)), timeout_s=patient(60))
+    outcome = run_in_guest(KERNEL, Job(("true",)), timeout_s=scaled(60))
     return outcome.results.exit_code if not outcome.kvm else -1
 
 
 def test_kvm_that_hangs_at_once_is_left_alone(qemu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(emulator, "PROBE_S", patient(2))
+    monkeypatch.setattr(emulator, "PROBE_S", scaled(2))
     (qemu / "probe").write_text(HANGS)
     assert (exit_code(), exit_code()) == (7, 7)
     assert asked(qemu) == ["probe", "tcg", "tcg"], "the answer is kept"
@@ -84,7 +84,7 @@ def test_kvm_that_hangs_at_once_is_left_alone(qemu: Path, monkeypatch: pytest.Mo
 def test_kvm_that_does_not_boot_a_kernel_is_left_alone_from_then_on(
     qemu: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guest, "KVM_STARTS_S", patient(2))
+    monkeypatch.setattr(guest, "KVM_STARTS_S", scaled(2))
     assert (exit_code(), exit_code()) == (7, 7)
     assert asked(qemu) == ["probe", "kvm", "tcg", "tcg"]
 
@@ -114,7 +114,7 @@ def test_a_store_that_may_only_be_read_is_enough(
     qemu: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("STRUCTOPS_VM_FOLDER", "/proc/nowhere")
-    monkeypatch.setattr(guest, "KVM_STARTS_S", patient(2))
+    monkeypatch.setattr(guest, "KVM_STARTS_S", scaled(2))
     assert (exit_code(), asked(qemu)) == (7, ["probe", "kvm", "tcg"])
 
 
@@ -122,7 +122,7 @@ def test_a_guest_that_hangs_is_ended(qemu: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(emulator, "KVM", "/dev/nothing-of-that-name")
     (qemu / "tcg").write_text(f"echo started >>$results; {HANGS}")
     with pytest.raises((GuestError, UnsupportedError), match="it was not done after"):
-        run_in_guest(KERNEL, Job(("true",)), timeout_s=patient(3))
+        run_in_guest(KERNEL, Job(("true",)), timeout_s=scaled(3))
     assert gone(qemu)
 
 
@@ -188,12 +188,12 @@ def test_whatever_ends_the_command_ends_its_guest_and_leaves_no_file(
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         try:
-            until = time.monotonic() + patient(60)
+            until = time.monotonic() + scaled(60)
             while not (qemu / "pid").exists() and time.monotonic() < until:
                 time.sleep(0.02)
             assert (qemu / "pid").exists()
             process.send_signal(number)
-            assert process.wait(patient(60)) == (-9 if number is signal.SIGKILL else 128 + number)
+            assert process.wait(scaled(60)) == (-9 if number is signal.SIGKILL else 128 + number)
         finally:
             process.kill()
     assert gone(qemu)
@@ -203,7 +203,7 @@ def test_whatever_ends_the_command_ends_its_guest_and_leaves_no_file(
 def gone(qemu: Path) -> bool:
     """Tell whether the last QEMU ends within a moment."""
     pid = int((qemu / "pid").read_text())
-    until = time.monotonic() + patient(30)
+    until = time.monotonic() + scaled(30)
     while time.monotonic() < until:
         try:
             os.kill(pid, 0)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from tests.cli_runner import run_python
-from tests.needs import Feature, require
+from tests.kernel_features import Feature, require
 from tests.vm.guests import believable
 from tests.vm.matrix import (
     Result,
@@ -50,7 +50,17 @@ REPORT = {
 def test_what_guests_tell_is_known_when_they_die(tmp_path: Path) -> None:
     (tmp_path / "test_these.py").write_text(TESTS)
     root = str(Path(__file__).parents[3])
-    words = ("-m", "pytest", "-q", "-p", "tests.vm.told", "-p", "no:cacheprovider", "-c", "/dev/null")
+    words = (
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "tests.vm.report_plugin",
+        "-p",
+        "no:cacheprovider",
+        "-c",
+        "/dev/null",
+    )
     done = run_python(*words, str(tmp_path), environment={"PYTHONPATH": root})
     found = read_results(f"a warning\n{done.stderr}\x1e{{half".encode())
     statuses = {name.partition("::")[2]: result.status for name, result in found.items()}

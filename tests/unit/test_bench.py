@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.clock import Contender, Sample, compare
-from tests.bench.sources import renamed, short_names
+from tests.bench.renamed_objects import renamed, short_names
 from tests.bench.start_up import by_group, parse_import_times
+from tests.bench.timing import Contender, Sample, compare
 
 OBJECT = b"\x7fELF\0reno\0bpf_reno\0.text" + b"bpf_reno".ljust(16, b"\0") + b"rest"
 IMPORT_TIMES = """\

@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 from tests.faults.calls import ERRNOS, Call, Ended, calls_of, failing_at, killed_at, signalled_at
 from tests.faults.scenes import Scene
 from tests.faults.stage import Stage
-from tests.patience import patient
+from tests.time_scale import scaled
 
-__all__ = ["SIGNALS", "Outcome", "Point", "tried"]
+__all__ = ["SIGNALS", "Outcome", "Point", "run_scene"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 UNHEARD = ("the output could not be written", "the output that says so could not be written")
 """All was done, and could not be told."""
 UNSEEN = "could not be looked into"
 """A namespace that may not be entered is named, and what is its default stays as it is."""
-GOES_S = patient(10.0)
+GOES_S = scaled(10.0)
 """Time for the kernel to free a map: a worker frees its link first (bpf_link_put), then a grace period passes."""
 BUG = ("this is a bug of structops", "Traceback")
 
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
     problem: str
 
 
-def tried(
+def run_scene(
     scene: Scene,
     stage: Stage,
     faults: Sequence[str],

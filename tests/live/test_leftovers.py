@@ -11,14 +11,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from structops_cli.operations.memory import MEMORY_PATH
-from tests.alone import RUN, own_prefix
 from tests.cli_runner import Result, done, run_python
-from tests.footprint import Owner, hold_unchanged, take_footprint
-from tests.live.situations import soon
-from tests.needs import LINKS, needs
-from tests.patience import EMULATED, patient
+from tests.kernel_features import LINKS, needs
+from tests.kernel_lock import RUN, own_prefix
+from tests.leak_check import check_unchanged
+from tests.leftovers import Owner
+from tests.live.live_state import eventually
+from tests.snapshot import take_snapshot
+from tests.time_scale import EMULATED, scaled
 
-PLANTED = Path(__file__).with_name("leaves_behind.py")
+PLANTED = Path(__file__).with_name("leaking_tests.py")
 NEIGHBOUR = """
 import os, sys
 from tests.cli_runner import run_cli
@@ -45,11 +47,11 @@ def neighbour(folder: Path) -> Iterator[Path]:
     subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     failed, rounds = folder / "failed", folder / "rounds"
     try:
-        assert soon(lambda: rounds.exists() or failed.exists())
+        assert eventually(lambda: rounds.exists() or failed.exists())
         yield rounds
     finally:
         (folder / "stop").touch()
-        assert soon(lambda: (folder / "ended").exists() or failed.exists())
+        assert eventually(lambda: (folder / "ended").exists() or failed.exists())
         assert not failed.exists(), failed.read_text()
 
 
@@ -88,11 +90,11 @@ def test_what_failed_tests_leave_is_named_and_taken_away(tmp_path: Path) -> None
 def test_another_process_may_register_and_unregister(tmp_path: Path, name: str) -> None:
     with neighbour(tmp_path) as rounds:
         for _ in range(3 if EMULATED else 20):
-            before = take_footprint()
+            before = take_snapshot()
             done("register", "reno", "--set", f"name={name}")
             done("unregister", name)
-            hold_unchanged(before, Owner(str(tmp_path), own_prefix()))
-        first, deadline = rounds.read_text(), time.monotonic() + patient(5)
+            check_unchanged(before, Owner(str(tmp_path), own_prefix()))
+        first, deadline = rounds.read_text(), time.monotonic() + scaled(5)
         while rounds.read_text() == first:
             assert time.monotonic() < deadline, "the other process does not go on"
             time.sleep(0.01)

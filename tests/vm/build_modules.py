@@ -25,7 +25,7 @@ from structops_cli.vm.archives import Job
 from structops_cli.vm.image import vmlinux
 from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.store import alone_in, store_folder, whole_folder
-from tests.own_modules import CARRIED, WITHOUT
+from tests.kernel_modules import FOLDER_VARIABLE, REASON_VARIABLE
 
 __all__ = ["built_modules", "with_modules"]
 
@@ -156,9 +156,10 @@ def with_modules(job: Job, kernel: Kernel, selection: Sequence[str]) -> Job:
     except NotFoundError as error:
         if os.environ.get("CI") == "true":
             raise
-        return job._replace(environment=(*job.environment, (WITHOUT, str(error))))
+        return job._replace(environment=(*job.environment, (REASON_VARIABLE, str(error))))
     return job._replace(
-        files=(*job.files, (os.fspath(built), IN_GUEST)), environment=(*job.environment, (CARRIED, IN_GUEST))
+        files=(*job.files, (os.fspath(built), IN_GUEST)),
+        environment=(*job.environment, (FOLDER_VARIABLE, IN_GUEST)),
     )
 
 

@@ -1,23 +1,18 @@
-"""What live tests look at and set up: maps as the command lists them, sockets that hold one, processes in the way."""
+"""Set up a situation for a live test: maps on two versions, sockets, processes and namespaces that hold one."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from socket import SOCK_DGRAM, socket
 from typing import Any
 
 from structops_cli.core.target import Target
-from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace import ThrowawayNamespace
-from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside, select_namespaces
+from structops_cli.net.namespaces import NetNamespace, find_namespaces, select_namespaces
 from structops_cli.net.tcp_socket import set_congestion_control
-from structops_cli.operations.forgetting import vanished_namespaces
-from structops_cli.operations.memory import Memory
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.loader import load
@@ -27,20 +22,8 @@ from structops_cli.struct_ops.value import KEY, encode_value
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.processes import sees_all_processes
-from tests.cli_runner import done, done_json, started
-from tests.patience import patient
-
-SOON_S = patient(5.0)
-
-
-def listed(name: str) -> list[dict[str, Any]]:
-    """Return every struct_ops map of that name, as ``list`` tells it."""
-    return [item for item in done_json("list")["maps"] if item["name"] == name]
-
-
-def available(name: str) -> bool:
-    """Tell whether the kernel offers a congestion control of that name."""
-    return name in read_congestion_controls().available
+from tests.cli_runner import done, started
+from tests.live.live_state import listed
 
 
 def not_seen_here() -> str:
@@ -48,16 +31,6 @@ def not_seen_here() -> str:
     if sees_all_processes():
         return ""
     return "not seen: processes outside of this one's PID namespace, and what only they hold\n"
-
-
-def soon(true: Callable[[], bool]) -> bool:
-    """Wait a moment for something to become true: the kernel frees maps and links in its own time."""
-    deadline = time.monotonic() + SOON_S
-    while not true():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 @contextmanager
@@ -92,16 +65,6 @@ def held_by_a_process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-def below(folder: str) -> list[str]:
-    """Return every file below a folder of a bpffs, the kernel's own two left out."""
-    return sorted(
-        os.path.relpath(os.path.join(place, name), folder)
-        for place, _, names in os.walk(folder)
-        for name in names
-        if not name.endswith(".debug")
-    )
-
-
 @contextmanager
 def named_namespace(name: str) -> Iterator[NetNamespace]:
     """Make a network namespace as ``ip netns`` does, and remove it with the block."""
@@ -111,16 +74,6 @@ def named_namespace(name: str) -> Iterator[NetNamespace]:
         yield found
     finally:
         subprocess.run(["ip", "netns", "del", name], check=False)
-
-
-def freed(cookie: int) -> bool:
-    """Wait until a network namespace with a saved default has gone: the kernel frees it some 10 to 100 ms after its last user."""
-
-    def is_gone() -> bool:
-        with Memory() as memory:
-            return cookie in vanished_namespaces(memory, find_namespaces())
-
-    return soon(is_gone)
 
 
 @contextmanager
@@ -145,11 +98,6 @@ def held_by_a_socket_alone(before: Callable[[], object]) -> Iterator[int]:
         inode, kept = namespace.inode, namespace.open_socket(kind=SOCK_DGRAM).dup()
     with kept:
         yield inode
-
-
-def default_in(namespace: NetNamespace) -> str:
-    """Return the default congestion control of a namespace, past all that is under test."""
-    return inside(namespace, lambda: Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text()).strip()
 
 
 @contextmanager

@@ -12,7 +12,14 @@ from structops_cli.core.target import Target
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import ObjectSpec
 from tests.bench.curves import Curve, Point, line_through
-from tests.bench.generated import FIELDS, OPS, common_layouts, compiled, many_programs, many_relocations
+from tests.bench.generated_sources import (
+    FIELDS,
+    OPS,
+    common_layouts,
+    compiled,
+    many_programs,
+    many_relocations,
+)
 from tests.bench.report import curve_text
 from tests.compile import compiler
 from tests.unit.core.worlds import World, at, kernel

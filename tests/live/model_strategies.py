@@ -14,7 +14,7 @@ from hypothesis import seed as with_seed
 from hypothesis import strategies as st
 
 from structops_cli.syscall.uapi import BPF_F_LINK
-from tests.live.model_speaker import DUMMY, LINKS, MAPS, TCP, Words
+from tests.live.model_operations import DUMMY, LINKS, MAPS, TCP, Words
 
 # Strategies: the first choice is what shrinking ends at
 

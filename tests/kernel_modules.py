@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.situations import soon
+from tests.live.live_state import eventually
 
 __all__ = [
-    "CARRIED",
-    "WITHOUT",
+    "FOLDER_VARIABLE",
+    "REASON_VARIABLE",
     "call",
     "is_loaded",
     "load_file",
@@ -26,17 +26,17 @@ __all__ = [
     "unload",
 ]
 
-CARRIED = "STRUCTOPS_TEST_MODULES"
-WITHOUT = "STRUCTOPS_TEST_WITHOUT_MODULES"
+FOLDER_VARIABLE = "STRUCTOPS_TEST_MODULES"
+REASON_VARIABLE = "STRUCTOPS_TEST_WITHOUT_MODULES"
 DEBUGFS = Path("/sys/kernel/debug/t_module")
 ANSWER_BYTES = 64
 
 
 def module_file(name: str) -> Path:
     """Return the file of a module; skip the test where there are none."""
-    folder = os.environ.get(CARRIED)
+    folder = os.environ.get(FOLDER_VARIABLE)
     if not folder:
-        why = os.environ.get(WITHOUT) or "modules are built for guests only: python -m tests.vm"
+        why = os.environ.get(REASON_VARIABLE) or "modules are built for guests only: python -m tests.vm"
         pytest.skip(f"waits for the modules of the tests: {why}")
     return Path(folder, f"{name}.ko")
 
@@ -53,7 +53,7 @@ def try_to_unload(name: str) -> bool:
 
 def unload(name: str) -> None:
     """Unload a module if it is loaded; what held it goes with its programs, which the kernel frees in its own time."""
-    assert soon(lambda: not is_loaded(name) or try_to_unload(name)), f"{name} is held"
+    assert eventually(lambda: not is_loaded(name) or try_to_unload(name)), f"{name} is held"
 
 
 def is_loaded(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Tests that fail and leave all sorts of things, and one behind them: ``test_footprint`` runs them, nobody else does."""
+"""Tests that fail and leave all sorts of things, and one behind them: ``test_leftovers`` runs them, nobody else does."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from structops_cli.net.congestion_controls import SYSCTL_DIR, read_congestion_co
 from structops_cli.net.namespaces import find_namespaces, select_namespaces
 from structops_cli.operations.memory import MEMORY_PATH
 from structops_cli.syscall import bpffs
-from tests.alone import own_prefix
 from tests.cli_runner import COMMAND, done
-from tests.footprint import take_footprint
-from tests.live.situations import default_in
+from tests.kernel_lock import own_prefix
+from tests.live.live_state import default_in
 from tests.live.test_default_command import other_than
+from tests.snapshot import take_snapshot
 
 NAME = f"{own_prefix()}left"
 STARTED: list[subprocess.Popen[str]] = []
@@ -57,5 +57,5 @@ def test_that_hangs() -> None:
 
 
 def test_behind_it() -> None:
-    assert [str(one) for one in take_footprint() if own_prefix() in str(one)] == []
+    assert [str(one) for one in take_snapshot() if own_prefix() in str(one)] == []
     assert not os.path.exists(MEMORY_PATH)

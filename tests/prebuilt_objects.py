@@ -1,8 +1,8 @@
 """Objects for a machine without a compiler: made elsewhere, and found by what a test asks for.
 
-Every object that was ever compiled is remembered, so that all of them can be
-taken along. ``STRUCTOPS_TEST_OBJECTS=FOLDER:WISHES`` says where they are, and
-where a wish is noted that nobody has had before.
+Every object that was ever compiled is recorded_requests, so that all of them can be
+taken along. ``STRUCTOPS_TEST_OBJECTS=FOLDER:REQUESTS`` says where they are, and
+where a request is noted that nobody has had before.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import NamedTuple
 
 import pytest
 
-__all__ = ["CARRIED", "Wish", "carried", "remember", "remembered", "wish_from"]
+__all__ = ["PREBUILT", "ObjectRequest", "parse_request", "prebuilt", "record_request", "recorded_requests"]
 
-CARRIED = "STRUCTOPS_TEST_OBJECTS"
+PREBUILT = "STRUCTOPS_TEST_OBJECTS"
 ANY_NAME = {"NAME": "t_of_any_name_x", "SECOND": "t_of_any_second"}
 """By macro, each as long as a congestion control's name can be."""
 _NAME = re.compile(r'^-D(NAME|SECOND)="(t_(?!of_any_)\w{1,13})"$', re.MULTILINE)
 
 
-class Wish(NamedTuple):
+class ObjectRequest(NamedTuple):
     """An object that a test asks for; ``source`` counts from the root of the tree."""
 
     source: str
@@ -42,7 +42,7 @@ class Wish(NamedTuple):
         return sha256("\0".join([self.source, self.clang, *self.flags]).encode()).hexdigest()[:24]
 
     @property
-    def for_any_name(self) -> Wish:
+    def for_any_name(self) -> ObjectRequest:
         """Return the object whose registered names can be replaced: each test has its own, and each run others."""
         return self._replace(flags=tuple(_NAME.sub(_any_name, flag) for flag in self.flags))
 
@@ -60,29 +60,29 @@ class Wish(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return it as ``wish_from`` reads it."""
+        """Return it as ``parse_request`` reads it."""
         return json.dumps(self._asdict())
 
 
-def wish_from(text: str | bytes) -> Wish:
-    """Return a wish from its text."""
+def parse_request(text: str | bytes) -> ObjectRequest:
+    """Return a request from its text."""
     data = json.loads(text)
-    return Wish(data["source"], data["clang"], tuple(data["flags"]))
+    return ObjectRequest(data["source"], data["clang"], tuple(data["flags"]))
 
 
-def carried(wish: Wish) -> bytes | None:
+def prebuilt(request: ObjectRequest) -> bytes | None:
     """Return an object that was made elsewhere; None where objects are made when they are asked for."""
-    folder, _, wishes = os.environ.get(CARRIED, "").partition(":")
-    if not folder or not wish.of_this_tree:
+    folder, _, requests = os.environ.get(PREBUILT, "").partition(":")
+    if not folder or not request.of_this_tree:
         return None
-    if wish.names:
-        data = carried(wish.for_any_name)
-        return data and wish.renamed(data)
-    path = Path(folder, wish.key)
+    if request.names:
+        data = prebuilt(request.for_any_name)
+        return data and request.renamed(data)
+    path = Path(folder, request.key)
     if not path.exists():
-        Path(wishes).mkdir(exist_ok=True)
-        Path(wishes, wish.key).write_text(wish.text, encoding="utf-8")
-        pytest.fail(f"{wish.source} was not compiled with {' '.join(wish.flags)} before", pytrace=False)
+        Path(requests).mkdir(exist_ok=True)
+        Path(requests, request.key).write_text(request.text, encoding="utf-8")
+        pytest.fail(f"{request.source} was not compiled with {' '.join(request.flags)} before", pytrace=False)
     return path.read_bytes()
 
 
@@ -90,15 +90,15 @@ def _any_name(found: re.Match[str]) -> str:
     return f'-D{found[1]}="{ANY_NAME[found[1]]}"'
 
 
-def remember(wish: Wish, folder: Path) -> None:
+def record_request(request: ObjectRequest, folder: Path) -> None:
     """Note below a folder that an object was asked for."""
-    wish = wish.for_any_name
-    path = folder / "wishes" / wish.key
-    if wish.of_this_tree and not path.exists():
+    request = request.for_any_name
+    path = folder / "requests" / request.key
+    if request.of_this_tree and not path.exists():
         path.parent.mkdir(exist_ok=True)
-        path.write_text(wish.text, encoding="utf-8")
+        path.write_text(request.text, encoding="utf-8")
 
 
-def remembered(folder: Path) -> list[Wish]:
+def recorded_requests(folder: Path) -> list[ObjectRequest]:
     """Return all that was noted below a folder."""
-    return [wish_from(path.read_bytes()) for path in (folder / "wishes").glob("*")]
+    return [parse_request(path.read_bytes()) for path in (folder / "requests").glob("*")]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["EMULATED", "patient"]
+__all__ = ["EMULATED", "scaled"]
 
-FACTOR = float(os.environ.get("STRUCTOPS_TEST_PATIENCE", "1"))
+FACTOR = float(os.environ.get("STRUCTOPS_TEST_TIME_SCALE", "1"))
 """Under emulation 10."""
 EMULATED = FACTOR > 1
 """Whether what only repeats itself is better done less often."""
 
 
-def patient(seconds: float) -> float:
+def scaled(seconds: float) -> float:
     """Return a time of a machine of its own, as long as it has to be on this one."""
     return seconds * FACTOR

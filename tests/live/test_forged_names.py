@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.foreign_names import FORGED, forging_object, tame
-from tests.live.situations import held_by_a_socket, listed
-from tests.needs import LINKS, needs
+from tests.forged_names import FORGED, forging_object, tame
+from tests.kernel_features import LINKS, needs
+from tests.live.live_setup import held_by_a_socket
+from tests.live.live_state import listed
 
 PIN_DIR = f"p{FORGED}"
 

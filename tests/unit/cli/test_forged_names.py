@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from structops_cli.runtime.objects import open_object
-from tests.foreign_names import FORGED, SECTIONS, forging_object, tame
+from tests.forged_names import FORGED, SECTIONS, forging_object, tame
 
 NAMES = frozenset({"x", "./x", "x=1", "--x", "/nowhere/x"})
 """The words of a command line that get such a name."""

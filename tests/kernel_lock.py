@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["RUN", "alone_on_this_kernel", "own_prefix"]
+__all__ = ["RUN", "hold_kernel_lock", "own_prefix"]
 
 LOCK = "/proc/self/ns/user"
 """A file of nsfs, which is one file system for the whole kernel: another root, container or TMPDIR opens the same file."""
@@ -24,7 +24,7 @@ def own_prefix() -> str:
 
 
 @contextmanager
-def alone_on_this_kernel() -> Iterator[None]:
+def hold_kernel_lock() -> Iterator[None]:
     """Wait for the live test of any other run, and keep others waiting."""
     if HELD in os.environ:
         yield

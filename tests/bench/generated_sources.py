@@ -16,7 +16,7 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import POINTER_SIZE, resolve
 from structops_cli.btf.types import Int, Ptr, Struct
 from structops_cli.syscall.uapi import BtfKind
-from tests.bench.clock import CommandError
+from tests.bench.timing import CommandError
 
 __all__ = ["FIELDS", "Layout", "common_layouts", "compiled", "many_programs", "many_relocations"]
 

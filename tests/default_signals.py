@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["heeded_signals"]
+__all__ = ["default_signals"]
 
 
 @contextmanager
-def heeded_signals() -> Iterator[None]:
+def default_signals() -> Iterator[None]:
     """Let SIGINT raise KeyboardInterrupt here, and SIGINT and SIGHUP end the programs that are started here.
 
     However this run was started. A program that is executed gets the default for a signal with a handler,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.command_line import split_at_dashes
+from tests.runner_arguments import split_at_dashes
 
 
 def test_words_are_split_at_the_first_dashes() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from structops_cli.runtime.kernel import live_kernel
-from tests.bench.clock import Contender, compare
 from tests.bench.figures import Bench, Figure, Measured, ratio_of_user_time
-from tests.bench.generated import common_layouts, compiled, many_programs, many_relocations
+from tests.bench.generated_sources import common_layouts, compiled, many_programs, many_relocations
 from tests.bench.kernel import private_bpffs
+from tests.bench.timing import Contender, compare
 
 __all__ = ["LARGE"]
 

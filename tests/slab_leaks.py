@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
-__all__ = ["Slab", "counted", "leaks", "parse"]
+__all__ = ["Slab", "count_slabs", "find_leaks", "parse_slabinfo"]
 
 TABLE = "/proc/slabinfo"
 CACHES = "/sys/kernel/slab"
@@ -25,22 +25,22 @@ class Slab(NamedTuple):
     per_slab: int
 
 
-def counted() -> dict[str, Slab]:
+def count_slabs() -> dict[str, Slab]:
     """Count the objects of every cache, with the free ones that processors keep for themselves given back before."""
     for name in os.listdir(CACHES):
         with suppress(OSError), open(os.path.join(CACHES, name, "shrink"), "w", encoding="ascii") as file:
             file.write("1")
     with open(TABLE, encoding="ascii") as table:
-        return parse(table.read())
+        return parse_slabinfo(table.read())
 
 
-def parse(table: str) -> dict[str, Slab]:
+def parse_slabinfo(table: str) -> dict[str, Slab]:
     """Read /proc/slabinfo: after two lines of head, a name, objects in use, objects, their size, objects of a slab."""
     rows = (line.split() for line in table.splitlines()[2:])
     return {row[0]: Slab(int(row[1]), int(row[4])) for row in rows}
 
 
-def leaks(before: Mapping[str, Slab], after: Mapping[str, Slab], times: int) -> dict[str, int]:
+def find_leaks(before: Mapping[str, Slab], after: Mapping[str, Slab], times: int) -> dict[str, int]:
     """Return the growth of each cache that has grown by an object or more for each time.
 
     A cache that keeps more objects in one slab than were asked for is left out, for

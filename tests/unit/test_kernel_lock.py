@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests import alone
+from tests import kernel_lock
 
 FILE = "/proc/self/ns/uts"
 """Of the same file system as the real lock, which a live test of another run may hold."""
@@ -28,8 +28,8 @@ ELSEWHERE = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "--net")
 def test_another_run_waits(before: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     if before and os.geteuid() != 0:
         pytest.skip("waits for root, which may make namespaces")
-    monkeypatch.setattr(alone, "LOCK", FILE)
-    monkeypatch.delenv(alone.HELD, raising=False)
+    monkeypatch.setattr(kernel_lock, "LOCK", FILE)
+    monkeypatch.delenv(kernel_lock.HELD, raising=False)
 
     def state() -> str:
         words = [*before, sys.executable, "-c", TRY]
@@ -37,8 +37,8 @@ def test_another_run_waits(before: tuple[str, ...], monkeypatch: pytest.MonkeyPa
             words, capture_output=True, check=True, text=True, env={"TMPDIR": "/"}
         ).stdout.strip()
 
-    with alone.alone_on_this_kernel():
+    with kernel_lock.hold_kernel_lock():
         assert state() == "held"
-        with alone.alone_on_this_kernel():  # as a run that a live test starts
+        with kernel_lock.hold_kernel_lock():  # as a run that a live test starts
             assert state() == "held"
     assert state() == "free"

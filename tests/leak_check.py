@@ -1,0 +1,139 @@
+"""Fail a live test that leaves kernel resources behind or takes some away, and remove those that it left.
+
+Only resources that are certainly the test's are removed; unexplained ones are
+reported (``tests/leftovers.py`` has the rule).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+import pytest
+
+from structops_cli.errors import StructopsError
+from structops_cli.net.congestion_controls import SYSCTL_DIR, read_congestion_controls
+from structops_cli.operations.versions import drop
+from structops_cli.runtime.other_maps import SETTLE_S
+from structops_cli.runtime.unregistration import unregister
+from structops_cli.syscall import bpf, bpffs
+from structops_cli.syscall.info import link_info, map_info, prog_info
+from tests.leftovers import Leftovers, Owner, find_leftovers, find_missing, live_maps
+from tests.snapshot import Resource, Snapshot, bpf_objects, take_snapshot
+from tests.time_scale import scaled
+
+__all__ = ["check_unchanged"]
+
+SETTLED_S = 5.0
+"""The kernel frees maps and programs after an RCU grace period, and the commands of other processes end meanwhile."""
+
+
+def check_unchanged(before: Snapshot, owner: Owner) -> None:
+    """Fail the running test if it left resources behind or took some away; remove those that it left."""
+    _wait_for_freeing(before)
+    gone, left = _settled_difference(before, owner)
+    if not gone and not left.own and not left.unexplained:
+        return
+    groups = (
+        ("left behind", left.own),
+        ("left behind, or another process's", left.unexplained),
+        ("taken away", gone),
+    )
+    problems = [f"{group}: {_described(resources)}" for group, resources in groups if resources]
+    _remove(left.own, before, owner)
+    if remaining := _remaining(left.own):
+        problems.append(f"still there: {_described(remaining)}")
+    pytest.fail("; ".join(problems), pytrace=False)
+
+
+def _wait_for_freeing(before: Snapshot) -> None:
+    """Wait for the kernel to free objects of ended processes.
+
+    A program array that is opened by id meanwhile may stay until reboot.
+    """
+    deadline = time.monotonic() + scaled(SETTLE_S)
+    while bpf_objects() - before and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _settled_difference(before: Snapshot, owner: Owner) -> tuple[Snapshot, Leftovers]:
+    """Take snapshots until nothing differs, or for some seconds; return what differed in every snapshot."""
+    deadline = time.monotonic() + scaled(SETTLED_S)
+    own = unexplained = None
+    while True:
+        after = take_snapshot()
+        gone, left = find_missing(before, after, owner), find_leftovers(before, after, owner)
+        own = left.own if own is None else own & left.own
+        unexplained = left.unexplained if unexplained is None else unexplained & left.unexplained
+        if not (gone or own or unexplained) or time.monotonic() > deadline:
+            return gone, Leftovers(own, unexplained)
+        time.sleep(0.05)
+
+
+def _remaining(resources: Snapshot) -> Snapshot:
+    """Wait for the kernel to free resources, and return those that remain."""
+    deadline = time.monotonic() + scaled(SETTLED_S)
+    while (remaining := resources & take_snapshot()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return remaining
+
+
+def _remove(own: Snapshot, before: Snapshot, owner: Owner) -> None:
+    """Remove resources, those that hold others first; ignore those that cannot be removed."""
+    defaults = [str(one.key) for one in before if one.type == "default"]
+    _each(own, "process", lambda pid: os.kill(int(pid), signal.SIGKILL))
+    _each(own, "default", lambda _: _write("tcp_congestion_control", defaults))
+    _each(own, "allowed algorithm", _disallow)
+    for live in live_maps():
+        if live.name.startswith(owner.prefix) and Resource("map", live.info.id) in own:
+            with suppress(StructopsError):
+                unregister(live)
+    _each(own, "pin", lambda path: drop([path]))
+    _each(own, "mount", bpffs.unmount)
+    _each(own, "namespace", _remove_namespace)
+
+
+def _each(own: Snapshot, type_: str, remove: Callable[[str], object]) -> None:
+    for one in own:
+        if one.type == type_:
+            with suppress(OSError, StructopsError):
+                remove(str(one.key))
+
+
+def _disallow(name: str) -> None:
+    _write("tcp_allowed_congestion_control", [n for n in read_congestion_controls().allowed if n != name])
+
+
+def _write(sysctl: str, names: list[str]) -> None:
+    with open(f"{SYSCTL_DIR}/{sysctl}", "w", encoding="ascii") as file:
+        file.write(" ".join(names))
+
+
+def _remove_namespace(name: str) -> None:
+    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+def _described(resources: Iterable[Resource]) -> str:
+    """Return resources as one line, with the names that the kernel has for them."""
+    return ", ".join(sorted(f"{one}{_name_of(one)}" for one in resources))
+
+
+def _name_of(one: Resource) -> str:
+    with suppress(StructopsError, OSError):
+        if one.type == "map":
+            with bpf.map_get_fd_by_id(int(one.key)) as fd:
+                return f" ({map_info(fd).name})"
+        if one.type == "program":
+            with bpf.prog_get_fd_by_id(int(one.key)) as fd:
+                return f" ({prog_info(fd).name})"
+        if one.type == "link":
+            with bpf.link_get_fd_by_id(int(one.key)) as fd:
+                return f" (of map {link_info(fd).map_id})"
+        if one.type == "process":
+            with open(f"/proc/{one.key}/cmdline", encoding="utf-8", errors="replace") as file:
+                return f" ({file.read().replace(chr(0), ' ').strip()[:100]})"
+    return ""

@@ -1,0 +1,141 @@
+"""Tell whose the resources are that appeared while a live test ran.
+
+Other processes register and unregister meanwhile. Each new resource is in one of three groups:
+
+- *Another process's*: its name begins with ``bpf_``, or such a registration uses it, or a process
+  outside of this run has it open, or another run mounted it below the temporary directory.
+  No test keeps such a name: tests take the fixture ``name``.
+- *The test's own*: its name begins as those of the fixture ``name`` do, or it is below a mount
+  that the test made, or a process of the test has it open.
+- *Unexplained*: all others. The kernel may still be loading or freeing them.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import NamedTuple
+
+from structops_cli.errors import StructopsError
+from structops_cli.operations.memory import MEMORY_PATH, Memory
+from structops_cli.runtime.inventory import list_maps
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.live_map import LiveMap
+from structops_cli.syscall import bpf
+from tests.snapshot import (
+    WITH_ID,
+    Resource,
+    Snapshot,
+    open_resources_by_owner,
+    orphan_processes,
+    pinned_resources,
+    with_maps,
+)
+
+__all__ = ["Leftovers", "Owner", "find_leftovers", "find_missing", "live_maps"]
+
+
+class Owner(NamedTuple):
+    """The folder of a test's files and the beginning of its names; ``others`` are beginnings of other processes' names."""
+
+    folder: str
+    prefix: str
+    others: tuple[str, ...] = ("bpf_",)
+
+
+class Leftovers(NamedTuple):
+    """New resources that are not another process's; those in ``own`` are certainly the test's."""
+
+    own: Snapshot
+    unexplained: Snapshot
+
+
+def find_missing(before: Snapshot, after: Snapshot, owner: Owner) -> Snapshot:
+    """Return the named resources that have gone, without those of other processes and runs.
+
+    Maps, programs and links are left out: they go with their last user, and
+    only that user can tell whether it meant to.
+    """
+    return frozenset(
+        one
+        for one in before - after
+        if not (
+            one.type in {*WITH_ID, "process"} or _is_others_name(one, owner) or _is_temporary(str(one.key))
+        )
+    )
+
+
+def find_leftovers(before: Snapshot, after: Snapshot, owner: Owner) -> Leftovers:
+    """Compare two snapshots and group the new resources by their owner."""
+    new = after - before
+    if not new:
+        return Leftovers(frozenset(), frozenset())
+    paths = {str(one.key) for one in new if one.type == "mount"}
+    mounts = {path for path in paths if path.startswith(f"{owner.folder}/")}
+    own_pids = {int(one.key) for one in new if one.type == "process"} | orphan_processes(before)
+    here, elsewhere = open_resources_by_owner({os.getpid(), *own_pids})
+    maps = live_maps()
+    own = {one for one in new if one.type not in WITH_ID and _is_own_name(one, mounts, owner)}
+    others = {one for one in new - own if _is_others_name(one, owner) or _is_temporary(str(one.key))}
+    others |= elsewhere | _used_by(maps, owner.others) | pinned_resources(others)
+    own |= _used_by(maps, (owner.prefix,)) | pinned_resources(own)
+    own = (own - elsewhere | here) & new
+    processes = {Resource("process", pid) for pid in own_pids}
+    return Leftovers(frozenset(own | processes), frozenset(new - own - others))
+
+
+def live_maps() -> tuple[LiveMap, ...]:
+    """Return the struct_ops maps of the kernel, without reading its types where it has no map at all."""
+    return list_maps(live_kernel()) if any(True for _ in bpf.map_ids()) else ()
+
+
+def _used_by(maps: tuple[LiveMap, ...], prefixes: tuple[str, ...]) -> set[Resource]:
+    """Return the struct_ops maps whose name begins so, with their links, pins, programs and the maps of these."""
+    found = set()
+    for live in maps:
+        if live.name.startswith(prefixes):
+            pins = (*live.pins, *(pin for link in live.links for pin in link.pins))
+            found |= {Resource("map", live.info.id), *(Resource("link", link.id) for link in live.links)}
+            found |= {Resource("pin", path) for path in pins}
+            found |= with_maps(live.program_ids)
+    return found
+
+
+def _is_own_name(one: Resource, mounts: set[str], owner: Owner) -> bool:
+    if one.type == "mount":
+        return one.key in mounts
+    if one.type == "pin":
+        path = str(one.key)
+        return (
+            path.startswith(tuple(f"{mount}/" for mount in mounts))
+            or _in_path(path, (owner.prefix,))
+            or _is_own_saved_state(path, owner)
+        )
+    if one.type in ("default", "allowed algorithm"):
+        return not _is_others_name(one, owner)
+    return one.type == "process" or str(one.key).startswith(owner.prefix)
+
+
+def _is_others_name(one: Resource, owner: Owner) -> bool:
+    if one.type == "pin":
+        return _in_path(str(one.key), owner.others)
+    return one.type not in WITH_ID and str(one.key).startswith(owner.others)
+
+
+def _in_path(path: str, prefixes: tuple[str, ...]) -> bool:
+    return any(part.removeprefix("map_").startswith(prefixes) for part in path.split("/"))
+
+
+def _is_own_saved_state(path: str, owner: Owner) -> bool:
+    """Tell whether a pin is a saved state without an algorithm of another process."""
+    if path != MEMORY_PATH:
+        return False
+    try:
+        with Memory() as memory:
+            return not any(entry.name.startswith(owner.others) for entry in memory.defaults().values())
+    except StructopsError:  # a test has put something else there
+        return True
+
+
+def _is_temporary(path: str) -> bool:
+    return path.startswith(f"{tempfile.gettempdir()}/")
