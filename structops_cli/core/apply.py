@@ -10,9 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from structops_cli.asm.insn import (
+    CALL,
+    INSN_BYTES,
+    LD_IMM64,
+    Insn,
+    InsnClass,
+    InsnMode,
+    decode_insn,
+    imm64_at,
+    put_insn,
+    set_imm,
+    set_imm64,
+)
 from structops_cli.core.fixup import Fixup
 from structops_cli.errors import RelocationError
-from structops_cli.obj.insn import CALL, INSN_BYTES, LD_IMM64, Insn, decode, encode, set_imm, set_imm64
 from structops_cli.syscall.uapi import CoreReloKind
 
 __all__ = ["POISON_BASE", "POISON_COUNT", "apply_fixups", "poisoned_relocation", "why_poisoned"]
@@ -27,15 +39,6 @@ _U31 = (1 << 31) - 1
 _U32 = (1 << 32) - 1
 _U64 = (1 << 64) - 1
 
-# BPF_CLASS, BPF_SIZE, BPF_MODE and BPF_SRC of an opcode (include/uapi/linux/bpf_common.h, bpf.h).
-_LD, _LDX, _ST, _STX, _ALU, _ALU64 = 0, 1, 2, 3, 4, 7
-_CLASS_MASK = 0x07
-_SIZE_MASK = 0x18
-_MODE_MASK = 0xE0
-_MODE_MEMSX = 0x80
-_SOURCE_REGISTER = 0x08
-_SIZE_BITS = {4: 0x00, 2: 0x08, 1: 0x10, 8: 0x18}
-_SIZE_BYTES = {bits: size for size, bits in _SIZE_BITS.items()}
 _DAMAGED = "The object's instructions and its .BTF.ext do not belong together; compile it again."
 _ENUMVAL_VALUE = CoreReloKind.ENUMVAL_VALUE
 
@@ -50,8 +53,8 @@ def apply_fixups(insns: bytes, fixups: Sequence[Fixup]) -> bytes:
     patched = bytearray(insns)
     for number, fixup in enumerate(fixups):
         _check_index(patched, fixup)
-        insn = decode(patched, fixup.insn_index)
-        apply = _APPLY.get(insn.opcode & _CLASS_MASK)
+        insn = decode_insn(patched, fixup.insn_index)
+        apply = _APPLY.get(insn.insn_class)
         if fixup.poison:
             _poison(patched, fixup.insn_index, insn, number)
         elif apply is not None:
@@ -77,23 +80,19 @@ def why_poisoned(fixup: Fixup) -> str:
     return f"it is {sizes}, and the instruction extends the sign, or accesses a part of it"
 
 
-def _put(insns: bytearray, index: int, insn: Insn) -> None:
-    insns[index * INSN_BYTES : (index + 1) * INSN_BYTES] = encode(insn)
-
-
 def _poison(insns: bytearray, index: int, insn: Insn, number: int) -> None:
     """Poison an instruction, both halves of a 64-bit load: a lone second half is an "unknown opcode 00"."""
-    call = Insn(CALL, 0, 0, 0, POISON_BASE + number % POISON_COUNT)
+    call = Insn(CALL, imm=POISON_BASE + number % POISON_COUNT)
     for at in range(index, index + (2 if insn.opcode == LD_IMM64 else 1)):
-        _put(insns, at, call)
+        put_insn(insns, at, call)
 
 
 def _apply_immediate(insns: bytearray, insn: Insn, fixup: Fixup, number: int) -> None:
-    if insn.opcode & _SOURCE_REGISTER:
+    if insn.uses_register:
         raise _refusal(fixup, "the arithmetic takes a register and no immediate")
     if fixup.checked and (insn.imm ^ fixup.local_value) & _U32:
         raise _unexpected(fixup, insn.imm)
-    top = _U31 if insn.opcode & _CLASS_MASK == _ALU64 else _U32
+    top = _U31 if insn.insn_class == InsnClass.ALU64 else _U32
     if -_U31 - 1 <= fixup.target_value <= top:
         set_imm(insns, fixup.insn_index, fixup.target_value)
     else:
@@ -103,30 +102,30 @@ def _apply_immediate(insns: bytearray, insn: Insn, fixup: Fixup, number: int) ->
 def _apply_memory(insns: bytearray, insn: Insn, fixup: Fixup, number: int) -> None:
     if fixup.checked and insn.offset != fixup.local_value:
         raise _unexpected(fixup, insn.offset)
-    opcode = _resized(insn.opcode, fixup)
-    if opcode is None or not 0 <= fixup.target_value <= _MAX_MEMORY_OFFSET:
+    resized = _resized(insn, fixup)
+    if resized is None or not 0 <= fixup.target_value <= _MAX_MEMORY_OFFSET:
         _poison(insns, fixup.insn_index, insn, number)
     else:
-        _put(insns, fixup.insn_index, Insn(opcode, insn.dst_reg, insn.src_reg, fixup.target_value, insn.imm))
+        put_insn(insns, fixup.insn_index, resized._replace(offset=fixup.target_value))
 
 
-def _resized(opcode: int, fixup: Fixup) -> int | None:
-    """Return the opcode for the target's size of the field, None when there is none."""
+def _resized(insn: Insn, fixup: Fixup) -> Insn | None:
+    """Return the access with the target's size of the field, None if no instruction does it."""
     if fixup.local_size_bytes == fixup.target_size_bytes:
-        return opcode
-    partly = _SIZE_BYTES[opcode & _SIZE_MASK] != fixup.local_size_bytes
-    if fixup.fixed_size or partly or opcode & _MODE_MASK == _MODE_MEMSX:
+        return insn
+    partly = insn.size_bytes != fixup.local_size_bytes
+    if fixup.fixed_size or partly or insn.mode == InsnMode.MEMSX:
         return None
-    return opcode & ~_SIZE_MASK | _SIZE_BITS[fixup.target_size_bytes]
+    return insn.resized(fixup.target_size_bytes)
 
 
 def _apply_imm64(insns: bytearray, insn: Insn, fixup: Fixup, _number: int) -> None:
     if insn.opcode != LD_IMM64:
         raise _refusal(fixup, f"opcode {insn.opcode:#04x} has nothing to relocate")
-    second = decode(insns, fixup.insn_index + 1)
+    second = decode_insn(insns, fixup.insn_index + 1)
     if insn.src_reg or insn.offset or second[:-1] != (0, 0, 0, 0):
         raise _refusal(fixup, "the 64-bit load is not of a plain number")
-    held = insn.imm & _U32 | (second.imm & _U32) << 32
+    held = imm64_at(insns, fixup.insn_index)
     value = fixup.target_value
     if fixup.checked and held != fixup.local_value & _U64:
         if fixup.kind != _ENUMVAL_VALUE or held != _sign_extended(fixup.local_value):
@@ -164,10 +163,10 @@ def _refusal(fixup: Fixup, why: str) -> RelocationError:
 
 
 _APPLY = {
-    _LD: _apply_imm64,
-    _LDX: _apply_memory,
-    _ST: _apply_memory,
-    _STX: _apply_memory,
-    _ALU: _apply_immediate,
-    _ALU64: _apply_immediate,
+    int(InsnClass.LD): _apply_imm64,
+    int(InsnClass.LDX): _apply_memory,
+    int(InsnClass.ST): _apply_memory,
+    int(InsnClass.STX): _apply_memory,
+    int(InsnClass.ALU): _apply_immediate,
+    int(InsnClass.ALU64): _apply_immediate,
 }

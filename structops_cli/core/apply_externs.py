@@ -8,11 +8,19 @@ refused with ``invalid func unknown#N``, and N says which extern it was.
 
 from __future__ import annotations
 
+from structops_cli.asm.insn import (
+    CALL,
+    Insn,
+    PseudoCall,
+    PseudoSrc,
+    opcode_at,
+    put_insn,
+    set_imm64,
+    set_src_reg,
+)
 from structops_cli.core.externs import Externs, Resolved
-from structops_cli.obj.insn import CALL, INSN_BYTES, Insn, encode, opcode, set_imm64, set_src_reg
 from structops_cli.obj.kconfig import KCONFIG
 from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, Relocation, RelocationTarget
-from structops_cli.syscall.uapi import PseudoCall, PseudoSrc
 
 __all__ = ["EXTERN_POISON_BASE", "apply_externs", "poisoned_extern"]
 
@@ -44,9 +52,8 @@ def apply_externs(spec: ObjectSpec, program: LinkedProgram, externs: Externs) ->
         if resolved.extern.kind is ExternKind.KCONFIG:
             offset = _kconfig_offset(externs, item.symbol)
             left.append(Relocation(index, RelocationTarget.DATA, KCONFIG, offset))
-        elif opcode(insns, index) == CALL:
-            call = _call(resolved, externs, numbers[item.symbol])
-            insns[index * INSN_BYTES : (index + 1) * INSN_BYTES] = encode(call)
+        elif opcode_at(insns, index) == CALL:
+            put_insn(insns, index, _call(resolved, externs, numbers[item.symbol]))
         else:
             _load(insns, index, resolved, externs)
             if resolved.module and not _stands_for_itself(resolved, externs):

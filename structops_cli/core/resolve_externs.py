@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
+from structops_cli.asm.insn import CALL, opcode_at
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare
 from structops_cli.btf.kernel_types import KernelTypes
@@ -23,7 +24,6 @@ from structops_cli.core.implicit_arguments import lacks_implementation
 from structops_cli.core.kconfig import number_bytes, option_bytes
 from structops_cli.core.matching import Mismatch
 from structops_cli.errors import FitError
-from structops_cli.obj.insn import CALL, opcode
 from structops_cli.obj.kconfig import KCONFIG
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.sparse_bytes import SparseBytes
@@ -113,7 +113,7 @@ class _Search:
     def resolve(self, use: Use) -> Resolved | None:
         """Return what an extern is, None where nobody knows; ``FitError`` as ``resolve_externs``."""
         extern = use.extern
-        if extern.kind is not ExternKind.FUNCTION and opcode(use.program.insns, use.insn_index) == CALL:
+        if extern.kind is not ExternKind.FUNCTION and opcode_at(use.program.insns, use.insn_index) == CALL:
             raise self._misfit(use, Mismatch("the object calls it, and declares it as a variable"))
         found = self._found(use)
         if isinstance(found, Mismatch):

@@ -8,11 +8,11 @@ from itertools import pairwise
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
+from structops_cli.asm.insn import INSN_BYTES
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import BtfExt
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, Section, Symbol, SymbolBinding, SymbolType
-from structops_cli.obj.insn import INSN_BYTES
 from structops_cli.obj.records import Record, moved
 from structops_cli.obj.sections import holds_functions, is_other, is_program, is_sleepable
 from structops_cli.obj.spec import Function, JumpTable, OtherProgram, Relocation

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import Struct
 
+from structops_cli.asm.insn import INSN_BYTES
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject
 from structops_cli.obj.functions import Extent
-from structops_cli.obj.insn import INSN_BYTES
 from structops_cli.obj.sections import JUMP_TABLES
 from structops_cli.obj.spec import (
     Function,

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from structops_cli.asm.insn import INSN_BYTES, PseudoCall, PseudoSrc, set_imm, set_imm64, set_src_reg
 from structops_cli.errors import ObjectError
 from structops_cli.obj.exceptions import exception_callback, exception_tags
-from structops_cli.obj.insn import INSN_BYTES, set_imm, set_imm64, set_src_reg
 from structops_cli.obj.records import Record, moved
 from structops_cli.obj.spec import Function, LinkedProgram, ObjectSpec, Relocation, RelocationTarget
-from structops_cli.syscall.uapi import PseudoCall, PseudoSrc
 
 __all__ = ["link_program", "link_programs"]
 

@@ -11,13 +11,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from structops_cli.asm.insn import (
+    CALL,
+    INSN_BYTES,
+    LD_IMM64,
+    PseudoCall,
+    find_opcode,
+    imm_at,
+    opcode_at,
+    src_reg_at,
+)
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, ElfRelocation, RelocationType, Section, Symbol
 from structops_cli.obj.functions import Extent
-from structops_cli.obj.insn import CALL, INSN_BYTES, LD_IMM64, find, imm, opcode, src_reg
 from structops_cli.obj.sections import JUMP_TABLES, MAPS, holds_functions, is_data, is_other
 from structops_cli.obj.spec import Relocation, RelocationTarget
-from structops_cli.syscall.uapi import PseudoCall
 
 __all__ = ["Addresses", "Target", "function_relocations"]
 
@@ -122,11 +130,11 @@ def _of_function(
         if index in found:
             raise _unfit(extent, index, "it has two relocations")
         found[index] = _reference(extent, insns, index, relocation, addresses)
-    for index in find(insns, CALL):
-        if index not in found and src_reg(insns, index) != PseudoCall.HELPER:
+    for index in find_opcode(insns, CALL):
+        if index not in found and src_reg_at(insns, index) != PseudoCall.HELPER:
             found[index] = _near_call(extent, insns, index, addresses)
-    for index in find(insns, LD_IMM64):
-        if index not in found and src_reg(insns, index):
+    for index in find_opcode(insns, LD_IMM64):
+        if index not in found and src_reg_at(insns, index):
             raise _unfit(extent, index, "the load claims to be an address, and has no relocation")
     return tuple(found[index] for index in sorted(found))
 
@@ -135,14 +143,14 @@ def _reference(
     extent: Extent, insns: bytes, index: int, relocation: ElfRelocation, addresses: Addresses
 ) -> Relocation:
     """Resolve a relocation by its instruction: a 64-bit load or a call."""
-    code, symbol = opcode(insns, index), relocation.symbol
+    code, symbol = opcode_at(insns, index), relocation.symbol
     label = f"the relocation at instruction {index} of {extent.name}"
     if (code, relocation.type) == (LD_IMM64, RelocationType.R64_64):
         if (index + 2) * INSN_BYTES > len(insns):
             raise _unfit(extent, index, "the function ends in the middle of the load")
-        return Relocation(index, *addresses.find(symbol, imm(insns, index), label))
+        return Relocation(index, *addresses.find(symbol, imm_at(insns, index), label))
     if (code, relocation.type) == (CALL, RelocationType.R64_32):
-        target = addresses.find(symbol, (imm(insns, index) + 1) * INSN_BYTES, label)
+        target = addresses.find(symbol, (imm_at(insns, index) + 1) * INSN_BYTES, label)
         return Relocation(index, _callee(target, label), target.name, 0)
     why = f"relocation type {relocation.type} cannot change an instruction with opcode {code:#04x}"
     raise _unfit(extent, index, why)
@@ -159,10 +167,10 @@ def _callee(target: Target, label: str) -> RelocationTarget:
 
 def _near_call(extent: Extent, insns: bytes, index: int, addresses: Addresses) -> Relocation:
     """Resolve a call within the section, by the distance in its immediate."""
-    if src_reg(insns, index) != PseudoCall.CALL:
+    if src_reg_at(insns, index) != PseudoCall.CALL:
         raise _unfit(extent, index, "the call claims to be of the kernel, and has no relocation")
     start = Symbol(extent.section.name, 0, 0, extent.section.position, 0, 0)
-    offset = (extent.start + index + 1 + imm(insns, index)) * INSN_BYTES
+    offset = (extent.start + index + 1 + imm_at(insns, index)) * INSN_BYTES
     target = addresses.find(start, offset, f"the call at instruction {index} of {extent.name}")
     return Relocation(index, RelocationTarget.CALL, target.name, 0)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
+from structops_cli.asm.insn import CALL, RETURN_ZERO, Insn, encode_insn
 from structops_cli.errors import StructopsError, VerifierError
-from structops_cli.obj.insn import CALL, Insn, encode
 from structops_cli.runtime.externs import open_module
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.syscall import bpf
@@ -13,7 +13,6 @@ from structops_cli.syscall.uapi import BpfProgType
 
 __all__ = ["may_call"]
 
-MOVE_IMMEDIATE, EXIT = 0xB7, 0x95
 NOT_FOR_THIS_TYPE = ("cannot use helper", "unknown func")
 """``check_helper_call`` on a helper that the subsystem does not give; the first since 6.12."""
 ABOUT_ARGUMENTS = ("R1", "R2", "type=", "expected=", "must be", "arg#")
@@ -22,14 +21,13 @@ ABOUT_ARGUMENTS = ("R1", "R2", "type=", "expected=", "must be", "arg#")
 
 def may_call(program: ProgramPlan, helper: int) -> bool | None:
     """Tell whether a program for the same member may call a helper; None where the kernel does not tell."""
-    parts = Insn(CALL, 0, 0, 0, helper), Insn(MOVE_IMMEDIATE, 0, 0, 0, 0), Insn(EXIT, 0, 0, 0, 0)
     try:
         with ExitStack() as stack:
             module = program.type.module
             fd = stack.enter_context(open_module(module)).fileno() if module else 0
             bpf.prog_load(
                 BpfProgType.STRUCT_OPS,
-                b"".join(map(encode, parts)),
+                encode_insn(Insn(CALL, imm=helper)) + RETURN_ZERO,
                 licence="GPL",
                 name="bpf_probe",
                 expected_attach_type=program.member.member_index,

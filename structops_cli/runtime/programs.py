@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from structops_cli.asm.insn import PseudoSrc, set_imm64, set_src_reg
 from structops_cli.core.apply import apply_fixups
 from structops_cli.core.fixup import Fixup, Relocator
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError, VerifierError
-from structops_cli.obj.insn import set_imm64, set_src_reg
 from structops_cli.obj.link import link_programs
 from structops_cli.obj.sections import is_read_only
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec, RelocationTarget
@@ -20,7 +20,7 @@ from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.uapi import BPF_F_SLEEPABLE, BpfProgType, PseudoSrc
+from structops_cli.syscall.uapi import BPF_F_SLEEPABLE, BpfProgType
 
 if TYPE_CHECKING:
     from structops_cli.core.externs import Externs

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from contextlib import ExitStack, suppress
 
+from structops_cli.asm.insn import RETURN_ZERO
 from structops_cli.errors import ENOTSUPP, FitError, KernelError
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.struct_ops.catalogue import StructOpsType
@@ -22,7 +22,6 @@ from structops_cli.syscall.uapi import (
 
 __all__ = ["create_struct_ops_map", "create_struct_ops_maps", "least_btf", "open_module_btf"]
 
-RETURN_ZERO = struct.pack("<BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
 """``r0 = 0; exit``."""
 
 

@@ -13,11 +13,11 @@ from collections.abc import Container, Sequence
 from errno import E2BIG, EINVAL
 from typing import TYPE_CHECKING
 
+from structops_cli.asm.insn import INSN_BYTES, LD_IMM64, InsnClass, decode_insn, instructions
 from structops_cli.core.apply import poisoned_relocation, why_poisoned
 from structops_cli.core.fixup import Fixup
 from structops_cli.counted import counted
 from structops_cli.errors import VerifierError
-from structops_cli.obj.insn import INSN_BYTES, LD_IMM64, decode, instructions
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec
 from structops_cli.runtime.verifier_hints import hint_for, is_too_large
@@ -41,9 +41,8 @@ UNSUPPORTED = "attach to unsupported member"
 SHOWN = 3
 LONG = 1 << 12
 CUT = "the program is too large for the verifier, whose log ends before its last words"
-CLASS = 7
-LDX, ST, STX, JMP, JMP32 = 1, 2, 3, 5, 6
-"""Classes of instructions, in the low bits of the opcode."""
+STORES = (InsnClass.ST, InsnClass.STX)
+JUMPS = (InsnClass.JMP, InsnClass.JMP32)
 
 
 def explain_refusal(
@@ -190,14 +189,14 @@ def _absent_symbol(
 
 def _load_of_the_base(insns: bytes, index: int, loads: Container[int]) -> int | None:
     """Return where the address that an instruction reads or writes through was loaded; None where that is not plain."""
-    insn = decode(insns, index) if index * INSN_BYTES < len(insns) else None
-    if insn is None or insn.opcode & CLASS not in (LDX, ST, STX):
+    insn = decode_insn(insns, index) if index * INSN_BYTES < len(insns) else None
+    if insn is None or insn.insn_class not in (InsnClass.LDX, *STORES):
         return None
-    register = insn.src_reg if insn.opcode & CLASS == LDX else insn.dst_reg
+    register = insn.src_reg if insn.insn_class == InsnClass.LDX else insn.dst_reg
     for place, earlier in reversed([item for item in instructions(insns) if item[0] < index]):
-        if earlier.opcode & CLASS in (JMP, JMP32):
+        if earlier.insn_class in JUMPS:
             return None
-        if earlier.dst_reg == register and earlier.opcode & CLASS not in (ST, STX):
+        if earlier.dst_reg == register and earlier.insn_class not in STORES:
             return place if earlier.opcode == LD_IMM64 and place in loads else None
     return None
 

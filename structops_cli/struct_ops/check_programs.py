@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from structops_cli.asm.insn import CALL, LD_IMM64, PseudoCall, opcode_at, set_src_reg
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.types import Enum, Enum64
 from structops_cli.core.apply import POISON_BASE, apply_fixups, why_poisoned
@@ -13,7 +14,6 @@ from structops_cli.core.externs import Externs
 from structops_cli.core.fixup import Fixup, Relocator
 from structops_cli.errors import StructopsError
 from structops_cli.obj.exceptions import exception_callback, exception_tags
-from structops_cli.obj.insn import CALL, LD_IMM64, opcode, set_src_reg
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, RelocationTarget
@@ -29,7 +29,7 @@ from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import Plan, ProgramPlan
 from structops_cli.struct_ops.rules.generation import has_lazy_globals
 from structops_cli.struct_ops.rules.helpers import is_allowed
-from structops_cli.syscall.uapi import BtfKind, PseudoCall
+from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["Allows", "ProgramReport", "check_program"]
 
@@ -106,13 +106,13 @@ def _code(
         index = item.insn_index
         if item.target is RelocationTarget.DATA and item.symbol in constant:
             data[index] = constant[item.symbol], item.addend
-        elif item.target is RelocationTarget.EXTERN and opcode(insns, index) == CALL:
+        elif item.target is RelocationTarget.EXTERN and opcode_at(insns, index) == CALL:
             set_src_reg(insns, index, PseudoCall.KFUNC_CALL)
         elif item.target is RelocationTarget.EXTERN and kinds[item.symbol] is ExternKind.KCONFIG:
             data[index] = None, 0
         elif item.target is RelocationTarget.EXTERN:
             unknown.add(index)
-        elif opcode(insns, index) == LD_IMM64:
+        elif opcode_at(insns, index) == LD_IMM64:
             addresses.add(index)
     return Code(
         bytes(insns),
@@ -142,7 +142,7 @@ def _existing(linked: LinkedProgram, externs: Externs) -> frozenset[int]:
         for item in linked.relocations
         if item.target is RelocationTarget.EXTERN
         and item.symbol in there
-        and opcode(linked.insns, item.insn_index) == LD_IMM64
+        and opcode_at(linked.insns, item.insn_index) == LD_IMM64
     )
 
 

@@ -5,8 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from structops_cli.asm.insn import (
+    ATOMIC_CMPXCHG,
+    ATOMIC_FETCH,
+    FRAME_POINTER,
+    INSN_BYTES,
+    LD_IMM64,
+    AluOp,
+    Insn,
+    InsnClass,
+    InsnMode,
+    JumpOp,
+    PseudoCall,
+    PseudoSrc,
+    decode_insn,
+    imm64_at,
+    instructions,
+)
 from structops_cli.core.apply import poisoned_relocation
-from structops_cli.obj.insn import INSN_BYTES, LD_IMM64, Insn, decode, instructions
 from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.struct_ops.flow_values import (
     ARG,
@@ -28,17 +44,14 @@ from structops_cli.struct_ops.flow_values import (
     number_of,
     unknown,
 )
-from structops_cli.syscall.uapi import PseudoCall, PseudoSrc
 
 __all__ = ["Code", "State", "Steps", "Use", "Way", "entered", "jump_targets", "merge"]
 
 WORD_BYTES = 8
-_LD, _LDX, _ST, _STX, _ALU, _JMP, _JMP32, _ALU64 = range(8)
-_JA, _CALL, _EXIT, _MAY_GOTO = 0x0, 0x8, 0x9, 0xE
-_MEM, _ATOMIC = 0x60, 0xC0
-_SIZES = {0x00: 4, 0x08: 2, 0x10: 1, 0x18: 8}
-_UNARY = (0x8, 0xD)
-_LAST_REGISTER = 10
+_ARITHMETIC = (InsnClass.ALU, InsnClass.ALU64)
+_JUMPS = (InsnClass.JMP, InsnClass.JMP32)
+_STORES = (InsnClass.ST, InsnClass.STX)
+_UNARY = (AluOp.NEG, AluOp.END)
 
 
 class Use(NamedTuple):
@@ -142,22 +155,22 @@ class Steps:
 
     def step(self, index: int, state: State) -> list[Way]:
         """Return where the verifier goes from an instruction, within the program."""
-        insn = decode(self.code.insns, index)
-        if max(insn.dst_reg, insn.src_reg) > _LAST_REGISTER:
+        insn = decode_insn(self.code.insns, index)
+        if max(insn.dst_reg, insn.src_reg) > FRAME_POINTER:
             return []  # no such register: the verifier refuses it
         return [way for way in self._understood(index, insn, state) if 0 <= way.to < self.count]
 
     def _understood(self, index: int, insn: Insn, state: State) -> list[Way]:
-        family = insn.opcode & 7
-        if family in {_ALU, _ALU64}:
+        family = insn.insn_class
+        if family in _ARITHMETIC:
             return [Way(index + 1, _alu(insn, state), True)]
         if insn.opcode == LD_IMM64:
             return [Way(index + 2, state.with_reg(insn.dst_reg, self._immediate(index, insn)), True)]
-        if family in {_JMP, _JMP32}:
+        if family in _JUMPS:
             return self._jump(index, insn, state)
-        if family == _LDX:
+        if family == InsnClass.LDX:
             return [Way(index + 1, state.with_reg(insn.dst_reg, self._load(index, insn, state)), True)]
-        if family in {_ST, _STX}:
+        if family in _STORES:
             return [Way(index + 1, self._store(index, insn, state), True)]
         return [Way(index + 1, state.with_reg(0, MAYBE), True)]  # the old loads of packets
 
@@ -173,18 +186,17 @@ class Steps:
             return Value(FUNCTION, index + 1 + insn.imm)
         if index in code.unknown or insn.src_reg or index + 1 >= self.count:
             return MAYBE
-        high = decode(code.insns, index + 1).imm
-        return number_of((insn.imm & 0xFFFFFFFF) | (high & 0xFFFFFFFF) << 32)
+        return number_of(imm64_at(code.insns, index))
 
     # Memory
 
     def _load(self, index: int, insn: Insn, state: State) -> Value:
-        base, size = state.regs[insn.src_reg], _SIZES[insn.opcode & 0x18]
+        base, size = state.regs[insn.src_reg], insn.size_bytes
         at = base.number + insn.offset
         if base.kind == CTX:
             return self._argument(index, at, size)
         if base.kind in {DATA, FP} or base in {MAYBE, UNSET}:
-            return MAYBE if insn.opcode & 0xE0 != _MEM else self._kept(base, at, size, state)
+            return MAYBE if insn.mode != InsnMode.MEM else self._kept(base, at, size, state)
         if base.kind == ARG:
             self._through(index, insn, base, size)
         return unknown(LOADED if size == WORD_BYTES else SOME, index, _largest_of(size))
@@ -213,7 +225,7 @@ class Steps:
         self.report(Use("through", base.number, index, True, at, size))
 
     def _store(self, index: int, insn: Insn, state: State) -> State:
-        base, size = state.regs[insn.dst_reg], _SIZES[insn.opcode & 0x18]
+        base, size = state.regs[insn.dst_reg], insn.size_bytes
         at = base.number + insn.offset
         if base.kind == CTX:
             self.report(Use("write", at // WORD_BYTES, index, True, at, size))
@@ -221,33 +233,33 @@ class Steps:
             self._through(index, insn, base, size)
         elif base.kind == FP:
             kept = {place: value for place, value in state.stack if not at - WORD_BYTES < place < at + size}
-            if insn.opcode & 7 == _STX and insn.opcode & 0xE0 == _MEM and size == WORD_BYTES:
+            if insn.insn_class == InsnClass.STX and insn.mode == InsnMode.MEM and size == WORD_BYTES:
                 kept[at] = state.regs[insn.src_reg]
             state = State(state.regs, tuple(sorted(kept.items())))
         elif base == MAYBE:
             state = State(state.regs)  # it may be of the stack
-        if insn.opcode & 7 == _STX and insn.opcode & 0xE0 == _ATOMIC and insn.imm & 1:
-            state = state.with_reg(0 if insn.imm & 0xF0 == 0xF0 else insn.src_reg, MAYBE)
+        if insn.insn_class == InsnClass.STX and insn.mode == InsnMode.ATOMIC and insn.imm & ATOMIC_FETCH:
+            state = state.with_reg(0 if insn.imm & ATOMIC_CMPXCHG == ATOMIC_CMPXCHG else insn.src_reg, MAYBE)
         return state
 
     # Jumps and calls
 
     def _jump(self, index: int, insn: Insn, state: State) -> list[Way]:
-        operation, target = insn.opcode >> 4, index + 1 + insn.offset
-        if operation == _JA and insn.opcode & 8:
+        operation, target = insn.operation, index + 1 + insn.offset
+        if operation == JumpOp.JA and insn.uses_register:
             return []  # by a jump table, to nobody knows where
-        if operation == _JA:
-            return [Way(index + 1 + insn.imm if insn.opcode & 7 == _JMP32 else target, state, True)]
-        if operation == _EXIT:
+        if operation == JumpOp.JA:
+            return [Way(index + 1 + insn.imm if insn.insn_class == InsnClass.JMP32 else target, state, True)]
+        if operation == JumpOp.EXIT:
             self.leave(index, state.regs[0])
             return []
-        if operation == _CALL:
+        if operation == JumpOp.CALL:
             return self._call(index, insn, state)
         left = state.regs[insn.dst_reg]
-        right = state.regs[insn.src_reg] if insn.opcode & 8 else number_of(insn.imm & (1 << 64) - 1)
-        bits = 64 if insn.opcode & 7 == _JMP else 32
+        right = state.regs[insn.src_reg] if insn.uses_register else number_of(insn.imm & (1 << 64) - 1)
+        bits = 64 if insn.insn_class == InsnClass.JMP else 32
         ways = compare(operation, bits, left, right, self.code.pointers)
-        if operation == _MAY_GOTO:
+        if operation == JumpOp.JCOND:
             ways = "maybe", "maybe"
         after = _learnt(state, left.roots | right.roots)
         return [
@@ -296,20 +308,20 @@ def _learnt(state: State, roots: frozenset[int]) -> State:
 
 
 def _alu(insn: Insn, state: State) -> State:
-    bits = 64 if insn.opcode & 7 == _ALU64 else 32
+    bits = 64 if insn.insn_class == InsnClass.ALU64 else 32
     left = state.regs[insn.dst_reg]
-    if insn.opcode >> 4 in _UNARY:
+    if insn.operation in _UNARY:
         return state.with_reg(insn.dst_reg, MAYBE)
-    right = state.regs[insn.src_reg] if insn.opcode & 8 else number_of(insn.imm & (1 << 64) - 1)
+    right = state.regs[insn.src_reg] if insn.uses_register else number_of(insn.imm & (1 << 64) - 1)
     if insn.offset:  # signed division, or a move that extends the sign
         return state.with_reg(insn.dst_reg, MAYBE)
-    return state.with_reg(insn.dst_reg, arithmetic(insn.opcode >> 4, bits, left, right))
+    return state.with_reg(insn.dst_reg, arithmetic(insn.operation, bits, left, right))
 
 
 def jump_targets(insns: bytes) -> frozenset[int]:
     """Return where jumps go to."""
     found = set()
     for index, insn in instructions(insns):
-        if insn.opcode & 7 in {_JMP, _JMP32} and insn.opcode >> 4 not in {_CALL, _EXIT}:
-            found.add(index + 1 + (insn.imm if insn.opcode == _JMP32 else insn.offset))
+        if insn.insn_class in _JUMPS and insn.operation not in {JumpOp.CALL, JumpOp.EXIT}:
+            found.add(index + 1 + (insn.imm if insn.opcode == InsnClass.JMP32 | JumpOp.JA else insn.offset))
     return frozenset(found)

@@ -10,6 +10,8 @@ import operator
 from collections.abc import Callable
 from typing import NamedTuple
 
+from structops_cli.asm.insn import AluOp, JumpOp
+
 __all__ = [
     "ARG",
     "BOUNDED",
@@ -95,35 +97,34 @@ def narrowed(value: Value, roots: frozenset[int]) -> Value:
     return value._replace(roots=_NONE) if value.kind == ARG else MAYBE
 
 
-# Arithmetic: the upper four bits of an opcode (enum of include/uapi/linux/bpf.h: BPF_ADD ...)
+# Arithmetic
 
-_ADD, _SUB, _MUL, _OR, _AND, _LSH, _RSH, _XOR, _MOV = 0x0, 0x1, 0x2, 0x4, 0x5, 0x6, 0x7, 0xA, 0xB
-_SHIFTS = (_LSH, _RSH)
+_SHIFTS = (AluOp.LSH, AluOp.RSH)
 _FOLD: dict[int, Callable[[int, int], int]] = {
-    _ADD: operator.add,
-    _SUB: operator.sub,
-    _MUL: operator.mul,
-    _OR: operator.or_,
-    _AND: operator.and_,
-    _XOR: operator.xor,
-    _LSH: operator.lshift,
-    _RSH: operator.rshift,
+    AluOp.ADD: operator.add,
+    AluOp.SUB: operator.sub,
+    AluOp.MUL: operator.mul,
+    AluOp.OR: operator.or_,
+    AluOp.AND: operator.and_,
+    AluOp.XOR: operator.xor,
+    AluOp.LSH: operator.lshift,
+    AluOp.RSH: operator.rshift,
 }
 
 
 def arithmetic(operation: int, bits: int, left: Value, right: Value) -> Value:
-    """Return what an ALU instruction makes of two values; ``operation`` is the upper half of its opcode."""
+    """Return what an ALU instruction makes of two values; ``operation`` is an ``AluOp``."""
     mask = _U64 if bits == 64 else _U32
-    if operation == _MOV:
+    if operation == AluOp.MOV:
         return _moved(bits, right)
     if left.kind == CONST and right.kind == CONST and operation in _FOLD:
         by = right.number & (bits - 1 if operation in _SHIFTS else mask)
         return number_of(_FOLD[operation](left.number & mask, by) & mask)
-    if bits == 64 and operation in {_ADD, _SUB} and right.kind == CONST:
+    if bits == 64 and operation in {AluOp.ADD, AluOp.SUB} and right.kind == CONST:
         distance = _signed(right.number, 64)
         if left.kind in {CTX, DATA, FP, ARG, LOADED}:
-            return _on(left, distance if operation == _ADD else -distance)
-    if bits == 64 and operation == _ADD and DATA in {left.kind, right.kind}:
+            return _on(left, distance if operation == AluOp.ADD else -distance)
+    if bits == 64 and operation == AluOp.ADD and DATA in {left.kind, right.kind}:
         return Value(RETURNED)  # somewhere in the data: what is there is not looked up by the verifier either
     return _computed(operation, bits, left, right)
 
@@ -160,16 +161,18 @@ def _computed(operation: int, bits: int, left: Value, right: Value) -> Value:
         return MAYBE
     by, largest = right.number & mask, largest & mask
     shift = by & (bits - 1)
-    if operation in {_ADD, _SUB} and largest == mask:
+    if operation in {AluOp.ADD, AluOp.SUB} and largest == mask:
         return _some(left, mask)  # it wraps
-    if operation == _RSH and largest >> shift:
+    if operation == AluOp.RSH and largest >> shift:
         return _some(left, largest >> shift)
-    if operation == _AND and by & (by + 1) == 0 and by:
+    if operation == AluOp.AND and by & (by + 1) == 0 and by:
         return _some(left, min(largest, by))
-    nonzero = {_AND: largest & by, _LSH: largest << shift & mask, _MUL: by if by <= _U32 else 0}.get(
-        operation, 0
-    )
-    return Value(BOUNDED, roots=left.roots) if nonzero else MAYBE
+    nonzero: dict[int, int] = {
+        AluOp.AND: largest & by,
+        AluOp.LSH: largest << shift & mask,
+        AluOp.MUL: by if by <= _U32 else 0,
+    }
+    return Value(BOUNDED, roots=left.roots) if nonzero.get(operation) else MAYBE
 
 
 def _some(value: Value, largest: int) -> Value:
@@ -181,15 +184,23 @@ def _signed(number: int, bits: int) -> int:
     return number - (1 << bits) if number >> bits - 1 else number
 
 
-# Comparison: the upper half of a jump's opcode (BPF_JEQ ...)
+# Comparison
 
 _UNSIGNED: dict[int, Callable[[int, int], int]] = {
-    0x1: operator.eq, 0x2: operator.gt, 0x3: operator.ge, 0x4: operator.and_, 0x5: operator.ne, 0xA: operator.lt, 0xB: operator.le,
-}  # fmt: skip
+    JumpOp.JEQ: operator.eq,
+    JumpOp.JGT: operator.gt,
+    JumpOp.JGE: operator.ge,
+    JumpOp.JSET: operator.and_,
+    JumpOp.JNE: operator.ne,
+    JumpOp.JLT: operator.lt,
+    JumpOp.JLE: operator.le,
+}
 _SIGNED: dict[int, Callable[[int, int], int]] = {
-    0x6: operator.gt, 0x7: operator.ge, 0xC: operator.lt, 0xD: operator.le,
-}  # fmt: skip
-_JEQ, _JSET, _JNE = 0x1, 0x4, 0x5
+    JumpOp.JSGT: operator.gt,
+    JumpOp.JSGE: operator.ge,
+    JumpOp.JSLT: operator.lt,
+    JumpOp.JSLE: operator.le,
+}
 _POINTERS = frozenset({RETURNED, LOADED, ARG, DATA, CTX, FP})
 
 
@@ -207,7 +218,7 @@ def compare(
     is_pointer = left.kind == ARG and left.number in pointers
     if left.kind == SOME or (left.kind == ARG and left.roots and not is_pointer):
         return _of_range(operation, bits, _largest(left) or 0, right.number)
-    if right.number == 0 and operation in {_JEQ, _JNE}:
+    if right.number == 0 and operation in {JumpOp.JEQ, JumpOp.JNE}:
         return _with_zero(operation, bits, left)
     if (left.kind in {DATA, CTX, FP} or is_pointer) and right.number & (1 << bits) - 1:
         return "sure", "sure"  # is_branch_taken: of a pointer and another number than zero it knows nothing
@@ -217,7 +228,7 @@ def compare(
 def _of_range(operation: int, bits: int, largest: int, number: int) -> tuple[str, str]:
     """Return how a comparison goes when any number up to ``largest`` is possible."""
     mask = (1 << bits) - 1
-    if operation == _JSET:
+    if operation == JumpOp.JSET:
         return "sure", "sure" if largest & number & mask else "maybe"
     if operation not in {*_UNSIGNED, *_SIGNED}:
         return "maybe", "maybe"
@@ -240,7 +251,7 @@ def _with_zero(operation: int, bits: int, left: Value) -> tuple[str, str]:
         zero = "never"
     elif left.kind not in _POINTERS:
         return "maybe", "maybe"
-    return ("sure", zero) if operation == _JEQ else (zero, "sure")
+    return ("sure", zero) if operation == JumpOp.JEQ else (zero, "sure")
 
 
 def _taken(operation: int, bits: int, left: int, right: int) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from enum import IntEnum
 
 __all__ = [
-    "BPF_CALL",
     "BPF_F_CLONE",
     "BPF_F_INNER_MAP",
     "BPF_F_LINK",
@@ -51,8 +50,6 @@ __all__ = [
     "BtfKind",
     "BtfVarLinkage",
     "CoreReloKind",
-    "PseudoCall",
-    "PseudoSrc",
     "StructOpsState",
     "TcpCongFlags",
 ]
@@ -86,8 +83,6 @@ BPF_STRUCT_OPS = 44
 BPF_TRACE_ITER = 28
 """The attach type of an iterator's program and link."""
 BPF_STATS_RUN_TIME = 0
-BPF_CALL = 0x85
-"""Opcode of a call: BPF_JMP | BPF_CALL."""
 BTF_MAGIC = 0xEB9F
 CLONE_NEWNET = 0x40000000
 """``include/uapi/linux/sched.h``; ``os.CLONE_NEWNET`` is there from Python 3.12 on."""
@@ -255,23 +250,6 @@ class CoreReloKind(IntEnum):
     ENUMVAL_EXISTS = 10
     ENUMVAL_VALUE = 11
     TYPE_MATCHES = 12
-
-
-class PseudoSrc(IntEnum):
-    """``src_reg`` of a 64-bit immediate load: what the immediate stands for."""
-
-    MAP_FD = 1
-    MAP_VALUE = 2
-    BTF_ID = 3
-    FUNC = 4
-
-
-class PseudoCall(IntEnum):
-    """``src_reg`` of a call: whom it calls."""
-
-    HELPER = 0
-    CALL = 1
-    KFUNC_CALL = 2
 
 
 class StructOpsState(IntEnum):

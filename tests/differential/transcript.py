@@ -14,10 +14,18 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
+from structops_cli.asm.insn import (
+    CALL,
+    LD_IMM64,
+    Insn,
+    PseudoCall,
+    PseudoSrc,
+    decode_insn,
+    instructions,
+)
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError
-from structops_cli.obj.insn import CALL, LD_IMM64, Insn, decode, instructions
 from structops_cli.struct_ops.catalogue import type_of_value
 from structops_cli.struct_ops.value import KEY, read_state, state_name
 from structops_cli.syscall import bpf, bpf_maps
@@ -32,7 +40,7 @@ from structops_cli.syscall.info import (
     prog_lines,
     prog_xlated,
 )
-from structops_cli.syscall.uapi import BpfMapType, PseudoCall, PseudoSrc
+from structops_cli.syscall.uapi import BpfMapType
 
 __all__ = ["transcript"]
 
@@ -120,7 +128,7 @@ class _Writer:
     def _instructions(self, insns: bytes) -> Iterator[str]:
         for index, insn in instructions(insns):
             if insn.opcode == LD_IMM64:
-                second = decode(insns, index + 1)
+                second = decode_insn(insns, index + 1)
                 yield f"  {index:4} r{insn.dst_reg} = {self._wide(insn, second)}"
             else:
                 yield f"  {index:4} {_plain(insn)}"

@@ -11,9 +11,10 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
+from structops_cli.asm.insn import RETURN_ZERO
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError
-from structops_cli.runtime.struct_ops_map import RETURN_ZERO, least_btf
+from structops_cli.runtime.struct_ops_map import least_btf
 from structops_cli.struct_ops.catalogue import StructOpsType, offered_types
 from structops_cli.struct_ops.rules.facts import (
     BtfFacts,

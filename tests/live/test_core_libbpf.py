@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import pytest
 
+from structops_cli.asm.insn import CALL, INSN_BYTES, decode_insn
 from structops_cli.btf.encode import encode
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.kernel_types import KernelTypes
@@ -25,7 +26,6 @@ from structops_cli.core.apply import apply_fixups
 from structops_cli.core.fixup import Relocator
 from structops_cli.core.target import Target
 from structops_cli.errors import StructopsError
-from structops_cli.obj.insn import CALL, INSN_BYTES, decode
 from structops_cli.syscall.uapi import CoreReloKind
 from tests.elf_writers import EXIT, Sec, Sym, with_strings, write_elf
 from tests.unit.core.c_types import Declared, declared
@@ -190,7 +190,7 @@ def libbpf_answer(libbpf: Libbpf, question: Question, before: bytes, folder: Pat
 
 
 def shown(insns: bytes) -> str:
-    return POISON if decode(insns, 0).opcode == CALL else disassembled(insns)
+    return POISON if decode_insn(insns, 0).opcode == CALL else disassembled(insns)
 
 
 def written(question: Question, before: bytes) -> bytes:

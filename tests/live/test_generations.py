@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from structops_cli.asm.insn import RETURN_ZERO
 from structops_cli.errors import KernelError, VerifierError
 from structops_cli.net.traffic import send_traffic
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.map_values import read_contents
 from structops_cli.runtime.objects import open_object
-from structops_cli.runtime.struct_ops_map import RETURN_ZERO, create_struct_ops_map, least_btf
+from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.runtime.verifier_report import report_in
 from structops_cli.struct_ops.catalogue import StructOpsType, find_type
 from structops_cli.struct_ops.rules.generation import generation_of

@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
+from structops_cli.asm.insn import RETURN_ZERO
 from structops_cli.errors import KernelError
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.map_values import read_contents
 from structops_cli.runtime.objects import open_object
-from structops_cli.runtime.struct_ops_map import RETURN_ZERO, create_struct_ops_map, least_btf
+from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.explain import cause_of, explained
 from structops_cli.struct_ops.value import KEY

@@ -12,12 +12,13 @@ from errno import EINVAL
 
 import pytest
 
+from structops_cli.asm.insn import RETURN_ZERO
 from structops_cli.btf.types import Enum
 from structops_cli.errors import ENOTSUPP, KernelError
 from structops_cli.runtime.helper_probe import may_call
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.probes import Answer, flag_masks, is_registered
-from structops_cli.runtime.struct_ops_map import RETURN_ZERO, create_struct_ops_map, least_btf
+from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, offered_types
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import ProgramPlan

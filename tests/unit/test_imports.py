@@ -28,7 +28,7 @@ LAYERS = (
         "structops_cli.syscall.btf_faults",
         "structops_cli.syscall._native",
     ),
-    ("structops_cli.btf",),
+    ("structops_cli.asm", "structops_cli.btf"),
     ("structops_cli.obj",),
     ("structops_cli.core",),
     ("structops_cli.struct_ops",),
@@ -43,6 +43,7 @@ LAYERS = (
 
 PURE = (
     "structops_cli.errors",
+    "structops_cli.asm",
     "structops_cli.btf",
     "structops_cli.obj",
     "structops_cli.core",
@@ -187,6 +188,39 @@ def test_operations_name_no_type_of_struct_ops() -> None:
         if lies_in(name, ("structops_cli.operations",)):
             found = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
             assert not found & REGISTRY.keys(), name
+
+
+def opcode_numbers_in(tree: ast.AST) -> Iterator[ast.AST]:
+    """Yield each place where a bare number meets an opcode, and each struct format of an instruction."""
+    for node in ast.walk(tree):
+        operands: list[ast.expr] = []
+        if isinstance(node, ast.Compare):
+            operands = [node.left, *node.comparators]
+        elif isinstance(node, ast.BinOp):
+            operands = [node.left, node.right]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Insn":
+            operands = [ast.Name("opcode"), *node.args[:1]]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and "BBhi" in node.value:
+            yield node
+        words = [ast.unparse(one).split(".")[-1].lower() for one in operands]
+        if any("opcode" in word for word in words) and any(
+            isinstance(one, ast.Constant) and isinstance(one.value, int) for one in operands
+        ):
+            yield node
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if not lies_in(name, ("structops_cli.asm",))])
+def test_opcode_numbers_are_in_asm_only(name: str) -> None:
+    found = [ast.unparse(node) for node in opcode_numbers_in(MODULES[name])]
+    assert not found
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["insn.opcode & 7 == LDX", "opcode == 0x85", "Insn(0x95, 0)", "opcode >> 4", 'Struct("<BBhi")'],
+)
+def test_a_bare_opcode_number_is_found(code: str) -> None:
+    assert list(opcode_numbers_in(ast.parse(code)))
 
 
 def test_the_walk_sees_what_is_there() -> None:

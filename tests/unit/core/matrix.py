@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from structops_cli.asm.insn import CALL, LD_IMM64, Insn, decode_insn, encode_insn, set_imm64
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
@@ -20,7 +21,6 @@ from structops_cli.core.apply import apply_fixups, poisoned_relocation, why_pois
 from structops_cli.core.fixup import Fixup, Relocator
 from structops_cli.core.target import Target
 from structops_cli.errors import StructopsError
-from structops_cli.obj.insn import CALL, LD_IMM64, Insn, decode, encode, set_imm64
 from structops_cli.syscall.uapi import CoreReloKind as Kind
 from tests.unit.core.c_types import declared
 
@@ -324,7 +324,7 @@ def applied(form: str, fixup: Fixup, held: object) -> str:
         after = apply_fixups(before, [fixup])
     except StructopsError as error:
         return f"{disassembled(before)} -> refused, {error.why}"
-    if poisoned_relocation(decode(after, 0).imm) is not None and decode(after, 0).opcode == CALL:
+    if poisoned_relocation(decode_insn(after, 0).imm) is not None and decode_insn(after, 0).opcode == CALL:
         return f"{disassembled(before)} -> poison, {why_poisoned(fixup)}"
     return f"{disassembled(before)} -> {disassembled(after)}"
 
@@ -332,19 +332,19 @@ def applied(form: str, fixup: Fixup, held: object) -> str:
 def instruction(opcode: int, value: int) -> bytes:
     """Return an instruction of that opcode that holds a number where a relocation puts it."""
     if opcode == LD_IMM64:
-        wide = bytearray(encode(Insn(LD_IMM64, 1, 0, 0, 0)) + bytes(8))
+        wide = bytearray(encode_insn(Insn(LD_IMM64, 1, 0, 0, 0)) + bytes(8))
         set_imm64(wide, 0, value, value >> 32)
         return bytes(wide)
     if opcode & 7 in (1, 2, 3):
-        return encode(Insn(opcode, 1, 2, value, 0))
-    return encode(Insn(opcode, 1, 0, 0, value))
+        return encode_insn(Insn(opcode, 1, 2, value, 0))
+    return encode_insn(Insn(opcode, 1, 0, 0, value))
 
 
 def disassembled(insns: bytes) -> str:
-    insn = decode(insns, 0)
+    insn = decode_insn(insns, 0)
     form = WORDS.get(insn.opcode, f"opcode {insn.opcode:#x}")
     if insn.opcode == LD_IMM64:
-        return f"{form} {insn.imm & 0xFFFFFFFF | (decode(insns, 1).imm & 0xFFFFFFFF) << 32:#x}"
+        return f"{form} {insn.imm & 0xFFFFFFFF | (decode_insn(insns, 1).imm & 0xFFFFFFFF) << 32:#x}"
     if insn.opcode & 7 in (1, 2, 3):
         return f"{form} at {insn.offset}"
     return f"{form} {insn.imm}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from structops_cli.asm.insn import CALL, LD_IMM64, Insn, decode_insn, encode_insn
 from structops_cli.core.apply import (
     POISON_BASE,
     POISON_COUNT,
@@ -13,7 +14,6 @@ from structops_cli.core.apply import (
 )
 from structops_cli.core.fixup import Fixup
 from structops_cli.errors import RelocationError
-from structops_cli.obj.insn import CALL, LD_IMM64, Insn, decode, encode
 from structops_cli.syscall.uapi import CoreReloKind as Kind
 
 MOV64, ADD64, MOV32, MOV64_REGISTER = 0xB7, 0x07, 0xB4, 0xBF
@@ -36,17 +36,17 @@ def fixup(local: int, target: int, *sizes: int, index: int = 0, **changes: objec
 def imm64(value: int) -> bytes:
     low, high = value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF
     return b"".join(
-        encode(Insn(code, dst, 0, 0, half - (half >> 31 << 32)))
+        encode_insn(Insn(code, dst, 0, 0, half - (half >> 31 << 32)))
         for code, dst, half in ((LD_IMM64, 3, low), (0, 0, high))
     )
 
 
 def apply_one(insn: Insn, fix: Fixup) -> Insn:
     """Apply one fixup to an instruction among others, which stay."""
-    around = encode(NOTHING)
-    patched = apply_fixups(around + encode(insn) + around, [fix._replace(insn_index=1)])
+    around = encode_insn(NOTHING)
+    patched = apply_fixups(around + encode_insn(insn) + around, [fix._replace(insn_index=1)])
     assert patched[:8] == patched[16:] == around
-    return decode(patched, 1)
+    return decode_insn(patched, 1)
 
 
 def apply_imm64(value: int, fix: Fixup) -> int:
@@ -159,10 +159,10 @@ def test_an_enumerator_that_an_old_compiler_made_negative_stays_negative() -> No
 
 def test_a_64_bit_load_of_something_else_is_refused() -> None:
     for broken in (
-        encode(Insn(LD_IMM64, 3, 1, 0, 5)) + imm64(0)[8:],
-        encode(Insn(LD_IMM64, 3, 0, 4, 5)) + imm64(0)[8:],
-        imm64(5)[:8] + encode(Insn(MOV64, 0, 0, 0, 0)),
-        imm64(5)[:8] + encode(Insn(0, 1, 0, 0, 0)),
+        encode_insn(Insn(LD_IMM64, 3, 1, 0, 5)) + imm64(0)[8:],
+        encode_insn(Insn(LD_IMM64, 3, 0, 4, 5)) + imm64(0)[8:],
+        imm64(5)[:8] + encode_insn(Insn(MOV64, 0, 0, 0, 0)),
+        imm64(5)[:8] + encode_insn(Insn(0, 1, 0, 0, 0)),
     ):
         with pytest.raises(RelocationError, match="not of a plain number"):
             apply_fixups(broken, [fixup(5, 6)])
@@ -182,18 +182,18 @@ def test_a_fixup_without_an_answer_poisons_whatever_is_there(insn: Insn) -> None
 
 
 def test_both_halves_of_a_64_bit_load_are_poisoned() -> None:
-    patched = apply_fixups(imm64(5) + encode(NOTHING), [fixup(5, 0, poison="gone")])
+    patched = apply_fixups(imm64(5) + encode_insn(NOTHING), [fixup(5, 0, poison="gone")])
     call = Insn(CALL, 0, 0, 0, POISON_BASE)
-    assert [decode(patched, n) for n in range(3)] == [call, call, NOTHING]
+    assert [decode_insn(patched, n) for n in range(3)] == [call, call, NOTHING]
 
 
 def test_a_poisoned_call_names_its_fixup() -> None:
-    insns = encode(Insn(MOV64, 1, 0, 0, 4)) * 5
+    insns = encode_insn(Insn(MOV64, 1, 0, 0, 4)) * 5
     poison = [fixup(4, 0, index=n, poison="gone" if n in {1, 4} else "") for n in range(5)]
     patched = apply_fixups(insns, poison)
-    numbers = [poisoned_relocation(decode(patched, n).imm) for n in range(5)]
+    numbers = [poisoned_relocation(decode_insn(patched, n).imm) for n in range(5)]
     assert numbers == [None, 1, None, None, 4]
-    assert decode(patched, 4).imm == 2_100_000_004
+    assert decode_insn(patched, 4).imm == 2_100_000_004
 
 
 @pytest.mark.parametrize("number", [0, 1, 195896080, POISON_BASE - 1, POISON_BASE + POISON_COUNT, -1])
@@ -210,7 +210,7 @@ def test_poison_fits_the_immediate_of_a_call() -> None:
 def test_an_instruction_that_is_not_there_is_refused(index: int) -> None:
     for poison in ("", "gone"):
         with pytest.raises(RelocationError, match="there are 2 instructions"):
-            apply_fixups(encode(NOTHING) * 2, [fixup(0, 0, index=index, poison=poison)])
+            apply_fixups(encode_insn(NOTHING) * 2, [fixup(0, 0, index=index, poison=poison)])
 
 
 def test_half_a_64_bit_load_is_refused() -> None:
@@ -220,5 +220,5 @@ def test_half_a_64_bit_load_is_refused() -> None:
 
 
 def test_nothing_to_do_changes_nothing() -> None:
-    insns = encode(Insn(MOV64, 1, 0, 0, 4)) * 3
+    insns = encode_insn(Insn(MOV64, 1, 0, 0, 4)) * 3
     assert apply_fixups(insns, []) == insns

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from structops_cli.asm.insn import CALL, decode_insn
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.kernel_types import KernelTypes
@@ -15,7 +16,6 @@ from structops_cli.core.apply import apply_fixups, poisoned_relocation
 from structops_cli.core.fixup import Fixup, Relocator, compute_fixups
 from structops_cli.core.subject import ASKS, subject
 from structops_cli.core.target import Target
-from structops_cli.obj.insn import CALL, decode
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import Function, ObjectSpec
 from structops_cli.syscall.uapi import BtfKind
@@ -144,23 +144,23 @@ def test_the_instructions_take_the_answers(
     patched = apply_fixups(every_kind.insns, fixups)
     assert len(patched) == len(every_kind.insns)
     loads = [
-        decode(patched, f.insn_index)
+        decode_insn(patched, f.insn_index)
         for f in fixups
-        if decode(every_kind.insns, f.insn_index).opcode == LDX_W
+        if decode_insn(every_kind.insns, f.insn_index).opcode == LDX_W
     ]
     assert byte_offset(vmlinux, "tcp_sock", "snd_cwnd") in {load.offset for load in loads}
     # the source says that srtt_us is a u64, and the kernel has a u32
     srtt = next(f for f in fixups if f.local_size_bytes == 8 and f.target_size_bytes == 4)
-    assert decode(every_kind.insns, srtt.insn_index).opcode == LDX_DW
-    assert decode(patched, srtt.insn_index).opcode == LDX_W
+    assert decode_insn(every_kind.insns, srtt.insn_index).opcode == LDX_DW
+    assert decode_insn(patched, srtt.insn_index).opcode == LDX_W
     for number, fixup in enumerate(fixups):
-        insn = decode(patched, fixup.insn_index)
+        insn = decode_insn(patched, fixup.insn_index)
         assert (insn.opcode == CALL) is bool(fixup.poison)
         assert poisoned_relocation(insn.imm) == (number if fixup.poison else None)
     untouched = (
         set(range(len(patched) // 8)) - {f.insn_index for f in fixups} - {f.insn_index + 1 for f in fixups}
     )
-    assert all(decode(patched, n) == decode(every_kind.insns, n) for n in untouched)
+    assert all(decode_insn(patched, n) == decode_insn(every_kind.insns, n) for n in untouched)
 
 
 def test_every_struct_is_itself(vmlinux: Btf) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from structops_cli.asm.insn import decode_insn, imm_at, src_reg_at
 from structops_cli.btf.ext import CoreRelo, FuncInfo
 from structops_cli.errors import ObjectError
-from structops_cli.obj.insn import decode, imm, src_reg
 from structops_cli.obj.link import link_program, link_programs
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec, Relocation, RelocationTarget
@@ -68,7 +68,9 @@ def test_subprograms_follow_in_the_order_of_first_use(everything: ObjectSpec) ->
 def test_distances_of_calls(everything: ObjectSpec) -> None:
     insns = link_program(everything, "first_ssthresh").insns
     # at_least_two from 11, halve from 14, halve from 17
-    assert [(index, src_reg(insns, index), index + 1 + imm(insns, index)) for index in (11, 14, 17)] == [
+    assert [
+        (index, src_reg_at(insns, index), index + 1 + imm_at(insns, index)) for index in (11, 14, 17)
+    ] == [
         (11, 1, 17),
         (14, 1, 21),
         (17, 1, 21),
@@ -79,7 +81,7 @@ def test_the_address_of_a_callback(everything: ObjectSpec) -> None:
     linked = link_program(everything, "on_init")
     assert linked.sleepable
     assert linked.functions == ((0, "on_init"), (20, "count_one"))
-    low, high = decode(linked.insns, 3), decode(linked.insns, 4)
+    low, high = decode_insn(linked.insns, 3), decode_insn(linked.insns, 4)
     assert (low.src_reg, 3 + low.imm + 1, high.imm) == (4, 20, 0)
 
 
@@ -148,7 +150,7 @@ def test_depth_comes_before_breadth() -> None:
     spec = chain(call(3) + call(1) + EXIT, EXIT, call(1) + EXIT, EXIT)
     linked = link_program(spec, "t_init")
     assert linked.functions == ((0, "t_init"), (2, "f0"), (5, "f2"), (7, "f3"), (8, "f1"))
-    assert [index + 1 + imm(linked.insns, index) for index in (0, 2, 3, 5)] == [2, 5, 8, 7]
+    assert [index + 1 + imm_at(linked.insns, index) for index in (0, 2, 3, 5)] == [2, 5, 8, 7]
 
 
 def test_recursion_ends() -> None:
@@ -156,7 +158,7 @@ def test_recursion_ends() -> None:
     spec = chain(call(2) + call(-2) + EXIT, call(-4) + EXIT)
     linked = link_program(spec, "t_init")
     assert linked.functions == ((0, "t_init"), (2, "f0"), (5, "f1"))
-    assert [index + 1 + imm(linked.insns, index) for index in (0, 2, 3, 5)] == [2, 5, 2, 2]
+    assert [index + 1 + imm_at(linked.insns, index) for index in (0, 2, 3, 5)] == [2, 5, 2, 2]
 
 
 def test_a_deep_chain_of_calls() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from structops_cli.asm.insn import decode_insn
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.externs import Externs
-from structops_cli.obj.insn import decode
 from structops_cli.obj.link import link_program
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import Relocation, RelocationTarget
@@ -61,5 +61,9 @@ def test_the_fds_of_modules(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not any(is_open(number) for number in opened.values()), "a loaded program holds them itself"
     [(fds, insns)] = seen
     assert fds == [0, opened["m_first"], opened["m_second"]]
-    assert (decode(insns, 0).imm, decode(insns, 0).src_reg, decode(insns, 1).imm) == (77, 3, opened["m_data"])
+    assert (decode_insn(insns, 0).imm, decode_insn(insns, 0).src_reg, decode_insn(insns, 1).imm) == (
+        77,
+        3,
+        opened["m_data"],
+    )
     assert lib.commands == [BpfCmd.PROG_LOAD]

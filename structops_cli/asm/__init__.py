@@ -1,0 +1,1 @@
+"""The BPF instruction set: the only home of opcode numbers."""
