@@ -9,11 +9,13 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, NamedTuple
 
 from structops_cli.cli.main import run
+from structops_cli.cli.output import Output
+from tests.json_schemas import check_answers
 from tests.time_scale import scaled
 
 COMMAND = (sys.executable, "-m", "structops_cli")
@@ -67,7 +69,16 @@ def run_cli(*arguments: str) -> Result:
             exit_code = run(list(arguments))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return Result(exit_code, out.getvalue(), without_waiting(err.getvalue()))
+    return _checked(arguments, Result(exit_code, out.getvalue(), without_waiting(err.getvalue())))
+
+
+def _checked(arguments: Sequence[str], result: Result) -> Result:
+    """Hold every JSON object that a run printed against its schema, and return the run."""
+    if Output.from_arguments(arguments).json:
+        check_answers(result.stdout)
+        if result.exit_code:
+            check_answers(result.stderr)
+    return result
 
 
 def done(*arguments: str) -> Result:
@@ -93,7 +104,8 @@ def run_process(
     *arguments: str, environment: Mapping[str, str] | None = None, before: tuple[str, ...] = ()
 ) -> Result:
     """Run the command as a process of its own, behind the command ``before``."""
-    return run_python(*COMMAND[1:], *arguments, environment=environment, before=before)
+    result = run_python(*COMMAND[1:], *arguments, environment=environment, before=before)
+    return _checked(arguments, result)
 
 
 def run_python(

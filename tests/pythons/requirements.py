@@ -13,7 +13,7 @@ from tests.compile import REPOSITORY
 
 __all__ = ["TESTERS", "classified", "install", "name_of", "required"]
 
-TESTERS = ("hypothesis", "pytest", "pytest-timeout")
+TESTERS = ("hypothesis", "jsonschema", "pytest", "pytest-timeout")
 """Of what developers have: the rest looks at sources, which one Python does for all, or is for fuzzing (atheris)."""
 CLASSIFIER = re.compile(r"Programming Language :: Python :: (3\.\d+)")
 TIMEOUT_S = 600
