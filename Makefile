@@ -7,6 +7,7 @@
 # make faults   kill commands at every system call, make calls fail, and look at what is left (SCENES="register update")
 # make faults-changing   the same, only at the calls that change something
 # make update-load   replace a congestion control a hundred times under 200 connections, and print figures (UPDATES=N)
+# make docs   build the documentation: pages in build/docs/html, man pages in build/docs/man
 # make bench  compare with Debian's bpftool, as ratios in one run
 #
 # All of it in a virtual environment of its own, .venv. What is missing outside
@@ -22,7 +23,7 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-warn-
 # Bytecode is a third of a command's start-up; an environment that forbids it must not slow the product down.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: run test lint pythons vmtest fuzz model-check faults faults-changing update-load bench objects wheel clean
+.PHONY: run test lint docs pythons vmtest fuzz model-check faults faults-changing update-load bench objects wheel clean
 .DEFAULT_GOAL := run
 
 run: $(VENV)/run-ready
@@ -35,6 +36,11 @@ lint: $(VENV)/test-ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
+
+# Warnings are errors. The man pages come from the same sources as the pages.
+docs: $(VENV)/docs-ready
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs build/docs/html
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b man docs build/docs/man
 
 fuzz: $(VENV)/test-ready
 	$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
@@ -89,6 +95,10 @@ $(VENV)/run-ready: pyproject.toml setup.py $(NATIVE) | $(VENV)/bin/python
 $(VENV)/test-ready: $(VENV)/run-ready
 	@.ci/need clang-19 llvm-strip-19 libelf libbpf zstd lz4 ip mount setpriv
 	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/docs-ready: $(VENV)/run-ready
+	$(PIP_INSTALL) --editable '.[docs]'
 	@touch $@
 
 clean:
