@@ -90,7 +90,7 @@ def _global(
         "size": variable.size_bytes,
         "static": variable.is_static,
         "value": value,
-        "omitted": omitted_elements(value),
+        "omitted": omitted_elements(value) if most is not None else 0,
     }
 
 
@@ -166,7 +166,13 @@ def _variable(spec: ObjectSpec, variable: StructOpsVariable, most: int | None) -
             members.append({"name": member.name, "program": pointers[start]})
         elif any(variable.data[start : start + size_of(spec.btf, member.type)]):
             value = decode_part(spec.btf, member.type, variable.data, start, most)
-            members.append({"name": member.name, "value": value, "omitted": omitted_elements(value)})
+            members.append(
+                {
+                    "name": member.name,
+                    "value": value,
+                    "omitted": omitted_elements(value) if most is not None else 0,
+                }
+            )
     return {
         "name": variable.name,
         "type": variable.type_name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from structops_cli.runtime.live_map import LiveMap, LiveProgram, MapState, programs_of
@@ -101,5 +101,17 @@ def c_text(value: MemberValue) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f".{name} = {c_text(part)}" for name, part in value.items()) + "}"
     if isinstance(value, list):
-        return "{" + ", ".join([*map(c_text, value), *more]) + "}"
+        return "{" + ", ".join([*_element_texts(value), *more]) + "}"
     return str(value)
+
+
+def _element_texts(values: list[MemberValue]) -> Iterator[str]:
+    """Yield each element of an array as C would; an element that occurs again is the same object."""
+    texts: dict[int, str] = {}
+    for value in values:
+        if type(value) is int:
+            yield str(value)
+            continue
+        if id(value) not in texts:
+            texts[id(value)] = c_text(value)
+        yield texts[id(value)]

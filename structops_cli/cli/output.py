@@ -309,7 +309,8 @@ def _harmless(text: str, *, coloured: bool = False) -> str:
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return left-aligned columns, as wide as their widest cell, each row one line."""
     cells = [[shown(str(cell)) for cell in row] for row in (header, *rows)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header) - 1)]
+    widths.append(0)  # a cell of the last column may have megabytes: nothing is as wide as it
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells

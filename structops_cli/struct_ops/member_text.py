@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
+from struct import Struct as Layout
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import innermost, may_be_cut, resolve, size_of
-from structops_cli.btf.types import Array, Enum, Enum64, Int, Ptr, Struct, Union, UnknownKind
+from structops_cli.btf.types import Array, BtfType, Enum, Enum64, Int, Ptr, Struct, Union, UnknownKind
 from structops_cli.errors import UsageError
 from structops_cli.obj.assign import locate, stored
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
@@ -42,6 +44,8 @@ MOST_ELEMENTS = 16
 """Elements of an array that a command shows of one that may have any number."""
 CHARACTERS_PER_ELEMENT = 16
 """A text may have so many times more characters than another array has elements."""
+TEXT_BYTES = 4096
+"""Bytes that are looked at for the end of a text before all are."""
 
 MemberValue: TypeAlias = "int | bool | str | list[MemberValue] | dict[str, MemberValue] | None"
 
@@ -179,19 +183,47 @@ def _decode_array(btf: Btf, array: Array, data: Readable, start: int, most: int 
     size = size_of(btf, array.element_type)
     count = array.count if size else 0
     shown = count if most is None else min(count, most)
-    less = None if most is None else max(most // 2, 1)
-    places = range(start, start + size * shown, size or 1)
-    values = [decode_part(btf, array.element_type, data, at, less) for at in places]
+    values = _decode_numbers(element, data, start, shown)
+    if values is None:
+        places = range(start, start + size * shown, size or 1)
+        less = None if most is None else max(most // 2, 1)
+        values = _decode_elements(btf, array.element_type, (data[at : at + size] for at in places), less)
     return ShortList(values, count - shown) if shown < count else values
+
+
+def _decode_numbers(element: BtfType, data: Readable, start: int, count: int) -> list[MemberValue] | None:
+    """Return the elements of an array of numbers at once: it may have millions; None for other elements."""
+    if not isinstance(element, Int) or element.encoding & BtfIntEncoding.BOOL:
+        return None
+    code = {2: "h", 4: "i", 8: "q"}.get(element.size_bytes)
+    if code is None:
+        return None
+    layout = Layout(f"<{count}{code if element.encoding & BtfIntEncoding.SIGNED else code.upper()}")
+    return list(layout.unpack(data[start : start + layout.size]))
+
+
+def _decode_elements(
+    btf: Btf, type_id: int, elements: Iterable[bytes], most: int | None
+) -> list[MemberValue]:
+    """Return the elements of an array; those of the same bytes, of which most arrays have many, are one object."""
+    known: dict[bytes, MemberValue] = {}
+    found = []
+    for raw in elements:
+        if raw not in known:
+            known[raw] = decode_part(btf, type_id, raw, 0, most)
+        found.append(known[raw])
+    return found
 
 
 def _decode_text(data: Readable, start: int, count: int, most: int | None) -> str:
     """Return an array of bytes: the text that it holds, or all of it in hexadecimal."""
     shown = count if most is None else min(count, most * CHARACTERS_PER_ELEMENT)
-    raw = data[start : start + shown]
+    raw = data[start : start + min(shown, TEXT_BYTES)]
+    if b"\0" not in raw:  # most texts end there, and bytes by the hundred million are not read for them
+        raw = data[start : start + shown]
     text, end, _ = raw.partition(b"\0")
     printable = text.isascii() and all(32 <= byte < 127 for byte in text)
-    said = text.decode() if printable else raw.hex()
+    said = text.decode() if printable else data[start : start + shown].hex()
     return said if shown == count or (printable and end) else ShortText(said, count - shown)
 
 

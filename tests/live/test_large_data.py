@@ -38,13 +38,13 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-def small_memory(*arguments: str, exit_code: int = 0) -> str:
+def small_memory(*arguments: str, exit_code: int = 0, most_kib: int = MOST_KIB) -> str:
     """Run the command as a process of its own and hold that it takes little memory; return what it printed."""
     result = run_python("-c", MEASURED, *arguments)
     assert result.exit_code == 0, result.stderr
     code, peak, out, err = json.loads(result.stdout)
     assert code == exit_code, err
-    assert peak < MOST_KIB, f"{peak} KiB for {' '.join(arguments)}"
+    assert peak < most_kib, f"{peak} KiB for {' '.join(arguments)}"
     return str(out + err)
 
 
@@ -55,6 +55,18 @@ def small_memory(*arguments: str, exit_code: int = 0) -> str:
 )
 def test_memory_does_not_grow_with_zeroed_data(large: str, command: tuple[str, ...]) -> None:
     assert small_memory(*command, large)
+
+
+def test_every_element_is_shown_in_little_memory(large: str) -> None:
+    """Of an array of a million numbers, and of one of 100,000 structs."""
+    shown = small_memory("inspect", "--all", large, most_kib=300 << 10)
+    numbers, tasks = (
+        next(line for line in shown.splitlines() if line.startswith(f"{name} "))
+        for name in ("unseen", "tasks")
+    )
+    assert numbers.endswith(f"{{{', '.join(['0'] * (1 << 20))}}}")
+    assert tasks.count(".runtime = ") == 100_000
+    assert ".runtime = 9, " in tasks
 
 
 def infos(one: dict[str, Any]) -> list[ProgInfo]:

@@ -24,6 +24,15 @@ unsigned char raw[300] = {255};
 unsigned char short_raw[4] = {255, 1};
 struct bits { unsigned a : 3, b : 9; unsigned long long c : 40; } bits = {5, 300, 1ull << 39};
 struct inner zeroed[1 << 20];
+signed char bytes_below[2][3] = {{-1, 0, 5}};
+short shorts[3] = {-2, 3};
+unsigned short unsigned_shorts[3] = {65535};
+unsigned int words[2] = {4294967295u};
+long long wides[3] = {-1, 1ll << 62};
+unsigned long long unsigned_wides[2] = {-1ull};
+_Bool flags[3] = {1, 0, 1};
+__int128 widest[2] = {-5};
+enum choice { FIRST, SECOND } choices[3] = {SECOND, FIRST, SECOND};
 """
 
 
@@ -68,6 +77,32 @@ def test_a_value_as_c_has_it(spec: ObjectSpec, name: str, text: str, omitted: in
     value = decoded(spec, name)
     assert c_text(value) == text
     assert omitted_elements(value) == omitted
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("bytes_below", '{"ff0005", ""}'),
+        ("shorts", "{-2, 3, 0}"),
+        ("unsigned_shorts", "{65535, 0, 0}"),
+        ("words", "{4294967295, 0}"),
+        ("wides", f"{{-1, {1 << 62}, 0}}"),
+        ("unsigned_wides", f"{{{(1 << 64) - 1}, 0}}"),
+        ("flags", '"010001"'),
+        ("widest", "{-5, 0}"),
+        ("choices", "{SECOND, FIRST, SECOND}"),
+    ],
+)
+def test_arrays_of_every_sort_of_number(spec: ObjectSpec, name: str, text: str) -> None:
+    assert c_text(decoded(spec, name, None)) == text
+
+
+def test_elements_of_the_same_bytes_are_decoded_once(spec: ObjectSpec) -> None:
+    records = decoded(spec, "records", None)
+    assert isinstance(records, list)
+    assert [records[at] is records[2] for at in (1, 3, 99)] == [False, True, True]
+    empty = "{.id = 0, .few = {0, 0, 0}, .many = {0, 0, 0, 0, 0, 0, 0, 0, 0}}"
+    assert c_text(records).endswith(f"{{.id = 6{empty[len('{.id = 0') :]}, {', '.join([empty] * 98)}}}")
 
 
 def test_arrays_within_others_are_shorter(spec: ObjectSpec) -> None:
