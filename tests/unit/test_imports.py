@@ -1,4 +1,7 @@
-"""Imports go one way, the pure layers have no effects, and each outside package has its one home."""
+"""Imports go one way and in no circle, pure layers have no effects, each outside package has one home.
+
+Imports inside functions count. Each module with logic has a test file of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
-import structops_cli
 from structops_cli.struct_ops.kinds import REGISTRY
+from tests.import_graph import MODULES, ROOT, imports_of, in_circles, run_time_imports_of
 
-ROOT = Path(structops_cli.__file__).parent
+UNIT_TESTS = Path(__file__).parent
+IN_CIRCLES = UNIT_TESTS / "modules_in_circles.txt"
+UNTESTED = UNIT_TESTS / "modules_without_test.txt"
 
 LAYERS = (
     (
@@ -69,31 +74,6 @@ HOMES = {
     "structops_cli.syscall._native": ("structops_cli.syscall",),
 }
 """Package to the modules (or packages) that may import it."""
-
-
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(ROOT.rglob("*.py")):
-        parts = path.relative_to(ROOT.parent).with_suffix("").parts
-        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-        yield name, ast.parse(path.read_text(encoding="utf-8"))
-
-
-MODULES = dict(modules())
-
-
-def imports_of(name: str) -> set[str]:
-    """Return every module that a module imports, wherever in it, ``from x import y`` as ``x.y`` when that is a module."""
-    found = set()
-    for node in ast.walk(MODULES[name]):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name} has a relative import"
-            assert node.module is not None
-            inner = {f"{node.module}.{alias.name}" for alias in node.names}
-            known = {item for item in inner if item in MODULES or item == "structops_cli.syscall._native"}
-            found |= known or {node.module}
-    return found
 
 
 def calls_of(name: str) -> set[str]:
@@ -236,3 +216,73 @@ def test_the_walk_sees_what_is_there() -> None:
     )
     assert layer_of("structops_cli.struct_ops.kinds.kind") == layer_of("structops_cli.struct_ops.plan")
     assert "structops_cli.syscall.bpf" in imports_of("structops_cli.runtime.programs")
+
+
+def listed(path: Path) -> set[str]:
+    """Return the names of a list of exceptions, which is sorted and has one name a line."""
+    names = path.read_text(encoding="ascii").splitlines()
+    assert names == sorted(set(names)), f"{path.name} is not sorted, or has a name twice"
+    return set(names)
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """The exceptions only get fewer."""
+    found = in_circles({name: run_time_imports_of(name) for name in MODULES})
+    new, gone = found - listed(IN_CIRCLES), listed(IN_CIRCLES) - found
+    assert not new, "import each other: merge them, or move the common part below both"
+    assert not gone, f"are in no circle any more: take them off {IN_CIRCLES.name}"
+
+
+def test_a_circle_is_found() -> None:
+    graph = {"a": {"b"}, "b": {"c", "json"}, "c": {"a"}, "d": {"a", "e"}, "e": set(), "f": {"f"}}
+    assert in_circles(graph) == {"a", "b", "c", "f"}
+
+
+def test_imports_in_functions_are_seen_and_those_of_type_checkers_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lines = (
+        "from typing import TYPE_CHECKING",
+        "if TYPE_CHECKING:",
+        "    import struct",
+        "else:",
+        "    import json",
+        "def function():",
+        "    import csv",
+    )
+    monkeypatch.setitem(MODULES, "written", ast.parse("\n".join(lines)))
+    assert run_time_imports_of("written") == {"typing", "json", "csv"}
+    assert imports_of("written") == {"typing", "json", "csv", "struct"}
+
+
+LOGIC = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.Match, ast.BoolOp, ast.comprehension)
+
+
+def has_logic(name: str) -> bool:
+    """Tell whether a function of a module decides or repeats something."""
+    functions = [node for node in ast.walk(MODULES[name]) if isinstance(node, ast.FunctionDef)]
+    return any(isinstance(node, LOGIC) for function in functions for node in ast.walk(function))
+
+
+def mirror_of(name: str) -> Path:
+    """Return ``tests/unit/PACKAGE/test_MODULE.py``; a package's own file is tested by ``test_PACKAGE.py`` in it."""
+    *packages, module = name.split(".")[1:] or ["structops_cli"]
+    if (ROOT / Path(*packages, module)).is_dir():
+        packages.append(module)
+    return UNIT_TESTS.joinpath(*packages, f"test_{module.strip('_')}.py")
+
+
+def test_each_module_with_logic_has_a_test_file() -> None:
+    """The exceptions only get fewer."""
+    found = {name for name in MODULES if has_logic(name) and not mirror_of(name).exists()}
+    new, gone = found - listed(UNTESTED), listed(UNTESTED) - found
+    assert not new, f"lack a test file: {', '.join(str(mirror_of(name)) for name in sorted(new))}"
+    assert not gone, f"have a test file, no logic, or are gone: take them off {UNTESTED.name}"
+
+
+def test_a_module_and_its_test_file_are_found() -> None:
+    assert mirror_of("structops_cli.vm.cpio") == UNIT_TESTS / "vm" / "test_cpio.py"
+    assert mirror_of("structops_cli.struct_ops.kinds") == UNIT_TESTS / "struct_ops/kinds/test_kinds.py"
+    assert mirror_of("structops_cli.__main__") == UNIT_TESTS / "test_main.py"
+    assert has_logic("structops_cli.vm.cpio")
+    assert not has_logic("structops_cli.syscall.uapi")
