@@ -23,7 +23,7 @@ from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.processes import sees_all_processes
 from tests.cli_runner import done, started
-from tests.live.live_state import listed
+from tests.live.live_state import eventually, listed
 
 
 def not_seen_here() -> str:
@@ -97,6 +97,8 @@ def held_by_a_socket_alone(before: Callable[[], object]) -> Iterator[int]:
         namespace.run(before)
         inode, kept = namespace.inode, namespace.open_socket(kind=SOCK_DGRAM).dup()
     with kept:
+        # a thread that was joined may be on its way out still, and lead there until it is gone
+        assert eventually(lambda: all(one.inode != inode for one in find_namespaces()))
         yield inode
 
 
