@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from structops_cli.runtime import inventory
+from structops_cli.runtime import live_map
 from tests.btf_writers import Record, newer, ptr, write_btf
 from tests.cli_runner import Result, done_json, run_process
 from tests.compile import OBJECTS, compile_object
@@ -241,7 +241,7 @@ def test_a_program_whose_btf_cannot_be_read_has_its_short_name(
     """A newer loader may have given the kernel BTF that structops cannot read."""
     words = ("aimd", "--only", "aimd_link", "--set", f"name={name}", "--pin-dir", pin_dir)
     done_json("register", *words)
-    monkeypatch.setattr(inventory, "btf_bytes", lambda _: write_btf([Record(99, 0)]))
+    monkeypatch.setattr(live_map, "btf_bytes", lambda _: write_btf([Record(99, 0)]))
     programs = {item["name"] for item in done_json("show", name)["programs"]}
     monkeypatch.undo()
     whole = {item["name"] for item in done_json("show", name)["programs"]}
