@@ -16,6 +16,7 @@ from structops_cli.errors import StructopsError
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.info import prog_info
+from structops_cli.syscall.uapi import BpfCmd
 from tests.kernel_lock import RUN
 
 __all__ = [
@@ -68,7 +69,7 @@ def take_snapshot() -> Snapshot:
 
 def bpf_objects() -> Snapshot:
     """Return the maps, programs and links of the kernel."""
-    found = {"map": bpf.map_ids(), "program": bpf.prog_ids(), "link": bpf.link_ids()}
+    found = {"map": bpf.map_ids(), "program": bpf.ids(BpfCmd.PROG_GET_NEXT_ID), "link": bpf.link_ids()}
     return frozenset(Resource(type_, number) for type_, numbers in found.items() for number in numbers)
 
 

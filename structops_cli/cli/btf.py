@@ -7,7 +7,8 @@ import click
 from structops_cli.btf.c_declarations import header as render_header
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.unread_btf import note_unknown_in_kernel, warn_skipped_files, warn_skipped_modules
-from structops_cli.runtime.kernel import kernel_from_path, live_kernel
+from structops_cli.runtime.kernel import live_kernel
+from structops_cli.runtime.targets import kernel_from_path
 
 __all__ = ["command"]
 

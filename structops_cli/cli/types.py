@@ -10,8 +10,9 @@ from structops_cli.btf.c_declarations import declare
 from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.unread_btf import note_unknown_in_kernel, warn_skipped_files, warn_skipped_modules
 from structops_cli.errors import NotFoundError
-from structops_cli.runtime.kernel import kernel_from_path, live_kernel
+from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.probes import Answer, is_registered
+from structops_cli.runtime.targets import kernel_from_path
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, absence, offered_types
 from structops_cli.struct_ops.kinds import Need, kind_of
 from structops_cli.struct_ops.rules.offered import not_offered

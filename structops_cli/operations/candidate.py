@@ -15,7 +15,7 @@ from typing import NamedTuple
 from structops_cli.errors import KernelError, StateError
 from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.runtime.registration import planned_value, set_ready
+from structops_cli.runtime.registration import set_ready
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.plan import MapPlan
@@ -49,7 +49,7 @@ def candidate_of_loaded(loaded: Loaded, plan: MapPlan) -> Candidate:
     """Return a loaded object's map: through a link when the plan has one."""
     if plan.link:
         return Candidate(plan.type, set_ready(loaded, plan), b"")
-    return Candidate(plan.type, loaded.struct_ops[plan.variable], planned_value(plan, loaded))
+    return Candidate(plan.type, loaded.struct_ops[plan.variable], loaded.value_of(plan))
 
 
 def candidate_of_live(live: LiveMap, owner: ExitStack) -> Candidate:

@@ -17,7 +17,6 @@ from structops_cli.operations.transaction import Change
 from structops_cli.runtime.dead_pins import is_dead
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.runtime.maps import new_shared_maps
 from structops_cli.runtime.objects import RegisteredObject, describe, keep, load_object
 from structops_cli.runtime.pin_directory import Writers, open_pin
 from structops_cli.runtime.pins import check_pin_dir, map_pin_path, pin_path, prepare_pin_dir, remove_pin
@@ -29,6 +28,7 @@ from structops_cli.runtime.registration import (
     register,
     set_ready,
 )
+from structops_cli.runtime.shared_maps import new_shared_maps
 from structops_cli.struct_ops.plan import MapPlan, Selection
 from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf_maps, bpffs

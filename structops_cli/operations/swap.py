@@ -21,8 +21,8 @@ from structops_cli.operations.versions import drop, keep, kept_pins, users_of
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.runtime.maps import pin_maps
 from structops_cli.runtime.pins import check_pin_dir
+from structops_cli.runtime.shared_maps import pin_maps
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of

@@ -30,7 +30,7 @@ def file_surroundings(path: str, given: Mapping[str, str]) -> Surroundings:
     """Return what the files of another kernel say, and what a user says of it; read when an object needs it."""
 
     def facts(needed: FactsNeeded) -> KernelFacts:
-        from structops_cli.runtime.file_facts import facts_of_files  # few objects need it
+        from structops_cli.runtime.kernel_config import facts_of_files  # few objects need it
 
         return facts_of_files(path, needed, given)
 

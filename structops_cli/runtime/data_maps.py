@@ -127,7 +127,7 @@ def fill_arena(fd: Fd, arena: MapSpec, section: DataSection | None) -> None:
     """Write the global variables of an arena, zeros too: a page that nobody touched is none to a program."""
     if section is None and arena.map_extra:
         return
-    from structops_cli.syscall.arena import write_arena  # rare
+    from structops_cli.syscall.bpf_maps import write_arena  # rare
 
     try:
         size_bytes = arena.max_entries * os.sysconf("SC_PAGE_SIZE")

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from structops_cli.asm.insn import CALL, RETURN_ZERO, Insn, encode_insn
 from structops_cli.errors import StructopsError, VerifierError
-from structops_cli.runtime.externs import open_module
+from structops_cli.runtime.kernel import open_module
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.syscall import bpf
 from structops_cli.syscall.uapi import BpfProgType

@@ -79,11 +79,9 @@ def identity_of_live(live: LiveMap, chosen: Mapping[str, Bits] = NOTHING) -> Ide
 
 def identity_of_planned(loaded: Loaded, plan: MapPlan, chosen: Mapping[str, Bits] = NOTHING) -> Identity:
     """Return what a loaded and planned map is, or will be."""
-    from structops_cli.runtime.registration import planned_value  # who loads something has it already
-
     infos = {name: prog_info(fd) for name, fd in loaded.programs.items()}
     programs = {item.member.name: infos[item.program] for item in plan.members if item.program}
-    return _identity(plan.type, planned_value(plan, loaded), programs, chosen)
+    return _identity(plan.type, loaded.value_of(plan), programs, chosen)
 
 
 def _identity(

@@ -11,9 +11,10 @@ from functools import partial
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import AbsentModule, KernelTypes, ModuleBtf, SkippedModule
-from structops_cli.errors import BtfError, InputError, KernelError, StructopsError, UnsupportedError
+from structops_cli.errors import BtfError, FitError, InputError, KernelError, StructopsError, UnsupportedError
 from structops_cli.runtime.threads import started
 from structops_cli.syscall import bpf
+from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import btf_info
 from structops_cli.syscall.mount_table import unmounted
 from structops_cli.syscall.uapi import BTF_MAGIC
@@ -23,8 +24,8 @@ __all__ = [
     "begin_live_kernel",
     "btf_ids",
     "kernel_from_file",
-    "kernel_from_path",
     "live_kernel",
+    "open_module",
     "read_module",
     "readable_kernel",
 ]
@@ -111,15 +112,6 @@ def begin_live_kernel() -> Callable[[], KernelTypes]:
     return wait
 
 
-def kernel_from_path(path: str) -> KernelTypes:
-    """Return the types of a kernel from a file, or with its modules from a folder like /sys/kernel/btf."""
-    if not os.path.isdir(path):
-        return kernel_from_file(path)
-    from structops_cli.runtime.targets import kernel_from_folder  # only folders need it
-
-    return kernel_from_folder(path)
-
-
 def kernel_from_file(path: str) -> KernelTypes:
     """Return the types of a kernel from a file: raw BTF, a vmlinux, or a kernel image; errors as ``read_kernel_btf``."""
     from structops_cli.runtime.kernel_image import read_kernel_btf  # only files of other kernels need it
@@ -192,3 +184,15 @@ def btf_ids() -> list[tuple[int, str]]:
     except KernelError:
         return found
     return found
+
+
+def open_module(name: str) -> Fd:
+    """Open the BTF object of a module and own the fd."""
+    for btf_id, found in btf_ids():
+        if found == name:
+            return bpf.btf_get_fd_by_id(btf_id)
+    raise FitError(
+        f"the BTF of module {name} cannot be opened",
+        why="the module is not loaded any more, or this process may not open its BTF",
+        hint="load the module again, and run with CAP_SYS_ADMIN",
+    )

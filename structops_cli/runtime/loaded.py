@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from structops_cli.obj.spec import ObjectSpec
-from structops_cli.struct_ops.plan import Plan
+from structops_cli.struct_ops.plan import MapPlan, Plan
+from structops_cli.struct_ops.value import encode_value
 from structops_cli.syscall import bpffs
 from structops_cli.syscall.fd import Fd
 
@@ -60,6 +61,11 @@ class Loaded:
     def own(self, fd: Fd) -> Fd:
         """Take over an fd."""
         return self._owned.enter_context(fd)
+
+    def value_of(self, plan: MapPlan) -> bytes:
+        """Return the value that registers a planned map, with the fds of the loaded programs."""
+        names = {item.program for item in plan.members if item.program}
+        return encode_value(plan, {name: self.programs[name].fileno() for name in names})
 
     def close(self) -> None:
         """Close every fd; what is registered without a link stays registered."""

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from structops_cli.errors import KernelError
 from structops_cli.obj.spec import MapSpec, ObjectSpec
-from structops_cli.runtime.cpus import possible_cpus
 from structops_cli.runtime.data_maps import DataMapValue, data_map_name
+from structops_cli.runtime.maps import possible_cpus
 from structops_cli.runtime.other_maps import opened
 from structops_cli.struct_ops.member_text import MOST_ELEMENTS, MemberValue, decode_bytes, decode_part
 from structops_cli.syscall import bpf_maps

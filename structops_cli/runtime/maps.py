@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import os
 import struct
-from contextlib import ExitStack
 from errno import EINVAL, EOPNOTSUPP
 
 from structops_cli.errors import ENOTSUPP, KernelError, NotPermittedError
 from structops_cli.obj.needed_maps import NeededMaps
 from structops_cli.obj.spec import MapSpec
 from structops_cli.runtime.data_maps import create_data_map, fill_arena
-from structops_cli.runtime.loaded import Loaded, SharedMap
+from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.other_maps import note_made
-from structops_cli.runtime.pins import map_pin_path
+from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import map_info
-from structops_cli.syscall.uapi import BpfMapType
+from structops_cli.syscall.uapi import BPF_F_NUMA_NODE, BpfMapType
 
-__all__ = [
-    "adjusted",
-    "create_maps",
-    "creates_map",
-    "fill_program_arrays",
-    "new_shared_maps",
-    "pin_maps",
-    "shared_maps",
-]
+__all__ = ["adjusted", "create_maps", "creates_map", "fill_program_arrays", "possible_cpus"]
 
 NUMBER = struct.Struct("=I")
 WITHOUT_BTF = frozenset({
@@ -72,20 +62,6 @@ def _fill_slots(loaded: Loaded, spec: MapSpec, held: dict[str, Fd]) -> None:
             raise _explained(error, spec, what) from None
 
 
-def shared_maps(loaded: Loaded) -> tuple[SharedMap, ...]:
-    """Return the maps of a loaded object that are pinned by name."""
-    pinned = [spec.name for spec in loaded.spec.maps if spec.pinned_by_name]
-    return tuple(
-        SharedMap(
-            name,
-            map_info(loaded.maps[name]).id,
-            map_pin_path(name, loaded.map_pin_dir),
-            name in loaded.created,
-        )
-        for name in pinned
-    )
-
-
 def adjusted(spec: MapSpec) -> MapSpec:
     """Return a definition with the sizes that depend on the machine: pages of a ring buffer, CPUs of an event array."""
     if spec.map_type in RING_BUFFERS and spec.max_entries:
@@ -94,8 +70,6 @@ def adjusted(spec: MapSpec) -> MapSpec:
             size *= 2
         return spec._replace(max_entries=size)
     if spec.map_type == BpfMapType.PERF_EVENT_ARRAY and not spec.max_entries:
-        from structops_cli.runtime.cpus import possible_cpus  # rare
-
         return spec._replace(max_entries=possible_cpus())
     return spec
 
@@ -103,7 +77,7 @@ def adjusted(spec: MapSpec) -> MapSpec:
 def _own_map(loaded: Loaded, spec: MapSpec, btf_fd: Fd, needed: NeededMaps) -> None:
     """Open a map that is pinned, or create it."""
     if spec.pinned_by_name:
-        from structops_cli.runtime.pinned_maps import open_pinned  # rare
+        from structops_cli.runtime.shared_maps import open_pinned  # rare
 
         fd = open_pinned(spec, loaded.map_pin_dir)
         if fd is not None:
@@ -113,19 +87,6 @@ def _own_map(loaded: Loaded, spec: MapSpec, btf_fd: Fd, needed: NeededMaps) -> N
     loaded.created.add(spec.name)
     if spec.map_type == BpfMapType.ARENA:
         fill_arena(loaded.maps[spec.name], spec, needed.arena_data if needed.arena else None)
-
-
-def pin_maps(loaded: Loaded, undo: ExitStack) -> None:
-    """Pin the new maps of an object that are shared by name, and push the undoing on ``undo``."""
-    for spec in new_shared_maps(loaded):
-        from structops_cli.runtime.pinned_maps import pin_map  # rare
-
-        pin_map(loaded.maps[spec.name], spec, loaded.map_pin_dir, undo)
-
-
-def new_shared_maps(loaded: Loaded) -> tuple[MapSpec, ...]:
-    """Return the maps that are to be pinned by name, and were not when the object was loaded."""
-    return tuple(spec for spec in loaded.spec.maps if spec.pinned_by_name and spec.name in loaded.created)
 
 
 def creates_map(spec: MapSpec) -> bool:
@@ -150,12 +111,6 @@ def _create_map(spec: MapSpec, btf_fd: Fd | None) -> Fd:
     except KernelError as error:
         error.add(map=spec.name)
         raise _explained(error, spec, f"map {spec.name} could not be created") from None
-
-
-def _explained(error: KernelError, spec: MapSpec, what: str) -> KernelError:
-    from structops_cli.runtime.map_faults import explained_map  # only a refusal needs it
-
-    return explained_map(error, spec, what)
 
 
 def _map_create(spec: MapSpec, btf_fd: Fd | None, inner_map_fd: int) -> Fd:
@@ -191,3 +146,47 @@ def _with_types(spec: MapSpec, btf_fd: int, inner_map_fd: int) -> Fd:
     if spec.map_type == BpfMapType.PROG_ARRAY:
         note_made(fd)
     return fd
+
+
+def possible_cpus() -> int:
+    """Return the number of possible CPUs (``/sys/devices/system/cpu/possible``)."""
+    fd = os.open("/sys/devices/system/cpu/possible", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        text = os.read(fd, 4096).decode()
+    finally:
+        os.close(fd)
+    ranges = [part.split("-") for part in text.strip().split(",")]
+    return sum(int(part[-1]) - int(part[0]) + 1 for part in ranges)
+
+
+OTHER_SHAPE = Cause(
+    "it is of another type or size than the inner map that values describes",
+    "define both through one named struct; an array may differ in max_entries with the flag BPF_F_INNER_MAP",
+)
+"""``bpf_map_meta_equal``."""
+OTHER_PROGRAM = Cause(
+    "a program array takes programs of one kind, that of the program which calls through it: "
+    "the same prototype, and since 6.18 the same member",
+    "keep an array for each member",
+)
+"""``bpf_prog_map_compatible``."""
+
+
+def _explained(error: KernelError, spec: MapSpec, what: str) -> KernelError:
+    """Return the error with the rule that the definition breaks, when it is one that can be told."""
+    if error.operation == "MAP_CREATE":
+        return explained(error, what, "", _broken_rule(spec, error.errno))
+    if (error.operation, error.errno) == ("MAP_UPDATE_ELEM", EINVAL):
+        return explained(error, what, "", OTHER_SHAPE if spec.inner else OTHER_PROGRAM)
+    return explained(error, what)
+
+
+def _broken_rule(spec: MapSpec, errno: int | None) -> Cause | None:
+    from structops_cli.struct_ops.rules.definitions import map_faults  # only a refusal needs it
+
+    for fault in map_faults(spec):
+        if fault.errno == errno:
+            return Cause(fault.why, fault.hint)
+    if errno == EINVAL and spec.numa_node and spec.map_flags & BPF_F_NUMA_NODE:
+        return Cause(f"this machine may have no NUMA node {spec.numa_node}", f"--map {spec.name}.numa_node=0")
+    return None

@@ -15,8 +15,8 @@ from structops_cli.obj.spec import ObjectSpec
 from structops_cli.obj.user_held import UserHeld, user_held
 from structops_cli.runtime.loaded import Loaded, SharedMap
 from structops_cli.runtime.loader import load
-from structops_cli.runtime.maps import shared_maps
-from structops_cli.runtime.registration import Registered, register
+from structops_cli.runtime.registration import Registered
+from structops_cli.runtime.shared_maps import shared_maps
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.early import refuse_early
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
@@ -39,7 +39,6 @@ __all__ = [
     "object_bytes",
     "object_path",
     "open_object",
-    "register_object",
 ]
 
 DEFAULT_OBJECT = "reno"
@@ -177,30 +176,6 @@ def load_object(
     loaded = load(spec, plan, target, map_pin_dir=map_pin_dir)
     loaded.chosen = chosen
     return loaded
-
-
-def register_object(
-    spec: ObjectSpec,
-    target: Target,
-    selection: Selection,
-    pin_dir: str | None,
-    undo: ExitStack,
-    *,
-    map_pin_dir: str = bpffs.DEFAULT,
-    hold: bool = False,
-    check: bool = True,
-) -> RegisteredObject:
-    """Plan, load and register one object; what is done is pushed on ``undo``, and only links stay open.
-
-    With ``hold``, and when no link is pinned, maps and programs stay open until
-    ``undo`` is done: what somebody in user space has to hold is held. Links are
-    pinned in ``pin_dir``, new maps that want to be shared by name in ``map_pin_dir``.
-    The rest as in ``load_object``.
-    """
-    with ExitStack() as closing:
-        loaded = load_object(spec, target, selection, map_pin_dir=map_pin_dir, check=check)
-        (undo if hold or pin_dir is None else closing).enter_context(loaded)
-        return describe(loaded, register(loaded, pin_dir, undo), held=hold or pin_dir is None)
 
 
 def describe(loaded: Loaded, registered: tuple[Registered, ...], *, held: bool) -> RegisteredObject:

@@ -95,7 +95,7 @@ def _open_modules(loaded: Loaded, prepared: Iterable[PreparedProgram], stack: Ex
     names += loaded.externs.modules if loaded.externs else ()
     if not names:
         return {}
-    from structops_cli.runtime.externs import open_module
+    from structops_cli.runtime.kernel import open_module
 
     return {name: stack.enter_context(open_module(name)) for name in dict.fromkeys(names)}
 

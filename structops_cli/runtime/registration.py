@@ -19,13 +19,13 @@ from structops_cli.errors import ENOTSUPP, KernelError, StateError, StructopsErr
 from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.live_map import MapState
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.runtime.maps import pin_maps
 from structops_cli.runtime.pins import pin_path
+from structops_cli.runtime.shared_maps import pin_maps
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import MapPlan
-from structops_cli.struct_ops.value import KEY, encode_value, read_state, state_name
+from structops_cli.struct_ops.value import KEY, read_state, state_name
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import ProgInfo, link_info, map_info, prog_info
@@ -35,7 +35,6 @@ __all__ = [
     "Registered",
     "Standing",
     "described",
-    "planned_value",
     "refuse_unregisterable",
     "refused",
     "register",
@@ -143,7 +142,7 @@ def set_ready(loaded: Loaded, plan: MapPlan) -> Fd:
 
 def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState) -> None:
     """Set the map's value and read the state back: the kernel can answer 0 and register nothing."""
-    bpf_maps.map_update_elem(map_fd, KEY, planned_value(plan, loaded))
+    bpf_maps.map_update_elem(map_fd, KEY, loaded.value_of(plan))
     state, _ = read_state(plan.type, bpf_maps.map_lookup_elem(map_fd, KEY, plan.type.value.size_bytes))
     if state != expected:
         raise StateError(
@@ -169,7 +168,7 @@ def refused(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None 
         world = World(generation, fds=None, flag_masks=flag_masks(plan.type))
         cause = refused_update(
             plan.type,
-            planned_value(plan, loaded),
+            loaded.value_of(plan),
             errno=error.errno or 0,
             variable=plan.variable,
             world=world,
@@ -215,12 +214,6 @@ def _of_an_unknown_subsystem(error: KernelError, plan: MapPlan) -> Cause | None:
     }.get(error.errno or 0, f"{who} refuses it by a rule of its own")
     hint = "see structops types TYPE for its members, and the kernel log (dmesg) for what it says"
     return Cause(why, hint)
-
-
-def planned_value(plan: MapPlan, loaded: Loaded) -> bytes:
-    """Return the value that registers a planned map, with the fds of the loaded programs."""
-    used = {item.program for item in plan.members if item.program}
-    return encode_value(plan, {name: loaded.programs[name].fileno() for name in used})
 
 
 def watched(plan: MapPlan) -> AbstractContextManager[None]:

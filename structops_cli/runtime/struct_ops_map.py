@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, suppress
 
 from structops_cli.asm.insn import RETURN_ZERO
-from structops_cli.errors import ENOTSUPP, FitError, KernelError
+from structops_cli.errors import ENOTSUPP, KernelError
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.explain import explained
@@ -20,9 +20,7 @@ from structops_cli.syscall.uapi import (
     BtfIntEncoding,
 )
 
-__all__ = ["create_struct_ops_map", "create_struct_ops_maps", "least_btf", "open_module_btf"]
-
-"""``r0 = 0; exit``."""
+__all__ = ["create_struct_ops_map", "create_struct_ops_maps", "least_btf"]
 
 
 def create_struct_ops_maps(loaded: Loaded, btf_fd: Fd) -> None:
@@ -68,7 +66,11 @@ def _wake_verifier() -> None:
 
 def _create_struct_ops_map(kernel_type: StructOpsType, name: str, btf_fd: Fd, *, link: bool) -> Fd:
     with ExitStack() as stack:
-        module = stack.enter_context(open_module_btf(kernel_type)) if kernel_type.module else None
+        module = None
+        if kernel_type.module:
+            from structops_cli.runtime.kernel import open_module  # only modules need it
+
+            module = stack.enter_context(open_module(kernel_type.module))
         return bpf_maps.map_create(
             BpfMapType.STRUCT_OPS,
             key_size=4,
@@ -88,13 +90,3 @@ def least_btf() -> Fd:
     from structops_cli.btf.types import Int  # no command that has an object needs it
 
     return bpf.btf_load(encode([Int(1, "int", 4, BtfIntEncoding.SIGNED, 0, 32)]))
-
-
-def open_module_btf(kernel_type: StructOpsType) -> Fd:
-    """Open the BTF object of a type's module and own the fd."""
-    from structops_cli.runtime.kernel import btf_ids  # only modules need it
-
-    for btf_id, name in btf_ids():
-        if name == kernel_type.module:
-            return bpf.btf_get_fd_by_id(btf_id)
-    raise FitError(f"module {kernel_type.module} is not loaded any more", type_name=kernel_type.name)

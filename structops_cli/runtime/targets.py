@@ -16,7 +16,7 @@ from structops_cli.syscall.uapi import BTF_MAGIC
 __all__ = [
     "CheckTarget",
     "SkippedFiles",
-    "kernel_from_folder",
+    "kernel_from_path",
     "live_target",
     "skipped_files",
     "targets_of",
@@ -145,6 +145,13 @@ def _is_raw_btf(path: str) -> bool:
             return os.path.isfile(path) and file.read(2) == BTF_MAGIC.to_bytes(2, "little")
     except OSError:
         return False
+
+
+def kernel_from_path(path: str) -> KernelTypes:
+    """Return the types of a kernel from a file, or with its modules from a folder like /sys/kernel/btf."""
+    if not os.path.isdir(path):
+        return kernel_from_file(path)
+    return kernel_from_folder(path)
 
 
 def kernel_from_folder(folder: str) -> KernelTypes:

@@ -18,7 +18,8 @@ from errno import EINVAL, ENOENT, EOPNOTSUPP, EPERM
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.syscall import bpffs
-from structops_cli.syscall.bpf_token import token_create, using_token
+from structops_cli.syscall.bpf import token_create
+from structops_cli.syscall.command import using_token
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BpfCmd, BpfMapType, BpfProgType
 

@@ -5,8 +5,7 @@ alive what its pointers point at, and ends in one call that raises
 (``syscall.command``): every failure is a ``KernelError`` with the command's name
 and the errno (EPERM, EACCES: ``NotPermittedError``; a refusal of PROG_LOAD:
 ``VerifierError``). What an errno *means* is not known here.
-
-Those of maps are in ``syscall.bpf_maps``, that of tokens in ``syscall.bpf_token``.
+Those of maps are in ``syscall.bpf_maps``.
 """
 
 from __future__ import annotations
@@ -18,8 +17,7 @@ from typing import Any, NamedTuple
 
 from structops_cli.errors import KernelError
 from structops_cli.syscall._native import ffi
-from structops_cli.syscall.bpf_token import token_fields
-from structops_cli.syscall.command import address_of, attempt, call, failure, object_name
+from structops_cli.syscall.command import address_of, attempt, call, failure, object_name, token_fields
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BPF_F_REPLACE, BPF_STRUCT_OPS, BPF_TRACE_ITER, BpfCmd
 
@@ -29,6 +27,7 @@ __all__ = [
     "btf_ids",
     "btf_load",
     "enable_stats",
+    "ids",
     "iter_create",
     "iter_link_create",
     "link_create",
@@ -43,9 +42,9 @@ __all__ = [
     "obj_pin",
     "prog_bind_map",
     "prog_get_fd_by_id",
-    "prog_ids",
     "prog_load",
     "prog_test_run",
+    "token_create",
 ]
 
 LOG_SIZES = tuple(1 << shift for shift in (16, 20, 24))
@@ -195,7 +194,8 @@ def obj_get(path: str) -> Fd:
 # Ids
 
 
-def _ids(command: BpfCmd) -> Iterator[int]:
+def ids(command: BpfCmd) -> Iterator[int]:
+    """Go through the ids of one of the ``*_GET_NEXT_ID`` commands."""
     attr = ffi.new("struct so_id *")
     while (result := attempt(command, attr)) != -ENOENT:
         if result == -EINVAL and command is BpfCmd.LINK_GET_NEXT_ID:
@@ -210,24 +210,19 @@ def _fd_by_id(command: BpfCmd, object_id: int) -> Fd:
     return Fd(call(command, ffi.new("struct so_id *", {"id": object_id})))
 
 
-def prog_ids() -> Iterator[int]:
-    """Go through the ids of all programs (PROG_GET_NEXT_ID)."""
-    return _ids(BpfCmd.PROG_GET_NEXT_ID)
-
-
 def map_ids() -> Iterator[int]:
     """Go through the ids of all maps (MAP_GET_NEXT_ID)."""
-    return _ids(BpfCmd.MAP_GET_NEXT_ID)
+    return ids(BpfCmd.MAP_GET_NEXT_ID)
 
 
 def link_ids() -> Iterator[int]:
     """Go through the ids of all links (LINK_GET_NEXT_ID, since 5.8: none on an older kernel)."""
-    return _ids(BpfCmd.LINK_GET_NEXT_ID)
+    return ids(BpfCmd.LINK_GET_NEXT_ID)
 
 
 def btf_ids() -> Iterator[int]:
     """Go through the ids of all BTF objects (BTF_GET_NEXT_ID)."""
-    return _ids(BpfCmd.BTF_GET_NEXT_ID)
+    return ids(BpfCmd.BTF_GET_NEXT_ID)
 
 
 def prog_get_fd_by_id(object_id: int) -> Fd:
@@ -300,3 +295,9 @@ def link_detach(link_fd: Fd) -> None:
 def enable_stats(kind: int) -> Fd:
     """Make the kernel count runs and run time of all programs while the returned fd is open."""
     return Fd(call(BpfCmd.ENABLE_STATS, ffi.new("struct so_word *", [kind])))
+
+
+def token_create(bpffs: Fd) -> Fd:
+    """Create the BPF token that a bpffs delegates, and own the fd; ``bpffs`` is an fd of its root (since 6.9)."""
+    attr = ffi.new("struct so_token_create *", {"bpffs_fd": bpffs.fileno()})
+    return Fd(call(BpfCmd.TOKEN_CREATE, attr))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
-from structops_cli.syscall._native import ffi
-from structops_cli.syscall.bpf_token import token_fields
-from structops_cli.syscall.command import address_of, call, object_name
+from structops_cli.errors import KernelError
+from structops_cli.syscall._native import ffi, lib
+from structops_cli.syscall.command import address_of, call, object_name, token_fields
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BpfCmd
 
@@ -21,6 +22,7 @@ __all__ = [
     "map_lookup_elem",
     "map_lookup_into",
     "map_update_elem",
+    "write_arena",
 ]
 
 
@@ -103,3 +105,17 @@ def map_get_next_key(map_fd: Fd, key: bytes | None, key_size: int) -> bytes:
 def map_freeze(map_fd: Fd) -> None:
     """Make a map read-only for user space, for good."""
     call(BpfCmd.MAP_FREEZE, ffi.new("struct so_word *", [map_fd.fileno()]))
+
+
+def write_arena(fd: Fd, address: int, size_bytes: int, data: bytes | memoryview | mmap) -> None:
+    """Write the first bytes of an arena of ``size_bytes``, which is mapped at ``address`` (0: anywhere) meanwhile.
+
+    An arena that was made without an address (``map_extra`` 0) gets one by this,
+    as the kernel wants before it takes a program that uses it.
+    """
+    result = lib.so_write_arena(fd.fileno(), address, size_bytes, ffi.from_buffer(data), len(data))
+    if result < 0:
+        why = os.strerror(-result)
+        raise KernelError.from_errno(
+            "the arena could not be mapped", why=why, errno=-result, operation="mmap"
+        )

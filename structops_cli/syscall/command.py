@@ -1,20 +1,20 @@
-"""Call bpf(2): what every wrapper of ``syscall.bpf`` ends in, whatever the command.
-
-EINTR is retried (a Python signal handler runs in between, so Ctrl-C gets
-through), EAGAIN a bounded number of times, and EPERM once with
-RLIMIT_MEMLOCK lifted where it may mean no more than that. What an errno *means* is not known here.
-"""
+"""Call bpf(2): every wrapper of ``syscall.bpf`` and ``syscall.bpf_maps`` ends here."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from errno import EAGAIN, EINTR, EPERM
+from resource import RLIM_INFINITY, RLIMIT_MEMLOCK, getrlimit, setrlimit
 from typing import Any
 
 from structops_cli.errors import KernelError
 from structops_cli.syscall._native import ffi, lib
-from structops_cli.syscall.uapi import BPF_OBJ_NAME_LEN, BpfCmd
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.uapi import BPF_F_TOKEN_FD, BPF_OBJ_NAME_LEN, BpfCmd
 
-__all__ = ["address_of", "attempt", "call", "failure", "object_name"]
+__all__ = ["address_of", "attempt", "call", "failure", "object_name", "token_fields", "using_token"]
 
 EAGAIN_TRIES = 8
 """PROG_LOAD answers EAGAIN when a signal is pending; more than a few in a row is a real answer."""
@@ -41,9 +41,14 @@ def attempt(command: BpfCmd, attr: Any) -> int:
 
 
 def _lift_memlock() -> bool:
-    from structops_cli.syscall.memlock import lift  # only a refusal needs it
-
-    return lift()
+    """Lift this process's limit; tell whether there was one, and it could be (CAP_SYS_RESOURCE)."""
+    if getrlimit(RLIMIT_MEMLOCK)[0] == RLIM_INFINITY:
+        return False
+    try:
+        setrlimit(RLIMIT_MEMLOCK, (RLIM_INFINITY, RLIM_INFINITY))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def call(command: BpfCmd, attr: Any) -> int:
@@ -65,3 +70,30 @@ def object_name(text: str) -> bytes:
     if not (text.isascii() and text.isidentifier()):
         kept = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in text)
     return kept.encode()[: BPF_OBJ_NAME_LEN - 1]
+
+
+_token: ContextVar[Fd | None] = ContextVar("token", default=None)
+"""The BPF token of ``using_token``."""
+
+
+@contextmanager
+def using_token(token: Fd | None) -> Iterator[None]:
+    """Let MAP_CREATE, PROG_LOAD and BTF_LOAD act with a token; None: with the caller's capabilities alone."""
+    before = _token.set(token)
+    try:
+        yield
+    finally:
+        _token.reset(before)
+
+
+def token_fields(flags_name: str, fd_name: str, flags: int = 0) -> dict[str, int]:
+    """Return the two fields of an attribute that say which token counts: its flags and the token's fd."""
+    token = _token.get()
+    return (
+        {flags_name: flags}
+        if token is None
+        else {
+            flags_name: flags | BPF_F_TOKEN_FD,
+            fd_name: token.fileno(),
+        }
+    )

@@ -21,10 +21,7 @@ __all__ = [
     "link_info",
     "map_info",
     "prog_func_type",
-    "prog_functions",
     "prog_info",
-    "prog_lines",
-    "prog_xlated",
 ]
 
 
@@ -147,18 +144,6 @@ def prog_info(fd: Fd) -> ProgInfo:
     )
 
 
-def prog_xlated(fd: Fd) -> bytes:
-    """Return a program's instructions as the verifier left them; empty when the kernel hides them."""
-    info = ffi.new("struct so_prog_info *")
-    bpf.obj_get_info_by_fd(fd, info)
-    buffer = ffi.new("uint8_t[]", info.xlated_prog_len or 1)
-    again = ffi.new("struct so_prog_info *", {
-        "xlated_prog_len": info.xlated_prog_len, "xlated_prog_insns": int(ffi.cast("uintptr_t", buffer)),
-    })  # fmt: skip
-    bpf.obj_get_info_by_fd(fd, again)
-    return bytes(ffi.buffer(buffer, info.xlated_prog_len)) if again.xlated_prog_insns else b""
-
-
 def prog_func_type(fd: Fd) -> int:
     """Return the id, in the program's own BTF, of its first function; 0 when the kernel does not tell."""
     record = ffi.new("uint32_t[2]")
@@ -167,28 +152,6 @@ def prog_func_type(fd: Fd) -> int:
     })  # fmt: skip
     bpf.obj_get_info_by_fd(fd, info)
     return int(record[1]) if info.nr_func_info else 0
-
-
-def prog_functions(fd: Fd) -> tuple[tuple[int, ...], ...]:
-    """Return (instruction, type id) of each function of a program, as the verifier left them."""
-    return _records(fd, "func_info", 2)
-
-
-def prog_lines(fd: Fd) -> tuple[tuple[int, ...], ...]:
-    """Return ``struct bpf_line_info`` of a program: (instruction, file, line text, line and column), texts as BTF string offsets."""
-    return _records(fd, "line_info", 4)
-
-
-def _records(fd: Fd, field: str, words: int) -> tuple[tuple[int, ...], ...]:
-    info = ffi.new("struct so_prog_info *")
-    bpf.obj_get_info_by_fd(fd, info)
-    count: int = getattr(info, f"nr_{field}")
-    buffer = ffi.new("uint32_t[]", max(count, 1) * words)
-    again = ffi.new("struct so_prog_info *", {
-        f"nr_{field}": count, f"{field}_rec_size": 4 * words, field: int(ffi.cast("uintptr_t", buffer)),
-    })  # fmt: skip
-    bpf.obj_get_info_by_fd(fd, again)
-    return tuple(tuple(buffer[at : at + words]) for at in range(0, count * words, words))
 
 
 def btf_bytes(fd: Fd) -> bytes:

@@ -15,7 +15,6 @@ from typing import NamedTuple
 from structops_cli.core.target import Target
 from structops_cli.obj.reader import read_object
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.objects import register_object
 from structops_cli.struct_ops.plan import Selection
 from structops_cli.syscall import bpf
 from structops_cli.syscall.uapi import BtfKind
@@ -31,6 +30,7 @@ from tests.bench.timing import (
     peak_memory_kib,
     timed,
 )
+from tests.registering import register_object
 
 __all__ = ["FIGURES", "Bench", "Figure", "Measured", "ratio", "ratio_of_user_time"]
 

@@ -14,13 +14,13 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError
 from structops_cli.obj.reader import read_object
-from structops_cli.runtime.objects import register_object
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.plan import Selection
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info
+from tests.registering import register_object
 
 __all__ = [
     "enter_private_mounts",

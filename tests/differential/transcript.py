@@ -30,17 +30,9 @@ from structops_cli.struct_ops.catalogue import type_of_value
 from structops_cli.struct_ops.value import KEY, read_state, state_name
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import (
-    MapInfo,
-    ProgInfo,
-    btf_bytes,
-    map_info,
-    prog_functions,
-    prog_info,
-    prog_lines,
-    prog_xlated,
-)
+from structops_cli.syscall.info import MapInfo, ProgInfo, btf_bytes, map_info, prog_info
 from structops_cli.syscall.uapi import BpfMapType
+from tests.program_records import prog_functions, prog_lines, prog_xlated
 
 __all__ = ["transcript"]
 

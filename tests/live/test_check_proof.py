@@ -15,12 +15,12 @@ from structops_cli.errors import KernelError, StructopsError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.checking import live_surroundings, verified
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.objects import register_object
 from structops_cli.struct_ops.check import CheckReport, check_object
 from structops_cli.struct_ops.findings import Severity, Verdict
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import Selection
 from tests.live.check_variants import SORTS, Variant
+from tests.registering import register_object
 
 COUNTED: Counter[str] = Counter()
 FEWEST = 100

@@ -320,7 +320,7 @@ SMALL = 'ulimit -l 8 || exit 9; exec "$@"'
 """A shell that allows eight KiB, and what follows it as its arguments."""
 CHARGED = """
 import sys
-from structops_cli.syscall import bpf, bpf_maps, memlock
+from structops_cli.syscall import bpf, bpf_maps, command
 from structops_cli.errors import KernelError
 memlock.lift = lambda: False
 try:

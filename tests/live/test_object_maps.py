@@ -20,12 +20,11 @@ from structops_cli.errors import KernelError
 from structops_cli.net.traffic import send_traffic
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import MapSpec, ObjectSpec
-from structops_cli.runtime.cpus import possible_cpus
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.map_values import read_contents
-from structops_cli.runtime.maps import creates_map
+from structops_cli.runtime.maps import creates_map, possible_cpus
 from structops_cli.struct_ops.plan import plan_object
 from structops_cli.struct_ops.rules.definitions import STORAGE, map_faults
 from structops_cli.syscall import bpf, bpf_maps

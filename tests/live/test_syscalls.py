@@ -22,12 +22,13 @@ from structops_cli.struct_ops.catalogue import find_type, has_links
 from structops_cli.struct_ops.value import KEY, read_state
 from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import btf_bytes, btf_info, link_info, map_info, prog_info, prog_xlated
-from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME, BpfLinkType, BpfMapType, StructOpsState
+from structops_cli.syscall.info import btf_bytes, btf_info, link_info, map_info, prog_info
+from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME, BpfCmd, BpfLinkType, BpfMapType, StructOpsState
 from tests.cli_runner import OWN_PID_NAMESPACE, run_python
 from tests.kernel_features import KERNEL_BTF, LINK_DETACH, LINKS, needs
 from tests.live.live_setup import ready, two_behind_a_link
 from tests.live.live_state import available, eventually
+from tests.program_records import prog_xlated
 
 
 @contextmanager
@@ -128,7 +129,7 @@ def test_what_the_kernel_tells_of_a_program(name: str) -> None:
         info = prog_info(program)
         assert (info.name, info.gpl_compatible, info.map_ids) == ("reno_ssthresh", True, ())
         assert info.jited_bytes > 0
-        assert info.id in set(bpf.prog_ids())
+        assert info.id in set(bpf.ids(BpfCmd.PROG_GET_NEXT_ID))
         xlated = prog_xlated(program)
         assert (len(xlated), len(xlated) % 8) == (info.xlated_bytes, 0)
         with bpf.btf_get_fd_by_id(info.btf_id) as btf:

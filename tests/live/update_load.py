@@ -27,6 +27,7 @@ from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import set_congestion_control
 from structops_cli.syscall import bpf
+from structops_cli.syscall.uapi import BpfCmd
 from tests.cli_runner import done_json, run_process
 from tests.slab_leaks import Slab, count_slabs, find_leaks
 
@@ -64,7 +65,7 @@ def counts() -> dict[str, int]:
     """Count what an update could leave: maps, programs and links, and the kernel's areas of memory that BPF has."""
     found = {
         "maps": len(list(bpf.map_ids())),
-        "programs": len(list(bpf.prog_ids())),
+        "programs": len(list(bpf.ids(BpfCmd.PROG_GET_NEXT_ID))),
         "links": len(list(bpf.link_ids())),
     }
     with open("/proc/vmallocinfo", encoding="ascii", errors="replace") as table:

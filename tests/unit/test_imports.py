@@ -30,7 +30,6 @@ LAYERS = (
         "structops_cli.syscall",
         "structops_cli.syscall.uapi",
         "structops_cli.syscall.btf_index",
-        "structops_cli.syscall.btf_faults",
         "structops_cli.syscall._native",
     ),
     ("structops_cli.asm", "structops_cli.btf"),

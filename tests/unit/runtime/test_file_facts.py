@@ -9,7 +9,7 @@ import pytest
 
 from structops_cli.core.externs import FactsNeeded, KernelFacts
 from structops_cli.core.kconfig import is_option_value, version_code, version_of
-from structops_cli.runtime.file_facts import facts_of_files
+from structops_cli.runtime.kernel_config import facts_of_files
 from structops_cli.runtime.kernel_image import kernel_banner
 from tests.kernel_images import COMPRESS, bzimage, vmlinux
 from tests.synthetic_kernels import kernel

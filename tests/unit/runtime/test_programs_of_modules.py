@@ -12,7 +12,7 @@ from structops_cli.core.externs import Externs
 from structops_cli.obj.link import link_program
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import Relocation, RelocationTarget
-from structops_cli.runtime import externs as externs_module
+from structops_cli.runtime import kernel as kernel_module
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.programs import PreparedProgram, load_programs
 from structops_cli.struct_ops.catalogue import find_type
@@ -45,7 +45,7 @@ def test_the_fds_of_modules(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append((list(fds), insns))
         return real_fd()
 
-    monkeypatch.setattr(externs_module, "open_module", open_module)
+    monkeypatch.setattr(kernel_module, "open_module", open_module)
     lib = FakeLib([look])
     monkeypatch.setattr(command, "lib", lib)
     spec = read_object(small_object(), "x.o")

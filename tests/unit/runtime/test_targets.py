@@ -10,8 +10,7 @@ import pytest
 from structops_cli.btf.encode import encode
 from structops_cli.btf.types import Struct
 from structops_cli.errors import InputError, NotFoundError
-from structops_cli.runtime.kernel import kernel_from_path
-from structops_cli.runtime.targets import targets_of
+from structops_cli.runtime.targets import kernel_from_path, targets_of
 from structops_cli.syscall.uapi import BtfKind
 from tests.btf_writers import write_btf
 from tests.kernel_images import vmlinux

@@ -10,9 +10,9 @@ from resource import RLIM_INFINITY
 import pytest
 
 from structops_cli.errors import KernelError, NotPermittedError
-from structops_cli.syscall import bpf, bpf_maps, command, info, memlock
+from structops_cli.syscall import bpf, bpf_maps, command, info
 from structops_cli.syscall._native import ffi
-from structops_cli.syscall.bpf_token import token_create
+from structops_cli.syscall.bpf import token_create
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import (
     BpfCmd,
@@ -39,8 +39,8 @@ def test_a_map_is_asked_for_again_when_the_memory_limit_could_be_lifted(
     faking: Faking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits = [(1 << 16, 1 << 16)]
-    monkeypatch.setattr(memlock, "getrlimit", lambda _: limits[-1])
-    monkeypatch.setattr(memlock, "setrlimit", lambda _, limit: limits.append(limit))
+    monkeypatch.setattr(command, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(command, "setrlimit", lambda _, limit: limits.append(limit))
     lib = faking(-EPERM, real_fd())
     bpf_maps.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1).close()
     assert lib.commands == [BpfCmd.MAP_CREATE] * 2
@@ -53,8 +53,8 @@ def test_a_refusal_stays_one_when_the_memory_limit_cannot_be_lifted(
     def refuse(*_: object) -> None:
         raise ValueError("not allowed to raise maximum limit")
 
-    monkeypatch.setattr(memlock, "getrlimit", lambda _: (1 << 16, 1 << 16))
-    monkeypatch.setattr(memlock, "setrlimit", refuse)
+    monkeypatch.setattr(command, "getrlimit", lambda _: (1 << 16, 1 << 16))
+    monkeypatch.setattr(command, "setrlimit", refuse)
     lib = faking(-EPERM)
     with pytest.raises(NotPermittedError):
         bpf_maps.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1)
@@ -131,7 +131,7 @@ EVERY: dict[str, Callable[[Fd], object]] = {
     "MAP_GET_FD_BY_ID": lambda _: bpf.map_get_fd_by_id(1),
     "LINK_GET_FD_BY_ID": lambda _: bpf.link_get_fd_by_id(1),
     "BTF_GET_FD_BY_ID": lambda _: bpf.btf_get_fd_by_id(1),
-    "PROG_GET_NEXT_ID": lambda _: list(bpf.prog_ids()),
+    "PROG_GET_NEXT_ID": lambda _: list(bpf.ids(BpfCmd.PROG_GET_NEXT_ID)),
     "MAP_GET_NEXT_ID": lambda _: list(bpf.map_ids()),
     "LINK_GET_NEXT_ID": lambda _: list(bpf.link_ids()),
     "BTF_GET_NEXT_ID": lambda _: list(bpf.btf_ids()),

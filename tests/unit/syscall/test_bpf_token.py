@@ -6,7 +6,8 @@ from contextlib import suppress
 from struct import unpack_from
 
 from structops_cli.syscall import bpf, bpf_maps
-from structops_cli.syscall.bpf_token import token_create, using_token
+from structops_cli.syscall.bpf import token_create
+from structops_cli.syscall.command import using_token
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import (
     BpfCmd,

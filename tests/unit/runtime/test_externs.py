@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from structops_cli.errors import ExitCode, NotPermittedError, UnsupportedError
-from structops_cli.runtime import kernel_symbols
-from structops_cli.runtime.kernel_symbols import read_symbols
+from structops_cli.runtime import externs
+from structops_cli.runtime.externs import read_symbols
 
 TEXT = """\
 0000000000000000 A fixed_percpu_data
@@ -38,7 +38,7 @@ def kallsyms(tmp_path: Path) -> str:
 
 @pytest.mark.parametrize("block_bytes", [1, 7, 64, 1 << 20])
 def test_addresses(kallsyms: str, monkeypatch: pytest.MonkeyPatch, block_bytes: int) -> None:
-    monkeypatch.setattr(kernel_symbols, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(externs, "BLOCK_BYTES", block_bytes)
     names = ["tcp_reno_ssthresh", "shared", "variable", "function", "bbr_main", "last", "absent", "nonsense"]
     assert read_symbols(names, kallsyms) == {
         "tcp_reno_ssthresh": (0xFFFFFFFF81000020,),

@@ -8,6 +8,7 @@ from errno import ENOENT
 
 from structops_cli.errors import FitError, KernelError
 from structops_cli.obj.spec import MapSpec
+from structops_cli.runtime.loaded import Loaded, SharedMap
 from structops_cli.runtime.pin_directory import DETACHED, Writers, open_pin
 from structops_cli.runtime.pins import is_mounted, map_pin_path, pin_with_undo, prepare_pin_dir
 from structops_cli.struct_ops.explain import explained
@@ -15,7 +16,7 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, map_info
 from structops_cli.syscall.uapi import BPF_F_RDONLY_PROG, BpfMapType
 
-__all__ = ["open_pinned", "pin_map"]
+__all__ = ["new_shared_maps", "open_pinned", "pin_maps", "shared_maps"]
 
 COMPARED = ("map_type", "key_size", "value_size", "max_entries", "map_flags", "map_extra")
 RESIZABLE = ("max_entries", "map_flags", "map_extra")
@@ -82,3 +83,28 @@ def _attributes(one: MapSpec | MapInfo) -> dict[str, int]:
     if one.map_type in READ_ONLY:
         found["map_flags"] |= BPF_F_RDONLY_PROG
     return found
+
+
+def shared_maps(loaded: Loaded) -> tuple[SharedMap, ...]:
+    """Return the maps of a loaded object that are pinned by name."""
+    pinned = [spec.name for spec in loaded.spec.maps if spec.pinned_by_name]
+    return tuple(
+        SharedMap(
+            name,
+            map_info(loaded.maps[name]).id,
+            map_pin_path(name, loaded.map_pin_dir),
+            name in loaded.created,
+        )
+        for name in pinned
+    )
+
+
+def pin_maps(loaded: Loaded, undo: ExitStack) -> None:
+    """Pin the new maps of an object that are shared by name, and push the undoing on ``undo``."""
+    for spec in new_shared_maps(loaded):
+        pin_map(loaded.maps[spec.name], spec, loaded.map_pin_dir, undo)
+
+
+def new_shared_maps(loaded: Loaded) -> tuple[MapSpec, ...]:
+    """Return the maps that are to be pinned by name, and were not when the object was loaded."""
+    return tuple(spec for spec in loaded.spec.maps if spec.pinned_by_name and spec.name in loaded.created)
