@@ -1,4 +1,8 @@
-"""``python -m tests.faults [SCENE...]``: kill commands at their system calls, make these fail, and look at what is left."""
+"""``python -m tests.faults [SCENE...]``: run commands with a fault at each of their system calls.
+
+The command is killed or interrupted there, or the call fails. Afterwards the
+kernel must be as before the command or as after it.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from string import ascii_lowercase
 
 from structops_cli.syscall import bpffs
+from tests.cli_runner import COMMAND
 from tests.default_signals import default_signals
 from tests.faults.fault_points import Outcome, run_scene
+from tests.faults.plants import PLANTS, planted_command
 from tests.faults.scenes import SCENES
 from tests.faults.stage import Stage
 from tests.kernel_lock import RUN, hold_kernel_lock, own_prefix
@@ -26,14 +32,14 @@ FAULTS = ("kill", "signal", "error")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return 0 if nothing was left in between at any point."""
+    """Return 0 if no fault left a state between before and after."""
     options = _options(arguments)
     if os.geteuid() != 0:
-        sys.stderr.write("error: faults are tried on the running kernel: run this as root\n")
+        sys.stderr.write("error: the fault suite uses the running kernel: run it as root\n")
         return 1
     if options.jobs > 1:
-        return _told(options, _side_by_side(options))
-    if PRIVATE not in os.environ:  # pins go with the last process of this mount namespace, whatever happens
+        return _report(options, _side_by_side(options))
+    if PRIVATE not in os.environ:  # pins go with the last process of a private mount namespace
         os.environ[PRIVATE] = "1"
         again = [sys.executable, "-m", "tests.faults", *arguments]
         os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", *again])
@@ -41,24 +47,28 @@ def main(arguments: Sequence[str]) -> int:
     bpffs.mount()
     os.environ[RUN] = f"{os.environ.get(RUN, os.getpid())}.{options.place}"
     with default_signals(), tempfile.TemporaryDirectory(prefix="structops-faults-") as folder:
-        return _told(options, _tried(options, Stage(f"{own_prefix()}{options.place}", folder)))
+        return _report(options, _run_scenes(options, Stage(f"{own_prefix()}{options.place}", folder)))
 
 
-def _told(options: argparse.Namespace, outcomes: Sequence[Outcome]) -> int:
-    """Print what became of all points, and return the exit code."""
+def _report(options: argparse.Namespace, outcomes: Sequence[Outcome]) -> int:
+    """Print the outcomes, and return the exit code."""
     bad = [item for item in outcomes if item.problem]
     if options.json:
         json.dump([item._asdict() for item in outcomes], sys.stdout)
         sys.stdout.write("\n")
     else:
-        sys.stdout.write(f"{len(outcomes)} points tried, {len(bad)} with something left or said wrongly\n")
+        sys.stdout.write(
+            f"{len(outcomes)} faults, {len(bad)} of them with a wrong state or a wrong message\n"
+        )
     return int(bool(bad))
 
 
 def _side_by_side(options: argparse.Namespace) -> list[Outcome]:
-    """Go through several scenes at a time, each in a process of its own: most of their time the kernel's grace periods take."""
+    """Run several scenes at a time, each in a process of its own, because grace periods take most of the time."""
     os.environ.setdefault(RUN, str(os.getpid()))
-    more = [*(f"--fault={fault}" for fault in options.fault or ()), *(["--every"] if options.every else [])]
+    more = [f"--fault={fault}" for fault in options.fault or ()]
+    more += ["--every"] if options.every else []
+    more += [f"--plant={options.plant}"] if options.plant else []
 
     def run(place: str, scene: str) -> list[Outcome]:
         words = [sys.executable, "-m", "tests.faults", "--json", f"--place={place}", *more, scene]
@@ -71,19 +81,23 @@ def _side_by_side(options: argparse.Namespace) -> list[Outcome]:
         return [one for found in pool.map(run, ascii_lowercase, options.scenes or SCENES) for one in found]
 
 
-def _tried(options: argparse.Namespace, stage: Stage) -> list[Outcome]:
-    """Go through the scenes, and print what became of each."""
+def _run_scenes(options: argparse.Namespace, stage: Stage) -> list[Outcome]:
+    """Run the scenes, and print a line about each."""
     outcomes: list[Outcome] = []
     for name in options.scenes or SCENES:
-        begun = time.monotonic()
+        started = time.monotonic()
         found = []
+        faults = options.fault or FAULTS
+        program = planted_command(options.plant) if options.plant else COMMAND
         for outcome in run_scene(
-            SCENES[name], stage, options.fault or FAULTS, every=options.every, turn=hold_kernel_lock
+            SCENES[name], stage, faults, every=options.every, program=program, turn=hold_kernel_lock
         ):
             found.append(outcome)
             if outcome.problem:
-                _say(f"{name}: {outcome.point}: {outcome.problem}")
-        _say(_line(name, found, time.monotonic() - begun))
+                _print(f"{name}: {outcome.point}: {outcome.problem}")
+                if options.plant:
+                    break  # the suite has found the mistake
+        _print(_line(name, found, time.monotonic() - started))
         outcomes += found
     return outcomes
 
@@ -91,9 +105,13 @@ def _tried(options: argparse.Namespace, stage: Stage) -> list[Outcome]:
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument(
-        "scenes", nargs="*", metavar="SCENE", choices=[[], *SCENES], help=f"all without: {', '.join(SCENES)}"
+        "scenes",
+        nargs="*",
+        metavar="SCENE",
+        choices=[[], *SCENES],
+        help=f"default: all of {', '.join(SCENES)}",
     )
-    parser.add_argument("--fault", action="append", choices=FAULTS, help="may be repeated; all without")
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="may be repeated; default: all")
     parser.add_argument(
         "--every", action="store_true", help="at every system call, with every signal and errno"
     )
@@ -101,20 +119,21 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "--jobs",
         type=int,
         default=1,
-        help="scenes at a time; others have to wait for the kernel until all are through",
+        help="scenes at a time; live tests of other runs wait until all have ended",
     )
+    parser.add_argument("--plant", choices=PLANTS, help="plant a mistake and stop where the suite finds it")
     parser.add_argument("--place", default="a", help="the end of the names of this process")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser.parse_args(arguments)
 
 
 def _line(name: str, found: Sequence[Outcome], seconds: float) -> str:
-    kinds = Counter("after" if item.is_after else "before" for item in found)
+    counts = Counter("after" if item.is_after else "before" for item in found)
     bad = sum(1 for item in found if item.problem)
-    return f"{name}: {len(found)} points in {seconds:.0f} s: {kinds['before']} as before, {kinds['after']} as after, {bad} wrong"
+    return f"{name}: {len(found)} faults in {seconds:.0f} s: {counts['before']} as before, {counts['after']} as after, {bad} wrong"
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
 

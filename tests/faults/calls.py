@@ -1,11 +1,10 @@
-"""The system calls of a command: which it makes, and running it with one of them as its last, or failing."""
+"""List the system calls of a command, and run it with a fault at one of them: SIGKILL, a signal or an errno."""
 
 from __future__ import annotations
 
 import errno
 import os
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +17,6 @@ from structops_cli.syscall.uapi import BpfCmd
 __all__ = ["Call", "Ended", "calls_of", "failing_at", "killed_at", "signalled_at", "tracer"]
 
 SOURCE = Path(__file__).with_name("tracer.c")
-COMMAND = (sys.executable, "-m", "structops_cli")
 TIMEOUT_S = 60.0
 
 NAMES = {
@@ -27,15 +25,15 @@ NAMES = {
     84: "rmdir", 87: "unlink", 165: "mount", 166: "umount2", 257: "openat", 258: "mkdirat", 263: "unlinkat", 308: "setns", 321: "bpf",
     430: "fsopen", 431: "fsconfig", 432: "fsmount", 434: "pidfd_open", 435: "clone3", 438: "pidfd_getfd",
 }  # fmt: skip
-"""Those that do something, or ask for something that is needed; x86-64 (``asm/unistd_64.h``)."""
+"""The calls that change something or that a command depends on; x86-64 (``asm/unistd_64.h``)."""
 COMMANDS = {int(command): command.name for command in BpfCmd}
 FAILING = frozenset({
     "bpf", "sendto", "sendmsg", "recvfrom", "recvmsg", "socket", "bind", "setsockopt", "getsockopt", "pwrite64", "write", "mkdir", "mkdirat", "rmdir",
     "unlink", "unlinkat", "rename", "mount", "openat", "flock", "clone", "clone3", "fork", "setns", "pidfd_open", "pidfd_getfd",
 })  # fmt: skip
-"""Those that are made to fail: bpf(2), netlink, sysctls, bpffs, other processes' sockets."""
+"""The calls that the suite makes fail: bpf(2), netlink, sysctls, bpffs, other processes' sockets."""
 OURS = ("/proc/sys/", "/sys/fs/bpf", "/run/", "/proc/")
-"""Of the files that are opened, those whose opening may be made to fail: not Python's modules."""
+"""Paths whose opening may fail. The opening of Python's modules is left alone."""
 ERRNOS = (errno.EPERM, errno.ENOMEM, errno.EINTR, errno.EBUSY, errno.ENOSPC)
 
 
@@ -49,9 +47,9 @@ CHANGING_BPF = frozenset({
 
 
 class Call(NamedTuple):
-    """One system call of a run, of any thread: the ``turn``-th of those with its number and what it is about.
+    """One system call of a run, of any thread: the ``turn``-th one with this number and argument.
 
-    ``about`` is the path of a call that takes one, and the command of bpf(2).
+    ``about`` is the path of a call that takes one, or the command of bpf(2).
     ``name`` is "" for a call without effects.
     """
 
@@ -62,19 +60,19 @@ class Call(NamedTuple):
 
     @property
     def may_fail(self) -> bool:
-        """Whether it is one of those that a machine makes fail."""
+        """Whether a real machine can make the call fail."""
         return self.name in FAILING and (
             self.name != "openat" or self.about.startswith(OURS) or self._is_a_step
         )
 
     @property
     def _is_a_step(self) -> bool:
-        """Whether it opens one directory on the way to a pin, or the pin, relative to the directory before."""
+        """Whether it opens one directory on the path of a pin, or the pin, relative to the directory before."""
         return bool(self.about) and "/" not in self.about
 
     @property
     def changes(self) -> bool:
-        """Whether it changes what others see, or makes what is about to be seen."""
+        """Whether it changes the state of the kernel, or creates an object for that."""
         return (
             self.name in CHANGING
             or (self.name == "bpf" and COMMANDS.get(int(self.about)) in CHANGING_BPF)
@@ -108,12 +106,15 @@ def tracer() -> str:
     return str(program)
 
 
-def calls_of(arguments: Sequence[str], exit_code: int = 0) -> tuple[Call, ...]:
-    """Run the command, which ends as it is to, and return its system calls, from the first one that has to do with the kernel's state."""
+def calls_of(command: Sequence[str], exit_code: int = 0) -> tuple[Call, ...]:
+    """Run the command and return its system calls, from the first one that concerns the kernel's state.
+
+    The command must end with ``exit_code``.
+    """
     turns: Counter[str] = Counter()
     every = []
     with tempfile.NamedTemporaryFile("r", prefix="structops-faults-") as file:
-        ended = _run(["list", file.name, "", "0", "0"], arguments)
+        ended = _run(["list", file.name, "", "0", "0"], command)
         assert ended.exit_code == exit_code, ended.stderr
         for line in file:
             number, about = line.rstrip("\n").split(" ", 1)
@@ -129,28 +130,28 @@ def _begins(call: Call) -> bool:
     )
 
 
-def killed_at(call: Call, arguments: Sequence[str]) -> Ended:
-    """Run the command, and kill it instead of doing that call."""
-    return _run(_at("kill", call, 0), arguments)
+def killed_at(call: Call, command: Sequence[str]) -> Ended:
+    """Run the command, and kill it before the call."""
+    return _run(_at("kill", call, 0), command)
 
 
-def signalled_at(call: Call, number: int, arguments: Sequence[str]) -> Ended:
-    """Run the command, and send it a signal at that call."""
-    return _run(_at("stop", call, number), arguments)
+def signalled_at(call: Call, number: int, command: Sequence[str]) -> Ended:
+    """Run the command, and send it a signal at the call."""
+    return _run(_at("stop", call, number), command)
 
 
-def failing_at(call: Call, number: int, arguments: Sequence[str]) -> Ended:
-    """Run the command with that call answered by an errno, and not done."""
-    return _run(_at("fail", call, number), arguments)
+def failing_at(call: Call, number: int, command: Sequence[str]) -> Ended:
+    """Run the command, and let the call fail with an errno instead of being made."""
+    return _run(_at("fail", call, number), command)
 
 
 def _at(how: str, call: Call, number: int) -> tuple[str, ...]:
     return how, str(call.number), call.about, str(call.turn), str(number)
 
 
-def _run(how: Sequence[str], arguments: Sequence[str]) -> Ended:
+def _run(how: Sequence[str], command: Sequence[str]) -> Ended:
     done = subprocess.run(
-        [tracer(), *how, *COMMAND, *arguments],
+        [tracer(), *how, *command],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

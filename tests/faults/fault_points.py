@@ -1,4 +1,4 @@
-"""Try one scene with a fault at every point, and hold the promise: as before or as after, never between."""
+"""Run one scene with a fault at every point: the state must be as before or as after, never between."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
+from tests.cli_runner import COMMAND
 from tests.faults.calls import ERRNOS, Call, Ended, calls_of, failing_at, killed_at, signalled_at
 from tests.faults.scenes import Scene
 from tests.faults.stage import Stage
@@ -18,13 +19,15 @@ from tests.time_scale import scaled
 __all__ = ["SIGNALS", "Outcome", "Point", "run_scene"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-UNHEARD = ("the output could not be written", "the output that says so could not be written")
-"""All was done, and could not be told."""
-UNSEEN = "could not be looked into"
-"""A namespace that may not be entered is named, and what is its default stays as it is."""
-GOES_S = scaled(10.0)
-"""Time for the kernel to free a map: a worker frees its link first (bpf_link_put), then a grace period passes."""
+OUTPUT_LOST = ("the output could not be written", "the output that says so could not be written")
+"""The command changed everything, and could not report it."""
+NOT_INSPECTED = "could not be looked into"
+"""The command names a namespace that it may not enter, and leaves the default there as it is."""
+FREED_S = scaled(10.0)
+"""Time for the kernel to free a map: a worker frees its link (bpf_link_put), then a grace period passes."""
 BUG = ("this is a bug of structops", "Traceback")
+TRANSIENT = ("retired", "ready")
+"""States of a map without a link: about to be freed, or killed while LINK_CREATE waited to register it."""
 
 
 class Point(NamedTuple):
@@ -39,7 +42,7 @@ class Point(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a scene at one point; ``problem`` is "" where the promise was kept."""
+    """The result of a scene with one fault; ``problem`` is "" if the command kept its promise."""
 
     scene: str
     point: str
@@ -54,25 +57,27 @@ def run_scene(
     faults: Sequence[str],
     *,
     every: bool,
+    program: Sequence[str] = COMMAND,
     turn: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Iterator[Outcome]:
-    """Go through the points of a scene.
+    """Run a scene once for each fault.
 
-    ``every`` takes all system calls, signals and errnos: not only the calls
-    that change something, each with one. ``turn`` is entered for each point:
-    between two of them others may have the machine.
+    ``every`` tries all system calls, signals and errnos. Without it only the
+    calls that change something get a fault, and each gets one of each sort.
+    ``program`` begins the command line. ``turn`` is entered for each fault, so
+    that other processes can have the kernel in between.
     """
     with turn(), stage.used():
-        command = scene.prepare(stage)
+        command = (*program, *scene.prepare(stage))
         before = stage.look()
         calls = calls_of(command, scene.exit_code)
         after = stage.look()
     for point in _points(calls, faults, every=every):
         with turn(), stage.used():
-            again = scene.prepare(stage)
+            again = (*program, *scene.prepare(stage))
             assert stage.look() == before, "the scene is not the same twice"
             ended = point.run(again)
-            stage.wait_for_the_guard()
+            stage.wait_for_recovery()
             outcome = _judged(scene, point, ended, stage, before, after)
         yield outcome
 
@@ -83,7 +88,7 @@ def _points(calls: Sequence[Call], faults: Sequence[str], *, every: bool) -> Ite
         for call in chosen:
             yield Point(call, "SIGKILL", partial(killed_at, call))
     if "signal" in faults:
-        for turn, call in enumerate(chosen if every else chosen[::2]):  # SIGKILL is tried at each of them
+        for turn, call in enumerate(chosen if every else chosen[::2]):  # each of them gets SIGKILL
             for one in SIGNALS if every else SIGNALS[turn % len(SIGNALS) :][:1]:
                 yield Point(call, one.name, partial(signalled_at, call, one))
     if "error" in faults:
@@ -103,23 +108,22 @@ def _judged(
     return Outcome(scene.name, str(point), ended.exit_code, now == after, problem)
 
 
-def _settled(stage: Stage, meant: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """Look again while the kernel frees maps that no link holds any more, and return the last look."""
-    deadline = time.monotonic() + GOES_S
-    while (now := stage.look()) not in meant and _is_going(now) and time.monotonic() < deadline:
+def _settled(stage: Stage, expected: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """Look again while the kernel frees maps without a link, and return the last look."""
+    deadline = time.monotonic() + FREED_S
+    while (now := stage.look()) not in expected and _is_freeing(now) and time.monotonic() < deadline:
         time.sleep(0.02)
     return now
 
 
-def _is_going(look: dict[str, Any]) -> bool:
-    """Tell whether a map has no link: retired, or ready where SIGKILL came while LINK_CREATE waited to register it."""
-    return any(state in ("retired", "ready") and not links for _, state, _, links, *_ in look["registered"])
+def _is_freeing(look: dict[str, Any]) -> bool:
+    return any(state in TRANSIENT and not links for _, state, _, links, *_ in look["registered"])
 
 
 def _problem(
     point: Point, ended: Ended, now: dict[str, Any], before: dict[str, Any], after: dict[str, Any]
 ) -> str:
-    if point.fault == "EPERM" and UNSEEN in ended.stderr and _stands(now, after):
+    if point.fault == "EPERM" and NOT_INSPECTED in ended.stderr and _same_registered(now, after):
         now = now | {"registered": after["registered"], "defaults": after["defaults"]}
     if now not in (before, after):
         return f"between: {_difference(now, before, after)}; it said {ended.stderr.strip()!r}"
@@ -127,15 +131,15 @@ def _problem(
         return f"broke: {ended.stderr.strip()}"
     if ended.exit_code == 0 and now != after:
         return "ended with 0, and nothing is done"
-    if any(words in ended.stderr for words in UNHEARD):
+    if any(words in ended.stderr for words in OUTPUT_LOST):
         return "" if point.call.name == "write" else f"said what is not so: {ended.stderr.strip()}"
     if ended.exit_code and now != before and point.fault != "SIGKILL":
         return f"ended with {ended.exit_code}, and all is done; it said {ended.stderr.strip()!r}"
     return ""
 
 
-def _stands(now: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Tell whether what is to be registered is, and nothing else, whatever a namespace that was not seen still holds."""
+def _same_registered(now: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Tell whether the same maps are registered, whatever a namespace that was not inspected still holds."""
     alive = [[one for one in look["registered"] if one[1] == "registered"] for look in (now, after)]
     return alive[0] == alive[1]
 

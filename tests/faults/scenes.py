@@ -1,4 +1,4 @@
-"""What is tried with faults: a state before, and the command that changes it."""
+"""The scenes of the fault suite: each prepares a state and names the command that changes it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["SCENES", "Scene"]
 class Scene(NamedTuple):
     """One command in one situation; ``prepare`` makes the situation and returns the command's words.
 
-    The command ends with ``exit_code`` where nothing is done to it. ``piecewise`` is what each socket for itself is moved by: as long as that
-    takes, some are as before and some as after.
+    The command ends with ``exit_code`` if it gets no fault. A ``piecewise`` command
+    changes one socket after the other: some may be as before and others as after.
     """
 
     name: str
@@ -68,25 +68,25 @@ def _unregister_without_a_link(stage: Stage) -> tuple[str, ...]:
 
 
 def _drain(stage: Stage) -> tuple[str, ...]:
-    """Two sockets of this process are on the algorithm, and go to another."""
+    """Two sockets of this process use the algorithm and move to another one."""
     stage.run(*_register(stage))
     stage.open_sockets(2)
     return ("drain", stage.name, "--to", "reno", "--netns", stage.namespaces[-1])
 
 
 def _register_two(stage: Stage) -> tuple[str, ...]:
-    """An object of two, one with a link and one without."""
+    """One object has two algorithms, one with a link and one without."""
     return ("register", "aimd", "--set", f"aimd.name={stage.name}", "--set", f"aimd_link.name={stage.name}l")
 
 
 def _register_two_refused(stage: Stage) -> tuple[str, ...]:
-    """Two objects, and the name of the second is taken: what was done of the first is undone."""
+    """The name of the second object is taken: the registration of the first is undone."""
     stage.run(*_register(stage))
     return ("register", stage.renamed("reno", f"{stage.name}r"), stage.renamed("cubic", stage.name))
 
 
 def _default(stage: Stage) -> tuple[str, ...]:
-    """Two namespaces get an algorithm that may be chosen there."""
+    """Two namespaces get a new default."""
     stage.run(*_register(stage), "--set", "flags=non_restricted")
     places = [stage.add_namespace(name) for name in ("a", "b")]
     return ("default", stage.name, *(word for place in places for word in ("--netns", place)))

@@ -1,4 +1,4 @@
-"""Where faults are tried: a private bpffs, names and namespaces of its own, and what the kernel shows of them."""
+"""The stage of the fault suite: a private bpffs, names and namespaces of its own, and their state in the kernel."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from tests.time_scale import scaled
 
 __all__ = ["Stage"]
 
-SETTLES_S = scaled(30.0)
-"""A map goes after a grace period of RCU tasks, which busy processors make long."""
+FREED_S = scaled(30.0)
+"""The kernel frees a map after a grace period of RCU tasks, which takes longer on a busy machine."""
 ID_IN_PATH = re.compile(r"/\d+$")
 
 
 class Stage:
-    """One place for scenes. Everything on it has a name that begins with ``name``; ``folder`` is for files."""
+    """Prepares scenes and reads their state. All its names begin with ``name``; ``folder`` is for files."""
 
     def __init__(self, name: str, folder: str) -> None:
         self.name = name
@@ -47,7 +47,7 @@ class Stage:
         self.sockets: list[socket] = []
 
     def run(self, *arguments: str) -> Result:
-        """Run the command in this process; it must do what it is told."""
+        """Run the command in this process; it must succeed."""
         done = run_cli(*arguments)
         assert done.exit_code == 0, f"{' '.join(arguments)}: {done.stderr}"
         return done
@@ -83,7 +83,7 @@ class Stage:
         inside(place, open_them)
 
     def look(self) -> dict[str, Any]:
-        """Return what the kernel shows: nothing in it has an id that another run would not have."""
+        """Return the state of the stage in the kernel, without ids, which differ from run to run."""
         stock = [item for item in list_maps(live_kernel()) if self._is_ours(item)]
         versions = {item.info.id: version_of(item) for item in stock}
         return {
@@ -110,7 +110,7 @@ class Stage:
         return item.name.startswith(self.name)
 
     def _default(self, name: str, versions: dict[int, str]) -> tuple[str, str]:
-        """Return the name of a namespace's default, and which version of it that is."""
+        """Return the name of a namespace's default, and its version."""
 
         def read() -> tuple[str, str]:
             with AlgorithmReader() as reader:
@@ -120,22 +120,22 @@ class Stage:
         [found] = select_namespaces(find_namespaces(), [name])
         return inside(found, read)
 
-    def wait_for_the_guard(self) -> None:
-        """Wait until no child of a killed command is at work: it shares the machine's lock."""
-        with lock_file(wait_s=SETTLES_S):
+    def wait_for_recovery(self) -> None:
+        """Wait until the recovery process of a killed command has ended: it shares the lock file."""
+        with lock_file(wait_s=FREED_S):
             pass
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Take everything away afterwards, and hold that the kernel has no maps, programs and links that it had not before."""
+        """Remove everything after the block, and check that the kernel has no more objects than before."""
         before = take_snapshot()
         try:
             yield
         finally:
-            self._take_away()
+            self._remove_all()
         check_unchanged(before, Owner(self.folder, self.name, ("bpf_", own_prefix())))
 
-    def _take_away(self) -> None:
+    def _remove_all(self) -> None:
         while self.sockets:
             self.sockets.pop().close()
         while self.namespaces:
@@ -147,7 +147,7 @@ class Stage:
 
 
 def version_of(item: LiveMap) -> str:
-    """Return what tells one version of an algorithm from another: its programs' tags and its data."""
+    """Return a digest that differs between two versions of an algorithm: of the tags of its programs."""
     if item.state == "unset":
         return "unset"
     programs = sorted((one.members, one.info.tag) for one in programs_of(item))

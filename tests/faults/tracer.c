@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Run a command and, at one of its system calls, kill it or have that call fail.
  *
- *     at list FILE 0 0 0 COMMAND...              write "NUMBER ABOUT" of every system call to FILE
- *     at kill NUMBER ABOUT TURN 0 COMMAND...     SIGKILL before that call is done
- *     at fail NUMBER ABOUT TURN ERRNO COMMAND...
- *     at stop NUMBER ABOUT TURN SIGNAL COMMAND...   another signal, there
+ *     tracer list FILE 0 0 0 COMMAND...              write "NUMBER ABOUT" of every system call to FILE
+ *     tracer kill NUMBER ABOUT TURN 0 COMMAND...     SIGKILL before that call is done
+ *     tracer fail NUMBER ABOUT TURN ERRNO COMMAND...
+ *     tracer stop NUMBER ABOUT TURN SIGNAL COMMAND...   another signal, there
  *
- * ABOUT is the path of a call that takes one, the command of bpf(2), and empty for all
- * others: that call is meant which is the TURNth, from 1, of those with NUMBER and ABOUT. The
- * calls of all threads are counted together, from the exec on; children that the
- * command forks are left alone. Ends with the command's exit code, or with 128 + signal.
+ * ABOUT is the path of a call that takes one, or the command of bpf(2), or empty. TURN
+ * counts the calls with NUMBER and ABOUT from 1, those of all threads together, from the
+ * exec on. Children that the command forks are not traced. Ends with the command's exit
+ * code, or with 128 + signal.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -67,7 +67,7 @@ static void returned(pid_t thread)
 	failing = 0;
 }
 
-/* Find out what a call is about. */
+/* Return the path or the bpf(2) command of a call. */
 static const char *about(pid_t thread, const struct ptrace_syscall_info *info)
 {
 	static char text[PATH_BYTES];
@@ -180,7 +180,7 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[1], words[what]))
 			break;
 	if (argc <= 6 || what > AT_STOP) {
-		fprintf(stderr, "usage: at list|kill|fail|stop FILE-OR-NUMBER ABOUT TURN ERRNO-OR-SIGNAL COMMAND...\n");
+		fprintf(stderr, "usage: tracer list|kill|fail|stop FILE-OR-NUMBER ABOUT TURN ERRNO-OR-SIGNAL COMMAND...\n");
 		return 2;
 	}
 	if (what == AT_LIST) {

@@ -19,7 +19,7 @@ from structops_cli.net.routes import routes_naming
 from structops_cli.operations import route as operation
 from structops_cli.operations.memory import MEMORY_PATH, Memory
 from structops_cli.runtime.interrupts import uninterrupted
-from tests.cli_runner import done, done_json, refused, run_cli
+from tests.cli_runner import COMMAND, done, done_json, refused, run_cli
 from tests.faults.calls import calls_of, failing_at
 from tests.live.live_setup import named_namespace
 from tests.live.live_state import available
@@ -282,11 +282,11 @@ def test_at_whatever_answer_it_fails_it_is_done_and_remembered_or_neither(
     words, back = (add, delete) if verb == "add" else (delete, add)
     if verb == "del":
         done(*add)
-    calls = [call for call in calls_of(words) if call.name in ("sendto", "recvfrom")]
+    calls = [call for call in calls_of((*COMMAND, *words)) if call.name in ("sendto", "recvfrom")]
     assert len(calls) > 5
     for call in calls:
         done(*back)
-        ended = failing_at(call, errno.ENOMEM, words)
+        ended = failing_at(call, errno.ENOMEM, (*COMMAND, *words))
         with Memory() as memory:
             remembered = bool(memory.routes())
         is_there = V4 in ip(place, "route show")
