@@ -12,7 +12,7 @@ from structops_cli.cli.netns import meant_namespaces
 from structops_cli.cli.output import Output, Stands, common_options, shown, table
 from structops_cli.errors import UsageError
 from structops_cli.net.namespaces import find_namespaces, select_namespaces
-from structops_cli.net.route_words import GRAMMAR, parse_route
+from structops_cli.net.routes import GRAMMAR, parse_route
 from structops_cli.operations.chosen_routes import ChosenRoute, list_routes
 from structops_cli.operations.route import change_one_route
 from structops_cli.operations.transaction import Change

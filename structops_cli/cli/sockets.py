@@ -8,7 +8,7 @@ import click
 
 from structops_cli.cli.output import Output, common_options
 from structops_cli.errors import NotFoundError, NotPermittedError, UnsupportedError
-from structops_cli.net.socket_owners import Walk
+from structops_cli.net.socket_owners import OwnerWalk
 from structops_cli.shell_words import shell_words
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def command(output: Output, selector: str | None, namespaces: tuple[str, ...], *
     connected nor listens is in no table of the kernel's and not shown, nor is a network namespace that only descriptors hold.
     Threads with descriptors of their own are not looked for: status names them.
     """
-    walk = Walk() if processes else None  # first: what follows, imports too, is done beside it
+    walk = OwnerWalk() if processes else None  # first: what follows, imports too, is done beside it
     from structops_cli.operations.tcp_sockets import survey_sockets
 
     name, map_id = _meant(selector)

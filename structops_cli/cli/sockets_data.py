@@ -8,7 +8,7 @@ from typing import Any
 from structops_cli.errors import UnsupportedError
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sock_diag import TcpSocket, sockets_of, state_name
-from structops_cli.net.socket_owners import Commands
+from structops_cli.net.socket_owners import CommandNames
 from structops_cli.net.tcp_info import TCP_INFINITE_SSTHRESH, parse_tcp_info
 from structops_cli.operations.socket_versions import Versions
 from structops_cli.operations.tcp_sockets import SocketSurvey
@@ -27,7 +27,7 @@ def sockets_data(survey: SocketSurvey, versions: Versions) -> list[dict[str, Any
     owners: dict[int, list[int]] = {}
     for inode, process in dict.fromkeys(zip(*survey.owned, strict=True)):
         owners.setdefault(inode, []).append(process)
-    commands = Commands()
+    commands = CommandNames()
     found = []
     for namespace, tcp in zip(_namespaces(survey), sockets_of(survey.records), strict=True):
         mine = owners.get(tcp.inode, []) if tcp.inode else []

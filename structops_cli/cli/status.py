@@ -14,7 +14,7 @@ from structops_cli.cli.output import Output, common_options, fields, shown, tabl
 from structops_cli.cli.selectors import optional_selector_argument
 from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.counted import counted
-from structops_cli.net.socket_owners import Commands
+from structops_cli.net.socket_owners import CommandNames
 from structops_cli.operations.status import MapStatus, Status, find_status, has_leaked, held_by
 from structops_cli.operations.uses import SocketHolder, Uses
 from structops_cli.runtime.kernel import readable_kernel
@@ -68,12 +68,12 @@ def _text(output: Output, status: Status) -> str:
         (one.live.info.id, one.live.name, one.live.type.name, one.live.state, held_by(one) or "-")
         for one in status.maps
     ]
-    commands = Commands()
+    commands = CommandNames()
     details = [_details(one, status.uses, commands) for one in status.maps]
     return "\n\n".join([table(HEADER, rows), *[text for text in details if text]])
 
 
-def _details(one: MapStatus, uses: Uses, commands: Commands) -> str:
+def _details(one: MapStatus, uses: Uses, commands: CommandNames) -> str:
     lines = [*_lines(one, uses, commands)]
     if not lines:
         return ""
@@ -83,7 +83,7 @@ def _details(one: MapStatus, uses: Uses, commands: Commands) -> str:
     return f"{head}\n{fields(lines, indent=2)}"
 
 
-def _lines(one: MapStatus, uses: Uses, commands: Commands) -> Iterator[tuple[str, str]]:
+def _lines(one: MapStatus, uses: Uses, commands: CommandNames) -> Iterator[tuple[str, str]]:
     if one.live.reason:
         yield "ejected", one.live.reason
     for link in one.live.links:
@@ -115,7 +115,7 @@ def _why_unexplained(uses: Uses) -> str:
 
 
 def _socket_lines(
-    sockets: tuple[SocketHolder, ...], uses: Uses, commands: Commands
+    sockets: tuple[SocketHolder, ...], uses: Uses, commands: CommandNames
 ) -> Iterator[tuple[str, str]]:
     if not sockets:
         return
@@ -145,7 +145,7 @@ def _device_lines(one: MapStatus, uses: Uses) -> Iterator[tuple[str, str]]:
         yield "default", "of new network devices (net.core.default_qdisc)"
 
 
-def _process(process: int, commands: Commands) -> str:
+def _process(process: int, commands: CommandNames) -> str:
     if not process:
         return "no process"
     name = commands[process]
@@ -158,7 +158,7 @@ def _process(process: int, commands: Commands) -> str:
 def _data(status: Status) -> dict[str, Any]:
     from structops_cli.net.congestion_controls import read_congestion_controls
 
-    uses, commands = status.uses, Commands()
+    uses, commands = status.uses, CommandNames()
     controls = read_congestion_controls()
     maps = {use.netns: use for use in uses.defaults}
     return {
@@ -179,7 +179,7 @@ def _data(status: Status) -> dict[str, Any]:
     }
 
 
-def _map(one: MapStatus, uses: Uses, commands: Commands) -> dict[str, Any]:
+def _map(one: MapStatus, uses: Uses, commands: CommandNames) -> dict[str, Any]:
     from structops_cli.net.sock_diag import state_name  # for JSON only
 
     references = one.references

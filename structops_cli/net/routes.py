@@ -8,27 +8,33 @@ namespace's default; whoever registers the name next gets the route. A lock stay
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 
-from structops_cli.errors import NotFoundError
-from structops_cli.net.held_sysctl import visit
+from structops_cli.errors import NotFoundError, UsageError
+from structops_cli.net.congestion_controls import check_congestion_control_name
+from structops_cli.net.namespace_entry import inside
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.netlink import NETLINK_ROUTE, NetlinkSocket, attributes, damaged, messages
+from structops_cli.shell_words import shell_words
 
 __all__ = [
+    "GRAMMAR",
     "NUMBER",
     "RTAX_CC_ALGO",
     "RTAX_LOCK",
     "RTMSG",
     "Route",
     "RouteAttribute",
+    "RouteSpec",
+    "parse_route",
     "read_routes",
     "routes_in",
     "routes_naming",
+    "words_of",
 ]
 
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
@@ -40,6 +46,11 @@ RTAX_LOCK = 1
 RTAX_CC_ALGO = 16
 """``include/uapi/linux/rtnetlink.h``, as all of these."""
 NUMBER = Struct("=I")
+TABLES = {"default": 253, "main": 254, "local": 255}
+"""``enum rt_class_t``; a table that somebody named in rt_tables is given by its number here."""
+NUMBER_MAX = (1 << 32) - 1
+KEYWORDS = ("via", "dev", "table", "metric", "src", "congctl")
+GRAMMAR = "DEST [via GATEWAY] [dev DEVICE] [table T] [metric N] [src ADDRESS] congctl NAME"
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -106,8 +117,8 @@ def read_routes(families: Iterable[int] = FAMILIES, *, every: bool = False) -> l
 
 
 def routes_in(namespace: NetNamespace, *, every: bool = False) -> list[Route]:
-    """Return the routes of a namespace, as ``read_routes`` does; errors as of ``visit`` besides."""
-    return visit(namespace, lambda: read_routes(every=every))
+    """Return the routes of a namespace, as ``read_routes`` does; errors as of ``inside`` besides."""
+    return inside(namespace, lambda: read_routes(every=every))
 
 
 def routes_naming(name: str, found: Iterable[NetNamespace]) -> list[tuple[NetNamespace, Route]]:
@@ -176,3 +187,101 @@ def _device(index: int) -> str:
         return socket.if_indextoname(index) if index else ""
     except OSError:
         return f"if{index}"
+
+
+# The words of ip route
+
+
+class RouteSpec(NamedTuple):
+    """What the words say. Addresses are bytes of the family, b"" where none is given; ``metric`` is None then, ``congctl`` ""."""
+
+    family: int
+    address: bytes
+    prefix_bits: int
+    gateway: bytes
+    device: str
+    table: int
+    metric: int | None
+    source: bytes
+    congctl: str
+
+
+def parse_route(words: Sequence[str]) -> RouteSpec:
+    """Return what the words of a route say; ``UsageError`` says which one makes no sense."""
+    if not words or words[0] in KEYWORDS:
+        raise UsageError("a route begins with its destination", hint=GRAMMAR)
+    given = _given(words[1:])
+    family = (
+        socket.AF_INET6
+        if ":" in words[0] or (words[0] == "default" and ":" in given["via"])
+        else socket.AF_INET
+    )
+    address, bits = _destination(words[0], family)
+    if given["congctl"]:
+        check_congestion_control_name(given["congctl"])
+    return RouteSpec(
+        family,
+        address,
+        bits,
+        _address(given["via"], family) if given["via"] else b"",
+        given["dev"],
+        TABLES.get(given["table"]) or _decimal("table", given["table"], TABLES["main"]),
+        _decimal("metric", given["metric"], 0) if given["metric"] else None,
+        _address(given["src"], family) if given["src"] else b"",
+        given["congctl"],
+    )
+
+
+def words_of(route: Route) -> str:
+    """Return the words that mean this route and no other, for a shell; its type of service is not among them."""
+    destination = "::/0" if route.family == socket.AF_INET6 and not route.prefix_bits else route.destination
+    words = [destination]
+    words += ["via", route.gateway] if route.gateway else []
+    words += ["dev", route.device] if route.device else []
+    words += ["table", str(route.table)] if route.table != TABLES["main"] else []
+    return shell_words(*words, "metric", route.priority)
+
+
+def _given(words: Sequence[str]) -> dict[str, str]:
+    given = dict.fromkeys(KEYWORDS, "")
+    for at in range(0, len(words), 2):
+        keyword = words[at]
+        if keyword not in given or at + 1 == len(words):
+            what = f"{keyword} has no value" if keyword in given else f"a route knows no word {keyword}"
+            raise UsageError(what, hint=GRAMMAR)
+        if given[keyword]:
+            raise UsageError(f"{keyword} is given twice", hint=GRAMMAR)
+        given[keyword] = words[at + 1]
+    return given
+
+
+def _destination(word: str, family: int) -> tuple[bytes, int]:
+    size = 4 if family == socket.AF_INET else 16
+    if word == "default":
+        return bytes(size), 0
+    text, slash, bits_text = word.partition("/")
+    address = _address(text, family)
+    bits = _decimal("the prefix length", bits_text, 0) if slash else 8 * size
+    if bits > 8 * size:
+        raise UsageError(f"{word} is no destination", why=f"a prefix has 0 to {8 * size} bits")
+    if int.from_bytes(address, "big") & ((1 << (8 * size - bits)) - 1):
+        raise UsageError(f"{word} is no destination", why=f"bits are set behind the first {bits}")
+    return address, bits
+
+
+def _address(text: str, family: int) -> bytes:
+    try:
+        return socket.inet_pton(family, text)
+    except (OSError, ValueError):
+        which = "IPv4" if family == socket.AF_INET else "IPv6"
+        raise UsageError(f"{text!r} is no {which} address", hint=GRAMMAR) from None
+
+
+def _decimal(what: str, text: str, otherwise: int) -> int:
+    if not text:
+        return otherwise
+    if not (text.isascii() and text.isdecimal()):
+        raise UsageError(f"{what} is a number, not {text!r}", hint=GRAMMAR)
+    if len(text) > len(str(NUMBER_MAX)) or int(text) > NUMBER_MAX:
+        raise UsageError(f"{what} is at most {NUMBER_MAX}, not {text}", hint=GRAMMAR)
+    return int(text)

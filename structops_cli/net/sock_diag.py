@@ -7,22 +7,26 @@ bound one is not either; both use a congestion control all the same.
 
 from __future__ import annotations
 
-from _socket import AF_INET, AF_INET6, IPPROTO_TCP, inet_ntop, inet_pton
+from _socket import AF_INET, AF_INET6, IPPROTO_TCP, inet_ntop
+from collections import Counter
 from enum import IntEnum
-from errno import ENOENT, EOPNOTSUPP
+from errno import ENOENT
 from struct import Struct
 from typing import NamedTuple
 
 from structops_cli.errors import KernelError, UnsupportedError
 from structops_cli.net.netlink import NETLINK_SOCK_DIAG, NetlinkSocket
+from structops_cli.net.tcp_info import parse_tcp_info
 from structops_cli.syscall.sockets import RECORD, Parser, column, place
 
 __all__ = [
     "ALL_STATES",
+    "REQUEST",
+    "AcceptQueue",
     "TcpSocket",
     "TcpState",
+    "accept_queues",
     "add_records",
-    "destroy",
     "open_sock_diag",
     "sockets_of",
     "state_name",
@@ -32,7 +36,6 @@ __all__ = [
 TCPDIAG_GETSOCK = 18
 """The older request, of every family at once: half the walks through the kernel's table, which all namespaces share."""
 SOCK_DIAG_BY_FAMILY = 20
-SOCK_DESTROY = 21
 """``include/uapi/linux/inet_diag.h`` and ``sock_diag.h``."""
 INET_DIAG_INFO = 2
 INET_DIAG_CONG = 4
@@ -179,34 +182,6 @@ def _ipv4_first(records: bytearray, first: int) -> None:
     )
 
 
-def destroy(diag: NetlinkSocket, tcp: TcpSocket) -> bool:
-    """Reset a connection, or close a listener, whoever owns it; False when it had gone already.
-
-    Its owner reads ECONNABORTED. Needs CAP_NET_ADMIN over the namespace. Raises
-    ``UnsupportedError`` without CONFIG_INET_DIAG_DESTROY. Source: ``tcp_diag_destroy``, ``tcp_abort``.
-    """
-    ports = (port.to_bytes(2, "big") for port in (tcp.source_port, tcp.destination_port))
-    addresses = (inet_pton(tcp.family, text) for text in (tcp.source, tcp.destination))
-    asked = REQUEST.pack(
-        tcp.family, IPPROTO_TCP, 0, 1 << tcp.state, *ports, *addresses, tcp.interface, tcp.cookie
-    )
-    try:
-        diag.request(SOCK_DESTROY, asked, "SOCK_DESTROY")
-    except KernelError as error:
-        if error.errno == ENOENT:
-            return False
-        if error.errno == EOPNOTSUPP:
-            raise UnsupportedError(
-                "this kernel does not destroy sockets",
-                why="it was built without CONFIG_INET_DIAG_DESTROY"
-                if tcp.info
-                else "older kernels do not destroy what is in TIME_WAIT, or has become so (tcp_abort)",
-                hint="end the processes that own them, or wait until TCP gives them up",
-            ) from None
-        raise
-    return True
-
-
 # From records to sockets
 
 
@@ -244,3 +219,46 @@ def sockets_of(records: bytes | bytearray) -> list[TcpSocket]:
         for cookie, interface, uid, inode, size, source_port, destination_port, family, state, source,
             destination, algorithm, ulp, info in RECORD.iter_unpack(records)
     ]  # fmt: skip
+
+
+# The accept queues of listeners
+
+
+WAITING = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.SYN_RECV})
+"""What a connection may be in while it waits, the last with TCP Fast Open."""
+
+
+class AcceptQueue(NamedTuple):
+    """The queue of a listener, or of all that share its port; ``ended`` of those that wait are in no table any more."""
+
+    address: str
+    port: int
+    waiting: int
+    ended: int
+
+    @property
+    def title(self) -> str:
+        """The listener's address and port, as ``ss`` shows it."""
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+def accept_queues(diag: NetlinkSocket) -> tuple[AcceptQueue, ...]:
+    """Return the queues of a namespace that have connections. Nothing is frozen: what comes or goes meanwhile is counted or not."""
+    listeners = tcp_sockets(diag, states=1 << TcpState.LISTEN)
+    lengths: Counter[int] = Counter()
+    addresses: dict[int, str] = {}
+    for one in listeners:
+        if waiting := parse_tcp_info(one.info).unacked if one.info else 0:
+            lengths[one.source_port] += waiting
+            addresses.setdefault(one.source_port, one.source)
+    if not lengths:
+        return ()
+    alive = Counter(
+        one.source_port
+        for one in tcp_sockets(diag, states=sum(1 << state for state in WAITING))
+        if not one.inode and one.info
+    )
+    return tuple(
+        AcceptQueue(addresses[port], port, waiting, max(waiting - alive[port], 0))
+        for port, waiting in lengths.items()
+    )

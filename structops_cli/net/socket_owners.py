@@ -13,7 +13,7 @@ from typing import NamedTuple
 from structops_cli.runtime.threads import started
 from structops_cli.syscall.sockets import SocketFds, socket_walk
 
-__all__ = ["Commands", "Owner", "SocketOwners", "Walk", "command_of", "find_owners"]
+__all__ = ["CommandNames", "Owner", "OwnerWalk", "SocketOwners", "command_of", "find_owners"]
 
 
 class Owner(NamedTuple):
@@ -54,7 +54,7 @@ def find_owners(*, threads: bool = False, processes: Iterable[int] | None = None
     return found._replace(unreadable=tuple(unreadable))
 
 
-class Walk:
+class OwnerWalk:
     """The same walk without an object for each socket, in a thread: all of its time is spent in the kernel.
 
     It begins at once, beside what the caller does until it asks for the result.
@@ -88,7 +88,7 @@ def command_of(process: int) -> str:
         return ""
 
 
-class Commands(dict[int, str]):
+class CommandNames(dict[int, str]):
     """The command's name of each process (``command_of``), read once."""
 
     def __missing__(self, process: int) -> str:

@@ -1,57 +1,137 @@
-"""The congestion control of one TCP socket: choose it, read it back, ask for its numbers."""
+"""One TCP socket, of this process or of another: its congestion control and its numbers.
+
+``pidfd_getfd(2)`` gives a descriptor of another process's open socket. The owner does not notice:
+flags, buffers and peer stay as they are. The call needs ptrace rights over the owner.
+"""
 
 from __future__ import annotations
 
 import os
-from _socket import socket as RawSocket  # noqa: N812 -- a class: what socket.socket is made of
-from errno import EBUSY, ENOENT
-from socket import IPPROTO_TCP, TCP_CONGESTION, TCP_INFO, socket
+from _socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, SOL_SOCKET, TCP_CONGESTION, TCP_INFO
+from _socket import socket as RawSocket  # noqa: N812 -- the base class of socket.socket, without that module's imports
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from errno import EBADF, EBUSY, ENOENT, ESRCH
 
-from structops_cli.errors import KernelError, NotPermittedError
+from structops_cli.errors import KernelError, NotPermittedError, UnsupportedError
 from structops_cli.net.congestion_controls import check_congestion_control_name, read_congestion_controls
+from structops_cli.net.sock_diag import TcpState
 from structops_cli.net.tcp_info import TcpInfo, parse_tcp_info
+from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.processes import open_process, shared_fd
 from structops_cli.syscall.uapi import TCP_CA_NAME_MAX
 
-__all__ = ["congestion_control_of", "set_congestion_control", "tcp_info_of"]
+__all__ = [
+    "SOCKET_GONE",
+    "RawSocket",
+    "choose_algorithm",
+    "congestion_control_of",
+    "connection_has_ended",
+    "foreign_socket",
+    "namespace_of",
+    "set_congestion_control",
+    "tcp_info_of",
+]
 
-TCP_INFO_ASKED_BYTES = 256
-"""More than ``struct tcp_info`` has today; the kernel answers with what it has."""
+SO_PROTOCOL, SO_DOMAIN = 38, 39
+"""``include/uapi/asm-generic/socket.h``."""
+IPPROTO_MPTCP = 262
+SIOCGSKNS = 0x894C
+"""``include/uapi/linux/sockios.h``: opens the network namespace of a socket."""
+SOCKET_GONE = frozenset({ENOENT, ESRCH, EBADF})
+"""Errnos of ``foreign_socket`` after the process ended or closed the socket."""
+TCP_INFO_BYTES = 256
+"""More than ``struct tcp_info`` has today; the kernel answers with the bytes that it has."""
 
 
-def set_congestion_control(tcp: socket, name: str) -> None:
+@contextmanager
+def foreign_socket(process: int, number: int, inode: int, thread: int = 0) -> Iterator[RawSocket | None]:
+    """Open the TCP socket that a process has as descriptor ``number``.
+
+    Yields None when the descriptor is another file by now, or no TCP socket. Raises ``OSError``: an errno of
+    ``SOCKET_GONE``, or EPERM when this process may not trace the owner.
+    """
+    with open_process(process, thread) as owner:
+        mine = shared_fd(owner, number)
+    with mine:
+        if os.fstat(mine.fileno()).st_ino != inode or not _is_tcp(mine):
+            yield None
+            return
+        tcp = _socket_of(mine)
+        try:
+            yield tcp
+        finally:
+            tcp.detach()  # ``mine`` owns the descriptor
+
+
+def congestion_control_of(tcp: RawSocket) -> str:
+    """Read the name of a socket's congestion control from the kernel. Raises ``OSError``."""
+    raw = tcp.getsockopt(IPPROTO_TCP, TCP_CONGESTION, TCP_CA_NAME_MAX)
+    return raw.split(b"\0", 1)[0].decode("ascii", "replace")
+
+
+def set_congestion_control(tcp: RawSocket, name: str) -> None:
     """Choose the congestion control of a TCP socket.
 
-    Raises ``KernelError`` with ENOENT when none of that name is registered,
-    ``NotPermittedError`` when it is restricted and CAP_NET_ADMIN is missing,
-    ``UsageError`` for what cannot be a name. Source:
-    ``tcp_set_congestion_control`` in ``net/ipv4/tcp_cong.c``.
+    Raises ``KernelError`` (ENOENT for an unregistered name), ``NotPermittedError`` for a restricted
+    algorithm without CAP_NET_ADMIN, ``UsageError`` for an impossible name.
     """
     check_congestion_control_name(name)
     try:
-        tcp.setsockopt(IPPROTO_TCP, TCP_CONGESTION, name.encode())
+        choose_algorithm(tcp, name)
     except OSError as error:
         raise _refused(name, error.errno or 0) from error
 
 
-def congestion_control_of(tcp: socket) -> str:
-    """Return the name of the congestion control that a TCP socket uses, as the kernel tells it.
+def choose_algorithm(tcp: RawSocket, name: str) -> None:
+    """Set TCP_CONGESTION; children of a listener inherit it.
 
-    Raises ``OSError``.
+    Raises ``OSError``: ENOENT for an unregistered name; EPERM for a restricted algorithm without
+    CAP_NET_ADMIN, or when a route with a locked ``congctl`` chose the present one
+    (``tcp_set_congestion_control``).
     """
-    raw = tcp.getsockopt(IPPROTO_TCP, TCP_CONGESTION, TCP_CA_NAME_MAX)
-    return raw.split(b"\0", 1)[0].decode(errors="replace")
+    tcp.setsockopt(IPPROTO_TCP, TCP_CONGESTION, name.encode())
 
 
 def tcp_info_of(tcp: RawSocket) -> TcpInfo:
-    """Ask the kernel for the numbers of an open TCP socket.
+    """Read the numbers of an open TCP socket. Raises ``OSError``, and as ``parse_tcp_info``."""
+    return parse_tcp_info(tcp.getsockopt(IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES))
 
-    Raises ``OSError``, and ``UnsupportedError`` as of ``parse_tcp_info``.
-    """
-    return parse_tcp_info(tcp.getsockopt(IPPROTO_TCP, TCP_INFO, TCP_INFO_ASKED_BYTES))
+
+def connection_has_ended(tcp: RawSocket) -> bool:
+    """Return whether a socket had a connection that is closed now; False where the kernel does not tell."""
+    with suppress(OSError, UnsupportedError):
+        info = tcp_info_of(tcp)
+        return info.state == TcpState.CLOSE and info.segs_out > 0
+    return False
+
+
+def namespace_of(tcp: RawSocket) -> Fd:
+    """Open the network namespace of a socket. Raises ``OSError``; needs CAP_NET_ADMIN over the namespace."""
+    import fcntl  # rare: only for sockets whose namespace no other file holds
+
+    return Fd(fcntl.ioctl(tcp.fileno(), SIOCGSKNS))
+
+
+def _is_tcp(mine: Fd) -> bool:
+    try:
+        candidate = _socket_of(mine)
+    except OSError:  # not a socket any more
+        return False
+    try:
+        domain, protocol = (candidate.getsockopt(SOL_SOCKET, option) for option in (SO_DOMAIN, SO_PROTOCOL))
+    finally:
+        candidate.detach()
+    return domain in (AF_INET, AF_INET6) and protocol in (IPPROTO_TCP, IPPROTO_MPTCP)
+
+
+def _socket_of(mine: Fd) -> RawSocket:
+    """Wrap a descriptor. Given all three numbers, Python neither asks nor sets anything."""
+    return RawSocket(AF_INET, SOCK_STREAM, IPPROTO_TCP, mine.fileno())
 
 
 def _refused(name: str, number: int) -> KernelError:
-    what = f"the socket does not take the congestion control {name}"
+    what = f"the socket does not accept the congestion control {name}"
     operation = "setsockopt(TCP_CONGESTION)"
     if number in NotPermittedError.ERRNOS:
         return NotPermittedError(
@@ -65,5 +145,5 @@ def _refused(name: str, number: int) -> KernelError:
         registered = " ".join(read_congestion_controls().available)
         why = f"no congestion control {name} is registered; there are: {registered}"
         return KernelError(what, errno=number, operation=operation, why=why, hint=f"register {name} first")
-    why = f"{name} is just being unregistered" if number == EBUSY else os.strerror(number)
+    why = f"{name} is being unregistered" if number == EBUSY else os.strerror(number)
     return KernelError(what, errno=number, operation=operation, why=why)

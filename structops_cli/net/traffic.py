@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import select
 import struct
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import ETIMEDOUT
@@ -22,12 +23,19 @@ from zlib import crc32
 
 from structops_cli.errors import KernelError, StateError, StructopsError, UsageError
 from structops_cli.net.congestion_controls import check_congestion_control_name
-from structops_cli.net.namespace import ThrowawayNamespace
-from structops_cli.net.packet_loss import check_loss_percent, drop_at_random
 from structops_cli.net.tcp_info import TcpInfo
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control, tcp_info_of
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 
-__all__ = ["TcpPair", "TrafficReport", "send_traffic", "tcp_pair", "transfer"]
+__all__ = [
+    "TcpPair",
+    "TrafficReport",
+    "check_loss_percent",
+    "drop_at_random",
+    "send_traffic",
+    "tcp_pair",
+    "transfer",
+]
 
 PATIENCE_S = 30.0
 """How long the kernel may take to connect, and, besides the time that its size asks for, a transfer."""
@@ -39,6 +47,17 @@ RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
 """``struct linger``: on, 0 seconds."""
 VERDICT = struct.Struct("=QI")
 """What the receiver answers at the end: how many bytes came, and their CRC-32."""
+
+
+SO_ATTACH_FILTER = 26
+"""``include/uapi/asm-generic/socket.h``."""
+SKF_AD_RANDOM = 0xFFFFF000 + 56
+"""``include/uapi/linux/filter.h``: a load from here gives 32 random bits."""
+LOAD_WORD = 0x20
+JUMP_IF_NOT_BELOW = 0x35
+RETURN = 0x06
+KEEP_ALL = 0xFFFFFFFF
+DROP = 0
 
 
 class TcpPair(NamedTuple):
@@ -273,3 +292,56 @@ def _named_errors(what: str, operation: str) -> Iterator[None]:
     except OSError as error:
         number = error.errno or ETIMEDOUT  # a socket's own timeout carries no errno
         raise KernelError(what, errno=number, operation=operation, why=os.strerror(number)) from error
+
+
+# Packet loss
+
+
+class _Op(NamedTuple):
+    """``struct sock_filter``."""
+
+    code: int
+    jump_true: int
+    jump_false: int
+    operand: int
+
+
+def check_loss_percent(percent: float) -> None:
+    """Check that some packets get through; ``UsageError`` otherwise."""
+    if not 0 <= percent < 100:
+        raise UsageError(
+            f"a loss of {percent} percent is not possible", why="it is at least 0 and less than 100"
+        )
+
+
+def drop_at_random(receiver: socket, percent: float) -> None:
+    """Make a TCP socket lose a share of the packets that come to it from now on.
+
+    The filter belongs to the socket and goes with it. A packet on loopback may
+    be as large as 64 KiB.
+    """
+    check_loss_percent(percent)
+    program = array("B", _program(percent))
+    address, size_bytes = program.buffer_info()
+    # struct sock_fprog; the kernel has copied the program when the call returns.
+    fprog = struct.pack("@HP", size_bytes // struct.calcsize("=HBBI"), address)
+    try:
+        receiver.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, fprog)
+    except OSError as error:
+        number = error.errno or 0
+        raise KernelError(
+            "packet loss could not be set up",
+            errno=number,
+            operation="setsockopt(SO_ATTACH_FILTER)",
+            why=os.strerror(number),
+        ) from error
+
+
+def _program(percent: float) -> bytes:
+    ops = (
+        _Op(LOAD_WORD, 0, 0, SKF_AD_RANDOM),
+        _Op(JUMP_IF_NOT_BELOW, 0, 1, int(percent / 100 * 2**32)),
+        _Op(RETURN, 0, 0, KEEP_ALL),
+        _Op(RETURN, 0, 0, DROP),
+    )
+    return b"".join(struct.pack("=HBBI", *op) for op in ops)

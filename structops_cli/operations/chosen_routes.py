@@ -7,10 +7,9 @@ from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, NotPermittedError, StructopsError
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.held_sysctl import namespace_identity, visit
+from structops_cli.net.namespace_entry import inside, namespace_identity
 from structops_cli.net.namespaces import NetNamespace
-from structops_cli.net.route_words import words_of
-from structops_cli.net.routes import Route, read_routes
+from structops_cli.net.routes import Route, read_routes, words_of
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedRoute, RouteKey
 from structops_cli.shell_words import netns_options_of
 
@@ -46,7 +45,7 @@ def list_routes(
     seen: list[ChosenRoute] = []
     for namespace in found:
         try:
-            seen += visit(namespace, lambda here=namespace: _chosen_here(here, remembered))  # type: ignore[misc]
+            seen += inside(namespace, lambda here=namespace: _chosen_here(here, remembered))  # type: ignore[misc]
         except NotFoundError:
             notes.append(f"{namespace.title} is gone meanwhile")
         except NotPermittedError as error:

@@ -7,11 +7,10 @@ from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, NotPermittedError, StructopsError
-from structops_cli.net.allowed_list import AllowedList, open_allowed
 from structops_cli.net.congestion_controls import CongestionControls, read_congestion_controls
-from structops_cli.net.defaults import DefaultSysctl, open_default
-from structops_cli.net.held_sysctl import namespace_identity, visit
+from structops_cli.net.namespace_entry import inside, namespace_identity
 from structops_cli.net.namespaces import NetNamespace
+from structops_cli.net.sysctls import AllowedList, DefaultSysctl, open_allowed, open_default
 from structops_cli.operations.default_plan import DefaultPlan, LeftAlone, Step, plan_default, plan_restore
 from structops_cli.operations.default_versions import older_versions
 from structops_cli.operations.forgetting import vanished_namespaces
@@ -71,7 +70,7 @@ def read_defaults(
     seen = []
     for namespace in found:
         try:
-            controls, identity = visit(namespace, _read_here)
+            controls, identity = inside(namespace, _read_here)
         except NotFoundError:
             notes.append(f"{namespace.title} is gone meanwhile")
         except NotPermittedError as error:

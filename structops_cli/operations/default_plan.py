@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError
 from structops_cli.net.congestion_controls import CongestionControls, check_congestion_control_name
-from structops_cli.net.defaults import DefaultSysctl, not_allowed
 from structops_cli.net.namespaces import NetNamespace
+from structops_cli.net.sysctls import DefaultSysctl, not_allowed
 from structops_cli.operations.memory import RememberedDefault
 from structops_cli.operations.transaction import Change
 from structops_cli.shell_words import netns_options_of, shell_words

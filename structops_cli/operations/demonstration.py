@@ -16,7 +16,7 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.target import Target
 from structops_cli.errors import StateError, UsageError
 from structops_cli.net.congestion_controls import CongestionControls, read_congestion_controls
-from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.net.traffic import TrafficReport, send_traffic
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.operations.registering import Places, undone_at_death

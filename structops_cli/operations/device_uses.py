@@ -6,8 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from structops_cli.errors import KernelError, NotFoundError
-from structops_cli.net.namespaces import NetNamespace, inside
-from structops_cli.net.qdisc_kinds import DeviceQdisc, default_qdisc, read_qdisc_kinds
+from structops_cli.net.namespace_entry import inside
+from structops_cli.net.namespaces import NetNamespace
+from structops_cli.net.qdiscs import DeviceQdisc, default_qdisc, read_device_qdiscs
 
 __all__ = ["DeviceUse", "DeviceUses", "find_device_uses"]
 
@@ -20,10 +21,10 @@ class DeviceUse(NamedTuple):
 
 
 class DeviceUses(NamedTuple):
-    """What was found, by kind; ``default`` is the kind of net.core.default_qdisc, which holds it as well."""
+    """What was found, by kind; ``default`` is the kind of net.core.default_qdisc if it is one of them; it holds a reference, too."""
 
     devices: tuple[DeviceUse, ...] = ()
-    default: str = ""
+    default: str | None = None
     unseen: tuple[str, ...] = ()
 
 
@@ -38,7 +39,7 @@ def find_device_uses(namespaces: Mapping[int, NetNamespace], kinds: Collection[s
     unseen = []
     for item in namespaces.values():
         try:
-            here = inside(item, read_qdisc_kinds) if item.path else ()
+            here = inside(item, read_device_qdiscs) if item.path else ()
         except NotFoundError:  # gone: nothing of it is left to count
             continue
         except KernelError as error:
@@ -48,4 +49,4 @@ def find_device_uses(namespaces: Mapping[int, NetNamespace], kinds: Collection[s
             unseen.append(f"the network devices of namespace {item.title}, which nothing in sight leads into")
         found += [DeviceUse(item.inode, qdisc) for qdisc in here if qdisc.kind in kinds]
     default = default_qdisc()
-    return DeviceUses(tuple(found), default if default in kinds else "", tuple(unseen))
+    return DeviceUses(tuple(found), default if default in kinds else None, tuple(unseen))

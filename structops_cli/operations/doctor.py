@@ -8,9 +8,8 @@ from typing import TypeVar
 
 from structops_cli.errors import StructopsError
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.held_sysctl import visit
-from structops_cli.net.namespace_descriptors import with_descriptors
-from structops_cli.net.namespaces import NetNamespace, find_namespaces
+from structops_cli.net.namespace_entry import inside
+from structops_cli.net.namespaces import NetNamespace, find_namespaces, with_descriptors
 from structops_cli.operations import doctor_kernel, doctor_maps, doctor_state
 from structops_cli.operations.findings import PROBLEM, Check, Finding, Tree, looked_at
 from structops_cli.operations.status import find_status
@@ -86,4 +85,4 @@ def _once(make: Callable[[], Value]) -> Callable[[], Value]:
 def _initial_default(found: Sequence[NetNamespace]) -> str:
     """Return the default of the initial namespace, which is what files at boot set."""
     initial = [namespace for namespace in found if namespace.is_initial]
-    return (visit(initial[0], read_congestion_controls) if initial else read_congestion_controls()).default
+    return (inside(initial[0], read_congestion_controls) if initial else read_congestion_controls()).default

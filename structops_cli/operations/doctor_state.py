@@ -9,7 +9,7 @@ from contextlib import suppress
 from structops_cli.counted import counted
 from structops_cli.errors import NotPermittedError, StructopsError
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.held_sysctl import namespace_identity, visit
+from structops_cli.net.namespace_entry import inside, namespace_identity
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.routes import routes_in
 from structops_cli.operations.chosen_routes import clearing, list_routes, route_key
@@ -86,7 +86,7 @@ def memory(found: Sequence[NetNamespace], path: str = MEMORY_PATH) -> Iterator[F
     by_identity: dict[int, NetNamespace] = {}
     for namespace in found:
         with suppress(StructopsError):
-            by_identity[visit(namespace, namespace_identity)] = namespace
+            by_identity[inside(namespace, namespace_identity)] = namespace
     gone = sorted({*entries, *(key.namespace for key in routes_known)} - by_identity.keys())
     if gone:
         yield Finding(

@@ -22,19 +22,19 @@ from structops_cli.errors import (
     UnsupportedError,
     UsageError,
 )
-from structops_cli.net.accept_queues import accept_queues
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.foreign_socket import (
-    GONE,
-    RawSocket,
-    algorithm_of,
-    choose_algorithm,
-    foreign_socket,
-    has_ended,
-)
-from structops_cli.net.namespaces import NetNamespace, inside
-from structops_cli.net.sock_diag import TcpSocket, tcp_sockets
+from structops_cli.net.namespace_entry import inside
+from structops_cli.net.namespaces import NetNamespace
+from structops_cli.net.sock_diag import TcpSocket, accept_queues, tcp_sockets
 from structops_cli.net.socket_owners import command_of, find_owners
+from structops_cli.net.tcp_socket import (
+    SOCKET_GONE,
+    RawSocket,
+    choose_algorithm,
+    congestion_control_of,
+    connection_has_ended,
+    foreign_socket,
+)
 from structops_cli.operations.drain_kill import destroy_all, is_spared, without_hope
 from structops_cli.operations.drain_places import Place, Places
 from structops_cli.operations.drain_plan import BUILT_IN, CAP_SYS_PTRACE, Source, has_capability
@@ -214,14 +214,14 @@ class _Work:
                     if self._reader is None:
                         self._no_tcp.add(one.inode)
                     raise _Vanished
-                if algorithm_of(tcp) != self._source.name or self._is_settled(one):
+                if congestion_control_of(tcp) != self._source.name or self._is_settled(one):
                     return None
                 place = self.places.of_socket(one.namespace, tcp)
                 if place is None:
                     return None
                 return self._set(one, tcp, place)
         except OSError as error:
-            if error.errno in GONE:
+            if error.errno in SOCKET_GONE:
                 raise _Vanished from None
             if error.errno in NotPermittedError.ERRNOS:
                 who = f"process {one.process} ({command_of(one.process) or '?'})"
@@ -240,7 +240,7 @@ class _Work:
         except UsageError as error:
             return Left(place.namespace, None, "refused", error.hint, one.process, one.inode)
         except OSError as error:
-            if one.inode in self._killed or has_ended(tcp):
+            if one.inode in self._killed or connection_has_ended(tcp):
                 why = "its connection has ended; the kernel lets go when its process closes it"
                 return Left(place.namespace, None, STILL_OPEN, why, one.process, one.inode)
             why = error.strerror or ""

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from structops_cli.errors import StructopsError
-from structops_cli.net.orphans import orphans_are_destroyed
-from structops_cli.net.sock_diag import destroy
+from structops_cli.net.socket_destroy import destroy, orphans_are_destroyed
 from structops_cli.operations.drain_places import Places
 from structops_cli.operations.drain_report import CAME_BACK, NOT_ACCEPTED, ORPHANED, Left
 

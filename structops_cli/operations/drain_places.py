@@ -10,17 +10,17 @@ from typing import NamedTuple
 from structops_cli.counted import counted
 from structops_cli.errors import NotFoundError, NotPermittedError, UsageError
 from structops_cli.net.congestion_controls import CongestionControls, read_congestion_controls
-from structops_cli.net.foreign_socket import RawSocket, namespace_of
+from structops_cli.net.namespace_entry import inside
 from structops_cli.net.namespaces import (
     OWN_NAMESPACE,
     NetNamespace,
     find_namespaces,
-    hidden_processes,
-    inside,
     select_namespaces,
+    unreadable_processes,
 )
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import open_sock_diag, tcp_sockets
+from structops_cli.net.tcp_socket import RawSocket, namespace_of
 from structops_cli.operations.drain_plan import CAP_SYS_PTRACE, Source, default_target, has_capability
 from structops_cli.syscall.fd import Fd
 
@@ -81,7 +81,7 @@ class Places:
 
     def _look_for_hidden(self) -> None:
         """Count what is out of sight for want of a right; with it, what is hidden even so is another container's."""
-        self.hidden = 0 if has_capability(CAP_SYS_PTRACE) else hidden_processes()
+        self.hidden = 0 if has_capability(CAP_SYS_PTRACE) else unreadable_processes()
         if self.hidden and not self._words:
             count = counted(self.hidden, "process", "processes")
             self.unseen["processes"] = f"the network namespaces of {count}"

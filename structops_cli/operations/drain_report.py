@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from structops_cli.counted import counted
-from structops_cli.net.accept_queues import AcceptQueue
 from structops_cli.net.namespaces import NetNamespace
-from structops_cli.net.sock_diag import TcpSocket, TcpState
+from structops_cli.net.sock_diag import AcceptQueue, TcpSocket, TcpState
 from structops_cli.operations.drain_plan import Source
 
 __all__ = [

@@ -21,9 +21,8 @@ from structops_cli.errors import (
     StructopsError,
     UnsupportedError,
 )
-from structops_cli.net.allowed_list import AllowedList, open_allowed
-from structops_cli.net.defaults import DefaultSysctl, open_default
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
+from structops_cli.net.sysctls import AllowedList, DefaultSysctl, open_allowed, open_default
 from structops_cli.operations.versions import users_of
 from structops_cli.runtime.live_map import LiveMap
 from structops_cli.shell_words import netns_options_of

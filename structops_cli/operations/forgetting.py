@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from structops_cli.errors import NotFoundError, NotPermittedError, StructopsError, UnsupportedError
-from structops_cli.net.held_sysctl import namespace_identity, visit
-from structops_cli.net.namespace_descriptors import namespaces_of_descriptors
-from structops_cli.net.namespaces import NetNamespace, hidden_processes
+from structops_cli.net.namespace_entry import inside, namespace_identity
+from structops_cli.net.namespaces import NetNamespace, descriptor_namespaces, unreadable_processes
 from structops_cli.operations.memory import Memory
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.syscall.processes import sees_all_processes
@@ -36,9 +35,9 @@ def vanished_namespaces(memory: Memory, found: Iterable[NetNamespace]) -> tuple[
         return ()
     if cookies:
         return tuple(one for one in vanished if one not in cookies)
-    if not sees_all_processes() or hidden_processes():
+    if not sees_all_processes() or unreadable_processes():
         return ()
-    return _not_among(vanished, namespaces_of_descriptors(known={item.inode for item in usual}))
+    return _not_among(vanished, descriptor_namespaces(known={item.inode for item in usual}))
 
 
 def _cookies_of_all() -> frozenset[int]:
@@ -58,7 +57,7 @@ def _not_among(remembered: Collection[int], found: Iterable[NetNamespace]) -> tu
     alive: set[int] = set()
     for namespace in found:
         try:
-            alive.add(visit(namespace, namespace_identity))
+            alive.add(inside(namespace, namespace_identity))
         except NotFoundError:
             continue
         except StructopsError:

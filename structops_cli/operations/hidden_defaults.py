@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Container
 
 from structops_cli.errors import NotPermittedError, UnsupportedError
-from structops_cli.net.namespace_descriptors import namespaces_of_descriptors
-from structops_cli.net.namespaces import NetNamespace
+from structops_cli.net.namespaces import NetNamespace, descriptor_namespaces
 from structops_cli.runtime.holders import AlgorithmReader
 
 __all__ = ["hidden_defaults"]
@@ -26,5 +25,5 @@ def hidden_defaults(name: str, known: Container[int]) -> tuple[NetNamespace, ...
         return ()
     if not hidden:
         return ()
-    open_ones = {item.inode: item for item in namespaces_of_descriptors(hidden)}
+    open_ones = {item.inode: item for item in descriptor_namespaces(hidden)}
     return tuple(open_ones.get(inode, NetNamespace(inode, "")) for inode in sorted(hidden))

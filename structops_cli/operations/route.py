@@ -7,11 +7,10 @@ from contextlib import suppress
 
 from structops_cli.errors import KernelError, NotFoundError, StateError, StructopsError
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.held_sysctl import namespace_identity, visit
+from structops_cli.net.namespace_entry import inside, namespace_identity
 from structops_cli.net.namespaces import NetNamespace
-from structops_cli.net.route_requests import WantedRoute, add_route, change_route, delete_route
-from structops_cli.net.route_words import RouteWords
-from structops_cli.net.routes import Route, read_routes
+from structops_cli.net.route_changes import WantedRoute, add_route, change_route, delete_route
+from structops_cli.net.routes import Route, RouteSpec, read_routes
 from structops_cli.operations.chosen_routes import route_key
 from structops_cli.operations.forgetting import vanished_namespaces
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedRoute, RouteKey
@@ -26,7 +25,7 @@ __all__ = ["change_one_route"]
 
 def change_one_route(
     verb: str,
-    words: RouteWords,
+    words: RouteSpec,
     namespace: NetNamespace,
     found: Sequence[NetNamespace],
     *,
@@ -43,7 +42,7 @@ def change_one_route(
     """
     if verb in ("add", "change"):
         _check_registered(words.congctl)
-    identity = visit(namespace, namespace_identity)
+    identity = inside(namespace, namespace_identity)
     with Memory(path) as memory:
         known = {key for key in memory.routes() if key.namespace == identity}
         goal = goal_of(verb, words, _going_there(words, namespace), known, identity, locked=locked)
@@ -66,12 +65,12 @@ def _check_registered(name: str) -> None:
         )
 
 
-def _going_there(words: RouteWords, namespace: NetNamespace) -> list[Route]:
+def _going_there(words: RouteSpec, namespace: NetNamespace) -> list[Route]:
     """Return the routes of a table to a destination, without a type of service, as this project makes them."""
     wanted = (words.address, words.prefix_bits, words.table, 0)
     return [
         route
-        for route in visit(namespace, lambda: read_routes((words.family,), every=True))
+        for route in inside(namespace, lambda: read_routes((words.family,), every=True))
         if (route.address, route.prefix_bits, route.table, route.tos) == wanted
     ]
 
@@ -83,7 +82,7 @@ class _Effects:
         self,
         namespace: NetNamespace,
         identity: int,
-        words: RouteWords,
+        words: RouteSpec,
         goal: RouteGoal,
         memory: Memory,
         vanished: tuple[int, ...],
@@ -121,7 +120,7 @@ class _Effects:
             for namespace in self._vanished:
                 self._memory.forget_namespace(namespace)
             self._remember(self._entry)
-            visit(self._namespace, self._request)
+            inside(self._namespace, self._request)
         except BaseException:
             with suppress(StructopsError):
                 self._remember(self._entry_before)
@@ -173,7 +172,7 @@ class _Effects:
             self._memory.remember_route(entry)
 
 
-def _request_for(now: Route | None, goal: RouteGoal, words: RouteWords) -> Callable[[], None]:
+def _request_for(now: Route | None, goal: RouteGoal, words: RouteSpec) -> Callable[[], None]:
     """Return the call that leads from what is there to what is to be."""
     if goal.name is None:
         return lambda: delete_route(now) if now else None
@@ -202,7 +201,7 @@ def _name(entry: RememberedRoute | None) -> str | None:
     return entry.name if entry else None
 
 
-def _destination(words: RouteWords, goal: RouteGoal) -> str:
+def _destination(words: RouteSpec, goal: RouteGoal) -> str:
     if goal.before is not None:
         return goal.before.destination
     shown = Route(

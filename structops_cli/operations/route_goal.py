@@ -6,8 +6,7 @@ import socket
 from typing import NamedTuple
 
 from structops_cli.errors import AmbiguousError, NotFoundError, StructopsError
-from structops_cli.net.route_words import RouteWords, words_of
-from structops_cli.net.routes import Route
+from structops_cli.net.routes import Route, RouteSpec, words_of
 from structops_cli.operations.chosen_routes import route_key
 from structops_cli.operations.memory import RouteKey
 
@@ -25,13 +24,13 @@ class RouteGoal(NamedTuple):
     locked: bool
 
 
-def metric_of(words: RouteWords) -> int:
+def metric_of(words: RouteSpec) -> int:
     """Return the metric that a new route of these words gets."""
     return DEFAULT_METRIC[words.family] if words.metric is None else words.metric
 
 
 def goal_of(
-    verb: str, words: RouteWords, there: list[Route], known: set[RouteKey], identity: int, *, locked: bool
+    verb: str, words: RouteSpec, there: list[Route], known: set[RouteKey], identity: int, *, locked: bool
 ) -> RouteGoal:
     """Return what ``add``, ``change``, ``clear`` or ``del`` makes of the routes to a destination.
 
@@ -65,7 +64,7 @@ def goal_of(
     return RouteGoal(routes[0], words.congctl if verb == "change" else "", locked and verb == "change")
 
 
-def _is_meant(words: RouteWords, route: Route) -> bool:
+def _is_meant(words: RouteSpec, route: Route) -> bool:
     gateway = socket.inet_ntop(words.family, words.gateway) if words.gateway else ""
     return (
         words.metric in (None, route.priority)
@@ -74,7 +73,7 @@ def _is_meant(words: RouteWords, route: Route) -> bool:
     )
 
 
-def _goal_of_add(words: RouteWords, routes: list[Route], *, locked: bool) -> RouteGoal:
+def _goal_of_add(words: RouteSpec, routes: list[Route], *, locked: bool) -> RouteGoal:
     there = [route for route in routes if route.priority == metric_of(words)]
     for route in there:
         if (route.congctl, route.locked) == (words.congctl, locked) and _is_meant(words, route):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, NotPermittedError, UnsupportedError
-from structops_cli.net.namespaces import inside
+from structops_cli.net.namespace_entry import inside
 from structops_cli.net.sock_diag import sockets_of
 from structops_cli.operations.tcp_sockets import SocketSurvey
 from structops_cli.runtime.inventory import list_maps

@@ -76,7 +76,7 @@ def _another_default(name: str, namespaces: Sequence[NetNamespace]) -> str:
     if not namespaces:
         return ""
     from structops_cli.net.congestion_controls import read_congestion_controls
-    from structops_cli.net.held_sysctl import namespace_identity, visit
+    from structops_cli.net.namespace_entry import inside, namespace_identity
     from structops_cli.operations.default_plan import another_default
     from structops_cli.operations.memory import Memory  # few are a default
 
@@ -87,7 +87,7 @@ def _another_default(name: str, namespaces: Sequence[NetNamespace]) -> str:
     for namespace in namespaces:
         entry = None
         with suppress(StructopsError):
-            entry = saved.get(visit(namespace, namespace_identity))
+            entry = saved.get(inside(namespace, namespace_identity))
         entries.append((namespace, name, entry))
     return another_default(entries, read_congestion_controls())
 

@@ -6,16 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, NotPermittedError
-from structops_cli.net.namespaces import (
-    NetNamespace,
-    find_namespaces,
-    inside,
-    own_namespace,
-    select_namespaces,
-)
+from structops_cli.net.namespace_entry import inside
+from structops_cli.net.namespaces import NetNamespace, find_namespaces, own_namespace, select_namespaces
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import add_records, open_sock_diag
-from structops_cli.net.socket_owners import Walk
+from structops_cli.net.socket_owners import OwnerWalk
 from structops_cli.syscall.sockets import Parser
 
 __all__ = ["SocketSurvey", "each_diag", "survey_sockets"]
@@ -35,7 +30,7 @@ class SocketSurvey(NamedTuple):
 
 
 def survey_sockets(
-    walk: Walk | None, words: Sequence[str] = (), *, algorithm: str | None = None
+    walk: OwnerWalk | None, words: Sequence[str] = (), *, algorithm: str | None = None
 ) -> SocketSurvey:
     """Return the TCP sockets of the namespaces that words mean, of all in sight without words.
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self, TypeVar
 from structops_cli.counted import counted
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError, UnsupportedError
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.held_sysctl import namespace_identity
-from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside, own_inode
+from structops_cli.net.namespace_entry import inside, namespace_identity
+from structops_cli.net.namespaces import NetNamespace, find_namespaces, own_inode
 from structops_cli.net.routes import read_routes
 from structops_cli.runtime.holders import AlgorithmReader, DefaultUse, OpenFile, SocketUse
 from structops_cli.syscall.processes import sees_all_processes
@@ -176,8 +176,7 @@ def _look(reader: AlgorithmReader, *, closer: bool, closely: bool) -> _Look:
 
 def _look_into_queues(reader: AlgorithmReader) -> tuple[tuple[SocketUse, ...], tuple[QueueUse, ...]]:
     """Return what has ended in a queue of the calling thread's namespace; the queues where that does not tell it all."""
-    from structops_cli.net.accept_queues import accept_queues  # only what nothing else explains needs it
-    from structops_cli.net.sock_diag import open_sock_diag
+    from structops_cli.net.sock_diag import accept_queues, open_sock_diag
 
     uses: tuple[SocketUse, ...] = ()
     with suppress(UnsupportedError):
@@ -258,10 +257,7 @@ def own_default() -> DefaultUse:
 
 def _by_name(namespaces: dict[int, NetNamespace], names: frozenset[str], why: str) -> Uses:
     """Ask each namespace for its default and its sockets of these names; which map they use is not known: 0."""
-    from structops_cli.net.sock_diag import (  # where addresses can be read nobody needs it
-        open_sock_diag,
-        tcp_sockets,
-    )
+    from structops_cli.net.sock_diag import open_sock_diag, tcp_sockets
     from structops_cli.net.socket_owners import find_owners
 
     unseen = [why]

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from socket import SO_LINGER, SOL_SOCKET, socket
 
 from structops_cli.core.target import Target
-from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.net.traffic import RESET_ON_CLOSE
 from structops_cli.runtime.kernel import live_kernel
 from tests.bench.figures import Bench, Figure, Measured, ratio

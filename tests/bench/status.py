@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from structops_cli.core.target import Target
-from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import set_congestion_control
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.runtime.kernel import live_kernel
 from tests.bench.figures import LISTED, Bench, Figure, Measured
 from tests.bench.kernel import registered_maps

@@ -12,7 +12,8 @@ from socket import socket
 from typing import Any
 
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.namespaces import find_namespaces, inside, select_namespaces
+from structops_cli.net.namespace_entry import inside
+from structops_cli.net.namespaces import find_namespaces, select_namespaces
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
 from structops_cli.operations.lock_file import lock_file
 from structops_cli.runtime.holders import AlgorithmReader

@@ -10,9 +10,9 @@ from socket import SOCK_DGRAM, socket
 from typing import Any
 
 from structops_cli.core.target import Target
-from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.namespaces import NetNamespace, find_namespaces, select_namespaces
 from structops_cli.net.tcp_socket import set_congestion_control
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.loader import load

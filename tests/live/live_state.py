@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside
+from structops_cli.net.namespace_entry import inside
+from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.operations.forgetting import vanished_namespaces
 from structops_cli.operations.memory import Memory
 from tests.cli_runner import done_json
 from tests.time_scale import scaled
 
-__all__ = ["available", "below", "default_in", "eventually", "freed", "listed"]
+__all__ = ["available", "below", "default_in", "eventually", "freed", "listed", "write_default"]
 
 EVENTUALLY_S = scaled(5.0)
 
@@ -63,3 +64,11 @@ def freed(cookie: int) -> bool:
 def default_in(namespace: NetNamespace) -> str:
     """Read the default congestion control of a namespace from its sysctl."""
     return inside(namespace, lambda: Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text()).strip()
+
+
+def write_default(name: str) -> None:
+    """Make an algorithm the default of the calling thread's namespace, without this project's checks.
+
+    Outside the initial namespace the algorithm must be allowed: the refused write leaks a reference.
+    """
+    Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text(name, encoding="ascii")

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from socket import IPPROTO_TCP, SHUT_WR, TCP_DEFER_ACCEPT, socket
 
-from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import TcpSocket, TcpState, open_sock_diag, tcp_sockets
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from tests.time_scale import scaled
 
 __all__ = ["EveryState", "diag_of", "every_state", "until", "within"]

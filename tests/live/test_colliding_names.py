@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.syscall import bpf
 from tests.cli_runner import done, done_json, refused
 from tests.kernel_features import OPEN_FILE_ITERATOR, needs

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from structops_cli.errors import KernelError, StructopsError
-from structops_cli.net.allowed_list import open_allowed
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.defaults import DefaultSysctl
-from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside
+from structops_cli.net.namespace_entry import inside
+from structops_cli.net.namespaces import NetNamespace, find_namespaces
+from structops_cli.net.sysctls import DefaultSysctl, open_allowed
 from structops_cli.operations.default import make_default
 from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefault
 from structops_cli.runtime.interrupts import uninterrupted
@@ -133,7 +133,7 @@ def test_a_restricted_one_is_refused_before_it_leaks(name: str, pin_dir: str, pl
     before = default_in(place)
     with registered(name, pin_dir):
         error = refused("default", name, "--netns", place.title)
-        assert error["what"] == f"{name} is not made the default of {place.title}"
+        assert error["what"] == f"cannot make {name} the default of {place.title}"
         assert "until reboot" in error["why"]
         assert f"structops default {name} --allow --netns {place.title} adds it" in error["hint"]
         assert default_in(place) == before
@@ -465,6 +465,6 @@ def test_the_allowed_list_keeps_what_others_put_there(name: str, pin_dir: str) -
         assert set(allowed.read()) == {*before, name}
         allowed.remove(name)
         assert allowed.read() == before
-        with pytest.raises(StructopsError, match="could not be written"):
+        with pytest.raises(StructopsError, match="cannot write"):
             allowed.add("t_nobody")
         assert allowed.read() == before

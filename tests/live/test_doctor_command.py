@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from structops_cli.net.namespaces import NetNamespace, inside
+from structops_cli.net.namespace_entry import inside
+from structops_cli.net.namespaces import NetNamespace
 from structops_cli.syscall import bpf
 from tests.cli_runner import OWN_PID_NAMESPACE, done, done_json, run_cli, run_process
 from tests.kernel_features import DUMMY_OPS, LINKS, needs

@@ -17,12 +17,16 @@ from typing import Any
 
 import pytest
 
-from structops_cli.net.foreign_socket import RawSocket, foreign_socket
-from structops_cli.net.namespace import ThrowawayNamespace
-from structops_cli.net.namespaces import inside
-from structops_cli.net.orphans import orphans_are_destroyed
+from structops_cli.net.namespace_entry import inside
 from structops_cli.net.sock_diag import TcpState, tcp_sockets
-from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
+from structops_cli.net.socket_destroy import orphans_are_destroyed
+from structops_cli.net.tcp_socket import (
+    RawSocket,
+    congestion_control_of,
+    foreign_socket,
+    set_congestion_control,
+)
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.operations import drain as drain_module
 from structops_cli.operations import drain_kill
 from structops_cli.operations.drain_places import Places
@@ -299,7 +303,7 @@ def test_without_rights_it_is_not_said_that_nothing_is_there(algorithm: str, rig
         result = drain()
         assert (result.exit_code, result.stdout) == (4, "")
         assert "could not be looked for" in result.stderr
-        assert "initial cannot be entered" not in result.stderr
+        assert "cannot enter the network namespace initial" not in result.stderr
     with socket() as one:
         set_congestion_control(one, algorithm)
         one.bind(("127.0.0.1", 0))

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from structops_cli.errors import UnsupportedError
-from structops_cli.net.accept_queues import accept_queues
-from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.sock_diag import accept_queues
 from structops_cli.net.tcp_socket import set_congestion_control
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.runtime.holders import AlgorithmReader
 from tests.cli_runner import done, done_json, run_cli
 from tests.kernel_features import MPTCP, OPEN_FILE_ITERATOR, needs

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import pytest
 
-from structops_cli.net.held_sysctl import namespace_identity
-from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.namespace_entry import namespace_identity
 from structops_cli.net.namespaces import own_inode
 from structops_cli.net.tcp_socket import set_congestion_control
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.runtime.holders import AlgorithmReader, OpenFile, SocketUse
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
@@ -23,10 +23,10 @@ from structops_cli.struct_ops.catalogue import has_links
 from structops_cli.syscall import bpf
 from tests.cli_runner import OWN_PID_NAMESPACE, done, done_json, run_python
 from tests.kernel_features import LINKS, Feature, needs
+from tests.live.live_state import write_default
 from tests.snapshot import Resource, open_resources
 
 SO_COOKIE = 57
-DEFAULT = "/proc/sys/net/ipv4/tcp_congestion_control"
 TCP_ESTABLISHED, TCP_CLOSE, TCP_LISTEN = 1, 7, 10
 
 LOOP = Feature(
@@ -65,11 +65,6 @@ def is_live(item: dict[str, object], name: str) -> bool:
 def cookie(tcp: socket.socket) -> int:
     """Ask the kernel for the cookie of a socket."""
     return int(struct.unpack("=Q", tcp.getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8))[0])
-
-
-def write_default(name: str) -> None:
-    with open(DEFAULT, "w", encoding="ascii") as file:
-        file.write(name)
 
 
 @needs(LOOP)

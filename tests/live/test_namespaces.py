@@ -12,14 +12,9 @@ from pathlib import Path
 import pytest
 
 from structops_cli.errors import AmbiguousError, KernelError, NotFoundError
-from structops_cli.net.namespace import ThrowawayNamespace
-from structops_cli.net.namespaces import (
-    NetNamespace,
-    find_namespaces,
-    inside,
-    own_namespace,
-    select_namespaces,
-)
+from structops_cli.net.namespace_entry import inside
+from structops_cli.net.namespaces import NetNamespace, find_namespaces, own_namespace, select_namespaces
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 
 
 @contextmanager
@@ -130,6 +125,6 @@ def test_one_that_cannot_be_opened_has_not_gone(tmp_path: Path) -> None:
     """Taken for gone, it would be left out, and the command end well."""
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
-    with pytest.raises(KernelError, match="cannot be entered") as caught:
+    with pytest.raises(KernelError, match="cannot enter") as caught:
         inside(NetNamespace(1, str(loop), ("loop",)), os.getpid)
     assert (caught.value.errno, caught.value.operation) == (ELOOP, "open")

@@ -26,9 +26,9 @@ import pytest
 
 from structops_cli.errors import KernelError, StateError
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_info import TCP_INFINITE_SSTHRESH
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.net.traffic import BLOCK_BYTES, TcpPair, send_traffic, tcp_pair, transfer
 from tests.time_scale import scaled
 
@@ -42,7 +42,7 @@ SOON_S = scaled(20.0)
 ENDLESS_SENDER = f"""
 import json, os, threading, time
 import pyroute2
-from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.net.traffic import send_traffic
 def held():
     time.sleep(0.1)  # a joined thread takes a moment to leave
@@ -418,7 +418,7 @@ def test_a_missing_capability_is_named(capability: str, operation: str, missing:
     code = """
 import json, threading
 from structops_cli.errors import NotPermittedError
-from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 try:
     with ThrowawayNamespace():
         pass

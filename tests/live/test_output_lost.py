@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from structops_cli.cli.output import DRY_RUN
-from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.tcp_socket import set_congestion_control
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from tests.cli_runner import Result, done, done_json, run_process
 from tests.kernel_features import LINKS, needs
 from tests.live.live_setup import named_namespace

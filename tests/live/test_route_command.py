@@ -14,8 +14,7 @@ import pytest
 
 from structops_cli.errors import KernelError
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
-from structops_cli.net.route_words import parse_route
-from structops_cli.net.routes import routes_naming
+from structops_cli.net.routes import parse_route, routes_naming
 from structops_cli.operations import route as operation
 from structops_cli.operations.memory import MEMORY_PATH, Memory
 from structops_cli.runtime.interrupts import uninterrupted

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.sock_diag import TcpState, state_name
 from structops_cli.net.socket_owners import command_of
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control, tcp_info_of
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from tests.cli_runner import done, done_json, refused
 from tests.kernel_features import OPEN_FILE_ITERATOR, needs
 from tests.live.live_state import listed

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 
 from structops_cli.errors import UnsupportedError
-from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import set_congestion_control
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.catalogue import has_links
 from tests.cli_runner import done, done_json, refused, run_cli
 from tests.kernel_features import LINKS, needs
 from tests.live.live_setup import held_by_a_process, held_by_a_socket, named_namespace
-from tests.live.live_state import eventually
+from tests.live.live_state import eventually, write_default
 
 DEFAULT = "/proc/sys/net/ipv4/tcp_congestion_control"
 
@@ -38,11 +38,6 @@ def status(name: str) -> list[dict[str, Any]]:
 
 def states(one: dict[str, Any]) -> list[str]:
     return sorted(item["state"] for item in one["sockets"])
-
-
-def write_default(name: str) -> None:
-    with open(DEFAULT, "w", encoding="ascii") as file:
-        file.write(name)
 
 
 @contextmanager

@@ -12,12 +12,12 @@ import pytest
 
 from structops_cli.errors import UnsupportedError
 from structops_cli.net import sock_diag
-from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.netlink import NetlinkSocket
-from structops_cli.net.orphans import orphans_are_destroyed
-from structops_cli.net.sock_diag import ALL_STATES, TcpState, destroy, tcp_sockets
+from structops_cli.net.sock_diag import ALL_STATES, TcpState, tcp_sockets
+from structops_cli.net.socket_destroy import destroy, orphans_are_destroyed
 from structops_cli.net.tcp_info import parse_tcp_info
 from structops_cli.net.tcp_socket import congestion_control_of
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from tests.live.tcp_states import diag_of, every_state, until, within
 
 WITHOUT_AN_ALGORITHM = {TcpState.TIME_WAIT, TcpState.SYN_RECV, TcpState.FIN_WAIT2}

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from structops_cli.errors import KernelError, StateError
-from structops_cli.net.namespace import ThrowawayNamespace
-from structops_cli.net.namespaces import inside
+from structops_cli.net.namespace_entry import inside
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.unregistration import unregister as unregister_map
@@ -23,7 +23,7 @@ from structops_cli.syscall.fd import Fd
 from tests.cli_runner import done, done_json, refused, run_cli, run_python
 from tests.kernel_features import LINK_DETACH, LINKS, needs
 from tests.live.live_setup import held_by_a_process, held_by_a_socket, named_namespace
-from tests.live.live_state import available, below, default_in, eventually, listed
+from tests.live.live_state import available, below, default_in, eventually, listed, write_default
 from tests.time_scale import scaled
 
 
@@ -367,11 +367,6 @@ def test_drained_first(name: str, bpf_root: str) -> None:
         assert congestion_control_of(old) == congestion_control_of(new) == "reno"
         assert data["unregistered"][0]["gone"] is True
     assert eventually(lambda: not listed(name))
-
-
-def write_default(name: str) -> None:
-    with open("/proc/sys/net/ipv4/tcp_congestion_control", "w", encoding="ascii") as file:
-        file.write(name)
 
 
 def test_waiting_for_the_kernel(name: str, pin_dir: str) -> None:

@@ -6,15 +6,16 @@ import os
 
 import pytest
 
-from structops_cli.net.namespaces import NetNamespace, find_namespaces, inside
+from structops_cli.net.namespace_entry import inside
+from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.operations import followers
 from structops_cli.operations.uses import own_default
 from tests.cli_runner import done, refused, run_process
 from tests.kernel_features import LINKS, needs
 from tests.live.live_setup import held_by_a_descriptor, held_by_a_socket_alone, named_namespace
-from tests.live.live_state import available, eventually, listed
+from tests.live.live_state import available, eventually, listed, write_default
 from tests.live.test_holders import LOOP
-from tests.live.test_unregister_command import register, write_default
+from tests.live.test_unregister_command import register
 
 
 @needs(LINKS)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from structops_cli.net.defaults import write_default
-from structops_cli.net.namespaces import NetNamespace, inside
+from structops_cli.net.namespace_entry import inside
+from structops_cli.net.namespaces import NetNamespace
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import link_info, map_info
@@ -23,7 +23,7 @@ from tests.live.live_setup import (
     held_by_a_socket_alone,
     named_namespace,
 )
-from tests.live.live_state import available, below, default_in, eventually, listed
+from tests.live.live_state import available, below, default_in, eventually, listed, write_default
 from tests.live.objects import live_ops_file
 
 pytestmark = needs(LINKS)

@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 from structops_cli.errors import StructopsError
 from structops_cli.net.congestion_controls import read_congestion_controls
-from structops_cli.net.namespace import ThrowawayNamespace
 from structops_cli.net.tcp_socket import set_congestion_control
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.syscall import bpf
 from structops_cli.syscall.uapi import BpfCmd
 from tests.cli_runner import done_json, run_process

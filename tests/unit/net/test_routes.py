@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import random
-from socket import AF_INET, AF_INET6
+import shlex
+from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 
 import pytest
 
-from structops_cli.errors import InputError
-from structops_cli.net.route_requests import _as_asked, _metrics
-from structops_cli.net.routes import NUMBER, RTAX_CC_ALGO, RTAX_LOCK, RTMSG, RouteAttribute, _route
+from structops_cli.errors import InputError, UsageError
+from structops_cli.net.route_changes import _as_asked, _metrics
+from structops_cli.net.routes import (
+    NUMBER,
+    RTAX_CC_ALGO,
+    RTAX_LOCK,
+    RTMSG,
+    Route,
+    RouteAttribute,
+    RouteSpec,
+    _route,
+    parse_route,
+    words_of,
+)
 
 
 def attribute(kind: int, raw: bytes) -> bytes:
@@ -106,3 +118,88 @@ def test_any_bytes_are_read_or_refused() -> None:
 def test_a_destination_that_is_too_long() -> None:
     with pytest.raises(InputError, match="damaged"):
         _route(message(attribute(RouteAttribute.DST, bytes(16))), every=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (
+            "192.0.2.0/24 via 198.51.100.1 dev t_0 congctl t_one",
+            RouteSpec(
+                AF_INET,
+                inet_pton(AF_INET, "192.0.2.0"),
+                24,
+                inet_pton(AF_INET, "198.51.100.1"),
+                "t_0",
+                254,
+                None,
+                b"",
+                "t_one",
+            ),
+        ),
+        ("192.0.2.7", RouteSpec(AF_INET, inet_pton(AF_INET, "192.0.2.7"), 32, b"", "", 254, None, b"", "")),
+        (
+            "default via 2001:db8::1 table local metric 0",
+            RouteSpec(AF_INET6, bytes(16), 0, inet_pton(AF_INET6, "2001:db8::1"), "", 255, 0, b"", ""),
+        ),
+        (
+            "2001:db8::/32 table 77 src 2001:db8::2",
+            RouteSpec(
+                AF_INET6,
+                inet_pton(AF_INET6, "2001:db8::"),
+                32,
+                b"",
+                "",
+                77,
+                None,
+                inet_pton(AF_INET6, "2001:db8::2"),
+                "",
+            ),
+        ),
+        ("default", RouteSpec(AF_INET, bytes(4), 0, b"", "", 254, None, b"", "")),
+    ],
+)
+def test_words_that_are_a_route(text: str, wanted: RouteSpec) -> None:
+    assert parse_route(text.split()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "begins with its destination"),
+        ("via 192.0.2.1", "begins with its destination"),
+        ("192.0.2.0/24 via", "via has no value"),
+        ("192.0.2.0/24 onlink yes", "knows no word onlink"),
+        ("192.0.2.0/24 dev a dev b", "dev is given twice"),
+        ("192.0.2.1/24", "is no destination"),
+        ("192.0.2.0/33", "is no destination"),
+        ("192.0.2.0/x", "the prefix length is a number"),
+        ("192.0.2", "is no IPv4 address"),
+        ("192.0.2.0/24 via 2001:db8::1", "is no IPv4 address"),
+        ("2001:db8::/32 via 192.0.2.1", "is no IPv6 address"),
+        ("192.0.2.0/24 table blue", "table is a number"),
+        ("192.0.2.0/24 metric -1", "metric is a number"),
+        ("192.0.2.0/24 metric 4294967296", "metric is at most 4294967295, not 4294967296"),
+        (f"192.0.2.0/24 metric {'9' * 5000}", "metric is at most 4294967295"),
+        ("192.0.2.0/24 congctl sixteen_letters_", "is no name of a congestion control"),
+    ],
+)
+def test_words_that_are_none(text: str, what: str) -> None:
+    with pytest.raises(UsageError, match=what):
+        parse_route(text.split())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "default metric 0",
+        "::/0 dev t_0 metric 1024",
+        "192.0.2.0/24 via 198.51.100.1 dev t_0 table 77 metric 5",
+        "2001:db8::1 via fe80::1 dev 't$0' metric 4294967295",
+    ],
+)
+def test_what_is_written_means_the_same_route(text: str) -> None:
+    meant = parse_route(shlex.split(text))
+    gateway = inet_ntop(meant.family, meant.gateway) if meant.gateway else ""
+    where = (meant.family, meant.address, meant.prefix_bits, meant.table, meant.metric or 0, 0)
+    assert words_of(Route(*where, gateway, meant.device, "", locked=False, message=b"")) == text

@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from structops_cli.net import socket_owners
-from structops_cli.net.socket_owners import Commands, Owner, command_of, find_owners
+from structops_cli.net.socket_owners import CommandNames, Owner, command_of, find_owners
 
 
 def inode_of(one: socket.socket) -> int:
@@ -102,6 +102,6 @@ def test_a_command_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return f"t_{process}"
 
     monkeypatch.setattr(socket_owners, "command_of", read)
-    commands = Commands()
+    commands = CommandNames()
     assert [commands[process] for process in (7, 8, 7, 7)] == ["t_7", "t_8", "t_7", "t_7"]
     assert asked == [7, 8]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import math
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EBADF
 from time import monotonic
 from typing import Any
 from zlib import crc32
@@ -14,7 +17,17 @@ import pytest
 
 from structops_cli.errors import KernelError, StateError, UsageError
 from structops_cli.net import traffic
-from structops_cli.net.traffic import BLOCK_BYTES, TcpPair, send_traffic, tcp_pair, transfer
+from structops_cli.net.traffic import (
+    BLOCK_BYTES,
+    KEEP_ALL,
+    TcpPair,
+    _program,
+    check_loss_percent,
+    drop_at_random,
+    send_traffic,
+    tcp_pair,
+    transfer,
+)
 
 TIMEOUT_S = 20.0
 
@@ -202,3 +215,65 @@ def test_arguments_that_make_no_sense_are_refused_first(
 def test_a_transfer_of_nothing_is_refused() -> None:
     with pair_with_receiver() as pair, pytest.raises(UsageError):
         transfer(pair, 0)
+
+
+def verdict(program: bytes, random_number: int) -> int:
+    """Run a classic BPF program of loads of the random number, JGE and RET; return what it returns."""
+    ops: list[tuple[int, int, int, int]] = list(struct.iter_unpack("=HBBI", program))
+    accumulator = at = 0
+    while True:
+        code, jump_true, jump_false, operand = ops[at]
+        at += 1
+        if code == 0x06:
+            return operand
+        if code == 0x35:
+            at += jump_true if accumulator >= operand else jump_false
+            continue
+        assert (code, operand) == (0x20, 0xFFFFF038)
+        accumulator = random_number
+
+
+@pytest.mark.parametrize(
+    ("percent", "random_number", "kept"),
+    [
+        (0, 0, True),
+        (50, 2**31 - 1, False),
+        (50, 2**31, True),
+        (1, 42949671, False),
+        (1, 42949672, True),
+        (99.99, 2**32 - 1, True),
+        (99.99, 2**32 - 2**20, False),
+    ],
+)
+def test_the_program_drops_the_asked_share(percent: float, random_number: int, kept: bool) -> None:
+    assert verdict(_program(percent), random_number) == (KEEP_ALL if kept else 0)
+
+
+@pytest.mark.parametrize("percent", [-0.1, 100, 1e9, math.nan, math.inf])
+def test_an_impossible_share_is_refused(percent: float) -> None:
+    with pytest.raises(UsageError, match="at least 0 and less than 100"):
+        check_loss_percent(percent)
+
+
+def test_the_kernel_takes_the_filter_and_it_drops() -> None:
+    address = ("127.0.0.1", 0)
+    with socket.socket(type=socket.SOCK_DGRAM) as receiver, socket.socket(type=socket.SOCK_DGRAM) as sender:
+        receiver.bind(address)
+        receiver.setblocking(False)
+        drop_at_random(receiver, 50)
+        arrived = 0
+        for _ in range(400):
+            sender.sendto(b"x", receiver.getsockname())
+            try:
+                arrived += len(receiver.recv(8))
+            except BlockingIOError:
+                continue
+    assert 100 < arrived < 300  # ten standard deviations on either side
+
+
+def test_a_socket_that_takes_no_filter_is_an_error_of_the_kernel() -> None:
+    closed = socket.socket()
+    closed.close()
+    with pytest.raises(KernelError) as refusal:
+        drop_at_random(closed, 1)
+    assert (refusal.value.errno, refusal.value.operation) == (EBADF, "setsockopt(SO_ATTACH_FILTER)")

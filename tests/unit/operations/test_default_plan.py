@@ -8,8 +8,8 @@ import pytest
 
 from structops_cli.errors import NotFoundError, StructopsError
 from structops_cli.net.congestion_controls import CongestionControls
-from structops_cli.net.defaults import DefaultSysctl
 from structops_cli.net.namespaces import NetNamespace
+from structops_cli.net.sysctls import DefaultSysctl
 from structops_cli.operations.default_plan import another_default, plan_default, plan_restore
 from structops_cli.operations.memory import RememberedDefault
 
@@ -64,7 +64,7 @@ def test_what_somebody_elses_change_made_stale_is_forgotten() -> None:
 
 def test_a_name_that_is_not_allowed_is_refused_or_allowed_first() -> None:
     places = sysctls(Held("t_one", "bbr"), Held("t_two", "t_new"))
-    with pytest.raises(StructopsError, match="t_new is not made the default of t_one:") as raised:
+    with pytest.raises(StructopsError, match="cannot make t_new the default of t_one:") as raised:
         plan_default("t_new", places, {}, CONTROLS, allow=False)
     assert "until reboot" in raised.value.why
     assert raised.value.hint.startswith("structops default t_new --allow --netns t_one adds it to the list")
@@ -83,7 +83,7 @@ def test_the_initial_namespace_comes_first_and_allows_it_for_the_others() -> Non
     assert [step.sysctl.namespace.title for step in plan.steps] == ["initial", "t_one"]
     assert (plan.allow, plan.allowed_thereby) == ((), ("t_new",))
     already = sysctls(Held("t_one", "bbr"), Held("host", "t_new", initial=True))
-    with pytest.raises(StructopsError, match="t_new is not made the default of t_one:"):
+    with pytest.raises(StructopsError, match="cannot make t_new the default of t_one:"):
         plan_default("t_new", already, {}, CONTROLS, allow=False)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from structops_cli.net.accept_queues import AcceptQueue
 from structops_cli.net.namespaces import NetNamespace
-from structops_cli.net.sock_diag import TcpSocket, TcpState
+from structops_cli.net.sock_diag import AcceptQueue, TcpSocket, TcpState
 from structops_cli.operations.drain_kill import without_hope
 from structops_cli.operations.drain_report import LASTING, Left, why_ended, why_left
 

@@ -48,13 +48,13 @@ def vanished(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return what is vanished where namespace 1 is in sight, and 2 is open in a process."""
 
     def ask(answer: Defaults | None, *, sees_all: bool = True, hidden: int = 0) -> tuple[int, ...]:
-        monkeypatch.setattr(forgetting, "hidden_processes", lambda: hidden)
+        monkeypatch.setattr(forgetting, "unreadable_processes", lambda: hidden)
         monkeypatch.setattr(Reader, "answer", answer)
         monkeypatch.setattr(forgetting, "AlgorithmReader", Reader)
         monkeypatch.setattr(forgetting, "sees_all_processes", lambda: sees_all)
-        monkeypatch.setattr(forgetting, "visit", lambda namespace, _: namespace.inode - 100)
+        monkeypatch.setattr(forgetting, "inside", lambda namespace, _: namespace.inode - 100)
         monkeypatch.setattr(
-            forgetting, "namespaces_of_descriptors", lambda **_: (NetNamespace(102, "/proc/7/fd/3"),)
+            forgetting, "descriptor_namespaces", lambda **_: (NetNamespace(102, "/proc/7/fd/3"),)
         )
         return vanished_namespaces(cast("Memory", Remembered()), [NetNamespace(101, "/run/netns/t_a")])
 

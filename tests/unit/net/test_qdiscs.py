@@ -7,7 +7,7 @@ from struct import pack
 import pytest
 
 from structops_cli.errors import InputError
-from structops_cli.net.qdisc_kinds import _of_message
+from structops_cli.net.qdiscs import _qdisc
 
 
 def message(*, index: int, handle: int = 0x10000, parent: int = 0xFFFFFFFF, kind: bytes = b"fq\0") -> bytes:
@@ -16,18 +16,18 @@ def message(*, index: int, handle: int = 0x10000, parent: int = 0xFFFFFFFF, kind
 
 
 def test_what_a_message_says() -> None:
-    found = _of_message(memoryview(message(index=1, handle=0x20003, parent=5)))
+    found = _qdisc(memoryview(message(index=1, handle=0x20003, parent=5)))
     assert (found.device, found.kind, found.handle, found.parent) == ("lo", "fq", 0x20003, 5)
 
 
 def test_a_device_that_is_gone_has_its_number() -> None:
-    assert _of_message(memoryview(message(index=0x7FFFFFF0))).device == f"device {0x7FFFFFF0}"
+    assert _qdisc(memoryview(message(index=0x7FFFFFF0))).device == f"device {0x7FFFFFF0}"
 
 
 def test_one_without_a_kind() -> None:
-    assert _of_message(memoryview(message(index=1)[:20])).kind == ""
+    assert _qdisc(memoryview(message(index=1)[:20])).kind == ""
 
 
 def test_one_that_is_cut() -> None:
     with pytest.raises(InputError, match="a queueing discipline of 19 bytes"):
-        _of_message(memoryview(message(index=1)[:19]))
+        _qdisc(memoryview(message(index=1)[:19]))

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from structops_cli.net.namespaces import hidden_processes
+from structops_cli.net.namespaces import unreadable_processes
 
 
 def test_each_way_of_saying_no(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,4 +27,4 @@ def test_each_way_of_saying_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "listdir", lambda _: ["1", "2", "3", "4", "5", "self"])
     monkeypatch.setattr(os, "readlink", readlink)
     monkeypatch.setattr(os.path, "exists", lambda path: path != "/proc/4")
-    assert hidden_processes() == 2
+    assert unreadable_processes() == 2

@@ -12,8 +12,8 @@ import pyroute2
 import pytest
 
 from structops_cli.errors import KernelError, NotPermittedError, UnsupportedError, UsageError
-from structops_cli.net import namespace
-from structops_cli.net.namespace import ThrowawayNamespace
+from structops_cli.net import throwaway_namespace
+from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 
 
 class RefusingRoute:
@@ -34,11 +34,11 @@ class RefusingRoute:
 
 @pytest.fixture
 def no_unshare(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespace, "_move_to_new_namespace", lambda: None)
+    monkeypatch.setattr(throwaway_namespace, "_move_to_new_namespace", lambda: None)
 
 
 def test_eperm_of_unshare_says_what_is_missing() -> None:
-    error = namespace._refused(errno.EPERM)
+    error = throwaway_namespace._refused(errno.EPERM)
     assert isinstance(error, NotPermittedError)
     assert (error.errno, error.operation) == (errno.EPERM, "unshare")
     assert error.why == "CAP_SYS_ADMIN is missing"
@@ -46,14 +46,14 @@ def test_eperm_of_unshare_says_what_is_missing() -> None:
 
 
 def test_einval_of_unshare_is_a_kernel_without_namespaces() -> None:
-    error = namespace._refused(errno.EINVAL)
+    error = throwaway_namespace._refused(errno.EINVAL)
     assert isinstance(error, UnsupportedError)
     assert "CONFIG_NET_NS" in error.hint
 
 
 @pytest.mark.parametrize(("number", "hint"), [(errno.ENOSPC, "max_net_namespaces"), (errno.ENOMEM, "")])
 def test_other_answers_of_unshare_are_errors_of_the_kernel(number: int, hint: str) -> None:
-    error = namespace._refused(number)
+    error = throwaway_namespace._refused(number)
     assert isinstance(error, KernelError)
     assert (error.errno, error.operation) == (number, "unshare")
     assert hint in error.hint
@@ -83,7 +83,7 @@ def test_a_loopback_that_stays_down_is_told(
 
 
 def test_outside_its_with_block_it_runs_nothing(no_unshare: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namespace, "_bring_loopback_up", lambda: None)
+    monkeypatch.setattr(throwaway_namespace, "_bring_loopback_up", lambda: None)
     throwaway = ThrowawayNamespace()
     with pytest.raises(UsageError, match="not open"):
         throwaway.run(int)
