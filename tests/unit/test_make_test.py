@@ -85,3 +85,17 @@ def test_in_ci_a_run_of_all_live_tests_needs_one_that_passed(
     plugins = SimpleNamespace(get_plugin=lambda _: reporter)
     session: Any = SimpleNamespace(startpath=ROOT, config=SimpleNamespace(args=words, pluginmanager=plugins))
     assert conftest._lacks_live_tests(session) == lacks
+
+
+@pytest.mark.parametrize(("library", "code"), [("libelf", 0), ("libbpf", 1)])
+def test_a_library_of_a_long_list_is_found(tmp_path: Path, library: str, code: int) -> None:
+    """``ldconfig`` goes on writing after the line that is looked for; it must not be killed for that."""
+    ldconfig = tmp_path / "ldconfig"
+    ldconfig.write_text("#!/bin/sh\necho 'libelf.so.1 (libc6) => /lib/libelf.so.1'\nexec seq 100000\n")
+    ldconfig.chmod(0o755)
+    (tmp_path / "id").write_text("#!/bin/sh\necho 1000\n")  # nothing is installed for this user
+    (tmp_path / "id").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    command = [str(ROOT / ".ci" / "need"), library]
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert (done.returncode, f"missing: install {library}1" in done.stderr) == (code, bool(code))
