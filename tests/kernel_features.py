@@ -19,8 +19,7 @@ from structops_cli.errors import UnsupportedError
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.kernel_config import read_config
-from structops_cli.struct_ops.catalogue import has_links
-from structops_cli.struct_ops.rules.generation import generation_of
+from structops_cli.struct_ops.capabilities import capabilities_of, has_links
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import btf_info
 from structops_cli.syscall.uapi import BtfKind
@@ -110,14 +109,16 @@ def _reads_open_files() -> bool:
 
 
 LINKS = Feature("links of struct_ops", (6, 4), lambda: has_links(live_kernel()))
-LINK_DETACH = Feature("detachable links", (6, 11), lambda: generation_of(live_kernel()).link_detach)
+LINK_DETACH = Feature("detachable links", (6, 11), lambda: capabilities_of(live_kernel()).link_detach)
 KERNEL_BTF = Feature("BTF objects of the kernel's own", (5, 11), lambda: any(map(_is_kernels, bpf.btf_ids())))
 FEW_REQUIRED = Feature(
-    "functions that need not be there", (6, 0), lambda: not generation_of(live_kernel()).every_member_required
+    "functions that need not be there",
+    (6, 0),
+    lambda: not capabilities_of(live_kernel()).every_member_required,
 )
 """Of tcp_congestion_ops, and cong_avoid among them."""
 
-SLEEPABLE = Feature("programs that sleep", (6, 3), lambda: generation_of(live_kernel()).sleepable)
+SLEEPABLE = Feature("programs that sleep", (6, 3), lambda: capabilities_of(live_kernel()).sleepable)
 """Of struct_ops, and the member test_sleepable of bpf_dummy_ops, which came to try them."""
 
 DUMMY_OPS = Feature("bpf_dummy_ops", (5, 17), lambda: _knows_struct("bpf_dummy_ops"))

@@ -113,14 +113,14 @@ def _of_map(operations: tuple[str, ...], number: int, selector: str) -> tuple[Po
     from structops_cli.runtime.inventory import list_maps
     from structops_cli.runtime.kernel import live_kernel
     from structops_cli.runtime.selection import find_one
+    from structops_cli.struct_ops.capabilities import capabilities_of
     from structops_cli.struct_ops.rules.facts import MapModel, Model, World
-    from structops_cli.struct_ops.rules.generation import generation_of
 
     kernel = live_kernel()
     live = find_one(list_maps(kernel), selector)
     held = MapModel(live.type, live.info.map_flags, live.kernel_state, live.raw)
     model = Model({"map": held}, {str(link.id): "map" for link in live.links})
-    world = World(generation_of(kernel), fds=None)
+    world = World(capabilities_of(kernel), fds=None)
     return narrowed(_of_all(operations, number, live.type.name), model, "map", world)
 
 

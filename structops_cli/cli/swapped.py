@@ -133,9 +133,9 @@ def say_unfollowed(
         output.note(f"note: {pin} could not be removed: it keeps a version that is not needed any more")
     if done.holders:
         kind = kind_of(live.type.name)
-        drain = f"; structops drain id:{live.info.id} moves sockets" if kind.chosen_by_name else ""
+        drain = f"; structops drain id:{live.info.id} moves sockets" if kind.naming.chosen_by_name else ""
         output.note(
-            f"note: {done.holders} still hold id:{live.info.id}, the old version: each {kind.held_by} until it lets go{drain}"
+            f"note: {done.holders} still hold id:{live.info.id}, the old version: each {kind.registration.held_by} until it lets go{drain}"
         )
     _say_left(output, f"{live.name} was replaced", done)
 

@@ -77,8 +77,8 @@ def _data(item: StructOpsType, answer: Answer) -> dict[str, Any]:
         "value_size": item.value.size_bytes,
         "data_offset": item.data_offset,
         "member_count": len(item.struct.members),
-        "registers": kind_of(item.name).registers,
-        "wants": kind_of(item.name).wants,
+        "registers": kind_of(item.name).registration.registers,
+        "wants": kind_of(item.name).registration.wants or "",
     }
 
 

@@ -275,5 +275,5 @@ def _unpinned(path: str) -> Change:
 def _held(done: Unregistered) -> str:
     if done.gone or not done.refcnt:
         return ""
-    holder = kind_of(done.type_name).held_by
+    holder = kind_of(done.type_name).registration.held_by
     return f"; {done.refcnt} still hold it: the kernel keeps it until the last {holder} lets go"

@@ -59,7 +59,7 @@ class Holders(NamedTuple):
     def sockets(self, one: Version) -> int | None:
         """Return how many sockets run a version, None where that cannot be told, or is no question."""
         held = self.by_id.get(one.live.info.id)
-        known = held is not None and self.exact and kind_of(one.live.type.name).chosen_by_name
+        known = held is not None and self.exact and kind_of(one.live.type.name).naming.chosen_by_name
         return len(held.sockets) if held is not None and known else None
 
 

@@ -45,7 +45,7 @@ def catch_up(stock: tuple[LiveMap, ...], live: LiveMap, *, dry_run: bool) -> Cau
     (``older_versions``): where it cannot, nothing is written.
     """
     alike = [item for item in stock if (item.type.name, item.name) == (live.type.name, live.name)]
-    if len(alike) < 2 or not kind_of(live.type.name).chosen_by_name:
+    if len(alike) < 2 or not kind_of(live.type.name).naming.chosen_by_name:
         return None  # there is no older version, and the kernel need not be asked
     from structops_cli.operations.default_versions import older_versions
 

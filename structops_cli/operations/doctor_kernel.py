@@ -14,7 +14,8 @@ from structops_cli.runtime.kernel import BTF_FOLDER, live_kernel
 from structops_cli.runtime.kernel_config import config_places, kernel_version, read_config
 from structops_cli.runtime.pins import pins_out_of_sight
 from structops_cli.runtime.probes import Answer, is_registered
-from structops_cli.struct_ops.catalogue import has_links, offered_types
+from structops_cli.struct_ops.capabilities import has_links
+from structops_cli.struct_ops.catalogue import offered_types
 from structops_cli.syscall import bpffs
 from structops_cli.syscall.mount_table import FOLDERS
 from structops_cli.syscall.uapi import BtfKind

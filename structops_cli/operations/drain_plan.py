@@ -56,7 +56,7 @@ def choose_source(selector: str, to: str | None) -> Source:
     now, if there is one. Raises ``NotFoundError``, ``UsageError``, ``NotPermittedError``.
     """
     controls = read_congestion_controls()
-    stock = tuple(item for item in _stock() if kind_of(item.type.name).chosen_by_name)
+    stock = tuple(item for item in _stock() if kind_of(item.type.name).naming.chosen_by_name)
     name, wanted = _meant(stock, selector, controls)
     live = _registered(stock, name, controls)
     versions = live | {item.info.id for item in stock if item.name == name}

@@ -80,7 +80,7 @@ class Followers:
         self.hidden: list[NetNamespace] = []
         self.allowed: AllowedList | None = None
         self._owned = ExitStack()
-        if kind_of(live.type.name).chosen_by_name:
+        if kind_of(live.type.name).naming.chosen_by_name:
             try:
                 self._find(live, writable=writable)
             except BaseException:
@@ -215,6 +215,9 @@ def _write_again(default: DefaultSysctl, name: str) -> None:
 
 def _is_restricted(kernel_type: StructOpsType, raw: bytes) -> bool:
     """Tell whether a map's own value leaves it restricted: being on the allowed list is the sysctl's doing then."""
-    name, bit = kind_of(kernel_type.name).unrestricted_by
+    opened_by = kind_of(kernel_type.name).naming.unrestricted_by
+    if opened_by is None:
+        return True
+    name, bit = opened_by
     flags = next((one.value for one in decode_value(kernel_type, raw).members if one.member.name == name), 0)
     return not (isinstance(flags, int) and flags & bit)

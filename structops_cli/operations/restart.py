@@ -134,7 +134,7 @@ def _exchange(way: _Way, owner: ExitStack) -> tuple[Fd | None, int]:
     """
     begun = time.perf_counter_ns()
     ending = _Ending(way.plan.todo.live)
-    named = bool(kind_of(way.plan.todo.live.type.name).name_member)
+    named = bool(kind_of(way.plan.todo.live.type.name).naming.member)
     link = None
     try:
         if not named:

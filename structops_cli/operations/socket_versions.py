@@ -35,7 +35,7 @@ def maps_by_name() -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     with suppress(NotPermittedError):
         for item in list_maps(readable_kernel()):
-            if kind_of(item.type.name).chosen_by_name:
+            if kind_of(item.type.name).naming.chosen_by_name:
                 found[item.name] = (*found.get(item.name, ()), item.info.id)
     return found
 

@@ -36,20 +36,20 @@ def standing(
     from structops_cli.runtime.kernel import live_kernel  # only a name that is taken needs them
 
     kind = kind_of(plan.type.name)
-    if not kind.name_member:
+    if not kind.naming.member:
         return None
     for live in list_maps(live_kernel()):
         if (live.type.name, live.state) != (plan.type.name, MapState.REGISTERED):
             continue
         if live.info.id in mine:
-            if refused and kind.one_at_a_time:
+            if refused and kind.registration.one_at_a_time:
                 raise _second(plan, loaded, live)
             continue
         if live.name == plan.registered_name:
             if not is_same(live, loaded, plan):
                 raise _another(plan, loaded, live)
             return described_live(live, plan.variable)
-        if refused and kind.one_at_a_time:
+        if refused and kind.registration.one_at_a_time:
             raise _another(plan, loaded, live)
     return None
 
@@ -86,7 +86,7 @@ def described_live(live: LiveMap, variable: str = "") -> Registered:
 
 
 def _taken(plan: MapPlan, loaded: Loaded, map_id: int) -> KernelError:
-    errno = EBUSY if kind_of(plan.type.name).one_at_a_time else EEXIST
+    errno = EBUSY if kind_of(plan.type.name).registration.one_at_a_time else EEXIST
     error = KernelError(
         "it is taken", errno=errno, operation="LINK_CREATE" if plan.link else "MAP_UPDATE_ELEM"
     )
@@ -115,12 +115,12 @@ def _another(plan: MapPlan, loaded: Loaded, live: LiveMap) -> KernelError:
     answer, kind = _taken(plan, loaded, live.info.id), kind_of(plan.type.name)
     options = ["--restart"] if needs_restart(live) else []
     if live.name != plan.registered_name:
-        options += ["--set", f"{plan.variable}.{kind.name_member}={live.name}"]
+        options += ["--set", f"{plan.variable}.{kind.naming.member}={live.name}"]
     replacing = shell_words("structops", "update", live.name, "OBJ", *options)
     other = (
         f"take that one away first: {shell_words('structops', 'unregister', live.name)}"
-        if kind.one_at_a_time
-        else f"choose another name with --set {plan.variable}.{kind.name_member}=NAME"
+        if kind.registration.one_at_a_time
+        else f"choose another name with --set {plan.variable}.{kind.naming.member}=NAME"
     )
     answer.hint = f"put this one in its place: {replacing}; or {other}"
     return answer

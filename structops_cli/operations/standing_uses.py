@@ -56,7 +56,7 @@ def uses_of(live: LiveMap) -> Uses:
 def _with_the_network(uses: Uses) -> Uses:
     """Add the namespaces whose default a congestion control is, and the routes that name it."""
     live = uses.live
-    if not kind_of(live.type.name).chosen_by_name:
+    if not kind_of(live.type.name).naming.chosen_by_name:
         return uses
     from structops_cli.net.namespaces import find_namespaces
     from structops_cli.net.routes import routes_naming
@@ -94,7 +94,7 @@ def _another_default(name: str, namespaces: Sequence[NetNamespace]) -> str:
 
 def _of_devices(live: LiveMap) -> tuple[tuple[tuple[str, str], ...], bool]:
     """Return the devices that run a queueing discipline of that name, and whether new devices get it."""
-    if not kind_of(live.type.name).chosen_by_devices or not users_of(live):
+    if not kind_of(live.type.name).naming.chosen_by_devices or not users_of(live):
         return (), False  # devices may run an older version of that name
     from structops_cli.net.namespaces import find_namespaces
     from structops_cli.operations.device_uses import find_device_uses  # no other type has devices

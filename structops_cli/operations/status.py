@@ -96,9 +96,9 @@ def _look(kernel: KernelTypes, selector: str | None, *, closely: bool = False) -
     chosen = stock if selector is None else matching(stock, selector)
     if selector is not None and not chosen:
         raise no_match(stock, selector)
-    names = {item.name for item in chosen if kind_of(item.type.name).chosen_by_name}
+    names = {item.name for item in chosen if kind_of(item.type.name).naming.chosen_by_name}
     uses = find_uses(kernel, names, closely=closely)
-    kinds = {item.name for item in chosen if kind_of(item.type.name).chosen_by_devices}
+    kinds = {item.name for item in chosen if kind_of(item.type.name).naming.chosen_by_devices}
     devices = find_device_uses(uses.namespaces, kinds)
     uses = uses._replace(unseen=(*uses.unseen, *devices.unseen))
     join = _Join(stock, uses, devices)
@@ -128,11 +128,11 @@ class _Join:
         files = [*self._of_maps.get(live.info.id, ())]
         for link in live.links:
             files += self._of_links.get(link.id, ())
-        if not kind_of(live.type.name).chosen_by_name:
+        if not kind_of(live.type.name).naming.chosen_by_name:
             plain = MapStatus(
                 live, replaced_by, (), (), (), tuple(files), _references(live, self._uses, 0, 0)
             )
-            return self._with_devices(plain) if kind_of(live.type.name).chosen_by_devices else plain
+            return self._with_devices(plain) if kind_of(live.type.name).naming.chosen_by_devices else plain
         key = live.info.id if self._uses.exact else live.name
         defaults, sockets = self._defaults.get(key, []), self._sockets.get(key, [])
         routes = [] if replaced_by else self._routes.get(live.name, [])
@@ -190,7 +190,7 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], int | str]) -> dict[in
 def _references(live: LiveMap, uses: Uses, sockets: int, defaults: int) -> References:
     registration = int(live.state == MapState.REGISTERED and not live.links)
     left = max(live.refcnt - registration - len(live.links) - sockets - defaults, 0)
-    known = kind_of(live.type.name).chosen_by_name
+    known = kind_of(live.type.name).naming.chosen_by_name
     others = 0 if known else left
     unexplained = left if known and uses.exact else None
     return References(live.refcnt, registration, len(live.links), sockets, defaults, others, unexplained)

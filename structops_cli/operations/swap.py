@@ -81,7 +81,9 @@ class Swapped(NamedTuple):
 
 def needs_restart(live: LiveMap) -> bool:
     """Tell whether what is registered can be replaced by unregistering it only."""
-    return live.state == MapState.REGISTERED and (not live.links or not kind_of(live.type.name).replaceable)
+    return live.state == MapState.REGISTERED and (
+        not live.links or not kind_of(live.type.name).registration.replaceable
+    )
 
 
 def refuse_unregistered(live: LiveMap) -> None:
@@ -97,7 +99,7 @@ def refuse_unregistered(live: LiveMap) -> None:
             f"{live.name} (id:{live.info.id}) cannot be replaced",
             why=f"it is {live.state}: nothing registers it",
             hint="structops register OBJ registers the new one"
-            if kind_of(live.type.name).registers
+            if kind_of(live.type.name).registration.registers
             else "the kernel has this type for test runs only: structops run OBJ PROGRAM",
         )
 
@@ -110,7 +112,7 @@ def refuse_unreplaceable(live: LiveMap) -> None:
         raise UnsupportedError(
             what, why="it is registered without a link, and only a link can get another map", hint=restart
         )
-    if not kind_of(live.type.name).replaceable:
+    if not kind_of(live.type.name).registration.replaceable:
         raise UnsupportedError(
             what, why=f"the kernel has no way to replace a registered {live.type.name}", hint=restart
         )

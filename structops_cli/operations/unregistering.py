@@ -16,8 +16,8 @@ from structops_cli.runtime.interrupts import from_here_uninterrupted, interrupti
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.selection import choose_one, maps_to_change, none_to_change
 from structops_cli.runtime.unregistration import Unregistered, unregister
+from structops_cli.struct_ops.capabilities import capabilities_of
 from structops_cli.struct_ops.kinds import kind_of
-from structops_cli.struct_ops.rules.generation import generation_of
 
 if TYPE_CHECKING:
     from structops_cli.operations.drain_report import Drained
@@ -107,7 +107,7 @@ def drain_first(
                 hint="leave out --drain",
             )
     registered = [live for live in chosen if live.state == MapState.REGISTERED]
-    going = {live.name for live in registered if kind_of(live.type.name).chosen_by_name}
+    going = {live.name for live in registered if kind_of(live.type.name).naming.chosen_by_name}
     if to in going:
         raise UsageError(
             f"sockets cannot go to {to}: that is what is unregistered",
@@ -115,7 +115,7 @@ def drain_first(
         )
     ids = {live.info.id for live in chosen}
     drained = [item for item in stock if item.refcnt and (item.info.id in ids or item.name in going)]
-    used = [item for item in drained if kind_of(item.type.name).chosen_by_name]
+    used = [item for item in drained if kind_of(item.type.name).naming.chosen_by_name]
     used.sort(key=lambda item: item.state == MapState.REGISTERED)
     sources = [choose_source(f"id:{item.info.id}", to) for item in used]  # what is wrong with one, before any
     return tuple(drain(source, timeout_s=timeout_s, dry_run=dry_run, say=say) for source in sources)
@@ -188,7 +188,7 @@ def rehearse(
 
 def _rehearse_one(kernel: KernelTypes, stock: Sequence[LiveMap], live: LiveMap, moved: int) -> Retired:
     registered = live.state in (MapState.REGISTERED, MapState.EJECTED)
-    by_link = "detach" if generation_of(kernel).link_detach else "unpin"
+    by_link = "detach" if capabilities_of(kernel).link_detach else "unpin"
     how = (by_link if live.links else "delete") if registered else "nothing to do"
     links = tuple(link.id for link in live.links)
     pins = tuple(pin for link in live.links for pin in link.pins)

@@ -138,7 +138,7 @@ def _choose(live: LiveMap, spec: ObjectSpec, target: Target, selection: Selectio
         spec, members = with_globals(spec, selection.members)
         selection = selection._replace(members=members)
     plan = plan_object(spec, target.kernel, selection)
-    named = bool(kind_of(live.type.name).name_member)
+    named = bool(kind_of(live.type.name).naming.member)
     fitting = [
         item.variable
         for item in plan.maps
@@ -150,7 +150,7 @@ def _choose(live: LiveMap, spec: ObjectSpec, target: Target, selection: Selectio
 
 
 def _none_fits(live: LiveMap, spec: ObjectSpec, plan: Plan, fitting: list[str]) -> FitError:
-    member = kind_of(live.type.name).name_member
+    member = kind_of(live.type.name).naming.member
     alike = [item.variable for item in plan.maps if item.type.name == live.type.name]
     hint = "choose the one that is meant with --only VAR"
     if not fitting and len(alike) == 1 and member:

@@ -12,7 +12,7 @@ from structops_cli.runtime.probes import NO_ROOM
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.check import CheckReport, Surroundings
 from structops_cli.struct_ops.findings import Finding, Severity
-from structops_cli.struct_ops.kinds import REGISTRY, kind_of
+from structops_cli.struct_ops.kinds import REGISTRY
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.syscall.mount_table import unmounted
 
@@ -70,12 +70,11 @@ def _allows(program: ProgramPlan, helper: int) -> bool | None:
 
 def taken_names() -> frozenset[tuple[str, str]]:
     """Return (type, name) of all that is registered and has to have a name of its own, as the kernel lists it."""
-    kinds = [kind_of(name) for name in REGISTRY]
     return frozenset(
         (kind.name, name)
-        for kind in kinds
-        if kind.names_listed_in and not kind.one_at_a_time
-        for name in _listed(kind.names_listed_in)
+        for kind in REGISTRY.values()
+        if kind.naming.listed_in and not kind.registration.one_at_a_time
+        for name in _listed(kind.naming.listed_in)
     )
 
 

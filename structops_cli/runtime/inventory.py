@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from errno import EACCES, EAGAIN, EINVAL, ELOOP, ENOENT, ENOTDIR, EPERM
-from importlib import import_module
 from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
@@ -20,13 +19,13 @@ from structops_cli.errors import (
     KernelError,
     NotPermittedError,
 )
+from structops_cli.runtime import sched_ext
 from structops_cli.runtime.live_map import LiveLink, LiveMap, MapState
 from structops_cli.runtime.other_maps import maps_to_look_at, opened
 from structops_cli.runtime.pin_directory import Writers, open_file
 from structops_cli.runtime.pins import KEPT_FOLDER, PIN_FOLDER, is_of_this_project, pinned_name
 from structops_cli.struct_ops.catalogue import StructOpsType, type_of_value, unread_type
 from structops_cli.struct_ops.explain import explained
-from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import (
     KEY,
     read_name,
@@ -222,22 +221,18 @@ def _module_btf(kernel: KernelTypes, module: str, btf_id: int) -> Btf:
 
 
 def _without_ejected(stock: list[LiveMap]) -> tuple[LiveMap, ...]:
-    """Ask the subsystems whose links outlive what they registered which of them did."""
-    asked: dict[str, dict[int, str]] = {}
-    for item in stock:
-        if (
-            item.state == MapState.REGISTERED
-            and item.links
-            and (module := kind_of(item.type.name).ejected_by)
-        ):
-            asked.setdefault(module, {}).update({link.id: item.name for link in item.links})
-    reasons: dict[int, str] = {}
-    for module, names in asked.items():
-        reasons |= import_module(f"structops_cli.runtime.{module}").ejections(names)
+    """Mark the maps of schedulers that the kernel ejected: their links outlive them."""
+    names = {
+        link.id: item.name
+        for item in stock
+        if item.state == MapState.REGISTERED and item.type.name in sched_ext.TYPES
+        for link in item.links
+    }
+    reasons = sched_ext.ejections(names) if names else {}
     return tuple(_if_ejected(item, reasons) for item in stock)
 
 
-def _if_ejected(item: LiveMap, reasons: dict[int, str]) -> LiveMap:
+def _if_ejected(item: LiveMap, reasons: Mapping[int, str]) -> LiveMap:
     mine = [reasons[link.id] for link in item.links if link.id in reasons]
     return (
         item._replace(state=MapState.EJECTED, reason=mine[-1])

@@ -56,7 +56,7 @@ def flag_masks(kernel_type: StructOpsType) -> dict[tuple[str, str], int]:
     found = {}
     for member in kernel_type.members:
         behind = [item for item in kernel_type.members[member.member_index :] if item.proto is not None]
-        if member.name in kind_of(kernel_type.name).flags and behind:
+        if member.name in kind_of(kernel_type.name).data.flags and behind:
             with suppress(KernelError):
                 found[kernel_type.name, member.name] = _taken_bits(kernel_type, member, behind[0])
     return found
@@ -71,7 +71,7 @@ def _taken_bits(kernel_type: StructOpsType, flags: KernelMember, behind: KernelM
 
 
 def _answer(fd: Fd, kernel_type: StructOpsType, flags: KernelMember, behind: KernelMember, bits: int) -> int:
-    raw, name = bytearray(kernel_type.value.size_bytes), kind_of(kernel_type.name).name_member
+    raw, name = bytearray(kernel_type.value.size_bytes), kind_of(kernel_type.name).naming.member
     for member in kernel_type.members:
         start = kernel_type.data_offset + member.offset_bytes
         if member.name == name:

@@ -26,7 +26,8 @@ from structops_cli.runtime.selection import (
     open_trusted,
 )
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
-from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
+from structops_cli.struct_ops.capabilities import has_links
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.member_text import encode_member
 from structops_cli.struct_ops.value import POINTER, StructOpsValue, decode_value
@@ -109,13 +110,13 @@ def _cause(
     """Return the rule that the kernel answered with; the programs are still open to be looked at."""
     from structops_cli.runtime.fd_facts import fd_facts  # only a refusal needs them
     from structops_cli.runtime.probes import flag_masks
+    from structops_cli.struct_ops.capabilities import capabilities_of
     from structops_cli.struct_ops.rules.facts import World
-    from structops_cli.struct_ops.rules.generation import generation_of
     from structops_cli.struct_ops.rules.refusal import refused_update
     from structops_cli.struct_ops.rules.value import program_fd
 
     fds = fd_facts(program_fd(kernel_type, raw, member) for member in kernel_type.members if member.proto)
-    world = World(generation_of(kernel), fds, flag_masks=flag_masks(kernel_type))
+    world = World(capabilities_of(kernel), fds, flag_masks=flag_masks(kernel_type))
     return refused_update(kernel_type, raw, flags, key=key, errno=errno, world=world)
 
 

@@ -11,11 +11,11 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from errno import E2BIG, EACCES, EBADF, EBUSY, EEXIST, ENOMEM, EPERM
-from importlib import import_module
 from typing import NamedTuple, TypeAlias
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ENOTSUPP, KernelError, StateError, StructopsError, UsageError
+from structops_cli.runtime import sched_ext
 from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.live_map import MapState
 from structops_cli.runtime.loaded import Loaded
@@ -90,7 +90,7 @@ def register(
 
 def refuse_unregisterable(plan: MapPlan) -> None:
     """Raise ``UsageError`` for a map of a type that exists for test runs only."""
-    if not kind_of(plan.type.name).registers:
+    if not kind_of(plan.type.name).registration.registers:
         raise UsageError(
             f"{plan.variable} is of type {plan.type.name}, which cannot be registered",
             why="the kernel has this type for test runs only",
@@ -157,15 +157,15 @@ def refused(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None 
     """Say which rule the value broke, or what is pinned at ``path``, where the errno alone does not."""
     error.add(object=loaded.spec.name, variable=plan.variable)
     from structops_cli.runtime.probes import flag_masks
+    from structops_cli.struct_ops.capabilities import capabilities_of  # only a refusal needs them
     from structops_cli.struct_ops.rules.facts import World
-    from structops_cli.struct_ops.rules.generation import generation_of  # only a refusal needs them
     from structops_cli.struct_ops.rules.refusal import refused_update
 
     said = error.fields.get("kernel_log")
     cause = Cause(str(said), "the kernel log (dmesg) may say more") if said else None
     if error.operation == "MAP_UPDATE_ELEM":
-        generation = generation_of(KernelTypes(plan.type.btf))
-        world = World(generation, fds=None, flag_masks=flag_masks(plan.type))
+        capabilities = capabilities_of(KernelTypes(plan.type.btf))
+        world = World(capabilities, fds=None, flag_masks=flag_masks(plan.type))
         cause = refused_update(
             plan.type,
             loaded.value_of(plan),
@@ -190,7 +190,7 @@ def _of_a_taken_pin(error: KernelError, plan: MapPlan, path: str | None) -> Caus
 
     with suppress(StructopsError):
         for live in matching(list_maps(live_kernel()), path):
-            name_member = kind_of(plan.type.name).name_member
+            name_member = kind_of(plan.type.name).naming.member
             other = (
                 f"; or choose another name: --set {plan.variable}.{name_member}=NAME" if name_member else ""
             )
@@ -217,14 +217,8 @@ def _of_an_unknown_subsystem(error: KernelError, plan: MapPlan) -> Cause | None:
 
 
 def watched(plan: MapPlan) -> AbstractContextManager[None]:
-    """Return what sees that a subsystem ends at once what it has just made a link for, without taking the link away."""
-    module = kind_of(plan.type.name).ejected_by
-    if not module:
-        return nullcontext()
-    watched: AbstractContextManager[None] = import_module(f"structops_cli.runtime.{module}").watched(
-        plan.registered_name
-    )
-    return watched
+    """Watch for a scheduler that the kernel ejects right after LINK_CREATE; for other types do nothing."""
+    return sched_ext.watched(plan.registered_name) if plan.type.name in sched_ext.TYPES else nullcontext()
 
 
 def _check_link(plan: MapPlan, map_fd: Fd, link: Fd) -> None:

@@ -92,6 +92,6 @@ def is_too_large(words: Sequence[str]) -> bool:
 def _of_sleeping(plan: ProgramPlan) -> str:
     """Return the hint for a call that may sleep: only some members may, and not every type says which."""
     name = plan.member.name
-    if name in (kind_of(plan.type.name).sleepable or ()):
+    if name in (kind_of(plan.type.name).programs.sleepable or ()):
         return f'{name} may sleep: put the program into SEC("struct_ops.s/{name}")'
     return "leave the call out: this member is called where nothing may sleep"

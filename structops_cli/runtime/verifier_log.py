@@ -111,7 +111,7 @@ def _size(spec: ObjectSpec, linked: LinkedProgram) -> str:
 
 def _silent_refusal(spec: ObjectSpec, plan: ProgramPlan, linked: LinkedProgram, errno: int) -> str:
     """Name the cause of a refusal that comes before the verifier has a word."""
-    from structops_cli.struct_ops.rules.generation import confused_indexes
+    from structops_cli.struct_ops.capabilities import confused_indexes
     from structops_cli.struct_ops.rules.programs import CONFUSED
 
     if errno == E2BIG:

@@ -24,7 +24,6 @@ __all__ = [
     "StructOpsType",
     "absence",
     "find_type",
-    "has_links",
     "offered_types",
     "type_of_value",
     "unread_type",
@@ -153,11 +152,6 @@ def unread_type(btf: Btf, value_size: int, reason: str) -> StructOpsType:
     value = Struct(0, "", value_size, (), False)
     empty = Struct(0, "", 0, (), False)
     return StructOpsType(UNREAD, "", btf, empty, value, value_size, WORD_BYTES, 0, (), reason)
-
-
-def has_links(kernel: KernelTypes) -> bool:
-    """Tell whether this kernel registers through links (6.4), as its BTF shows."""
-    return kernel.vmlinux.find("bpf_struct_ops_link", BtfKind.STRUCT) is not None
 
 
 def _describe(btf: Btf, value_id: int, module: str) -> StructOpsType | None:

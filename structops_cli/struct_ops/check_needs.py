@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.btf.types import Enum, Enum64
 from structops_cli.core.externs import VERSION, Externs, KernelFacts, uses_of
 from structops_cli.core.resolve_externs import resolve_externs
 from structops_cli.errors import StructopsError
 from structops_cli.obj.jump_tables import HINT, WHY
 from structops_cli.obj.needed_maps import needed_maps
 from structops_cli.obj.spec import ExternKind, LinkedProgram, MapSpec, ObjectSpec, RelocationTarget
+from structops_cli.struct_ops.capabilities import map_types_of
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.plan import Plan
 from structops_cli.struct_ops.rules.definitions import map_faults
-from structops_cli.syscall.uapi import BpfMapType, BtfKind
+from structops_cli.syscall.uapi import BpfMapType
 
 __all__ = ["check_externs", "check_maps"]
-
-MAP_TYPES = "bpf_map_type"
 
 
 def check_maps(
@@ -45,7 +43,7 @@ def check_maps(
         error.add(object=spec.name)
         yield Finding.of_error(error)
         return
-    known = _map_types(kernel)
+    known = map_types_of(kernel.vmlinux)
     if known and BpfMapType.INSN_ARRAY not in known:
         yield from _jump_tables(spec, linked)
     for one in needed.maps:
@@ -87,15 +85,6 @@ def _map_type(number: int) -> str:
         return BpfMapType(number).name
     except ValueError:
         return f"number {number}"
-
-
-def _map_types(kernel: KernelTypes) -> Collection[int]:
-    """Return the numbers of a kernel's map types; none when its BTF does not list them."""
-    type_id = kernel.vmlinux.find(MAP_TYPES, BtfKind.ENUM, BtfKind.ENUM64)
-    listed = kernel.vmlinux.type(type_id) if type_id else None
-    if not isinstance(listed, Enum | Enum64):
-        return ()
-    return {item.value for item in listed.values if not item.name.startswith("__")}
 
 
 def check_externs(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from structops_cli.asm.insn import CALL, LD_IMM64, PseudoCall, opcode_at, set_src_reg
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.types import Enum, Enum64
 from structops_cli.core.apply import POISON_BASE, apply_fixups, why_poisoned
 from structops_cli.core.apply_externs import EXTERN_POISON_BASE, apply_externs, poisoned_extern
 from structops_cli.core.externs import Externs
@@ -17,6 +16,7 @@ from structops_cli.obj.exceptions import exception_callback, exception_tags
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, RelocationTarget
+from structops_cli.struct_ops.capabilities import has_lazy_globals, helpers_of
 from structops_cli.struct_ops.check_arguments import (
     Arguments,
     arguments_of,
@@ -27,13 +27,10 @@ from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.flow import Code, Use, uses_of
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import Plan, ProgramPlan
-from structops_cli.struct_ops.rules.generation import has_lazy_globals
 from structops_cli.struct_ops.rules.helpers import is_allowed
-from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["Allows", "ProgramReport", "check_program"]
 
-HELPERS = "bpf_func_id"
 Allows: TypeAlias = Callable[[ProgramPlan, int], "bool | None"]
 THROW = "bpf_throw"
 """The kernel function that ends the program which calls it."""
@@ -207,7 +204,7 @@ def _refused_helpers(
     kernel: Btf,
     allows: Allows,
 ) -> Iterator[Finding]:
-    known = _helpers(kernel)
+    known = helpers_of(kernel)
     for use in _first_of_each("helper", uses):
         if EXTERN_POISON_BASE <= use.number < POISON_BASE:
             name = poisoned_extern(spec, use.number)
@@ -237,15 +234,6 @@ def _disallowed(
         reason = f"it calls bpf_{helper}, and whether {who} may is unknown here"
         hint = "ask the kernel: check as root on the machine that runs it"
         yield _refusal(spec, program, linked, use._replace(sure=False), reason, hint, unsure="")
-
-
-def _helpers(kernel: Btf) -> Mapping[int, str]:
-    """Return the helpers of a kernel by number; none when its BTF does not list them."""
-    type_id = kernel.find(HELPERS, BtfKind.ENUM, BtfKind.ENUM64)
-    listed = kernel.type(type_id) if type_id else None
-    if not isinstance(listed, Enum | Enum64):
-        return {}
-    return {item.value: item.name for item in listed.values if not item.name.startswith("__")}
 
 
 def _first_of_each(kind: str, uses: Sequence[Use]) -> Iterator[Use]:

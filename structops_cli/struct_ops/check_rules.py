@@ -8,12 +8,12 @@ from typing import TypeAlias
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ENOTSUPP
 from structops_cli.obj.spec import ObjectSpec
+from structops_cli.struct_ops.capabilities import shows_struct_ops
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.explain import cause_of
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import MapPlan, Plan
-from structops_cli.struct_ops.rules.generation import tells_generation
 from structops_cli.struct_ops.rules.predict import Finding as Predicted
 from structops_cli.struct_ops.rules.predict import predict_registration
 from structops_cli.struct_ops.rules.programs import GPL_COMPATIBLE
@@ -43,7 +43,7 @@ def check_rules(
     ``flag_masks`` asks the kernel which bits it takes in the flags of a type, by (type, member); empty where it
     does not tell. It is asked only of flags that some kernels do not take.
     """
-    if not tells_generation(kernel):
+    if not shows_struct_ops(kernel):
         yield _excerpt(spec, kernel)
         return
     asked: dict[tuple[str, str], int] = {}
@@ -153,7 +153,7 @@ def _severity(item: MapPlan, one: Predicted, asked: Mapping[tuple[str, str], int
     """Return how bad a broken rule is: of flags only some kernels' BTF says which there are."""
     if one.severity != "error":
         return Severity.NOTE
-    is_told = one.member in kind_of(item.type.name).flag_mask or (item.type.name, one.member) in asked
+    is_told = one.member in kind_of(item.type.name).data.flag_mask or (item.type.name, one.member) in asked
     if one.rule == "flags-known" and not is_told:
         return Severity.UNKNOWN
     return Severity.ERROR

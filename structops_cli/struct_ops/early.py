@@ -12,7 +12,7 @@ from typing import cast
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ErrorFields, FitError
 from structops_cli.obj.spec import ObjectSpec
-from structops_cli.struct_ops.catalogue import has_links
+from structops_cli.struct_ops.capabilities import has_links
 from structops_cli.struct_ops.kinds import Kind, kind_of
 from structops_cli.struct_ops.plan import MapPlan, Plan
 from structops_cli.struct_ops.plan_members import MemberPlan
@@ -44,33 +44,36 @@ def refuse_early(spec: ObjectSpec, plan: Plan, kernel: KernelTypes) -> None:
 def _is_suspect(spec: ObjectSpec, item: MapPlan) -> bool:
     """Tell whether something about a map is worth a question; a type that never registers has its own refusal."""
     kind = kind_of(item.type.name)
-    if not kind.registers:
+    if not kind.registration.registers:
         return False
     there = {member.member.name for member in item.members if member.program}
     return (
-        not kind.required | kind.required_to_register <= there
-        or any(not group & there for group in kind.either)
-        or bool(kind.unsupported & there)
+        not kind.members.required | kind.members.required_to_register <= there
+        or any(not group & there for group in kind.members.either)
+        or bool(kind.members.unsupported & there)
         or _may_sleep(spec, kind, item)
         or any(_is_odd(kind, member) for member in item.members if not member.program)
-        or (bool(kind.name_member) and all(member.member.name != kind.name_member for member in item.members))
+        or (
+            bool(kind.naming.member)
+            and all(member.member.name != kind.naming.member for member in item.members)
+        )
     )
 
 
 def _may_lack(item: MapPlan, kernel: KernelTypes) -> bool:
     """Tell whether a function has no program that an old kernel may require: those before 6.0 had no links either."""
     kind = kind_of(item.type.name)
-    if kind.optional_before_6_0 is None or has_links(kernel):
+    if kind.members.optional_before_6_0 is None or has_links(kernel):
         return False
     there = {member.member.name for member in item.members if member.program}
     functions = {member.name for member in item.type.members if member.proto is not None}
-    return not functions - kind.optional_before_6_0 - kind.unsupported <= there
+    return not functions - kind.members.optional_before_6_0 - kind.members.unsupported <= there
 
 
 def _may_sleep(spec: ObjectSpec, kind: Kind, item: MapPlan) -> bool:
     sleepable = (
         {function.name for function in spec.functions if function.sleepable}
-        if kind.sleepable is not None
+        if kind.programs.sleepable is not None
         else ()
     )
     return any(member.program in sleepable for member in item.members)
@@ -79,9 +82,9 @@ def _may_sleep(spec: ObjectSpec, kind: Kind, item: MapPlan) -> bool:
 def _is_odd(kind: Kind, member: MemberPlan) -> bool:
     """Tell whether a data member is set in a way that is not the plainest."""
     name = member.member.name
-    if name == kind.name_member:
+    if name == kind.naming.member:
         text, nul, _ = member.data.partition(b"\0")
         return not nul or not text.replace(b"_", b"a").replace(b".", b"a").isalnum()
-    return kind.settable is not None and (
-        name not in kind.settable or name in kind.at_most or name in kind.at_least
+    return kind.data.settable is not None and (
+        name not in kind.data.settable or name in kind.data.at_most or name in kind.data.at_least
     )

@@ -180,14 +180,14 @@ def explained(error: KernelError, what: str, type_name: str = "", cause: Cause |
 def _of_the_kind(error: KernelError, type_name: str) -> Cause | None:
     """Return what the subsystem's own ``reg`` says by this errno; None where it was not asked, or says nothing special."""
     registering = error.operation in ("MAP_UPDATE_ELEM", "LINK_CREATE")
-    known = kind_of(type_name).refusals.get(error.errno or 0) if registering else None
+    known = kind_of(type_name).registration.refusals.get(error.errno or 0) if registering else None
     return Cause(*known) if known else None
 
 
 def _filled(hint: str, type_name: str, variable: str) -> str:
     """Put the type, the member that names its instances, and where the kernel lists the names, into a hint."""
     kind = kind_of(type_name)
-    listed = kind.names_listed_in
+    listed = kind.naming.listed_in
     hint = hint.replace("{ELSEWHERE}", f" and {listed}" if listed else "")
-    hint = hint.replace("{NAME_MEMBER}", f"{variable}.{kind.name_member or 'name'}".lstrip("."))
+    hint = hint.replace("{NAME_MEMBER}", f"{variable}.{kind.naming.member or 'name'}".lstrip("."))
     return hint.replace("TYPE", type_name) if type_name else hint

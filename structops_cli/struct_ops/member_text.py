@@ -97,8 +97,8 @@ def encode_member(kernel_type: StructOpsType, member: KernelMember, text: str) -
             hint=f"--set {member.name}=0 leaves it to the kernel",
             member=member.name,
         )
-    if member.name in kind.flags:
-        text = str(_flags(kind.flags[member.name], kind.flag_prefix, text))
+    if member.name in kind.data.flags:
+        text = str(_flags(kind.data.flags[member.name], kind.data.flag_prefix, text))
     return encode_text(kernel_type.btf, member.type_id, text, f"{kernel_type.name}.{member.name}")
 
 
@@ -125,7 +125,7 @@ def _flags(flags: type[IntEnum], prefix: str, text: str) -> int:
 
 def flag_names(kernel_type: StructOpsType, member: str, value: int) -> str:
     """Return the names of the bits of a flags member, "" when the kind knows none."""
-    flags = kind_of(kernel_type.name).flags.get(member)
+    flags = kind_of(kernel_type.name).data.flags.get(member)
     if flags is None or not value:
         return ""
     names = [item.name.lower() for item in flags if item.name and value & item.value]

@@ -16,7 +16,8 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.names import essential_name
 from structops_cli.errors import FitError, ObjectError, StructopsError, UnsupportedError, UsageError
 from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
-from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, has_links
+from structops_cli.struct_ops.capabilities import has_links
+from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan_members import (
     MemberPlan,
@@ -183,7 +184,7 @@ def _check_overrides(variables: tuple[StructOpsVariable, ...], selection: Select
 
 def _registered_name(kernel_type: StructOpsType, members: tuple[MemberPlan, ...]) -> str:
     """Return the name under which users will know it, as the subsystem does; "" when it has none."""
-    wanted = kind_of(kernel_type.name).name_member
+    wanted = kind_of(kernel_type.name).naming.member
     for item in members:
         if wanted and item.member.name == wanted:
             return item.data.split(b"\0", 1)[0].decode(errors="replace")
@@ -201,7 +202,7 @@ def _with_names_of_their_own(maps: list[MapPlan], report: Report) -> list[MapPla
 
 
 def _same_name(earlier: MapPlan, item: MapPlan) -> ObjectError:
-    member = kind_of(item.type.name).name_member or "name"
+    member = kind_of(item.type.name).naming.member or "name"
     return ObjectError(
         f"{earlier.variable} and {item.variable} would both be {item.registered_name}",
         why=f"one name can be registered once for {item.type.name}",

@@ -84,7 +84,7 @@ def read_programs(kernel_type: StructOpsType, raw: bytes) -> dict[int, list[str]
 
 def read_name(kernel_type: StructOpsType, raw: bytes) -> str:
     """Return the name under which users know a looked-up value; "" for a type whose instances have none."""
-    wanted = kind_of(kernel_type.name).name_member
+    wanted = kind_of(kernel_type.name).naming.member
     for member in kernel_type.members if wanted else ():
         if member.name == wanted:
             start = kernel_type.data_offset + member.offset_bytes

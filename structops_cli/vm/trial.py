@@ -175,7 +175,7 @@ def _missing(answer: Entry) -> Finding | None:
     """Say what a guest has not that the subsystem asks for, where that is all that the kernel missed: it took the programs."""
     error = answer.get("error") or {}
     type_name = error.get("type_name") or ""
-    thing = kind_of(type_name).asks_for
+    thing = kind_of(type_name).registration.asks_for
     if not thing or error.get("errno") != "EINVAL" or error.get("operation") == "PROG_LOAD":
         return None
     return Finding(

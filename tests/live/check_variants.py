@@ -13,7 +13,7 @@ from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import MemberFunction, ObjectSpec
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.objects import bundled_objects, open_object
-from structops_cli.struct_ops.rules.generation import refuses_narrow_pointers
+from structops_cli.struct_ops.capabilities import refuses_narrow_pointers
 from structops_cli.syscall.uapi import BtfKind
 from tests.compile import FLAGS, OBJECTS, compile_object
 from tests.live.objects import live_ops

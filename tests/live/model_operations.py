@@ -106,7 +106,7 @@ class Speaker:
         wanted = which == "all" or kind.need(item.name) in (Need.REQUIRED, Need.EITHER)
         if number is not None and wanted:
             POINTER.pack_into(value, start, number)
-        elif item.name == kind.name_member:
+        elif item.name == kind.naming.member:
             data = self._name(name, item.size_bytes)
             value[start : start + len(data)] = data
 

@@ -102,7 +102,7 @@ def _is_of_elsewhere(report: CheckReport, refused: StructopsError | None) -> boo
     """Tell whether the subsystem refused what the check has said that it asks for: an fd or a device of that moment."""
     said = {item.fields["type_name"] for item in report.findings if item.fields.get("rule") == "kind-wants"}
     return isinstance(refused, KernelError) and any(
-        refused.errno in kind_of(str(name)).refusals for name in said
+        refused.errno in kind_of(str(name)).registration.refusals for name in said
     )
 
 

@@ -18,10 +18,10 @@ from structops_cli.errors import ENOTSUPP, errno_name
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.probes import flag_masks
+from structops_cli.struct_ops.capabilities import capabilities_of
 from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.rules.causes import ALL_RULES
 from structops_cli.struct_ops.rules.facts import Model, ProgramFacts, World
-from structops_cli.struct_ops.rules.generation import generation_of
 from structops_cli.struct_ops.rules.step import step
 from tests.kernel_features import (
     DUMMY_OPS,
@@ -39,7 +39,7 @@ from tests.live.model_operations import DUMMY, TCP, Speaker, Words
 
 # What no row changes is asked for once.
 kernel = cache(live_kernel)
-generation = cache(lambda: generation_of(kernel()))
+capabilities = cache(lambda: capabilities_of(kernel()))
 masks = cache(lambda: flag_masks(find_type(kernel(), TCP)))
 
 
@@ -209,7 +209,7 @@ ROWS = (
     Row(RUN, EINVAL, "context-size", "test_2", "test_2 takes 5 arguments, and 2 were given", (("run", DUMMY, "test_2", 2),)),
 )  # fmt: skip
 
-MODULE_TYPES = Feature("struct_ops of modules", (6, 9), lambda: generation().module_types)
+MODULE_TYPES = Feature("struct_ops of modules", (6, 9), lambda: capabilities().module_types)
 PADDING = Feature("padding in tcp_congestion_ops", (5, 14), lambda: bool(_holes()))
 
 EARLY_ROWS = (
@@ -300,7 +300,7 @@ def test_a_row_of_a_kernel_without(feature: Feature, row: Row, name: str) -> Non
 def _hold(row: Row, pool: Pool, name: str) -> None:
     available = read_congestion_controls().available
     taken = frozenset((TCP, word) for word in available)
-    world = World(generation(), pool.fds, taken, flag_masks=masks())
+    world = World(capabilities(), pool.fds, taken, flag_masks=masks())
     speaker, running, model = Speaker(pool, name, available[0]), ModelKernel(pool), Model()
     try:
         for words in row.sequence:

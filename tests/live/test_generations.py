@@ -20,8 +20,8 @@ from structops_cli.runtime.map_values import read_contents
 from structops_cli.runtime.objects import open_object
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.runtime.verifier_report import report_in
+from structops_cli.struct_ops.capabilities import capabilities_of
 from structops_cli.struct_ops.catalogue import StructOpsType, find_type
-from structops_cli.struct_ops.rules.generation import generation_of
 from structops_cli.struct_ops.value import KEY, read_state
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.info import prog_info
@@ -84,9 +84,9 @@ def _control_parameters() -> int:
     return len(control.proto.params)
 
 
-COMMON_VALUE = Feature("values of two members", (6, 9), lambda: generation_of(kernel()).common_value)
+COMMON_VALUE = Feature("values of two members", (6, 9), lambda: capabilities_of(kernel()).common_value)
 CONTROL_ALONE = Feature(
-    "cong_control without cong_avoid", (6, 0), lambda: not generation_of(kernel()).every_member_required
+    "cong_control without cong_avoid", (6, 0), lambda: not capabilities_of(kernel()).every_member_required
 )
 CONTROL_OF_FOUR = Feature("cong_control of four arguments", (6, 10), lambda: _control_parameters() == 4)
 FD_ARRAY = Feature("fd_array", (5, 14), lambda: _load_with_fds() == 0)
@@ -406,7 +406,7 @@ def test_a_taken_name_is_found_when_the_name_is_read() -> None:
     require_absence(LINKS)
     assert _refused_update("cubic", without_program=False) == (EEXIST, "MAP_UPDATE_ELEM")
     # 5.10 misses a function when it comes to it, and the name stands behind the functions
-    errno = EINVAL if generation_of(kernel()).every_member_required else EEXIST
+    errno = EINVAL if capabilities_of(kernel()).every_member_required else EEXIST
     assert _refused_update("cubic", without_program=True) == (errno, "MAP_UPDATE_ELEM")
 
 

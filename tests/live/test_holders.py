@@ -19,7 +19,7 @@ from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.runtime.holders import AlgorithmReader, OpenFile, SocketUse
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.struct_ops.catalogue import has_links
+from structops_cli.struct_ops.capabilities import has_links
 from structops_cli.syscall import bpf
 from tests.cli_runner import OWN_PID_NAMESPACE, done, done_json, run_python
 from tests.kernel_features import LINKS, Feature, needs

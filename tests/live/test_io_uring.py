@@ -188,7 +188,7 @@ def test_a_loop_is_not_replaced(path: str, pin_dir: str) -> None:
         with pytest.raises(KernelError) as caught:
             bpf.link_update(link, other)
         assert (caught.value.operation, caught.value.errno) == ("LINK_UPDATE", EOPNOTSUPP)
-        assert not kind_of("io_uring_bpf_ops").replaceable
+        assert not kind_of("io_uring_bpf_ops").registration.replaceable
         done("unregister", "ring")
 
 

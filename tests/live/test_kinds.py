@@ -19,11 +19,11 @@ from structops_cli.runtime.helper_probe import may_call
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.probes import Answer, flag_masks, is_registered
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
+from structops_cli.struct_ops.capabilities import capabilities_of
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, offered_types
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.struct_ops.rules.facts import LoadProgram, MapModel, Model, Update, World
-from structops_cli.struct_ops.rules.generation import generation_of
 from structops_cli.struct_ops.rules.helpers import is_allowed
 from structops_cli.struct_ops.rules.step import step
 from structops_cli.struct_ops.value import KEY, read_state
@@ -89,12 +89,12 @@ def test_which_members_take_a_program(name: str) -> None:
         member.name for member in functions(kernel_type) if refused_as(kernel_type, member)[0] == ENOTSUPP
     }
     here = {member.name for member in functions(kernel_type)}
-    assert refused == kind_of(name).unsupported & here
+    assert refused == kind_of(name).members.unsupported & here
 
 
 @pytest.mark.parametrize("name", [DUMMY, *VALUED])
 def test_which_members_may_sleep(name: str) -> None:
-    kernel_type, world = find_type(live_kernel(), name), World(generation_of(live_kernel()))
+    kernel_type, world = find_type(live_kernel(), name), World(capabilities_of(live_kernel()))
     for member in functions(kernel_type):
         errno, log = refused_as(kernel_type, member, sleepable=True)
         load = LoadProgram(kernel_type, kernel_type.struct.id, member.member_index, sleepable=True)
@@ -108,10 +108,12 @@ def test_which_members_may_sleep(name: str) -> None:
 def numbers_for(kernel_type: StructOpsType, member: KernelMember) -> list[int]:
     """Return what to try in a data member: small, large, and what lies on either side of the limits that are known."""
     kind, bits = kind_of(kernel_type.name), 8 * min(member.size_bytes, 8)
-    limits = [kind.at_most.get(member.name, 0), kind.at_least.get(member.name, 0)]
+    limits = [kind.data.at_most.get(member.name, 0), kind.data.at_least.get(member.name, 0)]
     around = [number + step for number in filter(None, limits) for step in (-1, 0, 1)]
-    alone = sorted(kind.beyond.get(member.name, ()))
-    flags = [1 << bit for bit in range(bits)] if member.name in {**kind.flags, **kind.flag_mask} else []
+    alone = sorted(kind.data.beyond.get(member.name, ()))
+    flags = (
+        [1 << bit for bit in range(bits)] if member.name in {**kind.data.flags, **kind.data.flag_mask} else []
+    )
     every = [1, 8, (1 << bits) - 1, *around, *alone, *(number - 1 for number in alone), *flags]
     return sorted({number for number in every if 0 < number < 1 << bits})
 
@@ -124,9 +126,13 @@ def with_member(kernel_type: StructOpsType, raw: bytes, member: KernelMember, da
 def least_value(kernel_type: StructOpsType, stack: ExitStack) -> bytes:
     """Return a value with a name and a program in each member that is required, one of each group included."""
     kind, raw = kind_of(kernel_type.name), bytes(kernel_type.value.size_bytes)
-    wanted = kind.required | kind.required_to_register | {min(group) for group in kind.either}
+    wanted = (
+        kind.members.required
+        | kind.members.required_to_register
+        | {min(group) for group in kind.members.either}
+    )
     for member in kernel_type.members:
-        if member.name == kind.name_member:
+        if member.name == kind.naming.member:
             raw = with_member(kernel_type, raw, member, b"t_kind")
         elif member.name in wanted:
             fd = stack.enter_context(load(kernel_type, member))
@@ -148,7 +154,7 @@ def answered(kernel_type: StructOpsType, raw: bytes, btf: Fd) -> tuple[int, int,
 @pytest.mark.parametrize("name", VALUED)
 def test_which_values_the_subsystem_takes(name: str) -> None:
     kernel_type = find_type(live_kernel(), name)
-    world = World(generation_of(live_kernel()), fds=None, flag_masks=flag_masks(kernel_type))
+    world = World(capabilities_of(live_kernel()), fds=None, flag_masks=flag_masks(kernel_type))
     with ExitStack() as stack:
         btf, least = stack.enter_context(least_btf()), least_value(kernel_type, stack)
         assert answered(kernel_type, least, btf) == (0, 0, StructOpsState.READY)
@@ -183,7 +189,7 @@ def test_which_helpers_a_program_may_call(name: str) -> None:
     members = [one for one in functions(kernel_type) if refused_as(kernel_type, one)[0] == 0]
     answers: set[tuple[bool | None, bool | None]] = set()
     wrong = []
-    for member in members[:1] + [one for one in members if one.name in kind_of(name).helpers_not_in]:
+    for member in members[:1] + [one for one in members if one.name in kind_of(name).programs.helpers_not_in]:
         for value in listed.values:
             helper = value.name.removeprefix("BPF_FUNC_")
             held = is_allowed(kind_of(name), member.name, helper)
@@ -194,5 +200,5 @@ def test_which_helpers_a_program_may_call(name: str) -> None:
             if held is False and answer is not False:
                 wrong.append((member.name, helper, answer))
     assert not wrong
-    expected = {(True, True), (False, False)} if kind_of(name).base_helpers else {(False, False)}
+    expected = {(True, True), (False, False)} if kind_of(name).programs.base_helpers else {(False, False)}
     assert members == [] or expected <= answers

@@ -26,8 +26,8 @@ import pytest
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.probes import flag_masks
+from structops_cli.struct_ops.capabilities import capabilities_of
 from structops_cli.struct_ops.rules.facts import Model, World
-from structops_cli.struct_ops.rules.generation import generation_of
 from structops_cli.struct_ops.rules.links import harmful
 from structops_cli.struct_ops.rules.step import looked_up, step
 from structops_cli.struct_ops.value import KEY
@@ -80,7 +80,7 @@ def world(pool: Pool) -> World:
     """Return what the model has to know of this machine."""
     taken = frozenset(("tcp_congestion_ops", name) for name in read_congestion_controls().available)
     masks = flag_masks(pool.types["tcp_congestion_ops"])
-    return World(generation_of(live_kernel()), pool.fds, taken, flag_masks=masks)
+    return World(capabilities_of(live_kernel()), pool.fds, taken, flag_masks=masks)
 
 
 @pytest.mark.parametrize("part", range(PARTS))

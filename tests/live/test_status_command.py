@@ -17,7 +17,7 @@ from structops_cli.net.tcp_socket import set_congestion_control
 from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.struct_ops.catalogue import has_links
+from structops_cli.struct_ops.capabilities import has_links
 from tests.cli_runner import done, done_json, refused, run_cli
 from tests.kernel_features import LINKS, needs
 from tests.live.live_setup import held_by_a_process, held_by_a_socket, named_namespace

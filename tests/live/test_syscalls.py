@@ -18,7 +18,8 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.objects import open_object
 from structops_cli.runtime.probes import Answer, is_registered
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
-from structops_cli.struct_ops.catalogue import find_type, has_links
+from structops_cli.struct_ops.capabilities import has_links
+from structops_cli.struct_ops.catalogue import find_type
 from structops_cli.struct_ops.value import KEY, read_state
 from structops_cli.syscall import bpf, bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd

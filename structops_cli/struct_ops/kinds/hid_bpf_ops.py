@@ -5,40 +5,49 @@ from __future__ import annotations
 from enum import IntEnum
 from errno import E2BIG, EINVAL
 
-from structops_cli.struct_ops.kinds.kind import Kind
+from structops_cli.struct_ops.kinds.kind import (
+    DataRules,
+    Kind,
+    MemberRules,
+    ProgramRules,
+    Registration,
+    words,
+)
 
 __all__ = ["KIND", "HidBpfFlags"]
 
 
 class HidBpfFlags(IntEnum):
-    """``BPF_F_BEFORE`` (include/uapi/linux/bpf.h): before the programs that the device has."""
+    """``BPF_F_BEFORE`` (include/uapi/linux/bpf.h): run before the device's other programs."""
 
     BEFORE = 1 << 3
 
 
 KIND = Kind(
     "hid_bpf_ops",
-    # hid_bpf_ops_init_member() takes these two; list and hdev are the kernel's own
-    settable=frozenset({"hid_id", "flags"}),
-    reserved=frozenset({"list", "hdev"}),
-    flags={"flags": HidBpfFlags},
-    flag_prefix="BPF_F_",
-    # as hid_bpf_ops_check_member() allows
-    sleepable=frozenset({"hid_rdesc_fixup", "hid_hw_request", "hid_hw_output_report"}),
-    replaceable=False,
-    held_by="device",
-    asks_for="HID device",
-    wants="hid_id is the number behind the last dot of a device in /sys/bus/hid/devices (hexadecimal there)",
+    members=MemberRules(reserved=words("list hdev")),
+    data=DataRules(
+        settable=words("hid_id flags"),  # hid_bpf_ops_init_member()
+        flags={"flags": HidBpfFlags},
+        flag_prefix="BPF_F_",
+    ),
+    registration=Registration(
+        replaceable=False,
+        refusals={  # hid_bpf_reg()
+            EINVAL: (
+                "no HID device has that hid_id, or the device has a hid_rdesc_fixup already",
+                "--set hid_id=N, the digits behind the last dot in /sys/bus/hid/devices (hexadecimal there); structops list",
+            ),
+            E2BIG: (
+                "the device has as many programs as the kernel allows it",
+                "unregister one: structops list",
+            ),
+        },
+        held_by="device",
+        asks_for="HID device",
+        wants="hid_id is the number behind the last dot of a device in /sys/bus/hid/devices (hexadecimal there)",
+    ),
+    # as hid_bpf_ops_check_member() does
+    programs=ProgramRules(sleepable=words("hid_rdesc_fixup hid_hw_request hid_hw_output_report")),
     proven=True,
-    # as hid_bpf_reg() answers
-    refusals={
-        EINVAL: (
-            "no HID device has that hid_id, or the one that has it has a hid_rdesc_fixup already",
-            "--set hid_id=N, the digits behind the last dot in /sys/bus/hid/devices (hexadecimal there); structops list",
-        ),
-        E2BIG: (
-            "the device has as many programs as the kernel allows it",
-            "unregister one: structops list",
-        ),
-    },
 )

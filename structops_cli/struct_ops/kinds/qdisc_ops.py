@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from structops_cli.struct_ops.kinds.kind import Kind
+from structops_cli.struct_ops.kinds.kind import DataRules, Kind, MemberRules, Naming, Registration, words
 
 __all__ = ["KIND"]
 
 KIND = Kind(
     "Qdisc_ops",
-    # bpf_qdisc_validate(); 6.16.0 itself did not ask yet
-    required=frozenset({"enqueue", "dequeue", "init", "reset", "destroy"}),
-    # the functions without a stub
-    unsupported=frozenset(
-        {
-            "peek",
-            "change",
-            "attach",
-            "change_tx_queue_len",
-            "change_real_num_tx",
-            "dump",
-            "dump_stats",
-            "ingress_block_set",
-            "egress_block_set",
-            "ingress_block_get",
-            "egress_block_get",
-        }
+    members=MemberRules(
+        required=words("enqueue dequeue init reset destroy"),  # bpf_qdisc_validate(), since 6.16.1
+        # the functions without a stub in __bpf_ops_qdisc_ops
+        unsupported=words(
+            "peek change attach change_tx_queue_len change_real_num_tx dump dump_stats"
+            " ingress_block_set egress_block_set ingress_block_get egress_block_get"
+        ),
+        reserved=words("next cl_ops priv_size static_flags owner"),
     ),
-    # priv_size is the kernel's own data's
-    reserved=frozenset({"next", "cl_ops", "priv_size", "static_flags", "owner"}),
-    settable=frozenset({"id"}),
-    name_member="id",
-    chosen_by_devices=True,
-    held_by="queueing discipline",
-    replaceable=False,
+    data=DataRules(settable=words("id")),
+    naming=Naming(member="id", chosen_by_devices=True),
+    registration=Registration(replaceable=False, held_by="queueing discipline"),
     proven=True,
 )

@@ -4,7 +4,7 @@
 holds. ``rule`` says what a rule is: data and one small predicate. ``create``,
 ``update``, ``maps``, ``links`` and ``programs`` hold the rules of one sort of
 operation each, in the order in which the kernel asks them. ``step`` applies one
-operation. ``generation`` tells from BTF how this kernel differs from others,
+operation. ``capabilities`` tells from BTF how this kernel differs from others,
 ``offered`` why a type of its BTF is none that can be registered, ``predict``
 what an object would meet, and ``causes`` goes from an errno back to the rules.
 

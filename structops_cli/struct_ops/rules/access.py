@@ -12,9 +12,9 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare
 from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Array, Ptr, Struct, Union
+from structops_cli.struct_ops.capabilities import refuses_narrow_pointers
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
-from structops_cli.struct_ops.rules.generation import refuses_narrow_pointers
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["Refused", "refused_context", "refused_struct"]
@@ -71,7 +71,7 @@ def refused_struct(
 
 def _as_passed(kernel_type: StructOpsType, target: Struct | Union) -> Struct | Union:
     """Return the struct that the verifier takes a struct for."""
-    name = kind_of(kernel_type.name).passed_as.get(target.name)
+    name = kind_of(kernel_type.name).programs.passed_as.get(target.name)
     type_id = kernel_type.btf.find(name, BtfKind.STRUCT) if name else None
     larger = kernel_type.btf.type(type_id) if type_id is not None else None
     return larger if isinstance(larger, Struct) else target

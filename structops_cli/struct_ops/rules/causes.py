@@ -124,7 +124,7 @@ def possible_causes(operation: str, errno: int, type_name: str = "") -> tuple[Po
     """Return every cause that is known for an errno of an operation, the likeliest first; none when none is known."""
     rules = [rule for rule in ALL_RULES if (rule.operation, rule.errno) == (operation, errno)]
     found = [_possible(rule, type_name) for rule in sorted(rules, key=lambda rule: rule.rank)]
-    if operation in REGISTERING and errno in (refusals := kind_of(type_name).refusals):
+    if operation in REGISTERING and errno in (refusals := kind_of(type_name).registration.refusals):
         why, hint = refusals[errno]
         found.insert(0, Possible(operation, errno, "", "", why, hint))
     other = None if found else CAUSES.get((operation, errno))

@@ -30,7 +30,7 @@ def _when(wrong: bool, **facts: object) -> Facts | None:
 
 
 def _known_flags(case: Case) -> int:
-    own = case.generation
+    own = case.capabilities
     return (BPF_F_LINK if own.links else 0) | (BPF_F_VTYPE_BTF_OBJ_FD if own.module_types else 0)
 
 
@@ -97,7 +97,7 @@ CREATE_RULES = (
     ),
     Rule(
         "no-links-here", OPERATION, EINVAL,
-        lambda case: _when(bool(_attr(case).map_flags & BPF_F_LINK) and not case.generation.links),
+        lambda case: _when(bool(_attr(case).map_flags & BPF_F_LINK) and not case.capabilities.links),
         "this kernel has no struct_ops links, they came with 6.4", "leave --link out", rank=3,
         kernels="before 6.4",
     ),

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple, TypeAlias
 
+from structops_cli.struct_ops.capabilities import Capabilities
 from structops_cli.struct_ops.catalogue import StructOpsType
-from structops_cli.struct_ops.rules.generation import Generation
 from structops_cli.syscall.uapi import BPF_F_LINK, StructOpsState
 
 __all__ = [
@@ -92,7 +92,7 @@ class World(NamedTuple):
     takes by (type, member), where somebody asked it. ``capable``: CAP_BPF and what goes with it.
     """
 
-    generation: Generation = Generation()
+    capabilities: Capabilities = Capabilities()
     fds: Mapping[int, FdFacts] | None = {}
     taken: frozenset[tuple[str, str]] = frozenset()
     offered: frozenset[int] | None = None

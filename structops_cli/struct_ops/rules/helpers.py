@@ -48,8 +48,8 @@ OF_OTHER_PROGRAMS = frozenset(_OF_OTHER_PROGRAMS.split())
 
 def is_allowed(kind: Kind, member: str, helper: str) -> bool | None:
     """Tell whether the program of a member may call a helper; None where only the kernel knows."""
-    if helper in kind.helpers_not_in.get(member, ()):
+    if helper in kind.programs.helpers_not_in.get(member, ()):
         return False
-    if helper in kind.helpers or (helper in BASE and kind.base_helpers):
+    if helper in kind.programs.helpers or (helper in BASE and kind.programs.base_helpers):
         return True
     return False if helper in OF_OTHER_PROGRAMS and kind.name in REGISTRY else None

@@ -59,14 +59,14 @@ def missing_to_register(case: Case) -> Facts | None:
     """Find a function that the subsystem misses only when it registers a value."""
     raw = _value(case)
     for member in case.type.members if raw else ():
-        if member.name in case.kind.required_to_register and not program_fd(case.type, raw, member):
+        if member.name in case.kind.members.required_to_register and not program_fd(case.type, raw, member):
             return {"member": member.name}
     return None
 
 
 def another_registered(case: Case) -> Facts | None:
     """Find another registration of a type that takes one at a time."""
-    if not case.kind.one_at_a_time:
+    if not case.kind.registration.one_at_a_time:
         return None
     mine = any(item.type.name == case.type.name for item in registered(case.model))
     return {} if mine or any(name == case.type.name for name, _ in case.world.taken) else None
@@ -88,7 +88,7 @@ def _not_ready(case: Case) -> Facts | None:
 
 
 def _no_links(case: Case) -> Facts | None:
-    return None if case.generation.links else {}
+    return None if case.capabilities.links else {}
 
 
 def _ready_rules(operation: str, which: str) -> tuple[Rule, ...]:
@@ -187,7 +187,7 @@ def _other_type(case: Case) -> Facts | None:
 
 def _other_name(case: Case) -> Facts | None:
     now = _now(case)
-    if now is None or case.kind.name_member == "":
+    if now is None or case.kind.naming.member is None:
         return None
     old, new = kernel_name(now.type, now.value), kernel_name(case.type, _value(case))
     return {"old": old, "new": new} if old != new else None
@@ -218,7 +218,7 @@ RELINK_RULES = (
     ),
     *_ready_rules("LINK_UPDATE", "the new map")[1:],
     Rule(
-        "replaceable", "LINK_UPDATE", EOPNOTSUPP, lambda case: None if case.kind.replaceable else {},
+        "replaceable", "LINK_UPDATE", EOPNOTSUPP, lambda case: None if case.kind.registration.replaceable else {},
         "the subsystem has no way to replace a registered one",
         "structops update SELECTOR OBJ --restart unregisters it and registers the new one",
         kernels="6.11 and later, for sched_ext_ops, Qdisc_ops and hid_bpf_ops", rank=1,
@@ -252,7 +252,7 @@ DETACH_RULES = (
         "the link is not open", "open it by id or pin", rank=1,
     ),
     Rule(
-        "detachable", "LINK_DETACH", EOPNOTSUPP, lambda case: None if case.generation.link_detach else {},
+        "detachable", "LINK_DETACH", EOPNOTSUPP, lambda case: None if case.capabilities.link_detach else {},
         "this kernel cannot detach a struct_ops link (6.11 can)", "close or unpin the link", kernels="6.4 to 6.10",
         rank=1,
     ),

@@ -20,8 +20,8 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import pointee_proto, resolve, size_of
 from structops_cli.btf.types import Enum, Enum64, FuncProto, Int, Member, Ptr, Struct, Union, Void
 from structops_cli.errors import BtfError
+from structops_cli.struct_ops.capabilities import Capabilities, capabilities_of
 from structops_cli.struct_ops.catalogue import VALUE_PREFIX
-from structops_cli.struct_ops.rules.generation import Generation, generation_of
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["WhyNot", "not_offered", "why_not"]
@@ -48,17 +48,17 @@ class WhyNot(NamedTuple):
 
 def not_offered(kernel: KernelTypes) -> tuple[WhyNot, ...]:
     """Return every ``struct bpf_struct_ops_X`` that is no type which can be registered, with the first reason, by name."""
-    generation = generation_of(kernel)
+    capabilities = capabilities_of(kernel)
     found = []
     for module, btf in [("", kernel.vmlinux), *((item.name, item.btf) for item in kernel.modules())]:
         for value_id in btf.with_prefix(VALUE_PREFIX, BtfKind.STRUCT):
             value = btf.type(value_id)
             if isinstance(value, Struct):
-                found += list(why_not(btf, value, generation, module))[:1]
+                found += list(why_not(btf, value, capabilities, module))[:1]
     return tuple(sorted(found, key=lambda item: (item.type_name, item.module)))
 
 
-def why_not(btf: Btf, value: Struct, generation: Generation, module: str = "") -> Iterator[WhyNot]:
+def why_not(btf: Btf, value: Struct, capabilities: Capabilities, module: str = "") -> Iterator[WhyNot]:
     """Go through the reasons for which the type of a value struct cannot be registered, in the kernel's order."""
     name = value.name.removeprefix(VALUE_PREFIX)
     no = partial(WhyNot, name, module)
@@ -70,25 +70,25 @@ def why_not(btf: Btf, value: Struct, generation: Generation, module: str = "") -
     if not isinstance(struct, Struct):
         yield no("struct", "", f"there is no struct {name}")
         return
-    if len(struct.members) > generation.max_members:
+    if len(struct.members) > capabilities.max_members:
         yield no(
             "members",
             "",
-            f"struct {name} has {len(struct.members)} members, and this kernel takes {generation.max_members}",
+            f"struct {name} has {len(struct.members)} members, and this kernel takes {capabilities.max_members}",
         )
-    shape = _value_shape(btf, value, struct, generation)
+    shape = _value_shape(btf, value, struct, capabilities)
     if shape:
         yield no("value", "", shape)
     for member in struct.members:
-        yield from _member(btf, member, generation, no)
+        yield from _member(btf, member, capabilities, no)
 
 
-def _value_shape(btf: Btf, value: Struct, struct: Struct, generation: Generation) -> str:
+def _value_shape(btf: Btf, value: Struct, struct: Struct, capabilities: Capabilities) -> str:
     """Return what is wrong with the value struct, "" when nothing is."""
     held = [resolve(btf, member.type) for member in value.members]
     if not any(isinstance(item, Struct) and item.id == struct.id for item in held):
         return f"struct {value.name} does not hold struct {struct.name}"
-    if not generation.common_value:
+    if not capabilities.common_value:
         return ""
     if len(value.members) != VALUE_MEMBERS:
         return f"struct {value.name} has {len(value.members)} members and not {VALUE_MEMBERS}"
@@ -100,26 +100,26 @@ def _value_shape(btf: Btf, value: Struct, struct: Struct, generation: Generation
     return ""
 
 
-def _member(btf: Btf, member: Member, generation: Generation, no: partial[WhyNot]) -> Iterator[WhyNot]:
+def _member(btf: Btf, member: Member, capabilities: Capabilities, no: partial[WhyNot]) -> Iterator[WhyNot]:
     if not member.name:
         yield no("anonymous", "", "it has an anonymous member")
     if member.bit_size:
         yield no("bit-field", member.name, f"{member.name} is a bit-field")
     proto = pointee_proto(btf, member.type)
-    why = _prototype(btf, proto, generation) if proto else ""
+    why = _prototype(btf, proto, capabilities) if proto else ""
     if why:
         # since 6.9 a function without a stub is not looked at
-        yield no("prototype", member.name, f"{member.name} {why}", not generation.module_types)
+        yield no("prototype", member.name, f"{member.name} {why}", not capabilities.module_types)
 
 
-def _prototype(btf: Btf, proto: FuncProto, generation: Generation) -> str:
+def _prototype(btf: Btf, proto: FuncProto, capabilities: Capabilities) -> str:
     """Return why no trampoline can carry a prototype, "" when one can."""
     if len(proto.params) > MOST_ARGUMENTS:
         return f"takes {len(proto.params)} arguments, and a trampoline carries {MOST_ARGUMENTS}"
     returned = resolve(btf, proto.return_type)
     if not isinstance(returned, Void | Ptr | Int | Enum | Enum64):
         return "returns neither a number nor a pointer"
-    if isinstance(returned, Ptr) and generation.module_types:
+    if isinstance(returned, Ptr) and capabilities.module_types:
         target = resolve(btf, returned.type)
         if not isinstance(target, Struct):
             return "returns a pointer to something that is no struct"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ENOTSUPP
+from structops_cli.struct_ops.capabilities import Capabilities, capabilities_of
 from structops_cli.struct_ops.kinds import REGISTRY as KINDS
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan, Plan
@@ -26,7 +27,6 @@ from structops_cli.struct_ops.rules.facts import (
     Update,
     World,
 )
-from structops_cli.struct_ops.rules.generation import Generation, generation_of
 from structops_cli.struct_ops.rules.offered import why_not
 from structops_cli.struct_ops.rules.rule import Broken, answer_of, broken
 from structops_cli.struct_ops.rules.step import RULES, case_of, step
@@ -62,7 +62,7 @@ class Finding(NamedTuple):
 def predict_registration(
     plan: Plan,
     kernel: KernelTypes,
-    generation: Generation | None = None,
+    capabilities: Capabilities | None = None,
     *,
     taken_names: Iterable[tuple[str, str]] = (),
     gpl_compatible: bool = True,
@@ -72,10 +72,10 @@ def predict_registration(
     """Return what the registration of a plan would meet, map by map in the plan's order.
 
     ``taken_names`` are (type, name) pairs that are registered already;
-    ``sleepable`` names the programs that may sleep. ``generation`` is told from
+    ``sleepable`` names the programs that may sleep. ``capabilities`` is told from
     the kernel's BTF when it is None. ``flag_masks`` are the bits that the kernel takes, as ``World`` has them.
     """
-    known = generation or generation_of(kernel)
+    known = capabilities or capabilities_of(kernel)
     world = World(known, _fds(plan), frozenset(taken_names), flag_masks=flag_masks)
     sleeping, model = frozenset(sleepable), Model()
     found: list[Finding] = []
@@ -107,8 +107,8 @@ def _program_fds(plan: Plan) -> Mapping[str, int]:
     return {program.name: FIRST_PROGRAM_FD + index for index, program in enumerate(plan.programs)}
 
 
-def _of_type(item: MapPlan, generation: Generation) -> Iterator[Finding]:
-    for reason in why_not(item.type.btf, item.type.value, generation, item.type.module):
+def _of_type(item: MapPlan, capabilities: Capabilities) -> Iterator[Finding]:
+    for reason in why_not(item.type.btf, item.type.value, capabilities, item.type.module):
         if reason.certain:
             yield Finding(
                 ERROR,
@@ -126,9 +126,9 @@ def _of_type(item: MapPlan, generation: Generation) -> Iterator[Finding]:
     elif not kind_of(item.type.name).proven:
         why = f"the rules of {item.type.name} were read in its source and never tried"
         yield Finding(NOTE, "kind-unproven", item.variable, "", why)
-    if wants := kind_of(item.type.name).wants:
+    if wants := kind_of(item.type.name).registration.wants:
         yield Finding(NOTE, "kind-wants", item.variable, "", f"{item.type.name}: {wants}")
-    if item.link_wanted and not item.link and not generation.links:
+    if item.link_wanted and not item.link and not capabilities.links:
         why = "this kernel has no struct_ops links, they came with 6.4: it is registered without one"
         yield Finding(NOTE, "no-links-here", item.variable, "", why)
 

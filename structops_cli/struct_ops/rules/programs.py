@@ -51,7 +51,7 @@ def _index(case: Case) -> Facts | None:
 
 def _confused(case: Case) -> Facts | None:
     index = _load(case).member_index
-    return {"index": index} if index in case.generation.confused_indexes else None
+    return {"index": index} if index in case.capabilities.confused_indexes else None
 
 
 def _function(case: Case) -> Facts | None:
@@ -61,15 +61,15 @@ def _function(case: Case) -> Facts | None:
 
 def _unsupported(case: Case) -> Facts | None:
     target = _target(case)
-    return {"member": target.name} if target and target.name in case.kind.unsupported else None
+    return {"member": target.name} if target and target.name in case.kind.members.unsupported else None
 
 
 def _sleepable(case: Case) -> Facts | None:
-    target, allowed = _target(case), case.kind.sleepable
+    target, allowed = _target(case), case.kind.programs.sleepable
     if target is None or allowed is None or not _load(case).sleepable:
         return None
     here = {member.name for member in case.type.members}
-    allowed |= {name for name, with_it in case.kind.sleepable_with.items() if with_it in here}
+    allowed |= {name for name, with_it in case.kind.programs.sleepable_with.items() if with_it in here}
     if target.name in allowed:
         return None
     return {"member": target.name, "allowed": ", ".join(sorted(allowed & here))}
@@ -78,7 +78,7 @@ def _sleepable(case: Case) -> Facts | None:
 LOAD_RULES = (
     Rule(
         "sleepable-here", "PROG_LOAD", EINVAL,
-        lambda case: {} if _load(case).sleepable and not case.generation.sleepable else None,
+        lambda case: {} if _load(case).sleepable and not case.capabilities.sleepable else None,
         "struct_ops programs of this kernel may not sleep, they may since 6.3", 'take it out of its "struct_ops.s" section',
         kernels="before 6.3", rank=4,
     ),
@@ -129,12 +129,12 @@ def _context(case: Case) -> Facts | None:
 
 RUN_RULES = (
     Rule(
-        "no-test-runs", "PROG_TEST_RUN", ENOTSUPP, lambda case: None if case.generation.test_runs else {},
+        "no-test-runs", "PROG_TEST_RUN", ENOTSUPP, lambda case: None if case.capabilities.test_runs else {},
         "this kernel runs no struct_ops program on its own, bpf_dummy_ops came with 5.17", "register it instead",
         kernels="before 5.17", rank=1,
     ),
     Rule(
-        "test-type", "PROG_TEST_RUN", EOPNOTSUPP, lambda case: {} if case.kind.registers else None,
+        "test-type", "PROG_TEST_RUN", EOPNOTSUPP, lambda case: {} if case.kind.registration.registers else None,
         "only bpf_dummy_ops programs can be run on their own", "register it instead", rank=1,
     ),
     Rule(

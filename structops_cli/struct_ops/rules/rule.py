@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
+from structops_cli.struct_ops.capabilities import Capabilities
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.kinds import Kind, kind_of
 from structops_cli.struct_ops.rules.facts import MapModel, Model, Operation, World
-from structops_cli.struct_ops.rules.generation import Generation
 
 __all__ = ["Answer", "Broken", "Case", "Facts", "Rule", "answer_of", "broken", "general"]
 
@@ -32,9 +32,9 @@ class Case(NamedTuple):
         return kind_of(self.type.name)
 
     @property
-    def generation(self) -> Generation:
+    def capabilities(self) -> Capabilities:
         """What this kernel's struct_ops does."""
-        return self.world.generation
+        return self.world.capabilities
 
 
 class Rule(NamedTuple):
@@ -125,7 +125,7 @@ def general(sentence: str, type_name: str = "") -> str:
 def _words(type_name: str, variable: str = "") -> dict[str, object]:
     """Return what a type puts into sentences: its name, the member that names its instances, where those are listed."""
     kind = kind_of(type_name)
-    listed = f" and {kind.names_listed_in}" if kind.names_listed_in else ""
-    member = f"{variable}.{kind.name_member or 'name'}".lstrip(".")
+    listed = f" and {kind.naming.listed_in}" if kind.naming.listed_in else ""
+    member = f"{variable}.{kind.naming.member or 'name'}".lstrip(".")
     words: dict[str, object] = {"ELSEWHERE": listed, "NAME_MEMBER": member}
     return {**words, "TYPE": type_name} if type_name else words

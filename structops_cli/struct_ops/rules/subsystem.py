@@ -24,7 +24,7 @@ OPERATION = "MAP_UPDATE_ELEM"
 
 def is_handled(case: Case, member: KernelMember) -> bool:
     """Tell whether the subsystem takes a data member; of a type that no kind knows, it is taken for granted."""
-    settable = case.kind.settable
+    settable = case.kind.data.settable
     return member.proto is None and (settable is None or member.name in settable)
 
 
@@ -40,7 +40,7 @@ def _has_program(case: Case, member: KernelMember) -> bool:
 
 
 def _is_name(case: Case) -> bool:
-    return case.member is not None and case.member.name == case.kind.name_member
+    return case.member is not None and case.member.name == case.kind.naming.member
 
 
 # One member
@@ -72,7 +72,7 @@ def _name_length(case: Case) -> Facts | None:
 def _name_taken_early(case: Case) -> Facts | None:
     from structops_cli.struct_ops.rules.links import name_taken  # links has the rules of registration
 
-    return name_taken(case) if _is_name(case) and case.generation.name_taken_at_update else None
+    return name_taken(case) if _is_name(case) and case.capabilities.name_taken_at_update else None
 
 
 def _flag_mask(case: Case) -> int | None:
@@ -82,11 +82,11 @@ def _flag_mask(case: Case) -> int | None:
     asked = case.world.flag_masks.get((case.type.name, name))
     if asked is not None:
         return asked
-    if name in case.kind.flags:
-        return sum(item.value for item in case.kind.flags[name])
-    if name not in case.kind.flag_mask:
+    if name in case.kind.data.flags:
+        return sum(item.value for item in case.kind.data.flags[name])
+    if name not in case.kind.data.flag_mask:
         return None
-    enum_name, enumerator = case.kind.flag_mask[name]
+    enum_name, enumerator = case.kind.data.flag_mask[name]
     type_id = case.type.btf.find(enum_name, BtfKind.ENUM, BtfKind.ENUM64)
     enum = case.type.btf.type(type_id) if type_id else None
     values = enum.values if isinstance(enum, Enum | Enum64) and not may_be_cut(enum) else ()
@@ -99,7 +99,7 @@ def _flags(case: Case) -> Facts | None:
     if not rest:
         return None
     assert case.member is not None
-    known = case.kind.flags.get(case.member.name)
+    known = case.kind.data.flags.get(case.member.name)
     names = ", ".join(item.name.lower() for item in known) if known else "those of this kernel's BTF"
     return {"bits": f"{rest:#x}", "known": names}
 
@@ -107,15 +107,15 @@ def _flags(case: Case) -> Facts | None:
 def _at_most(case: Case) -> Facts | None:
     assert case.member is not None
     name, number = case.member.name, int.from_bytes(_bytes(case), "little")
-    most = case.kind.at_most.get(name)
-    if most is None or number <= most or number in case.kind.beyond.get(name, ()):
+    most = case.kind.data.at_most.get(name)
+    if most is None or number <= most or number in case.kind.data.beyond.get(name, ()):
         return None
     return {"most": most}
 
 
 def _at_least(case: Case) -> Facts | None:
     assert case.member is not None
-    least = case.kind.at_least.get(case.member.name, 0)
+    least = case.kind.data.at_least.get(case.member.name, 0)
     return {"least": least} if 0 < int.from_bytes(_bytes(case), "little") < least else None
 
 
@@ -123,9 +123,13 @@ def _required_early(case: Case) -> Facts | None:
     """Find a function that a kernel before 6.0 wants; it looks at each when it comes to it."""
     member, kind = case.member, case.kind
     assert member is not None
-    if not case.generation.every_member_required or kind.optional_before_6_0 is None or member.proto is None:
+    if (
+        not case.capabilities.every_member_required
+        or kind.members.optional_before_6_0 is None
+        or member.proto is None
+    ):
         return None
-    optional = member.name in kind.optional_before_6_0 or member.name in kind.unsupported
+    optional = member.name in kind.members.optional_before_6_0 or member.name in kind.members.unsupported
     return None if optional or _has_program(case, member) else {}
 
 
@@ -174,13 +178,15 @@ SUBSYSTEM_MEMBER_RULES = (
 
 def _missing(case: Case) -> Facts | None:
     there = {member.name for member in case.type.members if _has_program(case, member)}
-    missing = [m.name for m in case.type.members if m.name in case.kind.required and m.name not in there]
+    missing = [
+        m.name for m in case.type.members if m.name in case.kind.members.required and m.name not in there
+    ]
     return {"member": missing[0]} if missing else None
 
 
 def _neither(case: Case) -> Facts | None:
     there = {member.name for member in case.type.members if _has_program(case, member)}
-    for group in case.kind.either:
+    for group in case.kind.members.either:
         if not group & there:
             return {"names": " or ".join(sorted(group))}
     return None

@@ -185,7 +185,9 @@ def _trampoline_pages(case: Case) -> Facts | None:
         if size > room or not pages:
             pages, room = pages + 1, PAGE_SIZE
         room -= size
-    return {"pages": case.generation.trampoline_pages} if pages > case.generation.trampoline_pages else None
+    return (
+        {"pages": case.capabilities.trampoline_pages} if pages > case.capabilities.trampoline_pages else None
+    )
 
 
 HEAD_RULES = (
@@ -245,7 +247,7 @@ MEMBER_RULES = (*HEAD_RULES, *SUBSYSTEM_MEMBER_RULES, *TAIL_RULES)
 
 
 def _unregisterable(case: Case) -> Facts | None:
-    return None if case.kind.registers or not case.type.members else {"type": case.type.name}
+    return None if case.kind.registration.registers or not case.type.members else {"type": case.type.name}
 
 
 TEST_TYPE = Rule(

@@ -42,7 +42,7 @@ def own_fields(kernel_type: StructOpsType, raw: bytes) -> tuple[int, int]:
 
 def kernel_name(kernel_type: StructOpsType, raw: bytes) -> str:
     """Return the name under which the subsystem keeps a value, byte by byte as Latin-1; "" when its type has none."""
-    wanted = kind_of(kernel_type.name).name_member
+    wanted = kind_of(kernel_type.name).naming.member
     for member in kernel_type.members if wanted else ():
         if member.name == wanted:
             return member_bytes(kernel_type, raw, member).partition(b"\0")[0].decode("latin-1")

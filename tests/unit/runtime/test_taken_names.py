@@ -8,6 +8,7 @@ import pytest
 
 from structops_cli.runtime import checking
 from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.kinds.kind import Naming
 
 
 def test_congestion_controls_are_those_of_the_sysctl() -> None:
@@ -20,14 +21,12 @@ def test_congestion_controls_are_those_of_the_sysctl() -> None:
 def test_a_kind_may_name_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     place = tmp_path / "names"
     place.write_text("one two\n", encoding="ascii")
-    kind = kind_of("Qdisc_ops")._replace(names_listed_in=str(place))
-    monkeypatch.setattr(
-        checking, "kind_of", lambda name: kind if name == "Qdisc_ops" else kind_of("bpf_dummy_ops")
-    )
+    kind = kind_of("Qdisc_ops")._replace(naming=Naming(listed_in=str(place)))
+    monkeypatch.setattr(checking, "REGISTRY", {kind.name: kind})
     assert checking.taken_names() == {("Qdisc_ops", "one"), ("Qdisc_ops", "two")}
 
 
 def test_what_is_not_shown_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = kind_of("Qdisc_ops")._replace(names_listed_in="net.nothing.of_the_kind")
-    monkeypatch.setattr(checking, "kind_of", lambda _: kind)
+    kind = kind_of("Qdisc_ops")._replace(naming=Naming(listed_in="net.nothing.of_the_kind"))
+    monkeypatch.setattr(checking, "REGISTRY", {kind.name: kind})
     assert checking.taken_names() == frozenset()

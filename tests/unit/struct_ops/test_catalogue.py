@@ -8,7 +8,7 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare
 from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf, SkippedModule
 from structops_cli.errors import BtfError, UnsupportedError
-from structops_cli.struct_ops.catalogue import find_type, has_links, offered_types, type_of_value
+from structops_cli.struct_ops.catalogue import find_type, offered_types, type_of_value
 from structops_cli.struct_ops.value import decode_value
 from structops_cli.syscall.uapi import BtfKind
 from tests.btf_writers import LATER, M, Record, int_, proto, ptr, struct_, write_btf
@@ -45,11 +45,6 @@ def test_an_unknown_type_lists_what_there_is() -> None:
     assert caught.value.what == "this kernel has no struct_ops type sched_ext_ops"
     assert caught.value.hint == "it offers: tcp_congestion_ops"
     assert caught.value.fields["type_name"] == "sched_ext_ops"
-
-
-def test_links_show_in_the_btf() -> None:
-    assert has_links(kernel(links=True))
-    assert not has_links(kernel(links=False))
 
 
 def test_data_is_found_by_type_wherever_it_stands() -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from structops_cli.btf.types import Enum, Enumerator
 from structops_cli.errors import ENOTSUPP
+from structops_cli.struct_ops.capabilities import Capabilities
 from structops_cli.struct_ops.catalogue import StructOpsType, find_type
 from structops_cli.struct_ops.rules.facts import (
     BtfFacts,
@@ -27,7 +27,6 @@ from structops_cli.struct_ops.rules.facts import (
     UpdateLink,
     World,
 )
-from structops_cli.struct_ops.rules.generation import Generation, confused_indexes, generation_of
 from structops_cli.struct_ops.rules.links import harmful
 from structops_cli.struct_ops.rules.step import step
 from structops_cli.syscall.uapi import (
@@ -37,12 +36,12 @@ from structops_cli.syscall.uapi import (
     BpfProgType,
     StructOpsState,
 )
-from tests.synthetic_kernels import BtfBuilder, kernel
+from tests.synthetic_kernels import kernel
 
 FUNCTIONS = ("ssthresh", "cong_avoid", "set_state", "undo_cwnd", "cong_control")
 TCP = find_type(kernel(members=FUNCTIONS), "tcp_congestion_ops")
 OLD = find_type(kernel(new=False, links=False, members=FUNCTIONS), "tcp_congestion_ops")
-BEFORE_6_0 = Generation(
+BEFORE_6_0 = Capabilities(
     common_value=False,
     links=False,
     link_detach=False,
@@ -78,14 +77,14 @@ def value(
 def answer(
     operation: object,
     *,
-    generation: Generation = Generation(),  # noqa: B008 -- immutable
+    capabilities: Capabilities = Capabilities(),  # noqa: B008 -- immutable
     kernel_type: StructOpsType = TCP,
     model: Model | None = None,
     **world: Any,
 ) -> tuple[int, str, str]:
     """Return errno, rule and member of the answer to one operation."""
     start = model or Model({"m": MapModel(kernel_type), "l": MapModel(kernel_type, BPF_F_LINK)})
-    there = World(generation, fds(kernel_type))._replace(**world)
+    there = World(capabilities, fds(kernel_type))._replace(**world)
     _, said = step(start, operation, there)  # type: ignore[arg-type]  # the operations' union
     return said.errno, said.rule, said.member
 
@@ -98,17 +97,13 @@ def create(**changes: int) -> CreateMap:
 # Generations
 
 
-def test_what_btf_tells() -> None:
-    today, old = generation_of(kernel()), generation_of(kernel(new=False, links=False))
-    assert (today.common_value, today.links, today.every_member_required) == (True, True, False)
-    assert (old.common_value, old.links, old.every_member_required) == (False, False, True)
-    assert old.name_taken_at_update
-    assert old.trampoline_pages == 1, "no image_pages"
-
-
 def test_an_old_kernel_wants_each_function_and_says_so_at_the_first_that_is_missing() -> None:
     update = Update("m", value(OLD, programs=(10, 0, 0, 13, 14), name=b""))
-    assert answer(update, generation=BEFORE_6_0, kernel_type=OLD) == (EINVAL, "required-early", "cong_avoid")
+    assert answer(update, capabilities=BEFORE_6_0, kernel_type=OLD) == (
+        EINVAL,
+        "required-early",
+        "cong_avoid",
+    )
     assert answer(update, kernel_type=OLD) == (EINVAL, "name-given", "name"), (
         "cong_control is enough since 6.0"
     )
@@ -117,7 +112,7 @@ def test_an_old_kernel_wants_each_function_and_says_so_at_the_first_that_is_miss
 def test_an_old_kernel_looks_for_the_name_before_the_functions_behind_it() -> None:
     taken = frozenset([("tcp_congestion_ops", "t_one")])
     update = Update("m", value(OLD, programs=(10, 11, 0, 0, 0)))
-    assert answer(update, taken=taken, generation=Generation(name_taken_at_update=True)) == (
+    assert answer(update, taken=taken, capabilities=Capabilities(name_taken_at_update=True)) == (
         EEXIST,
         "name-taken-early",
         "name",
@@ -126,9 +121,9 @@ def test_an_old_kernel_looks_for_the_name_before_the_functions_behind_it() -> No
 
 
 def test_links_where_there_are_none() -> None:
-    assert answer(create(map_flags=BPF_F_LINK), generation=BEFORE_6_0) == (EINVAL, "no-links-here", "")
-    assert answer(CreateLink("k", "m"), generation=BEFORE_6_0) == (EINVAL, "no-links-here", "")
-    assert answer(create(map_flags=BPF_F_VTYPE_BTF_OBJ_FD), generation=BEFORE_6_0) == (
+    assert answer(create(map_flags=BPF_F_LINK), capabilities=BEFORE_6_0) == (EINVAL, "no-links-here", "")
+    assert answer(CreateLink("k", "m"), capabilities=BEFORE_6_0) == (EINVAL, "no-links-here", "")
+    assert answer(create(map_flags=BPF_F_VTYPE_BTF_OBJ_FD), capabilities=BEFORE_6_0) == (
         EINVAL,
         "known-flags",
         "",
@@ -137,37 +132,22 @@ def test_links_where_there_are_none() -> None:
 
 def test_programs_may_not_sleep_before_6_3() -> None:
     load = LoadProgram(TCP, TCP.struct.id, 0, sleepable=True)
-    assert answer(load, generation=Generation(sleepable=False)) == (EINVAL, "sleepable-here", "")
+    assert answer(load, capabilities=Capabilities(sleepable=False)) == (EINVAL, "sleepable-here", "")
     assert answer(load) == (0, "", "")
 
 
 def test_indexes_that_are_taken_for_attach_types() -> None:
     load = LoadProgram(TCP, TCP.struct.id, 2)
-    assert answer(load, generation=Generation(confused_indexes=frozenset({2}))) == (
+    assert answer(load, capabilities=Capabilities(confused_indexes=frozenset({2}))) == (
         EINVAL,
         "member-index-confused",
         "",
     )
-    assert answer(load, generation=Generation(confused_indexes=frozenset({3}))) == (0, "", "")
-
-
-def test_attach_types_that_the_kernel_tells_apart_confuse_nothing() -> None:
-    """Of all attach types of several functions, only those of ``is_tracing_multi`` are compared by number alone."""
-    names = {
-        "BPF_TRACE_KPROBE_MULTI": 42,
-        "BPF_TRACE_UPROBE_MULTI": 48,
-        "BPF_TRACE_FENTRY_MULTI": 59,
-        "BPF_TRACE_FEXIT_MULTI": 60,
-        "BPF_TRACE_FSESSION_MULTI": 61,
-    }
-    listed = tuple(Enumerator(name, value) for name, value in names.items())
-    written = BtfBuilder()
-    written.add(Enum, "bpf_attach_type", 4, False, listed)
-    assert confused_indexes(written.btf()) == {59, 60, 61}
+    assert answer(load, capabilities=Capabilities(confused_indexes=frozenset({3}))) == (0, "", "")
 
 
 def test_a_closed_map_comes_before_links_that_there_are_not() -> None:
-    assert answer(CreateLink("k", "closed"), generation=BEFORE_6_0)[:2] == (EBADF, "map-open")
+    assert answer(CreateLink("k", "closed"), capabilities=BEFORE_6_0)[:2] == (EBADF, "map-open")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +158,7 @@ def test_nothing_is_open(operation: object) -> None:
 
 
 def test_a_run_where_there_are_none() -> None:
-    assert answer(RunProgram(TCP, 0, 1), generation=Generation(test_runs=False))[:2] == (
+    assert answer(RunProgram(TCP, 0, 1), capabilities=Capabilities(test_runs=False))[:2] == (
         ENOTSUPP,
         "no-test-runs",
     )
@@ -187,7 +167,7 @@ def test_a_run_where_there_are_none() -> None:
 
 def test_detach_before_6_11() -> None:
     model = Model({"l": MapModel(TCP, BPF_F_LINK, StructOpsState.READY, value())}, {"k": "l"})
-    assert answer(DetachLink("k"), model=model, generation=Generation(link_detach=False)) == (
+    assert answer(DetachLink("k"), model=model, capabilities=Capabilities(link_detach=False)) == (
         EOPNOTSUPP,
         "detachable",
         "",
@@ -199,7 +179,7 @@ def test_detach_before_6_11() -> None:
 def test_trampolines_fill_pages(size: int, pages: int, refused: bool) -> None:
     said = answer(
         Update("m", value()),
-        generation=Generation(trampoline_pages=pages),
+        capabilities=Capabilities(trampoline_pages=pages),
         trampoline_bytes=dict.fromkeys(range(5), size),
     )
     assert said == ((E2BIG, "trampoline-pages", "undo_cwnd") if refused else (0, "", ""))

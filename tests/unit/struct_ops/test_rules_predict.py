@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.struct_ops.capabilities import Capabilities
 from structops_cli.struct_ops.plan import Selection, plan_object
-from structops_cli.struct_ops.rules.generation import Generation
 from structops_cli.struct_ops.rules.predict import Finding, predict_registration
 from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import spec
@@ -20,13 +20,13 @@ TAKEN = [("tcp_congestion_ops", "t_one")]
 def findings(
     kernel_types: KernelTypes | None = None,
     selection: Selection = Selection(),  # noqa: B008 -- immutable
-    generation: Generation | None = None,
+    capabilities: Capabilities | None = None,
     taken: list[tuple[str, str]] | None = None,
     **changes: Any,
 ) -> tuple[Finding, ...]:
     there = kernel_types or kernel()
     plan = plan_object(spec(**changes), there, selection)
-    return predict_registration(plan, there, generation, taken_names=taken or [])
+    return predict_registration(plan, there, capabilities, taken_names=taken or [])
 
 
 def errors(*given: Any, **more: Any) -> list[tuple[str, int, str, str]]:
