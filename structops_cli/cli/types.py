@@ -11,7 +11,7 @@ from structops_cli.cli.output import Output, common_options, fields, table
 from structops_cli.cli.unread_btf import note_unknown_in_kernel, warn_skipped_files, warn_skipped_modules
 from structops_cli.errors import NotFoundError
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.probes import Answer, is_registered
+from structops_cli.runtime.probes import ProbeAnswer, is_registered
 from structops_cli.runtime.targets import kernel_from_path
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, absence, offered_types
 from structops_cli.struct_ops.kinds import Need, kind_of
@@ -46,7 +46,7 @@ def command(output: Output, name: str | None, btf_file: str | None, *, everythin
     warn_skipped_modules(output, kernel)
     note_unknown_in_kernel(output, kernel)
     if name is None:
-        data = [_data(item, Answer.UNKNOWN if btf_file else is_registered(item)) for item in found]
+        data = [_data(item, ProbeAnswer.UNKNOWN if btf_file else is_registered(item)) for item in found]
         others = [item._asdict() for item in not_offered(kernel)] if everything else []
         more = {"not_offered": others} if everything else {}
         output.result("types", {"types": data, **more}, lambda: _list(data) + _others(others))
@@ -62,11 +62,11 @@ def command(output: Output, name: str | None, btf_file: str | None, *, everythin
             type_name=name,
         )
     members = [_member(one, member) for member in one.members]
-    data_one = _data(one, Answer.UNKNOWN if btf_file else is_registered(one)) | {"members": members}
+    data_one = _data(one, ProbeAnswer.UNKNOWN if btf_file else is_registered(one)) | {"members": members}
     output.result("types", data_one, lambda: _detail(data_one))
 
 
-def _data(item: StructOpsType, answer: Answer) -> dict[str, Any]:
+def _data(item: StructOpsType, answer: ProbeAnswer) -> dict[str, Any]:
     return {
         "name": item.name,
         "module": item.module or "vmlinux",

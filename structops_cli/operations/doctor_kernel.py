@@ -13,7 +13,7 @@ from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
 from structops_cli.runtime.kernel import BTF_FOLDER, live_kernel
 from structops_cli.runtime.kernel_config import config_places, kernel_version, read_config
 from structops_cli.runtime.pins import pins_out_of_sight
-from structops_cli.runtime.probes import Answer, is_registered
+from structops_cli.runtime.probes import ProbeAnswer, is_registered
 from structops_cli.struct_ops.capabilities import has_links
 from structops_cli.struct_ops.catalogue import offered_types
 from structops_cli.syscall import bpffs
@@ -111,8 +111,8 @@ def configuration(tree: Tree, release: str) -> Iterator[Finding]:
 def offered(kernel: KernelTypes) -> Iterator[Finding]:
     """Ask the kernel which types it offers."""
     answers = {item.name: is_registered(item) for item in offered_types(kernel)}
-    names = [name for name, answer in answers.items() if answer is Answer.YES]
-    unknown = [name for name, answer in answers.items() if answer is Answer.UNKNOWN]
+    names = [name for name, answer in answers.items() if answer is ProbeAnswer.YES]
+    unknown = [name for name, answer in answers.items() if answer is ProbeAnswer.UNKNOWN]
     if names:
         yield Finding("types", OK, f"offers {', '.join(names)}")
     if unknown:

@@ -8,7 +8,7 @@ from structops_cli.btf import types as t
 from structops_cli.btf.encode import encode, encode_records, join
 from structops_cli.btf.sanitise import OLD_NAME_LEN, BtfFeature
 from structops_cli.errors import KernelError
-from structops_cli.runtime.probes import Answer
+from structops_cli.runtime.probes import ProbeAnswer
 from structops_cli.syscall import bpf
 
 __all__ = ["accepts"]
@@ -28,15 +28,15 @@ _EXAMPLES: dict[BtfFeature, tuple[t.BtfType, ...]] = {
 """The least types that make use of each."""
 _LAYOUT = bytes(4)
 """A layout section with the first entry only: kind 0, which has no bytes."""
-_found: dict[BtfFeature, Answer] = {}
+_found: dict[BtfFeature, ProbeAnswer] = {}
 """What this kernel has answered; it does not change its mind."""
 
 
-def accepts(feature: BtfFeature) -> Answer:
+def accepts(feature: BtfFeature) -> ProbeAnswer:
     """Tell whether this kernel accepts BTF with a feature, by loading a few types that make use of it."""
     if feature not in _found:
         answer = _loads(_example(feature))
-        if answer is Answer.UNKNOWN:
+        if answer is ProbeAnswer.UNKNOWN:
             return answer
         _found[feature] = answer
     return _found[feature]
@@ -49,9 +49,9 @@ def _example(feature: BtfFeature) -> bytes:
     return encode(_EXAMPLES[feature])
 
 
-def _loads(btf: bytes) -> Answer:
+def _loads(btf: bytes) -> ProbeAnswer:
     try:
         bpf.btf_load(btf, with_log=False).close()
     except KernelError as error:
-        return Answer.NO if error.errno in (EINVAL, E2BIG) else Answer.UNKNOWN
-    return Answer.YES
+        return ProbeAnswer.NO if error.errno in (EINVAL, E2BIG) else ProbeAnswer.UNKNOWN
+    return ProbeAnswer.YES

@@ -8,12 +8,11 @@ from structops_cli.core.externs import FactsNeeded, KernelFacts
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError, NotPermittedError, StructopsError
 from structops_cli.obj.spec import MapSpec, ObjectSpec
-from structops_cli.runtime.probes import NO_ROOM
+from structops_cli.runtime.probes import NO_ROOM, ProbeAnswer, flag_masks, is_registered, may_call
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.check import CheckReport, Surroundings
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.kinds import REGISTRY
-from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.syscall.mount_table import unmounted
 
 __all__ = ["file_surroundings", "live_surroundings", "taken_names", "verified"]
@@ -23,7 +22,7 @@ def live_surroundings() -> Surroundings:
     """Return what the running system says; nothing is read before an object needs it, but the taken names."""
     from structops_cli.runtime.externs import live_facts
 
-    return Surroundings(live_facts, taken_names(), _offers, _creates, flag_masks=_flag_masks, allows=_allows)
+    return Surroundings(live_facts, taken_names(), _offers, _creates, flag_masks=flag_masks, allows=may_call)
 
 
 def file_surroundings(path: str, given: Mapping[str, str]) -> Surroundings:
@@ -39,9 +38,7 @@ def file_surroundings(path: str, given: Mapping[str, str]) -> Surroundings:
 
 def _offers(kernel_type: StructOpsType) -> bool | None:
     """Ask the running kernel for a type by creating a map of it, which is closed at once; None where it does not tell."""
-    from structops_cli.runtime.probes import Answer, is_registered
-
-    return {Answer.YES: True, Answer.NO: False}.get(is_registered(kernel_type))
+    return {ProbeAnswer.YES: True, ProbeAnswer.NO: False}.get(is_registered(kernel_type))
 
 
 def _creates(spec: MapSpec) -> bool | None:
@@ -52,20 +49,6 @@ def _creates(spec: MapSpec) -> bool | None:
         return creates_map(spec)
     except NotPermittedError:
         return None
-
-
-def _flag_masks(kernel_type: StructOpsType) -> Mapping[tuple[str, str], int]:
-    """Ask the running kernel which bits of a type's flags it takes: a value that it refuses tells, nothing is registered."""
-    from structops_cli.runtime.probes import flag_masks
-
-    return flag_masks(kernel_type)
-
-
-def _allows(program: ProgramPlan, helper: int) -> bool | None:
-    """Load a program for the same member that does nothing but call a helper; None where the kernel does not tell."""
-    from structops_cli.runtime.helper_probe import may_call
-
-    return may_call(program, helper)
 
 
 def taken_names() -> frozenset[tuple[str, str]]:

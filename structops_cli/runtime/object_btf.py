@@ -40,8 +40,8 @@ def load_object_btf(spec: ObjectSpec) -> Fd:
 def _sanitised(data: bytes) -> bytes:
     from structops_cli.btf.sanitise import features_used, sanitise  # only an older kernel needs it
     from structops_cli.runtime.btf_probes import accepts
-    from structops_cli.runtime.probes import Answer
+    from structops_cli.runtime.probes import ProbeAnswer
 
     btf = Btf.from_bytes(data)
-    lacking = [feature for feature in features_used(btf) if accepts(feature) is not Answer.YES]
+    lacking = [feature for feature in features_used(btf) if accepts(feature) is not ProbeAnswer.YES]
     return sanitise(btf, lacking)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from enum import Enum
+from contextlib import ExitStack, suppress
+from enum import StrEnum
 from errno import EBADF, EMFILE, ENFILE, ENOMEM
 
-from structops_cli.errors import ENOTSUPP, KernelError
+from structops_cli.asm.insn import CALL, RETURN_ZERO, Insn, encode_insn
+from structops_cli.errors import ENOTSUPP, KernelError, StructopsError, VerifierError
+from structops_cli.runtime.kernel import open_module
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.struct_ops.value import KEY
-from structops_cli.syscall import bpf_maps
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.uapi import BpfProgType
 
-__all__ = ["NO_ROOM", "Answer", "flag_masks", "is_registered"]
+__all__ = ["NO_ROOM", "ProbeAnswer", "flag_masks", "is_registered", "may_call"]
 
 NO_ROOM = frozenset({EMFILE, ENFILE, ENOMEM})
 """The errnos of a process, or a kernel, that has no room: they say nothing of what was asked."""
@@ -22,7 +26,7 @@ CLOSED_FD = 0x7FFFFFFF
 """No process has as many open files."""
 
 
-class Answer(Enum):
+class ProbeAnswer(StrEnum):
     """What a probe found."""
 
     YES = "yes"
@@ -30,7 +34,7 @@ class Answer(Enum):
     UNKNOWN = "unknown"
 
 
-def is_registered(kernel_type: StructOpsType) -> Answer:
+def is_registered(kernel_type: StructOpsType) -> ProbeAnswer:
     """Tell whether a subsystem offers a type: MAP_CREATE answers 524 when none does.
 
     The map that is created for it is closed at once and never holds a value. Raises
@@ -42,8 +46,8 @@ def is_registered(kernel_type: StructOpsType) -> Answer:
     except KernelError as error:
         if error.errno in NO_ROOM:
             raise
-        return Answer.NO if error.errno == ENOTSUPP else Answer.UNKNOWN
-    return Answer.YES
+        return ProbeAnswer.NO if error.errno == ENOTSUPP else ProbeAnswer.UNKNOWN
+    return ProbeAnswer.YES
 
 
 def flag_masks(kernel_type: StructOpsType) -> dict[tuple[str, str], int]:
@@ -85,3 +89,33 @@ def _answer(fd: Fd, kernel_type: StructOpsType, flags: KernelMember, behind: Ker
     except KernelError as error:
         return error.errno or 0
     return 0
+
+
+NOT_FOR_THIS_TYPE = ("cannot use helper", "unknown func")
+"""``check_helper_call`` on a helper that the subsystem does not give; the first since 6.12."""
+ABOUT_ARGUMENTS = ("R1", "R2", "type=", "expected=", "must be", "arg#")
+"""How the verifier complains of arguments: it has found the helper."""
+
+
+def may_call(program: ProgramPlan, helper: int) -> bool | None:
+    """Tell whether a program for the same member may call a helper; None where the kernel does not tell."""
+    try:
+        with ExitStack() as stack:
+            module = program.type.module
+            fd = stack.enter_context(open_module(module)).fileno() if module else 0
+            bpf.prog_load(
+                BpfProgType.STRUCT_OPS,
+                encode_insn(Insn(CALL, imm=helper)) + RETURN_ZERO,
+                licence="GPL",
+                name="bpf_probe",
+                expected_attach_type=program.member.member_index,
+                attach_btf_id=program.type.struct.id,
+                attach_btf_obj_fd=fd,
+            ).close()
+    except VerifierError as error:
+        if any(words in error.log for words in NOT_FOR_THIS_TYPE):
+            return False
+        return True if any(words in error.log for words in ABOUT_ARGUMENTS) else None
+    except StructopsError:
+        return None
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from errno import EINVAL
 from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.asm.insn import PseudoSrc, set_imm64, set_src_reg
@@ -12,15 +13,16 @@ from structops_cli.core.apply import apply_fixups
 from structops_cli.core.fixup import Fixup, Relocator
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError, VerifierError
+from structops_cli.obj.jump_tables import HINT, WHY, linked_jump_tables
 from structops_cli.obj.link import link_programs
 from structops_cli.obj.sections import is_read_only
-from structops_cli.obj.spec import LinkedProgram, ObjectSpec, RelocationTarget
+from structops_cli.obj.spec import JumpTable, LinkedProgram, ObjectSpec, RelocationTarget
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.plan import ProgramPlan
-from structops_cli.syscall import bpf
+from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.uapi import BPF_F_SLEEPABLE, BpfProgType
+from structops_cli.syscall.uapi import BPF_F_SLEEPABLE, BpfMapType, BpfProgType
 
 if TYPE_CHECKING:
     from structops_cli.core.externs import Externs
@@ -29,6 +31,10 @@ __all__ = ["PreparedProgram", "load_programs", "prepare_programs"]
 
 FUNC_INFO = struct.Struct("<II")
 LINE_INFO = struct.Struct("<IIII")
+JUMP_TABLE_NAME = ".jumptables"
+INDEX = struct.Struct("=I")
+INSN_ARRAY_VALUE = struct.Struct("=IIII")
+"""``struct bpf_insn_array_value``: the instruction as it is loaded; where it is later, which the kernel fills in."""
 
 
 class PreparedProgram(NamedTuple):
@@ -106,15 +112,6 @@ def _bind(program: Fd, section: Fd) -> None:
         bpf.prog_bind_map(program, section)
 
 
-def _jump_tables(loaded: Loaded, linked: LinkedProgram, closing: ExitStack) -> Mapping[int, Fd]:
-    """Create the jump tables of a program, which holds them itself once it is loaded."""
-    if all(item.target is not RelocationTarget.JUMP_TABLE for item in linked.relocations):
-        return {}
-    from structops_cli.runtime.jump_tables import create_jump_tables  # few programs have them
-
-    return create_jump_tables(loaded.spec, linked, closing)
-
-
 def _load_program(
     loaded: Loaded,
     btf_fd: Fd,
@@ -167,3 +164,37 @@ def _with_fds(
             set_imm64(insns, item.insn_index, number, 0)
             set_src_reg(insns, item.insn_index, PseudoSrc.MAP_FD)
     return bytes(insns)
+
+
+def _jump_tables(loaded: Loaded, linked: LinkedProgram, closing: ExitStack) -> Mapping[int, Fd]:
+    """Create the jump tables of a program by the instruction that refers to each.
+
+    The fds go with ``closing``: a loaded program holds its tables itself.
+    """
+    if all(item.target is not RelocationTarget.JUMP_TABLE for item in linked.relocations):
+        return {}
+    tables = linked_jump_tables(loaded.spec, linked)
+    made = {table: _created(linked.name, table, closing) for table in dict.fromkeys(tables.values())}
+    return {index: made[table] for index, table in tables.items()}
+
+
+def _created(program: str, table: JumpTable, stack: ExitStack) -> Fd:
+    try:
+        fd = stack.enter_context(
+            bpf_maps.map_create(
+                BpfMapType.INSN_ARRAY,
+                key_size=INDEX.size,
+                value_size=INSN_ARRAY_VALUE.size,
+                max_entries=len(table.targets),
+                name=JUMP_TABLE_NAME,
+            )
+        )
+        for number, target in enumerate(table.targets):
+            bpf_maps.map_update_elem(fd, INDEX.pack(number), INSN_ARRAY_VALUE.pack(target, 0, 0, 0))
+        bpf_maps.map_freeze(fd)
+    except KernelError as error:
+        error.add(program=program, symbol=table.name)
+        lacking = error.operation == "MAP_CREATE" and error.errno == EINVAL
+        what = f"the jump tables of {program} could not be created"
+        raise explained(error, what, "", Cause(WHY, HINT) if lacking else None) from None
+    return fd

@@ -20,8 +20,7 @@ from structops_cli.counted import counted
 from structops_cli.errors import VerifierError
 from structops_cli.obj.lines import source_line
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec
-from structops_cli.runtime.verifier_hints import hint_for, is_too_large
-from structops_cli.runtime.verifier_report import report_in
+from structops_cli.runtime.verifier_report import hint_for, is_too_large, report_in
 from structops_cli.struct_ops.plan import ProgramPlan
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ import pytest
 from structops_cli.asm.insn import RETURN_ZERO
 from structops_cli.btf.types import Enum
 from structops_cli.errors import ENOTSUPP, KernelError
-from structops_cli.runtime.helper_probe import may_call
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.probes import Answer, flag_masks, is_registered
+from structops_cli.runtime.probes import ProbeAnswer, flag_masks, is_registered, may_call
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.capabilities import capabilities_of
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, offered_types
@@ -174,7 +173,7 @@ def test_every_type_that_this_kernel_offers_is_known() -> None:
     found = [item for item in offered_types(live_kernel()) if not item.module]
     assert found
     assert {item.name for item in found} <= REGISTRY.keys()
-    assert {item.name for item in found if is_registered(item) is not Answer.YES} == set()
+    assert {item.name for item in found if is_registered(item) is not ProbeAnswer.YES} == set()
     assert [item.name for item in found if not kind_of(item.name).proven] == []
 
 

@@ -22,7 +22,7 @@ from structops_cli.runtime.btf_probes import accepts
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.objects import bundled_objects, open_object
-from structops_cli.runtime.probes import Answer
+from structops_cli.runtime.probes import ProbeAnswer
 from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import btf_bytes
@@ -65,8 +65,8 @@ def all_off(spec: ObjectSpec) -> bytes:
 @pytest.mark.parametrize("feature", BtfFeature, ids=lambda feature: feature.name)
 def test_the_kernel_is_asked_which_btf_it_accepts(feature: BtfFeature) -> None:
     answer = accepts(feature)
-    assert answer is not Answer.UNKNOWN
-    if answer is Answer.NO:
+    assert answer is not ProbeAnswer.UNKNOWN
+    if answer is ProbeAnswer.NO:
         release = tuple(int(part) for part in os.uname().release.split(".")[:2])
         brought = tuple(int(part) for part in feature.value.split("."))
         assert release < brought, f"{feature.name} came with {feature.value}"
@@ -113,7 +113,7 @@ def test_the_kernel_takes_any_text_of_a_tag(
     feature: BtfFeature, tagged: Callable[[str], bytes], text: str
 ) -> None:
     """A kernel that knows such tags refuses only an empty text; an older one refuses the kind itself."""
-    if accepts(feature) is Answer.YES:
+    if accepts(feature) is ProbeAnswer.YES:
         bpf.btf_load(tagged(text)).close()
         text, words = "", "Invalid (name|value)"
     else:
@@ -134,7 +134,7 @@ def test_an_object_that_no_kernel_takes_as_it_is_registers(tmp_path: Path, name:
     path = tmp_path / "new_btf.bpf.o"
     path.write_bytes(compile_object(OBJECTS / "new_btf.bpf.c"))
     # the first one that a kernel meets: the declared enum, or one of 64 bits where it does not know those
-    complaint = "Unexpected size" if accepts(BtfFeature.ENUM64) is Answer.YES else "Invalid btf_info"
+    complaint = "Unexpected size" if accepts(BtfFeature.ENUM64) is ProbeAnswer.YES else "Invalid btf_info"
     with pytest.raises(KernelError, match=complaint):
         bpf.btf_load(loadable_btf(read_object(path.read_bytes(), "new_btf.bpf.o")))
     [one] = done_json("register", str(path), "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]
@@ -150,7 +150,7 @@ def test_btf_that_is_newer_than_this_kernel_is_cut_down_to_what_it_knows() -> No
     spec.btf.check()
     with pytest.raises(KernelError) as caught:
         bpf.btf_load(loadable_btf(spec))
-    assert caught.value.errno == (EINVAL if accepts(BtfFeature.LAYOUT) is Answer.YES else E2BIG)
+    assert caught.value.errno == (EINVAL if accepts(BtfFeature.LAYOUT) is ProbeAnswer.YES else E2BIG)
     with object_btf.load_object_btf(spec) as fd:
         held = Btf.from_bytes(btf_bytes(fd))
     assert held.end_id == spec.btf.end_id
@@ -160,7 +160,7 @@ def test_btf_that_is_newer_than_this_kernel_is_cut_down_to_what_it_knows() -> No
 def test_what_this_kernel_knows_stays() -> None:
     """Rewritten for this kernel, which refuses the object as it is: with its tags, floats and large enums."""
     spec = opened("new_btf.bpf.c")
-    known = [feature for feature in BtfFeature if accepts(feature) is Answer.YES]
+    known = [feature for feature in BtfFeature if accepts(feature) is ProbeAnswer.YES]
     with object_btf.load_object_btf(spec) as fd:
         held = Btf.from_bytes(btf_bytes(fd))
     kinds = {

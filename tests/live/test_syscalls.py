@@ -16,7 +16,7 @@ from structops_cli.net.traffic import send_traffic
 from structops_cli.runtime.inventory import list_settled_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.objects import open_object
-from structops_cli.runtime.probes import Answer, is_registered
+from structops_cli.runtime.probes import ProbeAnswer, is_registered
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.capabilities import has_links
 from structops_cli.struct_ops.catalogue import find_type
@@ -261,10 +261,10 @@ def test_unmounting_what_is_not_mounted(tmp_path: Path) -> None:
 def test_a_probe_asks_the_kernel() -> None:
     kernel = live_kernel()
     tcp = find_type(kernel, "tcp_congestion_ops")
-    assert is_registered(tcp) is Answer.YES
+    assert is_registered(tcp) is ProbeAnswer.YES
     other = kernel.vmlinux.ids("sock")[0]
-    assert is_registered(tcp._replace(value=tcp.value._replace(id=other))) is Answer.NO
-    assert is_registered(tcp._replace(value=tcp.value._replace(size_bytes=8))) is Answer.UNKNOWN
+    assert is_registered(tcp._replace(value=tcp.value._replace(id=other))) is ProbeAnswer.NO
+    assert is_registered(tcp._replace(value=tcp.value._replace(size_bytes=8))) is ProbeAnswer.UNKNOWN
 
 
 # Processes

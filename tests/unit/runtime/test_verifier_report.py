@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from structops_cli.runtime.verifier_report import Report, report_in
+from structops_cli.runtime.verifier_report import VerifierReport, report_in
 
 SOURCE_AND_INSTRUCTIONS = """\
 1: R1=trusted_ptr_task_struct()
@@ -66,7 +66,7 @@ processed 2 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_stat
 
 
 def test_the_instruction_and_not_the_line_of_the_source() -> None:
-    assert report_in(SOURCE_AND_INSTRUCTIONS) == Report(
+    assert report_in(SOURCE_AND_INSTRUCTIONS) == VerifierReport(
         "The kfunc scx_bpf_task_cpu is not allowed: this program cannot call the kfunc.",
         "Use a kfunc allowed for this program type and attach point, or change the program context.",
         1,
