@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import click
 
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
-from structops_cli.cli.mutation import mutating
+from structops_cli.cli.mutation import caller_of
 from structops_cli.cli.numbers import WholeNumber
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields, shown, table
@@ -62,9 +61,8 @@ def command(
     name, default_only = (object_name, only) if object_name else (DEFAULT[0], only or (DEFAULT[1],))
     selection = selection_from(default_only, None, members, also)
     spec = open_changed(name, constants, maps)
-    changing = partial(mutating, output, dry_run=False)
     done = demonstrate(
-        spec, live_kernel(), selection, byte_count, keep=keep, say=output.debug, changing=changing
+        spec, live_kernel(), selection, byte_count, keep=keep, say=output.debug, caller=caller_of(output)
     )
     warn_left_out(output, done.object, lasts=done.kept)
     stands = registration_stands([done.object])

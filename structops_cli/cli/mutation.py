@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from structops_cli.cli.output import Output
-from structops_cli.operations.transaction import Change, changed
+from structops_cli.operations.transaction import Caller, Change, changed
 
-__all__ = ["change_data", "did", "dry_run_option", "mutating"]
+__all__ = ["caller_of", "change_data", "did", "dry_run_option", "mutating"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,6 +34,13 @@ def mutating(output: Output, *, dry_run: bool) -> Iterator[None]:
         if not held:
             output.debug("note: no lock: /run is not writable here")
         yield
+
+
+def caller_of(output: Output) -> Caller:
+    """Return the caller of a transaction that reports to a user at its end."""
+    return Caller(
+        output.note, lambda: output.debug("note: no lock: /run is not writable here"), ends_with_report=True
+    )
 
 
 def did(past: str, verb: str, *, dry_run: bool) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Sequence
 from contextlib import ExitStack
 
 import click
 
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
-from structops_cli.cli.mutation import change_data, dry_run_option, mutating
+from structops_cli.cli.mutation import caller_of, change_data, dry_run_option
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.registered import (
@@ -25,9 +24,9 @@ from structops_cli.cli.registered import (
 from structops_cli.cli.unread_btf import warn_skipped_modules
 from structops_cli.core.target import Target
 from structops_cli.errors import StateError, UsageError
-from structops_cli.operations.registering import Places, changes_of, load_all, register_all, rehearse
+from structops_cli.operations.register import PinDirs, Registration, register
 from structops_cli.runtime.kernel import begin_live_kernel
-from structops_cli.runtime.objects import DEFAULT_OBJECT, RegisteredObject
+from structops_cli.runtime.objects import DEFAULT_OBJECT
 from structops_cli.runtime.pins import DEFAULT_PIN_DIR
 from structops_cli.runtime.registration import Registered
 from structops_cli.runtime.token import acting
@@ -106,19 +105,19 @@ def command(
     selection = selection_from(only, link, members, also)
     kernel = begin_live_kernel()
     specs = [open_changed(name, constants, maps) for name in objects or (DEFAULT_OBJECT,)]
-    places = Places(
+    pin_dirs = PinDirs(
         None if transient else os.path.abspath(pin_dir or DEFAULT_PIN_DIR),
         os.path.abspath(map_pin_dir or bpffs.DEFAULT),
     )
     with acting(token), ExitStack() as held:
         target = Target(kernel())
-        loaded = load_all(specs, target, selection, held, maps=places.maps, check=check)
-        with mutating(output, dry_run=dry_run):
-            done = rehearse(loaded, places) if dry_run else register_all(loaded, places, held)
+        done = register(
+            specs, target, selection, pin_dirs, held, check=check, dry_run=dry_run, caller=caller_of(output)
+        )
         warn_skipped_modules(output, target.kernel)
-        _say(output, done, dry_run=dry_run, transient=transient)
+        _report(output, done, dry_run=dry_run, transient=transient)
         if transient and not dry_run:
-            _hold(output, [one for item in done for one in item.registered])
+            _hold(output, [one for item in done.objects for one in item.registered])
 
 
 def _hold(output: Output, held: list[Registered]) -> None:
@@ -144,8 +143,9 @@ def _hold(output: Output, held: list[Registered]) -> None:
         output.note("unregistering")
 
 
-def _say(output: Output, done: Sequence[RegisteredObject], *, dry_run: bool, transient: bool) -> None:
-    data = change_data(changes_of(done), dry_run=dry_run)
+def _report(output: Output, registration: Registration, *, dry_run: bool, transient: bool) -> None:
+    done = registration.objects
+    data = change_data(registration.changes, dry_run=dry_run)
     data["registered"] = [entry for item in done for entry in registered_data(item)]
     data["not_attached"] = [entry for item in done for entry in not_attached_data(item.spec)]
     for item in done:

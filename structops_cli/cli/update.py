@@ -7,7 +7,7 @@ import os
 import click
 
 from structops_cli.cli.changes import changing_options, open_changed, selection_from
-from structops_cli.cli.mutation import change_data, did, dry_run_option, mutating
+from structops_cli.cli.mutation import caller_of, change_data, did, dry_run_option
 from structops_cli.cli.numbers import MapId
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields, shown
@@ -18,23 +18,19 @@ from structops_cli.cli.registered import (
     say_aside,
     warn_left_out,
 )
-from structops_cli.cli.selectors import selector_argument
-from structops_cli.cli.swapped import (
-    caught_up_text,
+from structops_cli.cli.replaced import (
     keep_option,
+    note_old_version,
+    outdated_text,
+    replaced_data,
+    replaced_fields,
+    replaced_stands,
     restart_option,
-    say_unfollowed,
-    swap_change,
-    swap_stands,
-    swapped_data,
-    swapped_fields,
 )
+from structops_cli.cli.selectors import selector_argument
 from structops_cli.cli.unread_btf import warn_skipped_modules
-from structops_cli.core.target import Target
-from structops_cli.operations.update import Request, Updated, expect, update
-from structops_cli.runtime.inventory import list_maps
+from structops_cli.operations.update import Updated, UpdateOptions, update
 from structops_cli.runtime.kernel import begin_live_kernel
-from structops_cli.runtime.selection import find_to_change
 from structops_cli.syscall import bpffs
 
 __all__ = ["command"]
@@ -73,53 +69,47 @@ def command(
     keep: int,
     dry_run: bool,
 ) -> None:
-    """Replace what SELECTOR means by the version in OBJ, atomically: no connection notices.
+    """Replace a registered map by the version in OBJ, atomically: no connection is dropped.
 
-    The new version has the type and the name of the old one, and takes its place
-    behind its link. Open sockets stay with the version that they have; defaults
-    of network namespaces are written again, so that new sockets get the new one.
-    The old version is kept for structops rollback. Once more is nothing to do, but
-    for a default that an older version has still: it is written again. A global
-    variable that --set names and that holds another value now is another version.
+    The new version has the type and the name of the old one, and replaces it
+    behind its link. Open sockets stay with their version. The defaults
+    of network namespaces are written again, so that new sockets get the new version.
+    The old version is kept for structops rollback. If OBJ is the registered version, only
+    defaults that are an older version are written again. An object is another version
+    if --set names a global variable that has another value now.
     """
     selection = selection_from(only, None, members)
     begun = begin_live_kernel()
     spec = open_changed(object_name, constants, maps)
-    request = Request(keep, os.path.abspath(map_pin_dir or bpffs.DEFAULT), dry_run, restart)
+    map_pin_dir = os.path.abspath(map_pin_dir or bpffs.DEFAULT)
+    options = UpdateOptions(keep, map_pin_dir, restart, expect_map)
     kernel = begun()
-    with mutating(output, dry_run=dry_run):
-        stock = list_maps(kernel)
-        live = find_to_change(stock, selector)
-        expect(live, expect_map)
-        done = update(stock, live, spec, Target(kernel), selection, request)
+    done = update(kernel, selector, spec, selection, options, dry_run=dry_run, caller=caller_of(output))
     warn_skipped_modules(output, kernel)
-    _say(output, done, dry_run=dry_run)
+    _report(output, done, dry_run=dry_run)
 
 
-def _say(output: Output, done: Updated, *, dry_run: bool) -> None:
-    [one] = done.object.registered
-    change = swap_change(done.live, one.map_id)
-    late = done.caught_up.changes if done.caught_up else []
-    data = change_data([change, *late], dry_run=dry_run)
-    data |= swapped_data(done.done, done.gap_ns, done.caught_up)
+def _report(output: Output, done: Updated, *, dry_run: bool) -> None:
+    data = change_data(done.changes, dry_run=dry_run)
+    data |= replaced_data(done.replaced, done.outdated)
     data["registered"] = registered_data(done.object)
     data["not_attached"] = not_attached_data(done.object.spec)
     warn_left_out(output, done.object)
-    output.result("update", data, lambda: _text(done, dry_run=dry_run), swap_stands(done.live))
+    output.result("update", data, lambda: _text(done, dry_run=dry_run), replaced_stands(done.live))
     say_aside(output, done.object)
-    say_unfollowed(output, done.live, done.done, done.gap_ns, done.caught_up)
+    note_old_version(output, done.live, done.replaced, done.outdated)
 
 
 def _text(done: Updated, *, dry_run: bool) -> str:
     [one] = done.object.registered
     name = shown(f"{one.name} ({one.type_name})")
-    if done.done is None:
-        caught_up = shown(caught_up_text(done.caught_up, dry_run=dry_run))
-        return f"{name} is this version already (map {one.map_id}): {caught_up}"
+    if done.replaced is None:
+        outdated = shown(outdated_text(done.outdated, dry_run=dry_run))
+        return f"{name} is this version already (map {one.map_id}): {outdated}"
     lines = fields(
         [
             ("map", f"{one.map_id or 'new'} ({one.map_name}), was {done.live.info.id}"),
-            *swapped_fields(done.done, done.gap_ns, dry_run=dry_run),
+            *replaced_fields(done.replaced, dry_run=dry_run),
         ],
         indent=2,
     )

@@ -1,15 +1,15 @@
-"""The main job, start to end: register, carry real TCP data, prove it, unregister.
+"""Demonstrate an object: register it, send real TCP data, prove that its programs ran, unregister it.
 
-Nothing of the machine's own is touched: the data flows in a namespace that
-only this process knows, and without ``keep`` the link is pinned in a bpffs
-that is mounted nowhere. Both go with the process, whatever ends it. A map without a link does not, nor does what
-is to be kept before it is proven: a child process stands by to undo these.
+Nothing of the host is changed. The data flows in a namespace that only this process
+knows. Without ``keep`` the link is pinned in a bpffs that is mounted nowhere. The kernel
+frees both when the process ends. The recovery process undoes what would stay: a map
+without a link, and pins that are not kept yet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from structops_cli.btf.kernel_types import KernelTypes
@@ -19,13 +19,12 @@ from structops_cli.net.congestion_controls import CongestionControls, read_conge
 from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.net.traffic import TrafficReport, send_traffic
 from structops_cli.obj.spec import ObjectSpec
-from structops_cli.operations.registering import Places, undone_at_death
-from structops_cli.runtime.interrupts import from_here_uninterrupted
+from structops_cli.operations.register import PinDirs, hold_registered
+from structops_cli.operations.transaction import Caller, transaction
 from structops_cli.runtime.map_values import MapContents, read_contents
-from structops_cli.runtime.objects import RegisteredObject, describe, load_object
-from structops_cli.runtime.objects import keep as keep_registered
-from structops_cli.runtime.pins import DEFAULT_PIN_DIR, prepare_pin_dir
-from structops_cli.runtime.registration import Registered, register
+from structops_cli.runtime.objects import RegisteredObject, load_object
+from structops_cli.runtime.pins import DEFAULT_PIN_DIR
+from structops_cli.runtime.registration import Registered
 from structops_cli.struct_ops.kinds.tcp_congestion_ops import KIND
 from structops_cli.struct_ops.plan import Selection
 from structops_cli.syscall import bpf, bpffs
@@ -65,43 +64,39 @@ def demonstrate(
     *,
     keep: bool,
     say: Callable[[str], None],
-    changing: Callable[[], AbstractContextManager[object]],
+    caller: Caller | None = None,
 ) -> Demonstration:
     """Register an object's congestion controls, send ``byte_count`` bytes through each, and unregister unless ``keep``.
 
-    ``changing`` gives what holds the machine's lock: the traffic, which may take minutes, runs without it.
-    Raises ``StateError`` when something is left that should be gone.
+    The lock file is free while the traffic runs, which may take minutes. Raises
+    ``StateError`` if something is left that should be gone.
     """
     before = read_congestion_controls()
-    with ExitStack() as held, ExitStack() as folders:
-        place = _pin_dir(held, folders, keep=keep)
-        # a demo that keeps nothing shares its maps with nobody
-        places = Places(place if keep else None, bpffs.DEFAULT if keep else place)
-        loaded = held.enter_context(load_object(spec, Target(kernel), selection, map_pin_dir=places.maps))
-        with undone_at_death([loaded], places, folders), folders.pop_all() as undo:
-            with changing():
-                done = describe(loaded, register(loaded, place, undo), held=not keep)
-            chosen = [one for one in done.registered if one.type_name == KIND.name]
-            if not chosen:
-                raise UsageError(
-                    f"{spec.name} has no congestion control",
-                    hint=f"the demo is for {KIND.name}",
-                    object=spec.name,
-                )
-            with ThrowawayNamespace() as namespace:
-                proofs = tuple(_prove(spec, one, namespace, byte_count, say) for one in chosen)
-            if keep:
-                from_here_uninterrupted()
-                keep_registered(undo, [done])
+    with ExitStack() as held:
+        links = DEFAULT_PIN_DIR if keep else _detached_dir(held)
+        pin_dirs = PinDirs(links, bpffs.DEFAULT if keep else links)  # shared maps only if the demo keeps them
+        loaded = held.enter_context(load_object(spec, Target(kernel), selection, map_pin_dir=pin_dirs.maps))
+        with transaction(caller=caller) as run:
+            registration, steps = hold_registered(run, [loaded], pin_dirs, held, lasts=keep)
+        [done] = registration.objects
+        chosen = [one for one in done.registered if one.type_name == KIND.name]
+        if not chosen:
+            raise UsageError(
+                f"{spec.name} has no congestion control",
+                hint=f"the demo is for {KIND.name}",
+                object=spec.name,
+            )
+        with ThrowawayNamespace() as namespace:
+            proofs = tuple(_prove(spec, one, namespace, byte_count, say) for one in chosen)
+        if keep:
+            steps.keep()
     after = read_congestion_controls()
     _check_left(before, after, chosen, keep=keep)
     return Demonstration(done, proofs, before, after, keep)
 
 
-def _pin_dir(held: ExitStack, folders: ExitStack, *, keep: bool) -> str:
-    if keep:
-        prepare_pin_dir(DEFAULT_PIN_DIR, folders)
-        return DEFAULT_PIN_DIR
+def _detached_dir(held: ExitStack) -> str:
+    """Return the directory of a bpffs that is mounted nowhere; ``held`` closes it."""
     return f"/proc/self/fd/{held.enter_context(bpffs.detached()).fileno()}"
 
 

@@ -1,107 +1,122 @@
-"""Go back to a version that is kept: the same swap as an update, with a map that was registered before."""
+"""Go back to a kept version: the replacement of an update, with a map that was registered before."""
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import StateError
-from structops_cli.operations.candidate import candidate_of_live, copied
-from structops_cli.operations.catching_up import CaughtUp, catch_up
-from structops_cli.operations.restart import Restart, replace
-from structops_cli.operations.swap import (
-    Swap,
-    Swapped,
-    needs_restart,
+from structops_cli.operations.default_sysctls import OutdatedDefaults, rewrite_outdated
+from structops_cli.operations.ready_map import ReadyMap, copy_map, ready_live
+from structops_cli.operations.replace import (
+    Replaced,
+    Replacement,
     refuse_unregistered,
     refuse_unreplaceable,
-    rehearsed,
+    replace,
 )
-from structops_cli.operations.update import superfluous
+from structops_cli.operations.restart import restart_step
+from structops_cli.operations.transaction import Caller, Change, Transaction, transaction
+from structops_cli.operations.update import superfluous, unchanged
 from structops_cli.operations.versions import (
     KEPT_VERSIONS,
     Version,
     kept_path,
     kept_pins,
+    needs_restart,
     not_kept,
     pin_folder,
     pin_of,
     versions_of,
 )
+from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.live_map import LiveMap
+from structops_cli.runtime.selection import find_to_change
 from structops_cli.shell_words import shell_words
 
-__all__ = ["RolledBack", "rollback", "version_to_go_back_to"]
+__all__ = ["RolledBack", "find_version", "rollback"]
 
 
 class RolledBack(NamedTuple):
-    """What became of a rollback: ``version`` is what is registered now; ``done`` is None when it was before.
+    """The result of a rollback: ``version`` is registered now.
 
-    ``forward`` are kept versions that are younger than the registered one: it was gone back from them.
-    ``gap_ns`` is how long the name was gone; None where it never was. ``caught_up`` are defaults that another version had.
+    ``replaced`` is None if it was registered before; then ``outdated`` are the defaults
+    that another version had. ``newer`` are kept versions that are younger than the
+    registered one: an earlier rollback replaced them.
     """
 
     live: LiveMap
     version: Version
-    done: Swapped | None
-    forward: tuple[Version, ...] = ()
-    gap_ns: int | None = None
-    caught_up: CaughtUp | None = None
+    replaced: Replaced | None
+    changes: tuple[Change, ...]
+    newer: tuple[Version, ...] = ()
+    outdated: OutdatedDefaults | None = None
 
 
 def rollback(
-    stock: tuple[LiveMap, ...],
-    live: LiveMap,
-    to: int | None,
+    kernel: KernelTypes,
+    selector: str,
+    to: int | None = None,
     *,
     keep: int = KEPT_VERSIONS,
+    restart: bool = False,
     dry_run: bool = False,
-    by_restart: bool = False,
+    caller: Caller | None = None,
 ) -> RolledBack:
-    """Put a kept version in the place of ``live``: ``to``, or the one that was replaced last.
+    """Replace the registered map that a selector names by a kept version: ``to``, or the last one that was replaced.
 
-    Once more is nothing to do: a version that was gone back to has a younger one
-    among those that are kept. Going back further takes ``to``. A version that was
-    registered without a link comes back as a copy, with an id of its own.
+    A second rollback without ``to`` changes nothing: the version that was registered is
+    younger than the one that is. A version that was registered without a link comes back
+    as a copy with an id of its own.
     """
+    with transaction(dry_run=dry_run, caller=caller) as run:
+        maps = list_maps(kernel)
+        return _rollback(run, maps, find_to_change(maps, selector), to, keep, restart=restart)
+
+
+def _rollback(
+    run: Transaction, maps: tuple[LiveMap, ...], live: LiveMap, to: int | None, keep: int, *, restart: bool
+) -> RolledBack:
     refuse_unregistered(live)
     in_place = not needs_restart(live)
-    version, forward = version_to_go_back_to(stock, live, to)
+    version, newer = find_version(maps, live, to)
     if version.is_current:
-        return RolledBack(live, version, None, forward, caught_up=catch_up(stock, live, dry_run=dry_run))
-    if not by_restart:
+        outdated = rewrite_outdated(run, maps, live)
+        changes = [unchanged(live), *(outdated.changes if outdated else ())]
+        return RolledBack(live, version, None, tuple(changes), newer, outdated)
+    if not restart:
         refuse_unreplaceable(live)
     with ExitStack() as owner:
-        if in_place and not version.live.is_link_map:
-            new = copied(version.live, owner, link=True)
-        else:
-            new = candidate_of_live(version.live, owner)
-        todo = Swap(
+        plan = Replacement(
             live,
-            new.map_fd,
-            new.value_set,
-            kept_path(live, pin_folder(live)) if keep else "",
-            tuple(pin for pin in superfluous(stock, live, keep) if pin not in version.live.pins),
+            _ready(version.live, owner, in_place=in_place),
+            pin_of(live),
+            kept_path(live, pin_folder(live)) if keep else None,
+            tuple(pin for pin in superfluous(maps, live, keep) if pin not in version.live.pins),
             kept_pins(version.live),
+            kept_id=version.live.info.id if version.live.is_link_map else None,
         )
-        if dry_run:
-            map_id = version.live.info.id if version.live.is_link_map else 0
-            return RolledBack(live, version, rehearsed(todo, map_id))
-        plan = Restart(todo, new, pin_of(live))
-        done, gap_ns = replace(plan, in_place=in_place, may_restart=by_restart)
-        return RolledBack(live, version, done, gap_ns=gap_ns)
+        done, changed = replace(run, plan, in_place=in_place, restart=restart_step if restart else None)
+        return RolledBack(live, version, done, changed)
 
 
-def version_to_go_back_to(
-    stock: tuple[LiveMap, ...], live: LiveMap, to: int | None
+def _ready(version: LiveMap, owner: ExitStack, *, in_place: bool) -> ReadyMap:
+    if in_place and not version.is_link_map:
+        return copy_map(version, owner, link=True)
+    return ready_live(version, owner)
+
+
+def find_version(
+    maps: tuple[LiveMap, ...], live: LiveMap, to: int | None
 ) -> tuple[Version, tuple[Version, ...]]:
-    """Return the version that is meant, which may be the registered one, and the kept ones that are younger than that."""
-    found = versions_of(stock, live.type.name, live.name)
+    """Return the version to go back to, which may be the registered one, and the kept versions younger than that."""
+    found = versions_of(maps, live.type.name, live.name)
     current = next((one for one in found if one.live.info.id == live.info.id), None)
     if current is None:
         raise StateError(
             f"{live.name} (id:{live.info.id}) cannot be gone back from",
-            why="it was unregistered meanwhile, and is gone",
+            why="it was unregistered meanwhile",
             hint=f"{shell_words('structops', 'versions', live.name)} shows what is kept",
         )
     kept = [one for one in found if one.pin and one is not current]

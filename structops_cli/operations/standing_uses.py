@@ -60,14 +60,14 @@ def _with_the_network(uses: Uses) -> Uses:
         return uses
     from structops_cli.net.namespaces import find_namespaces
     from structops_cli.net.routes import routes_naming
-    from structops_cli.operations.followers import namespaces_of_default  # no other type is any of that
+    from structops_cli.operations.default_sysctls import namespaces_of_default  # no other type is any of that
 
     of_default = namespaces_of_default(live)
     places = {item.inode: item for item in (*find_namespaces(), *of_default.namespaces)}
     return uses._replace(
         defaults=tuple(one.title for one in of_default.namespaces),
         routes=tuple(routes_naming(live.name, places.values())),
-        hidden=tuple(one.title for one in of_default.hidden),
+        hidden=tuple(one.title for one in of_default.unreachable),
         another_default=_another_default(live.name, of_default.namespaces),
     )
 

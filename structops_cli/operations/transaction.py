@@ -25,7 +25,7 @@ from structops_cli.operations.lock_file import lock_file
 from structops_cli.operations.recovery import recovery_process
 from structops_cli.runtime.interrupts import HELD_BACK, uninterrupted
 
-__all__ = ["Caller", "Change", "Recovery", "State", "Step", "Transaction", "changed", "transaction"]
+__all__ = ["Caller", "Change", "Held", "Recovery", "State", "Step", "Transaction", "changed", "transaction"]
 
 State: TypeAlias = Mapping[str, Any]
 """Plain data, as JSON has it. ``before`` and ``after`` of one change have the same keys."""
@@ -144,20 +144,30 @@ class Transaction:
         with run.protected():
             return run.execute()
 
-    def hold(self, steps: Sequence[Step], held: ExitStack, *, keeping: Collection[int]) -> tuple[Change, ...]:
-        """Execute steps that ``held`` undoes when it closes, or the recovery process when this process dies.
+    def hold(self, steps: Sequence[Step], owner: ExitStack, *, keeping: Collection[int]) -> Held:
+        """Execute steps that ``owner`` undoes when it closes.
 
-        There is no commit point. The recovery process keeps only the descriptors ``keeping``.
+        If this process dies before, the recovery process undoes the steps. It has only
+        the descriptors ``keeping``. Without any there is no recovery process: then
+        nothing that the steps make may outlive this process.
         """
         if self.dry_run:
-            return self.steps(steps)
+            return Held(self.steps(steps), _nothing)
         run = _Run(steps, len(steps), Recovery.BACK)
         with ExitStack() as undo:
-            undo.enter_context(recovery_process(run.recover, keeping=keeping))
+            if keeping:
+                undo.enter_context(recovery_process(run.recover, keeping=keeping))
             undo.callback(run.close)
             changes = run.execute()
-            held.push(undo.pop_all())
-        return changes
+            owner.push(undo.pop_all())
+        return Held(changes, run.keep)
+
+
+class Held(NamedTuple):
+    """Executed steps whose owner undoes them when it closes; ``keep`` makes them last."""
+
+    changes: tuple[Change, ...]
+    keep: Callable[[], object]
 
 
 class _Run:
@@ -220,6 +230,11 @@ class _Run:
         """Undo all steps; raise ``StructopsError`` if something could not be undone."""
         if left := self.undo():
             raise StructopsError("the end of the run left something", why="; ".join(left))
+
+    def keep(self) -> None:
+        """Forget the steps, so that nothing undoes them. Signals stay blocked from here on."""
+        _block_signals()
+        self._started = 0
 
     def recover(self) -> None:
         """Finish in the recovery process what the killed process began."""

@@ -29,6 +29,7 @@ from structops_cli.runtime.pins import (
 )
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info, prog_info
@@ -38,10 +39,12 @@ __all__ = [
     "Dropped",
     "Version",
     "drop",
+    "holds",
     "keep",
     "kept_path",
     "kept_pins",
     "loaded_ns",
+    "needs_restart",
     "not_kept",
     "pin_folder",
     "pin_of",
@@ -148,12 +151,13 @@ def keep(map_fd: Fd, path: str, undo: ExitStack) -> None:
         prepare_pin_dir(os.path.dirname(path), undo)
         pin_with_undo(map_fd, path, undo)
     except KernelError as error:
-        if error.errno == EEXIST and _holds(path, map_info(map_fd).id):
+        if error.errno == EEXIST and holds(path, map_info(map_fd).id):
             return
         raise explained(error, f"the version that is to be replaced could not be kept at {path}") from None
 
 
-def _holds(path: str, map_id: int) -> bool:
+def holds(path: str, map_id: int) -> bool:
+    """Tell whether a pin is of the map ``map_id``."""
     with suppress(KernelError), open_pin(path, Writers.TRUSTED) as fd:
         return map_info(fd).id == map_id
     return False
@@ -185,6 +189,13 @@ def drop(pins: Iterable[str]) -> Dropped:
                 break
             folder = os.path.dirname(folder)
     return Dropped(tuple(gone), tuple(still_there))
+
+
+def needs_restart(live: LiveMap) -> bool:
+    """Tell whether a registered map can only be replaced by unregistering it first."""
+    return live.state == MapState.REGISTERED and (
+        not live.links or not kind_of(live.type.name).registration.replaceable
+    )
 
 
 def users_of(live: LiveMap) -> int:

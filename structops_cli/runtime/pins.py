@@ -19,6 +19,7 @@ __all__ = [
     "KEPT_FOLDER",
     "PIN_FOLDER",
     "STATE_NAME",
+    "absent_directories",
     "check_lasting",
     "check_pin_dir",
     "escaped",
@@ -64,6 +65,16 @@ def prepare_pin_dir(path: str, undo: ExitStack, writers: Writers = Writers.CALLE
             bpffs.mount()
             undo.callback(_unmount_quietly)
     open_directory(path, writers, undo).close()
+
+
+def absent_directories(path: str) -> tuple[str, ...]:
+    """Return the directories that ``prepare_pin_dir`` would make, the deepest first."""
+    absent = []
+    path = os.path.abspath(path)
+    while not os.path.lexists(path):
+        absent.append(path)
+        path = os.path.dirname(path)
+    return tuple(absent)
 
 
 def check_lasting(path: str) -> None:

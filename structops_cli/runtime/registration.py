@@ -38,6 +38,7 @@ __all__ = [
     "refuse_unregisterable",
     "refused",
     "register",
+    "register_map",
     "set_ready",
     "watched",
 ]
@@ -85,7 +86,7 @@ def register(
     for plan in loaded.plan.maps:
         refuse_unregisterable(plan)
     pin_maps(loaded, undo)
-    return tuple(_register_one(loaded, plan, pin_dir, undo, standing) for plan in loaded.plan.maps)
+    return tuple(register_map(loaded, plan, pin_dir, undo, standing) for plan in loaded.plan.maps)
 
 
 def refuse_unregisterable(plan: MapPlan) -> None:
@@ -100,9 +101,10 @@ def refuse_unregisterable(plan: MapPlan) -> None:
         )
 
 
-def _register_one(
-    loaded: Loaded, plan: MapPlan, pin_dir: str | None, undo: ExitStack, standing: Standing | None
+def register_map(
+    loaded: Loaded, plan: MapPlan, pin_dir: str | None, undo: ExitStack, standing: Standing | None = None
 ) -> Registered:
+    """Register one struct_ops map of a loaded object; the rest as in ``register``."""
     map_fd = loaded.struct_ops[plan.variable]
     try:
         if plan.link:

@@ -772,14 +772,24 @@ def test_a_dry_run_is_refused_what_would_be_refused(name: str, pin_dir: str, tmp
 KILLED = """
 import os, signal, sys
 from structops_cli.cli.main import run
-from structops_cli.operations import registering
-registering.keep = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from structops_cli.operations import register
+from structops_cli.runtime import registration
+
+def die_at_the_second(*arguments, calls=[]):
+    calls.append(arguments)
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return registration.register_map(*arguments)
+
+register.register_map = die_at_the_second
 run(sys.argv[1:])
 """
 
 
-def test_killed_before_it_is_kept_all_of_it_goes(tmp_path: Path, name: str, bpf_root: str) -> None:
-    """Both links are pinned by then, or both maps registered, and the maps that are shared by name as well."""
+def test_killed_before_the_last_map_is_registered_all_of_it_goes(
+    tmp_path: Path, name: str, bpf_root: str
+) -> None:
+    """The first link is pinned by then, or its map registered, and the maps that are shared by name as well."""
     path = live_ops_file(tmp_path, f'SECOND="{name}s"')
     words = ("register", path, "--set", f"live_ops.name={name}", "--pin-dir", f"{bpf_root}/a/b")
     ended = run_python("-c", KILLED, *words)

@@ -8,7 +8,7 @@ import pytest
 
 from structops_cli.net.namespace_entry import inside
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
-from structops_cli.operations import followers
+from structops_cli.operations import default_sysctls
 from structops_cli.operations.uses import own_default
 from tests.cli_runner import done, refused, run_process
 from tests.kernel_features import LINKS, needs
@@ -75,7 +75,7 @@ def test_the_way_into_a_namespace_that_goes_meanwhile_does_not_hide_its_default(
     register(name, pin_dir, "--set", "flags=non_restricted")
     with held_by_a_socket_alone(lambda: write_default(name)) as inode:
         ended = NetNamespace(inode, "/proc/0/ns/net")
-        monkeypatch.setattr(followers, "find_namespaces", lambda: (*find_namespaces(), ended))
+        monkeypatch.setattr(default_sysctls, "find_namespaces", lambda: (*find_namespaces(), ended))
         said = done("unregister", name).stderr
         assert f"note: {name} is the default of net:[{inode}], which nothing in sight leads into" in said
     assert eventually(lambda: not listed(name))

@@ -412,10 +412,10 @@ def test_a_dry_run_counts_no_default_that_follows(book: Runbook) -> None:
 NOT_FOLLOWED = """
 import sys
 from structops_cli.cli.main import run
-from structops_cli.operations import swap
+from structops_cli.operations import replace
 
-swap.Followers.follow = lambda self: ()
-swap.Followers.refuse_restricted = lambda self, live, new: None
+replace.DefaultSysctls.rewrite = lambda self: ()
+replace.DefaultSysctls.refuse_restricted = lambda self, live, new: None
 run(sys.argv[1:])
 """
 
@@ -490,17 +490,17 @@ def refused_after(*words: str) -> dict[str, Any]:
 KILLED = """
 import os, signal, sys
 from structops_cli.cli.main import run
-from structops_cli.operations import swap
+from structops_cli.operations import replace
 from structops_cli.syscall import bpf
 
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
 if sys.argv[1] == "before":
-    swap._link_update = kill
+    replace._link_update = kill
 else:
-    swap.Followers.follow = lambda self, follow=swap.Followers.follow, me=os.getpid(): (
-        kill() if os.getpid() == me else follow(self)
+    replace.DefaultSysctls.rewrite = lambda self, rewrite=replace.DefaultSysctls.rewrite, me=os.getpid(): (
+        kill() if os.getpid() == me else rewrite(self)
     )
 run(sys.argv[2:])
 """

@@ -222,6 +222,14 @@ def test_held_steps_are_undone_when_the_holder_closes(log: Log) -> None:
     assert log.there() == []
 
 
+def test_held_steps_can_be_kept(log: Log) -> None:
+    with ExitStack() as owner:
+        held = Transaction().hold([log.step("a")], owner, keeping=[])
+        held.keep()
+        assert blocked()
+    assert log.there() == ["a"]
+
+
 def test_the_holder_names_what_stays(log: Log) -> None:
     with pytest.raises(StructopsError, match="a stays"), ExitStack() as held:
         Transaction().hold([log.step("a", stays=True)], held, keeping=[])
@@ -256,8 +264,8 @@ def step(name):
 
 steps = [step(name) for name in sys.argv[5:]]
 if how == "held":
-    with ExitStack() as held:
-        Transaction().hold(steps, held, keeping=[])
+    with ExitStack() as owner:
+        Transaction().hold(steps, owner, keeping=[os.open(os.devnull, os.O_RDONLY)])
         os.kill(parent, 9)
 Transaction().steps([*steps], commit=commit, recovery=Recovery(how))
 """

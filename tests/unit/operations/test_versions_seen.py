@@ -10,7 +10,7 @@ import pytest
 
 from structops_cli.errors import KernelError, StateError
 from structops_cli.operations import versions
-from structops_cli.operations.rollback import version_to_go_back_to
+from structops_cli.operations.rollback import find_version
 from structops_cli.operations.versions import versions_of
 from structops_cli.runtime import inventory
 from structops_cli.syscall import bpf, bpffs
@@ -38,8 +38,8 @@ def test_one_that_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     refuse_programs(monkeypatch, ENOENT)
     assert versions_of([LIVE], LIVE.type.name, LIVE.name) == ()
     with pytest.raises(StateError) as caught:
-        version_to_go_back_to((LIVE,), LIVE, None)
-    assert caught.value.why == "it was unregistered meanwhile, and is gone"
+        find_version((LIVE,), LIVE, None)
+    assert caught.value.why == "it was unregistered meanwhile"
 
 
 def test_a_pin_that_cannot_be_opened_now(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

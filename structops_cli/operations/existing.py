@@ -1,4 +1,4 @@
-"""What is registered already under a name that is wanted: the very same thing, or another, and what to do then."""
+"""Compare a planned map with the existing map of the same name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from errno import EBUSY, EEXIST
 from typing import TYPE_CHECKING
 
 from structops_cli.errors import KernelError
-from structops_cli.runtime.live_map import MapState
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.registration import Registered
 from structops_cli.shell_words import shell_words
@@ -19,17 +18,17 @@ from structops_cli.syscall.info import map_info
 if TYPE_CHECKING:
     from structops_cli.runtime.live_map import LiveMap
 
-__all__ = ["described_live", "refuse_standing", "standing"]
+__all__ = ["described_live", "find_existing", "refuse_existing"]
 
 
-def standing(
+def find_existing(
     loaded: Loaded, plan: MapPlan, *, mine: Container[int] = (), refused: bool = False
 ) -> Registered | None:
-    """Return what is registered under the name of a planned map if it is the same thing; None where it is not ours to tell.
+    """Return the live map if it equals the plan, None if the name is free.
 
-    ``mine`` are the ids of maps that this run itself has made: a name is not taken twice. ``refused``
-    says that the kernel has refused the map: of a type of which it takes one at a time, by any name.
-    Raises ``KernelError`` that says what to do when another struct_ops is in the way.
+    ``mine`` are the ids of the maps of this run. ``refused`` says that the kernel has
+    refused the planned map: then a map of another name is in the way if the kernel takes
+    one map of the type at a time. Raises ``KernelError`` if another map is in the way.
     """
     from structops_cli.runtime.identity import is_same
     from structops_cli.runtime.inventory import list_maps
@@ -39,7 +38,7 @@ def standing(
     if not kind.naming.member:
         return None
     for live in list_maps(live_kernel()):
-        if (live.type.name, live.state) != (plan.type.name, MapState.REGISTERED):
+        if (live.type.name, live.state) != (plan.type.name, "registered"):
             continue
         if live.info.id in mine:
             if refused and kind.registration.one_at_a_time:
@@ -54,18 +53,18 @@ def standing(
     return None
 
 
-def refuse_standing(
+def refuse_existing(
     loaded: Loaded, plan: MapPlan, *, mine: Container[int] = (), refused: bool = False
 ) -> None:
-    """Raise what ``standing`` does for what is to be held by this process: not by what is registered already."""
-    if (there := standing(loaded, plan, mine=mine, refused=refused)) is not None:
+    """Raise if the name is taken, even by an equal map: this process could not hold that one."""
+    if (there := find_existing(loaded, plan, mine=mine, refused=refused)) is not None:
         error = _taken(plan, loaded, there.map_id)
         error.hint = f"the same is registered already: {shell_words('structops', 'unregister', there.name)} takes it away"
         raise error
 
 
 def described_live(live: LiveMap, variable: str = "") -> Registered:
-    """Return what is registered already, as registering it would have answered."""
+    """Describe a live map as its registration would have."""
     from structops_cli.runtime.live_map import programs_of
 
     link = live.links[0] if live.links else None
@@ -97,7 +96,7 @@ def _taken(plan: MapPlan, loaded: Loaded, map_id: int) -> KernelError:
 
 
 def _second(plan: MapPlan, loaded: Loaded, live: LiveMap) -> KernelError:
-    """Return the error of a second map of this run, of a type of which the kernel takes one at a time."""
+    """Return the error of a second map of this run, of a type that the kernel registers once."""
     answer = _taken(plan, loaded, live.info.id)
     answer.why = (
         f"the kernel takes one {plan.type.name} at a time, and {live.name} of the same call came first"
@@ -109,8 +108,8 @@ def _second(plan: MapPlan, loaded: Loaded, live: LiveMap) -> KernelError:
 
 
 def _another(plan: MapPlan, loaded: Loaded, live: LiveMap) -> KernelError:
-    """Return the error of what is in the way of a planned map: how it is replaced, or what else to do."""
-    from structops_cli.operations.swap import needs_restart  # only a refusal needs it
+    """Return the error that names the command which replaces the map in the way."""
+    from structops_cli.operations.versions import needs_restart  # only a refusal needs it
 
     answer, kind = _taken(plan, loaded, live.info.id), kind_of(plan.type.name)
     options = ["--restart"] if needs_restart(live) else []

@@ -9,7 +9,7 @@ import pytest
 
 from structops_cli.errors import KernelError
 from structops_cli.net.namespaces import NetNamespace
-from structops_cli.operations.followers import Followers
+from structops_cli.operations.default_sysctls import DefaultSysctls
 from tests.unit.operations.live_maps import live
 
 
@@ -43,8 +43,8 @@ class Allowed:
         self.names.append(name)
 
 
-def followers(refusals: int) -> tuple[Followers, list[Default]]:
-    found = Followers(live(7, "registered", 1, type_name="bpf_dummy_ops"), writable=False)
+def sysctls(refusals: int) -> tuple[DefaultSysctls, list[Default]]:
+    found = DefaultSysctls(live(7, "registered", 1, type_name="bpf_dummy_ops"), writable=False)
     defaults = [Default(1, is_initial=True), Default(2, is_initial=False)]
     found.defaults = cast("Any", defaults)
     found.allowed = cast("Any", Allowed(refusals))
@@ -52,14 +52,14 @@ def followers(refusals: int) -> tuple[Followers, list[Default]]:
 
 
 def test_a_list_that_refuses_once_is_written_again() -> None:
-    found, defaults = followers(1)
-    assert [one.error for one in found.follow()] == [None, None]
+    found, defaults = sysctls(1)
+    assert [one.error for one in found.rewrite()] == [None, None]
     assert [one.written for one in defaults] == [["t_a"], ["t_a"]]
 
 
 def test_a_list_that_refuses_is_the_reason_of_those_that_need_it() -> None:
-    found, defaults = followers(9)
-    initial, other = found.follow()
+    found, defaults = sysctls(9)
+    initial, other = found.rewrite()
     assert initial.error is None
     assert other.error is not None
     assert other.error.why == "no memory"
@@ -68,7 +68,7 @@ def test_a_list_that_refuses_is_the_reason_of_those_that_need_it() -> None:
 
 @pytest.mark.parametrize("refusals", [0, 1])
 def test_the_name_is_on_the_list_afterwards(refusals: int) -> None:
-    found, _ = followers(refusals)
-    found.follow()
+    found, _ = sysctls(refusals)
+    found.rewrite()
     assert found.allowed is not None
     assert "t_a" in found.allowed.read()

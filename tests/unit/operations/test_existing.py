@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from structops_cli.errors import KernelError
-from structops_cli.operations import standing as module
+from structops_cli.operations import existing as module
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.struct_ops.plan import MapPlan
 from structops_cli.syscall.info import MapInfo
@@ -28,7 +28,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, *ids: int) -> KernelError:
     )
     loaded = SimpleNamespace(spec=SimpleNamespace(name="t.bpf.o"), struct_ops=dict(enumerate(ids)))
     with pytest.raises(KernelError) as caught:
-        module.standing(cast("Loaded", loaded), PLAN, mine={7, 8}, refused=True)
+        module.find_existing(cast("Loaded", loaded), PLAN, mine={7, 8}, refused=True)
     return caught.value
 
 
