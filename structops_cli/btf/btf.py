@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from structops_cli.btf.decode import KIND, RECORD, decode
 from structops_cli.btf.header import parse_sections
-from structops_cli.btf.strings import Names, Strings
+from structops_cli.btf.names import Names, Strings
 from structops_cli.btf.types import BtfType, Datasec, UnknownKind, Void
 from structops_cli.errors import BtfError
 from structops_cli.syscall.btf_index import ALL_KINDS, UNKNOWN_KINDS, BtfIndex

@@ -2,13 +2,243 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.c_header import header
-from structops_cli.btf.c_syntax import Printer, keyword
-from structops_cli.btf.types import Enum, Enum64, Func, FuncProto, Fwd, Struct, Typedef, Union, Var
+from structops_cli.btf.c_layout import Filler, Padding, lay_out
+from structops_cli.btf.layout import CUT, innermost, may_be_cut, resolve
+from structops_cli.btf.types import (
+    Array,
+    BtfType,
+    Composite,
+    Const,
+    Enum,
+    Enum64,
+    Float,
+    Func,
+    FuncProto,
+    Fwd,
+    Int,
+    Member,
+    Ptr,
+    Restrict,
+    Struct,
+    Typedef,
+    TypeTag,
+    Union,
+    UnknownKind,
+    Var,
+    Void,
+    Volatile,
+)
 from structops_cli.errors import BtfError
 
-__all__ = ["declare", "definition", "header", "prototype"]
+__all__ = ["Printer", "declare", "definition", "keyword", "prototype"]
+
+_MAX_PARTS = 200_000
+"""The most declarations and padding of one text: types can share parts, so a small BTF can be a huge text."""
+_MAX_DEPTH = 32
+"""How deep prototypes and bodies may lie in one another."""
+_MAX_CHAIN = 64
+_UNITS = {8: "char", 16: "short", 32: "int", 64: "long"}
+_ENUM_MODES = {1: "QI", 2: "HI", 8: "DI"}
+_QUALIFIERS: dict[type, str] = {Const: "const", Volatile: "volatile", Restrict: "restrict"}
+_Tagged: TypeAlias = Struct | Union | Enum | Enum64 | Fwd
+
+
+def keyword(target: _Tagged) -> str:
+    """Return ``struct``, ``union`` or ``enum``."""
+    if isinstance(target, Enum | Enum64):
+        return "enum"
+    is_union = target.is_union if isinstance(target, Fwd) else isinstance(target, Union)
+    return "union" if is_union else "struct"
+
+
+def _same(name: str) -> str:
+    return name
+
+
+class Printer:
+    """Writes the types of one BTF.
+
+    ``names`` gives other names to types by id, ``enumerator`` to enumerators.
+    With ``bodies``, anonymous types are written with what is in them; without,
+    as ``struct { ... }``. Type tags are left out: they are no part of the C type.
+    """
+
+    def __init__(
+        self,
+        btf: Btf,
+        *,
+        names: Mapping[int, str] | None = None,
+        enumerator: Callable[[str], str] = _same,
+        bodies: bool = False,
+    ) -> None:
+        self._btf = btf
+        self._names: Mapping[int, str] = {} if names is None else names
+        self._enumerator = enumerator
+        self._bodies = bodies
+        self._parts = 0
+        self._fillers = 0
+        self._depth = 0
+
+    def name(self, target: Typedef | _Tagged) -> str:
+        """Return the name that a type goes by."""
+        return self._names.get(target.id, target.name)
+
+    def declare(self, type_id: int, name: str, indent: int = 0) -> str:
+        """Declare ``name``, "" for a type alone; further lines are indented by ``indent`` tabs."""
+        self._count(type_id)
+        declarator = name
+        qualifiers: list[str] = []
+        after_pointer = False
+        target = self._btf.type(type_id)
+        for _ in range(_MAX_CHAIN):
+            if isinstance(target, Const | Volatile | Restrict):
+                word = _QUALIFIERS[type(target)]
+                qualifiers += [word] if word not in qualifiers else []
+            elif isinstance(target, Ptr):
+                declarator = "*" + " ".join([*qualifiers, declarator] if declarator else qualifiers)
+                qualifiers = []
+                after_pointer = True
+            elif isinstance(target, Array | FuncProto):
+                declarator = f"({declarator})" if after_pointer else declarator
+                after_pointer = False
+                if isinstance(target, Array):
+                    declarator += f"[{target.count}]"
+                else:
+                    declarator += f"({self._params(target, indent)})"
+                    qualifiers = []  # those of a function mean nothing
+            elif not isinstance(target, TypeTag):
+                break
+            target = self._btf.type(_following(target))
+        else:
+            raise self._error(type_id, f"its declaration does not end within {_MAX_CHAIN} steps")
+        text = " ".join([*qualifiers, self._specifier(target, indent, pointed_at=after_pointer)])
+        return f"{text} {declarator}" if declarator else text
+
+    def prototype(self, proto: FuncProto, name: str) -> str:
+        """Declare a function of that prototype."""
+        return self.declare(proto.return_type, f"{name}({self._params(proto, 0)})")
+
+    def _params(self, proto: FuncProto, indent: int) -> str:
+        if not proto.params:
+            return "void"
+        if len(proto.params) == 1 and proto.params[0].type == 0:
+            return ""  # the old style, with nothing said: C has no `(...)` before C23
+        self._deepen(proto.id)
+        texts = [
+            self.declare(param.type, param.name, indent) if param.type else "..." for param in proto.params
+        ]
+        self._depth -= 1
+        return ", ".join(texts)
+
+    def _specifier(self, target: BtfType, indent: int, *, pointed_at: bool) -> str:
+        """Return what a declaration begins with; ``void`` for a pointer to a type of an unknown kind."""
+        if isinstance(target, Void) or (isinstance(target, UnknownKind) and pointed_at):
+            return "void"
+        if isinstance(target, Int | Float):
+            return target.name or "int"
+        if isinstance(target, Typedef):
+            return self.name(target)
+        if isinstance(target, Struct | Union | Enum | Enum64 | Fwd):
+            if target.name or isinstance(target, Fwd):
+                return f"{keyword(target)} {self.name(target)}"
+            return self.body(target, indent) if self._bodies else f"{keyword(target)} {{ ... }}"
+        if isinstance(target, UnknownKind) and not self._bodies:
+            return f"<BTF kind {target.kind}>"
+        if isinstance(target, UnknownKind):
+            raise self._error(target.id, f"it is {target.describe()}")
+        raise self._error(target.id, f"kind {type(target).__name__} is no type of C")
+
+    def body(self, target: Composite | Enum | Enum64, indent: int = 0, *, tagged: bool = True) -> str:
+        """Write a struct, union or enum with all that is in it, up to the closing brace and its attributes."""
+        tag = f"{self.name(target)} " if tagged and target.name else ""
+        if isinstance(target, Enum | Enum64):
+            lines, attribute = self._enumerators(target)
+        else:
+            lines, attribute = self._members(target, indent)
+        margin = "\t" * indent
+        inside = "".join(f"{margin}\t{line}\n" for line in lines)
+        return f"{keyword(target)} {tag}{{\n{inside}{margin}}}{attribute}"
+
+    def _members(self, target: Composite, indent: int) -> tuple[list[str], str]:
+        self._deepen(target.id)
+        known, unknown = self._split(target)
+        packed, items = lay_out(self._btf, known)
+        lines = [f"{self._item(item, target, indent + 1)};" for item in items] + unknown
+        self._depth -= 1
+        return lines, " __attribute__((packed))" if packed else ""
+
+    def _split(self, target: Composite) -> tuple[Composite, list[str]]:
+        """Return a composite without its members of unknown kinds, and a comment for each of them."""
+        comments = []
+        known = []
+        for member in target.members:
+            inner = innermost(self._btf, member.type)
+            if isinstance(inner, UnknownKind):
+                place = f"at byte {member.bit_offset // 8}"
+                comments.append(f"/* {place}: {member.name or 'a member'}, {inner.describe()} */")
+            else:
+                known.append(member)
+        return (target._replace(members=tuple(known)) if comments else target), comments
+
+    def _item(self, item: Member | Padding | Filler, owner: Composite, indent: int) -> str:
+        self._count(owner.id)
+        if isinstance(item, Padding):
+            return f"{_UNITS[item.unit_bits]}: {item.bits}"
+        if isinstance(item, Filler):
+            self._fillers += 1
+            return f"unsigned char __btf_pad{self._fillers}[{item.size_bytes}]"
+        if not item.name:
+            inner = resolve(self._btf, item.type)
+            if isinstance(inner, Struct | Union):
+                # also of a named type, as -fms-extensions allows: its members are those of the owner
+                return self.body(inner, indent, tagged=False)
+        bits = f": {item.bit_size}" if item.bit_size else ""
+        return self.declare(item.type, item.name, indent) + bits
+
+    def _enumerators(self, target: Enum | Enum64) -> tuple[list[str], str]:
+        self._count(target.id, len(target.values))
+        lines = [f"{self._enumerator(item.name)} = {_constant(item.value)}," for item in target.values]
+        mode = _ENUM_MODES.get(target.size_bytes)
+        if mode == "DI" and any(not -(1 << 31) <= item.value < 1 << 32 for item in target.values):
+            mode = None  # it has 8 bytes by itself
+        if target.values and may_be_cut(target):
+            lines.insert(0, "/* " + CUT + " */")
+        return lines, f" __attribute__((mode({mode})))" if mode else ""
+
+    def _count(self, type_id: int, parts: int = 1) -> None:
+        self._parts += parts
+        if self._parts > _MAX_PARTS:
+            raise self._error(type_id, f"it has more than {_MAX_PARTS} parts")
+
+    def _deepen(self, type_id: int) -> None:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise self._error(type_id, f"more than {_MAX_DEPTH} prototypes and bodies lie in one another")
+
+    def _error(self, type_id: int, why: str) -> BtfError:
+        return BtfError(
+            f"{self._btf.origin}: type {type_id} cannot be written as C", why=why, type_id=type_id
+        )
+
+
+def _following(target: Ptr | Array | FuncProto | Const | Volatile | Restrict | TypeTag | Func | Var) -> int:
+    """Return the type that a declarator goes on with."""
+    if isinstance(target, Array):
+        return target.element_type
+    return target.return_type if isinstance(target, FuncProto) else target.type
+
+
+def _constant(value: int) -> str:
+    """Write an integer constant of C; those that int and unsigned int do not hold get a suffix."""
+    if value == -(1 << 63):
+        return f"{value + 1}LL - 1"
+    if -(1 << 31) <= value < 1 << 32:
+        return str(value)
+    return f"{value}ULL" if value >= 1 << 63 else f"{value}LL"
 
 
 def declare(btf: Btf, type_id: int, name: str = "") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.c_syntax import Printer, keyword
+from structops_cli.btf.c_declarations import Printer, keyword
 from structops_cli.btf.types import (
     Array,
     BtfType,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from struct import Struct as Layout
 from typing import TYPE_CHECKING, NamedTuple
 
-from structops_cli.btf.strings import Names
+from structops_cli.btf.names import Names
 from structops_cli.btf.types import (
     Array,
     BtfType,

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["essential_name"]
+from typing import TYPE_CHECKING
+
+from structops_cli.errors import BtfError
+from structops_cli.syscall.btf_index import MAX_NAME
+
+if TYPE_CHECKING:
+    from mmap import mmap
+
+__all__ = ["Names", "Strings", "essential_name"]
 
 
 def essential_name(name: str) -> str:
@@ -17,3 +25,68 @@ def essential_name(name: str) -> str:
             return name[:at]
         at += 2
     return name
+
+
+MAX_TAG_BYTES = 64 << 20
+"""Bytes of all names that are longer than the kernel allows for anything but tags: strings may overlap."""
+
+
+class Strings:
+    """The strings in ``data`` from ``offset`` on, ``length`` bytes that end with a NUL.
+
+    Offsets continue those of ``base``. ``data`` is borrowed.
+    """
+
+    __slots__ = ("_base", "_data", "_origin", "_shift", "end", "start")
+
+    def __init__(
+        self, data: bytes | mmap, offset: int, length: int, base: Strings | None, origin: str
+    ) -> None:
+        self._data = data
+        self._base = base
+        self._origin = origin
+        self.start: int = 0 if base is None else base.end
+        """The first own offset."""
+        self.end: int = self.start + length
+        """One past the last offset."""
+        self._shift = offset - self.start
+
+    def text(self, offset: int) -> str:
+        r"""Return the string at an offset; BtfError beyond the end.
+
+        What is no UTF-8 comes out as ``\xNN``.
+        """
+        if self.start <= offset < self.end:
+            at = offset + self._shift
+            data = self._data
+            return data[at : data.find(b"\0", at)].decode("utf-8", "backslashreplace")
+        if self._base is not None and 0 <= offset < self.start:
+            return self._base.text(offset)
+        why = f"a string is at offset {offset}, beyond the strings"
+        raise BtfError(f"{self._origin} is damaged", why=why)
+
+
+class Names(dict[int, str]):
+    """Names by string offset, ``names[offset]``: made when first asked for, then kept.
+
+    Raises ``BtfError`` beyond the end, and when tags hold more than ``MAX_TAG_BYTES`` in all:
+    what is kept is bounded. The text of a tag has no limit of its own, as in the kernel.
+    """
+
+    __slots__ = ("_left", "_origin", "_text")
+
+    def __init__(self, strings: Strings, origin: str) -> None:
+        super().__init__()
+        self._text = strings.text
+        self._origin = origin
+        self._left = MAX_TAG_BYTES
+
+    def __missing__(self, offset: int) -> str:
+        name = self._text(offset)
+        if len(name) > MAX_NAME:
+            self._left -= len(name)
+            if self._left < 0:
+                why = f"its names longer than {MAX_NAME} characters have more than {MAX_TAG_BYTES >> 20} MiB in all"
+                raise BtfError(f"{self._origin} is damaged", why=why)
+        self[offset] = name
+        return name

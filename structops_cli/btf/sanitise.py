@@ -18,7 +18,7 @@ from string import ascii_letters, digits
 from typing import TypeAlias
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.rewrite import rewrite
+from structops_cli.btf.encode import rewrite
 from structops_cli.btf.types import (
     BtfType,
     Const,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from structops_cli.btf.c_declarations import header as render_header
+from structops_cli.btf.c_header import header as render_header
 from structops_cli.cli.output import Output, common_options
 from structops_cli.cli.unread_btf import note_unknown_in_kernel, warn_skipped_files, warn_skipped_modules
 from structops_cli.runtime.kernel import live_kernel

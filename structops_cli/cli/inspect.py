@@ -14,7 +14,7 @@ from structops_cli.cli.live import c_text
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields, shown, table
 from structops_cli.cli.unread_btf import note_unknown_in_object
-from structops_cli.core.subject import subject
+from structops_cli.core.access import subject
 from structops_cli.errors import StructopsError
 from structops_cli.obj.spec import (
     DataSection,

@@ -15,10 +15,8 @@ from typing import NamedTuple, TypeAlias
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.names import essential_name
-from structops_cli.core.access import spell_type
-from structops_cli.core.matching import Mismatch
-from structops_cli.core.subject import ASKS, subject
-from structops_cli.core.target import Candidate, Target
+from structops_cli.core.access import ASKS, spell_type, subject
+from structops_cli.core.target import Candidate, Mismatch, Target
 from structops_cli.errors import RelocationError
 from structops_cli.syscall.uapi import BtfKind, CoreReloKind
 

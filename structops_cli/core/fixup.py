@@ -9,12 +9,19 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import CUT, may_be_cut, resolve
-from structops_cli.core.access import check_whole_type, read_enumerator, read_field, spell_type
+from structops_cli.core.access import (
+    ASKS,
+    ENUM_KINDS,
+    TYPE_KINDS,
+    check_whole_type,
+    read_enumerator,
+    read_field,
+    spell_type,
+    subject,
+)
 from structops_cli.core.agreement import Agreement, Answer
 from structops_cli.core.compatibility import types_compatible, types_match
-from structops_cli.core.matching import Mismatch, match_enumerator, match_field
-from structops_cli.core.subject import ASKS, ENUM_KINDS, TYPE_KINDS, subject
-from structops_cli.core.target import Candidate, Target
+from structops_cli.core.target import Candidate, Mismatch, Target, match_enumerator, match_field
 from structops_cli.core.values import (
     access_size,
     enum_value,

@@ -15,7 +15,7 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare
 from structops_cli.btf.layout import resolve
 from structops_cli.btf.types import Array, Enum, Enum64, Int
-from structops_cli.core.matching import Mismatch
+from structops_cli.core.target import Mismatch
 from structops_cli.syscall.uapi import BtfIntEncoding
 
 __all__ = ["is_option_value", "number_bytes", "option_bytes", "version_code", "version_of"]

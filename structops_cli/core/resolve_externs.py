@@ -16,21 +16,27 @@ from structops_cli.asm.insn import CALL, opcode_at
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare
 from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.btf.layout import resolve
 from structops_cli.btf.names import essential_name
-from structops_cli.btf.types import Datasec, Enum, Enum64, Func, Var
+from structops_cli.btf.types import Datasec, Enum, Enum64, Func, FuncProto, Ptr, Struct, Var
 from structops_cli.core.compatibility import types_compatible
 from structops_cli.core.externs import OPTION, VERSION, Externs, KernelFacts, Resolved, Use, uses_of
-from structops_cli.core.implicit_arguments import lacks_implementation
 from structops_cli.core.kconfig import number_bytes, option_bytes
-from structops_cli.core.matching import Mismatch
+from structops_cli.core.target import Mismatch
 from structops_cli.errors import FitError
-from structops_cli.obj.kconfig import KCONFIG
-from structops_cli.obj.lines import source_line
+from structops_cli.obj.sections import KCONFIG
 from structops_cli.obj.sparse_bytes import SparseBytes
-from structops_cli.obj.spec import DataSection, DataVariable, ExternKind, LinkedProgram, ObjectSpec
+from structops_cli.obj.spec import (
+    DataSection,
+    DataVariable,
+    ExternKind,
+    LinkedProgram,
+    ObjectSpec,
+    source_line,
+)
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["resolve_externs"]
+__all__ = ["lacks_implementation", "resolve_externs"]
 
 VIRTUAL = "LINUX_"
 SYSCALL_WRAPPERS = ("__x64_sys_bpf", "__arm64_sys_bpf", "__riscv_sys_bpf", "__s390x_sys_bpf")
@@ -308,3 +314,20 @@ def _has_cookies(vmlinux: Btf) -> bool:
 
 def _has_syscall_wrapper(vmlinux: Btf) -> bool:
     return any(vmlinux.find(name, BtfKind.FUNC) is not None for name in SYSCALL_WRAPPERS)
+
+
+ARGUMENT, STRUCT, SUFFIX = "aux", "bpf_prog_aux", "_impl"
+
+
+def lacks_implementation(btf: Btf, function: Func) -> bool:
+    """Tell whether a function has the kernel's own argument and nothing behind it that programs do not see."""
+    proto = btf.type(function.type)
+    if not isinstance(proto, FuncProto) or not proto.params or function.name.endswith(SUFFIX):
+        return False
+    last = proto.params[-1]
+    pointer = resolve(btf, last.type)
+    if last.name != ARGUMENT or not isinstance(pointer, Ptr):
+        return False
+    target = resolve(btf, pointer.type)
+    is_own = isinstance(target, Struct) and target.name == STRUCT
+    return is_own and btf.find(function.name + SUFFIX, BtfKind.FUNC) is None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from io import BytesIO
+from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from elftools.common.exceptions import ELFError
@@ -16,15 +17,72 @@ from elftools.common.utils import struct_parse
 from elftools.elf.structs import ELFStructs
 
 from structops_cli.errors import ElfError
-from structops_cli.obj.compressed import decompressed
 from structops_cli.obj.elf_symbols import damaged, name_at, read_relocations, read_symbols, symbol_table
 from structops_cli.obj.elf_values import ElfObject, Section
 
 if TYPE_CHECKING:
     from mmap import mmap
 
+__all__ = ["MAX_BYTES", "MAX_SECTIONS", "btf_section", "decompressed", "read_elf"]
 
-__all__ = ["MAX_SECTIONS", "btf_section", "read_elf"]
+MAX_BYTES = 64 << 20
+"""The most bytes that one section may have."""
+
+_SHF_COMPRESSED = 0x800
+_HEADER = Struct("<IIQQ")
+"""Algorithm, reserved, size, alignment."""
+_ZLIB = 1
+_ALGORITHMS = {2: "zstd"}
+_READ = (".BTF", ".BTF.ext")
+
+
+def decompressed(section: Section) -> Section:
+    """Return the section as it was before it was compressed.
+
+    Raises ``ElfError`` for another algorithm than zlib, and for a section that may not be compressed.
+    """
+    if not section.flags & _SHF_COMPRESSED or not (section.name in _READ or section.is_loaded):
+        return section
+    if section.is_loaded:
+        raise damaged(f"section {section.name} is compressed", "no section of a program may be")
+    if len(section.data) < _HEADER.size:
+        raise damaged(
+            f"section {section.name} is compressed", f"its {len(section.data)} bytes hold no header"
+        )
+    algorithm, _, size_bytes, _ = _HEADER.unpack_from(section.data)
+    if algorithm != _ZLIB:
+        raise _unknown(section.name, algorithm)
+    data = _inflate(section, size_bytes)
+    return section._replace(
+        data=memoryview(data), size_bytes=size_bytes, flags=section.flags & ~_SHF_COMPRESSED
+    )
+
+
+def _unknown(name: str, algorithm: int) -> ElfError:
+    return ElfError(
+        f"section {name} is compressed with {_ALGORITHMS.get(algorithm, f'algorithm {algorithm}')}",
+        why="only zlib is read here",
+        hint="decompress it: "
+        f"llvm-objcopy {' '.join(f'--compress-sections={one}=none' for one in _READ)} FILE, of LLVM 19 or later",
+    )
+
+
+def _inflate(section: Section, size_bytes: int) -> bytes:
+    from zlib import decompressobj, error  # few objects are compressed
+
+    if size_bytes > MAX_BYTES:
+        why = f"it would have {size_bytes} bytes; the limit is {MAX_BYTES}"
+        raise damaged(f"section {section.name} is too large", why)
+    stream = decompressobj()
+    try:
+        data = stream.decompress(section.data[_HEADER.size :], size_bytes + 1)
+    except error as refusal:
+        raise damaged(f"section {section.name} cannot be decompressed", str(refusal)) from refusal
+    if len(data) != size_bytes or not stream.eof:
+        why = f"it holds other than the {size_bytes} bytes that its header names"
+        raise damaged(f"section {section.name} cannot be decompressed", why)
+    return data
+
 
 MAX_SECTIONS = 0xFF00
 """SHN_LORESERVE: from there on a section's number means something else."""

@@ -10,8 +10,7 @@ from structops_cli.btf.types import Func, Var, Void
 from structops_cli.errors import ObjectError
 from structops_cli.obj.datasec import datasec_of
 from structops_cli.obj.elf_values import ElfObject, SymbolBinding
-from structops_cli.obj.extern_types import KSYMS
-from structops_cli.obj.kconfig import KCONFIG
+from structops_cli.obj.sections import KCONFIG, KSYMS
 from structops_cli.obj.spec import Extern, ExternKind
 from structops_cli.shell_words import shell_words
 

@@ -13,9 +13,8 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import BtfExt
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, Section, Symbol, SymbolBinding, SymbolType
-from structops_cli.obj.records import Record, moved
 from structops_cli.obj.sections import holds_functions, is_other, is_program, is_sleepable
-from structops_cli.obj.spec import Function, JumpTable, OtherProgram, Relocation
+from structops_cli.obj.spec import Function, JumpTable, OtherProgram, Record, Relocation, moved
 from structops_cli.syscall.uapi import BtfKind
 
 __all__ = ["Extent", "check_ext", "function_extents", "other_programs", "read_function"]

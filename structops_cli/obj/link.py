@@ -10,12 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from structops_cli.asm.insn import INSN_BYTES, PseudoCall, PseudoSrc, set_imm, set_imm64, set_src_reg
+from structops_cli.btf.btf import Btf
+from structops_cli.btf.types import DeclTag
 from structops_cli.errors import ObjectError
-from structops_cli.obj.exceptions import exception_callback, exception_tags
-from structops_cli.obj.records import Record, moved
-from structops_cli.obj.spec import Function, LinkedProgram, ObjectSpec, Relocation, RelocationTarget
+from structops_cli.obj.spec import (
+    Function,
+    LinkedProgram,
+    ObjectSpec,
+    Record,
+    Relocation,
+    RelocationTarget,
+    moved,
+)
+from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["link_program", "link_programs"]
+__all__ = ["exception_callback", "exception_tags", "link_program", "link_programs"]
 
 _REFERENCES = (RelocationTarget.CALL, RelocationTarget.FUNCTION)
 
@@ -149,3 +158,47 @@ def _resolved(parts: Sequence[Function], starts: Mapping[str, int]) -> bytes:
 def _joined(parts: Iterable[tuple[Sequence[Record], int]]) -> tuple[Record, ...]:
     """Return the records of all parts, counted from the start of the whole."""
     return tuple(record for records, start in parts for record in moved(records, start))
+
+
+TAG = "exception_callback:"
+WHOLE = -1
+"""The component of a tag that is on a function, and not on one of its parameters."""
+
+
+def exception_tags(btf: Btf) -> dict[int, list[str]]:
+    """Return the names of the callbacks that the tags of an object give each function, by the id of its Func."""
+    found: dict[int, list[str]] = {}
+    for tag_id in btf.with_prefix(TAG, BtfKind.DECL_TAG):
+        tag = btf.type(tag_id)
+        if isinstance(tag, DeclTag) and tag.component == WHOLE:
+            found.setdefault(tag.type, []).append(tag.name.removeprefix(TAG))
+    return found
+
+
+def exception_callback(
+    functions: Mapping[str, Function], program: Function, tags: Mapping[int, list[str]]
+) -> Function | None:
+    """Return the callback of a program, None when it has none.
+
+    Raises ``ObjectError`` for several, and for one that is no global function.
+    """
+    names = tags.get(program.type_id, ()) if program.type_id else ()
+    if not names:
+        return None
+    callback = functions.get(names[0])
+    if len(names) > 1:
+        why = f"its tags name {', '.join(names)}"
+        raise _refusal(program, f"{program.name} has several exception callbacks", why, "leave one of them")
+    if callback is None:
+        why = f"the object has no function {names[0] or 'without a name'}"
+        hint = "define it in the same object, as a global function outside of any program's section"
+    elif callback.is_program or not callback.is_global:
+        why = f"{callback.name} is a {'program' if callback.is_program else 'static function'}"
+        hint = "make it a global function outside of any program's section"
+    else:
+        return callback
+    raise _refusal(program, f"{program.name} has no exception callback {names[0]}", why, hint)
+
+
+def _refusal(program: Function, what: str, why: str, hint: str) -> ObjectError:
+    return ObjectError(what, why=why, hint=hint, program=program.name, section=program.section)

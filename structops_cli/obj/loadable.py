@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import resolve
-from structops_cli.btf.types import BtfType, Enum64, Func, FuncProto, Int, Param
-from structops_cli.obj.extern_types import extern_types
+from structops_cli.btf.types import BtfType, Datasec, Enum64, Func, FuncProto, Int, Member, Param, Struct, Var
+from structops_cli.errors import ObjectError
+from structops_cli.obj.sections import KCONFIG, KSYMS
 from structops_cli.obj.spec import ObjectSpec
-from structops_cli.syscall.uapi import BtfFuncLinkage
+from structops_cli.syscall.uapi import BtfFuncLinkage, BtfKind, BtfVarLinkage
 
-__all__ = ["loadable_btf"]
+__all__ = ["extern_types", "loadable_btf"]
 
 
 def loadable_btf(spec: ObjectSpec) -> bytes:
@@ -19,7 +20,7 @@ def loadable_btf(spec: ObjectSpec) -> bytes:
     changed = (*_hidden_functions(spec), *_large_enum_arguments(spec), *extern_types(spec.btf))
     if not changed:
         return spec.btf.raw()
-    from structops_cli.btf.rewrite import rewrite  # few objects need it
+    from structops_cli.btf.encode import rewrite  # few objects need it
 
     return rewrite(spec.btf, changed)
 
@@ -65,3 +66,52 @@ def _protos_with_large_enums(spec: ObjectSpec, number_id: int) -> Iterator[tuple
 
 def _is_large(btf: Btf, param: Param) -> bool:
     return param.type != 0 and isinstance(resolve(btf, param.type), Enum64)
+
+
+def extern_types(btf: Btf) -> tuple[BtfType, ...]:
+    """Return the types to put in the place of those of the same id; none for an object without externs.
+
+    Raises ``ObjectError`` when kernel variables are there and no integer that could stand for them.
+    """
+    return (*_of_kconfig(btf), *_of_ksyms(btf))
+
+
+def _of_kconfig(btf: Btf) -> Iterator[BtfType]:
+    for target in _entries(btf, KCONFIG):
+        if isinstance(target, Var):
+            yield target._replace(linkage=BtfVarLinkage.GLOBAL_ALLOCATED)
+
+
+def _of_ksyms(btf: Btf) -> Iterator[BtfType]:
+    section_id = btf.find(KSYMS, BtfKind.DATASEC)
+    if section_id is None:
+        return
+    number = _integer(btf)
+    entries = tuple(_entries(btf, KSYMS))
+    size = number.size_bytes
+    members = tuple(Member("", number.id, 8 * size * index, 0) for index in range(len(entries)))
+    yield Struct(section_id, "", size * len(members), members, False)
+    for target in entries:
+        if isinstance(target, Var):
+            yield target._replace(type=number.id, linkage=BtfVarLinkage.GLOBAL_ALLOCATED)
+        elif isinstance(target, Func):
+            yield target._replace(linkage=BtfFuncLinkage.GLOBAL)
+            proto = btf.type(target.type)
+            if isinstance(proto, FuncProto) and (named := proto.named()) is not proto:
+                yield named
+
+
+def _entries(btf: Btf, section: str) -> Iterator[BtfType]:
+    type_id = btf.find(section, BtfKind.DATASEC)
+    datasec = btf.type(type_id) if type_id is not None else None
+    if isinstance(datasec, Datasec):
+        yield from (btf.type(entry.type) for entry in datasec.entries)
+
+
+def _integer(btf: Btf) -> Int:
+    """Return any integer of whole bytes: every object has one that gives a struct_ops member a number."""
+    for target in btf.types():
+        if isinstance(target, Int) and target.bits == 8 * target.size_bytes:
+            return target
+    what = f"section {KSYMS} cannot be told to the kernel"
+    raise ObjectError(what, why="the object's BTF has no integer to stand for its entries", section=KSYMS)

@@ -16,6 +16,8 @@ from structops_cli.obj.elf_values import ElfObject, Section
 __all__ = [
     "ARENA",
     "JUMP_TABLES",
+    "KCONFIG",
+    "KSYMS",
     "MAPS",
     "SUBPROGRAMS",
     "StructOpsSection",
@@ -33,6 +35,10 @@ ARENA = ".addr_space.1"
 """Global variables of address space 1, which clang 19 and later have for an arena."""
 JUMP_TABLES = ".jumptables"
 """Where a ``switch`` goes, by clang 22 and later with -mcpu=v4."""
+KCONFIG = ".kconfig"
+"""Variables of the kernel's configuration. The object holds no bytes for them."""
+KSYMS = ".ksyms"
+"""Functions and variables of the kernel."""
 MAPS = ".maps"
 SUBPROGRAMS = ".text"
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.core.target import Target
 from structops_cli.errors import NotFoundError
+from structops_cli.obj.needed_maps import UserHeld, user_held
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import ObjectSpec
-from structops_cli.obj.user_held import UserHeld, user_held
 from structops_cli.runtime.loaded import Loaded, SharedMap
 from structops_cli.runtime.loader import load
 from structops_cli.runtime.registration import Registered

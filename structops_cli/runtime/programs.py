@@ -56,7 +56,7 @@ def prepare_programs(
     linked = tuple(link_programs(spec, [plan.name for plan in plans]))
     externs = None
     if any(item.target is RelocationTarget.EXTERN for program in linked for item in program.relocations):
-        from structops_cli.core.apply_externs import apply_externs  # few objects have externs
+        from structops_cli.core.externs import apply_externs  # few objects have externs
         from structops_cli.runtime.externs import find_externs
 
         externs = find_externs(spec, linked, target.kernel)

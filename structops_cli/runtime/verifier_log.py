@@ -18,8 +18,7 @@ from structops_cli.core.apply import poisoned_relocation, why_poisoned
 from structops_cli.core.fixup import Fixup
 from structops_cli.counted import counted
 from structops_cli.errors import VerifierError
-from structops_cli.obj.lines import source_line
-from structops_cli.obj.spec import LinkedProgram, ObjectSpec
+from structops_cli.obj.spec import LinkedProgram, ObjectSpec, source_line
 from structops_cli.runtime.verifier_report import hint_for, is_too_large, report_in
 from structops_cli.struct_ops.plan import ProgramPlan
 
@@ -160,7 +159,7 @@ def _poisoned_call(log: str, spec: ObjectSpec, missing: Sequence[Resolved]) -> s
     match = INVALID_CALL.search(log)
     if not match or not missing:
         return ""
-    from structops_cli.core.apply_externs import poisoned_extern  # only objects with externs need it
+    from structops_cli.core.externs import poisoned_extern  # only objects with externs need it
 
     name = poisoned_extern(spec, int(match.group(1)))
     why = next((one.absence() for one in missing if one.extern.name == name), "")
@@ -173,7 +172,7 @@ def _absent_symbol(
     """Return the weak symbol that the kernel lacks and the refused instruction calls or reads through; "" for none."""
     if not missing:
         return ""
-    from structops_cli.core.apply_externs import poisoned_extern  # only objects with externs need it
+    from structops_cli.core.externs import poisoned_extern  # only objects with externs need it
     from structops_cli.obj.link import link_program
 
     names = {one.extern.name for one in missing}

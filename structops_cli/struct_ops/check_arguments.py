@@ -14,8 +14,7 @@ from structops_cli.btf.c_declarations import declare
 from structops_cli.btf.layout import pointee_proto, resolve
 from structops_cli.btf.names import essential_name
 from structops_cli.btf.types import Enum, Enum64, Func, FuncProto, Int, Ptr, Struct, Void
-from structops_cli.obj.lines import source_line
-from structops_cli.obj.spec import Function, LinkedProgram, ObjectSpec
+from structops_cli.obj.spec import Function, LinkedProgram, ObjectSpec, source_line
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.flow import Use
 from structops_cli.struct_ops.plan import ProgramPlan

@@ -8,14 +8,12 @@ from typing import NamedTuple, TypeAlias
 from structops_cli.asm.insn import CALL, LD_IMM64, PseudoCall, opcode_at, set_src_reg
 from structops_cli.btf.btf import Btf
 from structops_cli.core.apply import POISON_BASE, apply_fixups, why_poisoned
-from structops_cli.core.apply_externs import EXTERN_POISON_BASE, apply_externs, poisoned_extern
-from structops_cli.core.externs import Externs
+from structops_cli.core.externs import EXTERN_POISON_BASE, Externs, apply_externs, poisoned_extern
 from structops_cli.core.fixup import Fixup, Relocator
 from structops_cli.errors import StructopsError
-from structops_cli.obj.exceptions import exception_callback, exception_tags
-from structops_cli.obj.lines import source_line
+from structops_cli.obj.link import exception_callback, exception_tags
 from structops_cli.obj.sparse_bytes import SparseBytes
-from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, RelocationTarget
+from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, RelocationTarget, source_line
 from structops_cli.struct_ops.capabilities import has_lazy_globals, helpers_of
 from structops_cli.struct_ops.check_arguments import (
     Arguments,

@@ -12,15 +12,15 @@ from functools import cache
 from itertools import islice
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.c_declarations import declare, header
+from structops_cli.btf.c_declarations import declare
+from structops_cli.btf.c_header import header
 from structops_cli.btf.encode import encode
 from structops_cli.btf.ext import CoreRelo, parse_ext
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import align_of, size_of
 from structops_cli.btf.sanitise import BtfFeature, sanitise
 from structops_cli.core.apply import apply_fixups
-from structops_cli.core.apply_externs import apply_externs
-from structops_cli.core.externs import KernelFacts, facts_needed
+from structops_cli.core.externs import KernelFacts, apply_externs, facts_needed
 from structops_cli.core.fixup import Relocator, compute_fixups
 from structops_cli.core.kconfig import option_bytes
 from structops_cli.core.resolve_externs import resolve_externs

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.c_declarations import declare, definition, header
+from structops_cli.btf.c_declarations import declare, definition
+from structops_cli.btf.c_header import header
 from structops_cli.btf.encode import encode
 from structops_cli.btf.ext import parse_ext
 from structops_cli.btf.layout import align_of, find_member, innermost, pointee_proto, resolve, size_of

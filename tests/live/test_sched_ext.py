@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from structops_cli.btf.types import Func
-from structops_cli.core.implicit_arguments import lacks_implementation
+from structops_cli.core.resolve_externs import lacks_implementation
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.sched_ext import FOLDER, running_schedulers
 from structops_cli.syscall.uapi import BtfKind

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.c_declarations import definition, header
+from structops_cli.btf.c_declarations import definition
+from structops_cli.btf.c_header import header
 from structops_cli.btf.encode import encode
 from structops_cli.btf.ext import parse_ext
 from structops_cli.btf.layout import resolve, size_of

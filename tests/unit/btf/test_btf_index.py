@@ -10,7 +10,6 @@ import pytest
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.encode import encode
-from structops_cli.btf.names import essential_name
 from structops_cli.btf.types import Enum, UnknownKind
 from structops_cli.errors import BtfError
 from structops_cli.syscall.btf_index import MAX_NAME, BtfIndex
@@ -287,35 +286,6 @@ def test_a_name_too_long_for_the_index_is_not_found_and_does_no_harm() -> None:
     btf = Btf.from_bytes(write_btf([struct_(long_name, 0), struct_("b", 0)]))
     assert btf.ids("b") == (2,)
     assert btf.ids(long_name[:MAX_NAME]) == ()
-
-
-@pytest.mark.parametrize(
-    ("name", "essential"),
-    [
-        ("tcp_sock", "tcp_sock"),
-        ("tcp_sock___old", "tcp_sock"),
-        ("tcp_sock___a___b", "tcp_sock___a"),
-        ("a___b", "a"),
-        ("___b", "___b"),
-        ("_a___b", "_a"),
-        ("a____b", "a____b"),
-        ("a___", "a___"),
-        ("a____", "a____"),
-        ("a___b____c", "a"),
-        ("a___b___", "a"),
-        ("a______b", "a______b"),
-        ("__x___y", "__x"),
-        ("", ""),
-        ("___", "___"),
-        ("a", "a"),
-    ],
-)
-def test_essential_names_here_and_in_the_index(name: str, essential: str) -> None:
-    assert essential_name(name) == essential
-    if name:
-        btf = Btf.from_bytes(write_btf([struct_(name, 0)]))
-        assert btf.candidates(essential) == (1,)
-        assert essential == name or btf.candidates(name) == ()
 
 
 def test_many_types_of_one_name() -> None:

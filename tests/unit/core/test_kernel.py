@@ -12,9 +12,9 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.types import Composite, Enum, Member
+from structops_cli.core.access import ASKS, subject
 from structops_cli.core.apply import apply_fixups, poisoned_relocation
 from structops_cli.core.fixup import Fixup, Relocator, compute_fixups
-from structops_cli.core.subject import ASKS, subject
 from structops_cli.core.target import Target
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import Function, ObjectSpec

@@ -13,8 +13,8 @@ import pytest
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.types import Composite
+from structops_cli.core.access import ASKS, subject
 from structops_cli.core.fixup import Fixup, Relocator
-from structops_cli.core.subject import ASKS, subject
 from structops_cli.core.target import Target
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import ObjectSpec

@@ -8,16 +8,11 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.encode import encode
 from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf, SkippedModule
 from structops_cli.btf.types import (
-    Array,
     BtfType,
-    Const,
-    Datasec,
-    DatasecEntry,
     Enum,
     Enumerator,
     Func,
     FuncProto,
-    Fwd,
     Int,
     Member,
     Param,
@@ -25,43 +20,42 @@ from structops_cli.btf.types import (
     Struct,
     Var,
 )
-from structops_cli.core.apply import POISON_BASE
-from structops_cli.core.apply_externs import EXTERN_POISON_BASE, apply_externs, poisoned_extern
-from structops_cli.core.externs import Externs, KernelFacts, Resolved, facts_needed
-from structops_cli.core.resolve_externs import resolve_externs
+from structops_cli.core.externs import (
+    Externs,
+    KernelFacts,
+    Resolved,
+    apply_externs,
+)
+from structops_cli.core.resolve_externs import lacks_implementation, resolve_externs
 from structops_cli.errors import BtfError, FitError
-from structops_cli.obj.kconfig import lay_out_kconfig
-from structops_cli.obj.spec import Extern, ExternKind, LinkedProgram, ObjectSpec, Relocation, RelocationTarget
+from structops_cli.obj.datasec import lay_out_kconfig
+from structops_cli.obj.spec import Extern, LinkedProgram, Relocation
 from structops_cli.struct_ops.findings import Finding, Severity
-from structops_cli.syscall.uapi import BtfIntEncoding
-from tests.elf_writers import EXIT, call, insn, load
-
-FUNCTION, VARIABLE, ADDRESS, KCONFIG = ExternKind
-EXTERN, DATA, MODULE = RelocationTarget.EXTERN, RelocationTarget.DATA, RelocationTarget.MODULE
+from structops_cli.syscall.uapi import BtfKind
+from tests.btf_writers import M, Record, const, func, int_, proto, ptr, struct_, write_btf
+from tests.unit.core.extern_objects import (
+    ADDRESS,
+    BOOL,
+    DATA,
+    FUNCTION,
+    KCONFIG,
+    LOCAL_TYPES,
+    OTHER_FUNCTION,
+    RQ,
+    T_FUNCTION,
+    TEXT,
+    U32,
+    U64,
+    VARIABLE,
+    VOID,
+    calling,
+    extern,
+    loading,
+    program,
+    spec,
+)
 
 # The object: ids 1 to 12 are types, 20 and on are declarations.
-LOCAL_TYPES: tuple[BtfType, ...] = (
-    Int(1, "unsigned int", 4, 0, 0, 32),
-    Fwd(2, "sock", False),
-    Ptr(3, 2),
-    FuncProto(4, 1, (Param("", 3),)),
-    Const(5, 0),
-    Struct(6, "rq___mine", 4, (Member("nr_running", 1, 0, 0),), False),
-    Int(7, "_Bool", 1, BtfIntEncoding.BOOL, 0, 8),
-    Int(8, "unsigned long long", 8, 0, 0, 64),
-    Int(9, "char", 1, BtfIntEncoding.SIGNED, 0, 8),
-    Array(10, 9, 1, 5),
-    Func(11, "t_function", 4, 2),
-    FuncProto(12, 1, (Param("", 3), Param("", 1))),
-    Func(13, "t_function", 12, 2),
-    Var(14, "CONFIG_TEXT", 10, 2),
-    Var(15, "CONFIG_ON", 7, 2),
-    Var(16, "CONFIG_WIDE", 8, 2),
-    Var(17, "LINUX_KERNEL_VERSION", 1, 2),
-    Var(18, "CONFIG_BEFORE", 7, 2),
-    Datasec(19, ".kconfig", 0, tuple(DatasecEntry(type_id, 0, 0) for type_id in range(14, 19))),
-)
-U32, VOID, RQ, BOOL, U64, TEXT, T_FUNCTION, OTHER_FUNCTION = 1, 5, 6, 7, 8, 10, 11, 13
 """Type ids of the object."""
 
 # A kernel and its modules: the module's types follow those of the kernel.
@@ -91,33 +85,6 @@ ALONE = KernelTypes(VMLINUX)
 NOTHING = KernelFacts()
 
 
-def local() -> Btf:
-    btf = Btf.from_bytes(encode(LOCAL_TYPES), origin="t.bpf.o .BTF")
-    layout = lay_out_kconfig(btf)
-    assert layout is not None
-    return btf.with_datasecs([layout])
-
-
-def extern(name: str, kind: ExternKind, type_id: int, *, weak: bool = False) -> Extern:
-    return Extern(name, ".kconfig" if kind is KCONFIG else ".ksyms", type_id, weak, kind)
-
-
-def spec(*externs: Extern) -> ObjectSpec:
-    return ObjectSpec("t.bpf.o", "GPL", local(), (), (), (), (), externs)
-
-
-def program(insns: bytes, *relocations: Relocation) -> LinkedProgram:
-    return LinkedProgram("t_init", False, insns + EXIT, relocations, (), (), (), ((0, "t_init"),))
-
-
-def loading(name: str) -> LinkedProgram:
-    return program(load(1), Relocation(0, EXTERN, name, 0))
-
-
-def calling(name: str) -> LinkedProgram:
-    return program(call(-1), Relocation(0, EXTERN, name, 0))
-
-
 def resolved(
     one: Extern, used: LinkedProgram, facts: KernelFacts = NOTHING, kernel: KernelTypes = KERNEL
 ) -> Resolved:
@@ -140,25 +107,6 @@ def refused(
         "insn": used.relocations[0].insn_index,
     }
     return caught.value
-
-
-# What is looked for
-
-
-def test_only_what_is_used_is_asked_for() -> None:
-    externs = (
-        extern("a_symbol", ADDRESS, VOID),
-        extern("not_used", ADDRESS, VOID),
-        extern("CONFIG_ON", KCONFIG, BOOL),
-        extern("CONFIG_WIDE", KCONFIG, U64),
-        extern("LINUX_KERNEL_VERSION", KCONFIG, U32),
-        extern("t_function", FUNCTION, T_FUNCTION),
-    )
-    used = [loading("a_symbol"), loading("CONFIG_ON"), calling("t_function")]
-    assert facts_needed(spec(*externs), used) == (frozenset({"a_symbol"}), frozenset({"CONFIG_ON"}), False)
-    used = [loading("LINUX_KERNEL_VERSION"), loading("LINUX_KERNEL_VERSION")]
-    assert facts_needed(spec(*externs), used) == (frozenset(), frozenset(), True)
-    assert facts_needed(spec(*externs), []) == (frozenset(), frozenset(), False)
 
 
 def test_an_extern_that_no_program_uses_may_be_missing() -> None:
@@ -380,78 +328,49 @@ def test_variables_that_nobody_knows() -> None:
         virtual("HERTZ", KERNEL, weak=True)
 
 
-# Instructions
+INT, AUX, POINTER = 1, 4, 3
+TYPES = [
+    int_("int"),
+    const(AUX),
+    ptr(2),
+    struct_("bpf_prog_aux", 4, M("id", INT)),
+    struct_("other", 4, M("id", INT)),
+    ptr(5),
+]
 
 
-def applied(used: LinkedProgram, *found: Resolved, modules: tuple[str, ...] = ()) -> LinkedProgram:
-    one = spec(*(item.extern for item in found))
-    return apply_externs(one, used, Externs({item.extern.name: item for item in found}, None, modules))
+def found(name: str, *records: Record) -> bool:
+    btf = Btf.from_bytes(write_btf([*TYPES, *records]))
+    type_id = btf.find(name, BtfKind.FUNC)
+    assert type_id
+    function = btf.type(type_id)
+    assert isinstance(function, Func)
+    return lacks_implementation(btf, function)
 
 
-KFUNC = extern("t_function", FUNCTION, T_FUNCTION)
-COUNTER = extern("counter", VARIABLE, U32)
-SYMBOL = extern("a_symbol", ADDRESS, VOID)
+OWN = proto(INT, ("node", INT), ("aux", POINTER))
 
 
-def test_calls() -> None:
-    calls = program(insn(0x85, 3, 2, 9, -1), Relocation(0, EXTERN, "t_function", 0))
-    assert applied(calls, Resolved(KFUNC, 5, "", "")) == calls._replace(
-        insns=insn(0x85, 0, 2, 0, 5) + EXIT, relocations=()
-    )
-    in_module = applied(calls, Resolved(KFUNC, 11, "m_second", ""), modules=("m_first", "m_second"))
-    assert (in_module.insns, in_module.relocations) == (insn(0x85, 0, 2, 2, 11) + EXIT, ())
+def test_a_function_whose_other_half_is_lost() -> None:
+    assert found("create", OWN, func("create", 7))
 
 
-def test_loads() -> None:
-    assert applied(loading("t_function"), Resolved(KFUNC, 5, "", "")).insns == load(1, 5, 3) + EXIT
-    assert applied(loading("counter"), Resolved(COUNTER, 8, "", "")).insns == load(1, 8, 3) + EXIT
-    address = applied(loading("a_symbol"), Resolved(SYMBOL, 0xFFFFFFFF81000020, "", "")).insns
-    assert address == insn(0x18, 1, 0, imm=0x81000020 - (1 << 32)) + insn(0, imm=-1) + EXIT
+def test_a_function_that_is_there_twice() -> None:
+    plain = proto(INT, ("node", INT))
+    records = (OWN, func("create_impl", 7), plain, func("create", 9))
+    assert not found("create", *records)
+    assert not found("create_impl", *records)
 
 
-def test_a_function_is_tested_where_its_address_is_not_to_be_had() -> None:
-    """Before 6.4: what is there is a number that is not zero, what is missing and every variable as ever."""
-    old = Externs({"t_function": Resolved(KFUNC, 5, "", "")}, None, (), loads_functions=False)
-    assert apply_externs(spec(KFUNC), loading("t_function"), old).insns == load(1, 1) + EXIT
-    of_module = old._replace(resolved={"t_function": Resolved(KFUNC, 11, "m_first", "")})
-    assert apply_externs(spec(KFUNC), loading("t_function"), of_module) == loading("t_function")._replace(
-        insns=load(1, 1) + EXIT, relocations=()
-    )
-    gone = old._replace(resolved={"t_function": Resolved(KFUNC, 0, "", "gone")})
-    assert apply_externs(spec(KFUNC), loading("t_function"), gone).insns == load(1) + EXIT
-    variable = old._replace(resolved={"counter": Resolved(COUNTER, 8, "", "")})
-    assert apply_externs(spec(COUNTER), loading("counter"), variable).insns == load(1, 8, 3) + EXIT
-
-
-def test_a_load_of_something_of_a_module_waits_for_its_fd() -> None:
-    waiting = applied(loading("counter"), Resolved(COUNTER, 12, "m_first", ""))
-    assert waiting.insns == load(1, 12, 3) + EXIT
-    assert waiting.relocations == (Relocation(0, MODULE, "m_first", 12),)
-
-
-@pytest.mark.parametrize("one", [KFUNC, COUNTER, SYMBOL])
-def test_loads_of_what_is_missing_are_zero(one: Extern) -> None:
-    zero = applied(program(load(1, 7, 3), Relocation(0, EXTERN, one.name, 0)), Resolved(one, 0, "", "gone"))
-    assert (zero.insns, zero.relocations) == (load(1) + EXIT, ())
-
-
-def test_calls_of_what_is_missing_say_which_it_was() -> None:
-    externs = [
-        extern("z_function", FUNCTION, T_FUNCTION, weak=True),
-        extern("a_function", FUNCTION, T_FUNCTION, weak=True),
-        extern("CONFIG_ON", KCONFIG, BOOL),
-    ]
-    found = Externs({one.name: Resolved(one, 0, "", "gone") for one in externs}, None, ())
-    for number, name in ((1, "a_function"), (2, "z_function")):  # configuration comes first
-        poisoned = apply_externs(spec(*externs), calling(name), found)
-        assert poisoned.insns == insn(0x85, imm=EXTERN_POISON_BASE + number) + EXIT
-        assert poisoned_extern(spec(*externs), EXTERN_POISON_BASE + number) == name
-    assert poisoned_extern(spec(*externs), EXTERN_POISON_BASE + 3) == ""
-    assert poisoned_extern(spec(*externs), POISON_BASE) == ""
-    assert poisoned_extern(spec(*externs), -1) == ""
-
-
-def test_other_relocations_stay() -> None:
-    kept = (Relocation(0, RelocationTarget.MAP, "t_map", 0), Relocation(2, DATA, ".bss", 4))
-    used = program(load(1) + load(2), *kept)
-    assert applied(used) == used
+@pytest.mark.parametrize(
+    "prototype",
+    [
+        proto(INT),
+        proto(INT, ("aux", INT)),
+        proto(INT, ("other", POINTER)),
+        proto(INT, ("aux", 6)),
+        proto(INT, ("aux", POINTER), ("node", INT)),
+    ],
+)
+def test_other_functions(prototype: Record) -> None:
+    assert not found("create", prototype, func("create", 7))

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from mmap import mmap
+from pathlib import Path
 from struct import pack
 from typing import Any
 
 import pytest
 
 from structops_cli.errors import ElfError
-from structops_cli.obj.elf import MAX_SECTIONS, btf_section, read_elf
-from structops_cli.obj.elf_values import RelocationType, SymbolBinding, SymbolType
-from tests.elf_writers import NOBITS, REL, RELA, Rel, Sec, Sym, small_object
+from structops_cli.obj.elf import MAX_BYTES, MAX_SECTIONS, btf_section, read_elf
+from structops_cli.obj.reader import read_object
+from tests.compile import FLAGS, OBJECTS, compile_object
+from tests.elf_writers import ALLOC, NOBITS, RELA, small_object
+from tests.unit.obj.damaged import refusal, section_headers
 
 AGAIN = "the file is damaged: compile it or copy it again"
 BITCODE_OPTIONS = "clang writes that with -emit-llvm and with -flto"
@@ -23,20 +27,9 @@ WITHOUT_BITCODE = (
 FOR_BPF = "compile it with clang -target bpf"
 
 
-def refusal(data: bytes) -> tuple[str, str]:
-    """Return the message and the hint with which ``data`` is refused."""
-    with pytest.raises(ElfError) as caught:
-        read_elf(data, "x.o")
-    return str(caught.value), caught.value.hint
-
-
 def patched(offset: int, fields: bytes, **changes: Any) -> bytes:
     data = small_object(**changes)
     return data[:offset] + fields + data[offset + len(fields) :]
-
-
-def section_headers(data: bytes) -> int:
-    return int.from_bytes(data[40:48], "little")
 
 
 def test_sections() -> None:
@@ -73,44 +66,6 @@ def test_sections() -> None:
     assert elf.section(".BTF") is elf.sections[8]
     assert not elf.sections[8].is_loaded
     assert elf.section(".nothing") is None
-
-
-def test_symbols() -> None:
-    elf = read_elf(small_object(), "x.o")
-    assert elf.symbols[0] == ("", 0, 0, 0, 0, 0, False)
-    assert elf.symbols[1] == ("half", SymbolType.FUNC, SymbolBinding.LOCAL, 1, 0, 16, False)
-    assert elf.symbols[5] == ("second_limit", SymbolType.OBJECT, SymbolBinding.LOCAL, 4, 4, 4, False)
-    assert len(elf.symbols) == 9
-
-
-def test_relocations_of_loaded_sections_in_order() -> None:
-    late_first = Rel("struct_ops/init", 8, "t_map", 0), Rel(".BTF", 0, "t_map", 4), Rel(".bss", 0, "t_map", 2)
-    elf = read_elf(small_object(more_relocations=late_first), "x.o")
-    found = {
-        elf.sections[position].name: [(one.offset_bytes, one.type, one.symbol.name) for one in relocations]
-        for position, relocations in elf.relocations.items()
-    }
-    assert found == {
-        "struct_ops/init": [
-            (0, RelocationType.R64_64, "t_map"),
-            (16, RelocationType.R64_64, "second_limit"),
-            (32, RelocationType.R64_32, "half"),
-        ],
-        ".struct_ops.link": [(8, RelocationType.ABS64, "t_init")],
-        ".bss": [(0, RelocationType.ABS64, "t_map")],
-    }
-
-
-def test_relocations_of_one_section_in_two_places() -> None:
-    another = Sec(".rel2", pack("<QII", 24, 1, 3), 0, REL, link=11, info=2, entry_size=16)
-    elf = read_elf(small_object(more_sections=[another]), "x.o")
-    assert elf.sections[11].type == "SHT_SYMTAB"
-    assert [(one.offset_bytes, one.symbol.name) for one in elf.relocations[2]] == [
-        (0, "t_map"),
-        (16, "second_limit"),
-        (24, "t_map"),
-        (32, "half"),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -231,59 +186,6 @@ def test_damaged_headers(changes: dict[str, Any], message: str) -> None:
     assert refusal(small_object(**changes))[0] == message
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (
-            {"symbols": {"half": {"value": 8}}},
-            "symbol half is outside of its section: it ends at byte 24 of .text, which has 16",
-        ),
-        (
-            {"symbols": {"half": {"value": 1 << 63}}},
-            f"symbol half is outside of its section: it ends at byte {(1 << 63) + 16} of .text, which has 16",
-        ),
-        (
-            {"symbols": {"half": {"section": 200}}},
-            "symbol half is in no section: it is said to be in section 200; there are 14",
-        ),
-        (
-            {"symbols": {"count": {"section": 0xFFF2}}},
-            "symbol count is a common symbol: it has no section yet",
-        ),
-        (
-            {"more_symbols": [Sym("\udcff", ".text", 0, 0)]},
-            "the name of symbol 9 is damaged: it is no UTF-8 text",
-        ),
-        (
-            {"more_symbols": [Sym("x" * 1024, ".text", 0, 0)]},
-            "the name of symbol 9 is damaged: offset 65 begins no string of less than 1024 bytes",
-        ),
-        (
-            {"relocations": {("struct_ops/init", 16): {"offset": 41}}},
-            "the relocation at byte 41 of struct_ops/init is outside of the section: the section has 48 bytes",
-        ),
-        (
-            {"relocations": {("struct_ops/init", 16): {"type": 99}}},
-            "the relocation at byte 16 of struct_ops/init is of an unknown type: BPF knows no relocation type 99",
-        ),
-        (
-            {"relocations": {("struct_ops/init", 16): {"symbol": 9}}},
-            "the relocation at byte 16 of struct_ops/init has no symbol: it is against symbol 9; there are 9",
-        ),
-    ],
-)
-def test_damaged_symbols_and_relocations(changes: dict[str, Any], message: str) -> None:
-    assert refusal(small_object(**changes))[0] == message
-
-
-def test_a_common_symbol_can_be_helped() -> None:
-    assert refusal(small_object(symbols={"count": {"section": 0xFFF2}}))[1] == "compile it with -fno-common"
-
-
-def test_a_stripped_object_can_be_helped() -> None:
-    assert refusal(small_object(symbol_tables=0))[1] == "strip it with llvm-strip -g, which keeps the symbols"
-
-
 def test_every_truncation_is_refused() -> None:
     data = small_object()
     for length in range(len(data)):
@@ -312,26 +214,6 @@ def test_sections_that_share_bytes() -> None:
 def test_a_section_without_bytes_may_be_of_any_size() -> None:
     elf = read_elf(small_object(sections={".bss": {"size": 1 << 60, "type": NOBITS}}), "x.o")
     assert elf.sections[5].size_bytes == 1 << 60
-
-
-def test_a_relocation_section_of_no_section() -> None:
-    data = bytearray(small_object())
-    at = section_headers(bytes(data)) + 12 * 64
-    data[at + 44 : at + 48] = pack("<I", 77)
-    assert (
-        refusal(bytes(data))[0]
-        == ".relstruct_ops/init relocates no section: it is for section 77; there are 14"
-    )
-
-
-def test_relocations_with_other_symbols() -> None:
-    data = bytearray(small_object())
-    at = section_headers(bytes(data)) + 12 * 64
-    data[at + 40 : at + 44] = pack("<I", 1)
-    assert refusal(bytes(data))[0] == (
-        ".relstruct_ops/init is no usable relocation section: "
-        "its symbols are in section 1; the symbol table is section 10"
-    )
 
 
 def test_memory_is_shared_with_the_file() -> None:
@@ -378,3 +260,83 @@ def test_files_without_types(data: bytes, message: str, hint: str) -> None:
         btf_section(data, "vmlinux")
     assert (str(caught.value), caught.value.hint) == (message, hint)
     assert caught.value.fields == {"object": "vmlinux"}
+
+
+COMPRESSED = 0x800
+BTF = btf_section(small_object(), "x.o")
+
+
+def with_btf(
+    data: bytes, *, algorithm: int = 1, size: int = len(BTF), section: str = ".BTF", flags: int = 0
+) -> bytes:
+    changes = {"data": pack("<IIQQ", algorithm, 0, size, 8) + data, "flags": COMPRESSED | flags}
+    return small_object(sections={section: changes})
+
+
+def refused_object(data: bytes) -> ElfError:
+    with pytest.raises(ElfError) as caught:
+        read_object(data, "x.o")
+    return caught.value
+
+
+def test_compressed_btf_is_read() -> None:
+    plain, packed = small_object(), with_btf(zlib.compress(BTF))
+    assert read_object(packed, "x.o")._replace(btf=None) == read_object(plain, "x.o")._replace(btf=None)  # type: ignore[arg-type]
+    assert btf_section(packed, "x.o") == btf_section(plain, "x.o")
+
+
+def test_debug_information_is_left_alone() -> None:
+    source = OBJECTS / "refused.bpf.c"
+    plain, packed = (compile_object(source, flags=(*FLAGS, *more)) for more in ((), ("-gz=zlib",)))
+    assert len(packed) < len(plain)
+    spec = read_object(packed, "x.o")
+    assert spec.compiler is None
+    assert [function.insns for function in spec.functions] == [
+        function.insns for function in read_object(plain, "x.o").functions
+    ]
+
+
+def test_another_algorithm_says_how_it_is_undone() -> None:
+    error = refused_object(with_btf(b"zz", algorithm=2))
+    assert error.what == "x.o: section .BTF is compressed with zstd"
+    assert error.hint.startswith("decompress it: llvm-objcopy --compress-sections=.BTF=none ")
+    assert refused_object(with_btf(b"zz", algorithm=7)).what.endswith("with algorithm 7")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (with_btf(b"not zlib"), "section .BTF cannot be decompressed: Error -3"),
+        (with_btf(zlib.compress(BTF)[:-1]), "it holds other than the "),
+        (with_btf(zlib.compress(BTF + b"more")), "it holds other than the "),
+        (with_btf(zlib.compress(bytes(1 << 20)), size=8), "it holds other than the 8 bytes"),
+        (with_btf(b"", size=MAX_BYTES + 1), f"the limit is {MAX_BYTES}"),
+        (small_object(sections={".BTF": {"data": b"1", "flags": COMPRESSED}}), "its 1 bytes hold no header"),
+        (with_btf(b"", section="license", flags=ALLOC), "no section of a program may be"),
+    ],
+    ids=["no zlib", "cut off", "too long", "a bomb", "too large", "no header", "a program's"],
+)
+def test_damaged_compression_is_named(data: bytes, message: str) -> None:
+    assert message in str(refused_object(data))
+
+
+def test_what_the_hint_about_zstd_makes_is_read(tmp_path: Path) -> None:
+    """Runs the command as printed, with the object in place of FILE."""
+    import subprocess
+
+    from tests.compile import compiler
+
+    objcopy = compiler("llvm-objcopy-19")
+    path = tmp_path / "x.o"
+    path.write_bytes(compile_object(OBJECTS / "refused.bpf.c"))
+    plain = read_object(path.read_bytes(), "x.o")
+    subprocess.run(
+        [objcopy, "--compress-sections=.BTF=zstd", "--compress-sections=.BTF.ext=zstd", path], check=True
+    )
+    command = refused_object(path.read_bytes()).hint.removeprefix("decompress it: ").partition(",")[0]
+    words = [
+        objcopy if word == "llvm-objcopy" else str(path) if word == "FILE" else word
+        for word in command.split()
+    ]
+    subprocess.run(words, check=True)
+    assert read_object(path.read_bytes(), "x.o")._replace(btf=plain.btf) == plain

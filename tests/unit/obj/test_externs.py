@@ -18,10 +18,8 @@ from structops_cli.btf.types import (
     Var,
 )
 from structops_cli.errors import ObjectError
-from structops_cli.obj.datasec import datasec_of
-from structops_cli.obj.extern_types import extern_types
-from structops_cli.obj.kconfig import lay_out_kconfig
-from structops_cli.obj.loadable import loadable_btf
+from structops_cli.obj.datasec import datasec_of, lay_out_kconfig
+from structops_cli.obj.loadable import extern_types, loadable_btf
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import Extern, ExternKind, Relocation, RelocationTarget
 from structops_cli.syscall.uapi import BtfFuncLinkage, BtfKind, BtfVarLinkage

@@ -8,14 +8,12 @@ import pytest
 
 from structops_cli.btf.types import Enum, Enumerator
 from structops_cli.core.apply import POISON_BASE
-from structops_cli.core.apply_externs import EXTERN_POISON_BASE
-from structops_cli.core.externs import Resolved
+from structops_cli.core.externs import EXTERN_POISON_BASE, Resolved
 from structops_cli.core.fixup import Fixup
 from structops_cli.errors import VerifierError
-from structops_cli.obj.lines import source_line
 from structops_cli.obj.link import link_program
 from structops_cli.obj.reader import read_object
-from structops_cli.obj.spec import Extern, ExternKind
+from structops_cli.obj.spec import Extern, ExternKind, source_line
 from structops_cli.runtime.verifier_log import (
     explain_refusal,
     meaningful_lines,

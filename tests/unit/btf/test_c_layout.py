@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from structops_cli.btf import c_syntax
+from structops_cli.btf import c_declarations
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import definition
 from structops_cli.errors import BtfError
@@ -263,7 +263,7 @@ def test_a_hole_of_four_gigabytes_is_one_line() -> None:
 
 
 def test_a_small_btf_cannot_be_a_huge_definition(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(c_syntax, "_MAX_PARTS", 5000)
+    monkeypatch.setattr(c_declarations, "_MAX_PARTS", 5000)
     records = [int_("int")] + [struct_("", 0, *[M("", number)] * 8) for number in range(1, 30)]
     records[1] = struct_("", 0)
     btf = Btf.from_bytes(write_btf(records), origin="b")

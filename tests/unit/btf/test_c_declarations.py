@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from structops_cli.btf import c_syntax
+from structops_cli.btf import c_declarations
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare, prototype
 from structops_cli.btf.types import FuncProto
@@ -181,7 +181,7 @@ def test_declarations_that_do_not_end() -> None:
 
 def test_a_small_btf_cannot_be_a_huge_text(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each prototype has two parameters of the one before: 2**30 in all."""
-    monkeypatch.setattr(c_syntax, "_MAX_PARTS", 5000)
+    monkeypatch.setattr(c_declarations, "_MAX_PARTS", 5000)
     records = [ptr(0)]
     for number in range(30):
         records += [proto(0, ("a", 2 * number + 1), ("b", 2 * number + 1)), ptr(2 * number + 2)]

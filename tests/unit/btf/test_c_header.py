@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.c_declarations import header
+from structops_cli.btf.c_header import header
 from structops_cli.errors import BtfError, NotFoundError
 from tests.btf_writers import (
     LATER,

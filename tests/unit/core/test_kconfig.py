@@ -8,7 +8,7 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.encode import encode
 from structops_cli.btf.types import Array, Const, Enum, Enum64, Enumerator, Int, Struct, Typedef, Volatile
 from structops_cli.core.kconfig import number_bytes, option_bytes, version_code
-from structops_cli.core.matching import Mismatch
+from structops_cli.core.target import Mismatch
 from structops_cli.syscall.uapi import BtfIntEncoding
 
 SIGNED, BOOL_ENCODING = BtfIntEncoding.SIGNED, BtfIntEncoding.BOOL
