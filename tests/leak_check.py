@@ -18,7 +18,7 @@ import pytest
 from structops_cli.errors import StructopsError
 from structops_cli.net.congestion_controls import SYSCTL_DIR, read_congestion_controls
 from structops_cli.operations.versions import drop
-from structops_cli.runtime.other_maps import SETTLE_S
+from structops_cli.runtime.maps_by_id import SETTLE_S
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.info import link_info, map_info, prog_info

@@ -25,7 +25,7 @@ from structops_cli.cli.unread_btf import warn_skipped_modules
 from structops_cli.core.target import Target
 from structops_cli.errors import StateError, UsageError
 from structops_cli.operations.register import PinDirs, Registration, register
-from structops_cli.runtime.kernel import begin_live_kernel
+from structops_cli.runtime.kernel import start_live_kernel
 from structops_cli.runtime.objects import DEFAULT_OBJECT
 from structops_cli.runtime.pins import DEFAULT_PIN_DIR
 from structops_cli.runtime.registration import Registered
@@ -103,7 +103,7 @@ def command(
     if transient and pin_dir is not None:
         raise UsageError("--transient pins nothing", hint="leave out --pin-dir or --transient")
     selection = selection_from(only, link, members, also)
-    kernel = begin_live_kernel()
+    kernel = start_live_kernel()
     specs = [open_changed(name, constants, maps) for name in objects or (DEFAULT_OBJECT,)]
     pin_dirs = PinDirs(
         None if transient else os.path.abspath(pin_dir or DEFAULT_PIN_DIR),

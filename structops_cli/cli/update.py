@@ -30,7 +30,7 @@ from structops_cli.cli.replaced import (
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.cli.unread_btf import warn_skipped_modules
 from structops_cli.operations.update import Updated, UpdateOptions, update
-from structops_cli.runtime.kernel import begin_live_kernel
+from structops_cli.runtime.kernel import start_live_kernel
 from structops_cli.syscall import bpffs
 
 __all__ = ["command"]
@@ -79,7 +79,7 @@ def command(
     if --set names a global variable that has another value now.
     """
     selection = selection_from(only, None, members)
-    begun = begin_live_kernel()
+    begun = start_live_kernel()
     spec = open_changed(object_name, constants, maps)
     map_pin_dir = os.path.abspath(map_pin_dir or bpffs.DEFAULT)
     options = UpdateOptions(keep, map_pin_dir, restart, expect_map)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from structops_cli.errors import KernelError, NotFoundError
 from structops_cli.net.namespaces import NetNamespace, own_inode
 from structops_cli.runtime.interrupts import uninterrupted
-from structops_cli.runtime.threads import started
+from structops_cli.runtime.threads import start_thread
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.processes import enter_net_namespace
 from structops_cli.syscall.uapi import SO_NETNS_COOKIE
@@ -51,7 +51,7 @@ def in_new_thread(before: Callable[[], None], function: Callable[[], Result]) ->
             errors.append(error)
 
     with uninterrupted():  # the thread inherits the mask; its work always ends
-        started(work, "netns").join()
+        start_thread(work, "netns").join()
     if errors:
         raise errors[0]
     return results[0]

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from structops_cli.runtime.threads import started
+from structops_cli.runtime.threads import start_thread
 from structops_cli.syscall.sockets import SocketFds, socket_walk
 
 __all__ = ["CommandNames", "Owner", "OwnerWalk", "SocketOwners", "command_of", "find_owners"]
@@ -63,7 +63,7 @@ class OwnerWalk:
     def __init__(self) -> None:
         self._found: tuple[list[int], list[int]] = ([], [])
         self._errors: list[BaseException] = []
-        self._thread = started(self._run, "owners", daemon=True)
+        self._thread = start_thread(self._run, "owners", daemon=True)
 
     def result(self) -> tuple[list[int], list[int]]:
         """Wait for its end and return the inodes of all sockets that processes have, and the process of each."""

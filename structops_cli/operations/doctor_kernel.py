@@ -11,8 +11,8 @@ from structops_cli.core.kconfig import version_code
 from structops_cli.errors import BtfError, UnsupportedError
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
 from structops_cli.runtime.kernel import BTF_FOLDER, live_kernel
-from structops_cli.runtime.kernel_config import config_places, kernel_version, read_config
-from structops_cli.runtime.pins import pins_out_of_sight
+from structops_cli.runtime.kernel_config import config_paths, kernel_version, read_config
+from structops_cli.runtime.pins import unreachable_pins
 from structops_cli.runtime.probes import ProbeAnswer, is_registered
 from structops_cli.struct_ops.capabilities import has_links
 from structops_cli.struct_ops.catalogue import offered_types
@@ -92,7 +92,7 @@ def kernel_btf(tree: Tree) -> Iterator[Finding]:
 
 def configuration(tree: Tree, release: str) -> Iterator[Finding]:
     """Look at the options that struct_ops needs, where the kernel shows its configuration."""
-    config = read_config(list(OPTIONS), [tree.path(place) for place in config_places(release)])
+    config = read_config(list(OPTIONS), [tree.path(place) for place in config_paths(release)])
     if not config.found:
         yield Finding(
             "configuration",
@@ -201,7 +201,7 @@ def jit(tree: Tree) -> Iterator[Finding]:
 
 def bpffs_mounted() -> Iterator[Finding]:
     """Look for the file system that pins live in, and whether it is the machine's."""
-    if unseen := pins_out_of_sight():
+    if unseen := unreachable_pins():
         yield Finding(
             "bpffs",
             NOTE,

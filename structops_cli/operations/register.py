@@ -30,10 +30,10 @@ from structops_cli.runtime.pins import (
 )
 from structops_cli.runtime.registration import (
     Registered,
-    described,
+    refusal,
     refuse_unregisterable,
-    refused,
     register_map,
+    registered_map,
     set_ready,
 )
 from structops_cli.runtime.shared_maps import new_shared_maps, pin_maps
@@ -245,7 +245,7 @@ class _PlannedMap:
         _refuse_taken(self.loaded, self.plan, None if dead else self._pin)
         if self.plan.link:
             set_ready(self.loaded, self.plan)
-        one = described(self.loaded, self.plan, self._fd, None, self._pin)
+        one = registered_map(self.loaded, self.plan, self._fd, None, self._pin)
         self._registered = without_ids(one)._replace(replaced_pin=dead)
         return _change(self._registered)
 
@@ -273,7 +273,7 @@ def _refuse_taken(loaded: Loaded, plan: MapPlan, path: str | None) -> None:
     elif path is not None and os.path.lexists(path):
         operation = "OBJ_PIN"
     if operation:
-        raise refused(
+        raise refusal(
             KernelError(f"{operation} failed", errno=EEXIST, operation=operation), plan, loaded, path
         )
 

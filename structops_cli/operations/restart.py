@@ -19,7 +19,7 @@ from structops_cli.operations.replace import Attempt
 from structops_cli.operations.transaction import Change, Step
 from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.live_map import LiveMap
-from structops_cli.runtime.threads import started
+from structops_cli.runtime.threads import start_thread
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.kinds import kind_of
@@ -175,7 +175,7 @@ class _Removal:
     def __init__(self, live: LiveMap) -> None:
         self._error: BaseException | None = None
         self._live = live
-        self._thread = started(self._run, "unregister")
+        self._thread = start_thread(self._run, "unregister")
 
     def _run(self) -> None:
         try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from structops_cli.errors import StateError, StructopsError
 from structops_cli.operations.versions import users_of
 from structops_cli.runtime.live_map import LiveMap, MapState
-from structops_cli.runtime.pins import pins_out_of_sight
+from structops_cli.runtime.pins import unreachable_pins
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.kinds import kind_of
 
@@ -128,7 +128,7 @@ def refuse_in_use(uses: Uses) -> None:
 
 def _held(uses: Uses, name: str) -> StateError:
     """Return the error of links without a pin in sight: a process holds them, or a pin that is out of sight does."""
-    links, processes, unseen = ", ".join(map(str, uses.held_links)), _holders(uses), pins_out_of_sight()
+    links, processes, unseen = ", ".join(map(str, uses.held_links)), _holders(uses), unreachable_pins()
     if not unseen:
         return StateError(
             f"{name} is not unregistered: a process holds it",

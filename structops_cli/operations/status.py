@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from structops_cli.operations.device_uses import DeviceUse, DeviceUses, find_device_uses
 from structops_cli.operations.uses import RouteUse, SocketHolder, Uses, find_uses
-from structops_cli.runtime.holders import DefaultUse, OpenFile
+from structops_cli.runtime.holders import DefaultReference, OpenFile
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.selection import matching, no_match
@@ -60,7 +60,7 @@ class MapStatus(NamedTuple):
 
     live: LiveMap
     replaced_by: int
-    defaults: tuple[DefaultUse, ...]
+    defaults: tuple[DefaultReference, ...]
     routes: tuple[RouteUse, ...]
     sockets: tuple[SocketHolder, ...]
     files: tuple[OpenFile, ...]

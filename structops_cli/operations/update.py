@@ -34,7 +34,7 @@ from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.objects import RegisteredObject, describe, load_object
-from structops_cli.runtime.registration import described
+from structops_cli.runtime.registration import registered_map
 from structops_cli.runtime.selection import find_to_change
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.kinds import kind_of
@@ -132,7 +132,7 @@ def _update(
             loaded=loaded,
         )
         # described before the commit point, because it may fail
-        one = described(loaded, plan, new.map_fd, None, pin if plan.link else None)
+        one = registered_map(loaded, plan, new.map_fd, None, pin if plan.link else None)
         done, changes = replace(
             run, replacement, in_place=in_place, restart=restart_step if options.restart else None
         )

@@ -19,7 +19,7 @@ from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace_entry import inside, namespace_identity
 from structops_cli.net.namespaces import NetNamespace, find_namespaces, own_inode
 from structops_cli.net.routes import read_routes
-from structops_cli.runtime.holders import AlgorithmReader, DefaultUse, OpenFile, SocketUse
+from structops_cli.runtime.holders import AlgorithmReader, DefaultReference, OpenFile, SocketReference
 from structops_cli.syscall.processes import sees_all_processes
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class SocketHolder(NamedTuple):
     ``ended_in_queue``: its connection has ended before it was accepted, and its listener's queue has it still.
     """
 
-    use: SocketUse
+    use: SocketReference
     name: str
     owners: tuple[tuple[int, int], ...]
     ended_in_queue: bool = False
@@ -69,7 +69,7 @@ class Uses(NamedTuple):
     """
 
     namespaces: Mapping[int, NetNamespace]
-    defaults: tuple[DefaultUse, ...]
+    defaults: tuple[DefaultReference, ...]
     routes: tuple[RouteUse, ...]
     sockets: tuple[SocketHolder, ...]
     files: tuple[OpenFile, ...]
@@ -110,7 +110,7 @@ def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace], *,
     defaults = {item.netns: item for item in found.uses}
     hidden = [inode for inode in defaults if inode not in namespaces]
     namespaces |= {inode: NetNamespace(inode, "") for inode in hidden}
-    sockets: dict[int, SocketUse] = {}
+    sockets: dict[int, SocketReference] = {}
     ended: set[int] = set()
     queues: list[QueueUse] = []
     routes: list[RouteUse] = []
@@ -160,10 +160,10 @@ def _other_processes() -> list[str]:
 
 
 class _Look(NamedTuple):
-    sockets: tuple[SocketUse, ...]
-    defaults: tuple[DefaultUse, ...]
+    sockets: tuple[SocketReference, ...]
+    defaults: tuple[DefaultReference, ...]
     routes: list[RouteUse]
-    ended: tuple[SocketUse, ...]
+    ended: tuple[SocketReference, ...]
     queues: tuple[QueueUse, ...]
 
 
@@ -171,14 +171,14 @@ def _look(reader: AlgorithmReader, *, closer: bool, closely: bool) -> _Look:
     """Look at the calling thread's namespace; ``closely`` into the queues of its listeners."""
     defaults = reader.defaults().uses[:1] if closer else ()
     ended, queues = _look_into_queues(reader) if closely else ((), ())
-    return _Look(reader.socket_uses(of_maps=True), defaults, _own_routes(), ended, queues)
+    return _Look(reader.socket_references(of_maps=True), defaults, _own_routes(), ended, queues)
 
 
-def _look_into_queues(reader: AlgorithmReader) -> tuple[tuple[SocketUse, ...], tuple[QueueUse, ...]]:
+def _look_into_queues(reader: AlgorithmReader) -> tuple[tuple[SocketReference, ...], tuple[QueueUse, ...]]:
     """Return what has ended in a queue of the calling thread's namespace; the queues where that does not tell it all."""
     from structops_cli.net.sock_diag import accept_queues, open_sock_diag
 
-    uses: tuple[SocketUse, ...] = ()
+    uses: tuple[SocketReference, ...] = ()
     with suppress(UnsupportedError):
         uses, complete = reader.ended_in_queues()
         if complete:
@@ -218,7 +218,7 @@ class DefaultsReader:
     def __init__(self, kernel: KernelTypes) -> None:
         self._reader = AlgorithmReader(kernel)
 
-    def read(self) -> tuple[DefaultUse, ...]:
+    def read(self) -> tuple[DefaultReference, ...]:
         """Return the default of each namespace; those that go meanwhile, or may not be entered, are left out."""
         try:
             found = self._reader.defaults()
@@ -228,7 +228,9 @@ class DefaultsReader:
             return found.uses
         return self._entered(lambda: self._reader.defaults().uses[0], {use.netns: use for use in found.uses})
 
-    def _entered(self, ask: Callable[[], DefaultUse], known: dict[int, DefaultUse]) -> tuple[DefaultUse, ...]:
+    def _entered(
+        self, ask: Callable[[], DefaultReference], known: dict[int, DefaultReference]
+    ) -> tuple[DefaultReference, ...]:
         for item in find_namespaces():
             if item.inode not in known and (use := _inside(item, ask, [])):
                 known[item.inode] = use
@@ -247,9 +249,9 @@ class DefaultsReader:
         self.close()
 
 
-def own_default() -> DefaultUse:
+def own_default() -> DefaultReference:
     """Return the default of the calling thread's namespace by its name alone."""
-    return DefaultUse(own_inode(), read_congestion_controls().default, 0, namespace_identity())
+    return DefaultReference(own_inode(), read_congestion_controls().default, 0, namespace_identity())
 
 
 # By name alone
@@ -261,7 +263,7 @@ def _by_name(namespaces: dict[int, NetNamespace], names: frozenset[str], why: st
     from structops_cli.net.socket_owners import find_owners
 
     unseen = [why]
-    defaults: list[DefaultUse] = []
+    defaults: list[DefaultReference] = []
     sockets: list[SocketHolder] = []
     routes: list[RouteUse] = []
     owners = find_owners()
@@ -273,7 +275,7 @@ def _by_name(namespaces: dict[int, NetNamespace], names: frozenset[str], why: st
             for name in names:
                 for tcp in tcp_sockets(diag, algorithm=name):
                     held = [(owner.process, owner.fd) for owner in owners.by_inode.get(tcp.inode, ())]
-                    use = SocketUse(0, tcp.cookie, 0, tcp.state, inode)
+                    use = SocketReference(0, tcp.cookie, 0, tcp.state, inode)
                     sockets.append(SocketHolder(use, name, tuple(held)))
 
     for item in namespaces.values():

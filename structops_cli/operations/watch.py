@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 from structops_cli.errors import KernelError
 from structops_cli.net.namespaces import find_namespaces
 from structops_cli.operations.uses import DefaultsReader
-from structops_cli.runtime.holders import DefaultUse
+from structops_cli.runtime.holders import DefaultReference
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.struct_ops.kinds.tcp_congestion_ops import KIND as CONGESTION_CONTROL
@@ -66,7 +66,7 @@ class Snapshot(NamedTuple):
 
     time: float
     maps: Mapping[int, LiveMap]
-    defaults: Mapping[int, DefaultUse]
+    defaults: Mapping[int, DefaultReference]
     detached: frozenset[int]
 
     @property

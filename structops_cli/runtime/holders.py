@@ -18,7 +18,7 @@ from structops_cli.errors import UnsupportedError
 from structops_cli.runtime.iterators import Iterators
 from structops_cli.runtime.kernel import readable_kernel
 
-__all__ = ["AlgorithmReader", "DefaultUse", "Defaults", "EndedInQueues", "OpenFile", "SocketUse"]
+__all__ = ["AlgorithmReader", "DefaultReference", "Defaults", "EndedInQueues", "OpenFile", "SocketReference"]
 
 TARGETS = {
     "maps": "bpf_map",
@@ -37,7 +37,7 @@ SOCKET = struct.Struct("=QQQII")
 FILE = struct.Struct("=QQQIIQQiI")
 
 
-class DefaultUse(NamedTuple):
+class DefaultReference(NamedTuple):
     """The default of a namespace: ``map_id`` is 0 for an algorithm that is no struct_ops.
 
     ``cookie`` is never given twice, as the inode ``netns`` is; 0 where the kernel does not tell (before 5.12).
@@ -49,7 +49,7 @@ class DefaultUse(NamedTuple):
     cookie: int = 0
 
 
-class SocketUse(NamedTuple):
+class SocketReference(NamedTuple):
     """A TCP socket and the map that its algorithm is of, 0 for one that is no struct_ops.
 
     ``address`` is the kernel's, the same wherever this socket is seen.
@@ -73,7 +73,7 @@ class OpenFile(NamedTuple):
     process: int
     fd: int
     inode: int
-    socket: SocketUse | None
+    socket: SocketReference | None
     map_id: int
     link_id: int
 
@@ -81,14 +81,14 @@ class OpenFile(NamedTuple):
 class Defaults(NamedTuple):
     """The defaults of the kernel's namespaces, that of the calling thread's first; ``complete`` is false beyond eight hundred."""
 
-    uses: tuple[DefaultUse, ...]
+    uses: tuple[DefaultReference, ...]
     complete: bool
 
 
 class EndedInQueues(NamedTuple):
     """Connections that ended before they were accepted; ``complete`` is false when a listener has more than a thousand."""
 
-    uses: tuple[SocketUse, ...]
+    uses: tuple[SocketReference, ...]
     complete: bool
 
 
@@ -112,7 +112,7 @@ class AlgorithmReader:
 
         List the sockets by inet_diag first: that is what gives them cookies.
         """
-        return {item.cookie: item.map_id for item in self.socket_uses() if item.cookie}
+        return {item.cookie: item.map_id for item in self.socket_references() if item.cookie}
 
     def default(self) -> int:
         """Return the map id of the default of the calling thread's namespace."""
@@ -128,14 +128,14 @@ class AlgorithmReader:
     def _defaults(self, function: str) -> Defaults:
         found = list(NAMESPACE.iter_unpack(self._read(function)))
         uses = [
-            DefaultUse(
+            DefaultReference(
                 netns, name.partition(b"\0")[0].decode("ascii", "replace"), self._maps.get(ops, 0), cookie
             )
             for ops, cookie, netns, _, name in found
         ]
         return Defaults(tuple(uses), not any(more for _, _, _, more, _ in found))
 
-    def socket_uses(self, *, of_maps: bool = False) -> tuple[SocketUse, ...]:
+    def socket_references(self, *, of_maps: bool = False) -> tuple[SocketReference, ...]:
         """Return every TCP socket of the calling thread's namespace that has an address, listening ones included.
 
         ``of_maps`` leaves out those of built-in algorithms.
@@ -181,9 +181,9 @@ class AlgorithmReader:
         except UnsupportedError:  # before 5.19, and then there are no links of struct_ops either
             return {}
 
-    def _socket(self, fields: tuple[int, ...]) -> SocketUse:
+    def _socket(self, fields: tuple[int, ...]) -> SocketReference:
         address, ops, cookie, state, netns = fields
-        return SocketUse(address, cookie, self._maps.get(ops, 0), state, netns)
+        return SocketReference(address, cookie, self._maps.get(ops, 0), state, netns)
 
     def _open_files(self, raw: bytes, links: Mapping[int, int], *, of_maps: bool) -> Iterator[OpenFile]:
         maps = self._maps

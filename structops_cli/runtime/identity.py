@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from structops_cli.errors import KernelError
 from structops_cli.runtime.data_maps import DataMapValue
 from structops_cli.runtime.live_map import LiveMap
-from structops_cli.runtime.other_maps import opened
+from structops_cli.runtime.maps_by_id import open_map_by_id
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.value import read_programs
 from structops_cli.syscall import bpf, bpf_maps
@@ -102,7 +102,7 @@ def _maps(map_ids: Iterable[int], chosen: Mapping[str, Bits]) -> tuple[tuple[obj
 
 
 def _map(map_id: int, chosen: Mapping[str, Bits]) -> tuple[object, ...]:
-    with opened(map_id) as (fd, info):
+    with open_map_by_id(map_id) as (fd, info):
         shape = (info.name, info.map_type, info.key_size, info.value_size, info.max_entries, info.map_flags)
         return (*shape, _contents(fd, info, chosen.get(info.name)))
 

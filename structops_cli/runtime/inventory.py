@@ -21,7 +21,7 @@ from structops_cli.errors import (
 )
 from structops_cli.runtime import sched_ext
 from structops_cli.runtime.live_map import LiveLink, LiveMap, MapState
-from structops_cli.runtime.other_maps import maps_to_look_at, opened
+from structops_cli.runtime.maps_by_id import map_ids_to_open, open_map_by_id
 from structops_cli.runtime.pin_directory import Writers, open_file
 from structops_cli.runtime.pins import KEPT_FOLDER, PIN_FOLDER, is_of_this_project, pinned_name
 from structops_cli.struct_ops.catalogue import StructOpsType, type_of_value, unread_type
@@ -97,9 +97,9 @@ def _may_be_on_its_way(item: LiveMap) -> bool:
 
 
 def _struct_ops_maps() -> Iterator[tuple[MapInfo, bytes]]:
-    for map_id in maps_to_look_at():
+    for map_id in map_ids_to_open():
         try:
-            with opened(map_id) as (fd, info):
+            with open_map_by_id(map_id) as (fd, info):
                 if info.map_type == BpfMapType.STRUCT_OPS:
                     yield info, bpf_maps.map_lookup_elem(fd, KEY, info.value_size)
         except KernelError as error:

@@ -12,7 +12,7 @@ from functools import partial
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import AbsentModule, KernelTypes, ModuleBtf, SkippedModule
 from structops_cli.errors import BtfError, FitError, InputError, KernelError, StructopsError, UnsupportedError
-from structops_cli.runtime.threads import started
+from structops_cli.runtime.threads import start_thread
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import btf_info
@@ -21,13 +21,13 @@ from structops_cli.syscall.uapi import BTF_MAGIC
 
 __all__ = [
     "BTF_FOLDER",
-    "begin_live_kernel",
     "btf_ids",
     "kernel_from_file",
     "live_kernel",
     "open_module",
     "read_module",
     "readable_kernel",
+    "start_live_kernel",
 ]
 
 BTF_FOLDER = "/sys/kernel/btf"
@@ -85,7 +85,7 @@ def _absent(name: str) -> tuple[AbsentModule, ...]:
     return absent_modules(name)
 
 
-def begin_live_kernel() -> Callable[[], KernelTypes]:
+def start_live_kernel() -> Callable[[], KernelTypes]:
     """Begin to read and index the running kernel's types on another core; return the call that waits for them.
 
     The native index works without the interpreter's lock, so that an object can
@@ -101,7 +101,7 @@ def begin_live_kernel() -> Callable[[], KernelTypes]:
         except BaseException as error:  # noqa: BLE001 -- raised again where the answer is asked for
             found.append(error)
 
-    thread = started(read, "kernel types", daemon=True)
+    thread = start_thread(read, "kernel types", daemon=True)
 
     def wait() -> KernelTypes:
         thread.join()

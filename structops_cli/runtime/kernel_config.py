@@ -13,7 +13,7 @@ from structops_cli.errors import StructopsError, UnsupportedError
 
 __all__ = [
     "KernelConfig",
-    "config_places",
+    "config_paths",
     "facts_of_files",
     "kernel_version",
     "parse_options",
@@ -37,14 +37,14 @@ class KernelConfig(NamedTuple):
     sought: tuple[str, ...]
 
 
-def config_places(release: str) -> tuple[str, ...]:
+def config_paths(release: str) -> tuple[str, ...]:
     """Return where the configuration of a kernel of that release may be: the kernel's own word first."""
     return ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config")
 
 
 def read_config(names: Collection[str], places: Iterable[str] | None = None) -> KernelConfig:
     """Return the wanted options that are set, from the first place that can be read; none is no error here."""
-    sought = tuple(config_places(os.uname().release) if places is None else places)
+    sought = tuple(config_paths(os.uname().release) if places is None else places)
     for place in sought:
         try:
             return KernelConfig(parse_options(read_lines(place), names), place, sought)

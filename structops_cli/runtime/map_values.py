@@ -10,7 +10,7 @@ from structops_cli.errors import KernelError
 from structops_cli.obj.spec import MapSpec, ObjectSpec
 from structops_cli.runtime.data_maps import DataMapValue, data_map_name
 from structops_cli.runtime.maps import possible_cpus
-from structops_cli.runtime.other_maps import opened
+from structops_cli.runtime.maps_by_id import open_map_by_id
 from structops_cli.struct_ops.member_text import MOST_ELEMENTS, MemberValue, decode_bytes, decode_part
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
@@ -39,7 +39,7 @@ def read_contents(spec: ObjectSpec, programs: Iterable[ProgInfo]) -> tuple[MapCo
     """Return what the maps and writable globals of an object's live programs hold now."""
     found = []
     for map_id in sorted({map_id for info in programs for map_id in info.map_ids}):
-        with opened(map_id) as (fd, info):
+        with open_map_by_id(map_id) as (fd, info):
             if info.map_type in READABLE:
                 found.append(_contents(spec, fd, info))
     return tuple(item for item in found if item)

@@ -11,7 +11,7 @@ from structops_cli.obj.needed_maps import NeededMaps
 from structops_cli.obj.spec import MapSpec
 from structops_cli.runtime.data_maps import create_data_map, fill_arena
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.runtime.other_maps import note_made
+from structops_cli.runtime.maps_by_id import note_created_map
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
@@ -144,7 +144,7 @@ def _with_types(spec: MapSpec, btf_fd: int, inner_map_fd: int) -> Fd:
         btf_value_type_id=spec.value_type_id if btf_fd else 0,
     )
     if spec.map_type == BpfMapType.PROG_ARRAY:
-        note_made(fd)
+        note_created_map(fd)
     return fd
 
 

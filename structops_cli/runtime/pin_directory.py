@@ -26,14 +26,14 @@ from structops_cli.syscall.fd import Fd
 __all__ = [
     "DETACHED",
     "Exposure",
-    "PinPlace",
+    "PinPath",
     "Writers",
     "exposure_of",
     "open_directory",
     "open_file",
     "open_pin",
     "owner_text",
-    "pin_place",
+    "pin_parent",
     "remove_if_empty",
 ]
 
@@ -65,7 +65,7 @@ class Exposure(NamedTuple):
         return not self.fix
 
 
-class PinPlace(NamedTuple):
+class PinPath(NamedTuple):
     """A name in an open directory. ``path`` leads through the descriptor, for bpf(2)."""
 
     folder: Fd
@@ -227,11 +227,11 @@ def _refused(error: OSError, operation: str, what: str) -> KernelError:
 
 
 @contextmanager
-def pin_place(path: str, writers: Writers) -> Iterator[PinPlace]:
+def pin_parent(path: str, writers: Writers) -> Iterator[PinPath]:
     """Hold the directory of a path open for the block, checked as ``open_directory`` does."""
     folder, name = os.path.split(path)
     with open_directory(folder, writers) as fd:
-        yield PinPlace(fd, name)
+        yield PinPath(fd, name)
 
 
 def open_pin(path: str, writers: Writers) -> Fd:
@@ -240,7 +240,7 @@ def open_pin(path: str, writers: Writers) -> Fd:
     Raises ``KernelError`` (ENOENT) when there is nothing, and ``StructopsError`` for a symbolic link, and for a pin
     that others than ``writers`` could have put there.
     """
-    with pin_place(path, writers) as place:
+    with pin_parent(path, writers) as place:
         return open_file(place.name, path, writers, place.folder.fileno())
 
 
@@ -272,7 +272,7 @@ def _foreign_pin(path: str, uid: int, *, is_link: bool) -> StructopsError:
 
 def remove_if_empty(path: str) -> bool:
     """Remove a directory and tell whether it is gone; one that is not empty, or may not be removed, stays."""
-    with suppress(OSError, StructopsError), pin_place(path, Writers.ANYBODY) as place:
+    with suppress(OSError, StructopsError), pin_parent(path, Writers.ANYBODY) as place:
         os.rmdir(place.name, dir_fd=place.folder.fileno())
         return True
     return False

@@ -8,7 +8,7 @@ from errno import EEXIST, ENOENT
 
 from structops_cli.errors import KernelError, StructopsError, UsageError
 from structops_cli.runtime.interrupts import uninterrupted
-from structops_cli.runtime.pin_directory import PinPlace, Writers, open_directory, owner_text, pin_place
+from structops_cli.runtime.pin_directory import PinPath, Writers, open_directory, owner_text, pin_parent
 from structops_cli.shell_words import shell_words
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
@@ -31,10 +31,10 @@ __all__ = [
     "pin_path",
     "pin_with_undo",
     "pinned_name",
-    "pins_out_of_sight",
     "prepare_pin_dir",
     "raw_map_path",
     "remove_pin",
+    "unreachable_pins",
 ]
 
 PIN_FOLDER = "structops"
@@ -107,7 +107,7 @@ def _sys_of_ip_netns() -> str:
     return source if source and os.path.exists(f"/run/netns/{source}") else ""
 
 
-def pins_out_of_sight() -> str:
+def unreachable_pins() -> str:
     """Say why pins of the machine may be out of this process's sight; "" where it sees what process 1 does."""
     if name := _sys_of_ip_netns():
         return f"ip netns exec {shell_words(name)} gives this a /sys of its own, without the machine's bpffs"
@@ -140,7 +140,7 @@ def is_safe(path: str) -> bool:
 
 def pin_with_undo(fd: Fd, path: str, undo: ExitStack, writers: Writers = Writers.CALLER) -> None:
     """Pin a map or link in a directory that is checked first, and push its unpinning on ``undo``; no signal comes between."""
-    with uninterrupted(), pin_place(path, writers) as place:
+    with uninterrupted(), pin_parent(path, writers) as place:
         try:
             bpf.obj_pin(fd, place.path)
         except KernelError as error:
@@ -150,7 +150,7 @@ def pin_with_undo(fd: Fd, path: str, undo: ExitStack, writers: Writers = Writers
         undo.callback(_unlink_quietly, path)
 
 
-def _taken_by_another(place: PinPlace) -> str:
+def _taken_by_another(place: PinPath) -> str:
     """Say who has put another thing at the path of a pin; "" for root and the caller."""
     with suppress(OSError):
         owner = os.stat(place.name, dir_fd=place.folder.fileno(), follow_symlinks=False).st_uid
@@ -161,14 +161,14 @@ def _taken_by_another(place: PinPlace) -> str:
 
 def pin_again(fd: Fd, path: str) -> None:
     """Put back a pin that was removed, wherever it was; a failure changes nothing."""
-    with suppress(StructopsError), pin_place(path, Writers.ANYBODY) as place:
+    with suppress(StructopsError), pin_parent(path, Writers.ANYBODY) as place:
         bpf.obj_pin(fd, place.path)
 
 
 def remove_pin(path: str) -> bool:
     """Remove a pin and tell whether it was there. Raises ``KernelError`` for what the kernel refuses."""
     try:
-        with pin_place(path, Writers.ANYBODY) as place:
+        with pin_parent(path, Writers.ANYBODY) as place:
             os.unlink(place.name, dir_fd=place.folder.fileno())
     except OSError as error:  # a KernelError is one
         if error.errno == ENOENT:

@@ -32,13 +32,13 @@ from structops_cli.syscall.info import ProgInfo, link_info, map_info, prog_info
 from structops_cli.syscall.uapi import StructOpsState
 
 __all__ = [
+    "FindExisting",
     "Registered",
-    "Standing",
-    "described",
+    "refusal",
     "refuse_unregisterable",
-    "refused",
     "register",
     "register_map",
+    "registered_map",
     "set_ready",
     "watched",
 ]
@@ -69,12 +69,12 @@ class Registered(NamedTuple):
     replaced_pin: bool = False
 
 
-Standing: TypeAlias = Callable[[Loaded, MapPlan], Registered | None]
+FindExisting: TypeAlias = Callable[[Loaded, MapPlan], Registered | None]
 """What is asked when a name is taken: what has it, if that is the very thing that was to be registered."""
 
 
 def register(
-    loaded: Loaded, pin_dir: str | None, undo: ExitStack, standing: Standing | None = None
+    loaded: Loaded, pin_dir: str | None, undo: ExitStack, standing: FindExisting | None = None
 ) -> tuple[Registered, ...]:
     """Register every struct_ops map of a loaded object, and pin its new maps that are shared by name.
 
@@ -102,7 +102,7 @@ def refuse_unregisterable(plan: MapPlan) -> None:
 
 
 def register_map(
-    loaded: Loaded, plan: MapPlan, pin_dir: str | None, undo: ExitStack, standing: Standing | None = None
+    loaded: Loaded, plan: MapPlan, pin_dir: str | None, undo: ExitStack, standing: FindExisting | None = None
 ) -> Registered:
     """Register one struct_ops map of a loaded object; the rest as in ``register``."""
     map_fd = loaded.struct_ops[plan.variable]
@@ -122,11 +122,11 @@ def register_map(
         if taken and standing is not None and (there := standing(loaded, plan)) is not None:
             return there
         path = pin_path(plan.registered_name, pin_dir) if pin_dir is not None else None
-        raise refused(error, plan, loaded, path) from None
+        raise refusal(error, plan, loaded, path) from None
     except StructopsError as error:
         error.add(object=loaded.spec.name, variable=plan.variable)
         raise
-    return described(loaded, plan, map_fd, link, pin)._replace(replaced_pin=replaced)
+    return registered_map(loaded, plan, map_fd, link, pin)._replace(replaced_pin=replaced)
 
 
 def set_ready(loaded: Loaded, plan: MapPlan) -> Fd:
@@ -135,7 +135,7 @@ def set_ready(loaded: Loaded, plan: MapPlan) -> Fd:
     try:
         _update(plan, loaded, map_fd, StructOpsState.READY)
     except KernelError as error:
-        raise refused(error, plan, loaded) from None
+        raise refusal(error, plan, loaded) from None
     except StructopsError as error:
         error.add(object=loaded.spec.name, variable=plan.variable)
         raise
@@ -155,7 +155,7 @@ def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState)
         )
 
 
-def refused(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None = None) -> KernelError:
+def refusal(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None = None) -> KernelError:
     """Say which rule the value broke, or what is pinned at ``path``, where the errno alone does not."""
     error.add(object=loaded.spec.name, variable=plan.variable)
     from structops_cli.runtime.probes import flag_masks
@@ -239,7 +239,7 @@ def _delete_quietly(map_id: int) -> None:
         bpf_maps.map_delete_elem(fd, KEY)
 
 
-def described(
+def registered_map(
     loaded: Loaded, plan: MapPlan, map_fd: Fd, link: Fd | None, pin: str | None, *, changed: bool = True
 ) -> Registered:
     """Return what the kernel says of one map, and of the loaded programs behind it."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf, SkippedModule
 from structops_cli.errors import InputError, NotFoundError, StructopsError
-from structops_cli.runtime.kernel import begin_live_kernel, kernel_from_file, read_module
+from structops_cli.runtime.kernel import kernel_from_file, read_module, start_live_kernel
 from structops_cli.syscall.uapi import BTF_MAGIC
 
 __all__ = [
@@ -54,7 +54,7 @@ class SkippedFiles(NamedTuple):
 
 def live_target() -> CheckTarget:
     """Return the running kernel, under its release; it is read on another core from now on."""
-    return CheckTarget(os.uname().release, "", begin_live_kernel())
+    return CheckTarget(os.uname().release, "", start_live_kernel())
 
 
 def targets_of(paths: Iterable[str]) -> tuple[CheckTarget, ...]:

@@ -8,10 +8,10 @@ from threading import Thread
 
 from structops_cli.errors import KernelError
 
-__all__ = ["started"]
+__all__ = ["start_thread"]
 
 
-def started(run: Callable[[], object], name: str, *, daemon: bool = False) -> Thread:
+def start_thread(run: Callable[[], object], name: str, *, daemon: bool = False) -> Thread:
     """Start a thread that runs a function, and return it.
 
     Raises ``KernelError`` (EAGAIN) when there is none to be had: Python does not tell what clone(2) said.

@@ -12,7 +12,7 @@ import pytest
 from structops_cli.operations.versions import drop, kept_pins
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.other_maps import SETTLE_S
+from structops_cli.runtime.maps_by_id import SETTLE_S
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.syscall import bpf, bpffs
 from tests.kernel_lock import own_prefix

@@ -16,7 +16,7 @@ from structops_cli.net.namespace_entry import namespace_identity
 from structops_cli.net.namespaces import own_inode
 from structops_cli.net.tcp_socket import set_congestion_control
 from structops_cli.net.throwaway_namespace import ThrowawayNamespace
-from structops_cli.runtime.holders import AlgorithmReader, OpenFile, SocketUse
+from structops_cli.runtime.holders import AlgorithmReader, OpenFile, SocketReference
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.capabilities import has_links
@@ -101,7 +101,7 @@ def listening(namespace: ThrowawayNamespace, name: str) -> Iterator[socket.socke
         yield tcp
 
 
-def of_socket(found: tuple[OpenFile, ...], tcp: socket.socket) -> SocketUse:
+def of_socket(found: tuple[OpenFile, ...], tcp: socket.socket) -> SocketReference:
     [use] = [item.socket for item in found if item.inode == os.fstat(tcp.fileno()).st_ino and item.socket]
     return use
 
@@ -117,7 +117,7 @@ def test_two_versions_under_one_name_are_told_apart(name: str, versions: Version
 def test_a_child_that_nobody_has_accepted_is_there(name: str, versions: Versions) -> None:
     with listening(versions.namespace, name) as listener, versions.namespace.open_socket() as client:
         client.connect(listener.getsockname())
-        uses = versions.namespace.run(versions.reader.socket_uses)
+        uses = versions.namespace.run(versions.reader.socket_references)
         inode = versions.namespace.inode
         assert sorted((item.state, item.map_id) for item in uses) == [
             (TCP_ESTABLISHED, versions.old_id),  # the client, by the default
@@ -136,7 +136,7 @@ def test_sockets_without_an_address_are_found_through_their_owners(versions: Ver
     assert (new.map_id, new.state, new.netns) == (versions.new_id, TCP_CLOSE, versions.namespace.inode)
     mine = [item for item in found if item.process == os.getpid() and item.socket]
     assert {item.fd for item in mine} == {versions.old.fileno(), versions.new.fileno()}
-    assert versions.namespace.run(versions.reader.socket_uses) == ()
+    assert versions.namespace.run(versions.reader.socket_references) == ()
 
 
 def test_a_built_in_algorithm_is_no_map(versions: Versions) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from structops_cli.net.traffic import send_traffic
 from structops_cli.runtime.kernel import live_kernel
-from structops_cli.runtime.kernel_config import config_places
+from structops_cli.runtime.kernel_config import config_paths
 from structops_cli.runtime.map_values import read_contents
 from structops_cli.runtime.objects import open_object
 from structops_cli.syscall import bpf
@@ -41,7 +41,7 @@ VARIABLES = Feature(
 """Debian's kernels have them since 5.14."""
 NOT_ALLOWED = "calling kernel function tcp_v4_do_rcv is not allowed", "The kfunc tcp_v4_do_rcv is not allowed"
 """In the words of the verifier, and from 7.3 on of its report."""
-CONFIG = next(filter(os.path.exists, config_places(os.uname().release)), "")
+CONFIG = next(filter(os.path.exists, config_paths(os.uname().release)), "")
 CONFIGURED = pytest.mark.skipif(
     not CONFIG,
     reason="waits for a kernel with CONFIG_IKCONFIG_PROC, or one whose configuration lies in /boot",

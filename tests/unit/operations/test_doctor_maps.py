@@ -8,7 +8,7 @@ from structops_cli.operations.doctor_maps import retired_maps
 from structops_cli.operations.findings import NOTE, OK, Finding
 from structops_cli.operations.status import MapStatus, References, Status
 from structops_cli.operations.uses import QueueUse, SocketHolder, Uses
-from structops_cli.runtime.holders import DefaultUse, SocketUse
+from structops_cli.runtime.holders import DefaultReference, SocketReference
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.syscall.uapi import StructOpsState
 from tests.unit.operations.live_maps import live
@@ -18,8 +18,8 @@ RETIRED = live(7, "retired", 3)
 
 def looked(one: LiveMap, references: References, *unseen: str) -> list[Finding]:
     """Return what is found of one map that is held so."""
-    sockets = (SocketHolder(SocketUse(1, 0, 7, 1, 1), "", ()),) * references.sockets
-    defaults = (DefaultUse(1, "t_a", 7),) * references.defaults
+    sockets = (SocketHolder(SocketReference(1, 0, 7, 1, 1), "", ()),) * references.sockets
+    defaults = (DefaultReference(1, "t_a", 7),) * references.defaults
     uses = Uses({}, (), (), (), (), unseen, exact=True)
     status = Status((MapStatus(one, 0, defaults, (), sockets, (), references),), uses)
     return list(retired_maps([one], lambda: status))
@@ -62,7 +62,7 @@ def test_what_nothing_explains_is_no_problem_that_could_be_repaired() -> None:
 
 
 def test_what_ended_before_it_was_accepted_has_not_leaked() -> None:
-    one = SocketHolder(SocketUse(1, 0, 7, 7, 1), "", (), ended_in_queue=True)
+    one = SocketHolder(SocketReference(1, 0, 7, 7, 1), "", (), ended_in_queue=True)
     uses = Uses({}, (), (), (), (), (), exact=True)
     status = Status((MapStatus(RETIRED, 0, (), (), (one,), (), held(sockets=1)),), uses)
     [only] = retired_maps([RETIRED], lambda: status)

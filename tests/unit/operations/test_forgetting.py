@@ -12,7 +12,7 @@ from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations import forgetting
 from structops_cli.operations.forgetting import vanished_namespaces
 from structops_cli.operations.memory import Memory
-from structops_cli.runtime.holders import Defaults, DefaultUse
+from structops_cli.runtime.holders import DefaultReference, Defaults
 
 
 class Remembered:
@@ -40,7 +40,7 @@ class Reader:
 
 
 def listed(*cookies: int, complete: bool = True) -> Defaults:
-    return Defaults(tuple([DefaultUse(100 + one, "reno", 0, one) for one in cookies]), complete)
+    return Defaults(tuple([DefaultReference(100 + one, "reno", 0, one) for one in cookies]), complete)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations import status as status_module
 from structops_cli.operations.status import Status, find_status
 from structops_cli.operations.uses import QueueUse, RouteUse, SocketHolder, Uses
-from structops_cli.runtime.holders import DefaultUse, OpenFile, SocketUse
+from structops_cli.runtime.holders import DefaultReference, OpenFile, SocketReference
 from structops_cli.runtime.live_map import LiveMap
 from tests.synthetic_kernels import kernel
 from tests.unit.operations.live_maps import live
@@ -26,7 +26,7 @@ NOTHING = Uses(MappingProxyType({1: INITIAL}), (), (), (), (), (), exact=True)
 
 
 def holder(map_id: int, address: int, *, owner: int = 0, name: str = "") -> SocketHolder:
-    return SocketHolder(SocketUse(address, 0, map_id, 1, 1), name, ((owner, 3),) if owner else ())
+    return SocketHolder(SocketReference(address, 0, map_id, 1, 1), name, ((owner, 3),) if owner else ())
 
 
 class Look:
@@ -113,7 +113,7 @@ def test_more_than_the_kernel_counts_is_a_moment_too_late(look: Look) -> None:
 def test_a_link_that_one_process_holds_and_a_default(look: Look) -> None:
     look.stocks = [(live(7, "registered", 2, link=3), live(9, "registered", 1, link=4, name="t_b"))]
     files = (OpenFile(42, 5, 0, None, 0, 3), OpenFile(42, 6, 0, None, 0, 77), OpenFile(43, 6, 0, None, 9, 0))
-    look.uses = [NOTHING._replace(defaults=(DefaultUse(1, "t_a", 7),), files=files)]
+    look.uses = [NOTHING._replace(defaults=(DefaultReference(1, "t_a", 7),), files=files)]
     first, second = find_status(KERNEL).maps
     assert ([file.process for file in first.files], [file.process for file in second.files]) == ([42], [43])
     text = _text(Output(), find_status(KERNEL))
@@ -140,7 +140,7 @@ def test_a_route_belongs_to_the_version_that_is_registered(look: Look) -> None:
 def test_by_name_alone_each_version_gets_every_use_and_none_is_unexplained(look: Look) -> None:
     look.stocks = [(live(7, "retired", 9), live(8, "registered", 9, link=3))]
     uses = NOTHING._replace(sockets=(holder(0, 0, name="t_a"), holder(0, 0, name="t_b")), exact=False)
-    look.uses = [uses._replace(defaults=(DefaultUse(1, "t_a", 0),))]
+    look.uses = [uses._replace(defaults=(DefaultReference(1, "t_a", 0),))]
     status = find_status(KERNEL)
     assert [(len(one.sockets), len(one.defaults)) for one in status.maps] == [(1, 1), (1, 1)]
     assert unexplained(status) == [None, None]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from structops_cli.operations.watch import SETTLE_S, Event, Snapshot, compare, settled
-from structops_cli.runtime.holders import DefaultUse
+from structops_cli.runtime.holders import DefaultReference
 from structops_cli.runtime.live_map import LiveMap, MapState
 from tests.unit.operations.live_maps import live
 
 
-def look(*maps: LiveMap, defaults: tuple[DefaultUse, ...] = (), detached: tuple[int, ...] = ()) -> Snapshot:
+def look(
+    *maps: LiveMap, defaults: tuple[DefaultReference, ...] = (), detached: tuple[int, ...] = ()
+) -> Snapshot:
     return Snapshot(
         1.0,
         {item.info.id: item for item in maps},
@@ -78,11 +80,11 @@ def test_ejected() -> None:
 
 
 def test_defaults_of_namespaces_that_stay() -> None:
-    old, new = DefaultUse(5, "t_a", 7), DefaultUse(5, "t_a", 8)
+    old, new = DefaultReference(5, "t_a", 7), DefaultReference(5, "t_a", 8)
     [event] = events(look(defaults=(old,)), look(defaults=(new,)))
     assert (event.kind, event.netns, event.name, event.before) == ("default", 5, "t_a", "t_a")
     assert (event.old_map_id, event.map_id) == (7, 8)
-    [event] = events(look(defaults=(old,)), look(defaults=(DefaultUse(5, "cubic", 0),)))
+    [event] = events(look(defaults=(old,)), look(defaults=(DefaultReference(5, "cubic", 0),)))
     assert (event.name, event.before, event.map_id) == ("cubic", "t_a", None)
     assert events(look(defaults=(old,)), look()) == []
     assert events(look(), look(defaults=(old,))) == []
@@ -90,7 +92,7 @@ def test_defaults_of_namespaces_that_stay() -> None:
 
 def test_a_namespace_that_got_the_inode_of_another_is_another() -> None:
     """Its default did not change: it was never what the other one's was."""
-    old, new = DefaultUse(5, "t_a", 7, cookie=1), DefaultUse(5, "cubic", 0, cookie=2)
+    old, new = DefaultReference(5, "t_a", 7, cookie=1), DefaultReference(5, "cubic", 0, cookie=2)
     assert events(look(defaults=(old,)), look(defaults=(new,))) == []
     [event] = events(look(defaults=(old,)), look(defaults=(new._replace(cookie=1),)))
     assert (event.name, event.before) == ("cubic", "t_a")

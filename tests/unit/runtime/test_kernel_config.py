@@ -9,7 +9,7 @@ import pytest
 
 from structops_cli.errors import UnsupportedError
 from structops_cli.runtime.kernel_config import (
-    config_places,
+    config_paths,
     kernel_version,
     parse_options,
     parse_version,
@@ -63,7 +63,7 @@ def test_no_place_at_all(tmp_path: Path) -> None:
 
 
 def test_where_distributions_put_it() -> None:
-    assert config_places("6.12.1") == ("/proc/config.gz", "/boot/config-6.12.1", "/lib/modules/6.12.1/config")
+    assert config_paths("6.12.1") == ("/proc/config.gz", "/boot/config-6.12.1", "/lib/modules/6.12.1/config")
 
 
 @pytest.mark.parametrize(

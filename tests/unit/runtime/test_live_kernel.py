@@ -10,7 +10,7 @@ import pytest
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import BtfError, UnsupportedError
 from structops_cli.runtime import kernel as kernel_module
-from structops_cli.runtime.kernel import begin_live_kernel, live_kernel, readable_kernel
+from structops_cli.runtime.kernel import live_kernel, readable_kernel, start_live_kernel
 from tests.btf_writers import Record, int_, struct_, write_btf
 from tests.synthetic_kernels import kernel
 
@@ -25,7 +25,7 @@ def test_the_call_waits_for_the_types(monkeypatch: pytest.MonkeyPatch) -> None:
         return written
 
     monkeypatch.setattr(kernel_module, "live_kernel", slowly)
-    assert begin_live_kernel()() is written
+    assert start_live_kernel()() is written
 
 
 def test_what_goes_wrong_is_raised_where_the_answer_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_what_goes_wrong_is_raised_where_the_answer_is_asked_for(monkeypatch: py
         raise UnsupportedError("this kernel does not show its BTF")
 
     monkeypatch.setattr(kernel_module, "live_kernel", missing)
-    wait = begin_live_kernel()
+    wait = start_live_kernel()
     with pytest.raises(UnsupportedError, match="does not show its BTF"):
         wait()
 

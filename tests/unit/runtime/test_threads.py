@@ -8,12 +8,12 @@ from threading import Thread
 import pytest
 
 from structops_cli.errors import KernelError
-from structops_cli.runtime.threads import started
+from structops_cli.runtime.threads import start_thread
 
 
 def test_it_runs() -> None:
     said: list[int] = []
-    started(lambda: said.append(1), "one").join()
+    start_thread(lambda: said.append(1), "one").join()
     assert said == [1]
 
 
@@ -23,5 +23,5 @@ def test_there_is_none_to_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Thread, "start", refuse)
     with pytest.raises(KernelError, match="no thread could be started") as caught:
-        started(print, "one")
+        start_thread(print, "one")
     assert (caught.value.errno, caught.value.operation) == (EAGAIN, "clone")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from structops_cli.runtime import other_maps
+from structops_cli.runtime import maps_by_id
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.syscall import bpf, bpf_maps
@@ -48,9 +48,9 @@ def test_a_map_of_another_sort_is_opened_once(by_id: list[tuple[int, int]]) -> N
         for _ in range(3):
             list_maps(live_kernel())
         assert by_id.count((number, BpfMapType.ARRAY)) == 1
-        assert number in other_maps._others
+        assert number in maps_by_id._others
     list_maps(live_kernel())
-    assert number not in other_maps._others
+    assert number not in maps_by_id._others
 
 
 def test_a_program_array_is_opened_again_when_the_kernel_is_through_with_it(
@@ -59,9 +59,9 @@ def test_a_program_array_is_opened_again_when_the_kernel_is_through_with_it(
     with one_map(BpfMapType.PROG_ARRAY) as number:
         list_maps(live_kernel())
         started = time.monotonic()
-        with other_maps.opened(number) as (_, info):
+        with maps_by_id.open_map_by_id(number) as (_, info):
             assert info.map_type == BpfMapType.PROG_ARRAY
-        assert time.monotonic() - started >= other_maps.SETTLE_S / 2
+        assert time.monotonic() - started >= maps_by_id.SETTLE_S / 2
         assert by_id.count((number, BpfMapType.PROG_ARRAY)) == 2
 
 
@@ -86,6 +86,6 @@ def test_nothing_is_left_of_program_arrays_that_close_as_maps_are_looked_at() ->
         with bpf_maps.map_create(
             BpfMapType.PROG_ARRAY, key_size=4, value_size=4, max_entries=1, name="t_other"
         ) as fd:
-            other_maps.note_made(fd)
+            maps_by_id.note_created_map(fd)
         list_maps(live_kernel())
     assert eventually(lambda: frozenset(bpf.map_ids()) <= before)

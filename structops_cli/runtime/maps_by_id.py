@@ -19,7 +19,7 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, map_info
 from structops_cli.syscall.uapi import BpfMapType
 
-__all__ = ["maps_to_look_at", "note_made", "opened"]
+__all__ = ["map_ids_to_open", "note_created_map", "open_map_by_id"]
 
 SETTLE_S = 0.1
 """How long the kernel's work is given to run: some microseconds on an idle machine, a timeslice or two on a busy one."""
@@ -30,7 +30,7 @@ _closed: dict[int, float] = {}
 """When this process last closed a program array, by id, in seconds of the monotonic clock."""
 
 
-def maps_to_look_at() -> Iterator[int]:
+def map_ids_to_open() -> Iterator[int]:
     """Go through the ids of all maps but those that this process knows to be of other sorts."""
     there = set()
     for map_id in bpf.map_ids():
@@ -43,7 +43,7 @@ def maps_to_look_at() -> Iterator[int]:
 
 
 @contextmanager
-def opened(map_id: int) -> Iterator[tuple[Fd, MapInfo]]:
+def open_map_by_id(map_id: int) -> Iterator[tuple[Fd, MapInfo]]:
     """Open a map by id, and a program array not before the kernel is through with an earlier closing of this process's.
 
     Raises ``KernelError`` as MAP_GET_FD_BY_ID does: ENOENT of a map that has gone.
@@ -61,7 +61,7 @@ def opened(map_id: int) -> Iterator[tuple[Fd, MapInfo]]:
                 _closed[map_id] = time.monotonic()
 
 
-def note_made(fd: Fd) -> None:
+def note_created_map(fd: Fd) -> None:
     """Note a map of another sort that this process has made: whoever looks over all maps leaves it alone."""
     with suppress(KernelError):  # it is then looked at as anybody's
         _others.add(map_info(fd).id)
