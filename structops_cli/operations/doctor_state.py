@@ -17,10 +17,9 @@ from structops_cli.operations.default import read_defaults
 from structops_cli.operations.default_plan import another_default
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
 from structops_cli.operations.memory import MEMORY_PATH, Memory
-from structops_cli.runtime.dead_pins import is_dead
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.pin_directory import exposure_of
-from structops_cli.runtime.pins import DEFAULT_PIN_DIR, KEPT_FOLDER, check_pin_dir, pinned_name
+from structops_cli.runtime.pins import DEFAULT_PIN_DIR, KEPT_FOLDER, check_pin_dir, is_dead, pinned_name
 from structops_cli.shell_words import netns_options_of, shell_words
 from structops_cli.syscall import bpffs
 

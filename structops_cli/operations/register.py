@@ -15,13 +15,13 @@ from structops_cli.obj.spec import ObjectSpec
 from structops_cli.operations.existing import find_existing, refuse_existing
 from structops_cli.operations.ready_map import ReadyMap, is_registered
 from structops_cli.operations.transaction import Caller, Change, Held, Step, Transaction, transaction
-from structops_cli.runtime.dead_pins import is_dead
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.objects import RegisteredObject, describe, load_object
 from structops_cli.runtime.pin_directory import Writers, open_pin, remove_if_empty
 from structops_cli.runtime.pins import (
     absent_directories,
     check_pin_dir,
+    is_dead,
     is_mounted,
     map_pin_path,
     pin_path,
@@ -30,12 +30,12 @@ from structops_cli.runtime.pins import (
 )
 from structops_cli.runtime.registration import (
     Registered,
-    refusal,
     refuse_unregisterable,
     register_map,
     registered_map,
     set_ready,
 )
+from structops_cli.runtime.registration_refusal import refusal
 from structops_cli.runtime.shared_maps import new_shared_maps, pin_maps
 from structops_cli.struct_ops.plan import MapPlan, Selection
 from structops_cli.struct_ops.value import KEY

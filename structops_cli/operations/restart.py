@@ -17,8 +17,8 @@ from structops_cli.operations.ready_map import detach, is_as_before, is_register
 from structops_cli.operations.register import pin_dir_step
 from structops_cli.operations.replace import Attempt
 from structops_cli.operations.transaction import Change, Step
-from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.live_map import LiveMap
+from structops_cli.runtime.pins import pin_link
 from structops_cli.runtime.threads import start_thread
 from structops_cli.runtime.unregistration import unregister
 from structops_cli.struct_ops.explain import explained

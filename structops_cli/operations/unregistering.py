@@ -11,9 +11,9 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import NotFoundError, StateError, StructopsError, UsageError
 from structops_cli.operations.transaction import Change
 from structops_cli.operations.versions import drop, kept_pins, users_of
-from structops_cli.runtime.dead_pins import dead_pins
 from structops_cli.runtime.interrupts import from_here_uninterrupted, interruptible
 from structops_cli.runtime.live_map import LiveMap, MapState
+from structops_cli.runtime.pins import dead_pins
 from structops_cli.runtime.selection import choose_one, maps_to_change, none_to_change
 from structops_cli.runtime.unregistration import Unregistered, unregister
 from structops_cli.struct_ops.capabilities import capabilities_of

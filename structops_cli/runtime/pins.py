@@ -1,4 +1,4 @@
-"""Pins: where they go, and making one together with its undoing."""
+"""Pins: where they go, pinning with an undo, and pins of links that register nothing any more."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from errno import EEXIST, ENOENT
 
 from structops_cli.errors import KernelError, StructopsError, UsageError
 from structops_cli.runtime.interrupts import uninterrupted
-from structops_cli.runtime.pin_directory import PinPath, Writers, open_directory, owner_text, pin_parent
+from structops_cli.runtime.pin_directory import (
+    PinPath,
+    Writers,
+    open_directory,
+    open_pin,
+    owner_text,
+    pin_parent,
+)
 from structops_cli.shell_words import shell_words
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
+from structops_cli.syscall.info import link_info
 from structops_cli.syscall.mount_table import mounted
+from structops_cli.syscall.uapi import BpfLinkType
 
 __all__ = [
     "DEFAULT_PIN_DIR",
@@ -22,12 +31,15 @@ __all__ = [
     "absent_directories",
     "check_lasting",
     "check_pin_dir",
+    "dead_pins",
     "escaped",
+    "is_dead",
     "is_mounted",
     "is_of_this_project",
     "is_safe",
     "map_pin_path",
     "pin_again",
+    "pin_link",
     "pin_path",
     "pin_with_undo",
     "pinned_name",
@@ -226,3 +238,45 @@ def _unlink_quietly(path: str) -> None:
 def _unmount_quietly() -> None:
     with suppress(KernelError):
         bpffs.unmount()
+
+
+def is_dead(path: str, writers: Writers = Writers.ANYBODY) -> bool:
+    """Tell whether a pin is of a struct_ops link without a map, and in a directory of ``writers``."""
+    try:
+        with open_pin(path, writers) as fd:
+            if not os.readlink(f"/proc/self/fd/{fd.fileno()}").endswith(("bpf_link", "bpf-link")):
+                return False
+            info = link_info(fd)
+    except (StructopsError, OSError):  # no object, or gone
+        return False
+    return info.link_type == BpfLinkType.STRUCT_OPS and not info.map_id
+
+
+def dead_pins(name: str) -> tuple[str, ...]:
+    """Return the dead pins, in any bpffs, at whose place a link of that name would be; of a path, itself if it is one."""
+    if os.sep in name:
+        return (name,) if is_dead(name) else ()
+    return tuple(
+        path
+        for mount in bpffs.mounts()
+        for path in bpffs.pins(mount.path)
+        if pinned_name(path) == name and is_dead(path)
+    )
+
+
+def pin_link(link: Fd, path: str, undo: ExitStack) -> bool:
+    """Pin a link, in the place of a dead one if that has the path, and push its unpinning on ``undo``; tell whether one had.
+
+    The dead pin does not come back by the undoing: nothing was registered through it.
+    """
+    try:
+        pin_with_undo(link, path, undo)
+    except KernelError as error:
+        if error.errno != EEXIST or not is_dead(path, Writers.CALLER):
+            raise
+    else:
+        return False
+    with uninterrupted():
+        remove_pin(path)
+        pin_with_undo(link, path, undo)
+    return True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from errno import EINVAL
 from typing import NamedTuple
@@ -30,10 +30,11 @@ from structops_cli.struct_ops.capabilities import has_links
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type
 from structops_cli.struct_ops.explain import Cause, explained
 from structops_cli.struct_ops.member_text import encode_member
+from structops_cli.struct_ops.rules.facts import BtfFacts, FdFacts, ProgramFacts
 from structops_cli.struct_ops.value import POINTER, StructOpsValue, decode_value
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import MapInfo, map_info
+from structops_cli.syscall.info import MapInfo, btf_info, map_info, prog_info
 
 __all__ = ["Answered", "create", "delete", "lookup", "next_key", "open_map", "update"]
 
@@ -108,7 +109,6 @@ def _cause(
     kernel: KernelTypes, kernel_type: StructOpsType, raw: bytes, key: int, flags: int, errno: int
 ) -> Cause | None:
     """Return the rule that the kernel answered with; the programs are still open to be looked at."""
-    from structops_cli.runtime.fd_facts import fd_facts  # only a refusal needs them
     from structops_cli.runtime.probes import flag_masks
     from structops_cli.struct_ops.capabilities import capabilities_of
     from structops_cli.struct_ops.rules.facts import World
@@ -205,3 +205,27 @@ def _type(kernel: KernelTypes, fd: Fd) -> StructOpsType:
 
 def _answered(kernel: KernelTypes, operation: str, result: int, fd: Fd) -> Answered:
     return lookup(kernel, fd, key=0)._replace(operation=operation, result=result)
+
+
+def fd_facts(numbers: Iterable[int]) -> dict[int, FdFacts]:
+    """Return what is behind each fd that is open; the kernel does not tell for which member a program was loaded."""
+    found: dict[int, FdFacts] = {}
+    for number in set(numbers):
+        try:
+            what = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:
+            continue
+        found[number] = _facts(number, what)
+    return found
+
+
+def _facts(number: int, what: str) -> FdFacts:
+    if what.endswith("bpf-prog"):
+        with Fd(os.dup(number)) as fd:
+            info = prog_info(fd)
+        return ProgramFacts(info.id, info.prog_type, info.attach_btf_id, None)
+    if what.endswith("btf"):
+        with Fd(os.dup(number)) as fd:
+            btf = btf_info(fd)
+        return BtfFacts(btf.is_kernel, btf.is_kernel and btf.name != "vmlinux")
+    return None

@@ -1,29 +1,24 @@
-"""Register a loaded object, all of it or nothing, and prove by reading back that the kernel did.
+"""Register a loaded object, and read the state back: the kernel can report success and register nothing.
 
-``register`` reads as the list of what happens to one map; every step pushes
-its own undoing *before* it acts, so that an exception at any point, Ctrl-C
+Each step pushes its undo before it acts. An exception at any point, Ctrl-C
 included, leaves the kernel as it was.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
-from errno import E2BIG, EACCES, EBADF, EBUSY, EEXIST, ENOMEM, EPERM
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from errno import EBUSY, EEXIST
 from typing import NamedTuple, TypeAlias
 
-from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.errors import ENOTSUPP, KernelError, StateError, StructopsError, UsageError
+from structops_cli.errors import KernelError, StateError, StructopsError, UsageError
 from structops_cli.runtime import sched_ext
-from structops_cli.runtime.dead_pins import pin_link
 from structops_cli.runtime.live_map import MapState
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.runtime.pins import pin_path
+from structops_cli.runtime.pins import pin_link, pin_path
+from structops_cli.runtime.registration_refusal import refusal
 from structops_cli.runtime.shared_maps import pin_maps
-from structops_cli.shell_words import shell_words
-from structops_cli.struct_ops.explain import Cause, explained
-from structops_cli.struct_ops.kinds import REGISTRY, kind_of
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan
 from structops_cli.struct_ops.value import KEY, read_state, state_name
 from structops_cli.syscall import bpf, bpf_maps
@@ -34,24 +29,20 @@ from structops_cli.syscall.uapi import StructOpsState
 __all__ = [
     "FindExisting",
     "Registered",
-    "refusal",
     "refuse_unregisterable",
     "register",
     "register_map",
     "registered_map",
     "set_ready",
-    "watched",
+    "watch_for_ejection",
 ]
-
-THE_KERNELS_OWN = frozenset({E2BIG, EACCES, EBADF, ENOMEM, ENOTSUPP, EPERM})
-"""What the kernel answers before, or whoever, it asks a subsystem."""
 
 
 class Registered(NamedTuple):
-    """One registered struct_ops. ``link`` is owned by whoever made the registration; None for a map without a link.
+    """One registered struct_ops map. The caller owns ``link``, None for a map without a link.
 
-    ``changed`` is False for one that was registered before, as it should be; ``replaced_pin`` is true where
-    ``pin`` was that of a link that registered nothing any more.
+    ``changed`` is False where the map was registered before with the same content.
+    ``replaced_pin`` tells that ``pin`` took the place of a dead pin.
     """
 
     variable: str
@@ -70,23 +61,23 @@ class Registered(NamedTuple):
 
 
 FindExisting: TypeAlias = Callable[[Loaded, MapPlan], Registered | None]
-"""What is asked when a name is taken: what has it, if that is the very thing that was to be registered."""
+"""Finds the live map that has the name of a plan and the same content; None where it differs."""
 
 
 def register(
-    loaded: Loaded, pin_dir: str | None, undo: ExitStack, standing: FindExisting | None = None
+    loaded: Loaded, pin_dir: str | None, undo: ExitStack, existing: FindExisting | None = None
 ) -> tuple[Registered, ...]:
-    """Register every struct_ops map of a loaded object, and pin its new maps that are shared by name.
+    """Register every struct_ops map of a loaded object, and pin its new shared maps.
 
-    Links are pinned in ``pin_dir`` (an existing directory of a bpffs), or held by
-    the fds in the answer when it is None. Whatever is done is pushed on ``undo``:
-    the caller keeps the registration by ``undo.pop_all()``, and owns the link fds
-    either way. Types that never register are refused before anything is done.
+    Links are pinned in ``pin_dir``, an existing directory of a bpffs. With None the
+    caller owns the link fds of the answer instead. Every effect is pushed on ``undo``:
+    ``undo.pop_all()`` keeps the registration. Raises ``UsageError`` before any effect
+    for a type that exists for test runs only.
     """
     for plan in loaded.plan.maps:
         refuse_unregisterable(plan)
     pin_maps(loaded, undo)
-    return tuple(register_map(loaded, plan, pin_dir, undo, standing) for plan in loaded.plan.maps)
+    return tuple(register_map(loaded, plan, pin_dir, undo, existing) for plan in loaded.plan.maps)
 
 
 def refuse_unregisterable(plan: MapPlan) -> None:
@@ -102,48 +93,61 @@ def refuse_unregisterable(plan: MapPlan) -> None:
 
 
 def register_map(
-    loaded: Loaded, plan: MapPlan, pin_dir: str | None, undo: ExitStack, standing: FindExisting | None = None
+    loaded: Loaded, plan: MapPlan, pin_dir: str | None, undo: ExitStack, existing: FindExisting | None = None
 ) -> Registered:
-    """Register one struct_ops map of a loaded object; the rest as in ``register``."""
-    map_fd = loaded.struct_ops[plan.variable]
-    try:
-        if plan.link:
-            _update(plan, loaded, map_fd, StructOpsState.READY)
-            with watched(plan):
-                link = undo.enter_context(bpf.link_create(map_fd))
-            _check_link(plan, map_fd, link)
-            pin, replaced = _pin(plan, link, pin_dir, undo) if pin_dir is not None else (None, False)
-        else:
-            undo.callback(_delete_quietly, map_info(map_fd).id)
-            _update(plan, loaded, map_fd, StructOpsState.INUSE)
-            link, pin, replaced = None, None, False
-    except KernelError as error:
-        taken = error.errno in (EEXIST, EBUSY) and error.operation != "OBJ_PIN"
-        if taken and standing is not None and (there := standing(loaded, plan)) is not None:
+    """Register one struct_ops map of a loaded object; arguments as in ``register``."""
+    path = pin_path(plan.registered_name, pin_dir) if pin_dir is not None else None
+    with _explained(loaded, plan, path):
+        try:
+            return _by_link(loaded, plan, path, undo) if plan.link else _by_value(loaded, plan, undo)
+        except KernelError as error:
+            taken = error.errno in (EEXIST, EBUSY) and error.operation != "OBJ_PIN"
+            if not taken or existing is None or (there := existing(loaded, plan)) is None:
+                raise
             return there
-        path = pin_path(plan.registered_name, pin_dir) if pin_dir is not None else None
+
+
+def _by_link(loaded: Loaded, plan: MapPlan, path: str | None, undo: ExitStack) -> Registered:
+    """Set the value, create the link, and pin it at ``path``."""
+    map_fd = loaded.struct_ops[plan.variable]
+    _update(plan, loaded, map_fd, StructOpsState.READY)
+    with watch_for_ejection(plan):
+        link = undo.enter_context(bpf.link_create(map_fd))
+    _check_link(plan, map_fd, link)
+    replaced = path is not None and pin_link(link, path, undo)
+    return registered_map(loaded, plan, map_fd, link, path)._replace(replaced_pin=replaced)
+
+
+def _by_value(loaded: Loaded, plan: MapPlan, undo: ExitStack) -> Registered:
+    """Set the value of a map without a link, which registers it."""
+    map_fd = loaded.struct_ops[plan.variable]
+    undo.callback(_delete_quietly, map_info(map_fd).id)
+    _update(plan, loaded, map_fd, StructOpsState.INUSE)
+    return registered_map(loaded, plan, map_fd, None, None)
+
+
+def set_ready(loaded: Loaded, plan: MapPlan) -> Fd:
+    """Set the value of a link map, which registers nothing; return the fd, which ``loaded`` owns."""
+    map_fd = loaded.struct_ops[plan.variable]
+    with _explained(loaded, plan):
+        _update(plan, loaded, map_fd, StructOpsState.READY)
+    return map_fd
+
+
+@contextmanager
+def _explained(loaded: Loaded, plan: MapPlan, path: str | None = None) -> Iterator[None]:
+    """Add the cause, the object and the variable to errors of the block."""
+    try:
+        yield
+    except KernelError as error:
         raise refusal(error, plan, loaded, path) from None
     except StructopsError as error:
         error.add(object=loaded.spec.name, variable=plan.variable)
         raise
-    return registered_map(loaded, plan, map_fd, link, pin)._replace(replaced_pin=replaced)
-
-
-def set_ready(loaded: Loaded, plan: MapPlan) -> Fd:
-    """Set the value of a map for a link, which registers nothing yet, and return the map's fd, not the caller's to close."""
-    map_fd = loaded.struct_ops[plan.variable]
-    try:
-        _update(plan, loaded, map_fd, StructOpsState.READY)
-    except KernelError as error:
-        raise refusal(error, plan, loaded) from None
-    except StructopsError as error:
-        error.add(object=loaded.spec.name, variable=plan.variable)
-        raise
-    return map_fd
 
 
 def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState) -> None:
-    """Set the map's value and read the state back: the kernel can answer 0 and register nothing."""
+    """Set the value of a map and check the state that the kernel gives it."""
     bpf_maps.map_update_elem(map_fd, KEY, loaded.value_of(plan))
     state, _ = read_state(plan.type, bpf_maps.map_lookup_elem(map_fd, KEY, plan.type.value.size_bytes))
     if state != expected:
@@ -155,70 +159,7 @@ def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState)
         )
 
 
-def refusal(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None = None) -> KernelError:
-    """Say which rule the value broke, or what is pinned at ``path``, where the errno alone does not."""
-    error.add(object=loaded.spec.name, variable=plan.variable)
-    from structops_cli.runtime.probes import flag_masks
-    from structops_cli.struct_ops.capabilities import capabilities_of  # only a refusal needs them
-    from structops_cli.struct_ops.rules.facts import World
-    from structops_cli.struct_ops.rules.refusal import refused_update
-
-    said = error.fields.get("kernel_log")
-    cause = Cause(str(said), "the kernel log (dmesg) may say more") if said else None
-    if error.operation == "MAP_UPDATE_ELEM":
-        capabilities = capabilities_of(KernelTypes(plan.type.btf))
-        world = World(capabilities, fds=None, flag_masks=flag_masks(plan.type))
-        cause = refused_update(
-            plan.type,
-            loaded.value_of(plan),
-            errno=error.errno or 0,
-            variable=plan.variable,
-            world=world,
-        )
-    cause = cause or _of_a_taken_pin(error, plan, path) or _of_an_unknown_subsystem(error, plan)
-    return explained(error, f"{plan.registered_name} could not be registered", plan.type.name, cause)
-
-
-def _of_a_taken_pin(error: KernelError, plan: MapPlan, path: str | None) -> Cause | None:
-    """Name the struct_ops that is pinned where a link is to go; None where it is none, or another user's.
-
-    Names are unique within a type, and pins go by name.
-    """
-    if (error.operation, error.errno) != ("OBJ_PIN", EEXIST) or error.why or path is None:
-        return None
-    from structops_cli.runtime.inventory import list_maps
-    from structops_cli.runtime.kernel import live_kernel  # only a refusal needs them
-    from structops_cli.runtime.selection import matching
-
-    with suppress(StructopsError):
-        for live in matching(list_maps(live_kernel()), path):
-            name_member = kind_of(plan.type.name).naming.member
-            other = (
-                f"; or choose another name: --set {plan.variable}.{name_member}=NAME" if name_member else ""
-            )
-            elsewhere = shell_words("--pin-dir", f"{os.path.dirname(path)}/{plan.type.name}")
-            return Cause(
-                f"the path exists: {path} is the pin of {live.type.name} {live.name} (id:{live.info.id})",
-                f"pin this one elsewhere: {elsewhere}{other}",
-            )
-    return None
-
-
-def _of_an_unknown_subsystem(error: KernelError, plan: MapPlan) -> Cause | None:
-    """Say whose answer it is where nobody here knows the subsystem's rules; None for the kernel's own answers."""
-    asked = error.operation in ("MAP_UPDATE_ELEM", "LINK_CREATE") and error.errno not in THE_KERNELS_OWN
-    if not asked or plan.type.name in REGISTRY:
-        return None
-    who = f"module {plan.type.module}" if plan.type.module else f"the subsystem of {plan.type.name}"
-    why = {
-        EEXIST: f"{who} has one like it already",
-        EBUSY: f"{who} takes no more of them",
-    }.get(error.errno or 0, f"{who} refuses it by a rule of its own")
-    hint = "see structops types TYPE for its members, and the kernel log (dmesg) for what it says"
-    return Cause(why, hint)
-
-
-def watched(plan: MapPlan) -> AbstractContextManager[None]:
+def watch_for_ejection(plan: MapPlan) -> AbstractContextManager[None]:
     """Watch for a scheduler that the kernel ejects right after LINK_CREATE; for other types do nothing."""
     return sched_ext.watched(plan.registered_name) if plan.type.name in sched_ext.TYPES else nullcontext()
 
@@ -234,7 +175,7 @@ def _check_link(plan: MapPlan, map_fd: Fd, link: Fd) -> None:
 
 
 def _delete_quietly(map_id: int) -> None:
-    """Unregister a map without a link, by id: the fds of its object are closed by the time that somebody undoes."""
+    """Unregister a map without a link, by id: an undo runs after the fds of its object are closed."""
     with suppress(KernelError), bpf.map_get_fd_by_id(map_id) as fd:
         bpf_maps.map_delete_elem(fd, KEY)
 
@@ -242,7 +183,7 @@ def _delete_quietly(map_id: int) -> None:
 def registered_map(
     loaded: Loaded, plan: MapPlan, map_fd: Fd, link: Fd | None, pin: str | None, *, changed: bool = True
 ) -> Registered:
-    """Return what the kernel says of one map, and of the loaded programs behind it."""
+    """Describe a registered map and its loaded programs from the kernel's own info."""
     info = map_info(map_fd)
     names = tuple(dict.fromkeys(item.program for item in plan.members if item.program))
     return Registered(
@@ -259,8 +200,3 @@ def registered_map(
         legacy_fallback=plan.link_wanted and not plan.link,
         changed=changed,
     )
-
-
-def _pin(plan: MapPlan, link: Fd, pin_dir: str, undo: ExitStack) -> tuple[str, bool]:
-    path = pin_path(plan.registered_name, pin_dir)
-    return path, pin_link(link, path, undo)

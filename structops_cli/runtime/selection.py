@@ -158,7 +158,7 @@ def _no_pin(path: str, error: KernelError) -> Exception:
 
 def no_match(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
     """Return the error for a selector that no map matches: perhaps only the pin of a detached link is left."""
-    from structops_cli.runtime.dead_pins import dead_pins  # only what is not found needs it
+    from structops_cli.runtime.pins import dead_pins  # only what is not found needs it
 
     if dead := dead_pins(selector):
         return NotFoundError(

@@ -7,7 +7,7 @@ from errno import E2BIG, EBUSY, EEXIST, EINVAL, ENODEV, ERANGE
 import pytest
 
 from structops_cli.errors import ENOTSUPP, KernelError
-from structops_cli.runtime.registration import _of_an_unknown_subsystem
+from structops_cli.runtime.registration_refusal import _of_an_unknown_subsystem
 from structops_cli.struct_ops.plan import MapPlan, plan_object
 from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import spec
