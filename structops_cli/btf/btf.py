@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from structops_cli.btf.decode import KIND, RECORD, decode
 from structops_cli.btf.header import parse_sections
-from structops_cli.btf.names import Names, Strings
+from structops_cli.btf.names import NameCache, Strings
 from structops_cli.btf.types import BtfType, Datasec, UnknownKind, Void
 from structops_cli.errors import BtfError
 from structops_cli.syscall.btf_index import ALL_KINDS, UNKNOWN_KINDS, BtfIndex
@@ -76,8 +76,8 @@ class Btf:
             origin,
         )
         """The string section, the base's before it."""
-        self.names = Names(self.strings, origin)
-        """Names by string offset, for decoders."""
+        self.names = NameCache(self.strings, origin)
+        """NameCache by string offset, for decoders."""
         self.start_id = self.index.start_id
         """The first own id: 1, or the base's ``end_id``."""
         self.end_id = self.index.end_id

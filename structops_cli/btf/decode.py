@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from struct import Struct as Layout
 from typing import TYPE_CHECKING, NamedTuple
 
-from structops_cli.btf.names import Names
+from structops_cli.btf.names import NameCache
 from structops_cli.btf.types import (
     Array,
     BtfType,
@@ -41,7 +41,7 @@ from structops_cli.btf.types import (
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["Record", "decode"]
+__all__ = ["decode"]
 
 KIND = 0x7F
 """The bits of a kind, from bit 24 of ``info`` on. Before Linux 7.2 there were 5, and 16 of vlen; the others were zero."""
@@ -60,7 +60,7 @@ _new = tuple.__new__
 """Makes what there are thousands of: the constructor of a NamedTuple takes twice as long."""
 
 
-class Record(NamedTuple):
+class _Record(NamedTuple):
     """One record: the three words of ``struct btf_type`` taken apart, and where the rest of it begins."""
 
     id: int
@@ -70,14 +70,14 @@ class Record(NamedTuple):
     size_or_type: int
     data: bytes | mmap
     rest: int
-    names: Names
+    names: NameCache
 
     def words(self, layout: Layout) -> Iterator[tuple[int, ...]]:
         """Unpack the ``vlen`` structures that follow the record."""
         return layout.iter_unpack(self.data[self.rest : self.rest + layout.size * self.vlen])
 
 
-def decode(type_id: int, data: bytes | mmap, offset: int, names: Names) -> BtfType | None:
+def decode(type_id: int, data: bytes | mmap, offset: int, names: NameCache) -> BtfType | None:
     """Decode the record at ``offset`` of ``data``; None for a kind that is not known, BtfError for a name that is none."""
     name_off, info, size_or_type = RECORD.unpack_from(data, offset)
     kind: int = info >> 24 & KIND
@@ -85,19 +85,19 @@ def decode(type_id: int, data: bytes | mmap, offset: int, names: Names) -> BtfTy
         return None
     rest = offset + RECORD.size
     fields = (type_id, names[name_off], info & VLEN, info >> 31 == 1, size_or_type, data, rest, names)
-    return _DECODERS[kind](_new(Record, fields))
+    return _DECODERS[kind](_new(_Record, fields))
 
 
-def _int(record: Record) -> Int:
+def _int(record: _Record) -> Int:
     (word,) = _WORD.unpack_from(record.data, record.rest)
     return Int(record.id, record.name, record.size_or_type, word >> 24 & 0xF, word >> 16 & 0xFF, word & 0xFF)
 
 
-def _array(record: Record) -> Array:
+def _array(record: _Record) -> Array:
     return Array(record.id, *_TRIPLE.unpack_from(record.data, record.rest))
 
 
-def _members(record: Record) -> tuple[Member, ...]:
+def _members(record: _Record) -> tuple[Member, ...]:
     names = record.names
     if record.kind_flag:
         return tuple(
@@ -110,50 +110,50 @@ def _members(record: Record) -> tuple[Member, ...]:
     return tuple([_new(Member, (names[name_off], type_id, where, 0)) for name_off, type_id, where in words])
 
 
-def _struct(record: Record) -> Struct:
+def _struct(record: _Record) -> Struct:
     return Struct(record.id, record.name, record.size_or_type, _members(record), record.kind_flag)
 
 
-def _union(record: Record) -> Union:
+def _union(record: _Record) -> Union:
     return Union(record.id, record.name, record.size_or_type, _members(record), record.kind_flag)
 
 
-def _enum(record: Record) -> Enum:
+def _enum(record: _Record) -> Enum:
     names = record.names
     words = record.words(_SIGNED_PAIR if record.kind_flag else _PAIR)
     values = tuple([_new(Enumerator, (names[name_off], value)) for name_off, value in words])
     return Enum(record.id, record.name, record.size_or_type, record.kind_flag, values)
 
 
-def _enum64(record: Record) -> Enum64:
+def _enum64(record: _Record) -> Enum64:
     names = record.names
     layout = _SIGNED_64 if record.kind_flag else _UNSIGNED_64
     values = tuple([_new(Enumerator, (names[name_off], value)) for name_off, value in record.words(layout)])
     return Enum64(record.id, record.name, record.size_or_type, record.kind_flag, values)
 
 
-def _func_proto(record: Record) -> FuncProto:
+def _func_proto(record: _Record) -> FuncProto:
     names = record.names
     params = tuple([_new(Param, (names[name_off], type_id)) for name_off, type_id in record.words(_PAIR)])
     return FuncProto(record.id, record.size_or_type, params)
 
 
-def _var(record: Record) -> Var:
+def _var(record: _Record) -> Var:
     (linkage,) = _WORD.unpack_from(record.data, record.rest)
     return Var(record.id, record.name, record.size_or_type, linkage)
 
 
-def _datasec(record: Record) -> Datasec:
+def _datasec(record: _Record) -> Datasec:
     entries = tuple(map(DatasecEntry._make, record.words(_TRIPLE)))
     return Datasec(record.id, record.name, record.size_or_type, entries)
 
 
-def _decl_tag(record: Record) -> DeclTag:
+def _decl_tag(record: _Record) -> DeclTag:
     (component,) = _SIGNED_WORD.unpack_from(record.data, record.rest)
     return DeclTag(record.id, record.name, record.size_or_type, component, record.kind_flag)
 
 
-_DECODERS: tuple[Callable[[Record], BtfType], ...] = (
+_DECODERS: tuple[Callable[[_Record], BtfType], ...] = (
     _int,  # never reached: the index refuses kind 0
     _int,
     lambda record: Ptr(record.id, record.size_or_type),

@@ -1,4 +1,4 @@
-"""Names with flavours: ``struct tcp_sock___old`` is a local view of the kernel's ``struct tcp_sock``."""
+"""NameCache with flavours: ``struct tcp_sock___old`` is a local view of the kernel's ``struct tcp_sock``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from structops_cli.syscall.btf_index import MAX_NAME
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["Names", "Strings", "essential_name"]
+__all__ = ["NameCache", "Strings", "essential_name"]
 
 
 def essential_name(name: str) -> str:
@@ -66,8 +66,8 @@ class Strings:
         raise BtfError(f"{self._origin} is damaged", why=why)
 
 
-class Names(dict[int, str]):
-    """Names by string offset, ``names[offset]``: made when first asked for, then kept.
+class NameCache(dict[int, str]):
+    """NameCache by string offset, ``names[offset]``: made when first asked for, then kept.
 
     Raises ``BtfError`` beyond the end, and when tags hold more than ``MAX_TAG_BYTES`` in all:
     what is kept is bounded. The text of a tag has no limit of its own, as in the kernel.

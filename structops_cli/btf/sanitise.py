@@ -13,7 +13,7 @@ The checks are those of ``btf_check_all_metas`` and what it calls
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from enum import Enum as Enumeration
+from enum import StrEnum
 from string import ascii_letters, digits
 from typing import TypeAlias
 
@@ -49,7 +49,7 @@ SECTION_CHARACTERS = frozenset(ascii_letters + digits + "_.")
 _Named: TypeAlias = Func | Struct | Union | Enum | Fwd | Typedef | Var | Datasec
 
 
-class BtfFeature(Enumeration):
+class BtfFeature(StrEnum):
     """What not every kernel with struct_ops accepts in BTF; the value is the release that brought it."""
 
     FLOAT = "5.13"
@@ -94,7 +94,7 @@ def features_used(btf: Btf) -> frozenset[BtfFeature]:
     ).union(layout)
 
 
-class _Rule:
+class _Substitution:
     """How types of some kinds are written for a kernel without a feature, None: for any kernel."""
 
     def __init__(
@@ -200,16 +200,16 @@ def _late_tag(btf: Btf, target: BtfType) -> BtfType:
 
 _NAMED = (BtfKind.FUNC, BtfKind.STRUCT, BtfKind.UNION, BtfKind.ENUM, BtfKind.FWD, BtfKind.TYPEDEF)
 _RULES = (
-    _Rule(None, _declared_enum, BtfKind.ENUM),
-    _Rule(None, _empty_variables, BtfKind.DATASEC),
-    _Rule(None, _unnamed_parameters, BtfKind.FUNC),
-    _Rule(None, _late_tag, BtfKind.CONST, BtfKind.VOLATILE, BtfKind.RESTRICT, BtfKind.TYPEDEF),
-    _Rule(BtfFeature.FLOAT, _float, BtfKind.FLOAT),
-    _Rule(BtfFeature.ATTRIBUTE_TAGS, _attribute_tag, BtfKind.DECL_TAG, BtfKind.TYPE_TAG),
-    _Rule(BtfFeature.DECL_TAG, _decl_tag, BtfKind.DECL_TAG),
-    _Rule(BtfFeature.TYPE_TAG, _type_tag, BtfKind.TYPE_TAG),
-    _Rule(BtfFeature.ENUM64, _enum64, BtfKind.ENUM64, BtfKind.ENUM),
-    _Rule(BtfFeature.LONG_NAMES, _long_name, *_NAMED, BtfKind.VAR, BtfKind.DATASEC),
-    _Rule(BtfFeature.DOTTED_NAMES, _dotted_name, *_NAMED),
-    _Rule(BtfFeature.SECTION_NAMES, _section_name, BtfKind.DATASEC),
+    _Substitution(None, _declared_enum, BtfKind.ENUM),
+    _Substitution(None, _empty_variables, BtfKind.DATASEC),
+    _Substitution(None, _unnamed_parameters, BtfKind.FUNC),
+    _Substitution(None, _late_tag, BtfKind.CONST, BtfKind.VOLATILE, BtfKind.RESTRICT, BtfKind.TYPEDEF),
+    _Substitution(BtfFeature.FLOAT, _float, BtfKind.FLOAT),
+    _Substitution(BtfFeature.ATTRIBUTE_TAGS, _attribute_tag, BtfKind.DECL_TAG, BtfKind.TYPE_TAG),
+    _Substitution(BtfFeature.DECL_TAG, _decl_tag, BtfKind.DECL_TAG),
+    _Substitution(BtfFeature.TYPE_TAG, _type_tag, BtfKind.TYPE_TAG),
+    _Substitution(BtfFeature.ENUM64, _enum64, BtfKind.ENUM64, BtfKind.ENUM),
+    _Substitution(BtfFeature.LONG_NAMES, _long_name, *_NAMED, BtfKind.VAR, BtfKind.DATASEC),
+    _Substitution(BtfFeature.DOTTED_NAMES, _dotted_name, *_NAMED),
+    _Substitution(BtfFeature.SECTION_NAMES, _section_name, BtfKind.DATASEC),
 )

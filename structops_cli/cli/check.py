@@ -22,7 +22,7 @@ from structops_cli.cli.unread_btf import (
 )
 from structops_cli.core.target import Target
 from structops_cli.errors import InputError, NotFoundError, ObjectError, StructopsError, UsageError
-from structops_cli.obj.spec import ExternKind, ObjectSpec
+from structops_cli.obj.spec import ExternCategory, ObjectSpec
 from structops_cli.runtime.checking import file_surroundings, live_surroundings, verified
 from structops_cli.runtime.objects import object_bytes, object_path
 from structops_cli.runtime.targets import CheckTarget, targets_of
@@ -177,7 +177,7 @@ def _check_values(
     """Refuse a value of a kernel that no object asks for, or that a running kernel has itself."""
     read = [spec for spec in specs if isinstance(spec, ObjectSpec)]
     variables = {one.name for spec in read for section in spec.data for one in section.variables}
-    asked = {one.name for spec in read for one in spec.externs if one.kind is ExternKind.KCONFIG}
+    asked = {one.name for spec in read for one in spec.externs if one.category is ExternCategory.KCONFIG}
     for name in values if read else ():
         if name not in variables | asked:
             raise UsageError(f"no object has a constant or asks for a configuration variable {name}")

@@ -19,7 +19,7 @@ from structops_cli.errors import StructopsError
 from structops_cli.obj.spec import (
     DataSection,
     DataVariable,
-    ExternKind,
+    ExternCategory,
     Function,
     MapSpec,
     ObjectSpec,
@@ -71,8 +71,8 @@ def _data(spec: ObjectSpec, most: int | None) -> dict[str, Any]:
             for section in spec.data
         ],
         "externs": [
-            {"name": e.name, "section": e.section, "weak": e.weak, "kind": e.kind.value,
-             "function": e.kind is ExternKind.FUNCTION}
+            {"name": e.name, "section": e.section, "weak": e.weak, "kind": e.category.value,
+             "function": e.category is ExternCategory.FUNCTION}
             for e in spec.externs
         ],
     }  # fmt: skip

@@ -26,9 +26,9 @@ __all__ = [
     "ENUM_KINDS",
     "MAX_STEPS",
     "TYPE_KINDS",
+    "AccessStep",
     "Field",
     "FieldAccess",
-    "Step",
     "check_whole_type",
     "element_offset",
     "read_enumerator",
@@ -58,7 +58,7 @@ class Field(NamedTuple):
     bit_size: int
 
 
-class Step(NamedTuple):
+class AccessStep(NamedTuple):
     """A step to a named member, or (no ``name``) to element ``number`` of an array; it leads to ``type``."""
 
     name: str
@@ -76,7 +76,7 @@ class FieldAccess(NamedTuple):
 
     root: int
     first_index: int
-    steps: tuple[Step, ...]
+    steps: tuple[AccessStep, ...]
     field: Field
     tail_bits: int
 
@@ -91,7 +91,7 @@ def read_field(local: Btf, type_id: int, access: str) -> FieldAccess:
     bit_offset = named_offset = first * size_of(local, type_id) * 8 if first else 0
     bit_size = named_bits = 0
     may_grow = False
-    steps: list[Step] = []
+    steps: list[AccessStep] = []
     for index in rest:
         if isinstance(inside, Composite):
             if index >= len(inside.members):
@@ -109,7 +109,7 @@ def read_field(local: Btf, type_id: int, access: str) -> FieldAccess:
         else:
             raise _misfit(local, type_id, access, f"{spell_type(local, inside.id)} has no element {index}")
         named, named_offset, named_bits = inside, bit_offset, bit_size
-        steps.append(_new(Step, (name, index, inside)))
+        steps.append(_new(AccessStep, (name, index, inside)))
     if bit_offset >= _MAX_BIT_OFFSET:
         raise _misfit(local, type_id, access, "the offset does not fit 32 bits")
     field = _new(Field, (named, bit_offset, named_bits))

@@ -16,14 +16,14 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.names import essential_name
 from structops_cli.core.access import ASKS, spell_type, subject
-from structops_cli.core.target import Candidate, Mismatch, Target
+from structops_cli.core.target import Mismatch, Target, TypeCandidate
 from structops_cli.errors import RelocationError
 from structops_cli.syscall.uapi import BtfKind, CoreReloKind
 
-__all__ = ["Agreement", "Answer", "Question"]
+__all__ = ["Agreement", "CandidateValue", "Question"]
 
 
-class Answer(NamedTuple):
+class CandidateValue(NamedTuple):
     """What a candidate gives: the number, and with a byte offset the field's size and why it must stay."""
 
     value: int
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
     fixed_size: str = ""
 
 
-Question: TypeAlias = Callable[[Candidate], Answer | Mismatch]
+Question: TypeAlias = Callable[[TypeCandidate], CandidateValue | Mismatch]
 
 
 class Agreement:
@@ -40,9 +40,9 @@ class Agreement:
     def __init__(self, local: Btf, target: Target) -> None:
         self.local = local
         self.target = target
-        self._left: dict[int, tuple[Candidate, ...]] = {}
+        self._left: dict[int, tuple[TypeCandidate, ...]] = {}
 
-    def ask(self, relo: CoreRelo, question: Question) -> Answer | Mismatch:
+    def ask(self, relo: CoreRelo, question: Question) -> CandidateValue | Mismatch:
         """Return the one answer to a relocation's question, or why there is none.
 
         Raises RelocationError when there are several, or the type has no name to look for.
@@ -50,11 +50,11 @@ class Agreement:
         candidates = self._left.get(relo.type_id) or self._candidates(relo)
         if len(candidates) == 1:
             return question(candidates[0])
-        answers: list[tuple[Candidate, Answer]] = []
+        answers: list[tuple[TypeCandidate, CandidateValue]] = []
         mismatch: Mismatch | None = None
         for candidate in candidates:
             outcome = question(candidate)
-            if isinstance(outcome, Answer):
+            if isinstance(outcome, CandidateValue):
                 answers.append((candidate, outcome))
             elif mismatch is None:
                 mismatch = outcome
@@ -64,14 +64,16 @@ class Agreement:
             self._left[relo.type_id] = tuple([candidate for candidate, _ in answers])
         return answers[0][1] if len(answers) == 1 else self._agreed(relo, answers)
 
-    def _agreed(self, relo: CoreRelo, answers: Sequence[tuple[Candidate, Answer]]) -> Answer:
+    def _agreed(
+        self, relo: CoreRelo, answers: Sequence[tuple[TypeCandidate, CandidateValue]]
+    ) -> CandidateValue:
         """Return the first answer if all give its value; sizes need not agree, as with libbpf."""
         first = answers[0][1]
         if any(answer.value != first.value for _, answer in answers):
             raise _ambiguous(self.local, relo, answers)
         return first
 
-    def _candidates(self, relo: CoreRelo) -> tuple[Candidate, ...]:
+    def _candidates(self, relo: CoreRelo) -> tuple[TypeCandidate, ...]:
         left = self._left.get(relo.type_id)
         if left is None:
             name = self.local.name(relo.type_id)
@@ -87,7 +89,9 @@ class Agreement:
         return Mismatch(f"there is no {words} in {self.target.kernel.vmlinux.origin}, nor in a module")
 
 
-def _ambiguous(local: Btf, relo: CoreRelo, answers: Sequence[tuple[Candidate, Answer]]) -> RelocationError:
+def _ambiguous(
+    local: Btf, relo: CoreRelo, answers: Sequence[tuple[TypeCandidate, CandidateValue]]
+) -> RelocationError:
     kind = CoreReloKind(relo.kind)
     named = [f"{spell_type(btf, type_id)} (type {type_id} of {btf.origin})" for (btf, type_id), _ in answers]
     given = [f"{name} gives {answer.value}" for name, (_, answer) in zip(named, answers, strict=True)]

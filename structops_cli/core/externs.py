@@ -23,7 +23,7 @@ from structops_cli.obj.sections import KCONFIG
 from structops_cli.obj.spec import (
     DataSection,
     Extern,
-    ExternKind,
+    ExternCategory,
     LinkedProgram,
     ObjectSpec,
     Relocation,
@@ -34,15 +34,15 @@ __all__ = [
     "EXTERN_POISON_BASE",
     "OPTION",
     "VERSION",
+    "ExternReference",
     "Externs",
     "FactsNeeded",
     "KernelFacts",
     "Resolved",
-    "Use",
     "apply_externs",
+    "extern_references",
     "facts_needed",
     "poisoned_extern",
-    "uses_of",
 ]
 
 OPTION = "CONFIG_"
@@ -118,7 +118,7 @@ class Externs(NamedTuple):
         return tuple(one for one in self.resolved.values() if one.missing)
 
 
-class Use(NamedTuple):
+class ExternReference(NamedTuple):
     """The first place where an extern is used."""
 
     extern: Extern
@@ -128,23 +128,23 @@ class Use(NamedTuple):
 
 def facts_needed(spec: ObjectSpec, programs: Iterable[LinkedProgram]) -> FactsNeeded:
     """Return what ``resolve_externs`` must be told for these programs: all that is used, and nothing else."""
-    externs = [use.extern for use in uses_of(spec, programs)]
-    names = [one.name for one in externs if one.kind is ExternKind.KCONFIG]
+    externs = [use.extern for use in extern_references(spec, programs)]
+    names = [one.name for one in externs if one.category is ExternCategory.KCONFIG]
     return FactsNeeded(
-        frozenset(one.name for one in externs if one.kind is ExternKind.ADDRESS),
+        frozenset(one.name for one in externs if one.category is ExternCategory.ADDRESS),
         frozenset(name for name in names if name.startswith(OPTION)),
         VERSION in names,
     )
 
 
-def uses_of(spec: ObjectSpec, programs: Iterable[LinkedProgram]) -> list[Use]:
+def extern_references(spec: ObjectSpec, programs: Iterable[LinkedProgram]) -> list[ExternReference]:
     """Return the first use of each extern, in the order of the object's symbols."""
     externs = {extern.name: extern for extern in spec.externs}
-    uses: dict[str, Use] = {}
+    uses: dict[str, ExternReference] = {}
     for program in programs:
         for item in program.relocations:
             if item.target is RelocationTarget.EXTERN and item.symbol not in uses:
-                uses[item.symbol] = Use(externs[item.symbol], program, item.insn_index)
+                uses[item.symbol] = ExternReference(externs[item.symbol], program, item.insn_index)
     return [uses[name] for name in externs if name in uses]
 
 
@@ -173,7 +173,7 @@ def apply_externs(spec: ObjectSpec, program: LinkedProgram, externs: Externs) ->
             left.append(item)
             continue
         index = item.insn_index
-        if resolved.extern.kind is ExternKind.KCONFIG:
+        if resolved.extern.category is ExternCategory.KCONFIG:
             offset = _kconfig_offset(externs, item.symbol)
             left.append(Relocation(index, RelocationTarget.DATA, KCONFIG, offset))
         elif opcode_at(insns, index) == CALL:
@@ -193,7 +193,7 @@ def poisoned_extern(spec: ObjectSpec, call_imm: int) -> str:
 
 def _in_order(spec: ObjectSpec) -> list[str]:
     """Return the externs' names, configuration first, in libbpf's order: a program's tag is made of these numbers too."""
-    order = sorted(spec.externs, key=lambda one: (one.kind is not ExternKind.KCONFIG, one.name))
+    order = sorted(spec.externs, key=lambda one: (one.category is not ExternCategory.KCONFIG, one.name))
     return [extern.name for extern in order]
 
 
@@ -212,7 +212,7 @@ def _call(resolved: Resolved, externs: Externs, number: int) -> Insn:
 
 def _stands_for_itself(resolved: Resolved, externs: Externs) -> bool:
     """Tell whether what is loaded is a function on a kernel that takes variables only: it can but be tested."""
-    is_function = resolved.extern.kind is ExternKind.FUNCTION
+    is_function = resolved.extern.category is ExternCategory.FUNCTION
     return is_function and not resolved.missing and not externs.loads_functions
 
 
@@ -223,5 +223,5 @@ def _load(insns: bytearray, index: int, resolved: Resolved, externs: Externs) ->
         set_src_reg(insns, index, 0)
         return
     set_imm64(insns, index, resolved.number, resolved.number >> 32)
-    by_id = resolved.extern.kind is not ExternKind.ADDRESS and not resolved.missing
+    by_id = resolved.extern.category is not ExternCategory.ADDRESS and not resolved.missing
     set_src_reg(insns, index, PseudoSrc.BTF_ID if by_id else 0)

@@ -19,9 +19,9 @@ from structops_cli.core.access import (
     spell_type,
     subject,
 )
-from structops_cli.core.agreement import Agreement, Answer
+from structops_cli.core.agreement import Agreement, CandidateValue
 from structops_cli.core.compatibility import types_compatible, types_match
-from structops_cli.core.target import Candidate, Mismatch, Target, match_enumerator, match_field
+from structops_cli.core.target import Mismatch, Target, TypeCandidate, match_enumerator, match_field
 from structops_cli.core.values import (
     access_size,
     enum_value,
@@ -128,9 +128,9 @@ class Relocator:
     def _field_exists(self, relo: CoreRelo, kind: CoreReloKind) -> Fixup:
         path = read_field(self._local, relo.type_id, relo.access)
 
-        def question(candidate: Candidate) -> Answer | Mismatch:
+        def question(candidate: TypeCandidate) -> CandidateValue | Mismatch:
             found = match_field(self._local, path, self._target, candidate)
-            return found if isinstance(found, Mismatch) else Answer(1, 0, "")
+            return found if isinstance(found, Mismatch) else CandidateValue(1, 0, "")
 
         return _fixup(relo, kind, 1, self._agreement.ask(relo, question), checked=True)
 
@@ -140,17 +140,17 @@ class Relocator:
         sized = kind == _FIELD_BYTE_OFFSET
         size = access_size(self._local, ours) if sized else 0
 
-        def question(candidate: Candidate) -> Answer | Mismatch:
+        def question(candidate: TypeCandidate) -> CandidateValue | Mismatch:
             found = match_field(self._local, path, self._target, candidate)
             if isinstance(found, Mismatch):
                 return found
             btf = candidate.btf
             theirs = measure(btf, found)
             if not sized:
-                return Answer(field_value(theirs, kind), 0, "")
+                return CandidateValue(field_value(theirs, kind), 0, "")
             new_size = access_size(btf, theirs)
             fixed_size = refuse_resize(ours, theirs, (size, new_size), btf.origin)
-            return _new(Answer, (theirs.byte_offset, new_size, fixed_size))
+            return _new(CandidateValue, (theirs.byte_offset, new_size, fixed_size))
 
         answer = self._agreement.ask(relo, question)
         checked = is_checked(ours, kind)
@@ -162,14 +162,14 @@ class Relocator:
         signed = is_signed(local_enum)
         value_asked = kind == CoreReloKind.ENUMVAL_VALUE
 
-        def question(candidate: Candidate) -> Answer | Mismatch:
+        def question(candidate: TypeCandidate) -> CandidateValue | Mismatch:
             found = match_enumerator(enumerator, candidate)
             if isinstance(found, Mismatch):
                 return found
             enum = resolve(candidate.btf, candidate.id)
             if value_asked and may_be_cut(enum):
                 return Mismatch(f"{spell_type(candidate.btf, enum.id)} of {candidate.btf.origin} has {CUT}")
-            return Answer(enum_value(found, enum, signed=signed) if value_asked else 1)
+            return CandidateValue(enum_value(found, enum, signed=signed) if value_asked else 1)
 
         local_value = enumerator.value if value_asked else 1
         checked = not (value_asked and may_be_cut(local_enum))
@@ -179,13 +179,13 @@ class Relocator:
         local, type_id = self._local, relo.type_id
         check_whole_type(local, type_id, relo.access)
         if kind == CoreReloKind.TYPE_ID_LOCAL:
-            return _fixup(relo, kind, type_id, Answer(type_id), checked=False)
+            return _fixup(relo, kind, type_id, CandidateValue(type_id), checked=False)
         alike = types_match if kind == CoreReloKind.TYPE_MATCHES else types_compatible
 
-        def question(candidate: Candidate) -> Answer | Mismatch:
+        def question(candidate: TypeCandidate) -> CandidateValue | Mismatch:
             btf, target_id = candidate
             if alike(local, type_id, btf, target_id):
-                return Answer(type_value(btf, target_id, kind))
+                return CandidateValue(type_value(btf, target_id, kind))
             return Mismatch(f"{spell_type(btf, target_id)} is another type in {btf.origin}")
 
         # A linker renumbers types and leaves the instructions alone: an id that stands there says nothing.
@@ -198,13 +198,13 @@ def _fixup(
     relo: CoreRelo,
     kind: CoreReloKind,
     local_value: int,
-    answer: Answer | Mismatch,
+    answer: CandidateValue | Mismatch,
     *,
     checked: bool,
     size_bytes: int = 0,
 ) -> Fixup:
     head = (relo.insn_index, relo.type_id, relo.access, kind, local_value)
-    if isinstance(answer, Answer):
+    if isinstance(answer, CandidateValue):
         value, new_size, fixed_size = answer
         return _new(Fixup, (*head, value, checked, size_bytes, new_size, fixed_size, ""))
     if kind in _ZERO_WHEN_MISSING:

@@ -8,7 +8,7 @@ has it (``set_kcfg_value_tri``, ``set_kcfg_value_str``, ``set_kcfg_value_num``).
 from __future__ import annotations
 
 import re
-from enum import Enum as Enumeration
+from enum import StrEnum
 from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
@@ -28,7 +28,7 @@ VERSION_TEXT = re.compile(r"(\d{1,4})\.(\d{1,3})(?:\.(\d{1,9}))?")
 LARGEST_NUMBER_BYTES = 8
 
 
-class _Form(Enumeration):
+class _Form(StrEnum):
     BOOL = "a bool"
     CHAR = "a char"
     NUMBER = "a number"
@@ -54,7 +54,7 @@ def option_bytes(btf: Btf, type_id: int, text: str) -> bytes | Mismatch:
     if not NUMBER.fullmatch(text):
         return Mismatch(f"its value {text!r} is neither y, m, n, a number nor a text in quotes")
     if shape.form not in {_Form.NUMBER, _Form.CHAR}:
-        return Mismatch(f"its value {text} is a number, and the object asks for {shape.form.value}")
+        return Mismatch(f"its value {text} is a number, and the object asks for {shape.form}")
     return _number(shape, _parsed(text))
 
 
@@ -64,7 +64,7 @@ def number_bytes(btf: Btf, type_id: int, value: int) -> bytes | Mismatch:
     if shape is None:
         return _unsupported(btf, type_id)
     if shape.form not in {_Form.NUMBER, _Form.CHAR, _Form.BOOL}:
-        return Mismatch(f"its value {value} is a number, and the object asks for {shape.form.value}")
+        return Mismatch(f"its value {value} is a number, and the object asks for {shape.form}")
     if shape.form is _Form.BOOL and value > 1:
         return Mismatch(f"its value {value} is no truth value")
     return _number(shape, value)
@@ -120,7 +120,7 @@ def _letter(shape: _Shape, text: str) -> bytes | Mismatch:
     if shape.form is _Form.CHAR:
         return text.encode()
     if shape.form is not _Form.BOOL:
-        return Mismatch(f"its value is {text}, and the object asks for {shape.form.value}")
+        return Mismatch(f"its value is {text}, and the object asks for {shape.form}")
     if text == "m":
         return Mismatch("its value is m, a module, which a bool cannot say; declare an enum libbpf_tristate")
     return bytes([text == "y"])
@@ -128,7 +128,7 @@ def _letter(shape: _Shape, text: str) -> bytes | Mismatch:
 
 def _string(shape: _Shape, text: str) -> bytes | Mismatch:
     if shape.form is not _Form.TEXT:
-        return Mismatch(f"its value {text} is a text, and the object asks for {shape.form.value}")
+        return Mismatch(f"its value {text} is a text, and the object asks for {shape.form}")
     if len(text) == 1 or not text.endswith('"'):
         return Mismatch(f"its value {text} has no closing quote")
     return (
@@ -160,7 +160,7 @@ def _number(shape: _Shape, value: int) -> bytes | Mismatch:
 
 
 def _unsupported(btf: Btf, type_id: int) -> Mismatch:
-    forms = ", ".join(form.value for form in _Form)
+    forms = ", ".join(_Form)
     return Mismatch(
         f"the object declares it as {declare(btf, type_id)}, and the configuration can be one of: {forms}"
     )

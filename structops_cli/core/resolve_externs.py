@@ -20,7 +20,15 @@ from structops_cli.btf.layout import resolve
 from structops_cli.btf.names import essential_name
 from structops_cli.btf.types import Datasec, Enum, Enum64, Func, FuncProto, Ptr, Struct, Var
 from structops_cli.core.compatibility import types_compatible
-from structops_cli.core.externs import OPTION, VERSION, Externs, KernelFacts, Resolved, Use, uses_of
+from structops_cli.core.externs import (
+    OPTION,
+    VERSION,
+    ExternReference,
+    Externs,
+    KernelFacts,
+    Resolved,
+    extern_references,
+)
 from structops_cli.core.kconfig import number_bytes, option_bytes
 from structops_cli.core.target import Mismatch
 from structops_cli.errors import FitError
@@ -29,7 +37,7 @@ from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.obj.spec import (
     DataSection,
     DataVariable,
-    ExternKind,
+    ExternCategory,
     LinkedProgram,
     ObjectSpec,
     source_line,
@@ -89,7 +97,7 @@ def resolve_externs(
     """
     search = _Search(spec, kernel, facts)
     resolved, unknown = {}, []
-    for use in uses_of(spec, programs):
+    for use in extern_references(spec, programs):
         try:
             found = search.resolve(use)
         except FitError as error:
@@ -100,7 +108,9 @@ def resolve_externs(
         else:
             resolved[use.extern.name] = found
     called = {
-        one.module for one in resolved.values() if one.module and one.extern.kind is ExternKind.FUNCTION
+        one.module
+        for one in resolved.values()
+        if one.module and one.extern.category is ExternCategory.FUNCTION
     }
     loads = _has(kernel.vmlinux, LOADS_FUNCTIONS)
     return Externs(resolved, search.kconfig(), tuple(sorted(called)), loads, tuple(unknown))
@@ -116,10 +126,13 @@ class _Search:
         self.section = _kconfig_section(spec.btf)
         self.configured = False
 
-    def resolve(self, use: Use) -> Resolved | None:
+    def resolve(self, use: ExternReference) -> Resolved | None:
         """Return what an extern is, None where nobody knows; ``FitError`` as ``resolve_externs``."""
         extern = use.extern
-        if extern.kind is not ExternKind.FUNCTION and opcode_at(use.program.insns, use.insn_index) == CALL:
+        if (
+            extern.category is not ExternCategory.FUNCTION
+            and opcode_at(use.program.insns, use.insn_index) == CALL
+        ):
             raise self._misfit(use, Mismatch("the object calls it, and declares it as a variable"))
         found = self._found(use)
         if isinstance(found, Mismatch):
@@ -136,15 +149,15 @@ class _Search:
         """Return the section with the values that were found; None when no program reads it."""
         return self.section if self.configured else None
 
-    def _found(self, use: Use) -> _Answer:
-        match use.extern.kind:
-            case ExternKind.FUNCTION:
+    def _found(self, use: ExternReference) -> _Answer:
+        match use.extern.category:
+            case ExternCategory.FUNCTION:
                 return self._function(use)
-            case ExternKind.VARIABLE:
+            case ExternCategory.VARIABLE:
                 return self._variable(use)
-            case ExternKind.ADDRESS:
+            case ExternCategory.ADDRESS:
                 return self._address(use)
-            case ExternKind.KCONFIG:
+            case ExternCategory.KCONFIG:
                 return self._configuration(use)
 
     def _type(self, name: str, kind: BtfKind) -> tuple[Btf, str, int] | None:
@@ -159,7 +172,7 @@ class _Search:
                 )
         return None
 
-    def _function(self, use: Use) -> _Answer:
+    def _function(self, use: ExternReference) -> _Answer:
         local = self.spec.btf.type(use.extern.type_id)
         found = self._type(use.extern.name, BtfKind.FUNC)
         if found is None or not isinstance(local, Func):
@@ -178,7 +191,7 @@ class _Search:
         # a weak function of another prototype is another function, and not used (libbpf: likewise)
         return _Missing(why, "", differs=True) if use.extern.weak else Mismatch(why)
 
-    def _variable(self, use: Use) -> _Answer:
+    def _variable(self, use: ExternReference) -> _Answer:
         found = self._type(use.extern.name, BtfKind.VAR)
         if found is None:
             hint = f"for its address alone, declare it as 'extern const void {use.extern.name} __ksym'"
@@ -199,7 +212,7 @@ class _Search:
         also += f"; the BTF of these modules cannot be read: {unread}" if unread else ""
         return _Missing(f"no {noun} of that name is in the BTF of {self.kernel.vmlinux.origin}{also}", hint)
 
-    def _address(self, use: Use) -> _Answer:
+    def _address(self, use: ExternReference) -> _Answer:
         found = self.facts.symbols.get(use.extern.name, ())
         if not found and not self.facts.whole:
             return _Unknown()
@@ -209,7 +222,7 @@ class _Search:
             return Mismatch(f"the kernel has several of that name, at {', '.join(map(hex, found))}")
         return found[0], ""
 
-    def _configuration(self, use: Use) -> _Answer:
+    def _configuration(self, use: ExternReference) -> _Answer:
         """Return where the variable lies, and write its value there; zero when it is missing."""
         assert self.section is not None
         self.configured = True
@@ -258,20 +271,20 @@ class _Search:
         why = f"the kernel's configuration is in none of {', '.join(self.facts.sought) or 'the files given'}"
         return _Missing(why, f"put the kernel's config file at one of these places, or {WEAKEN}")
 
-    def _absent(self, use: Use, missing: _Missing) -> FitError:
+    def _absent(self, use: ExternReference, missing: _Missing) -> FitError:
         extern = use.extern
-        what = f"this kernel has no {extern.kind.value} {extern.name}, which {use.program.name} of {self.spec.name} uses"
+        what = f"this kernel has no {extern.category} {extern.name}, which {use.program.name} of {self.spec.name} uses"
         error = self._error(use, what, missing.why, missing.hint)
-        if self.kernel.skipped and extern.kind in (ExternKind.FUNCTION, ExternKind.VARIABLE):
+        if self.kernel.skipped and extern.category in (ExternCategory.FUNCTION, ExternCategory.VARIABLE):
             error.add(unread_modules=[item.name for item in self.kernel.skipped])
         return error
 
-    def _misfit(self, use: Use, mismatch: Mismatch) -> FitError:
+    def _misfit(self, use: ExternReference, mismatch: Mismatch) -> FitError:
         extern = use.extern
-        what = f"the {extern.kind.value} {extern.name}, which {use.program.name} of {self.spec.name} uses, does not fit this kernel"
+        what = f"the {extern.category} {extern.name}, which {use.program.name} of {self.spec.name} uses, does not fit this kernel"
         return self._error(use, what, mismatch.why, "declare it as this kernel has it")
 
-    def _error(self, use: Use, what: str, why: str, hint: str) -> FitError:
+    def _error(self, use: ExternReference, what: str, why: str, hint: str) -> FitError:
         line = source_line(self.spec, use.program, use.insn_index)
         return FitError(
             what,

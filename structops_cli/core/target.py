@@ -18,13 +18,13 @@ from structops_cli.core.access import Field, FieldAccess, element_offset, spell_
 from structops_cli.core.compatibility import MAX_NESTING, fields_compatible
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["Candidate", "Mismatch", "Slot", "Target", "match_enumerator", "match_field"]
+__all__ = ["Mismatch", "Slot", "Target", "TypeCandidate", "match_enumerator", "match_field"]
 
 _new = tuple.__new__
 """Makes what there is one of for every relocation: the constructor of a NamedTuple takes twice as long."""
 
 
-class Candidate(NamedTuple):
+class TypeCandidate(NamedTuple):
     """A type of the kernel that may answer for a local type; ``btf`` is vmlinux's or a module's."""
 
     btf: Btf
@@ -40,7 +40,7 @@ class Slot(NamedTuple):
     last: bool
 
 
-class _Names(NamedTuple):
+class _MemberNames(NamedTuple):
     """The direct members of a composite: the named ones by name, and the others."""
 
     named: dict[str, Member]
@@ -52,11 +52,11 @@ class Target:
 
     def __init__(self, kernel: KernelTypes) -> None:
         self.kernel = kernel
-        self._candidates: dict[tuple[str, BtfKind], tuple[Candidate, ...]] = {}
-        self._names: dict[tuple[Btf, int], _Names] = {}
+        self._candidates: dict[tuple[str, BtfKind], tuple[TypeCandidate, ...]] = {}
+        self._names: dict[tuple[Btf, int], _MemberNames] = {}
         self._slots: dict[tuple[Btf, int, str], Slot | None] = {}
 
-    def candidates(self, essential: str, kind: BtfKind) -> tuple[Candidate, ...]:
+    def candidates(self, essential: str, kind: BtfKind) -> tuple[TypeCandidate, ...]:
         """Return the types of that essential name and kind; modules are asked only when vmlinux has none."""
         kind = BtfKind.ENUM if kind == BtfKind.ENUM64 else kind
         key = essential, kind
@@ -96,13 +96,15 @@ class Target:
         return None
 
 
-def _of_kind(btf: Btf, essential: str, kind: BtfKind) -> Iterator[Candidate]:
+def _of_kind(btf: Btf, essential: str, kind: BtfKind) -> Iterator[TypeCandidate]:
     kinds = (BtfKind.ENUM, BtfKind.ENUM64) if kind == BtfKind.ENUM else (kind,)
-    return (Candidate(btf, type_id) for type_id in btf.candidates(essential) if btf.kind(type_id) in kinds)
+    return (
+        TypeCandidate(btf, type_id) for type_id in btf.candidates(essential) if btf.kind(type_id) in kinds
+    )
 
 
-def _names(composite: Composite) -> _Names:
-    return _Names(
+def _names(composite: Composite) -> _MemberNames:
+    return _MemberNames(
         {member.name: member for member in reversed(composite.members) if member.name},
         [member for member in composite.members if not member.name],
     )
@@ -118,7 +120,7 @@ class Mismatch(NamedTuple):
     why: str
 
 
-def match_field(local: Btf, path: FieldAccess, target: Target, candidate: Candidate) -> Field | Mismatch:
+def match_field(local: Btf, path: FieldAccess, target: Target, candidate: TypeCandidate) -> Field | Mismatch:
     """Return where the field that ``path`` means is in the candidate.
 
     Members are found by name, in anonymous members too, and their types must
@@ -155,7 +157,7 @@ def match_field(local: Btf, path: FieldAccess, target: Target, candidate: Candid
     return _new(Field, (inside, bit_offset, bit_size))
 
 
-def match_enumerator(enumerator: Enumerator, candidate: Candidate) -> Enumerator | Mismatch:
+def match_enumerator(enumerator: Enumerator, candidate: TypeCandidate) -> Enumerator | Mismatch:
     """Return the candidate's enumerator of the same essential name."""
     btf = candidate.btf
     enum = resolve(btf, candidate.id)

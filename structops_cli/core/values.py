@@ -18,7 +18,7 @@ from structops_cli.errors import RelocationError
 from structops_cli.syscall.uapi import BtfIntEncoding, CoreReloKind
 
 __all__ = [
-    "Extent",
+    "FieldExtent",
     "access_size",
     "enum_value",
     "field_value",
@@ -42,7 +42,7 @@ _new = tuple.__new__
 """Makes what there is one of for every relocation: the constructor of a NamedTuple takes twice as long."""
 
 
-class Extent(NamedTuple):
+class FieldExtent(NamedTuple):
     """A field and the bytes to load for it; ``bit_size`` is 0 for what is no bit-field."""
 
     type: BtfType
@@ -52,7 +52,7 @@ class Extent(NamedTuple):
     byte_size: int
 
 
-def measure(btf: Btf, field: Field) -> Extent:
+def measure(btf: Btf, field: Field) -> FieldExtent:
     """Return the extent of a field; RelocationError for a bit-field that no 8-byte load holds."""
     kind, bit_offset, bit_size = field
     if isinstance(kind, _SIZED):
@@ -60,11 +60,11 @@ def measure(btf: Btf, field: Field) -> Extent:
     else:
         size = POINTER_SIZE if isinstance(kind, Ptr) else size_of(btf, kind.id)
     if not bit_size:
-        return _new(Extent, (kind, bit_offset, 0, bit_offset // 8, size))
+        return _new(FieldExtent, (kind, bit_offset, 0, bit_offset // 8, size))
     while size:
         start = bit_offset // 8 // size * size
         if bit_offset + bit_size <= (start + size) * 8:
-            return Extent(kind, bit_offset, bit_size, start, size)
+            return FieldExtent(kind, bit_offset, bit_size, start, size)
         size = size * 2 if size < _LARGEST_LOAD else 0
     raise RelocationError(
         f"a bit-field of {bit_size} bits at bit {bit_offset} cannot be loaded",
@@ -73,7 +73,7 @@ def measure(btf: Btf, field: Field) -> Extent:
     )
 
 
-def field_value(extent: Extent, kind: CoreReloKind) -> int:
+def field_value(extent: FieldExtent, kind: CoreReloKind) -> int:
     """Return the number that a relocation of this kind gives for a field that is there."""
     bits = extent.bit_size or extent.byte_size * 8
     if kind == _BYTE_OFFSET:
@@ -89,7 +89,7 @@ def field_value(extent: Extent, kind: CoreReloKind) -> int:
     return value
 
 
-def is_checked(extent: Extent, kind: CoreReloKind) -> bool:
+def is_checked(extent: FieldExtent, kind: CoreReloKind) -> bool:
     """Return whether the compiler must have put the same value there.
 
     It may choose another load unit for a bit-field, and a compiler that is too
@@ -107,7 +107,7 @@ def is_signed(kind: BtfType) -> bool:
     return isinstance(kind, Enum | Enum64) and kind.signed
 
 
-def access_size(btf: Btf, extent: Extent) -> int:
+def access_size(btf: Btf, extent: FieldExtent) -> int:
     """Return the bytes that an instruction loads or stores for a field; 0 for a bit-field.
 
     What is loaded of an array is its first element: clang leaves that step out
@@ -121,7 +121,7 @@ def access_size(btf: Btf, extent: Extent) -> int:
     return size_of(btf, inside.id)
 
 
-def refuse_resize(local: Extent, target: Extent, sizes: tuple[int, int], origin: str) -> str:
+def refuse_resize(local: FieldExtent, target: FieldExtent, sizes: tuple[int, int], origin: str) -> str:
     """Return why a load or store of the one field cannot become one of the other; "" when it can or need not.
 
     Only what is zero-extended keeps its value in another size: pointers and

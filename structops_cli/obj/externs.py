@@ -11,7 +11,7 @@ from structops_cli.errors import ObjectError
 from structops_cli.obj.datasec import datasec_of
 from structops_cli.obj.elf_values import ElfObject, SymbolBinding
 from structops_cli.obj.sections import KCONFIG, KSYMS
-from structops_cli.obj.spec import Extern, ExternKind
+from structops_cli.obj.spec import Extern, ExternCategory
 from structops_cli.shell_words import shell_words
 
 __all__ = ["read_externs"]
@@ -43,13 +43,13 @@ def _declared(btf: Btf, weak: Mapping[str, bool]) -> Iterator[Extern]:
             target = btf.type(entry.type)
             if isinstance(target, Func | Var):
                 type_id = target.id if isinstance(target, Func) else target.type
-                kind = _kind(btf, section, target)
-                yield Extern(target.name, section, type_id, weak.get(target.name, False), kind)
+                category = _category(btf, section, target)
+                yield Extern(target.name, section, type_id, weak.get(target.name, False), category)
 
 
-def _kind(btf: Btf, section: str, target: Func | Var) -> ExternKind:
+def _category(btf: Btf, section: str, target: Func | Var) -> ExternCategory:
     if isinstance(target, Func):
-        return ExternKind.FUNCTION
+        return ExternCategory.FUNCTION
     if section == KCONFIG:
-        return ExternKind.KCONFIG
-    return ExternKind.ADDRESS if isinstance(resolve(btf, target.type), Void) else ExternKind.VARIABLE
+        return ExternCategory.KCONFIG
+    return ExternCategory.ADDRESS if isinstance(resolve(btf, target.type), Void) else ExternCategory.VARIABLE

@@ -17,12 +17,12 @@ from structops_cli.obj.sections import holds_functions, is_other, is_program, is
 from structops_cli.obj.spec import Function, JumpTable, OtherProgram, Record, Relocation, moved
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["Extent", "check_ext", "function_extents", "other_programs", "read_function"]
+__all__ = ["FunctionExtent", "check_ext", "function_extents", "other_programs", "read_function"]
 
 _AGAIN = "the file is damaged: compile it or copy it again"
 
 
-class Extent(NamedTuple):
+class FunctionExtent(NamedTuple):
     """A function's name and place: instructions ``start`` up to ``end`` of its section."""
 
     name: str
@@ -33,7 +33,7 @@ class Extent(NamedTuple):
     is_hidden: bool = False
 
 
-def function_extents(elf: ElfObject, btf: Btf, ext: BtfExt) -> tuple[Extent, ...]:
+def function_extents(elf: ElfObject, btf: Btf, ext: BtfExt) -> tuple[FunctionExtent, ...]:
     """Return every function that a struct_ops may need, in the order of sections and addresses.
 
     Static functions of one name, as a linker of several objects leaves them,
@@ -62,7 +62,7 @@ def other_programs(elf: ElfObject) -> tuple[OtherProgram, ...]:
 
 
 def read_function(
-    extent: Extent,
+    extent: FunctionExtent,
     btf: Btf,
     ext: BtfExt,
     relocations: tuple[Relocation, ...],
@@ -168,7 +168,7 @@ def _unique_names(symbols: Sequence[Symbol]) -> Iterator[str]:
         yield name
 
 
-def _extent(elf: ElfObject, symbol: Symbol, name: str) -> Extent:
+def _extent(elf: ElfObject, symbol: Symbol, name: str) -> FunctionExtent:
     section = elf.sections[symbol.section] if symbol.section < len(elf.sections) else None
     why = ""
     if not name:
@@ -181,10 +181,10 @@ def _extent(elf: ElfObject, symbol: Symbol, name: str) -> Extent:
         raise ObjectError(f"function {name} is no function", why=why, hint=_AGAIN, symbol=name)
     start = symbol.value // INSN_BYTES
     end = start + symbol.size_bytes // INSN_BYTES
-    return Extent(name, section, start, end, symbol.binding != SymbolBinding.LOCAL, symbol.is_hidden)
+    return FunctionExtent(name, section, start, end, symbol.binding != SymbolBinding.LOCAL, symbol.is_hidden)
 
 
-def _within(records: Sequence[Record], extent: Extent) -> tuple[Record, ...]:
+def _within(records: Sequence[Record], extent: FunctionExtent) -> tuple[Record, ...]:
     """Return the records of a function, their indexes counted from its start."""
     place = attrgetter("insn_index")
     first = bisect_left(records, extent.start, key=place)

@@ -14,7 +14,7 @@ from struct import Struct
 from structops_cli.asm.insn import INSN_BYTES
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject
-from structops_cli.obj.functions import Extent
+from structops_cli.obj.functions import FunctionExtent
 from structops_cli.obj.sections import JUMP_TABLES
 from structops_cli.obj.spec import (
     Function,
@@ -37,7 +37,7 @@ _ENTRY = Struct("<Q")
 
 
 def jump_tables_of(
-    elf: ElfObject, extent: Extent, relocations: tuple[Relocation, ...]
+    elf: ElfObject, extent: FunctionExtent, relocations: tuple[Relocation, ...]
 ) -> tuple[JumpTable, ...]:
     """Return the tables that a function refers to.
 
@@ -47,7 +47,7 @@ def jump_tables_of(
     return tuple(JumpTable(name, tuple(_targets(elf, extent, name))) for name in sorted(names))
 
 
-def _targets(elf: ElfObject, extent: Extent, name: str) -> Iterator[int]:
+def _targets(elf: ElfObject, extent: FunctionExtent, name: str) -> Iterator[int]:
     section = elf.section(JUMP_TABLES)
     assert section is not None  # a relocation refers to it
     symbol = next(one for one in elf.symbols if one.section == section.position and one.name == name)
@@ -78,7 +78,7 @@ def _of_function(function: Function, name: str) -> JumpTable:
     return next(table for table in function.jump_tables if table.name == name)
 
 
-def _unusable(extent: Extent, name: str, why: str) -> ObjectError:
+def _unusable(extent: FunctionExtent, name: str, why: str) -> ObjectError:
     what = f"jump table {name} of {extent.name} is unusable"
     hint = "compile with -mcpu=v3, or compile it again: the file may be damaged"
     return ObjectError(what, why=why, hint=hint, symbol=name, section=JUMP_TABLES)

@@ -20,7 +20,7 @@ from structops_cli.btf.types import Array, BtfType, Enum, Enum64, FuncProto, Mem
 from structops_cli.errors import InputError, ObjectError
 from structops_cli.obj.datasec import variables_of_section
 from structops_cli.obj.elf_values import ElfObject, ElfRelocation, RelocationType
-from structops_cli.obj.relocations import Addresses
+from structops_cli.obj.relocations import AddressMap
 from structops_cli.obj.sections import MAPS, is_other
 from structops_cli.obj.spec import MapSlot, MapSpec, RelocationTarget
 from structops_cli.syscall.uapi import MAPS_OF_MAPS, BpfMapType
@@ -42,7 +42,7 @@ class SlotPlace(NamedTuple):
 
 
 def read_slots(
-    elf: ElfObject, places: Mapping[int, SlotPlace], addresses: Addresses
+    elf: ElfObject, places: Mapping[int, SlotPlace], addresses: AddressMap
 ) -> dict[int, tuple[MapSlot, ...]]:
     """Return the initial contents in the order of their elements, by where in ``.maps`` the map's variable begins.
 
@@ -60,7 +60,7 @@ def read_slots(
 
 
 def _slot(
-    elf: ElfObject, place: SlotPlace | None, relocation: ElfRelocation, addresses: Addresses
+    elf: ElfObject, place: SlotPlace | None, relocation: ElfRelocation, addresses: AddressMap
 ) -> MapSlot:
     if place is None or place.values is None or relocation.type not in _ADDRESSES:
         raise _misplaced(place, relocation)
@@ -71,8 +71,8 @@ def _slot(
         return MapSlot(element, relocation.symbol.name)  # it counts only when a program of ours uses the map
     label = f"element {element} of map {place.name}"
     target = addresses.find(relocation.symbol, _addend(elf, relocation), label)
-    if target.kind is not place.holds:
-        why = f"it is {target.kind.value} {target.name}, and should be a {place.holds.value}"
+    if target.category is not place.holds:
+        why = f"it is {target.category} {target.name}, and should be a {place.holds}"
         what, section = f"{label} is of the wrong kind", MAPS
         raise ObjectError(what, why=why, map=place.name, section=section, member="values", symbol=target.name)
     return MapSlot(element, target.name)
@@ -109,7 +109,7 @@ def map_places(elf: ElfObject, btf: Btf) -> dict[int, str]:
     return {entry.offset_bytes: var.name for var, entry in variables_of_section(elf, btf, MAPS)}
 
 
-def read_maps(elf: ElfObject, btf: Btf, addresses: Addresses) -> tuple[MapSpec, ...]:
+def read_maps(elf: ElfObject, btf: Btf, addresses: AddressMap) -> tuple[MapSpec, ...]:
     """Return the maps of section ``.maps``, in its order.
 
     Raises ``ObjectError`` for a definition that is incomplete or contradicts

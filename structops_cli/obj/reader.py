@@ -16,7 +16,7 @@ from structops_cli.obj.externs import read_externs
 from structops_cli.obj.functions import check_ext, function_extents, other_programs, read_function
 from structops_cli.obj.jump_tables import jump_tables_of
 from structops_cli.obj.maps import map_places, read_maps
-from structops_cli.obj.relocations import Addresses, function_relocations
+from structops_cli.obj.relocations import AddressMap, function_relocations
 from structops_cli.obj.sections import check_sections
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.obj.variables import read_struct_ops
@@ -65,7 +65,7 @@ def _read(data: bytes | mmap, name: str) -> ObjectSpec:
     externs = read_externs(elf, btf)
     ext = _ext(elf, btf)
     extents = function_extents(elf, btf, ext)
-    addresses = Addresses(elf, extents, map_places(elf, btf), (extern.name for extern in externs))
+    addresses = AddressMap(elf, extents, map_places(elf, btf), (extern.name for extern in externs))
     relocations = function_relocations(elf, extents, addresses)
     functions = tuple(
         read_function(extent, btf, ext, references, jump_tables_of(elf, extent, references))

@@ -23,33 +23,37 @@ from structops_cli.asm.insn import (
 )
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, ElfRelocation, RelocationType, Section, Symbol
-from structops_cli.obj.functions import Extent
+from structops_cli.obj.functions import FunctionExtent
 from structops_cli.obj.sections import JUMP_TABLES, MAPS, holds_functions, is_data, is_other
 from structops_cli.obj.spec import Relocation, RelocationTarget
 
-__all__ = ["Addresses", "Target", "function_relocations"]
+__all__ = ["AddressMap", "Referent", "function_relocations"]
 
 
-class Target(NamedTuple):
+class Referent(NamedTuple):
     """What an address is: a thing's name, and for data the section's name and the byte in it."""
 
-    kind: RelocationTarget
+    category: RelocationTarget
     name: str
     addend: int = 0
 
 
-class Addresses:
+class AddressMap:
     """What is where in an object: functions and maps by first byte, data by section, externs by name."""
 
     def __init__(
-        self, elf: ElfObject, extents: Iterable[Extent], maps: Mapping[int, str], externs: Iterable[str]
+        self,
+        elf: ElfObject,
+        extents: Iterable[FunctionExtent],
+        maps: Mapping[int, str],
+        externs: Iterable[str],
     ) -> None:
         self._sections = elf.sections
         self._functions = {(one.section.position, one.start * INSN_BYTES): one.name for one in extents}
         self._maps = maps
         self._externs = frozenset(externs)
 
-    def find(self, symbol: Symbol, addend: int, label: str) -> Target:
+    def find(self, symbol: Symbol, addend: int, label: str) -> Referent:
         """Return what ``symbol`` plus ``addend`` bytes is; a function is reported as FUNCTION.
 
         Raises ``ObjectError`` for an address that is nothing a program can
@@ -68,34 +72,34 @@ class Addresses:
         if section.name == MAPS:
             return self._map(symbol, offset, label)
         if section.name == JUMP_TABLES:
-            return Target(RelocationTarget.JUMP_TABLE, symbol.name, addend)
+            return Referent(RelocationTarget.JUMP_TABLE, symbol.name, addend)
         if not is_data(section.name):
             raise _lost(label, symbol, f"section {section.name} holds neither functions, maps nor data")
         if not 0 <= offset < section.size_bytes:
             why = f"byte {offset} is outside of section {section.name}, which has {section.size_bytes}"
             raise _lost(label, symbol, why)
-        return Target(RelocationTarget.DATA, section.name, offset)
+        return Referent(RelocationTarget.DATA, section.name, offset)
 
-    def _extern(self, symbol: Symbol, label: str) -> Target:
+    def _extern(self, symbol: Symbol, label: str) -> Referent:
         if symbol.name not in self._externs:
             raise _lost(label, symbol, "the object neither defines it nor declares it as an extern")
-        return Target(RelocationTarget.EXTERN, symbol.name)
+        return Referent(RelocationTarget.EXTERN, symbol.name)
 
-    def _function(self, symbol: Symbol, section: Section, offset: int, label: str) -> Target:
+    def _function(self, symbol: Symbol, section: Section, offset: int, label: str) -> Referent:
         name = self._functions.get((section.position, offset))
         if name is None:
             raise _lost(label, symbol, f"no function begins at byte {offset} of section {section.name}")
-        return Target(RelocationTarget.FUNCTION, name)
+        return Referent(RelocationTarget.FUNCTION, name)
 
-    def _map(self, symbol: Symbol, offset: int, label: str) -> Target:
+    def _map(self, symbol: Symbol, offset: int, label: str) -> Referent:
         name = self._maps.get(offset)
         if name is None:
             raise _lost(label, symbol, f"no map begins at byte {offset} of section {MAPS}")
-        return Target(RelocationTarget.MAP, name)
+        return Referent(RelocationTarget.MAP, name)
 
 
 def function_relocations(
-    elf: ElfObject, extents: Sequence[Extent], addresses: Addresses
+    elf: ElfObject, extents: Sequence[FunctionExtent], addresses: AddressMap
 ) -> Iterator[tuple[Relocation, ...]]:
     """Yield the references of each function, by instruction, calls within its section included.
 
@@ -116,7 +120,7 @@ def function_relocations(
 
 
 def _of_function(
-    extent: Extent, relocations: Sequence[ElfRelocation], addresses: Addresses
+    extent: FunctionExtent, relocations: Sequence[ElfRelocation], addresses: AddressMap
 ) -> tuple[Relocation, ...]:
     insns = bytes(extent.section.data[extent.start * INSN_BYTES : extent.end * INSN_BYTES])
     found: dict[int, Relocation] = {}
@@ -140,7 +144,7 @@ def _of_function(
 
 
 def _reference(
-    extent: Extent, insns: bytes, index: int, relocation: ElfRelocation, addresses: Addresses
+    extent: FunctionExtent, insns: bytes, index: int, relocation: ElfRelocation, addresses: AddressMap
 ) -> Relocation:
     """Resolve a relocation by its instruction: a 64-bit load or a call."""
     code, symbol = opcode_at(insns, index), relocation.symbol
@@ -156,16 +160,16 @@ def _reference(
     raise _unfit(extent, index, why)
 
 
-def _callee(target: Target, label: str) -> RelocationTarget:
-    if target.kind is RelocationTarget.FUNCTION:
+def _callee(target: Referent, label: str) -> RelocationTarget:
+    if target.category is RelocationTarget.FUNCTION:
         return RelocationTarget.CALL
-    if target.kind is RelocationTarget.EXTERN:
+    if target.category is RelocationTarget.EXTERN:
         return RelocationTarget.EXTERN
     why = f"it calls {target.name}, which is no function"
     raise ObjectError(f"{label} is lost", why=why, symbol=target.name)
 
 
-def _near_call(extent: Extent, insns: bytes, index: int, addresses: Addresses) -> Relocation:
+def _near_call(extent: FunctionExtent, insns: bytes, index: int, addresses: AddressMap) -> Relocation:
     """Resolve a call within the section, by the distance in its immediate."""
     if src_reg_at(insns, index) != PseudoCall.CALL:
         raise _unfit(extent, index, "the call claims to be of the kernel, and has no relocation")
@@ -180,7 +184,7 @@ def _lost(label: str, symbol: Symbol, why: str) -> ObjectError:
     return ObjectError(what, why=f"it refers to {symbol.name or 'nothing'}: {why}", symbol=symbol.name)
 
 
-def _unfit(extent: Extent, index: int, why: str) -> ObjectError:
+def _unfit(extent: FunctionExtent, index: int, why: str) -> ObjectError:
     what = f"the reference at instruction {index} of {extent.name} makes no sense"
     return ObjectError(what, why=why, symbol=extent.name, section=extent.section.name, insn=index)
 

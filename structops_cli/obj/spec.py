@@ -8,7 +8,7 @@ its own function. Type ids are those of ``ObjectSpec.btf``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from enum import Enum
+from enum import StrEnum
 from typing import Any, NamedTuple, TypeVar
 
 from structops_cli.btf.btf import Btf
@@ -20,7 +20,7 @@ __all__ = [
     "DataSection",
     "DataVariable",
     "Extern",
-    "ExternKind",
+    "ExternCategory",
     "Function",
     "JumpTable",
     "LinkedProgram",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-class RelocationTarget(Enum):
+class RelocationTarget(StrEnum):
     """What the instruction at a relocation refers to."""
 
     MAP = "map"
@@ -192,7 +192,7 @@ class DataSection(NamedTuple):
     addresses: tuple[DataAddress, ...] = ()
 
 
-class ExternKind(Enum):
+class ExternCategory(StrEnum):
     """What an extern is; the value is what messages call it."""
 
     FUNCTION = "kernel function"
@@ -214,7 +214,7 @@ class Extern(NamedTuple):
     section: str
     type_id: int
     weak: bool
-    kind: ExternKind
+    category: ExternCategory
 
 
 class OtherProgram(NamedTuple):

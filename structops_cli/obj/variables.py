@@ -12,7 +12,7 @@ from structops_cli.errors import ObjectError
 from structops_cli.obj.data import contents
 from structops_cli.obj.datasec import variables_of_section
 from structops_cli.obj.elf_values import ElfObject, ElfRelocation, RelocationType, Section
-from structops_cli.obj.relocations import Addresses
+from structops_cli.obj.relocations import AddressMap
 from structops_cli.obj.sections import StructOpsSection, struct_ops_section
 from structops_cli.obj.spec import Function, MemberFunction, RelocationTarget, StructOpsVariable
 
@@ -26,7 +26,7 @@ _ADDRESSES = (RelocationType.ABS64, RelocationType.R64_64)
 
 
 def read_struct_ops(
-    elf: ElfObject, btf: Btf, addresses: Addresses, functions: Sequence[Function]
+    elf: ElfObject, btf: Btf, addresses: AddressMap, functions: Sequence[Function]
 ) -> tuple[StructOpsVariable, ...]:
     """Return the variables of all struct_ops sections, in the order of the object; none in an object without them.
 
@@ -39,7 +39,7 @@ def read_struct_ops(
 
 
 def _of_section(
-    elf: ElfObject, btf: Btf, section: Section, addresses: Addresses, programs: Mapping[str, bool]
+    elf: ElfObject, btf: Btf, section: Section, addresses: AddressMap, programs: Mapping[str, bool]
 ) -> Iterator[StructOpsVariable]:
     wish = struct_ops_section(section.name) or StructOpsSection(link=False, optional=False)
     raw, left = contents(section), list(reversed(elf.relocations.get(section.position, ())))
@@ -49,7 +49,7 @@ def _of_section(
         data, pointers = bytearray(raw[start:end]), []
         while left and start <= left[-1].offset_bytes < end:
             relocation = left.pop()
-            place = _Place(var, struct, relocation.offset_bytes - start)
+            place = _PointerPlace(var, struct, relocation.offset_bytes - start)
             pointers.append(_pointer(place, relocation, data, addresses, programs))
         yield StructOpsVariable(
             name=var.name,
@@ -66,7 +66,7 @@ def _of_section(
         raise ObjectError(what, why="the variables of the section leave it out", section=section.name)
 
 
-class _Place(NamedTuple):
+class _PointerPlace(NamedTuple):
     """Where a pointer is: so many bytes into a variable of a struct type."""
 
     var: Var
@@ -101,10 +101,10 @@ def _struct(btf: Btf, section: Section, var: Var, entry: DatasecEntry) -> Struct
 
 
 def _pointer(
-    place: _Place,
+    place: _PointerPlace,
     relocation: ElfRelocation,
     data: bytearray,
-    addresses: Addresses,
+    addresses: AddressMap,
     programs: Mapping[str, bool],
 ) -> MemberFunction:
     """Return what a relocated member points at, and zero the member in ``data``."""
@@ -115,8 +115,8 @@ def _pointer(
     addend = int.from_bytes(data[start : start + _POINTER_BYTES], "little", signed=True)
     data[start : start + _POINTER_BYTES] = bytes(_POINTER_BYTES)
     target = addresses.find(relocation.symbol, addend, label)
-    if target.kind is not RelocationTarget.FUNCTION:
-        why = f"it points at {target.kind.value} {target.name}"
+    if target.category is not RelocationTarget.FUNCTION:
+        why = f"it points at {target.category} {target.name}"
         raise _refused(place, f"{label} does not point at a program", why)
     if not programs[target.name]:
         why = f"{target.name} is no global function of a section struct_ops"
@@ -125,5 +125,5 @@ def _pointer(
     return MemberFunction(start, target.name)
 
 
-def _refused(place: _Place, what: str, why: str, hint: str = "") -> ObjectError:
+def _refused(place: _PointerPlace, what: str, why: str, hint: str = "") -> ObjectError:
     return ObjectError(what, why=why, hint=hint, variable=place.var.name, member=place.member)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.core.externs import VERSION, Externs, KernelFacts, uses_of
+from structops_cli.core.externs import VERSION, Externs, KernelFacts, extern_references
 from structops_cli.core.resolve_externs import resolve_externs
 from structops_cli.errors import StructopsError
 from structops_cli.obj.jump_tables import HINT, WHY
 from structops_cli.obj.needed_maps import needed_maps
-from structops_cli.obj.spec import ExternKind, LinkedProgram, MapSpec, ObjectSpec, RelocationTarget
+from structops_cli.obj.spec import ExternCategory, LinkedProgram, MapSpec, ObjectSpec, RelocationTarget
 from structops_cli.struct_ops.capabilities import map_types_of
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.plan import Plan
@@ -91,20 +91,20 @@ def check_externs(
     spec: ObjectSpec, linked: Sequence[LinkedProgram], kernel: KernelTypes, facts: KernelFacts
 ) -> tuple[Externs, tuple[Finding, ...]]:
     """Return the externs as far as they are known, and a finding for each that the kernel lacks or nobody knows."""
-    used = uses_of(spec, linked)
+    used = extern_references(spec, linked)
     if not used:
         return Externs({}, None, ()), ()
     findings: list[Finding] = []
     externs = resolve_externs(
         spec, linked, kernel, facts, lambda error: findings.append(Finding.of_error(error))
     )
-    kinds = {use.extern.name: use.extern.kind for use in used}
-    findings += [_unknown(spec, name, kinds[name]) for name in externs.unknown]
+    categories = {use.extern.name: use.extern.category for use in used}
+    findings += [_unknown(spec, name, categories[name]) for name in externs.unknown]
     return externs, tuple(findings)
 
 
-def _unknown(spec: ObjectSpec, name: str, kind: ExternKind) -> Finding:
-    configured = kind is ExternKind.KCONFIG
+def _unknown(spec: ObjectSpec, name: str, category: ExternCategory) -> Finding:
+    configured = category is ExternCategory.KCONFIG
     example = "6.12" if name == VERSION else "y"
     return Finding(
         Severity.UNKNOWN,

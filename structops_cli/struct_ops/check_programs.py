@@ -13,7 +13,7 @@ from structops_cli.core.fixup import Fixup, Relocator
 from structops_cli.errors import StructopsError
 from structops_cli.obj.link import exception_callback, exception_tags
 from structops_cli.obj.sparse_bytes import SparseBytes
-from structops_cli.obj.spec import ExternKind, LinkedProgram, ObjectSpec, RelocationTarget, source_line
+from structops_cli.obj.spec import ExternCategory, LinkedProgram, ObjectSpec, RelocationTarget, source_line
 from structops_cli.struct_ops.capabilities import has_lazy_globals, helpers_of
 from structops_cli.struct_ops.check_arguments import (
     Arguments,
@@ -93,7 +93,7 @@ def _code(
 ) -> Code:
     sections = (*spec.data, externs.kconfig) if externs.kconfig else spec.data
     constant = {section.name: section.contents for section in sections if section.read_only}
-    kinds = {one.name: one.kind for one in spec.externs}
+    categories = {one.name: one.category for one in spec.externs}
     insns = bytearray(applied.insns)
     data: dict[int, tuple[SparseBytes | None, int]] = {}
     addresses, unknown = set(), set()
@@ -103,7 +103,7 @@ def _code(
             data[index] = constant[item.symbol], item.addend
         elif item.target is RelocationTarget.EXTERN and opcode_at(insns, index) == CALL:
             set_src_reg(insns, index, PseudoCall.KFUNC_CALL)
-        elif item.target is RelocationTarget.EXTERN and kinds[item.symbol] is ExternKind.KCONFIG:
+        elif item.target is RelocationTarget.EXTERN and categories[item.symbol] is ExternCategory.KCONFIG:
             data[index] = None, 0
         elif item.target is RelocationTarget.EXTERN:
             unknown.add(index)
@@ -130,7 +130,7 @@ def _existing(linked: LinkedProgram, externs: Externs) -> frozenset[int]:
     there = {
         name
         for name, one in externs.resolved.items()
-        if one.extern.kind is ExternKind.FUNCTION and not one.missing
+        if one.extern.category is ExternCategory.FUNCTION and not one.missing
     }
     return frozenset(
         item.insn_index

@@ -21,11 +21,18 @@ from structops_cli.btf.types import (
     Var,
 )
 from structops_cli.obj.datasec import lay_out_kconfig
-from structops_cli.obj.spec import Extern, ExternKind, LinkedProgram, ObjectSpec, Relocation, RelocationTarget
+from structops_cli.obj.spec import (
+    Extern,
+    ExternCategory,
+    LinkedProgram,
+    ObjectSpec,
+    Relocation,
+    RelocationTarget,
+)
 from structops_cli.syscall.uapi import BtfIntEncoding
 from tests.elf_writers import EXIT, call, load
 
-FUNCTION, VARIABLE, ADDRESS, KCONFIG = ExternKind
+FUNCTION, VARIABLE, ADDRESS, KCONFIG = ExternCategory
 
 
 EXTERN, DATA, MODULE = RelocationTarget.EXTERN, RelocationTarget.DATA, RelocationTarget.MODULE
@@ -64,7 +71,7 @@ def local() -> Btf:
     return btf.with_datasecs([layout])
 
 
-def extern(name: str, kind: ExternKind, type_id: int, *, weak: bool = False) -> Extern:
+def extern(name: str, kind: ExternCategory, type_id: int, *, weak: bool = False) -> Extern:
     return Extern(name, ".kconfig" if kind is KCONFIG else ".ksyms", type_id, weak, kind)
 
 

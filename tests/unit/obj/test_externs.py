@@ -21,7 +21,7 @@ from structops_cli.errors import ObjectError
 from structops_cli.obj.datasec import datasec_of, lay_out_kconfig
 from structops_cli.obj.loadable import extern_types, loadable_btf
 from structops_cli.obj.reader import read_object
-from structops_cli.obj.spec import Extern, ExternKind, Relocation, RelocationTarget
+from structops_cli.obj.spec import Extern, ExternCategory, Relocation, RelocationTarget
 from structops_cli.syscall.uapi import BtfFuncLinkage, BtfKind, BtfVarLinkage
 from tests.compile import OBJECTS, compile_object
 from tests.elf_writers import NOTYPE, UNDEFINED, Sym, small_object
@@ -32,14 +32,16 @@ def test_externs_that_a_compiler_made() -> None:
     (kfunc,) = spec.btf.ids("t_kfunc", BtfKind.FUNC)
     (weak,) = spec.btf.ids("t_weak_kfunc", BtfKind.FUNC)
     found = {extern.name: extern for extern in spec.externs}
-    assert found["t_kfunc"] == Extern("t_kfunc", ".ksyms", kfunc, weak=False, kind=ExternKind.FUNCTION)
+    assert found["t_kfunc"] == Extern(
+        "t_kfunc", ".ksyms", kfunc, weak=False, category=ExternCategory.FUNCTION
+    )
     assert found["t_weak_kfunc"] == Extern(
-        "t_weak_kfunc", ".ksyms", weak, weak=True, kind=ExternKind.FUNCTION
+        "t_weak_kfunc", ".ksyms", weak, weak=True, category=ExternCategory.FUNCTION
     )
     ksym = found["t_ksym"]
-    assert (ksym.section, ksym.weak, ksym.kind) == (".ksyms", False, ExternKind.VARIABLE)
+    assert (ksym.section, ksym.weak, ksym.category) == (".ksyms", False, ExternCategory.VARIABLE)
     version = found["LINUX_KERNEL_VERSION"]
-    assert (version.section, version.weak, version.kind) == (".kconfig", False, ExternKind.KCONFIG)
+    assert (version.section, version.weak, version.category) == (".kconfig", False, ExternCategory.KCONFIG)
     assert spec.btf.name(version.type_id) == "int"
     assert found["CONFIG_T_WEAK"].weak
     assert set(found) == {"t_kfunc", "t_weak_kfunc", "t_ksym", "LINUX_KERNEL_VERSION", "CONFIG_T_WEAK"}

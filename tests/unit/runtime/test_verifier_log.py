@@ -13,7 +13,7 @@ from structops_cli.core.fixup import Fixup
 from structops_cli.errors import VerifierError
 from structops_cli.obj.link import link_program
 from structops_cli.obj.reader import read_object
-from structops_cli.obj.spec import Extern, ExternKind, source_line
+from structops_cli.obj.spec import Extern, ExternCategory, source_line
 from structops_cli.runtime.verifier_log import (
     explain_refusal,
     meaningful_lines,
@@ -289,7 +289,7 @@ def test_the_kernels_own_suggestion_comes_first() -> None:
 
 # Symbols that the kernel lacks
 
-WEAK = Extern("t_gone", ".ksyms", 1, True, ExternKind.FUNCTION)
+WEAK = Extern("t_gone", ".ksyms", 1, True, ExternCategory.FUNCTION)
 MISSING = (Resolved(WEAK, 0, "", "no function of that name is in its BTF"),)
 
 

@@ -13,7 +13,7 @@ from structops_cli.core.target import Target
 from structops_cli.errors import ENOTSUPP, NotPermittedError, UsageError
 from structops_cli.obj.spec import (
     Extern,
-    ExternKind,
+    ExternCategory,
     MapSpec,
     ObjectSpec,
     Relocation,
@@ -274,7 +274,7 @@ def test_a_definition_of_a_map(changes: dict[str, int], answer: bool | None, ver
 # Externs
 
 
-def with_extern(kind: ExternKind, *, weak: bool = False) -> ObjectSpec:
+def with_extern(kind: ExternCategory, *, weak: bool = False) -> ObjectSpec:
     one = with_code(load(1) + DONE, relocations=(Relocation(0, RelocationTarget.EXTERN, "t_symbol", 0),))
     extern = Extern("t_symbol", ".ksyms", 1, weak, kind)
     return one._replace(externs=(extern,))
@@ -282,7 +282,7 @@ def with_extern(kind: ExternKind, *, weak: bool = False) -> ObjectSpec:
 
 def test_what_only_the_system_knows_is_unknown_without_it() -> None:
     for weak in (False, True):
-        report = check(with_extern(ExternKind.ADDRESS, weak=weak))
+        report = check(with_extern(ExternCategory.ADDRESS, weak=weak))
         assert report.verdict is Verdict.UNDECIDABLE
         assert report.findings[0].fields["symbol"] == "t_symbol"
 
@@ -292,7 +292,7 @@ def test_what_only_the_system_knows_is_unknown_without_it() -> None:
 )
 def test_what_the_system_says_decides(symbols: dict[str, tuple[int, ...]], verdict: Verdict) -> None:
     around = Surroundings(lambda _: KernelFacts(symbols=symbols))
-    assert check(with_extern(ExternKind.ADDRESS), surroundings=around).verdict is verdict
+    assert check(with_extern(ExternCategory.ADDRESS), surroundings=around).verdict is verdict
 
 
 def test_what_the_system_does_not_tell_is_unknown() -> None:
@@ -300,13 +300,13 @@ def test_what_the_system_does_not_tell_is_unknown() -> None:
         raise NotPermittedError("addresses are hidden", errno=1, operation="read")
 
     assert (
-        check(with_extern(ExternKind.ADDRESS), surroundings=Surroundings(hidden)).verdict
+        check(with_extern(ExternCategory.ADDRESS), surroundings=Surroundings(hidden)).verdict
         is Verdict.UNDECIDABLE
     )
 
 
 def test_a_kernel_function_that_is_not_there() -> None:
-    report = check(with_extern(ExternKind.VARIABLE))
+    report = check(with_extern(ExternCategory.VARIABLE))
     assert report.verdict is Verdict.WOULD_NOT
     assert "no kernel variable t_symbol" in report.findings[0].what
 
