@@ -77,13 +77,13 @@ def _show(output: Output, survey: SocketSurvey, notes: list[str]) -> None:
 
 
 def _text(survey: SocketSurvey) -> str | bytearray:
-    from structops_cli.cli.sockets_text import sockets_text  # JSON needs none of it
+    from structops_cli.cli.sockets_output import sockets_table
 
-    return sockets_text(survey) if survey.records else ""
+    return sockets_table(survey) if survey.records else ""
 
 
 def _data(survey: SocketSurvey, notes: list[str]) -> dict[str, Any]:
-    from structops_cli.cli.sockets_data import sockets_data  # text needs none of it
+    from structops_cli.cli.sockets_output import sockets_data
     from structops_cli.operations.socket_versions import Versions, maps_by_name, read_versions
 
     by_name = maps_by_name()

@@ -1,8 +1,8 @@
-"""Every TCP socket of a network namespace as the kernel's own tables have it, owned by a process or by nobody.
+"""Read every TCP socket of a network namespace from the kernel's own tables, with or without an owner.
 
-Source: ``net/ipv4/inet_diag.c`` and ``tcp_diag.c``; ``include/uapi/linux/inet_diag.h``. A socket that
-was never bound nor connected is in none of those tables, and before Linux 6.8 a
-bound one is not either; both use a congestion control all the same.
+Follows ``net/ipv4/inet_diag.c`` and ``tcp_diag.c``. Raw netlink, because pyroute2's inet_diag takes 20
+times as long. The tables lack sockets that were never bound nor connected; before Linux 6.8
+(91051f003948 "tcp: Dump bound-only sockets in inet_diag.") also bound ones. Both use a congestion control.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from structops_cli.errors import KernelError, UnsupportedError
 from structops_cli.net.netlink import NETLINK_SOCK_DIAG, NetlinkSocket
 from structops_cli.net.tcp_info import parse_tcp_info
-from structops_cli.syscall.sockets import RECORD, Parser, column, place
+from structops_cli.syscall.sockets import RECORD, SocketRecords, column, field_offset
 
 __all__ = [
     "ALL_STATES",
@@ -34,12 +34,11 @@ __all__ = [
 ]
 
 TCPDIAG_GETSOCK = 18
-"""The older request, of every family at once: half the walks through the kernel's table, which all namespaces share."""
+"""The older request, for all families at once: half the walks through the table that all namespaces share."""
 SOCK_DIAG_BY_FAMILY = 20
-"""``include/uapi/linux/inet_diag.h`` and ``sock_diag.h``."""
 INET_DIAG_INFO = 2
 INET_DIAG_CONG = 4
-"""``include/uapi/linux/inet_diag.h``."""
+"""``include/uapi/linux/inet_diag.h`` and ``sock_diag.h``."""
 EXTENSIONS = 1 << (INET_DIAG_INFO - 1) | 1 << (INET_DIAG_CONG - 1)
 REQUEST = Struct("=BBBxI2s2s16s16sIQ")
 """``struct inet_diag_req_v2``: family, protocol, extensions, states, and ``struct inet_diag_sockid``."""
@@ -66,17 +65,18 @@ class TcpState(IntEnum):
 
 
 ALL_STATES = (1 << 14) - 1
-"""The set of all states: bit ``1 << state`` stands for one."""
+"""A set of states has bit ``1 << state`` for each."""
 NAMES = {int(state): name for name, state in TcpState.__members__.items()}
+QUEUED_STATES = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.SYN_RECV})
+"""States of a connection in an accept queue; SYN_RECV with TCP Fast Open."""
 
 
 class TcpSocket(NamedTuple):
     """One TCP socket of one namespace.
 
-    ``inode`` is 0 when no process ever had it or has it any more. ``cookie`` is its
-    identity as long as it lives (SO_COOKIE). ``algorithm`` is its congestion control, "" of those that
-    have none (TIME_WAIT, SYN_RECV). ``info`` is its ``struct tcp_info``, b"" of the same.
-    ``ulp`` is the protocol on top, "tls" or "mptcp", if the kernel says.
+    ``cookie`` identifies it as long as it lives (SO_COOKIE). ``inode`` is 0 when no process has it.
+    ``algorithm`` and ``info`` (its ``struct tcp_info``) are None in TIME_WAIT and SYN_RECV.
+    ``ulp`` is the protocol on top, "tls" or "mptcp", if the kernel tells.
     """
 
     family: int
@@ -89,147 +89,16 @@ class TcpSocket(NamedTuple):
     cookie: int
     uid: int
     inode: int
-    algorithm: str
-    info: bytes
-    ulp: str
-
-
-def state_name(state: int) -> str:
-    """Return the kernel's name of a state."""
-    return NAMES.get(state, f"state {state}")
-
-
-def open_sock_diag() -> NetlinkSocket:
-    """Open what ``tcp_sockets`` and ``destroy`` ask, for the calling thread's namespace; any thread may use it."""
-    return NetlinkSocket(NETLINK_SOCK_DIAG)
-
-
-def tcp_sockets(
-    diag: NetlinkSocket, *, states: int = ALL_STATES, algorithm: str | None = None
-) -> list[TcpSocket]:
-    """Return the TCP sockets of a namespace in the kernel's order, IPv4 first; with ``algorithm`` those that use it.
-
-    The table is not frozen: a socket that is made or closed meanwhile may be there or not.
-    Raises ``UnsupportedError`` where the kernel has no inet_diag, else what ``NetlinkSocket.dump`` does.
-    """
-    parser = Parser(algorithm)
-    add_records(diag, parser, states=states)
-    return sockets_of(parser.records)
-
-
-def add_records(diag: NetlinkSocket, parser: Parser, *, states: int = ALL_STATES) -> int:
-    """Add the same as records to those of a parser, and return how many: for who goes through thousands."""
-    first = len(parser.records)
-    try:
-        _dump(diag, parser, TCPDIAG_GETSOCK, REQUEST_OF_ALL.pack(EXTENSIONS, states))
-    except KernelError:  # what is in the way is said by the newer request
-        del parser.records[first:]
-        for family in (AF_INET, AF_INET6):
-            _dump_family(diag, parser, family, states)
-    _each_once(parser.records, first)
-    _ipv4_first(parser.records, first)
-    return (len(parser.records) - first) // RECORD.size
-
-
-def _dump_family(diag: NetlinkSocket, parser: Parser, family: int, states: int) -> None:
-    asked = REQUEST.pack(family, IPPROTO_TCP, EXTENSIONS, states, b"", b"", b"", b"", 0, 0)
-    try:
-        _dump(diag, parser, SOCK_DIAG_BY_FAMILY, asked)
-    except KernelError as error:
-        if error.errno != ENOENT:
-            raise
-        if family == AF_INET6:  # a kernel without it
-            return
-        raise UnsupportedError(
-            "this kernel does not list its TCP sockets",
-            why="it has no inet_diag",
-            hint="use a kernel with CONFIG_INET_DIAG, or load the modules inet_diag and tcp_diag",
-        ) from None
-
-
-def _dump(diag: NetlinkSocket, parser: Parser, request: int, asked: bytes) -> None:
-    begin = len(parser.records)
-
-    def restart() -> None:
-        del parser.records[begin:]
-
-    diag.dump_into(parser, request, asked, "SOCK_DIAG_BY_FAMILY", restart=restart)
-
-
-def _each_once(records: bytearray, first: int) -> None:
-    """Leave out a socket that moved within the kernel's table and was met twice."""
-    cookies = column(records, "cookie", "Q")[first // RECORD.size :]
-    if len(set(cookies)) == len(cookies):
-        return
-    last = {cookie: index for index, cookie in enumerate(cookies)}
-    size = RECORD.size
-    places = [first + index * size for index in last.values()]
-    records[first:] = bytearray().join(records[begin : begin + size] for begin in places)
-
-
-def _ipv4_first(records: bytearray, first: int) -> None:
-    """Put the sockets of IPv4 before those of IPv6, either in the order that they have."""
-    size = RECORD.size
-    families = records[first + place("family") :: size]
-    if families.rfind(AF_INET) < families.find(AF_INET6) or AF_INET6 not in families:
-        return
-    places = range(first, len(records), size)
-    records[first:] = bytearray().join(
-        records[at : at + size]
-        for wanted in (AF_INET, AF_INET6)
-        for at, family in zip(places, families, strict=True)
-        if family == wanted
-    )
-
-
-# From records to sockets
-
-
-class _Addresses(dict[bytes, str]):
-    """The text of each address, made once."""
-
-    def __init__(self, family: int) -> None:
-        super().__init__()
-        self._family = family
-
-    def __missing__(self, raw: bytes) -> str:
-        text = inet_ntop(self._family, raw[:4] if self._family == AF_INET else raw)
-        self[raw] = text
-        return text
-
-
-class _Names(dict[bytes, str]):
-    """The text of each name, made once; records fill them up with NULs."""
-
-    def __missing__(self, raw: bytes) -> str:
-        text = raw.rstrip(b"\0").decode("ascii", "replace")
-        self[raw] = text
-        return text
-
-
-def sockets_of(records: bytes | bytearray) -> list[TcpSocket]:
-    """Return the sockets that records tell of."""
-    address = {family: _Addresses(family) for family in (AF_INET, AF_INET6)}
-    names = _Names()
-    return [
-        TcpSocket(
-            family, state, address[family][source], source_port, address[family][destination],
-            destination_port, interface, cookie, uid, inode, names[algorithm], info[:size], names[ulp],
-        )
-        for cookie, interface, uid, inode, size, source_port, destination_port, family, state, source,
-            destination, algorithm, ulp, info in RECORD.iter_unpack(records)
-    ]  # fmt: skip
-
-
-# The accept queues of listeners
-
-
-WAITING = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.SYN_RECV})
-"""What a connection may be in while it waits, the last with TCP Fast Open."""
+    algorithm: str | None
+    info: bytes | None
+    ulp: str | None
 
 
 class AcceptQueue(NamedTuple):
-    """The queue of a listener, or of all that share its port; ``ended`` of those that wait are in no table any more."""
+    """The accept queue of a listener, or of all listeners that share its port.
+
+    Of the ``waiting`` connections ``ended`` have left the kernel's tables.
+    """
 
     address: str
     port: int
@@ -242,21 +111,156 @@ class AcceptQueue(NamedTuple):
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
+def state_name(state: int) -> str:
+    """Return the kernel's name of a state."""
+    return NAMES.get(state, f"state {state}")
+
+
+def open_sock_diag() -> NetlinkSocket:
+    """Open inet_diag for the calling thread's namespace; any thread may use the result."""
+    return NetlinkSocket(NETLINK_SOCK_DIAG)
+
+
+def tcp_sockets(
+    diag: NetlinkSocket, *, states: int = ALL_STATES, algorithm: str | None = None
+) -> list[TcpSocket]:
+    """Return the TCP sockets of a namespace in the kernel's order, IPv4 first.
+
+    ``algorithm`` selects those that use it. The kernel does not freeze the table: the list may have or lack
+    sockets that open or close meanwhile. Raises ``UnsupportedError`` without inet_diag, else as
+    ``NetlinkSocket.dump``.
+    """
+    records = SocketRecords(algorithm)
+    add_records(diag, records, states=states)
+    return sockets_of(records.data)
+
+
+def add_records(diag: NetlinkSocket, records: SocketRecords, *, states: int = ALL_STATES) -> int:
+    """Append the TCP sockets of a namespace as records, and return their number. Raises as ``tcp_sockets``."""
+    first = len(records.data)
+    try:
+        _dump(diag, records, TCPDIAG_GETSOCK, REQUEST_OF_ALL.pack(EXTENSIONS, states))
+    except KernelError:  # the newer request names the cause
+        del records.data[first:]
+        for family in (AF_INET, AF_INET6):
+            _dump_family(diag, records, family, states)
+    _drop_repeated(records.data, first)
+    _put_ipv4_first(records.data, first)
+    return (len(records.data) - first) // RECORD.size
+
+
+def _dump_family(diag: NetlinkSocket, records: SocketRecords, family: int, states: int) -> None:
+    request = REQUEST.pack(family, IPPROTO_TCP, EXTENSIONS, states, b"", b"", b"", b"", 0, 0)
+    try:
+        _dump(diag, records, SOCK_DIAG_BY_FAMILY, request)
+    except KernelError as error:
+        if error.errno != ENOENT:
+            raise
+        if family == AF_INET6:  # a kernel without IPv6
+            return
+        raise UnsupportedError(
+            "this kernel does not list its TCP sockets",
+            why="it has no inet_diag",
+            hint="use a kernel with CONFIG_INET_DIAG, or load the modules inet_diag and tcp_diag",
+        ) from None
+
+
+def _dump(diag: NetlinkSocket, records: SocketRecords, message_type: int, request: bytes) -> None:
+    first = len(records.data)
+
+    def restart() -> None:
+        del records.data[first:]
+
+    diag.dump_into(records.add, message_type, request, "SOCK_DIAG_BY_FAMILY", restart=restart)
+
+
+def _drop_repeated(records: bytearray, first: int) -> None:
+    """Keep one record of a socket that the dump met twice because it moved within the table."""
+    cookies = column(records, "cookie", "Q")[first // RECORD.size :]
+    if len(set(cookies)) == len(cookies):
+        return
+    last = {cookie: index for index, cookie in enumerate(cookies)}
+    size = RECORD.size
+    offsets = [first + index * size for index in last.values()]
+    records[first:] = bytearray().join(records[offset : offset + size] for offset in offsets)
+
+
+def _put_ipv4_first(records: bytearray, first: int) -> None:
+    """Move IPv4 sockets before IPv6 sockets, and keep the order of each."""
+    size = RECORD.size
+    families = records[first + field_offset("family") :: size]
+    if families.rfind(AF_INET) < families.find(AF_INET6) or AF_INET6 not in families:
+        return
+    offsets = range(first, len(records), size)
+    records[first:] = bytearray().join(
+        records[offset : offset + size]
+        for wanted in (AF_INET, AF_INET6)
+        for offset, family in zip(offsets, families, strict=True)
+        if family == wanted
+    )
+
+
+# From records to sockets
+
+
+class _AddressTexts(dict[bytes, str]):
+    """Make the text of each address once."""
+
+    def __init__(self, family: int) -> None:
+        super().__init__()
+        self._family = family
+
+    def __missing__(self, raw: bytes) -> str:
+        text = inet_ntop(self._family, raw[:4] if self._family == AF_INET else raw)
+        self[raw] = text
+        return text
+
+
+class _NameTexts(dict[bytes, str | None]):
+    """Make the text of each name once; records fill names up with NULs."""
+
+    def __missing__(self, raw: bytes) -> str | None:
+        text = raw.rstrip(b"\0").decode("ascii", "replace") or None
+        self[raw] = text
+        return text
+
+
+def sockets_of(records: bytes | bytearray) -> list[TcpSocket]:
+    """Return the sockets of records."""
+    address = {family: _AddressTexts(family) for family in (AF_INET, AF_INET6)}
+    names = _NameTexts()
+    return [
+        TcpSocket(
+            family, state, address[family][source], source_port, address[family][destination],
+            destination_port, interface, cookie, uid, inode, names[algorithm], info[:size] or None, names[ulp],
+        )
+        for cookie, interface, uid, inode, size, source_port, destination_port, family, state, source,
+            destination, algorithm, ulp, info in RECORD.iter_unpack(records)
+    ]  # fmt: skip
+
+
+# Accept queues
+
+
 def accept_queues(diag: NetlinkSocket) -> tuple[AcceptQueue, ...]:
-    """Return the queues of a namespace that have connections. Nothing is frozen: what comes or goes meanwhile is counted or not."""
-    listeners = tcp_sockets(diag, states=1 << TcpState.LISTEN)
+    """Return the accept queues of a namespace that have connections.
+
+    A connection that is reset in its listener's queue leaves the tables. The queue keeps it, and it
+    keeps its congestion control, until it is accepted or the listener is closed. inet_diag shows only the
+    queue's length: ``sk_ack_backlog``, as ``tcpi_unacked`` of the listener.
+    """
     lengths: Counter[int] = Counter()
     addresses: dict[int, str] = {}
-    for one in listeners:
-        if waiting := parse_tcp_info(one.info).unacked if one.info else 0:
-            lengths[one.source_port] += waiting
-            addresses.setdefault(one.source_port, one.source)
+    for listener in tcp_sockets(diag, states=1 << TcpState.LISTEN):
+        if waiting := parse_tcp_info(listener.info).unacked if listener.info else 0:
+            lengths[listener.source_port] += waiting
+            addresses.setdefault(listener.source_port, listener.source)
     if not lengths:
         return ()
     alive = Counter(
-        one.source_port
-        for one in tcp_sockets(diag, states=sum(1 << state for state in WAITING))
-        if not one.inode and one.info
+        queued.source_port
+        for queued in tcp_sockets(diag, states=sum(1 << state for state in QUEUED_STATES))
+        if not queued.inode and queued.info
     )
     return tuple(
         AcceptQueue(addresses[port], port, waiting, max(waiting - alive[port], 0))

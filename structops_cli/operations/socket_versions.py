@@ -24,9 +24,9 @@ class Versions(NamedTuple):
     by_name: Mapping[str, tuple[int, ...]]
     by_cookie: Mapping[int, int]
 
-    def of(self, name: str, cookie: int) -> int | None:
+    def of(self, name: str | None, cookie: int) -> int | None:
         """Return the map id of a socket's algorithm, None for the kernel's own and where it cannot be told."""
-        ids = self.by_name.get(name, ())
+        ids = self.by_name.get(name, ()) if name else ()
         return ids[0] if len(ids) == 1 else self.by_cookie.get(cookie) or None
 
 

@@ -11,7 +11,7 @@ from structops_cli.net.namespaces import NetNamespace, find_namespaces, own_name
 from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import add_records, open_sock_diag
 from structops_cli.net.socket_owners import OwnerWalk
-from structops_cli.syscall.sockets import Parser
+from structops_cli.syscall.sockets import SocketRecords
 
 __all__ = ["SocketSurvey", "each_diag", "survey_sockets"]
 
@@ -37,13 +37,13 @@ def survey_sockets(
     ``walk`` was begun beforehand; without it no socket has an owner. Without CAP_SYS_ADMIN only those of the own namespace are seen, and a note says so.
     ``NotFoundError`` for a word that means no namespace.
     """
-    parser = Parser(algorithm)
+    records = SocketRecords(algorithm)
     counts = []
     diags, notes = each_diag(words)
     for namespace, diag in diags:
         with diag:
-            counts.append((namespace, add_records(diag, parser)))
-    return SocketSurvey(parser.records, tuple(counts), walk.result() if walk else ([], []), tuple(notes))
+            counts.append((namespace, add_records(diag, records)))
+    return SocketSurvey(records.data, tuple(counts), walk.result() if walk else ([], []), tuple(notes))
 
 
 def each_diag(words: Sequence[str] = ()) -> tuple[list[tuple[NetNamespace, NetlinkSocket]], list[str]]:

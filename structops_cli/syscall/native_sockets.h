@@ -1,5 +1,5 @@
-/* The socket half of the native part: inet_diag's messages as records, the
- * descriptors of a process that are sockets, and records as lines of text.
+/* The socket half of the native part: inet_diag's messages as records, and
+ * the descriptors of a process that are sockets.
  *
  * Plain declarations only: build_native.py hands this file to cffi as it is.
  */
@@ -45,31 +45,3 @@ int so_pidfd_getfd(int pidfd, int fd);
 
 /* Move the calling thread into a network namespace (setns(2)): 0, or -errno. */
 int so_enter_net(int fd);
-
-/* What a column of a table shows of each record. */
-enum so_cell {
-	SO_NAME,		/* names[choice[record]], or of the uint8_t at `offset` without choice */
-	SO_TEXT,		/* the char[16] at `offset` */
-	SO_NUMBER,		/* the uint32_t at `offset` */
-	SO_MICROSECONDS,	/* the same, as milliseconds with three decimals */
-	SO_RATE,		/* the uint64_t at `offset`, in bytes per second, as bits per second */
-	SO_ENDPOINT		/* the address at `offset`, the port at `port` */
-};
-
-/* `needs` is how long the record's info must be for the cell not to be "-",
- * which it is as well when the number is `absent`. */
-struct so_column {
-	uint32_t kind, offset, port, needs, absent, width, names_len;
-	const uint32_t *choice;
-	const char *const *names;
-};
-
-/* Write the cells of a table: the records in the order of `order`. Columns are
- * widened to their widest cell. NULL without memory; so_lines frees it. */
-void *so_cells(const struct so_tcp_socket *records, const uint32_t *order, uint32_t count,
-	       struct so_column *columns, uint32_t columns_len);
-
-/* Write a line for each record, every cell but the last filled up to its
- * column's width and two blanks. `out` takes the widths, two blanks for each and a newline, for
- * each line. Returns how many bytes it wrote. */
-uint64_t so_lines(void *cells, uint32_t count, const struct so_column *columns, uint32_t columns_len, char *out);

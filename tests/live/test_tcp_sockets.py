@@ -44,6 +44,7 @@ def test_every_state_is_told(namespace: ThrowawayNamespace, diag: NetlinkSocket)
             if state == TcpState.CLOSE:
                 continue
             found = by_inode[os.fstat(one.fileno()).st_ino]
+            assert found.info is not None
             assert found.state == parse_tcp_info(found.info).state == state
             assert found.algorithm == congestion_control_of(one)
         for state, port in made.orphans.items():

@@ -23,17 +23,17 @@ from structops_cli.net.sock_diag import (
     sockets_of,
     state_name,
 )
-from structops_cli.syscall.sockets import RECORD, Parser
+from structops_cli.syscall.sockets import RECORD, SocketRecords
 from tests.unit.net.test_netlink import attribute, message
 
 CONG, INFO, ULP, SHUTDOWN = 4, 2, 19, 8
 
 
 def parse_sockets(datagrams: list[bytes], algorithm: str | None = None) -> list[TcpSocket]:
-    parser = Parser(algorithm)
+    records = SocketRecords(algorithm)
     for item in datagrams:
-        parser(item)
-    return sockets_of(parser.records)
+        records.add(item)
+    return sockets_of(records.data)
 
 
 def socket_message(
@@ -55,13 +55,13 @@ def test_all_fields_of_one() -> None:
     raw = socket_message(attribute(SHUTDOWN, b"\0"), attribute(INFO, b"numbers"), attribute(CONG, b"bbr\0"))
     [found] = parse_sockets([raw])
     assert found == (
-        AF_INET, TcpState.ESTABLISHED, "127.0.0.1", 80, "127.0.0.2", 4711, 3, 7, 1000, 99, "bbr", b"numbers", "",
+        AF_INET, TcpState.ESTABLISHED, "127.0.0.1", 80, "127.0.0.2", 4711, 3, 7, 1000, 99, "bbr", b"numbers", None,
     )  # fmt: skip
 
 
 def test_one_without_attributes() -> None:
     [found] = parse_sockets([socket_message(state=TcpState.TIME_WAIT)])
-    assert (found.algorithm, found.info, found.ulp) == ("", b"", "")
+    assert (found.algorithm, found.info, found.ulp) == (None, None, None)
     assert state_name(found.state) == "TIME_WAIT"
 
 
@@ -171,10 +171,10 @@ def one_of(family: int, cookie: int, kind: int) -> bytes:
 
 
 def cookies_of(diag: Diag) -> list[int]:
-    parser = Parser()
-    parser(one_of(AF_INET6, 99, TCPDIAG_GETSOCK))  # of another namespace, before
-    assert add_records(cast("NetlinkSocket", diag), parser) == len(parser.records) // RECORD.size - 1
-    first, *found = [item.cookie for item in sockets_of(parser.records)]
+    records = SocketRecords()
+    records.add(one_of(AF_INET6, 99, TCPDIAG_GETSOCK))  # of another namespace, before
+    assert add_records(cast("NetlinkSocket", diag), records) == len(records.data) // RECORD.size - 1
+    first, *found = [item.cookie for item in sockets_of(records.data)]
     assert first == 99
     return found
 
