@@ -199,7 +199,7 @@ class KernelError(StructopsError, OSError):
         if errno not in NotPermittedError.ERRNOS:
             return KernelError(what, errno=errno, operation=operation, why=why, hint=hint, **fields)
         if capability:
-            why, hint = f"{capability} is missing", "run this as root"
+            why, hint = f"{capability} is missing", "run as root"
         return NotPermittedError(what, errno=errno, operation=operation, why=why, hint=hint, **fields)
 
     def __str__(self) -> str:

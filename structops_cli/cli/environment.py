@@ -16,7 +16,9 @@ UNFINISHED = "the command could not be completed"
 OURS = (os.path.dirname(os.path.dirname(__file__)), sys.prefix, sys.base_prefix)
 """Where this package and Python lie: an import reads files there, and the user named none of them."""
 NO_MEMORY = ("failed to map segment", "cannot allocate memory")
-"""How dlopen(3) says so, in lower case; Python makes an ImportError of it."""
+"""Messages of dlopen(3), in lower case; Python raises ImportError with them."""
+NO_EXCEPTION = ("without exception set", "without setting an exception")
+"""Messages of Python's SystemError for a C function that failed and had no memory for an exception."""
 
 
 def lacking(error: BaseException) -> StructopsError | None:
@@ -83,6 +85,8 @@ def _shortage(error: BaseException) -> int:
     if isinstance(error, MemoryError):
         return ENOMEM
     if isinstance(error, ImportError) and any(words in str(error).lower() for words in NO_MEMORY):
+        return ENOMEM
+    if isinstance(error, SystemError) and any(words in str(error) for words in NO_EXCEPTION):
         return ENOMEM
     if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
         return error.errno

@@ -149,7 +149,7 @@ def _ended_by(error: BaseException, output: Output) -> int:
 
 def _named(error: BaseException) -> BaseException:
     """Return an error that names the memory, the descriptors or the folder that was missing, or the error itself."""
-    if not isinstance(error, StructopsError | OSError | MemoryError | ImportError):
+    if not isinstance(error, StructopsError | OSError | MemoryError | ImportError | SystemError):
         return error
     with suppress(OSError, MemoryError, ImportError):  # nothing can be imported any more
         from structops_cli.cli.environment import lacking

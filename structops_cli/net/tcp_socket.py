@@ -139,7 +139,7 @@ def _refused(name: str, number: int) -> KernelError:
             errno=number,
             operation=operation,
             why=f"{name} is restricted, and CAP_NET_ADMIN is missing",
-            hint="run this as root, or register it with the flag TCP_CONG_NON_RESTRICTED",
+            hint="run as root, or register it with the flag TCP_CONG_NON_RESTRICTED",
         )
     if number == ENOENT:
         registered = " ".join(read_congestion_controls().available)

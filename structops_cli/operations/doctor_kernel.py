@@ -135,7 +135,7 @@ def capabilities(tree: Tree) -> Iterator[Finding]:
     held = int(effective, 16)
     missing = {name: what for bit, (name, what) in CAPABILITIES.items() if not held >> bit & 1}
     for name, what in missing.items():
-        yield Finding("capabilities", NOTE, f"{name} is missing", f"it {what}", "run this as root")
+        yield Finding("capabilities", NOTE, f"{name} is missing", f"it {what}", "run as root")
     if not missing:
         yield Finding("capabilities", OK, ", ".join(name for name, _ in CAPABILITIES.values()))
 

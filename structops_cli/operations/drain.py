@@ -111,7 +111,7 @@ def _seen(done: Drained) -> Drained:
         raise NotPermittedError(
             f"the sockets that use {done.source.name} could not be looked for",
             why=f"none is in sight, and this may not be looked at: {'; '.join(done.unseen)}",
-            hint="run this as root; or say which namespace is meant, with --netns",
+            hint="run as root; or say which namespace is meant, with --netns",
             errno=EPERM,
             operation="open",
         )

@@ -141,7 +141,7 @@ def _checked(name: str, to: str | None, controls: CongestionControls, *, live: b
         raise NotPermittedError(
             f"sockets cannot be moved to {to}",
             why=f"{to} is restricted, and CAP_NET_ADMIN is missing",
-            hint="run this as root",
+            hint="run as root",
             errno=1,
             operation="setsockopt(TCP_CONGESTION)",
         )

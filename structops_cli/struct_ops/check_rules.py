@@ -106,7 +106,7 @@ def _perhaps_offered(spec: ObjectSpec, item: MapPlan) -> Finding:
         Severity.UNKNOWN,
         f"{item.registered_name} may not be registered",
         f"whether a subsystem has registered {item.type.name} only the kernel tells, and asking takes CAP_BPF",
-        "run this as root",
+        "run as root",
         _fields(spec, item),
     )
 

@@ -47,7 +47,7 @@ def test_a_capability_is_named_only_when_it_is_missing() -> None:
             "no namespace", errno=errno, operation="unshare", why="said", capability="CAP_SYS_ADMIN"
         )
 
-    assert (refused(EPERM).why, refused(EPERM).hint) == ("CAP_SYS_ADMIN is missing", "run this as root")
+    assert (refused(EPERM).why, refused(EPERM).hint) == ("CAP_SYS_ADMIN is missing", "run as root")
     assert (refused(EBUSY).why, refused(EBUSY).hint) == ("said", "")
     assert refused(EPERM).exit_code == ExitCode.NOT_PERMITTED
 

@@ -10,6 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from structops_cli.cli.main import COMMANDS, cli
+from structops_cli.cli.output import SCHEMA_VERSION, error_fields
+from structops_cli.errors import KernelError, NotFoundError, StructopsError, VerifierError
 from tests.json_schemas import answers, check_schema, schema_names, validator
 
 WARNING = {"what": "a", "why": "", "hint": ""}
@@ -77,6 +79,18 @@ def test_an_answer_that_differs_is_found() -> None:
     with pytest.raises(FileNotFoundError):
         check_schema({**HEADER, "command": "none"})
     check_schema({**HEADER, "warnings": [WARNING]})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFoundError("a", why="b", hint="c", object="d"),
+        KernelError("a", errno=1, operation="MAP_CREATE"),
+        VerifierError("a", errno=13, log="0: R1=ctx()", program="b"),
+    ],
+)
+def test_every_class_of_error_fits_the_schema(error: StructopsError) -> None:
+    check_schema({"schema_version": SCHEMA_VERSION, "error": error_fields(error), "exit_code": 1})
 
 
 def test_notes_may_stand_before_an_answer() -> None:

@@ -26,6 +26,7 @@ def raised(error: BaseException, before: BaseException) -> BaseException:
     [
         (MemoryError(), "the command could not be completed", "memory ran out"),
         (ImportError("a.so: failed to map segment from shared object"), "the command", "memory ran out"),
+        (SystemError("error return without exception set"), "the command", "memory ran out"),
         (OSError(ENOMEM, "no memory", "/tmp/x"), "/tmp/x could not be used", "memory ran out"),
         (raised(NotFoundError("x cannot be read"), MemoryError()), "x cannot be read", "memory ran out"),
         (FILES, "a map could not be created", "this process has too many files open"),
@@ -49,6 +50,7 @@ def test_what_has_run_out(error: BaseException, what: str, why: str) -> None:
     [
         ZeroDivisionError(),
         ImportError("no module named x"),
+        SystemError("bad argument to internal function"),
         PermissionError(EACCES, "Permission denied", "/proc/a"),
         KernelError("refused", errno=ENOMEM, operation="MAP_CREATE", why="the map is too large"),
         StructopsError("/proc/self/mountinfo could not be read"),

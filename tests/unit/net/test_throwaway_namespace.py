@@ -42,7 +42,7 @@ def test_eperm_of_unshare_says_what_is_missing() -> None:
     assert isinstance(error, NotPermittedError)
     assert (error.errno, error.operation) == (errno.EPERM, "unshare")
     assert error.why == "CAP_SYS_ADMIN is missing"
-    assert error.hint == "run this as root"
+    assert error.hint == "run as root"
 
 
 def test_einval_of_unshare_is_a_kernel_without_namespaces() -> None:
