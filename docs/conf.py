@@ -8,8 +8,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_extensions"), str(HERE.parent)]
 
-from structops_cli import __version__  # noqa: E402 -- the path is set above
-from structops_cli.cli.main import COMMANDS  # noqa: E402
+from command_line import summaries  # noqa: E402 -- the path is set above
+
+from structops_cli import __version__  # noqa: E402
 
 project = "structops"
 author = "the authors of structops"
@@ -43,7 +44,7 @@ autodoc_preserve_defaults = True
 html_theme = "furo"
 html_title = f"structops {release}"
 html_static_path = ["_static"]
-html_css_files = ["tables.css"]
+html_css_files = ["width.css"]
 html_show_sphinx = False
 html_show_copyright = False
 html_copy_source = False
@@ -52,7 +53,7 @@ man_show_urls = False
 man_pages = [
     ("reference/commands/structops", "structops", "register BPF struct_ops on a running kernel", author, 8),
     *(
-        (f"reference/commands/{name}", f"structops-{name}", text.rstrip("."), author, 8)
-        for name, (text, _) in COMMANDS.items()
+        (f"reference/commands/{name}", f"structops-{name}", text, author, 8)
+        for name, text in summaries().items()
     ),
 ]

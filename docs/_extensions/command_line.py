@@ -1,4 +1,4 @@
-"""The directive ``command``: the reference of one command, made from click by sphinx-click.
+"""The directives ``command`` and ``command-list``: the reference of one command, and a list of all, from click.
 
 .. command:: register
 
@@ -12,12 +12,21 @@ from typing import Any
 
 import click
 from docutils import nodes
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
 from sphinx_click.ext import ClickDirective
 
 from structops_cli.cli.main import cli
 
-__all__ = ["CommandReference", "cli", "setup"]
+__all__ = ["CommandList", "CommandReference", "cli", "setup", "summaries"]
+
+
+def summaries() -> dict[str, str]:
+    """Return every command with its help in one line."""
+    context = click.Context(cli, info_name="structops")
+    commands = {name: cli.get_command(context, name) for name in cli.list_commands(context)}
+    return {name: one.get_short_help_str(limit=200).rstrip(".") for name, one in commands.items() if one}
 
 
 def __getattr__(name: str) -> click.Command:
@@ -42,7 +51,21 @@ class CommandReference(ClickDirective):
         return [node for section in super().run() for node in section.children[1:]]
 
 
+class CommandList(SphinxDirective):
+    """Write every command with its help in one line, and a link to its page."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return one list."""
+        items = []
+        for name, text in summaries().items():
+            link = addnodes.pending_xref("", refdomain="std", reftype="doc", reftarget=name, refexplicit=True)
+            link += nodes.literal("", f"structops {name}")
+            items.append(nodes.list_item("", nodes.paragraph("", "", link, nodes.Text(f": {text}"))))
+        return [nodes.bullet_list("", *items)]
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Add the directive."""
+    """Add the directives."""
+    app.add_directive("command-list", CommandList)
     app.add_directive("command", CommandReference)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -14,9 +14,9 @@ from structops_cli.errors import StructopsError
 from structops_cli.vm.kernels import Kernel, kernel_for
 from structops_cli.vm.tools import qemu
 from tests.runner_arguments import split_at_dashes
+from tests.vm.docs_table import PAGE, put_into, report
 from tests.vm.guests import REPORTS, Guest, Ran, run_guests
 from tests.vm.matrix import Result, failures, junit, left_out_everywhere, matrix, merged, totals
-from tests.vm.readme import README, put_into, report
 from tests.vm.suite import DIFFERING, NEWER, all_files, shares
 
 KERNELS = ("5.10", "6.1", "6.12", "6", "newest", "newest-amd64")
@@ -63,7 +63,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--newer", action="store_true", help="only the tests of types that only newer kernels have"
     )
-    parser.add_argument("--write-readme", action="store_true", help="put the table of files into README.md")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the table of files into docs/explanation/kernels.md"
+    )
     own, selection = split_at_dashes(arguments)
     options = parser.parse_args(own)
     options.selection = selection
@@ -103,8 +105,8 @@ def _write(results: dict[str, dict[str, Result]], options: argparse.Namespace) -
     words = [*["--differing"] * options.differing, *["--newer"] * options.newer, *options.selection]
     made = report(results, qemu().version, dt.datetime.now(tz=dt.UTC).date(), words)
     (REPORTS / "matrix.md").write_text(made, encoding="utf-8")
-    if options.write_readme:
-        README.write_text(put_into(README.read_text(encoding="utf-8"), made), encoding="utf-8")
+    if options.write_docs:
+        PAGE.write_text(put_into(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
 
 
 def _say(text: str) -> None:

@@ -36,6 +36,7 @@ LEFT_OUT = {
     "test_golden": "what is compared is what one kernel has",
     "test_privileges": "processes of other users: six seconds a test under emulation, and nothing of it differs by kernel",
     "test_completion": "the same: a shell for each test",
+    "test_documentation": "pages show what one kernel prints",
     "test_faults": "every system call of a command is stopped at: minutes a scene, and nothing of it differs by kernel",
     "test_default_faults": "the same",
     "test_leftovers": "a run of pytest within a test, and nothing of it differs by kernel",

@@ -11,6 +11,7 @@ import pytest
 
 from tests.cli_runner import run_python
 from tests.kernel_features import Feature, require
+from tests.vm.docs_table import BEGIN, END, put_into, report
 from tests.vm.guests import believable
 from tests.vm.matrix import (
     Result,
@@ -23,7 +24,6 @@ from tests.vm.matrix import (
     read_results,
     totals,
 )
-from tests.vm.readme import BEGIN, END, put_into, report
 from tests.vm.suite import DIFFERING, LEFT_OUT, LIVE, NEWER, all_files, shares, takes_variants
 
 TESTS = """
@@ -134,7 +134,7 @@ def test_junit_holds_nothing_that_xml_cannot() -> None:
     ]  # fmt: skip
 
 
-def test_the_table_of_the_readme() -> None:
+def test_the_table_of_the_documentation() -> None:
     made = report({"5.10.0": {}, "6.12.1": REPORT}, "10.0", date(2026, 1, 2))
     assert made.startswith("2026-01-02, QEMU 10.0: ")
     assert by_file({"5.10.0": {}, "6.12.1": REPORT}).splitlines() == [

@@ -1,4 +1,4 @@
-"""The table of the README: made by a run, with its date and the exact kernels, and put where its marks are."""
+"""Write the table of docs/explanation/kernels.md: the results of a run, its date and the exact kernels."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 from tests.vm.matrix import Result, by_file
 
-__all__ = ["README", "put_into", "report"]
+__all__ = ["PAGE", "put_into", "report"]
 
-README = Path(__file__).parents[2] / "README.md"
-BEGIN = "<!-- what make vmtest VMTEST_ARGS=--write-readme found -->"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "kernels.md"
+BEGIN = "<!-- what make vmtest VMTEST_ARGS=--write-docs found -->"
 END = "<!-- end of what it found -->"
 
 
@@ -26,8 +26,8 @@ def report(
 
 
 def put_into(text: str, made: str) -> str:
-    """Return a text with what is between the marks replaced."""
+    """Replace the text between the marks."""
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     if not pattern.search(text):
-        raise ValueError(f"README.md lacks the line {BEGIN}")
+        raise ValueError(f"{PAGE.name} lacks the line {BEGIN}")
     return pattern.sub(lambda _: f"{BEGIN}\n{made}{END}", text)

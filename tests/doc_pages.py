@@ -1,0 +1,185 @@
+r"""The commands and the output that the documentation shows, and a way to run them.
+
+Pages are README.md, CONTRIBUTING.md and the files of ``docs``. Each block of the language ``console`` has commands
+behind ``# `` or ``$ ``, each with its output. A page is run from top to bottom in one shell, in a mount namespace
+with a bpffs and a /run/netns of its own. Comments of Markdown before a block say more:
+
+- ``<!-- not run: REASON -->``: this block is not run.
+- ``<!-- varies: REGEX -->``: text of the output that differs from run to run.
+- ``<!-- before: COMMAND -->`` and ``<!-- after: COMMAND -->``: run around the page.
+
+A line ``...`` of the output stands for any number of lines.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.cli_runner import without_waiting
+from tests.compile import REPOSITORY
+from tests.golden_files import normalised_text
+from tests.time_scale import scaled
+
+__all__ = ["PAGES", "ROOT", "Block", "Call", "agrees", "blocks_of", "outputs_of", "read", "with_outputs"]
+
+ROOT = Path(REPOSITORY)
+PAGES = tuple(
+    sorted(
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md"))
+    )
+)
+TIMEOUT_S = scaled(100)
+BLOCK = re.compile(
+    r"(?P<notes>(?:^<!--[^\n]*-->\n\n?)*)^```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+NOTE = re.compile(r"<!-- (not run|varies|before|after): (.*?) -->")
+HERE_DOCUMENT = re.compile(r"<<-?\s*['\"]?(\w+)['\"]?")
+MARK = "\x01structops-docs\x01"
+"""Stands before the output of each command."""
+
+VARIES = (
+    (re.compile(r"\b\d\d:\d\d:\d\d\b"), "TIME"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d\b"), "DATE"),
+    (re.compile(r"(?<=\w)( ?)\(\d+\)"), r"\1(N)"),
+    (re.compile(r"(/kept/[^/\s]+/)\d+"), r"\1N"),
+    (re.compile(r"\bwas \d+"), "was N"),
+    (re.compile(r"\bmap \d+(?:, \d+)+"), "map N, N"),
+    (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{12}\b"), "DIGEST"),
+    (re.compile(r"\d+\.\d+\S* \(this kernel\)"), "RELEASE (this kernel)"),
+    (re.compile(r"in [\d.]+ s, [\d.]+ Gbit/s"), "in TIME, SPEED"),
+    (re.compile(r"at most \d+ us"), "at most N us"),
+)
+"""What differs from run to run on every page, beside what golden files leave out."""
+
+
+class Call(NamedTuple):
+    """A command as it is typed, its output, and where the output stands in the page."""
+
+    command: str
+    output: str
+    start: int
+    end: int
+
+
+class Block(NamedTuple):
+    """A block of commands: the reason why it is not run (None: it is), and patterns that vary."""
+
+    calls: tuple[Call, ...]
+    not_run: str | None
+    varies: tuple[str, ...]
+
+
+def read(page: str) -> str:
+    """Return the text of a page."""
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def blocks_of(text: str) -> Iterator[Block]:
+    """Yield every block of commands of a page."""
+    for found in BLOCK.finditer(text):
+        notes = NOTE.findall(found["notes"])
+        reason = next((value for word, value in notes if word == "not run"), None)
+        calls = tuple(_calls(found["body"], found.start("body")))
+        yield Block(calls, reason, tuple(value for word, value in notes if word == "varies"))
+
+
+def _calls(body: str, start: int) -> Iterator[Call]:
+    lines = body.splitlines(keepends=True)
+    place, index = start, 0
+    while index < len(lines):
+        command, index, place = _command(lines, index, place)
+        begin = place
+        while index < len(lines) and not lines[index].startswith(("# ", "$ ")):
+            place += len(lines[index])
+            index += 1
+        if command:
+            yield Call(command, body[begin - start : place - start], begin, place)
+
+
+def _command(lines: Sequence[str], index: int, place: int) -> tuple[str, int, int]:
+    """Return the command that begins with a line, with what continues it, and where its output begins."""
+    if not lines[index].startswith(("# ", "$ ")):
+        return "", index + 1, place + len(lines[index])
+    end = HERE_DOCUMENT.search(lines[index])
+    taken = [lines[index][2:]]
+    place += len(lines[index])
+    index += 1
+    while index < len(lines) and (taken[-1].endswith("\\\n") or (end and taken[-1].strip() != end[1])):
+        taken.append(lines[index])
+        place += len(lines[index])
+        index += 1
+    return "".join(taken), index, place
+
+
+def outputs_of(text: str, folder: Path) -> list[tuple[Block, Call, str]]:
+    """Run the commands of a page in ``folder``, and return each with the output that it gave."""
+    notes = [found for match in BLOCK.finditer(text) for found in NOTE.findall(match["notes"])]
+    steps = [(block, call) for block in blocks_of(text) if block.not_run is None for call in block.calls]
+    script = [
+        "mount -t bpf -o mode=0700 bpf /sys/fs/bpf",
+        "mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns",
+        *(command for word, command in notes if word == "before"),
+        *(f"printf '%s' '{MARK}'\n{call.command}" for _, call in steps),
+        f"printf '%s' '{MARK}'",
+        *(command for word, command in notes if word == "after"),
+    ]
+    file = folder / ".page"
+    file.write_text("\n".join(script), encoding="utf-8")
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation=private", "bash", str(file)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+        cwd=folder,
+        env=_environment(),
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    _, *outputs, rest = map(without_waiting, done.stdout.split(MARK))
+    assert len(outputs) == len(steps), done.stdout
+    assert not rest.strip(), rest
+    return [(block, call, output) for (block, call), output in zip(steps, outputs, strict=True)]
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which `structops` is this one, and prints in the order in which it speaks."""
+    bin_folder = os.path.dirname(sys.executable)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("STRUCTOPS_")}
+    return {
+        **kept,
+        "PATH": f"{bin_folder}:{kept['PATH']}",
+        "PYTHONUNBUFFERED": "1",
+        "NO_COLOR": "1",
+        "TZ": "UTC",
+    }
+
+
+def agrees(shown: str, given: str, varies: Sequence[str] = ()) -> bool:
+    """Tell whether an output is as shown, but for what varies and for lines that ``...`` stands for."""
+    expected, found = _steady(shown, varies), _steady(given, varies)
+    pattern = re.escape(expected).replace(re.escape("\n...\n"), r"\n(?:.*\n)*")
+    return re.fullmatch(pattern, found) is not None
+
+
+def _steady(text: str, varies: Sequence[str]) -> str:
+    for pattern, stands_for in VARIES:
+        text = pattern.sub(stands_for, text)
+    for words in varies:
+        text = re.sub(words, "VARIES", text, flags=re.MULTILINE)
+    return "\n" + normalised_text(text.strip("\n"), {}).lstrip("\n")
+
+
+def with_outputs(text: str, given: Sequence[tuple[Block, Call, str]]) -> str:
+    """Return a page in which each output that differs is the one that was given."""
+    for block, call, output in sorted(given, key=lambda item: -item[1].start):
+        if not agrees(call.output, output, block.varies):
+            text = text[: call.start] + output + text[call.end :]
+    return text
