@@ -260,10 +260,10 @@ def test_an_object_of_another_name_or_type(book: Runbook) -> None:
     error = refused("update", book.name, "reno")
     assert (error["kind"], error["hint"]) == (
         "FitError",
-        f"if it is another version of the same, name it so: --set reno.name={book.name}",
+        f"if it is another version of {book.name}, give it the name: --set reno.name={book.name}",
     )
     error = refused("update", book.name, "aimd")
-    assert error["hint"] == f"choose one and name it so: --only VAR --set VAR.name={book.name}"
+    assert error["hint"] == f"choose one and give it the name: --only VAR --set VAR.name={book.name}"
     assert "is of type" not in refused("update", book.name, "dummy_ops")["what"]
     assert refused("update", "t_nobody", "reno", exit_code=3)["kind"] == "NotFoundError"
     assert (book.current(), below(book.place)) == (first, [book.name])
@@ -288,7 +288,7 @@ def test_a_program_that_the_verifier_refuses_changes_nothing(book: Runbook, tmp_
 def test_another_tools_link_is_updated_with_a_word_of_warning(book: Runbook) -> None:
     with held_by_a_process(*book.words(10)):
         said = done("update", book.name, *book.words(11, "--keep", "0"))
-        assert f"is pinned nowhere: {book.name} goes when the process that holds it ends" in said.stderr
+        assert f"has no pin: {book.name} is unregistered when the process that holds it ends" in said.stderr
         assert listed_by_id(book.name)[0]["state"] == "registered"
     assert eventually(lambda: not available(book.name))
 

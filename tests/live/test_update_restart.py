@@ -100,8 +100,7 @@ def test_what_a_process_holds_is_not_taken_away_from_it(
     book: Runbook, monkeypatch: pytest.MonkeyPatch, dry: tuple[str, ...]
 ) -> None:
     """As a scheduler's loader holds it: a type that cannot be replaced, and a link without a pin."""
-    for module in ("update", "replace"):
-        monkeypatch.setattr(f"structops_cli.operations.{module}.needs_restart", lambda _: True)
+    monkeypatch.setattr("structops_cli.operations.update.needs_restart", lambda _: True)
     with held_by_a_process("reno", "--set", f"name={book.name}"):
         [before] = listed(book.name)
         error = refused("update", book.name, *book.words(11), "--restart", *dry)
