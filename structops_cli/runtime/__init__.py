@@ -1,1 +1,1 @@
-"""Effects: the live kernel's types, loading, registering, listing live maps, unregistering."""
+"""Effects on BPF: types of the live kernel, loading, registering, listing, unregistering."""

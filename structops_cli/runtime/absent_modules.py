@@ -1,4 +1,4 @@
-"""Find the modules that may have a type which nobody shows, for the words of an error. No other path comes here."""
+"""Find modules that may have a type that the kernel does not show, for the text of an error."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["absent_modules"]
 LOADED = "/sys/module"
 TYPES = "/sys/kernel/btf"
 NOT_OF_THE_KERNEL = ("updates", "extra", "extramodules", "misc", "weak-updates")
-"""Below /lib/modules/RELEASE: where modules go that do not come with the kernel. Of a kernel's own none has such a type."""
+"""Folders of /lib/modules/RELEASE for modules from elsewhere. No in-tree module has such a type."""
 OUT_OF_TREE = "O"
-"""In a module's ``taint``."""
+"""The flag in a module's ``taint``."""
 SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
 LARGEST_BYTES = 64 << 20
 MOST_FILES = 500
@@ -24,11 +24,10 @@ MOST_FILES = 500
 def absent_modules(
     name: str, installed: str = "", loaded: str = LOADED, types: str = TYPES
 ) -> tuple[AbsentModule, ...]:
-    """Return the modules that have a type of that name and are not loaded, else those that are loaded without types.
+    """Return unloaded modules that have a type of that name, else loaded ones without BTF.
 
-    Only modules from elsewhere than the kernel's own package are looked at.
-    What cannot be read is passed over: this is a guess at a cause, and not the
-    cause itself.
+    Only modules from outside the kernel's package are inspected, and unreadable ones are
+    skipped: the answer is a guess at the cause.
     """
     top = installed or f"/lib/modules/{os.uname().release}"
     there = set(_listed(loaded))
@@ -45,7 +44,7 @@ def absent_modules(
 
 
 def _installed(top: str) -> Iterator[tuple[str, str]]:
-    """Go through the files of modules that did not come with the kernel, by module name."""
+    """Yield name and path of the installed modules that did not come with the kernel."""
     count = 0
     for folder in NOT_OF_THE_KERNEL:
         for place, _, files in os.walk(os.path.join(top, folder)):
@@ -70,7 +69,7 @@ def _mentions(path: str, name: str) -> bool:
 
 
 def _is_foreign(loaded: str, module: str) -> bool:
-    """Tell whether a loaded module is from outside the kernel's tree; what is built in has no such file."""
+    """Tell whether a loaded module is from outside the kernel's tree."""
     try:
         with open(os.path.join(loaded, module, "taint"), encoding="ascii") as file:
             return OUT_OF_TREE in file.read()

@@ -1,4 +1,4 @@
-"""Ask the kernel which BTF it accepts: a few types that make use of a feature, loaded and dropped."""
+"""Ask the kernel which BTF features it accepts: load a few types that use each, and close."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _EXAMPLES: dict[BtfFeature, tuple[t.BtfType, ...]] = {
     BtfFeature.SECTION_NAMES: (_INT, _VAR, t.Datasec(3, "?s", 4, (t.DatasecEntry(2, 0, 4),))),
     BtfFeature.ATTRIBUTE_TAGS: (_INT, t.TypeTag(2, "tag", 1, True), t.Ptr(3, 2)),
 }
-"""The least types that make use of each."""
+"""The smallest list of types that uses each feature."""
 _LAYOUT = bytes(4)
-"""A layout section with the first entry only: kind 0, which has no bytes."""
+"""A layout section with only the entry of kind 0, which has no bytes."""
 _found: dict[BtfFeature, ProbeAnswer] = {}
-"""What this kernel has answered; it does not change its mind."""
+"""The definite answers of this kernel."""
 
 
 def accepts(feature: BtfFeature) -> ProbeAnswer:
-    """Tell whether this kernel accepts BTF with a feature, by loading a few types that make use of it."""
+    """Tell whether this kernel accepts BTF with a feature."""
     if feature not in _found:
         answer = _loads(_example(feature))
         if answer is ProbeAnswer.UNKNOWN:

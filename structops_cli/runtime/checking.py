@@ -1,4 +1,4 @@
-"""What a check asks of the running system: names that are taken, what externs are, and the verifier itself."""
+"""The part of a check that asks the running system: taken names, externs, the verifier."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["file_surroundings", "live_surroundings", "taken_names", "verified"]
 
 
 def live_surroundings() -> Surroundings:
-    """Return what the running system says; nothing is read before an object needs it, but the taken names."""
+    """Return the sources of facts of the running kernel. Only the taken names are read now."""
     from structops_cli.runtime.externs import live_facts
 
     return Surroundings(live_facts, taken_names(), _offers, _creates, flag_masks=flag_masks, allows=may_call)
 
 
 def file_surroundings(path: str, given: Mapping[str, str]) -> Surroundings:
-    """Return what the files of another kernel say, and what a user says of it; read when an object needs it."""
+    """Return the sources of facts of a kernel in files; ``given`` has values from the user."""
 
     def facts(needed: FactsNeeded) -> KernelFacts:
         from structops_cli.runtime.kernel_config import facts_of_files  # few objects need it
@@ -37,12 +37,12 @@ def file_surroundings(path: str, given: Mapping[str, str]) -> Surroundings:
 
 
 def _offers(kernel_type: StructOpsType) -> bool | None:
-    """Ask the running kernel for a type by creating a map of it, which is closed at once; None where it does not tell."""
+    """Ask the kernel for a type by creating a map of it; None if unknown."""
     return {ProbeAnswer.YES: True, ProbeAnswer.NO: False}.get(is_registered(kernel_type))
 
 
 def _creates(spec: MapSpec) -> bool | None:
-    """Create a map without its types, and close it; None where the kernel does not let the caller."""
+    """Create a map without its types, and close it; None without the permission."""
     from structops_cli.runtime.maps import creates_map
 
     try:
@@ -52,7 +52,7 @@ def _creates(spec: MapSpec) -> bool | None:
 
 
 def taken_names() -> frozenset[tuple[str, str]]:
-    """Return (type, name) of all that is registered and has to have a name of its own, as the kernel lists it."""
+    """Return (type, name) of each registered struct_ops with a unique name, from the kernel's lists."""
     return frozenset(
         (kind.name, name)
         for kind in REGISTRY.values()
@@ -62,9 +62,9 @@ def taken_names() -> frozenset[tuple[str, str]]:
 
 
 def _listed(place: str) -> list[str]:
-    """Return the names in a file or sysctl; none where the kernel does not have it.
+    """Return the names in a file or sysctl; none if the kernel lacks it.
 
-    Raises ``KernelError`` where /proc or /sys is not mounted, or no file can be opened.
+    Raises ``KernelError`` without /proc or /sys, and when no file can be opened.
     """
     path = place if place.startswith("/") else f"/proc/sys/{place.replace('.', '/')}"
     try:
@@ -78,10 +78,10 @@ def _listed(place: str) -> list[str]:
 
 
 def verified(report: CheckReport, spec: ObjectSpec, target: Target) -> CheckReport:
-    """Return the report with the verifier's word: everything is loaded, nothing is registered, nothing is left.
+    """Return the report with the verifier's answer: load all programs, register none, close.
 
-    An object that would be refused before that is not loaded. Raises
-    ``NotPermittedError`` without the privilege to load.
+    An object with an error in the report is not loaded. Raises ``NotPermittedError``
+    without the privilege to load.
     """
     from structops_cli.runtime.loader import load
 

@@ -1,8 +1,7 @@
-"""Undo the compression of a kernel image: with the standard library, a library that is installed, or a command.
+"""Decompress a kernel image with the standard library, an installed library or a command.
 
-Output comes in steps and ends at a limit, so that neither a damaged nor a
-hostile image costs more than that. ``is_right`` judges the first step: what
-holds something else is not decompressed any further.
+Output comes in steps up to a limit, so a damaged or hostile image has a bounded cost.
+``is_right`` judges the first step: other content is not decompressed further.
 """
 
 from __future__ import annotations
@@ -15,33 +14,33 @@ from structops_cli.errors import InputError, UnsupportedError
 __all__ = ["LARGEST_OUTPUT", "Compression", "compression_of", "decompress"]
 
 LZ4_WORD = 4
-"""Bytes of the magic and of each size in a legacy frame."""
+"""Bytes of the magic, and of each size in a legacy frame."""
 LARGEST_OUTPUT = 512 << 20
-"""Bytes. A distribution's kernel has some 60 MB; one with its debug information is not kept compressed."""
+"""Bytes. A distribution's kernel has some 60 MB."""
 STEP = 1 << 20
 LZMA_MEMORY = 256 << 20
-"""Bytes that an xz header may ask for; the kernel's build asks for 64 MB at most."""
+"""Bytes that an xz header may ask for. The kernel's build asks for at most 64 MB."""
 
 Pieces = Iterator[bytes]
 
 
 class Decoder(Protocol):
-    """What the standard library's decompressors have in common."""
+    """The common interface of the standard library's decompressors."""
 
     @property
     def eof(self) -> bool:
-        """Whether the end of the compressed data was reached."""
+        """Tell whether the end of the compressed data was reached."""
 
     @property
     def needs_input(self) -> bool:
-        """Whether there is no more output without more input."""
+        """Tell whether more output needs more input."""
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        """Take some input and return up to so much output."""
+        """Take input and return at most ``max_length`` bytes of output."""
 
 
 class Compression(NamedTuple):
-    """One way to compress: how its output begins, and how to undo it. ``install`` is what to install for it."""
+    """A compression: the first bytes of its output, its decoder, and the hint to install one."""
 
     name: str
     magic: bytes
@@ -50,15 +49,15 @@ class Compression(NamedTuple):
 
 
 def compression_of(head: bytes) -> Compression | None:
-    """Return how data that begins so is compressed, None for not at all."""
+    """Return the compression of data that starts with ``head``, or None."""
     return next((one for one in COMPRESSIONS if head.startswith(one.magic)), None)
 
 
 def decompress(data: bytes, how: Compression, origin: str, is_right: Callable[[bytes], bool]) -> bytes:
-    """Return what ``data`` was before it was compressed; what lies behind its end is ignored.
+    """Return the decompressed data; bytes after its end are ignored.
 
-    Raises ``InputError`` for data that is damaged, too large or not ``is_right``,
-    and ``UnsupportedError`` when nothing here can undo this compression.
+    Raises ``InputError`` for data that is damaged, too large or not ``is_right``, and
+    ``UnsupportedError`` when no decoder is available.
     """
     found: list[bytes] = []
     size = 0
@@ -71,9 +70,7 @@ def decompress(data: bytes, how: Compression, origin: str, is_right: Callable[[b
             size += len(piece)
             if size > LARGEST_OUTPUT:
                 why = f"decompressed it has more than {LARGEST_OUTPUT >> 20} MiB"
-                raise InputError(
-                    f"{origin} is too large", why=why, hint="decompress it, and give what comes out"
-                )
+                raise InputError(f"{origin} is too large", why=why, hint="decompress it, and give the result")
     except _Nothing:
         why = "neither this Python nor a command on this machine can decompress it"
         raise UnsupportedError(f"{origin} is compressed with {how.name}", why=why, hint=how.install) from None
@@ -83,18 +80,18 @@ def decompress(data: bytes, how: Compression, origin: str, is_right: Callable[[b
 
 
 class _Nothing(Exception):  # noqa: N818 -- no error of a user's, and never seen outside
-    """Nothing here can undo this compression."""
+    """No decoder of this compression is available."""
 
 
 class _Damaged(Exception):  # noqa: N818
-    """The compressed data is no such data, or ends too early."""
+    """The compressed data is invalid or ends too early."""
 
 
 # With the standard library
 
 
 class _Gzip:
-    """zlib's decompressor in the shape of the others."""
+    """Give zlib's decompressor the interface of the others."""
 
     def __init__(self) -> None:
         import zlib
@@ -128,7 +125,7 @@ def _bzip2() -> Decoder:
 
 
 def _by(make: Callable[[], Decoder]) -> Callable[[bytes], Pieces]:
-    """Return what goes through the output of a decompressor of the standard library."""
+    """Return the generator of output of a standard library decompressor."""
 
     def pieces(data: bytes) -> Pieces:
         try:
@@ -156,7 +153,7 @@ def _step(call: Callable[..., bytes], *arguments: object) -> bytes:
 
 
 def _zstd(data: bytes) -> Pieces:
-    """Take Python's own (3.14), else the package zstandard, else the command."""
+    """Use Python's own module (3.14), else the package zstandard, else the command."""
     try:
         from compression.zstd import ZstdDecompressor
     except ImportError:
@@ -179,7 +176,7 @@ def _zstandard_pieces(zstandard: Any, data: bytes) -> Pieces:
 
 
 def _command(*words: str) -> Callable[[bytes], Pieces]:
-    """Return what goes through the output of a command that decompresses its standard input."""
+    """Return the generator of output of a command that decompresses its standard input."""
 
     def pieces(data: bytes) -> Pieces:
         import subprocess
@@ -200,10 +197,10 @@ def _command(*words: str) -> Callable[[bytes], Pieces]:
 
 
 def _output(process: Any, data: bytes) -> Pieces:
-    """Go through what a process prints; it is ended with the generator at the latest.
+    """Yield the output of a process, and end the process with the generator at the latest.
 
-    The kernel's build appends the size (``size_append`` of scripts/Makefile.lib),
-    and a command complains of that after all its output.
+    The kernel's build appends the size (``size_append`` of scripts/Makefile.lib). A
+    command complains about it after all its output.
     """
     size, is_at_end = 0, False
     try:
@@ -221,14 +218,15 @@ def _output(process: Any, data: bytes) -> Pieces:
 
 
 def _lz4_legacy(data: bytes) -> Pieces:
-    """Take the command, without the size that the kernel's build appends: lz4 1.10 takes it for a block and gives nothing out."""
+    """Run lz4 without the size that the kernel's build appends: lz4 1.10 fails on it."""
     return _command("lz4", "-dcq")(data[: _end_of_blocks(data)])
 
 
 def _end_of_blocks(data: bytes) -> int:
-    """Return where the last block of a legacy frame ends if just a size follows it, else the end of the data.
+    """Return where the blocks of a legacy frame end if only a size follows, else the end.
 
-    A legacy frame is its magic, and blocks of a four-byte size and as many bytes (lz4's doc/lz4_Frame_format.md).
+    A legacy frame is its magic, and blocks of a four-byte size and as many bytes (lz4's
+    doc/lz4_Frame_format.md).
     """
     place = LZ4_WORD
     while place + LZ4_WORD < len(data) and (size := int.from_bytes(data[place : place + LZ4_WORD], "little")):
@@ -246,4 +244,4 @@ COMPRESSIONS = (
     Compression("lz4", b"\x04\x22\x4d\x18", _command("lz4", "-dcq"), "install lz4"),
     Compression("lzo", b"\x89LZO\0\r\n\x1a\n", _command("lzop", "-dcq"), "install lzop"),
 )
-"""Every compression that the build of an x86 kernel offers (arch/x86/boot/compressed/Makefile)."""
+"""Each compression that the build of an x86 kernel offers (arch/x86/boot/compressed/Makefile)."""

@@ -1,4 +1,4 @@
-"""Find the externs of an object on the running kernel: functions, variables and configuration."""
+"""Resolve the externs of an object on the running kernel: functions, variables, options."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["KALLSYMS", "find_externs", "live_facts", "read_symbols"]
 
 
 def find_externs(spec: ObjectSpec, programs: Sequence[LinkedProgram], kernel: KernelTypes) -> Externs:
-    """Return what every extern that the programs use is on the running kernel; errors as ``resolve_externs``."""
+    """Resolve each extern that the programs use. Errors as ``resolve_externs``."""
     return resolve_externs(spec, programs, kernel, live_facts(facts_needed(spec, programs)))
 
 
 def live_facts(needed: FactsNeeded) -> KernelFacts:
-    """Ask the running system for what is needed, and read no file that is not."""
+    """Read the needed facts of the running kernel, and no file that is not needed."""
     facts = KernelFacts()
     if needed.symbols:
         facts = facts._replace(symbols=read_symbols(needed.symbols))
@@ -40,15 +40,16 @@ def live_facts(needed: FactsNeeded) -> KernelFacts:
 KALLSYMS = "/proc/kallsyms"
 BLOCK_BYTES = 1 << 20
 ANCHOR = "_text"
-"""A symbol of every kernel that is nowhere at address 0, unless addresses are hidden (``kallsyms_show_value``)."""
+"""Each kernel has this symbol at an address other than 0, unless addresses are hidden."""
 LLVM_SUFFIX = b".llvm."
-"""What a compiler with link-time optimisation puts behind the names of static variables."""
+"""Link-time optimisation appends this to the names of static variables."""
 
 
 def read_symbols(names: Collection[str], path: str = KALLSYMS) -> dict[str, tuple[int, ...]]:
-    """Return the addresses of each name that the kernel has; one that several things share has several.
+    """Return the addresses of each name that the kernel has; a shared name has several.
 
-    ``NotPermittedError`` when the kernel shows zeros for addresses, ``UnsupportedError`` without the file.
+    Raises ``NotPermittedError`` when the kernel shows zeros for addresses
+    (``kallsyms_show_value``), and ``UnsupportedError`` without the file.
     """
     wanted = {name.encode(errors="replace"): name for name in (*names, ANCHOR)}
     found: dict[str, list[int]] = {}
@@ -67,7 +68,10 @@ def read_symbols(names: Collection[str], path: str = KALLSYMS) -> dict[str, tupl
 
 
 def _matches(file: BinaryIO, wanted: Collection[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Yield the wanted lines' names and addresses. Searching a block for each name beats splitting it into lines."""
+    """Yield name and address of the wanted lines.
+
+    Searching a block for each name is faster than splitting it into lines.
+    """
     rest = b""
     while block := file.read(BLOCK_BYTES):
         lines, newline, rest = (rest + block).rpartition(b"\n")

@@ -32,14 +32,14 @@ __all__ = [
 
 BTF_FOLDER = "/sys/kernel/btf"
 NO_TYPES = struct.pack("<HBBIIIII", BTF_MAGIC, 1, 0, 24, 0, 0, 0, 1) + b"\0"
-"""BTF that has no type."""
+"""BTF without a type."""
 
 
 def live_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
-    """Return the running kernel's types; the modules' are read when first asked for.
+    """Return the types of the running kernel. A module's types are read at their first use.
 
-    ``UnsupportedError`` when the kernel was built without BTF, BtfError when it cannot be
-    read. Needs no privilege.
+    Needs no privilege. Raises ``UnsupportedError`` on a kernel without BTF, and
+    ``BtfError`` for unreadable BTF.
     """
     vmlinux = _vmlinux(folder)
     modules = os.path.exists("/proc/modules")
@@ -47,10 +47,9 @@ def live_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
 
 
 def readable_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
-    """Return as much of the running kernel's types as can be read: perhaps none; ``unread`` has the reason.
+    """Return the readable types of the running kernel; ``unread`` holds the error of the rest.
 
-    For commands that look at what is registered, or take it away: they depend on no
-    type that they do not need.
+    For commands that inspect or undo: they depend on no type that they do not need.
     """
     try:
         vmlinux = _vmlinux(folder, partial=True)
@@ -80,23 +79,23 @@ def _vmlinux(folder: str, *, partial: bool = False) -> Btf:
 
 
 def _absent(name: str) -> tuple[AbsentModule, ...]:
-    from structops_cli.runtime.absent_modules import absent_modules  # only what is not found pays for it
+    from structops_cli.runtime.absent_modules import absent_modules  # only a missing type needs it
 
     return absent_modules(name)
 
 
 def start_live_kernel() -> Callable[[], KernelTypes]:
-    """Begin to read and index the running kernel's types on another core; return the call that waits for them.
+    """Start to read and index the running kernel's types in a thread; return the call that waits.
 
-    The native index works without the interpreter's lock, so that an object can
-    be read meanwhile. What ``live_kernel`` raises, the returned call raises.
+    The native index runs without the interpreter's lock, so the caller can read an
+    object meanwhile. The returned call raises what ``live_kernel`` raises.
     """
     found: list[KernelTypes | BaseException] = []
 
     def read() -> None:
         try:
             kernel = live_kernel()
-            kernel.vmlinux.find("bpf_struct_ops_value")  # the first look-up makes the index of names
+            kernel.vmlinux.find("bpf_struct_ops_value")  # the first look-up builds the index of names
             found.append(kernel)
         except BaseException as error:  # noqa: BLE001 -- raised again where the answer is asked for
             found.append(error)
@@ -113,7 +112,7 @@ def start_live_kernel() -> Callable[[], KernelTypes]:
 
 
 def kernel_from_file(path: str) -> KernelTypes:
-    """Return the types of a kernel from a file: raw BTF, a vmlinux, or a kernel image; errors as ``read_kernel_btf``."""
+    """Return the types in raw BTF, a vmlinux or a kernel image. Errors as ``read_kernel_btf``."""
     from structops_cli.runtime.kernel_image import read_kernel_btf  # only files of other kernels need it
 
     data = read_kernel_btf(path)
@@ -122,20 +121,20 @@ def kernel_from_file(path: str) -> KernelTypes:
     except InputError as error:
         error.add(object=path)
         if data[:2] == BTF_MAGIC.to_bytes(2, "little") and os.path.exists(f"{os.path.dirname(path)}/vmlinux"):
-            error.hint = "of a module's types give the folder, which has those of its kernel as well"
+            error.hint = "give the folder: the types of a module need those of its kernel"
         raise
 
 
 def _read(path: str) -> bytes:
-    """Read a file whole; sysfs hands BTF out in pages, and ``readall`` takes them without a copy for each."""
+    """Read a file whole. sysfs returns BTF in pages, which ``readall`` joins without copies."""
     with open(path, "rb", buffering=0) as file:
         return file.readall()
 
 
 def _map_or_read(path: str) -> bytes | mmap.mmap:
-    """Map the kernel's own BTF, which spares copying 5 MB; kernels before 6.16 do not let it be mapped, so read it.
+    """Map BTF of the kernel, which spares a copy of 5 MB, or read it before Linux 6.16.
 
-    Only what cannot change under a reader is mapped: a file that somebody cuts short meanwhile is a crash.
+    sysfs files never shrink under a mapping. A regular file could, which is a crash.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -147,7 +146,7 @@ def _map_or_read(path: str) -> bytes | mmap.mmap:
 
 
 def _modules(folder: str, vmlinux: Btf) -> Iterator[ModuleBtf | SkippedModule]:
-    """Read every module's split BTF; the ids of their BTF objects are 0 where the caller may not ask."""
+    """Read the split BTF of each module. Its BTF id is 0 where the caller may not ask for it."""
     ids = {name: btf_id for btf_id, name in btf_ids()}
     for name in sorted(name for name in os.listdir(folder) if name != "vmlinux"):
         read = partial(_map_or_read, f"{folder}/{name}")
@@ -158,9 +157,9 @@ def _modules(folder: str, vmlinux: Btf) -> Iterator[ModuleBtf | SkippedModule]:
 def read_module(
     name: str, origin: str, read: Callable[[], bytes | mmap.mmap], vmlinux: Btf, btf_obj_id: int = 0
 ) -> ModuleBtf | SkippedModule:
-    """Return the types of a module on top of its kernel's, or the reason why they cannot be read.
+    """Return the types of a module on top of its kernel's, or the reason to skip it.
 
-    A bare header is BTF without types: a module may have none of its own.
+    A bare header is valid: a module may have no types of its own.
     """
     try:
         return ModuleBtf(name, Btf.from_bytes(read(), base=vmlinux, origin=origin), btf_obj_id)
@@ -173,7 +172,7 @@ def read_module(
 
 
 def btf_ids() -> list[tuple[int, str]]:
-    """Return (id, name) of each kernel BTF object, vmlinux's and the modules'; empty without the privilege to ask."""
+    """Return (id, name) of each BTF object of the kernel; empty without the privilege to ask."""
     found = []
     try:
         for btf_id in bpf.btf_ids():
@@ -187,7 +186,7 @@ def btf_ids() -> list[tuple[int, str]]:
 
 
 def open_module(name: str) -> Fd:
-    """Open the BTF object of a module and own the fd."""
+    """Open the BTF object of a module, and own the fd."""
     for btf_id, found in btf_ids():
         if found == name:
             return bpf.btf_get_fd_by_id(btf_id)

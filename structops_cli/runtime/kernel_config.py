@@ -1,4 +1,4 @@
-"""The configuration and the version of a kernel, for ``.kconfig`` variables: the running one, or one known by files."""
+"""The configuration and version of a kernel, running or in files, for ``.kconfig`` variables."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = [
 ]
 
 VERSION_SIGNATURE = "/proc/version_signature"
-"""Where Ubuntu says which kernel release its own is made from: its uname says 5.4.0 for all of 5.4."""
+"""Ubuntu names the upstream release here; its uname says 5.4.0 for all of 5.4."""
 LARGEST_CONFIG = 16 << 20
-"""Bytes. A configuration has some 300 kB; a compressed one that is made to hurt could have any number."""
+"""Bytes. A configuration has some 300 kB; a hostile compressed one could have any number."""
 NUMBERS = r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})"
 
 
 class KernelConfig(NamedTuple):
-    """Options by name; the place that they are from, "" for none; and every place that was looked at."""
+    """Options by name, the file that they came from ("" for none), and all files tried."""
 
     options: dict[str, str]
     found: str
@@ -38,12 +38,12 @@ class KernelConfig(NamedTuple):
 
 
 def config_paths(release: str) -> tuple[str, ...]:
-    """Return where the configuration of a kernel of that release may be: the kernel's own word first."""
+    """Return the paths where the configuration of a kernel release may be, the best first."""
     return ("/proc/config.gz", f"/boot/config-{release}", f"/lib/modules/{release}/config")
 
 
 def read_config(names: Collection[str], places: Iterable[str] | None = None) -> KernelConfig:
-    """Return the wanted options that are set, from the first place that can be read; none is no error here."""
+    """Return the wanted options that are set, from the first readable file."""
     sought = tuple(config_paths(os.uname().release) if places is None else places)
     for place in sought:
         try:
@@ -54,9 +54,12 @@ def read_config(names: Collection[str], places: Iterable[str] | None = None) -> 
 
 
 def read_lines(place: str) -> list[str]:
-    """Return the lines of a configuration file, packed or not; ``OSError`` or ``EOFError`` for one that cannot be read."""
+    """Return the lines of a configuration file, compressed or not.
+
+    Raises ``OSError`` or ``EOFError`` for an unreadable file.
+    """
     if place.endswith(".gz"):
-        import gzip  # 4 ms, for the few objects that ask for the configuration
+        import gzip  # 4 ms, and few objects need the configuration
 
         with gzip.open(place) as packed:
             data = packed.read(LARGEST_CONFIG)
@@ -67,7 +70,7 @@ def read_lines(place: str) -> list[str]:
 
 
 def parse_options(lines: Iterable[str], names: Collection[str]) -> dict[str, str]:
-    """Return the text behind ``=`` of each wanted option that is set; the first of several counts."""
+    """Return the text after ``=`` of each wanted option that is set; the first line counts."""
     options: dict[str, str] = {}
     for line in lines:
         if line.startswith(OPTION):
@@ -78,7 +81,7 @@ def parse_options(lines: Iterable[str], names: Collection[str]) -> dict[str, str
 
 
 def kernel_version() -> int:
-    """Return what ``LINUX_VERSION_CODE`` is in the running kernel."""
+    """Return ``LINUX_VERSION_CODE`` of the running kernel."""
     try:
         with open(VERSION_SIGNATURE, encoding="ascii", errors="replace") as file:
             signature = file.read(4096)
@@ -89,10 +92,10 @@ def kernel_version() -> int:
 
 
 def parse_version(release: str, version: str = "", signature: str = "") -> int:
-    """Return a kernel's version as a number, from uname's release and version and Ubuntu's signature.
+    """Return a kernel's version code from uname's release and version and Ubuntu's signature.
 
-    Debian's kernels up to 4.19 or so say 4.19.0 in their release, and which one
-    they are made from in their version (libbpf: ``get_debian_kernel_version``).
+    Debian's kernels up to about 4.19 say 4.19.0 in their release, and the full version in
+    uname's version (libbpf: ``get_debian_kernel_version``).
     """
     found = (
         re.match(rf"\S+\s+\S+\s+{NUMBERS}", signature)
@@ -101,22 +104,23 @@ def parse_version(release: str, version: str = "", signature: str = "") -> int:
     )
     if found is None:
         why = f"its release is {release!r}, and not of the form 6.12.1"
-        raise UnsupportedError("this kernel does not say which version it is", why=why)
+        raise UnsupportedError("the version of this kernel is unknown", why=why)
     major, minor, patch = map(int, found.groups())
     return version_code(major, minor, patch)
 
 
 _HEADING = re.compile(r"# Linux/\S+ (\d{1,9})\.(\d{1,9})\.(\d{1,9})\S* Kernel Configuration")
-"""A comment at the top of a configuration file, which names the version that it is for."""
+"""The comment at the top of a configuration file that names its version."""
 _HEADING_LINES = 10
 _VMLINUX = "vmlinux"
 
 
 def facts_of_files(path: str, needed: FactsNeeded, given: Mapping[str, str]) -> KernelFacts:
-    """Return what is known of a kernel beside its types, from the files that it is read from.
+    """Return the configuration and version of a kernel from the files around it.
 
-    ``path`` is a file, or a folder with one kernel and its modules. ``given`` are values by name that a user
-    knows, and count first: ``CONFIG_X`` as a configuration file has it, and ``LINUX_KERNEL_VERSION``.
+    ``path`` is a file, or a folder with one kernel and its modules. ``given`` has values
+    by name from the user, which take precedence: ``CONFIG_X`` as in a configuration file,
+    and ``LINUX_KERNEL_VERSION``.
     """
     facts = KernelFacts(whole=False)
     if not needed.options and not needed.version:
@@ -142,13 +146,13 @@ def facts_of_files(path: str, needed: FactsNeeded, given: Mapping[str, str]) -> 
 
 
 def _named_version(path: str) -> tuple[str, int]:
-    """Return the release and the version that a kernel's image names, "" and 0 for none."""
+    """Return the release and version that a kernel's image names, else "" and 0."""
     from structops_cli.runtime.kernel_image import kernel_banner
 
     try:
         banner = kernel_banner(_image(path))
         release = banner.partition(" ")[0]
-        # behind the sign is what uname -v says; the compiler before it may be Debian's as well
+        # uname -v follows the sign; the compiler before it may name Debian as well
         return release, parse_version(release, banner.rpartition(" #")[2])
     except StructopsError:
         return "", 0
@@ -167,7 +171,7 @@ def _version_in(lines: list[str]) -> int:
 
 
 def _places(path: str, release: str) -> Iterator[str]:
-    """Yield where the configuration of a kernel may lie: under its own name, then under none if it is alone there."""
+    """Yield paths where the configuration of a kernel may be, the specific names first."""
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     name = os.path.basename(path)
     suffixes = dict.fromkeys(filter(None, (release, name.partition("-")[2], name.removesuffix(".btf"))))
@@ -180,7 +184,7 @@ def _places(path: str, release: str) -> Iterator[str]:
 
 
 def _is_alone(folder: str) -> bool:
-    """Tell whether a folder has one kernel, so that a file called ``config`` is of that one."""
+    """Tell whether a folder has one kernel, so that a file ``config`` belongs to it."""
     from structops_cli.runtime.kernel_image import may_be_kernel
 
     try:

@@ -1,7 +1,7 @@
-"""The BTF in a file: raw, or that of a vmlinux, a compressed vmlinux or a bootable kernel image.
+"""The BTF in a file: raw BTF, a vmlinux, a compressed vmlinux or a bootable kernel image.
 
-A file is told by its first bytes. Nothing is read whole that need not be: of an
-ELF file, which can have a gigabyte of debug information, only the section is.
+The first bytes tell the format. Of an ELF file, which can have a gigabyte of debug
+information, only the section ``.BTF`` is read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ELF_MAGIC = b"\x7fELF"
 BTF_MAGICS = (BTF_MAGIC.to_bytes(2, "little"), BTF_MAGIC.to_bytes(2, "big"))
 HEAD_BYTES = 1024
 LARGEST_FILE = 256 << 20
-"""Bytes of raw BTF, or of a compressed image; the largest in use have 15 MB."""
+"""Bytes of raw BTF or of a compressed image. The largest in use have 15 MB."""
 ACCEPTED = "give raw BTF (such as /sys/kernel/btf/vmlinux), a vmlinux, or a kernel image (vmlinuz, bzImage)"
 
 # struct setup_header of arch/x86/include/uapi/asm/bootparam.h: Documentation/arch/x86/boot.rst
@@ -31,15 +31,15 @@ _BOOT_FLAG = (0x1FE, b"\x55\xaa")
 _HEADER = (0x202, b"HdrS")
 _VERSION = (Struct("<H"), 0x206)
 _KERNEL_VERSION = (Struct("<H"), 0x20E)
-"""Where the text of the kernel's version begins, counted from the header."""
+"""Offset of the kernel's version text, counted from the header."""
 _PAYLOAD = (Struct("<II"), 0x248)
 _PAYLOAD_SINCE = 0x0208
 _SECTOR = 512
 _BANNER = re.compile(rb"Linux version (\d[!-~]{0,100} [ -~]{0,500})")
-"""``linux_banner`` (init/version-timestamp.c): release, builder, compiler and the rest of ``uname -v``."""
+"""``linux_banner`` (init/version-timestamp.c): release, builder, compiler, ``uname -v``."""
 
 NO_KERNEL = (".", "System.map", "config", "initramfs", "initrd", "memtest86", "symvers", "xen")
-"""Prefixes of the names of other files in /boot; some of these files are compressed, or ELF files."""
+"""Prefixes of other file names in /boot. Some of those files are compressed, or ELF."""
 BOOT_FOLDERS = frozenset({"EFI", "efi", "extlinux", "grub", "grub2", "loader", "lost+found", "syslinux"})
 """Folders of a /boot: of boot loaders, and of the file system."""
 _CONFIGURATION = re.compile(r".*\.config(\.gz)?$")
@@ -48,11 +48,10 @@ _NAMED_KERNEL = re.compile(r"vmlinu(?!.*\.h$)|bzImage|.*\.btf(\.|$)")
 
 
 def read_kernel_btf(path: str) -> bytes:
-    """Return the BTF of a kernel from any file that has it.
+    """Return the BTF of a kernel from any supported file.
 
-    Raises ``NotFoundError`` for a file that cannot be read, ``InputError`` for
-    one that has no BTF or is damaged, and ``UnsupportedError`` for a compression
-    that nothing on this machine can undo.
+    Raises ``NotFoundError`` for an unreadable file, ``InputError`` for a damaged file or
+    one without BTF, and ``UnsupportedError`` for a compression without a decoder here.
     """
     try:
         fd = _open(path)
@@ -70,9 +69,9 @@ def read_kernel_btf(path: str) -> bytes:
 
 
 def kernel_banner(path: str) -> str:
-    """Return what a kernel's file names as its version: the release, then who built it and when; "" for none.
+    """Return the release of a kernel's file with its builder and date; "" for raw BTF.
 
-    Errors as ``read_kernel_btf``. Raw BTF names none.
+    Errors as ``read_kernel_btf``.
     """
     try:
         fd = _open(path)
@@ -112,10 +111,10 @@ def _named_in(kernel: bytes | mmap.mmap) -> str:
 
 
 def may_be_kernel(path: str) -> bool:
-    """Tell whether a file of a folder may be a kernel or BTF, by its name or its first bytes.
+    """Tell by name or first bytes whether a file may be a kernel or BTF.
 
-    A file that is empty or cannot be read may be one. The other files of a
-    /boot, and what is no regular file, are none.
+    An empty or unreadable file may be one. Other files of a /boot are not, nor is
+    anything but a regular file.
     """
     name = os.path.basename(path)
     if lies_beside_kernels(path) or (os.path.exists(path) and not os.path.isfile(path)):
@@ -143,7 +142,7 @@ def lies_beside_kernels(path: str) -> bool:
 
 
 def _open(path: str) -> int:
-    """Open a regular file; what has no end, such as a device or a pipe, is refused without a byte read."""
+    """Open a regular file. Devices and pipes, which may have no end, are refused unread."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
@@ -155,7 +154,7 @@ def _open(path: str) -> int:
 def _of_file(fd: int, path: str) -> bytes:
     head = os.pread(fd, HEAD_BYTES, 0)
     if head.startswith(ELF_MAGIC):
-        # views of it may live as long as an exception: it goes with the last of them
+        # the mapping lives as long as its last view, for example in an exception
         return _of_elf(mmap.mmap(fd, 0, mmap.MAP_PRIVATE, mmap.PROT_READ), path)
     if head.startswith(BTF_MAGICS):
         return _whole(fd, path)
@@ -168,7 +167,7 @@ def _of_file(fd: int, path: str) -> bytes:
 
 
 def _whole(fd: int, path: str) -> bytes:
-    """Read a file whole; sysfs hands BTF out in pages, and ``readall`` takes them without a copy for each."""
+    """Read a file whole. sysfs returns BTF in pages, which ``readall`` joins without copies."""
     with open(fd, "rb", buffering=0, closefd=False) as file:
         if os.fstat(fd).st_size > LARGEST_FILE:
             raise InputError(f"{path} is too large", why=f"it has more than {LARGEST_FILE >> 20} MiB")
@@ -180,7 +179,7 @@ def _is_plain(head: bytes) -> bool:
 
 
 def _of_payload(data: bytes, path: str) -> bytes:
-    """Return the BTF of a payload, which a kernel may have uncompressed too (CONFIG_KERNEL_UNCOMPRESSED)."""
+    """Return the BTF of a payload, which CONFIG_KERNEL_UNCOMPRESSED leaves uncompressed."""
     how = compression_of(data[:HEAD_BYTES])
     if how:
         data = decompress(data, how, path, _is_plain)
@@ -188,9 +187,7 @@ def _of_payload(data: bytes, path: str) -> bytes:
         return data
     if data.startswith(ELF_MAGIC):
         return _of_elf(data, path)
-    why = (
-        f"its payload begins with {data[:4].hex(' ')}, which is no ELF file and no compression that is known"
-    )
+    why = f"its payload begins with {data[:4].hex(' ')}, which is neither ELF nor a known compression"
     raise InputError(f"{path} holds no kernel", why=why, hint=ACCEPTED)
 
 
@@ -199,7 +196,7 @@ def _of_elf(data: bytes | mmap.mmap, path: str) -> bytes:
 
     found = btf_section(data, path)
     if not found:
-        why = "its section .BTF is without contents: this is the half of a vmlinux that has debug information only"
+        why = "its section .BTF is empty: the file has only the debug information of a vmlinux"
         raise BtfError(f"{path} has no types", why=why, hint="give the vmlinux, or the kernel image, itself")
     return found
 
@@ -208,17 +205,17 @@ def _of_elf(data: bytes | mmap.mmap, path: str) -> bytes:
 
 
 def _is_image(head: bytes) -> bool:
-    """Tell whether a file begins as a bootable x86 image does (bzImage)."""
+    """Tell whether a file starts as a bootable x86 image (bzImage)."""
     return all(head[at : at + len(text)] == text for at, text in (_BOOT_FLAG, _HEADER))
 
 
 def _payload(data: bytes, path: str) -> bytes:
-    """Return the kernel in an image, compressed as a rule, where the setup header says it is."""
+    """Return the kernel in an image from where the setup header places it."""
     if len(data) < HEAD_BYTES:
         raise InputError(f"{path} is damaged", why=f"it ends after {len(data)} bytes, within its own header")
     shape, at = _VERSION
     if shape.unpack_from(data, at)[0] < _PAYLOAD_SINCE:
-        why = "its header is older than boot protocol 2.08, and does not say where the kernel is"
+        why = "its header is older than boot protocol 2.08, and does not locate the kernel"
         raise InputError(f"{path} cannot be read", why=why)
     shape, at = _PAYLOAD
     offset, length = shape.unpack_from(data, at)

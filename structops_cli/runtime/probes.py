@@ -1,4 +1,4 @@
-"""Ask the kernel what BTF cannot say. A probe leaves nothing behind, and knows when it could not tell."""
+"""Ask the kernel for facts that BTF lacks. A probe leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from structops_cli.syscall.uapi import BpfProgType
 __all__ = ["NO_ROOM", "ProbeAnswer", "flag_masks", "is_registered", "may_call"]
 
 NO_ROOM = frozenset({EMFILE, ENFILE, ENOMEM})
-"""The errnos of a process, or a kernel, that has no room: they say nothing of what was asked."""
+"""Errnos of a process or kernel out of resources. They do not answer the question."""
 CLOSED_FD = 0x7FFFFFFF
 """No process has as many open files."""
 
 
 class ProbeAnswer(StrEnum):
-    """What a probe found."""
+    """The answer of a probe."""
 
     YES = "yes"
     NO = "no"
@@ -35,10 +35,10 @@ class ProbeAnswer(StrEnum):
 
 
 def is_registered(kernel_type: StructOpsType) -> ProbeAnswer:
-    """Tell whether a subsystem offers a type: MAP_CREATE answers 524 when none does.
+    """Tell whether a subsystem offers a type: MAP_CREATE answers ENOTSUPP when none does.
 
-    The map that is created for it is closed at once and never holds a value. Raises
-    ``KernelError`` when the process, or the kernel, has no room for it.
+    The map never gets a value and is closed at once. Raises ``KernelError`` when the
+    process or the kernel is out of resources.
     """
     try:
         with least_btf() as btf:
@@ -51,11 +51,10 @@ def is_registered(kernel_type: StructOpsType) -> ProbeAnswer:
 
 
 def flag_masks(kernel_type: StructOpsType) -> dict[tuple[str, str], int]:
-    """Return the bits that this kernel takes in each flags member of a type, by (type, member); empty when it cannot tell.
+    """Return the accepted bits of each flags member by (type, member); empty if unknown.
 
-    BTF has no trace of them. A value with one bit set, and a closed fd in a member
-    behind it, is refused with EINVAL for the bit or with EBADF for the fd: the
-    map of the probe never holds a value.
+    The probe sets one bit, and a closed fd in a later member. The kernel answers EINVAL
+    for the bit or EBADF for the fd, so that the map never gets a value.
     """
     found = {}
     for member in kernel_type.members:
@@ -92,13 +91,16 @@ def _answer(fd: Fd, kernel_type: StructOpsType, flags: KernelMember, behind: Ker
 
 
 NOT_FOR_THIS_TYPE = ("cannot use helper", "unknown func")
-"""``check_helper_call`` on a helper that the subsystem does not give; the first since 6.12."""
+"""``check_helper_call`` on a helper that the subsystem denies; the first since 6.12."""
 ABOUT_ARGUMENTS = ("R1", "R2", "type=", "expected=", "must be", "arg#")
-"""How the verifier complains of arguments: it has found the helper."""
+"""The verifier's complaints about arguments: it has found the helper."""
 
 
 def may_call(program: ProgramPlan, helper: int) -> bool | None:
-    """Tell whether a program for the same member may call a helper; None where the kernel does not tell."""
+    """Tell whether a program for the same member may call a helper; None if unknown.
+
+    The probe loads a program that only calls the helper, and closes it.
+    """
     try:
         with ExitStack() as stack:
             module = program.type.module

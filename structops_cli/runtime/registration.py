@@ -6,8 +6,8 @@ included, leaves the kernel as it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from errno import EBUSY, EEXIST
 from typing import NamedTuple, TypeAlias
 
@@ -97,14 +97,12 @@ def register_map(
 ) -> Registered:
     """Register one struct_ops map of a loaded object; arguments as in ``register``."""
     path = pin_path(plan.registered_name, pin_dir) if pin_dir is not None else None
-    with _explained(loaded, plan, path):
-        try:
-            return _by_link(loaded, plan, path, undo) if plan.link else _by_value(loaded, plan, undo)
-        except KernelError as error:
-            taken = error.errno in (EEXIST, EBUSY) and error.operation != "OBJ_PIN"
-            if not taken or existing is None or (there := existing(loaded, plan)) is None:
-                raise
+    try:
+        return _by_link(loaded, plan, path, undo) if plan.link else _by_value(loaded, plan, undo)
+    except StructopsError as error:
+        if existing is not None and _is_taken(error) and (there := existing(loaded, plan)) is not None:
             return there
+        raise _explained(error, loaded, plan, path) from None
 
 
 def _by_link(loaded: Loaded, plan: MapPlan, path: str | None, undo: ExitStack) -> Registered:
@@ -129,21 +127,26 @@ def _by_value(loaded: Loaded, plan: MapPlan, undo: ExitStack) -> Registered:
 def set_ready(loaded: Loaded, plan: MapPlan) -> Fd:
     """Set the value of a link map, which registers nothing; return the fd, which ``loaded`` owns."""
     map_fd = loaded.struct_ops[plan.variable]
-    with _explained(loaded, plan):
+    try:
         _update(plan, loaded, map_fd, StructOpsState.READY)
+    except StructopsError as error:
+        raise _explained(error, loaded, plan) from None
     return map_fd
 
 
-@contextmanager
-def _explained(loaded: Loaded, plan: MapPlan, path: str | None = None) -> Iterator[None]:
-    """Add the cause, the object and the variable to errors of the block."""
-    try:
-        yield
-    except KernelError as error:
-        raise refusal(error, plan, loaded, path) from None
-    except StructopsError as error:
-        error.add(object=loaded.spec.name, variable=plan.variable)
-        raise
+def _is_taken(error: StructopsError) -> bool:
+    """Tell whether the kernel refused a name or a second map, and not the path of a pin."""
+    return isinstance(error, KernelError) and error.errno in (EEXIST, EBUSY) and error.operation != "OBJ_PIN"
+
+
+def _explained(
+    error: StructopsError, loaded: Loaded, plan: MapPlan, path: str | None = None
+) -> StructopsError:
+    """Add the object and the variable to an error, and the cause to the kernel's refusal."""
+    if isinstance(error, KernelError):
+        return refusal(error, plan, loaded, path)
+    error.add(object=loaded.spec.name, variable=plan.variable)
+    return error
 
 
 def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState) -> None:

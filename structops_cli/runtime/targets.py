@@ -1,4 +1,4 @@
-"""The kernels that an object is checked against: this one, or those of files and folders. Each is read when asked for."""
+"""The kernels to check an object against: the running one, or kernels in files and folders."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ VMLINUX = "vmlinux"
 class CheckTarget(NamedTuple):
     """A kernel to check against.
 
-    ``label`` is short and unique among the targets of one call, ``path`` what
-    it is read from ("" for the running kernel). ``open`` reads it, or raises
-    a ``StructopsError`` that says why it cannot be read.
+    ``label`` is short and unique among the targets of one call. ``path`` is the source,
+    "" for the running kernel. ``open`` reads it, or raises ``StructopsError``.
     """
 
     label: str
@@ -40,7 +39,7 @@ class CheckTarget(NamedTuple):
 
     @property
     def is_live(self) -> bool:
-        """Whether it is the running kernel."""
+        """Tell whether it is the running kernel."""
         return not self.path
 
 
@@ -53,17 +52,16 @@ class SkippedFiles(NamedTuple):
 
 
 def live_target() -> CheckTarget:
-    """Return the running kernel, under its release; it is read on another core from now on."""
+    """Return the running kernel under its release, and start to read it in a thread."""
     return CheckTarget(os.uname().release, "", start_live_kernel())
 
 
 def targets_of(paths: Iterable[str]) -> tuple[CheckTarget, ...]:
-    """Return the kernels behind some paths, each path once, in their order; the running kernel without a path.
+    """Return the kernels behind paths, each path once, in order; without paths the running one.
 
-    A file is one kernel. A folder with a raw BTF ``vmlinux`` in it, such as
-    /sys/kernel/btf, is one kernel with modules; of any other folder every file
-    that may be a kernel is one. A path that is not there, and a folder without
-    a kernel, are targets whose ``open`` raises.
+    A file is one kernel. A folder with a raw BTF ``vmlinux`` is one kernel with modules,
+    as /sys/kernel/btf is. In any other folder each file that may be a kernel is one. A
+    missing path, or a folder without a kernel, is a target whose ``open`` raises.
     """
     found = [target for path in dict.fromkeys(paths) for target in _of_path(path)]
     return _labelled(found) if found else (live_target(),)
@@ -82,7 +80,7 @@ def _of_path(path: str) -> Iterator[CheckTarget]:
 
 
 def unreadable_target(label: str, path: str, error: StructopsError) -> CheckTarget:
-    """Return a kernel that cannot be read: opening it raises ``error``."""
+    """Return a target whose ``open`` raises ``error``."""
 
     def fail() -> KernelTypes:
         raise error
@@ -148,7 +146,7 @@ def _is_raw_btf(path: str) -> bool:
 
 
 def kernel_from_path(path: str) -> KernelTypes:
-    """Return the types of a kernel from a file, or with its modules from a folder like /sys/kernel/btf."""
+    """Return the types of a kernel from a file, or from a folder like /sys/kernel/btf."""
     if not os.path.isdir(path):
         return kernel_from_file(path)
     return kernel_from_folder(path)
@@ -164,7 +162,7 @@ def kernel_from_folder(folder: str) -> KernelTypes:
 
 
 def _may_be_module(path: str) -> bool:
-    """Tell whether a file beside a kernel's BTF begins as BTF does, or was cut short before it could."""
+    """Tell whether a file beside a kernel's BTF starts as BTF does, or is empty."""
     return _is_raw_btf(path) or (os.path.isfile(path) and os.path.getsize(path) == 0)
 
 
@@ -176,7 +174,7 @@ def _module(folder: str, name: str, base: Btf) -> ModuleBtf | SkippedModule:
 
 
 def _labelled(targets: list[CheckTarget]) -> tuple[CheckTarget, ...]:
-    """Return targets with labels that differ: the part of the path that does, where file names are alike."""
+    """Give targets of one file name the part of their paths that differs as their label."""
     labels = [target.label for target in targets]
     alike = [target.path.split(os.sep) for target in targets if labels.count(target.label) > 1]
     first, last = _shared(alike), _shared([parts[::-1] for parts in alike])
@@ -187,7 +185,7 @@ def _labelled(targets: list[CheckTarget]) -> tuple[CheckTarget, ...]:
 
 
 def _shared(paths: list[list[str]]) -> int:
-    """Return how many parts all paths begin with."""
+    """Return how many leading parts all paths share."""
     return sum(takewhile(bool, (len(set(parts)) == 1 for parts in zip(*paths, strict=False))))
 
 

@@ -1,4 +1,4 @@
-"""Threads, and what is said where the kernel has none to give."""
+"""Start threads, and report a kernel that refuses one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["start_thread"]
 def start_thread(run: Callable[[], object], name: str, *, daemon: bool = False) -> Thread:
     """Start a thread that runs a function, and return it.
 
-    Raises ``KernelError`` (EAGAIN) when there is none to be had: Python does not tell what clone(2) said.
+    Raises ``KernelError`` (EAGAIN) when clone(2) fails; Python does not tell its errno.
     """
     thread = Thread(target=run, name=name, daemon=daemon)
     try:

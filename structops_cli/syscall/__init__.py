@@ -1,1 +1,1 @@
-"""The kernel's door: constants, one wrapper per bpf(2) command, owned fds, bpffs. No policy."""
+"""The system calls: UAPI constants, a wrapper per bpf(2) command, owned fds, bpffs. No policy."""

@@ -1,11 +1,11 @@
 """One thin wrapper per bpf(2) command, named after it (``include/uapi/linux/bpf.h``).
 
-A wrapper fills the part of ``union bpf_attr`` that its command reads, keeps
-alive what its pointers point at, and ends in one call that raises
-(``syscall.command``): every failure is a ``KernelError`` with the command's name
-and the errno (EPERM, EACCES: ``NotPermittedError``; a refusal of PROG_LOAD:
-``VerifierError``). What an errno *means* is not known here.
-Those of maps are in ``syscall.bpf_maps``.
+A wrapper fills the part of ``union bpf_attr`` that its command reads, and keeps
+alive the memory that its pointers point at. A failure raises ``KernelError`` with
+the command's name and the errno: ``NotPermittedError`` for EPERM and EACCES,
+``VerifierError`` for a refused PROG_LOAD. The meaning of an errno is not known here.
+
+The wrappers for maps are in ``syscall.bpf_maps``.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ __all__ = [
 ]
 
 LOG_SIZES = tuple(1 << shift for shift in (16, 20, 24))
-"""Bytes of the log buffer, tried in turn; 16 MiB less one is the most that every kernel accepts."""
+"""Bytes of the log buffer, tried in turn. Each kernel accepts 16 MiB less one byte."""
 LOG_SIZE_MAX = (1 << 24) - 1
 FUNC_INFO_SIZE = 8
 LINE_INFO_SIZE = 16
 
 
 class RunResult(NamedTuple):
-    """What BPF_PROG_TEST_RUN answered: the program's return value and the nanoseconds of one run."""
+    """The answer of BPF_PROG_TEST_RUN: the return value, and the nanoseconds of one run."""
 
     return_value: int
     duration_ns: int
@@ -81,11 +81,11 @@ def prog_load(
 ) -> Fd:
     """Load a program and own its fd.
 
-    ``insns`` are whole 8-byte instructions, ``func_info`` records of 8 bytes and
-    ``line_info`` of 16. ``fd_array`` are the BTF fds of modules that calls name
-    by their place, from 1: 0 is vmlinux. The verifier is asked for its log only when it refused
-    (writing a log costs it more than the check), with a buffer that grows until
-    the log fits. ``VerifierError`` carries the whole log.
+    ``insns`` holds whole 8-byte instructions, ``func_info`` records of 8 bytes,
+    ``line_info`` records of 16. ``fd_array`` holds BTF fds of modules: a call names
+    one by its index from 1 on, and 0 stands for vmlinux. The first attempt asks for no
+    log, because writing it takes longer than the check. After a refusal the buffer
+    grows until the log fits: ``VerifierError`` carries the whole log.
     """
     kept = [ffi.from_buffer(part) for part in (insns, func_info, line_info)]
     licence_buffer = ffi.new("char[]", licence.encode())
@@ -115,7 +115,7 @@ def prog_load(
 
 
 def _prog_load_with_log(attr: Any, first_errno: int) -> Fd:
-    """Load again for the verifier's words, with a buffer that grows until they fit."""
+    """Load again with a log buffer that grows until the log fits."""
     log = ""
     for size in LOG_SIZES:
         buffer = ffi.new("char[]", min(size, LOG_SIZE_MAX))
@@ -130,15 +130,15 @@ def _prog_load_with_log(attr: Any, first_errno: int) -> Fd:
 
 
 def prog_bind_map(prog_fd: Fd, map_fd: Fd) -> None:
-    """Make a program hold a map that its instructions may not mention; once or again is the same (Linux 5.10)."""
+    """Make a program hold a map that no instruction mentions (Linux 5.10). Repeats do nothing."""
     call(BpfCmd.PROG_BIND_MAP, ffi.new("struct so_prog_bind_map *", [prog_fd.fileno(), map_fd.fileno(), 0]))
 
 
 def prog_test_run(prog_fd: Fd, args: Sequence[int | bytearray], *, repeat: int = 0) -> RunResult:
     """Run a program once through BPF_PROG_TEST_RUN.
 
-    The context is one 64-bit word per argument; a ``bytearray`` is passed as the
-    address of its bytes, which the kernel may write to (bpf_dummy_ops' state).
+    The context is one 64-bit word per argument. A ``bytearray`` passes the address of
+    its bytes, which the kernel may write to (the state of bpf_dummy_ops).
     """
     kept = [ffi.from_buffer(arg, require_writable=True) for arg in args if isinstance(arg, bytearray)]
     buffers = iter(kept)
@@ -152,7 +152,7 @@ def prog_test_run(prog_fd: Fd, args: Sequence[int | bytearray], *, repeat: int =
 
 
 def btf_load(btf: bytes, *, with_log: bool = True) -> Fd:
-    """Load BTF and own its fd; when the kernel refuses, ``KernelError.why`` holds the last line of its log."""
+    """Load BTF and own its fd. On refusal ``KernelError.why`` is the last line of the log."""
     data = ffi.from_buffer(btf)
     attr = ffi.new("struct so_btf_load *", {
         "btf": address_of(data), "btf_size": len(btf), **token_fields("btf_flags", "btf_token_fd"),
@@ -186,7 +186,7 @@ def obj_pin(fd: Fd, path: str) -> None:
 
 
 def obj_get(path: str) -> Fd:
-    """Open what is pinned at a path of a bpffs and own the fd."""
+    """Open the object that is pinned at a path of a bpffs, and own the fd."""
     path_buffer = ffi.new("char[]", os.fsencode(path))
     return Fd(call(BpfCmd.OBJ_GET, ffi.new("struct so_obj *", {"pathname": address_of(path_buffer)})))
 
@@ -195,7 +195,7 @@ def obj_get(path: str) -> Fd:
 
 
 def ids(command: BpfCmd) -> Iterator[int]:
-    """Go through the ids of one of the ``*_GET_NEXT_ID`` commands."""
+    """Yield the ids of a ``*_GET_NEXT_ID`` command."""
     attr = ffi.new("struct so_id *")
     while (result := attempt(command, attr)) != -ENOENT:
         if result == -EINVAL and command is BpfCmd.LINK_GET_NEXT_ID:
@@ -211,17 +211,17 @@ def _fd_by_id(command: BpfCmd, object_id: int) -> Fd:
 
 
 def map_ids() -> Iterator[int]:
-    """Go through the ids of all maps (MAP_GET_NEXT_ID)."""
+    """Yield the ids of all maps."""
     return ids(BpfCmd.MAP_GET_NEXT_ID)
 
 
 def link_ids() -> Iterator[int]:
-    """Go through the ids of all links (LINK_GET_NEXT_ID, since 5.8: none on an older kernel)."""
+    """Yield the ids of all links. A kernel before 5.8 has none."""
     return ids(BpfCmd.LINK_GET_NEXT_ID)
 
 
 def btf_ids() -> Iterator[int]:
-    """Go through the ids of all BTF objects (BTF_GET_NEXT_ID)."""
+    """Yield the ids of all BTF objects."""
     return ids(BpfCmd.BTF_GET_NEXT_ID)
 
 
@@ -246,7 +246,7 @@ def btf_get_fd_by_id(object_id: int) -> Fd:
 
 
 def obj_get_info_by_fd(fd: Fd, info: Any) -> None:
-    """Fill one of the ``struct so_*_info`` of ``syscall.info``, which is the only caller."""
+    """Fill one of the ``struct so_*_info``. Only ``syscall.info`` calls this."""
     attr = ffi.new("struct so_info *", {
         "bpf_fd": fd.fileno(), "info_len": ffi.sizeof(info[0]), "info": address_of(info),
     })  # fmt: skip
@@ -263,22 +263,25 @@ def link_create(map_fd: Fd, *, flags: int = 0) -> Fd:
 
 
 def iter_link_create(prog_fd: Fd) -> Fd:
-    """Create a link for a BPF iterator's program, and own the fd (since 5.8)."""
+    """Create a link for the program of a BPF iterator, and own the fd (Linux 5.8)."""
     attr = ffi.new("struct so_link_create *", [prog_fd.fileno(), 0, BPF_TRACE_ITER, 0])
     return Fd(call(BpfCmd.LINK_CREATE, attr))
 
 
 def iter_create(link_fd: Fd) -> Fd:
-    """Begin one walk of an iterator, and own the fd that reads it; of the calling thread's network namespace where it has one."""
+    """Start one walk of an iterator, and own the fd that reads it.
+
+    The walk covers the calling thread's network namespace, if the iterator has one.
+    """
     return Fd(call(BpfCmd.ITER_CREATE, ffi.new("struct so_word *", [link_fd.fileno()])))
 
 
 def link_update(
     link_fd: Fd, new_map_fd: Fd, *, old_map_fd: Fd | None = None, flags: int | None = None
 ) -> None:
-    """Put another READY map behind a link; with ``old_map_fd`` only if that one is there now.
+    """Put another READY map behind a link, with ``old_map_fd`` only if that map is there now.
 
-    ``flags`` is BPF_F_REPLACE with ``old_map_fd`` and 0 without, unless given.
+    ``flags`` defaults to BPF_F_REPLACE with ``old_map_fd``, else to 0.
     """
     old = old_map_fd.fileno() if old_map_fd else 0
     if flags is None:
@@ -288,16 +291,19 @@ def link_update(
 
 
 def link_detach(link_fd: Fd) -> None:
-    """Detach a link: what it registered is unregistered, the link itself stays as long as it is held."""
+    """Detach a link, which unregisters its map. The link stays while something holds it."""
     call(BpfCmd.LINK_DETACH, ffi.new("struct so_word *", [link_fd.fileno()]))
 
 
 def enable_stats(kind: int) -> Fd:
-    """Make the kernel count runs and run time of all programs while the returned fd is open."""
+    """Make the kernel count runs and run time of all programs until the returned fd is closed."""
     return Fd(call(BpfCmd.ENABLE_STATS, ffi.new("struct so_word *", [kind])))
 
 
 def token_create(bpffs: Fd) -> Fd:
-    """Create the BPF token that a bpffs delegates, and own the fd; ``bpffs`` is an fd of its root (since 6.9)."""
+    """Create the BPF token that a bpffs delegates, and own the fd (Linux 6.9).
+
+    ``bpffs`` is an fd of the root directory.
+    """
     attr = ffi.new("struct so_token_create *", {"bpffs_fd": bpffs.fileno()})
     return Fd(call(BpfCmd.TOKEN_CREATE, attr))

@@ -1,4 +1,4 @@
-"""The wrappers of the bpf(2) commands that make a map and reach its elements, as those of ``syscall.bpf``."""
+"""Wrappers of the bpf(2) commands that create a map and access its elements."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def map_create(
     map_extra: int = 0,
     value_type_btf_obj_fd: int = 0,
 ) -> Fd:
-    """Create a map and own its fd. ``name`` is cut to what the kernel holds."""
+    """Create a map and own its fd. The kernel's limit cuts ``name``."""
     attr = ffi.new("struct so_map_create *", {
         "map_type": map_type,
         "key_size": key_size,
@@ -70,20 +70,24 @@ def _elem(map_fd: Fd, key: Any, value: Any, flags: int = 0) -> Any:
 
 
 def map_lookup_elem(map_fd: Fd, key: bytes, value_size: int) -> bytes:
-    """Return the value at a key. ``value_size`` is the whole answer: per-CPU maps give one value per possible CPU."""
+    """Return the value at a key.
+
+    ``value_size`` is the size of the whole answer: a per-CPU map returns one value for
+    each possible CPU.
+    """
     key_buffer, value = ffi.from_buffer(key), ffi.new("uint8_t[]", value_size)
     call(BpfCmd.MAP_LOOKUP_ELEM, _elem(map_fd, key_buffer, value))
     return bytes(ffi.buffer(value))
 
 
 def map_lookup_into(map_fd: Fd, key: bytes, value: mmap) -> None:
-    """Write the value at a key over ``value``, which has room for it: a large one is in memory once."""
+    """Read the value at a key into ``value``, so that a large one is in memory once."""
     key_buffer = ffi.from_buffer(key)
     call(BpfCmd.MAP_LOOKUP_ELEM, _elem(map_fd, key_buffer, ffi.from_buffer(value)))
 
 
 def map_update_elem(map_fd: Fd, key: bytes, value: bytes | memoryview | mmap, flags: int = 0) -> int:
-    """Set the value at a key; return the kernel's answer, which a struct_ops map may make greater than 0."""
+    """Set the value at a key. Return the kernel's answer, above 0 for some struct_ops maps."""
     key_buffer, value_buffer = ffi.from_buffer(key), ffi.from_buffer(value)
     return call(BpfCmd.MAP_UPDATE_ELEM, _elem(map_fd, key_buffer, value_buffer, flags))
 
@@ -95,7 +99,7 @@ def map_delete_elem(map_fd: Fd, key: bytes) -> None:
 
 
 def map_get_next_key(map_fd: Fd, key: bytes | None, key_size: int) -> bytes:
-    """Return the key after ``key``, the first for None; ``KernelError`` with ENOENT after the last."""
+    """Return the key after ``key``, or the first for None; ENOENT after the last."""
     key_buffer = ffi.NULL if key is None else ffi.from_buffer(key)
     following = ffi.new("uint8_t[]", key_size)
     call(BpfCmd.MAP_GET_NEXT_KEY, _elem(map_fd, key_buffer, following))
@@ -103,15 +107,16 @@ def map_get_next_key(map_fd: Fd, key: bytes | None, key_size: int) -> bytes:
 
 
 def map_freeze(map_fd: Fd) -> None:
-    """Make a map read-only for user space, for good."""
+    """Make a map read-only for user space. There is no way back."""
     call(BpfCmd.MAP_FREEZE, ffi.new("struct so_word *", [map_fd.fileno()]))
 
 
 def write_arena(fd: Fd, address: int, size_bytes: int, data: bytes | memoryview | mmap) -> None:
-    """Write the first bytes of an arena of ``size_bytes``, which is mapped at ``address`` (0: anywhere) meanwhile.
+    """Write the first bytes of an arena that has ``size_bytes``, mapped at ``address``.
 
-    An arena that was made without an address (``map_extra`` 0) gets one by this,
-    as the kernel wants before it takes a program that uses it.
+    Address 0 lets the kernel choose one. An arena created with ``map_extra`` 0 gets its
+    address by this mapping; the kernel needs it before it loads a program that uses the
+    arena (``kernel/bpf/arena.c``).
     """
     result = lib.so_write_arena(fd.fileno(), address, size_bytes, ffi.from_buffer(data), len(data))
     if result < 0:

@@ -1,6 +1,6 @@
-"""The BPF file system: where it is mounted, mounting it, and one that nobody sees.
+"""The BPF file system: its mounts, mounting it, and a private one.
 
-Nothing here creates or removes pins: BPF_OBJ_PIN does, and ``os.unlink``.
+BPF_OBJ_PIN creates pins and ``os.unlink`` removes them, not this module.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from structops_cli.syscall.mount_table import mounted
 __all__ = ["DEFAULT", "Mount", "detached", "is_bpffs", "mount", "mounts", "pins", "unmount"]
 
 DEFAULT = "/sys/fs/bpf"
-"""Where every distribution mounts it."""
+"""The usual mount point."""
 
 
 class Mount(NamedTuple):
-    """A mounted bpffs: its path, and the device that ``stat`` shows for files in it."""
+    """A mounted bpffs: its path, and the device that ``stat`` shows for its files."""
 
     path: str
     device: int
 
 
 def mounts() -> tuple[Mount, ...]:
-    """Return the bpffs mounts that this process sees, the usual one first.
+    """Return the bpffs mounts that this process can reach, the usual one first.
 
-    Of several on one path the last hides the others.
+    Of several mounts on one path the last one hides the others.
     """
     found = {item.path: Mount(item.path, item.device) for item in mounted("bpf")}
     return tuple(sorted(found.values(), key=lambda item: item.path != DEFAULT))
 
 
 def is_bpffs(path: str) -> bool:
-    """Tell whether an existing path, or else its nearest existing parent, lies in a bpffs."""
+    """Tell whether a path, or its nearest existing parent, lies in a bpffs."""
     path = os.path.abspath(path)
     while not os.path.exists(path):
         path = os.path.dirname(path)
@@ -46,24 +46,24 @@ def is_bpffs(path: str) -> bool:
 
 
 def mount(path: str = DEFAULT) -> None:
-    """Mount a bpffs (mode 0700) on a directory; ``KernelError`` when the kernel refuses."""
+    """Mount a bpffs (mode 0700) on a directory."""
     result = lib.so_mount_bpffs(os.fsencode(path))
     if result < 0:
         raise _refused(f"no bpffs could be mounted on {path}", -result, "mount")
 
 
 def unmount(path: str = DEFAULT) -> None:
-    """Unmount a bpffs that nobody uses; ``KernelError`` when somebody does."""
+    """Unmount a bpffs. Raises ``KernelError`` (EBUSY) while it is in use."""
     result = lib.so_unmount(os.fsencode(path))
     if result < 0:
         raise _refused(f"the bpffs on {path} could not be unmounted", -result, "umount2")
 
 
 def detached() -> Fd:
-    """Make a bpffs that is mounted nowhere and own an fd of its root.
+    """Create a bpffs without a mount point, and own an fd of its root.
 
-    Reach into it through ``/proc/self/fd/N/``. With the last fd it goes, and
-    all pins in it, whatever happens to the process: nothing can be left.
+    ``/proc/self/fd/N/`` leads into it. The kernel frees it with all its pins when the
+    last fd closes, even after SIGKILL.
     """
     result = lib.so_detached_bpffs()
     if result < 0:
@@ -77,10 +77,11 @@ def _refused(what: str, errno: int, operation: str) -> KernelError:
 
 
 def pins(root: str, must_be_seen: Callable[[str], bool] = lambda _: False) -> tuple[str, ...]:
-    """Return the paths of all pinned objects below a directory of a bpffs, without opening them.
+    """Return the paths of all pins below a directory of a bpffs, without opening them.
 
-    A folder that has gone, or that this process may not look into, has none, but for what ``must_be_seen``.
-    Raises ``OSError`` for one that must be, and for one that cannot be read now.
+    Folders that are gone or not readable for this process are skipped. Raises
+    ``OSError`` for an unreadable folder that ``must_be_seen`` names, and for other
+    errors.
     """
 
     def refused(error: OSError) -> None:

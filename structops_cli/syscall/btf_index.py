@@ -1,10 +1,9 @@
-"""The native index of a BTF type section: where each type begins, and which types bear a name.
+"""The native index of BTF: where each type begins, and which types have a name.
 
-Pure: bytes in, numbers out. The native side (``native_btf.c``) walks the
-section once, checks that every record is whole, of a kind with a known size
-and named within the strings, and keeps 4 bytes for each type; no Python object per type
-is made. The 126,000 types of a kernel take about a millisecond, and three more
-when the first name is looked up.
+Pure: bytes in, numbers out. ``native_btf.c`` walks the type section once. It checks
+that each record is whole, of a kind with a known size, and named within the strings.
+It keeps 4 bytes for each type and creates no Python object. The 126,000 types of a
+kernel take about a millisecond, and three more at the first look-up of a name.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ if TYPE_CHECKING:
 __all__ = ["ALL_KINDS", "MAX_NAME", "UNKNOWN_KINDS", "BtfIndex"]
 
 ALL_KINDS = 0xFFFFFFFF
-"""The set of kinds that holds every kind: bit ``1 << kind`` stands for one."""
+"""The set of all kinds; bit ``1 << kind`` stands for one."""
 UNKNOWN_KINDS = 1 << lib.SO_BTF_UNKNOWN
-"""The set of the kinds that ``BtfKind`` does not have."""
+"""The set of kinds that ``BtfKind`` does not have."""
 MAX_NAME = 511
-"""The longest name that can be looked up, as in the kernel (``KSYM_NAME_LEN``)."""
+"""Bytes of the longest name that can be looked up (``KSYM_NAME_LEN`` of the kernel)."""
 
 
 class BtfIndex:
     """An index over the type and string sections of one BTF.
 
     ``data`` is the whole BTF; ``types``, ``strings`` and ``layout`` are (offset, length)
-    in it. The index borrows ``data``, which must not change, and keeps it
-    alive, and so it does ``base``, whose ids and string offsets it continues,
-    and whose layout counts where it has none (libbpf: likewise).
+    in it. The index borrows ``data``, which must not change, and keeps it alive. It
+    continues the ids and string offsets of ``base``, and uses the layout of ``base``
+    when it has none of its own, as libbpf does.
     """
 
     __slots__ = (
@@ -65,8 +64,8 @@ class BtfIndex:
     ) -> None:
         """Walk the types once.
 
-        BtfError names the first type that cannot be read. With ``partial``, the
-        types in front of it are there, and ``damage`` is the error.
+        ``BtfError`` names the first unreadable type. With ``partial`` the index keeps the
+        types before it, and ``damage`` holds the error.
         """
         self._hold: Any = ffi.from_buffer("char[]", data)
         self._base = base
@@ -105,39 +104,39 @@ class BtfIndex:
         return ffi.new("struct so_btf_section *", (self._hold + offset, length))[0]
 
     def offset(self, type_id: int) -> int | None:
-        """Return where an own type's record begins in the type section; None for an id that is not one."""
+        """Return where the record of an own type begins in the type section, else None."""
         if not self.start_id <= type_id < self.end_id:
             return None
         return int(self._offsets[type_id - self.start_id])
 
     def check(self) -> None:
-        """Check what the own types say about each other; BtfError names the first that cannot be."""
+        """Check the references between own types. ``BtfError`` names the first bad one."""
         fault = ffi.new("struct so_btf_fault *")
         if lib.so_btf_check(self.handle, fault) != 0:
             raise self._error(fault)
 
     def named(self, name: bytes, kinds: int = ALL_KINDS) -> Iterator[int]:
-        """Yield the own ids, in order, of the types of these kinds with exactly this name."""
+        """Yield the own ids of the types of these kinds with exactly this name, in order."""
         return self._ids(lib.so_btf_next_named, name, kinds)
 
     def essentially_named(self, name: bytes, kinds: int = ALL_KINDS) -> Iterator[int]:
-        """Yield the own ids, in order, of the types whose name without its flavour is this one."""
+        """Yield the own ids of the types whose name without its flavour is this one, in order."""
         return self._ids(lib.so_btf_next_essential, name, kinds)
 
     def prefixed(self, prefix: bytes, kinds: int = ALL_KINDS) -> Iterator[int]:
-        """Yield the own ids, in order, of the types whose name begins so."""
+        """Yield the own ids of the types whose name starts with a prefix, in order."""
         return self._ids(lib.so_btf_next_prefixed, prefix, kinds)
 
     def of_kinds(self, kinds: int) -> Iterator[int]:
-        """Yield the own ids, in order, of the types of these kinds."""
+        """Yield the own ids of the types of these kinds, in order."""
         return self._walk(lib.so_btf_next_prefixed, b"", kinds)
 
     def _ids(self, following: Callable[..., int], name: bytes, kinds: int) -> Iterator[int]:
-        """Walk the ids of a name; nothing has an empty one, or one that is too long."""
+        """Walk the ids of a name. No type has an empty name, or a longer one than MAX_NAME."""
         return self._walk(following, name, kinds) if 0 < len(name) <= MAX_NAME else iter(())
 
     def _walk(self, following: Callable[..., int], name: bytes, kinds: int) -> Iterator[int]:
-        """Walk a chain of ids; 0 ends it."""
+        """Walk a chain of ids, which 0 ends."""
         found = 0
         while found := following(self.handle, name, len(name), kinds, found):
             if found == lib.SO_BTF_NO_INDEX:
@@ -175,10 +174,10 @@ _REASONS: dict[int, str] = {
     lib.SO_BTF_OUTSIDE: "it begins at bit {value} and ends beyond the size of the whole",
     lib.SO_BTF_COMPONENT: "what it tags has no component {value}",
 }
-"""By ``SO_BTF_*`` of ``native_btf.h``. "it" is the type, or the part of it that the sentence begins with."""
+"""By ``SO_BTF_*`` of ``native_btf.h``. "it" is the type, or the part that the sentence names."""
 
 NEWER = "use a newer structops, or BTF with a layout section (pahole 1.31, --btf_features=layout)"
-"""Of a kind that is neither known nor described by a layout."""
+"""The hint for a kind that neither this project nor a layout section describes."""
 _PARTS = {
     BtfKind.STRUCT: "member",
     BtfKind.UNION: "member",
@@ -193,8 +192,8 @@ _ARRAY_PARTS = ("element", "index")
 def fault_error(fault: Any, kind: int, offset: int, last: int, origin: str) -> Exception:
     """Return the exception for a ``struct so_btf_fault``.
 
-    ``kind`` is the kind of the faulty type (or what stands in its place),
-    ``offset`` that of its record in the whole BTF, ``last`` the last type id.
+    ``kind`` is the kind of the faulty type, ``offset`` the offset of its record in the
+    whole BTF, ``last`` the last type id.
     """
     if fault.code == lib.SO_BTF_NO_MEMORY:
         return MemoryError("no memory for the index of a BTF")

@@ -1,4 +1,9 @@
-"""Call bpf(2): every wrapper of ``syscall.bpf`` and ``syscall.bpf_maps`` ends here."""
+"""Call bpf(2), and add the BPF token to the commands that take one (Linux 6.9).
+
+EINTR is retried without limit: a Python signal handler runs between attempts.
+EAGAIN is retried a few times. EPERM is retried once with RLIMIT_MEMLOCK lifted,
+which kernels before 5.11 charge the memory of maps and programs to.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +22,18 @@ from structops_cli.syscall.uapi import BPF_F_TOKEN_FD, BPF_OBJ_NAME_LEN, BpfCmd
 __all__ = ["address_of", "attempt", "call", "failure", "object_name", "token_fields", "using_token"]
 
 EAGAIN_TRIES = 8
-"""PROG_LOAD answers EAGAIN when a signal is pending; more than a few in a row is a real answer."""
+"""PROG_LOAD answers EAGAIN while a signal is pending. A longer series is a real answer."""
 CHARGED = frozenset({BpfCmd.MAP_CREATE, BpfCmd.PROG_LOAD})
-"""What kernels before 5.11 charge to RLIMIT_MEMLOCK, and answer EPERM to when that is used up."""
+"""Kernels before 5.11 charge these to RLIMIT_MEMLOCK, and answer EPERM beyond it."""
 
 
 def failure(command: BpfCmd, errno: int) -> KernelError:
-    """Return the error of a command that was refused."""
+    """Return the error of a refused command."""
     return KernelError.from_errno(f"{command.name} failed", errno=errno, operation=command.name)
 
 
 def attempt(command: BpfCmd, attr: Any) -> int:
-    """Return the kernel's answer, negative for an errno; retries what asks for it."""
+    """Return the kernel's answer, negative for an errno, after retries."""
     size = ffi.sizeof(attr[0])
     tries = 0
     while True:
@@ -41,7 +46,7 @@ def attempt(command: BpfCmd, attr: Any) -> int:
 
 
 def _lift_memlock() -> bool:
-    """Lift this process's limit; tell whether there was one, and it could be (CAP_SYS_RESOURCE)."""
+    """Lift the limit of this process. Return False if there is none, or it must stay."""
     if getrlimit(RLIMIT_MEMLOCK)[0] == RLIM_INFINITY:
         return False
     try:
@@ -52,7 +57,7 @@ def _lift_memlock() -> bool:
 
 
 def call(command: BpfCmd, attr: Any) -> int:
-    """Return the kernel's answer; ``KernelError`` for an errno."""
+    """Return the kernel's answer; raise ``KernelError`` for an errno."""
     result = attempt(command, attr)
     if result < 0:
         raise failure(command, -result)
@@ -60,12 +65,12 @@ def call(command: BpfCmd, attr: Any) -> int:
 
 
 def address_of(buffer: Any) -> int:
-    """Return the address of a cffi buffer; the caller keeps it alive."""
+    """Return the address of a cffi buffer, which the caller keeps alive."""
     return int(ffi.cast("uintptr_t", buffer))
 
 
 def object_name(text: str) -> bytes:
-    """Return a kernel object name: what it may hold of ``text``, cut to 15 bytes."""
+    """Return a kernel object name: other characters become "_", cut to 15 bytes."""
     kept = text
     if not (text.isascii() and text.isidentifier()):
         kept = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in text)
@@ -78,7 +83,7 @@ _token: ContextVar[Fd | None] = ContextVar("token", default=None)
 
 @contextmanager
 def using_token(token: Fd | None) -> Iterator[None]:
-    """Let MAP_CREATE, PROG_LOAD and BTF_LOAD act with a token; None: with the caller's capabilities alone."""
+    """Let MAP_CREATE, PROG_LOAD and BTF_LOAD use a token; None stands for capabilities."""
     before = _token.set(token)
     try:
         yield
@@ -87,7 +92,7 @@ def using_token(token: Fd | None) -> Iterator[None]:
 
 
 def token_fields(flags_name: str, fd_name: str, flags: int = 0) -> dict[str, int]:
-    """Return the two fields of an attribute that say which token counts: its flags and the token's fd."""
+    """Return the flags and the token fd for the attribute of a command."""
     token = _token.get()
     return (
         {flags_name: flags}

@@ -11,7 +11,7 @@ __all__ = ["Fd"]
 
 
 class Fd:
-    """Own one file descriptor: closed on exit of its ``with`` block, by ``close()``, or with a warning when forgotten."""
+    """Own one file descriptor. ``with`` or ``close()`` closes it; a forgotten one warns."""
 
     __slots__ = ("_number",)
 
@@ -19,7 +19,7 @@ class Fd:
         self._number = number
 
     def fileno(self) -> int:
-        """Return the number; ``ValueError`` when it was closed or given away."""
+        """Return the number. Raises ``ValueError`` after ``close``."""
         if self._number < 0:
             message = "the file descriptor is closed"
             raise ValueError(message)
@@ -27,7 +27,7 @@ class Fd:
 
     @property
     def closed(self) -> bool:
-        """Whether it was closed or given away."""
+        """Tell whether ``close`` was called."""
         return self._number < 0
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What BPF_OBJ_GET_INFO_BY_FD tells of a map, program, link or BTF object, as immutable values."""
+"""The answers of BPF_OBJ_GET_INFO_BY_FD as immutable values."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ __all__ = [
 
 
 class MapInfo(NamedTuple):
-    """``struct bpf_map_info``. ``btf_vmlinux_value_type_id`` is 0 for anything but a struct_ops map.
+    """``struct bpf_map_info``. ``btf_vmlinux_value_type_id`` is 0 except for struct_ops maps.
 
-    The ids of key and value are of the BTF object ``btf_id``, 0 for none.
+    The ids of key and value belong to the BTF object ``btf_id``, 0 for none.
     """
 
     id: int
@@ -49,8 +49,8 @@ class MapInfo(NamedTuple):
 class ProgInfo(NamedTuple):
     """``struct bpf_prog_info``. Sizes are bytes; ``map_ids`` are the maps that it uses.
 
-    ``verified_insns`` is 0 on a kernel that does not tell (before 5.16).
-    ``loaded_ns`` is when it was loaded, in nanoseconds of CLOCK_BOOTTIME.
+    ``verified_insns`` is 0 on kernels before 5.16. ``loaded_ns`` is the time of the load,
+    in nanoseconds of CLOCK_BOOTTIME.
     """
 
     id: int
@@ -71,7 +71,7 @@ class ProgInfo(NamedTuple):
 
 
 class LinkInfo(NamedTuple):
-    """``struct bpf_link_info``. ``map_id`` is of the struct_ops map behind it, 0 for none (detached) or another type."""
+    """``struct bpf_link_info``. ``map_id`` is 0 for a detached link and for other link types."""
 
     id: int
     link_type: int
@@ -79,7 +79,7 @@ class LinkInfo(NamedTuple):
 
 
 class BtfInfo(NamedTuple):
-    """``struct bpf_btf_info``. ``name`` is ``vmlinux``, a module's, or "" for a program's BTF."""
+    """``struct bpf_btf_info``. ``name`` is ``vmlinux``, a module, or "" for a program's BTF."""
 
     id: int
     name: str
@@ -93,7 +93,7 @@ def _text(field: object) -> str:
 
 
 def map_info(fd: Fd) -> MapInfo:
-    """Return what the kernel tells of a map."""
+    """Return the info of a map."""
     info = ffi.new("struct so_map_info *")
     bpf.obj_get_info_by_fd(fd, info)
     return MapInfo(
@@ -114,7 +114,7 @@ def map_info(fd: Fd) -> MapInfo:
 
 
 def prog_info(fd: Fd) -> ProgInfo:
-    """Return what the kernel tells of a program, its map ids included."""
+    """Return the info of a program, its map ids included."""
     info = ffi.new("struct so_prog_info *")
     bpf.obj_get_info_by_fd(fd, info)
     ids: tuple[int, ...] = ()
@@ -145,7 +145,7 @@ def prog_info(fd: Fd) -> ProgInfo:
 
 
 def prog_func_type(fd: Fd) -> int:
-    """Return the id, in the program's own BTF, of its first function; 0 when the kernel does not tell."""
+    """Return the type id, in the program's BTF, of its first function; 0 if hidden."""
     record = ffi.new("uint32_t[2]")
     info = ffi.new("struct so_prog_info *", {
         "nr_func_info": 1, "func_info_rec_size": 8, "func_info": int(ffi.cast("uintptr_t", record)),
@@ -155,7 +155,7 @@ def prog_func_type(fd: Fd) -> int:
 
 
 def btf_bytes(fd: Fd) -> bytes:
-    """Return the bytes of a BTF object, as they were loaded."""
+    """Return the bytes of a loaded BTF object."""
     size = btf_info(fd).size_bytes
     buffer = ffi.new("uint8_t[]", size)
     info = ffi.new("struct so_btf_info *", {"btf": int(ffi.cast("uintptr_t", buffer)), "btf_size": size})
@@ -164,14 +164,14 @@ def btf_bytes(fd: Fd) -> bytes:
 
 
 def link_info(fd: Fd) -> LinkInfo:
-    """Return what the kernel tells of a link."""
+    """Return the info of a link."""
     info = ffi.new("struct so_link_info *")
     bpf.obj_get_info_by_fd(fd, info)
     return LinkInfo(info.id, info.type, info.map_id if info.type == BpfLinkType.STRUCT_OPS else 0)
 
 
 def btf_info(fd: Fd) -> BtfInfo:
-    """Return what the kernel tells of a BTF object."""
+    """Return the info of a BTF object."""
     name = ffi.new("char[]", 64)
     info = ffi.new("struct so_btf_info *", {"name": int(ffi.cast("uintptr_t", name)), "name_len": 64})
     try:
@@ -179,7 +179,7 @@ def btf_info(fd: Fd) -> BtfInfo:
     except KernelError as error:
         if error.errno != E2BIG:
             raise
-        # Kernels before 5.11 have no names, no BTF objects of their own, and refuse to be asked for them.
+        # kernels before 5.11 have no BTF names, and refuse the request for one
         info = ffi.new("struct so_btf_info *")
         bpf.obj_get_info_by_fd(fd, info)
     return BtfInfo(info.id, _text(name), info.btf_size, bool(info.kernel_btf))

@@ -1,4 +1,4 @@
-"""What is mounted in sight of this process, as /proc/self/mountinfo tells (proc(5))."""
+"""The mounts of this process, from /proc/self/mountinfo (proc(5))."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FOLDERS = {
     "/proc": ("/proc/self", "mount -t proc proc /proc"),
     "/sys": ("/sys/kernel", "mount -t sysfs sysfs /sys"),
 }
-"""The folders that the kernel fills: a file that each always has, and the command that mounts it."""
+"""Folders that the kernel fills: a file that each always has, and the mount command."""
 ESCAPES = (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\"))
-"""Blank, tab, newline, backslash: octal in every path."""
+"""Blank, tab, newline and backslash are octal in each path."""
 
 
 class Mounted(NamedTuple):
-    """One mount: what of its file system (``root``) is at which path, the device that ``stat`` shows there, and of what."""
+    """One mount: ``root`` of its file system is at ``path``, with ``device`` as ``stat`` shows."""
 
     root: str
     path: str
@@ -29,9 +29,10 @@ class Mounted(NamedTuple):
 
 
 def mounted(file_system: str) -> tuple[Mounted, ...]:
-    """Return the mounts of one type of file system, in the order in which they were made: of two on one path the later hides the other.
+    """Return the mounts of one type of file system, in mount order.
 
-    Raises ``KernelError`` where the table cannot be read.
+    Of two mounts on one path the later one hides the other. Raises ``KernelError`` if
+    the table cannot be read.
     """
     try:
         with open(TABLE, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
@@ -44,7 +45,7 @@ def mounted(file_system: str) -> tuple[Mounted, ...]:
 
 
 def unmounted(text: str) -> tuple[str, str] | None:
-    """Return a folder that ``text`` names a path in and that is not mounted, and the command that mounts it."""
+    """Return the unmounted folder that ``text`` has a path of, and the command to mount it."""
     for folder, (file, command) in FOLDERS.items():
         if f"{folder}/" in text and not os.path.exists(file):
             return folder, command

@@ -1,4 +1,4 @@
-"""System calls about other processes' descriptors and namespaces, for which Python has no wrapper, or a newer one only."""
+"""System calls about processes and namespaces that Python 3.11 has no wrapper for."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ __all__ = [
 ]
 
 FIRST_PID_NAMESPACE = "pid:[4026531836]"
-"""``PROC_PID_INIT_INO`` (include/uapi/linux/nsfs.h): the namespace of processes that has them all."""
+"""The initial PID namespace, ``PROC_PID_INIT_INO`` of include/uapi/linux/nsfs.h."""
 
 PIDFD_THREAD = os.O_EXCL
-"""``include/uapi/linux/pidfd.h``: of one thread and its own table of descriptors (Linux 6.9)."""
+"""``include/uapi/linux/pidfd.h``: refer to one thread and its descriptors (Linux 6.9)."""
 
 
 def open_process(process: int, thread: int = 0) -> Fd:
-    """Open a process, or a thread that is not its first; raises ``OSError`` (ESRCH when it has ended)."""
+    """Open a process or one of its threads. Raises ``OSError``, ESRCH when it has ended."""
     if thread and thread != process:
         return Fd(os.pidfd_open(thread, PIDFD_THREAD))
     return Fd(os.pidfd_open(process))
 
 
 def shared_fd(process: Fd, number: int) -> Fd:
-    """Return a descriptor of our own for what a process has open as ``number``.
+    """Return an own fd for the open file that a process has as ``number``.
 
-    Both are the same open file. Raises ``OSError``: ESRCH when the process has ended, EBADF when it closed
-    it, EPERM when it may not be traced.
+    Raises ``OSError``: ESRCH when the process has ended, EBADF when it closed the
+    descriptor, EPERM when tracing it is not permitted.
     """
     result = lib.so_pidfd_getfd(process.fileno(), number)
     if result < 0:
@@ -58,5 +58,5 @@ def die_with_parent(number: int) -> None:
 
 
 def sees_all_processes() -> bool:
-    """Tell whether this process sees those of the whole machine, and not only those of a container."""
+    """Tell whether this process is in the initial PID namespace."""
     return os.readlink("/proc/self/ns/pid") == FIRST_PID_NAMESPACE

@@ -162,7 +162,7 @@ def test_check_against_this_kernel_and_a_copy_of_its_types(tmp_path: Path) -> No
     listed_there = done_json("types", "--btf", str(copy))["types"]
     assert (TYPE, MODULE) in [(item["name"], item["module"]) for item in listed_there]
     error = refused("types", "--btf", str(copy / MODULE))
-    assert error["hint"].startswith("of a module's types give the folder")
+    assert error["hint"].startswith("give the folder: the types of a module")
 
 
 # Registered, and called

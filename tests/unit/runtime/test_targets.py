@@ -44,7 +44,7 @@ def test_a_module_alone_is_sent_to_its_folder(tmp_path: Path) -> None:
     (tmp_path / "t_module").write_bytes(encode([Struct(BTF.end_id, "t_of_module", 0, (), False)], base=BTF))
     with pytest.raises(InputError) as caught:
         kernel_from_path(str(tmp_path / "t_module"))
-    assert caught.value.hint == "of a module's types give the folder, which has those of its kernel as well"
+    assert caught.value.hint == "give the folder: the types of a module need those of its kernel"
     assert kernel_from_path(str(tmp_path)).find("t_of_module") is not None
     assert kernel_from_path(str(tmp_path / "vmlinux")).modules() == ()
 
