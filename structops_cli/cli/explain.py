@@ -10,7 +10,7 @@ import click
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options, fields, shown
 from structops_cli.errors import errno_name
-from structops_cli.struct_ops.rules.causes import (
+from structops_cli.struct_ops.rules.diagnose import (
     Possible,
     errno_number,
     narrowed,
@@ -85,7 +85,6 @@ def _of_object(operations: tuple[str, ...], number: int, name: str) -> tuple[Pos
     from structops_cli.runtime.checking import taken_names
     from structops_cli.runtime.kernel import live_kernel
     from structops_cli.runtime.objects import open_object
-    from structops_cli.struct_ops.check_rules import is_gpl_compatible
     from structops_cli.struct_ops.plan import plan_object
     from structops_cli.struct_ops.rules.predict import predict_registration
 
@@ -95,7 +94,7 @@ def _of_object(operations: tuple[str, ...], number: int, name: str) -> tuple[Pos
         plan,
         kernel,
         taken_names=taken_names(),
-        gpl_compatible=is_gpl_compatible(spec),
+        licence=spec.licence,
         sleepable=[function.name for function in spec.functions if function.sleepable],
     )
     broken = tuple(
@@ -114,7 +113,7 @@ def _of_map(operations: tuple[str, ...], number: int, selector: str) -> tuple[Po
     from structops_cli.runtime.kernel import live_kernel
     from structops_cli.runtime.selection import find_one
     from structops_cli.struct_ops.capabilities import capabilities_of
-    from structops_cli.struct_ops.rules.facts import MapModel, Model, World
+    from structops_cli.struct_ops.rules.model import MapModel, Model, World
 
     kernel = live_kernel()
     live = find_one(list_maps(kernel), selector)

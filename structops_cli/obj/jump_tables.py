@@ -25,13 +25,7 @@ from structops_cli.obj.spec import (
     RelocationTarget,
 )
 
-__all__ = ["HINT", "WHY", "jump_tables_of", "linked_jump_tables"]
-
-WHY = (
-    "its jump tables need instruction arrays (BPF_MAP_TYPE_INSN_ARRAY), which kernels have from Linux 6.19 on"
-)
-HINT = "compile with -mcpu=v3, which makes no jump tables"
-"""For a kernel without instruction arrays."""
+__all__ = ["jump_tables_of", "linked_jump_tables"]
 
 _ENTRY = Struct("<Q")
 

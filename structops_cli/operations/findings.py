@@ -7,7 +7,7 @@ from errno import EMFILE, ENFILE
 from typing import NamedTuple, TypeAlias
 
 from structops_cli.errors import KernelError, NotPermittedError, StructopsError
-from structops_cli.struct_ops.explain import EVERYWHERE
+from structops_cli.struct_ops.rules.causes import EVERYWHERE
 from structops_cli.syscall.mount_table import unmounted
 
 __all__ = ["NOTE", "OK", "PROBLEM", "Check", "Finding", "Tree", "looked_at"]

@@ -10,7 +10,8 @@ from structops_cli.btf.types import Datasec, Var
 from structops_cli.errors import KernelError
 from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.obj.spec import DataSection, MapSpec, ObjectSpec
-from structops_cli.struct_ops.explain import Cause, explained
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.rules.causes import Cause
 from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd

@@ -12,7 +12,8 @@ from structops_cli.obj.spec import MapSpec
 from structops_cli.runtime.data_maps import create_data_map, fill_arena
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.runtime.maps_by_id import note_created_map
-from structops_cli.struct_ops.explain import Cause, explained
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.rules.causes import OTHER_PROGRAM_OF_ARRAY, OTHER_SHAPE, Cause
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BPF_F_NUMA_NODE, BpfMapType
@@ -159,25 +160,12 @@ def possible_cpus() -> int:
     return sum(int(part[-1]) - int(part[0]) + 1 for part in ranges)
 
 
-OTHER_SHAPE = Cause(
-    "it is of another type or size than the inner map that values describes",
-    "define both through one named struct; an array may differ in max_entries with the flag BPF_F_INNER_MAP",
-)
-"""``bpf_map_meta_equal``."""
-OTHER_PROGRAM = Cause(
-    "a program array takes programs of one kind, that of the program which calls through it: "
-    "the same prototype, and since 6.18 the same member",
-    "keep an array for each member",
-)
-"""``bpf_prog_map_compatible``."""
-
-
 def _explained(error: KernelError, spec: MapSpec, what: str) -> KernelError:
     """Return the error with the rule that the definition breaks, when it is one that can be told."""
     if error.operation == "MAP_CREATE":
         return explained(error, what, "", _broken_rule(spec, error.errno))
     if (error.operation, error.errno) == ("MAP_UPDATE_ELEM", EINVAL):
-        return explained(error, what, "", OTHER_SHAPE if spec.inner else OTHER_PROGRAM)
+        return explained(error, what, "", OTHER_SHAPE if spec.inner else OTHER_PROGRAM_OF_ARRAY)
     return explained(error, what)
 
 

@@ -13,13 +13,14 @@ from structops_cli.core.apply import apply_fixups
 from structops_cli.core.fixup import Fixup, Relocator
 from structops_cli.core.target import Target
 from structops_cli.errors import KernelError, VerifierError
-from structops_cli.obj.jump_tables import HINT, WHY, linked_jump_tables
+from structops_cli.obj.jump_tables import linked_jump_tables
 from structops_cli.obj.link import link_programs
 from structops_cli.obj.sections import is_read_only
 from structops_cli.obj.spec import JumpTable, LinkedProgram, ObjectSpec, RelocationTarget
 from structops_cli.runtime.loaded import Loaded
-from structops_cli.struct_ops.explain import Cause, explained
+from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.plan import ProgramPlan
+from structops_cli.struct_ops.rules.causes import NO_JUMP_TABLES
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BPF_F_SLEEPABLE, BpfMapType, BpfProgType
@@ -196,5 +197,5 @@ def _created(program: str, table: JumpTable, stack: ExitStack) -> Fd:
         error.add(program=program, symbol=table.name)
         lacking = error.operation == "MAP_CREATE" and error.errno == EINVAL
         what = f"the jump tables of {program} could not be created"
-        raise explained(error, what, "", Cause(WHY, HINT) if lacking else None) from None
+        raise explained(error, what, "", NO_JUMP_TABLES if lacking else None) from None
     return fd

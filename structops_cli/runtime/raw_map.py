@@ -28,17 +28,16 @@ from structops_cli.runtime.selection import (
 from structops_cli.runtime.struct_ops_map import create_struct_ops_map, least_btf
 from structops_cli.struct_ops.capabilities import has_links
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type
-from structops_cli.struct_ops.explain import Cause, explained
+from structops_cli.struct_ops.explain import explained
 from structops_cli.struct_ops.member_text import encode_member
-from structops_cli.struct_ops.rules.facts import BtfFacts, FdFacts, ProgramFacts
-from structops_cli.struct_ops.value import POINTER, StructOpsValue, decode_value
+from structops_cli.struct_ops.rules.causes import NO_LINKS, Cause
+from structops_cli.struct_ops.rules.model import BtfFacts, FdFacts, ProgramFacts
+from structops_cli.struct_ops.value import POINTER, StructOpsValue, decode_value, program_fd
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, btf_info, map_info, prog_info
 
 __all__ = ["Answered", "create", "delete", "lookup", "next_key", "open_map", "update"]
-
-NO_LINKS = Cause("this kernel has no struct_ops links, they came with 6.4", "leave --link out")
 
 
 class Answered(NamedTuple):
@@ -111,9 +110,8 @@ def _cause(
     """Return the rule that the kernel answered with; the programs are still open to be looked at."""
     from structops_cli.runtime.probes import flag_masks
     from structops_cli.struct_ops.capabilities import capabilities_of
-    from structops_cli.struct_ops.rules.facts import World
-    from structops_cli.struct_ops.rules.refusal import refused_update
-    from structops_cli.struct_ops.rules.value import program_fd
+    from structops_cli.struct_ops.rules.diagnose import refused_update
+    from structops_cli.struct_ops.rules.model import World
 
     fds = fd_facts(program_fd(kernel_type, raw, member) for member in kernel_type.members if member.proto)
     world = World(capabilities_of(kernel), fds, flag_masks=flag_masks(kernel_type))

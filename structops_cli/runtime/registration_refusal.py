@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from errno import E2BIG, EACCES, EBADF, EBUSY, EEXIST, ENOMEM, EPERM
+from errno import EEXIST
 
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.errors import ENOTSUPP, KernelError, StructopsError
+from structops_cli.errors import KernelError, StructopsError
 from structops_cli.runtime.loaded import Loaded
 from structops_cli.shell_words import shell_words
-from structops_cli.struct_ops.explain import Cause, explained
-from structops_cli.struct_ops.kinds import REGISTRY, kind_of
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan
+from structops_cli.struct_ops.rules.causes import Cause
 
 __all__ = ["refusal"]
-
-THE_KERNELS_OWN = frozenset({E2BIG, EACCES, EBADF, ENOMEM, ENOTSUPP, EPERM})
-"""What the kernel answers before, or whoever, it asks a subsystem."""
 
 
 def refusal(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None = None) -> KernelError:
@@ -25,8 +23,8 @@ def refusal(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None 
     error.add(object=loaded.spec.name, variable=plan.variable)
     from structops_cli.runtime.probes import flag_masks
     from structops_cli.struct_ops.capabilities import capabilities_of  # only a refusal needs them
-    from structops_cli.struct_ops.rules.facts import World
-    from structops_cli.struct_ops.rules.refusal import refused_update
+    from structops_cli.struct_ops.rules.diagnose import refused_update, subsystem_refusal
+    from structops_cli.struct_ops.rules.model import World
 
     said = error.fields.get("kernel_log")
     cause = Cause(str(said), "the kernel log (dmesg) may say more") if said else None
@@ -40,7 +38,11 @@ def refusal(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None 
             variable=plan.variable,
             world=world,
         )
-    cause = cause or _of_a_taken_pin(error, plan, path) or _of_an_unknown_subsystem(error, plan)
+    cause = (
+        cause
+        or _of_a_taken_pin(error, plan, path)
+        or subsystem_refusal(plan.type, error.operation, error.errno or 0)
+    )
     return explained(error, f"{plan.registered_name} could not be registered", plan.type.name, cause)
 
 
@@ -67,17 +69,3 @@ def _of_a_taken_pin(error: KernelError, plan: MapPlan, path: str | None) -> Caus
                 f"pin this one elsewhere: {elsewhere}{other}",
             )
     return None
-
-
-def _of_an_unknown_subsystem(error: KernelError, plan: MapPlan) -> Cause | None:
-    """Say whose answer it is where nobody here knows the subsystem's rules; None for the kernel's own answers."""
-    asked = error.operation in ("MAP_UPDATE_ELEM", "LINK_CREATE") and error.errno not in THE_KERNELS_OWN
-    if not asked or plan.type.name in REGISTRY:
-        return None
-    who = f"module {plan.type.module}" if plan.type.module else f"the subsystem of {plan.type.name}"
-    why = {
-        EEXIST: f"{who} has one like it already",
-        EBUSY: f"{who} takes no more of them",
-    }.get(error.errno or 0, f"{who} refuses it by a rule of its own")
-    hint = "see structops types TYPE for its members, and the kernel log (dmesg) for what it says"
-    return Cause(why, hint)

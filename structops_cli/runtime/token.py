@@ -13,10 +13,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from errno import EINVAL, ENOENT, EOPNOTSUPP, EPERM
+from errno import EINVAL
 
 from structops_cli.errors import KernelError, NotFoundError, NotPermittedError
-from structops_cli.struct_ops.explain import Cause, explained
+from structops_cli.struct_ops.explain import explained
+from structops_cli.struct_ops.rules.causes import DELEGATE_ALL, Cause
 from structops_cli.syscall import bpffs
 from structops_cli.syscall.bpf import token_create
 from structops_cli.syscall.command import using_token
@@ -32,18 +33,6 @@ INITIAL = "user:[4026531837]"
 ANY = (1 << 64) - 1
 TOKENED = ("BTF_LOAD", "MAP_CREATE", "PROG_LOAD")
 """The commands of this project that a token can stand for; registering by a link needs no capability at all."""
-DELEGATE_ALL = (
-    "mount the bpffs with -o delegate_cmds=any,delegate_maps=any,delegate_progs=any,delegate_attachs=any"
-)
-CAUSES = {
-    EINVAL: Cause("this kernel has no BPF tokens: they came with Linux 6.9", "leave the token out, and run as root"),
-    ENOENT: Cause("that bpffs delegates nothing", DELEGATE_ALL),
-    EOPNOTSUPP: Cause("a token is for a user namespace of its own; this process is in the initial one",
-                      "leave the token out: capabilities count here"),
-    EPERM: Cause("the bpffs belongs to another user namespace, or this process lacks CAP_BPF in its own",
-                 "use the bpffs that was made for this user namespace, as its root"),
-}  # fmt: skip
-"""Why BPF_TOKEN_CREATE refused (``bpf_token_create``)."""
 
 
 @contextmanager
@@ -96,7 +85,7 @@ def _opened(path: str) -> Fd:
 def _cause(error: KernelError, path: str) -> Cause | None:
     if error.errno == EINVAL and not (bpffs.is_bpffs(path) and os.path.ismount(path)):
         return Cause(f"{path} is not the root of a bpffs", "name the directory where the bpffs is mounted")
-    return CAUSES.get(error.errno or 0)
+    return None
 
 
 # What a token lacks

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Sequence
-from errno import E2BIG, EINVAL
+from errno import E2BIG
 from typing import TYPE_CHECKING
 
 from structops_cli.asm.insn import INSN_BYTES, LD_IMM64, InsnClass, decode_insn, instructions
@@ -33,7 +33,6 @@ STATE = re.compile(
     r"^\s*(\d+: )?(R\d+(_\w+)?=|frame\d|last_idx|regs=|from \d+ to|(cur|old) state:)|^\s*;|^\s*\d+: (\(|R|frame)"
 )
 INVALID_CALL = re.compile(r"invalid func \S*#(\d+)")
-GPL = re.compile(r"GPL", re.IGNORECASE)
 NO_ADDRESS = "failed to find the address for kernel symbol"
 UNSUPPORTED = "attach to unsupported member"
 SHOWN = 3
@@ -109,16 +108,14 @@ def _size(spec: ObjectSpec, linked: LinkedProgram) -> str:
 
 def _silent_refusal(spec: ObjectSpec, plan: ProgramPlan, linked: LinkedProgram, errno: int) -> str:
     """Name the cause of a refusal that comes before the verifier has a word."""
-    from structops_cli.struct_ops.capabilities import confused_indexes
-    from structops_cli.struct_ops.rules.programs import CONFUSED
+    from structops_cli.btf.kernel_types import KernelTypes
+    from structops_cli.struct_ops.capabilities import capabilities_of
+    from structops_cli.struct_ops.rules.diagnose import refused_load  # only a refusal needs them
 
     if errno == E2BIG:
         return f"it has {_size(spec, linked)}: a kernel takes at most 1000000, and 4096 without CAP_BPF"
-    if errno == EINVAL and plan.member.member_index in confused_indexes(plan.type.btf):
-        return CONFUSED.format(index=plan.member.member_index)
-    if errno == EINVAL and not GPL.search(spec.licence):
-        return f"struct_ops programs need a GPL-compatible licence, and the object's is {spec.licence or 'missing'!r}"
-    return "the kernel refused it before verifying it: type, member or licence"
+    capabilities = capabilities_of(KernelTypes(plan.type.btf))
+    return refused_load(spec, plan, capabilities, errno, sleepable=linked.sleepable).why
 
 
 def meaningful_lines(log: str) -> tuple[str, ...]:

@@ -26,7 +26,7 @@ from structops_cli.struct_ops.prototypes import (
     typed_body,
     words_of,
 )
-from structops_cli.struct_ops.rules.access import Refused, refused_context, refused_struct
+from structops_cli.struct_ops.rules.verifier import Refused, refused_context, refused_struct
 
 __all__ = ["Arguments", "arguments_of", "check_arguments", "pointer_words"]
 

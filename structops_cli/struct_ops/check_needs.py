@@ -8,12 +8,12 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.core.externs import VERSION, Externs, KernelFacts, extern_references
 from structops_cli.core.resolve_externs import resolve_externs
 from structops_cli.errors import StructopsError
-from structops_cli.obj.jump_tables import HINT, WHY
 from structops_cli.obj.needed_maps import needed_maps
 from structops_cli.obj.spec import ExternCategory, LinkedProgram, MapSpec, ObjectSpec, RelocationTarget
 from structops_cli.struct_ops.capabilities import map_types_of
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.plan import Plan
+from structops_cli.struct_ops.rules.causes import NO_JUMP_TABLES
 from structops_cli.struct_ops.rules.definitions import map_faults
 from structops_cli.syscall.uapi import BpfMapType
 
@@ -63,7 +63,7 @@ def _jump_tables(spec: ObjectSpec, linked: Sequence[LinkedProgram]) -> Iterator[
     for one in linked:
         if any(item.target is RelocationTarget.JUMP_TABLE for item in one.relocations):
             what, fields = f"the verifier refuses {one.name}", {"object": spec.name, "program": one.name}
-            yield Finding(Severity.ERROR, what, WHY, HINT, fields)
+            yield Finding(Severity.ERROR, what, *NO_JUMP_TABLES, fields)
 
 
 def _refused_map(

@@ -25,7 +25,7 @@ from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.flow import Code, Use, uses_of
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import Plan, ProgramPlan
-from structops_cli.struct_ops.rules.helpers import is_allowed
+from structops_cli.struct_ops.rules.verifier import is_allowed
 
 __all__ = ["Allows", "ProgramReport", "check_program"]
 

@@ -10,25 +10,18 @@ from structops_cli.errors import ENOTSUPP
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.struct_ops.capabilities import shows_struct_ops
 from structops_cli.struct_ops.catalogue import StructOpsType
-from structops_cli.struct_ops.explain import cause_of
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import MapPlan, Plan
-from structops_cli.struct_ops.rules.predict import Finding as Predicted
-from structops_cli.struct_ops.rules.predict import predict_registration
-from structops_cli.struct_ops.rules.programs import GPL_COMPATIBLE
+from structops_cli.struct_ops.rules.causes import NOT_REGISTERED
+from structops_cli.struct_ops.rules.predict import Prediction, predict_registration
 
-__all__ = ["FlagMasks", "check_offered", "check_rules", "is_gpl_compatible"]
+__all__ = ["FlagMasks", "check_offered", "check_rules"]
 
 FlagMasks: TypeAlias = Callable[[StructOpsType], Mapping[tuple[str, str], int]]
 
 TOLD_ELSEWHERE = frozenset({"member-unknown", "no-links-here"})
 """Notes that a check has in words of its own."""
-
-
-def is_gpl_compatible(spec: ObjectSpec) -> bool:
-    """Tell whether the verifier takes the object's licence for one that goes with the GPL."""
-    return spec.licence in GPL_COMPATIBLE
 
 
 def check_rules(
@@ -56,7 +49,7 @@ def check_rules(
         found = _predicted(spec, plan, kernel, taken, asked)
     maps = {item.variable: item for item in plan.maps}
     for one in found:
-        if one.severity == "error" or one.rule not in TOLD_ELSEWHERE:
+        if one.severity is Severity.ERROR or one.rule not in TOLD_ELSEWHERE:
             yield _finding(spec, maps[one.variable], one, asked)
 
 
@@ -66,12 +59,12 @@ def _predicted(
     kernel: KernelTypes,
     taken: Collection[tuple[str, str]],
     flag_masks: Mapping[tuple[str, str], int],
-) -> tuple[Predicted, ...]:
+) -> tuple[Prediction, ...]:
     return predict_registration(
         plan,
         kernel,
         taken_names=taken,
-        gpl_compatible=is_gpl_compatible(spec),
+        licence=spec.licence,
         sleepable=[function.name for function in spec.functions if function.sleepable],
         flag_masks=flag_masks,
     )
@@ -95,10 +88,9 @@ def check_offered(
 
 
 def _not_offered(spec: ObjectSpec, item: MapPlan) -> Finding:
-    cause = cause_of("MAP_CREATE", ENOTSUPP)
     fields = _fields(spec, item) | {"operation": "MAP_CREATE", "errno": ENOTSUPP}
     what = f"{item.registered_name} could not be registered"
-    return Finding(Severity.ERROR, what, cause.why, cause.hint, fields)
+    return Finding(Severity.ERROR, what, *NOT_REGISTERED, fields)
 
 
 def _perhaps_offered(spec: ObjectSpec, item: MapPlan) -> Finding:
@@ -131,7 +123,7 @@ def _excerpt(spec: ObjectSpec, kernel: KernelTypes) -> Finding:
 
 
 def _finding(
-    spec: ObjectSpec, item: MapPlan, one: Predicted, asked: Mapping[tuple[str, str], int]
+    spec: ObjectSpec, item: MapPlan, one: Prediction, asked: Mapping[tuple[str, str], int]
 ) -> Finding:
     severity = _severity(item, one, asked)
     fields: dict[str, object] = {
@@ -149,9 +141,9 @@ def _finding(
     return Finding(severity, f"{item.registered_name} {could_not}", one.why, one.hint, fields)
 
 
-def _severity(item: MapPlan, one: Predicted, asked: Mapping[tuple[str, str], int]) -> Severity:
+def _severity(item: MapPlan, one: Prediction, asked: Mapping[tuple[str, str], int]) -> Severity:
     """Return how bad a broken rule is: of flags only some kernels' BTF says which there are."""
-    if one.severity != "error":
+    if one.severity is Severity.NOTE:
         return Severity.NOTE
     is_told = one.member in kind_of(item.type.name).data.flag_mask or (item.type.name, one.member) in asked
     if one.rule == "flags-known" and not is_told:

@@ -1,9 +1,9 @@
-"""One thing that a check found: how bad it is, what it is, why, what to do, and what of the object it is about."""
+"""One result of a check: its severity, the fact, the cause, the remedy, and the part of the object it is about."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from structops_cli.errors import StructopsError
@@ -11,21 +11,21 @@ from structops_cli.errors import StructopsError
 __all__ = ["Finding", "Severity", "Verdict", "verdict_of"]
 
 
-class Severity(Enum):
-    """What a finding means for a registration, the gravest first."""
+class Severity(StrEnum):
+    """The consequence of a finding for a registration, the gravest first."""
 
     ERROR = "error"
-    """It will be refused."""
+    """The kernel refuses it."""
     UNKNOWN = "unknown"
-    """It depends on something that cannot be known from here."""
+    """It depends on facts that are not known here."""
     WARNING = "warning"
-    """It will be registered, and is probably not what its author meant."""
+    """The kernel registers it, probably against its author's intention."""
     NOTE = "note"
     """Nothing is wrong."""
 
 
-class Verdict(Enum):
-    """What would become of an object."""
+class Verdict(StrEnum):
+    """The result of a check for the whole object."""
 
     WOULD = "would register"
     WOULD_NOT = "would not register"
@@ -43,14 +43,14 @@ class Finding(NamedTuple):
 
     @classmethod
     def of_error(cls, error: StructopsError, severity: Severity = Severity.ERROR) -> Finding:
-        """Return an error as a finding, in its own words; unknown where modules that cannot be read leave it open."""
+        """Return an error as a finding; UNKNOWN if unread modules may hold what the error misses."""
         if "unread_modules" in error.fields:
             severity = Severity.UNKNOWN
         return cls(severity, error.what, error.why, error.hint, dict(error.fields))
 
 
 def verdict_of(findings: Iterable[Finding]) -> Verdict:
-    """Return what findings come to: one error decides, one unknown leaves it open."""
+    """Return the verdict of findings: one error decides, one unknown leaves it open."""
     found = {finding.severity for finding in findings}
     if Severity.ERROR in found:
         return Verdict.WOULD_NOT

@@ -16,7 +16,7 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import KernelError
 from structops_cli.runtime.struct_ops_map import least_btf
 from structops_cli.struct_ops.catalogue import StructOpsType, offered_types
-from structops_cli.struct_ops.rules.facts import (
+from structops_cli.struct_ops.rules.model import (
     BtfFacts,
     CloseLink,
     CreateLink,
@@ -170,7 +170,7 @@ class ModelKernel:
             case CloseLink():
                 self.links.pop(operation.link).close()
             case LoadProgram():
-                licence = "GPL" if operation.gpl_compatible else "Proprietary"
+                licence = operation.licence
                 load(
                     operation.type,
                     operation.attach_btf_id,

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.kinds import Need, kind_of
-from structops_cli.struct_ops.rules.facts import (
+from structops_cli.struct_ops.rules.model import (
     CloseLink,
     CreateLink,
     CreateMap,
@@ -181,7 +181,9 @@ class Speaker:
         kernel_type = self.pool.types[type_name]
         ids = {"own": kernel_type.struct.id, "other": kernel_type.value.id}
         index = self._index(type_name, member)
-        return LoadProgram(kernel_type, ids.get(attach, attach), index, gpl, sleepable)
+        return LoadProgram(
+            kernel_type, ids.get(attach, attach), index, "GPL" if gpl else "Proprietary", sleepable
+        )
 
     def _run(self, type_name: str, member: int | str, count: int) -> Operation | None:
         index = self._index(type_name, member)

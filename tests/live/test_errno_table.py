@@ -20,8 +20,8 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.probes import flag_masks
 from structops_cli.struct_ops.capabilities import capabilities_of
 from structops_cli.struct_ops.catalogue import find_type
-from structops_cli.struct_ops.rules.causes import ALL_RULES
-from structops_cli.struct_ops.rules.facts import Model, ProgramFacts, World
+from structops_cli.struct_ops.rules.diagnose import ALL_RULES
+from structops_cli.struct_ops.rules.model import Model, ProgramFacts, World
 from structops_cli.struct_ops.rules.step import step
 from tests.kernel_features import (
     DUMMY_OPS,
@@ -192,8 +192,7 @@ ROWS = (
     Row(RELINK, EINVAL, "same-name", "", "the new map is named PREFIXb, and the registered one PREFIXa",
         (*two_ready("b"), ("relink", "l0", "m1", None, None))),
     Row(DETACH, EBADF, "link-open", "", "the link is not open", (made(), ("detach", "l0"))),
-    Row(LOAD, EINVAL, "licence", "", "the licence is not compatible with the GPL, and struct_ops programs need one "
-        "that is", (("load", TCP, "own", "ssthresh", False, False),)),
+    Row(LOAD, EINVAL, "licence", "", "struct_ops programs need a GPL-compatible licence, and the object's is 'Proprietary'", (("load", TCP, "own", "ssthresh", False, False),)),
     Row(LOAD, ENOTSUPP, "type-registered", "", "attach_btf_id 1 is no struct_ops type of this kernel",
         (("load", TCP, 1, "ssthresh", True, False),)),
     Row(LOAD, EINVAL, "member-index", "", "expected_attach_type 99 is no member of struct tcp_congestion_ops, which has "

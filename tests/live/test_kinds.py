@@ -22,9 +22,9 @@ from structops_cli.struct_ops.capabilities import capabilities_of
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type, offered_types
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import ProgramPlan
-from structops_cli.struct_ops.rules.facts import LoadProgram, MapModel, Model, Update, World
-from structops_cli.struct_ops.rules.helpers import is_allowed
+from structops_cli.struct_ops.rules.model import LoadProgram, MapModel, Model, Update, World
 from structops_cli.struct_ops.rules.step import step
+from structops_cli.struct_ops.rules.verifier import is_allowed
 from structops_cli.struct_ops.value import KEY, read_state
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd

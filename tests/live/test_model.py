@@ -27,8 +27,7 @@ from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.probes import flag_masks
 from structops_cli.struct_ops.capabilities import capabilities_of
-from structops_cli.struct_ops.rules.facts import Model, World
-from structops_cli.struct_ops.rules.links import harmful
+from structops_cli.struct_ops.rules.model import CreateLink, Model, Operation, UpdateLink, World
 from structops_cli.struct_ops.rules.step import looked_up, step
 from structops_cli.struct_ops.value import KEY
 from structops_cli.syscall import bpf_maps
@@ -43,6 +42,17 @@ PARTS = max(1, OPERATIONS // 2000)
 """Long runs are cut in parts: each has the machine for itself only as long as it takes."""
 A_SEQUENCE = 12
 """About how many operations a drawn sequence has at least."""
+
+
+def harmful(model: Model, operation: Operation) -> bool:
+    """Tell whether an operation must not be tried.
+
+    LINK_UPDATE with the map of the link itself adds the entry to the list of congestion controls again, and
+    then deletes it (tcp_update_congestion_control of 6.4 to 6.18 at least), which damages the list.
+    """
+    if isinstance(operation, UpdateLink):
+        return bool(operation.map) and operation.map == model.links.get(operation.link)
+    return isinstance(operation, CreateLink) and operation.link in model.links
 
 
 def compare(pool: Pool, world: World, prefix: str, sequence: Sequence[Words]) -> Counter[str]:

@@ -1,12 +1,11 @@
-"""The kernel's rules for struct_ops maps as a pure model: what it would answer, by which rule, about which member.
+"""The kernel's rules for struct_ops as a pure model: the answer to an operation, the rule, and the member.
 
-``facts`` has the values: a map, a link, an operation and what the world around
-holds. ``rule`` says what a rule is: data and one small predicate. ``create``,
-``update``, ``maps``, ``links`` and ``programs`` hold the rules of one sort of
-operation each, in the order in which the kernel asks them. ``step`` applies one
-operation. ``capabilities`` tells from BTF how this kernel differs from others,
-``offered`` why a type of its BTF is none that can be registered, ``predict``
-what an object would meet, and ``causes`` goes from an errno back to the rules.
+``causes`` states the causes that no predicate decides, and those that several rules share.
+``model`` has the values: maps, links, operations, and the world around them. ``rule`` defines a
+rule. ``create``, ``update``, ``subsystem``, ``maps``, ``links`` and ``programs`` state the rules in
+the kernel's order. ``step`` applies an operation to a model. ``diagnose`` goes from an errno back to
+the rules, ``predict`` from an object to them. ``offered`` has the rules for types, ``definitions``
+for maps of other types, and ``verifier`` for what programs access and call.
 
-The rules are held against the running kernel by ``tests/live/test_model.py``.
+``tests/live/test_model.py`` compares the model with the running kernel.
 """

@@ -1,7 +1,7 @@
-"""What an object would meet on a kernel: every rule that its registration would break there, before anything is done. Pure.
+"""Predict the rules that the registration of an object would break on a kernel. Pure.
 
-It knows all that a plan, BTF and the rules tell. The verifier's opinion of the
-programs, memory, capabilities and what happens meanwhile it does not know.
+The prediction follows from the plan, BTF and the rules. The verifier, memory, capabilities and other
+processes may still refuse.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from typing import NamedTuple
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ENOTSUPP
 from structops_cli.struct_ops.capabilities import Capabilities, capabilities_of
+from structops_cli.struct_ops.findings import Severity
 from structops_cli.struct_ops.kinds import REGISTRY as KINDS
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan, Plan
-from structops_cli.struct_ops.rules.facts import (
+from structops_cli.struct_ops.rules.causes import NO_LINKS
+from structops_cli.struct_ops.rules.model import (
     BtfFacts,
     CreateLink,
     CreateMap,
@@ -28,28 +30,25 @@ from structops_cli.struct_ops.rules.facts import (
     World,
 )
 from structops_cli.struct_ops.rules.offered import why_not
-from structops_cli.struct_ops.rules.rule import Broken, answer_of, broken
-from structops_cli.struct_ops.rules.step import RULES, case_of, step
-from structops_cli.struct_ops.rules.update import update_findings
+from structops_cli.struct_ops.rules.rule import Broken, answer_of
+from structops_cli.struct_ops.rules.step import broken_by, step
 from structops_cli.struct_ops.value import encode_value
 from structops_cli.syscall.uapi import BPF_F_LINK, BPF_F_VTYPE_BTF_OBJ_FD, BpfProgType
 
-__all__ = ["Finding", "predict_registration"]
+__all__ = ["Prediction", "predict_registration"]
 
-ERROR, NOTE = "error", "note"
 BTF_FD, MODULE_FD, FIRST_PROGRAM_FD = 3, 4, 10
-"""Numbers that stand for fds; nothing is open."""
+"""Stand-ins for fds: nothing is open."""
 
 
-class Finding(NamedTuple):
-    """One thing that a registration would meet.
+class Prediction(NamedTuple):
+    """A rule that a registration would break, or a note.
 
-    ``severity`` is ``error`` for what the kernel refuses, with ``operation``,
-    ``errno`` and ``rule``, and ``note`` for what is worth knowing (errno 0). The
-    first error of a variable is the one that the kernel would answer with.
+    An ERROR has the ``operation``, ``errno`` and ``rule`` of the refusal. A NOTE has errno 0. The kernel
+    would answer with the first error of a variable.
     """
 
-    severity: str
+    severity: Severity
     rule: str
     variable: str
     member: str
@@ -65,27 +64,26 @@ def predict_registration(
     capabilities: Capabilities | None = None,
     *,
     taken_names: Iterable[tuple[str, str]] = (),
-    gpl_compatible: bool = True,
+    licence: str = "GPL",
     sleepable: Iterable[str] = (),
     flag_masks: Mapping[tuple[str, str], int] = {},
-) -> tuple[Finding, ...]:
-    """Return what the registration of a plan would meet, map by map in the plan's order.
+) -> tuple[Prediction, ...]:
+    """Return the predictions for a plan, map by map in the plan's order.
 
-    ``taken_names`` are (type, name) pairs that are registered already;
-    ``sleepable`` names the programs that may sleep. ``capabilities`` is told from
-    the kernel's BTF when it is None. ``flag_masks`` are the bits that the kernel takes, as ``World`` has them.
+    ``capabilities`` default to those of the kernel's BTF. ``taken_names`` are the registered
+    (type, name) pairs. ``sleepable`` names the programs that may sleep. ``flag_masks`` are as in ``World``.
     """
     known = capabilities or capabilities_of(kernel)
     world = World(known, _fds(plan), frozenset(taken_names), flag_masks=flag_masks)
     sleeping, model = frozenset(sleepable), Model()
-    found: list[Finding] = []
+    found: list[Prediction] = []
     for item in plan.maps:
         found += _of_type(item, known)
-        found += _of_programs(plan, item, world, gpl_compatible=gpl_compatible, sleepable=sleeping)
+        found += _of_programs(plan, item, world, licence=licence, sleepable=sleeping)
         model, findings = _of_map(plan, item, model, world)
         found += findings
     found += [
-        Finding(NOTE, "member-unknown", item.variable, item.member, f"this kernel has no {item.member}: it is left out")
+        Prediction(Severity.NOTE, "member-unknown", item.variable, item.member, f"this kernel has no {item.member}: it is left out")
         for item in plan.skipped
     ]  # fmt: skip
     return tuple(found)
@@ -107,11 +105,11 @@ def _program_fds(plan: Plan) -> Mapping[str, int]:
     return {program.name: FIRST_PROGRAM_FD + index for index, program in enumerate(plan.programs)}
 
 
-def _of_type(item: MapPlan, capabilities: Capabilities) -> Iterator[Finding]:
+def _of_type(item: MapPlan, capabilities: Capabilities) -> Iterator[Prediction]:
     for reason in why_not(item.type.btf, item.type.value, capabilities, item.type.module):
         if reason.certain:
-            yield Finding(
-                ERROR,
+            yield Prediction(
+                Severity.ERROR,
                 f"type-{reason.rule}",
                 item.variable,
                 reason.member,
@@ -122,20 +120,20 @@ def _of_type(item: MapPlan, capabilities: Capabilities) -> Iterator[Finding]:
             )
     if item.type.name not in KINDS:
         why = f"nothing is known of {item.type.name} beside its BTF: its subsystem may ask for more"
-        yield Finding(NOTE, "kind-unknown", item.variable, "", why)
+        yield Prediction(Severity.NOTE, "kind-unknown", item.variable, "", why)
     elif not kind_of(item.type.name).proven:
         why = f"the rules of {item.type.name} were read in its source and never tried"
-        yield Finding(NOTE, "kind-unproven", item.variable, "", why)
+        yield Prediction(Severity.NOTE, "kind-unproven", item.variable, "", why)
     if wants := kind_of(item.type.name).registration.wants:
-        yield Finding(NOTE, "kind-wants", item.variable, "", f"{item.type.name}: {wants}")
+        yield Prediction(Severity.NOTE, "kind-wants", item.variable, "", f"{item.type.name}: {wants}")
     if item.link_wanted and not item.link and not capabilities.links:
-        why = "this kernel has no struct_ops links, they came with 6.4: it is registered without one"
-        yield Finding(NOTE, "no-links-here", item.variable, "", why)
+        why = f"{NO_LINKS.why}: it is registered without one"
+        yield Prediction(Severity.NOTE, "no-links-here", item.variable, "", why)
 
 
 def _of_programs(
-    plan: Plan, item: MapPlan, world: World, *, gpl_compatible: bool, sleepable: frozenset[str]
-) -> Iterator[Finding]:
+    plan: Plan, item: MapPlan, world: World, *, licence: str, sleepable: frozenset[str]
+) -> Iterator[Prediction]:
     names = {member.program for member in item.members if member.program}
     for program in plan.programs:
         if program.name in names:
@@ -143,15 +141,15 @@ def _of_programs(
                 program.type,
                 program.type.struct.id,
                 program.member.member_index,
-                gpl_compatible,
+                licence,
                 program.name in sleepable,
             )
-            for finding in broken(RULES[LoadProgram], case_of(Model(), load, world)):
+            for finding in broken_by(Model(), load, world):
                 yield _finding(item, finding, program.member.name)
 
 
-def _of_map(plan: Plan, item: MapPlan, model: Model, world: World) -> tuple[Model, list[Finding]]:
-    """Create, set and link one map, as far as the kernel would go; collect every rule that is broken on the way."""
+def _of_map(plan: Plan, item: MapPlan, model: Model, world: World) -> tuple[Model, list[Prediction]]:
+    """Create, update and link one map in the model, and stop at the first operation that breaks rules."""
     flags = (BPF_F_LINK if item.link else 0) | (BPF_F_VTYPE_BTF_OBJ_FD if item.type.module else 0)
     create = CreateMap(
         item.variable,
@@ -169,15 +167,15 @@ def _of_map(plan: Plan, item: MapPlan, model: Model, world: World) -> tuple[Mode
     if item.link:
         operations.append(CreateLink(item.variable, item.variable))
     for operation in operations:
-        findings = [_own(model, item, _finding(item, found)) for found in _broken(model, operation, world)]
+        findings = [_own(model, item, _finding(item, found)) for found in broken_by(model, operation, world)]
         if findings:
             return model, findings
         model, _ = step(model, operation, world)
     return model, []
 
 
-def _own(model: Model, item: MapPlan, finding: Finding) -> Finding:
-    """Say of the subsystem's one place that the object itself wants it twice: nothing else is known to have it."""
+def _own(model: Model, item: MapPlan, finding: Prediction) -> Prediction:
+    """Name the other map of the object, if both want the one place of a subsystem."""
     other = next((name for name, there in model.maps.items() if there.type.name == item.type.name), None)
     if finding.rule != "one-at-a-time" or other is None:
         return finding
@@ -185,15 +183,8 @@ def _own(model: Model, item: MapPlan, finding: Finding) -> Finding:
     return finding._replace(why=why, hint=f"choose one: --only {item.variable}, or --only {other}")
 
 
-def _broken(model: Model, operation: Operation, world: World) -> Iterator[Broken]:
-    case = case_of(model, operation, world)
-    yield from (
-        update_findings(case) if isinstance(operation, Update) else broken(RULES[type(operation)], case)
-    )
-
-
-def _finding(item: MapPlan, found: Broken, member: str = "") -> Finding:
+def _finding(item: MapPlan, found: Broken, member: str = "") -> Prediction:
     answer = answer_of(found, item.variable)
-    return Finding(
-        ERROR, answer.rule, item.variable, answer.member or member, answer.why, answer.hint, answer.operation, answer.errno
+    return Prediction(
+        Severity.ERROR, answer.rule, item.variable, answer.member or member, answer.why, answer.hint, answer.operation, answer.errno
     )  # fmt: skip

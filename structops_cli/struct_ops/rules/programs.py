@@ -1,7 +1,7 @@
 """The rules of PROG_LOAD before the verifier reads an instruction, and of PROG_TEST_RUN.
 
-``check_struct_ops_btf_id`` (kernel/bpf/verifier.c), the subsystems' ``check_member``,
-and ``bpf_struct_ops_test_run`` (net/bpf/bpf_dummy_struct_ops.c).
+They follow ``check_struct_ops_btf_id`` (kernel/bpf/verifier.c), the subsystems' ``check_member``, and
+``bpf_struct_ops_test_run`` (net/bpf/bpf_dummy_struct_ops.c).
 """
 
 from __future__ import annotations
@@ -10,20 +10,16 @@ from errno import EINVAL, EOPNOTSUPP
 
 from structops_cli.errors import ENOTSUPP
 from structops_cli.struct_ops.catalogue import KernelMember
-from structops_cli.struct_ops.rules.facts import LoadProgram, RunProgram
-from structops_cli.struct_ops.rules.rule import Case, Facts, Rule
+from structops_cli.struct_ops.rules.causes import TEST_RUNS_ONLY
+from structops_cli.struct_ops.rules.model import LoadProgram, RunProgram
+from structops_cli.struct_ops.rules.rule import Case, Facts, Rule, when
 
-__all__ = ["CONFUSED", "GPL_COMPATIBLE", "LEAVE_OUT", "LOAD_RULES", "RUN_RULES"]
-
-CONFUSED = (
-    "this kernel takes the member's index, {index}, for an attach type of tracing programs, and refuses it"
-)
-LEAVE_OUT = "leave the member out on this kernel"
+__all__ = ["LOAD_RULES", "RUN_RULES"]
 
 GPL_COMPATIBLE = frozenset({
     "GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL",
 })  # fmt: skip
-"""What license_is_gpl_compatible() takes (include/linux/license.h)."""
+"""The licences that ``license_is_gpl_compatible`` accepts (include/linux/license.h)."""
 
 
 def _load(case: Case) -> LoadProgram:
@@ -37,21 +33,22 @@ def _target(case: Case) -> KernelMember | None:
 
 
 def _licence(case: Case) -> Facts | None:
-    return None if _load(case).gpl_compatible else {}
+    licence = _load(case).licence
+    return when(licence not in GPL_COMPATIBLE, licence=repr(licence or "missing"))
 
 
 def _no_type(case: Case) -> Facts | None:
-    return None if _load(case).attach_btf_id == case.type.struct.id else {"id": _load(case).attach_btf_id}
+    return when(_load(case).attach_btf_id != case.type.struct.id, id=_load(case).attach_btf_id)
 
 
 def _index(case: Case) -> Facts | None:
-    facts = {"index": _load(case).member_index, "type": case.type.name, "count": len(case.type.members)}
-    return facts if _target(case) is None else None
+    index, count = _load(case).member_index, len(case.type.members)
+    return when(_target(case) is None, index=index, type=case.type.name, count=count)
 
 
 def _confused(case: Case) -> Facts | None:
     index = _load(case).member_index
-    return {"index": index} if index in case.capabilities.confused_indexes else None
+    return when(index in case.capabilities.confused_indexes, index=index)
 
 
 def _function(case: Case) -> Facts | None:
@@ -78,13 +75,13 @@ def _sleepable(case: Case) -> Facts | None:
 LOAD_RULES = (
     Rule(
         "sleepable-here", "PROG_LOAD", EINVAL,
-        lambda case: {} if _load(case).sleepable and not case.capabilities.sleepable else None,
+        lambda case: when(_load(case).sleepable and not case.capabilities.sleepable),
         "struct_ops programs of this kernel may not sleep, they may since 6.3", 'take it out of its "struct_ops.s" section',
         kernels="before 6.3", rank=4,
     ),
     Rule(
         "licence", "PROG_LOAD", EINVAL, _licence,
-        "the licence is not compatible with the GPL, and struct_ops programs need one that is",
+        "struct_ops programs need a GPL-compatible licence, and the object's is {licence}",
         'SEC("license") with "GPL" or "Dual BSD/GPL"', rank=2,
     ),
     Rule(
@@ -98,7 +95,9 @@ LOAD_RULES = (
         "count members as this kernel's BTF does", rank=4,
     ),
     Rule(
-        "member-index-confused", "PROG_LOAD", EINVAL, _confused, CONFUSED, LEAVE_OUT, kernels="7.3", rank=1,
+        "member-index-confused", "PROG_LOAD", EINVAL, _confused,
+        "this kernel takes the member's index, {index}, for an attach type of tracing programs, and refuses it",
+        "leave the member out on this kernel", kernels="7.3", rank=1,
     ),
     Rule(
         "member-function", "PROG_LOAD", EINVAL, _function,
@@ -124,18 +123,18 @@ def _context(case: Case) -> Facts | None:
     member = case.type.members[_run(case).member_index]
     wanted = len(member.proto.params) if member.proto else 0
     given = _run(case).argument_count
-    return {"member": member.name, "wanted": wanted, "given": given} if wanted != given else None
+    return when(wanted != given, member=member.name, wanted=wanted, given=given)
 
 
 RUN_RULES = (
     Rule(
-        "no-test-runs", "PROG_TEST_RUN", ENOTSUPP, lambda case: None if case.capabilities.test_runs else {},
+        "no-test-runs", "PROG_TEST_RUN", ENOTSUPP, lambda case: when(not case.capabilities.test_runs),
         "this kernel runs no struct_ops program on its own, bpf_dummy_ops came with 5.17", "register it instead",
         kernels="before 5.17", rank=1,
     ),
     Rule(
-        "test-type", "PROG_TEST_RUN", EOPNOTSUPP, lambda case: {} if case.kind.registration.registers else None,
-        "only bpf_dummy_ops programs can be run on their own", "register it instead", rank=1,
+        "test-type", "PROG_TEST_RUN", EOPNOTSUPP, lambda case: when(case.kind.registration.registers),
+        *TEST_RUNS_ONLY, rank=1,
     ),
     Rule(
         "context-size", "PROG_TEST_RUN", EINVAL, _context,

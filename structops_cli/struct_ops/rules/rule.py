@@ -1,4 +1,4 @@
-"""What a rule is, what it is asked about, and what an answer is."""
+"""The shape of a rule: data, one predicate, and the answer that a broken rule means."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple, TypeAlias
 from structops_cli.struct_ops.capabilities import Capabilities
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.struct_ops.kinds import Kind, kind_of
-from structops_cli.struct_ops.rules.facts import MapModel, Model, Operation, World
+from structops_cli.struct_ops.rules.model import MapModel, Model, Operation, World
 
-__all__ = ["Answer", "Broken", "Case", "Facts", "Rule", "answer_of", "broken", "general"]
+__all__ = ["Broken", "Case", "Facts", "KernelAnswer", "Rule", "answer_of", "broken", "filled", "when"]
 
 Facts: TypeAlias = Mapping[str, object]
-"""What a rule found, for its sentence: words by the names that stand in braces there."""
+"""The words that a predicate found for its sentence, by the names in braces there."""
 
 
 class Case(NamedTuple):
@@ -28,24 +28,23 @@ class Case(NamedTuple):
 
     @property
     def kind(self) -> Kind:
-        """What is known of the type beside its BTF."""
+        """The facts about the type that its BTF does not hold."""
         return kind_of(self.type.name)
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this kernel's struct_ops does."""
+        """The abilities of this kernel's struct_ops."""
         return self.world.capabilities
 
 
 class Rule(NamedTuple):
     """One reason for which the kernel answers an operation with an errno.
 
-    ``broken`` returns what is wrong, or None. ``why`` and ``hint`` are
-    sentences; what stands in braces there is filled with what ``broken`` found.
-    ``tell`` is the command that shows whether this rule is the one, where
-    several answer alike; ``kernels`` says which kernels show it, "" for all.
-    ``rank`` orders the rules of one errno for people: 1 is the likeliest.
-    An ``errno`` of 0 is a call that succeeds and does nothing.
+    ``broken`` returns the words for the sentences, or None if the rule holds. ``why`` and ``hint``
+    have the names of these words in braces. ``tell`` is the command that shows whether this rule is
+    the cause, where several rules have one errno. ``kernels`` names the kernels with the rule, "" for
+    all. ``rank`` orders the rules of one errno: 1 is the likeliest. An ``errno`` of 0 is a call that
+    succeeds and does nothing.
     """
 
     name: str
@@ -60,7 +59,7 @@ class Rule(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """A rule that does not hold, and what of the case says so."""
+    """A broken rule, and the words of the case."""
 
     rule: Rule
     type_name: str
@@ -68,8 +67,8 @@ class Broken(NamedTuple):
     facts: Facts
 
 
-class Answer(NamedTuple):
-    """What the kernel answers: an errno (0 for success), the rule behind it ("" when none is broken), a value for a lookup.
+class KernelAnswer(NamedTuple):
+    """The kernel's answer: errno (0: success), the broken rule ("": none), and the value of a lookup.
 
     ``result`` is the call's positive answer where it is not an fd.
     """
@@ -84,8 +83,13 @@ class Answer(NamedTuple):
     value: bytes = b""
 
 
+def when(is_broken: bool, **facts: object) -> Facts | None:
+    """Return the words of a broken rule, None for a rule that holds."""
+    return facts if is_broken else None
+
+
 def broken(rules: Sequence[Rule], case: Case) -> Iterator[Broken]:
-    """Go through the rules that a case breaks, in the order given."""
+    """Yield the rules that a case breaks, in the order given."""
     for rule in rules:
         facts = rule.broken(case)
         if facts is not None:
@@ -93,39 +97,36 @@ def broken(rules: Sequence[Rule], case: Case) -> Iterator[Broken]:
             yield Broken(rule, case.type.name, member, facts)
 
 
-class _Words(dict[str, object]):
-    """Words for a sentence; one that is missing stands for itself, in capitals, as in a manual."""
-
-    def __missing__(self, key: str) -> str:
-        return key.upper()
-
-
-def answer_of(found: Broken, variable: str = "") -> Answer:
-    """Return the answer that a broken rule means; ``variable`` is the object's, where there is one."""
-    rule, words = found.rule, _words(found.type_name, variable) | {**found.facts}
+def answer_of(found: Broken, variable: str = "") -> KernelAnswer:
+    """Return the answer that a broken rule means; ``variable`` is the object's, if there is an object."""
+    rule, words = found.rule, dict(found.facts)
     if found.member:
         words["member"] = found.member
     result = found.facts.get("result", 0)
-    return Answer(
+    return KernelAnswer(
         rule.operation,
         errno=rule.errno,
         result=result if isinstance(result, int) and not rule.errno else 0,
         rule=rule.name,
         member=found.member,
-        why=rule.why.format_map(_Words(words)),
-        hint=rule.hint.format_map(_Words(words)),
+        why=filled(rule.why, found.type_name, variable, words),
+        hint=filled(rule.hint, found.type_name, variable, words),
     )
 
 
-def general(sentence: str, type_name: str = "") -> str:
-    """Return a rule's sentence for a reader who has no case: ``MEMBER`` for a member and so on."""
-    return sentence.format_map(_Words(_words(type_name)))
+class _Words(dict[str, object]):
+    """Words for a sentence; a missing word stands for itself in capitals, as in a manual."""
+
+    def __missing__(self, key: str) -> str:
+        return key.upper()
 
 
-def _words(type_name: str, variable: str = "") -> dict[str, object]:
-    """Return what a type puts into sentences: its name, the member that names its instances, where those are listed."""
-    kind = kind_of(type_name)
-    listed = f" and {kind.naming.listed_in}" if kind.naming.listed_in else ""
-    member = f"{variable}.{kind.naming.member or 'name'}".lstrip(".")
-    words: dict[str, object] = {"ELSEWHERE": listed, "NAME_MEMBER": member}
-    return {**words, "TYPE": type_name} if type_name else words
+def filled(sentence: str, type_name: str = "", variable: str = "", facts: Facts | None = None) -> str:
+    """Return a rule's sentence with the words of a type and of a case; ``MEMBER`` for a missing word."""
+    naming = kind_of(type_name).naming
+    words = _Words({
+        "ELSEWHERE": f" and {naming.listed_in}" if naming.listed_in else "",
+        "NAME_MEMBER": f"{variable}.{naming.member or 'name'}".lstrip("."),
+        "TYPE": type_name or "TYPE",
+    })  # fmt: skip
+    return sentence.format_map(_Words({**words, **(facts or {})}))

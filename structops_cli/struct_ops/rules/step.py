@@ -1,14 +1,16 @@
-"""Apply one operation to the model: what the kernel answers, and what is so afterwards. Pure."""
+"""Apply one operation to the model, and return the kernel's answer and the model afterwards. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, cast
 
 from structops_cli.btf.types import Struct
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.rules.create import CREATE_RULES
-from structops_cli.struct_ops.rules.facts import (
+from structops_cli.struct_ops.rules.links import DETACH_RULES, LINK_RULES, RELINK_RULES
+from structops_cli.struct_ops.rules.maps import DELETE_RULES, FREEZE_RULES, LOOKUP_RULES, NEXT_KEY_RULES
+from structops_cli.struct_ops.rules.model import (
     COMMANDS,
     CloseLink,
     CreateLink,
@@ -28,23 +30,20 @@ from structops_cli.struct_ops.rules.facts import (
     UpdateLink,
     World,
 )
-from structops_cli.struct_ops.rules.links import DETACH_RULES, LINK_RULES, RELINK_RULES
-from structops_cli.struct_ops.rules.maps import DELETE_RULES, FREEZE_RULES, LOOKUP_RULES, NEXT_KEY_RULES
 from structops_cli.struct_ops.rules.programs import LOAD_RULES, RUN_RULES
-from structops_cli.struct_ops.rules.rule import Answer, Case, Rule, answer_of, broken
+from structops_cli.struct_ops.rules.rule import Broken, Case, KernelAnswer, Rule, answer_of, broken
 from structops_cli.struct_ops.rules.update import update_findings
-from structops_cli.struct_ops.rules.value import program_fd
-from structops_cli.struct_ops.value import POINTER, WORD
+from structops_cli.struct_ops.value import POINTER, WORD, program_fd
 from structops_cli.syscall.uapi import BPF_F_LINK, StructOpsState
 
 if TYPE_CHECKING:
     from structops_cli.btf.btf import Btf
 
-__all__ = ["case_of", "looked_up", "step"]
+__all__ = ["broken_by", "case_of", "looked_up", "step"]
 
 NOTHING = Struct(0, "", 0, (), kind_flag=False)
 NO_TYPE = StructOpsType("", "", cast("Btf", None), NOTHING, NOTHING, 0, 0, 0, ())
-"""The type of a case where nothing is open; the rules that come first do not look at it."""
+"""The type of a case without an open map; the first rules do not read it."""
 
 RULES: Mapping[type, tuple[Rule, ...]] = {
     CreateMap: CREATE_RULES,
@@ -59,40 +58,42 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     LoadProgram: LOAD_RULES,
     RunProgram: RUN_RULES,
 }
-"""The rules of every operation but Update, whose members are walked."""
+"""The rules of each operation; those of Update walk the members (``update_findings``)."""
 
 
-def step(model: Model, operation: Operation, world: World) -> tuple[Model, Answer]:
-    """Return the model after an operation, and the kernel's answer to it; a refused operation changes nothing."""
-    case = case_of(model, operation, world)
-    findings = (
-        update_findings(case) if isinstance(operation, Update) else broken(RULES[type(operation)], case)
-    )
-    first = next(findings, None)
+def step(model: Model, operation: Operation, world: World) -> tuple[Model, KernelAnswer]:
+    """Return the model after an operation, and the answer; a refused operation changes nothing."""
+    first = next(broken_by(model, operation, world), None)
     if first is not None:
         return model, answer_of(first)
-    answer = Answer(COMMANDS[type(operation)])
+    answer = KernelAnswer(COMMANDS[type(operation)])
     if isinstance(operation, Lookup):
         answer = answer._replace(value=looked_up(model, operation.map))
     return _after(model, operation, world), answer
 
 
+def broken_by(model: Model, operation: Operation, world: World) -> Iterator[Broken]:
+    """Yield the rules that an operation breaks; the kernel answers with the first."""
+    case = case_of(model, operation, world)
+    return update_findings(case) if isinstance(operation, Update) else broken(RULES[type(operation)], case)
+
+
 def case_of(model: Model, operation: Operation, world: World) -> Case:
-    """Return what the rules are asked about."""
+    """Return the case of an operation: its type and its map."""
     held = model.maps.get(getattr(operation, "map", ""))
     kernel_type = getattr(operation, "type", None) or (held.type if held else _some_type(model, operation))
     return Case(operation, kernel_type, held, model, world)
 
 
 def _some_type(model: Model, operation: Operation) -> StructOpsType:
-    """Return the type for a case whose map is not open: that of the link's map, or of any."""
+    """Return a type for a case without an open map: that of the link's map, or of any map."""
     behind = model.links.get(getattr(operation, "link", ""), "")
     item = model.maps.get(behind) or next(iter(model.maps.values()), None)
     return item.type if item else NO_TYPE
 
 
 def _after(model: Model, operation: Operation, world: World) -> Model:
-    """Return the model after an operation that the kernel took."""
+    """Return the model after an accepted operation."""
     match operation:
         case CreateMap():
             model = _with_map(model, operation.map, MapModel(operation.type, operation.map_flags))
@@ -116,7 +117,7 @@ def _with_map(model: Model, handle: str, item: MapModel) -> Model:
 
 
 def _updated(model: Model, operation: Update, world: World) -> Model:
-    """Set the value: program ids where the fds were, and the state that an update ends in."""
+    """Set the value, with program ids in place of fds, and the state after an update."""
     held = model.maps[operation.map]
     raw, fds = bytearray(operation.value), world.fds or {}
     for member in held.type.members:
@@ -128,9 +129,9 @@ def _updated(model: Model, operation: Update, world: World) -> Model:
 
 
 def looked_up(model: Model, handle: str) -> bytes:
-    """Return the value that a lookup shows: zeros before it is set, then with state and the count of who holds it.
+    """Return the value that a lookup shows: zeros before an update, then state, count of holders and members.
 
-    Sockets hold a congestion control too; the model knows of registrations only.
+    The count has registrations only; sockets hold a congestion control too.
     """
     held = model.maps[handle]
     size = held.type.value.size_bytes

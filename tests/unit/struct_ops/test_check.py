@@ -227,7 +227,7 @@ def test_a_helper_that_the_type_may_not_allow(helper: str, answer: bool | None, 
 
 
 def test_a_helper_of_a_type_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("structops_cli.struct_ops.rules.helpers.REGISTRY", {})
+    monkeypatch.setattr("structops_cli.struct_ops.rules.verifier.REGISTRY", {})
     calls = with_code(insn(CALL, imm=1) + DONE)
     assert check(calls, kernel=with_helpers("tcp_sock")).verdict is Verdict.UNDECIDABLE
 

@@ -11,7 +11,7 @@ import pytest
 from structops_cli.errors import ENOTSUPP
 from structops_cli.struct_ops.capabilities import Capabilities
 from structops_cli.struct_ops.catalogue import StructOpsType, find_type
-from structops_cli.struct_ops.rules.facts import (
+from structops_cli.struct_ops.rules.model import (
     BtfFacts,
     CreateLink,
     CreateMap,
@@ -27,7 +27,6 @@ from structops_cli.struct_ops.rules.facts import (
     UpdateLink,
     World,
 )
-from structops_cli.struct_ops.rules.links import harmful
 from structops_cli.struct_ops.rules.step import step
 from structops_cli.syscall.uapi import (
     BPF_F_LINK,
@@ -260,15 +259,13 @@ def test_replacing() -> None:
     assert answer(UpdateLink("k", "b", "c", BPF_F_REPLACE), model=model)[:2] == (EPERM, "expected-map")
     assert answer(UpdateLink("k", "b", "a"), model=model)[:2] == (EINVAL, "replace-flag")
     assert answer(UpdateLink("d", "b"), model=model)[:2] == (ENOLINK, "detached")
-    assert harmful(model, UpdateLink("k", "a"))
-    assert not harmful(model, UpdateLink("k", "b"))
 
 
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({}, (0, "")),
-        ({"gpl_compatible": False}, (EINVAL, "licence")),
+        ({"licence": "Proprietary"}, (EINVAL, "licence")),
         ({"attach_btf_id": 1}, (ENOTSUPP, "type-registered")),
         ({"member_index": 99}, (EINVAL, "member-index")),
         ({"member_index": 5}, (EINVAL, "member-function")),

@@ -192,7 +192,7 @@ class LoadProgram(NamedTuple):
     type: StructOpsType
     attach_btf_id: int
     member_index: int
-    gpl_compatible: bool = True
+    licence: str = "GPL"
     sleepable: bool = False
 
 

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from structops_cli.struct_ops.catalogue import find_type
-from structops_cli.struct_ops.rules.refusal import refused_update
+from structops_cli.struct_ops.rules.diagnose import refused_update
 from tests.synthetic_kernels import kernel
 
 TYPE = find_type(kernel(), "tcp_congestion_ops")

@@ -9,8 +9,9 @@ import pytest
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.struct_ops.capabilities import Capabilities
+from structops_cli.struct_ops.findings import Severity
 from structops_cli.struct_ops.plan import Selection, plan_object
-from structops_cli.struct_ops.rules.predict import Finding, predict_registration
+from structops_cli.struct_ops.rules.predict import Prediction, predict_registration
 from tests.synthetic_kernels import kernel
 from tests.unit.struct_ops.objects import spec
 
@@ -23,7 +24,7 @@ def findings(
     capabilities: Capabilities | None = None,
     taken: list[tuple[str, str]] | None = None,
     **changes: Any,
-) -> tuple[Finding, ...]:
+) -> tuple[Prediction, ...]:
     there = kernel_types or kernel()
     plan = plan_object(spec(**changes), there, selection)
     return predict_registration(plan, there, capabilities, taken_names=taken or [])
@@ -33,7 +34,7 @@ def errors(*given: Any, **more: Any) -> list[tuple[str, int, str, str]]:
     return [
         (item.operation, item.errno, item.rule, item.member)
         for item in findings(*given, **more)
-        if item.severity == "error"
+        if item.severity == Severity.ERROR
     ]
 
 
@@ -64,19 +65,19 @@ def test_an_old_kernel_looks_at_the_name_earlier() -> None:
 
 def test_a_link_that_there_is_not_is_a_note() -> None:
     notes = [(item.severity, item.rule) for item in findings(kernel(new=False, links=False))]
-    assert notes == [("note", "no-links-here")]
+    assert notes == [(Severity.NOTE, "no-links-here")]
 
 
 def test_a_member_that_the_kernel_lacks_is_a_note() -> None:
     found = findings(members=("ssthresh", "cong_avoid", "undo_cwnd", "brand_new"))
     assert [(item.severity, item.rule, item.member) for item in found] == [
-        ("note", "member-unknown", "brand_new")
+        (Severity.NOTE, "member-unknown", "brand_new")
     ]
 
 
 def test_programs_are_judged_before_they_are_loaded() -> None:
     plan = plan_object(spec(), kernel())
-    found = predict_registration(plan, kernel(), gpl_compatible=False)
+    found = predict_registration(plan, kernel(), licence="Proprietary")
     assert {(item.operation, item.rule) for item in found} == {("PROG_LOAD", "licence")}
     assert len(found) == 3
 
