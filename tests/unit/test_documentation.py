@@ -55,6 +55,8 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_path_that_a_page_names_exists(page: str) -> None:
     for path in PATH.findall(read(page)):
+        if "NAME" in path:  # one that a reader is to write
+            continue
         assert (ROOT / path).exists(), path
 
 
