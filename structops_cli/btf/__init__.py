@@ -1,1 +1,1 @@
-"""."""
+"""BTF: types as values, their bytes, their layout and their C declarations."""

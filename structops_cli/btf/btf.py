@@ -1,7 +1,6 @@
-"""One BTF: the types of a kernel, of a module or of an object, found by id and by name.
+"""Find the types of a kernel, a module or an object by id and by name.
 
-Types are decoded when they are asked for, and then kept. Bytes and mappings
-are not copied: ``Btf`` holds on to what it was given.
+``Btf`` decodes a type at first use and keeps it. It borrows the bytes.
 """
 
 from __future__ import annotations
@@ -31,10 +30,10 @@ _ENTRY = Layout("<III")
 
 
 class Btf:
-    """The types of one BTF, on top of those of its ``base`` if it is split.
+    """The types of one BTF. A split BTF continues the ids and strings of its ``base``.
 
-    Ids and string offsets continue those of the base; 0 is void. Every id,
-    offset and name that comes from the bytes is checked before use: BtfError.
+    Id 0 is void. Every id, offset and name is checked before use.
+    Damage raises BtfError.
     """
 
     def __init__(
@@ -45,18 +44,17 @@ class Btf:
         origin: str = "BTF",
         partial: bool = False,
     ) -> None:
-        """Read a BTF; ``from_bytes`` says the same by name."""
+        """Read a BTF, as ``from_bytes`` does."""
         self.origin = origin
-        """What it was read from, for messages."""
+        """The file or section, for messages."""
         self.base = base
-        """The BTF that this one continues, or None."""
         # A view in a reference cycle is cleared before what cffi borrowed of it: CPython 3.11 then crashes.
         self._data: bytes | mmap = bytes(data) if isinstance(data, memoryview) else data
         sections = parse_sections(self._data, origin, split=base is not None)
         self.unknown_header = sections.unknown_header
-        """The bytes of the header that structops does not know: a newer tool wrote them."""
+        """The bytes of the header that only a newer tool knows."""
         self.has_layout = sections.layout_length > 0
-        """Whether it has the layout section of Linux 7.1."""
+        """Whether the BTF has the layout section of Linux 7.1."""
         self._types_offset = sections.types_offset
         self._types_end = sections.types_offset + sections.types_length
         self.index: BtfIndex = BtfIndex(
@@ -75,17 +73,16 @@ class Btf:
             None if base is None else base.strings,
             origin,
         )
-        """The string section, the base's before it."""
         self.names = NameCache(self.strings, origin)
-        """NameCache by string offset, for decoders."""
+        """Names by string offset, for decoders."""
         self.start_id = self.index.start_id
         """The first own id: 1, or the base's ``end_id``."""
         self.end_id = self.index.end_id
         """One past the last id."""
         self.alignments: dict[int, int] = {}
-        """What ``layout.align_of`` has found, by type id."""
+        """The cache of ``layout.align_of``, by type id."""
         self.resolved: dict[int, BtfType] = {}
-        """What ``layout.resolve`` has found, by type id."""
+        """The cache of ``layout.resolve``, by type id."""
         self._decoded: dict[int, BtfType] = {0: _VOID}
 
     @classmethod
@@ -97,24 +94,21 @@ class Btf:
         origin: str = "BTF",
         partial: bool = False,
     ) -> Btf:
-        """Read a BTF.
+        """Read a BTF. It borrows ``data``, which must not change; a memoryview is copied.
 
-        Bytes behind the last section are ignored. The data must not change; it
-        is borrowed (a memoryview: copied). BtfError for a damaged header, record or string section; what
-        the types say about each other is for ``check``.
-
-        With ``partial``, types in front of a damaged record can be read, and
-        ``damage`` is the error that there is otherwise.
+        Raises BtfError for a damaged header, record or string section. ``check``
+        compares the types with each other. ``partial`` keeps the types in front of
+        a damaged record, and ``damage`` then holds the error.
         """
         return cls(data, base=base, origin=origin, partial=partial)
 
     @property
     def damage(self) -> BtfError | None:
-        """The reason why types from ``end_id`` on cannot be read; only a partial BTF has one."""
+        """The reason why types from ``end_id`` on are lost, in a partial BTF."""
         return self.index.damage
 
     def unknown_kinds(self) -> dict[int, int]:
-        """Return how many own types there are of each kind that structops does not know, by its number."""
+        """Count the own types of unknown kinds, by the number of the kind."""
         counts: dict[int, int] = {}
         for type_id in self.of_unknown_kinds():
             kind = self._kind_number(type_id)
@@ -122,17 +116,17 @@ class Btf:
         return counts
 
     def unknown_parts(self) -> tuple[str, ...]:
-        """Return the parts that were skipped because structops does not know them: ``3 types of kind 20``."""
+        """Return the unknown parts in words, such as ``3 types of kind 20``."""
         header = (f"the last {self.unknown_header} bytes of the header",) if self.unknown_header else ()
         kinds = sorted(self.unknown_kinds().items())
         return (*header, *(f"{count} type{'s' * (count > 1)} of kind {kind}" for kind, count in kinds))
 
     def of_unknown_kinds(self) -> Iterator[int]:
-        """Yield the own ids, in order, of the types whose kind structops does not know."""
+        """Yield the own ids of unknown kinds, in order."""
         return self.index.of_kinds(UNKNOWN_KINDS) if self.index.unknown else iter(())
 
     def type(self, type_id: int) -> BtfType:
-        """Return a type by id; BtfError for one that does not exist or is damaged."""
+        """Return a type by id. Raises BtfError for an unknown id and for damage."""
         decoded = self._decoded.get(type_id)
         if decoded is not None:
             return decoded
@@ -152,7 +146,7 @@ class Btf:
         return UnknownKind(type_id, self.name(type_id), self._kind_number(type_id), self.record(type_id))
 
     def kind(self, type_id: int) -> BtfKind | None:
-        """Return the kind of a type without decoding it; None for one that structops does not know."""
+        """Return the kind of a type without decoding it, None for an unknown kind."""
         if type_id == 0:
             return BtfKind.VOID
         if 0 <= type_id < self.start_id and self.base is not None:
@@ -164,7 +158,7 @@ class Btf:
         return self._data[self.offset(type_id) + 7] & KIND
 
     def name(self, type_id: int) -> str:
-        """Return the name of a type without decoding it; "" for an anonymous one."""
+        """Return the name of a type without decoding it, "" for an anonymous type."""
         if type_id == 0:
             return ""
         if 0 <= type_id < self.start_id and self.base is not None:
@@ -172,29 +166,29 @@ class Btf:
         return self.names[RECORD.unpack_from(self._data, self.offset(type_id))[0]]
 
     def string(self, offset: int) -> str:
-        r"""Return the string at an offset of the string section, the base's first; BtfError beyond the end.
+        r"""Return the string at an offset, the base's strings first.
 
-        Bytes that are no UTF-8 come out as ``\xNN``.
+        Invalid UTF-8 becomes ``\xNN``. Raises BtfError beyond the end.
         """
         return self.strings.text(offset)
 
     def ids(self, name: str, *kinds: BtfKind) -> tuple[int, ...]:
-        """Return the ids of the types with exactly this name, the base's included, in id order.
+        """Return the ids of the types with exactly this name, the base's first.
 
-        Without ``kinds``, types of every kind.
+        Without ``kinds``, types of every kind count.
         """
         own = tuple(self.index.named(name.encode(errors="replace"), _kind_set(kinds)))
         return own if self.base is None else self.base.ids(name, *kinds) + own
 
     def find(self, name: str, *kinds: BtfKind) -> int | None:
-        """Return the first of ``ids()``, None when there is none."""
+        """Return the first of ``ids()``, None if there is none."""
         found = self.base.find(name, *kinds) if self.base is not None else None
         if found is not None:
             return found
         return next(self.index.named(name.encode(errors="replace"), _kind_set(kinds)), None)
 
     def candidates(self, essential_name: str) -> tuple[int, ...]:
-        """Return the own ids, in order, of all types whose name without its flavour is this one."""
+        """Return the own ids, in order, whose name without its flavour is this one."""
         return tuple(self.index.essentially_named(essential_name.encode(errors="replace")))
 
     def with_prefix(self, prefix: str, *kinds: BtfKind) -> tuple[int, ...]:
@@ -210,31 +204,30 @@ class Btf:
         return map(self.type, range(self.start_id, self.end_id))
 
     def check(self) -> None:
-        """Check what the own types say about each other; BtfError names the first that cannot be, and why.
+        """Check how the own types fit together, as strictly as BTF_LOAD does.
 
-        As strict as the kernel at BTF_LOAD (``native_btf_check.c``): names,
-        ids, kinds and sizes fit, and no type contains itself. Linear in the
-        number of types and members. After it every own type decodes.
+        Names, ids, kinds and sizes must fit, and no type may contain itself
+        (``native_btf_check.c``). The check is linear in types and members. After
+        it every own type decodes. Raises BtfError for the first fault.
         """
         self.index.check()
 
     def record(self, type_id: int) -> bytes:
-        """Return the bytes of an own type's record; BtfError for an id that does not exist."""
+        """Return the bytes of an own type's record."""
         return self._data[self.offset(type_id) : self._record_end(type_id)]
 
     def _record_end(self, type_id: int) -> int:
         return self.offset(type_id + 1) if type_id + 1 < self.end_id else self._types_end
 
     def raw(self) -> bytes:
-        """Return the bytes as they were given, as BTF_LOAD takes them."""
+        """Return the bytes of the whole BTF, as BTF_LOAD takes them."""
         return self._data[:]
 
     def with_datasecs(self, datasecs: Iterable[Datasec]) -> Btf:
-        """Return a copy in which the Datasecs of the same ids have these sizes and entries.
+        """Return a copy with the sizes and entries of these Datasecs, found by id.
 
-        The variables must be the same, in any order; names are not changed.
-        BtfError for an id that is no own Datasec of these variables, and for a
-        number that its field cannot hold.
+        Each must keep its variables, in any order. Names do not change. Raises
+        BtfError for other ids or variables, and for numbers beyond 32 bits.
         """
         patched = bytearray(self._data)
         for datasec in datasecs:
@@ -250,7 +243,6 @@ class Btf:
         return Btf(bytes(patched), base=self.base, origin=self.origin)
 
     def _patch(self, data: bytearray, datasec: Datasec) -> None:
-        """Write the size and the entries of a Datasec over its record."""
         offset = self.offset(datasec.id)
         try:
             _WORD.pack_into(data, offset + 8, datasec.size_bytes)
@@ -261,7 +253,7 @@ class Btf:
             raise BtfError(f"{self.origin} cannot be changed", why=why, type_id=datasec.id) from error
 
     def offset(self, type_id: int) -> int:
-        """Return the byte offset of an own type's record in the data; BtfError for an id that does not exist."""
+        """Return the byte offset of an own type's record. Raises BtfError for an unknown id."""
         offset = self.index.offset(type_id)
         if offset is None:
             why = f"the last one is {self.end_id - 1}"
@@ -270,7 +262,7 @@ class Btf:
 
 
 def _kind_set(kinds: tuple[BtfKind, ...]) -> int:
-    """Return the kinds as the index takes them."""
+    """Return the kinds as a bit set for the index."""
     wanted = 0
     for kind in kinds:
         wanted |= 1 << kind

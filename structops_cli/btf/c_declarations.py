@@ -1,4 +1,4 @@
-"""C declarations of BTF types: one thing, a whole definition, or a header of all that some types need."""
+"""Write BTF types as C: declarations, prototypes and definitions."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ from structops_cli.errors import BtfError
 __all__ = ["Printer", "declare", "definition", "keyword", "prototype"]
 
 _MAX_PARTS = 200_000
-"""The most declarations and padding of one text: types can share parts, so a small BTF can be a huge text."""
+"""The most declarations in one text. Types share parts, so a small BTF can be a huge text."""
 _MAX_DEPTH = 32
-"""How deep prototypes and bodies may lie in one another."""
+"""The deepest nesting of prototypes and bodies."""
 _MAX_CHAIN = 64
 _UNITS = {8: "char", 16: "short", 32: "int", 64: "long"}
 _ENUM_MODES = {1: "QI", 2: "HI", 8: "DI"}
@@ -62,9 +62,9 @@ def _same(name: str) -> str:
 class Printer:
     """Writes the types of one BTF.
 
-    ``names`` gives other names to types by id, ``enumerator`` to enumerators.
-    With ``bodies``, anonymous types are written with what is in them; without,
-    as ``struct { ... }``. Type tags are left out: they are no part of the C type.
+    ``names`` renames types by id, ``enumerator`` renames enumerators. With
+    ``bodies``, anonymous types have their members; otherwise they are
+    ``struct { ... }``. Type tags are left out: they are not part of a C type.
     """
 
     def __init__(
@@ -84,11 +84,14 @@ class Printer:
         self._depth = 0
 
     def name(self, target: Typedef | _Tagged) -> str:
-        """Return the name that a type goes by."""
+        """Return the name of a type, after renaming."""
         return self._names.get(target.id, target.name)
 
     def declare(self, type_id: int, name: str, indent: int = 0) -> str:
-        """Declare ``name``, "" for a type alone; further lines are indented by ``indent`` tabs."""
+        """Declare ``name``, or write the type alone for "".
+
+        ``indent`` is the number of tabs in front of further lines.
+        """
         self._count(type_id)
         declarator = name
         qualifiers: list[str] = []
@@ -119,7 +122,7 @@ class Printer:
         return f"{text} {declarator}" if declarator else text
 
     def prototype(self, proto: FuncProto, name: str) -> str:
-        """Declare a function of that prototype."""
+        """Declare a function with this prototype."""
         return self.declare(proto.return_type, f"{name}({self._params(proto, 0)})")
 
     def _params(self, proto: FuncProto, indent: int) -> str:
@@ -135,7 +138,7 @@ class Printer:
         return ", ".join(texts)
 
     def _specifier(self, target: BtfType, indent: int, *, pointed_at: bool) -> str:
-        """Return what a declaration begins with; ``void`` for a pointer to a type of an unknown kind."""
+        """Return the first words of a declaration. A pointer to an unknown kind is ``void``."""
         if isinstance(target, Void) or (isinstance(target, UnknownKind) and pointed_at):
             return "void"
         if isinstance(target, Int | Float):
@@ -153,7 +156,7 @@ class Printer:
         raise self._error(target.id, f"kind {type(target).__name__} is no type of C")
 
     def body(self, target: Composite | Enum | Enum64, indent: int = 0, *, tagged: bool = True) -> str:
-        """Write a struct, union or enum with all that is in it, up to the closing brace and its attributes."""
+        """Write a struct, union or enum up to the closing brace and its attributes."""
         tag = f"{self.name(target)} " if tagged and target.name else ""
         if isinstance(target, Enum | Enum64):
             lines, attribute = self._enumerators(target)
@@ -172,7 +175,7 @@ class Printer:
         return lines, " __attribute__((packed))" if packed else ""
 
     def _split(self, target: Composite) -> tuple[Composite, list[str]]:
-        """Return a composite without its members of unknown kinds, and a comment for each of them."""
+        """Separate the members of unknown kinds, and describe each in a comment."""
         comments = []
         known = []
         for member in target.members:
@@ -226,14 +229,14 @@ class Printer:
 
 
 def _following(target: Ptr | Array | FuncProto | Const | Volatile | Restrict | TypeTag | Func | Var) -> int:
-    """Return the type that a declarator goes on with."""
+    """Return the next type of a declarator."""
     if isinstance(target, Array):
         return target.element_type
     return target.return_type if isinstance(target, FuncProto) else target.type
 
 
 def _constant(value: int) -> str:
-    """Write an integer constant of C; those that int and unsigned int do not hold get a suffix."""
+    """Write an integer constant with the suffix that its size needs."""
     if value == -(1 << 63):
         return f"{value + 1}LL - 1"
     if -(1 << 31) <= value < 1 << 32:
@@ -242,11 +245,11 @@ def _constant(value: int) -> str:
 
 
 def declare(btf: Btf, type_id: int, name: str = "") -> str:
-    """Declare one thing of that type: ``int (*name)(struct sock *)``, ``char name[16]``.
+    """Declare one variable of a type, such as ``char name[16]``.
 
-    Type names only: an anonymous type is ``struct { ... }``, one of a kind that
-    structops does not know ``<BTF kind 20>``. Without a name, the type alone. Of a function or variable, without a name, its own. BtfError
-    for what is no type of C, or does not end.
+    Without a name, write the type alone. A function or variable has its own
+    name. An anonymous type is ``struct { ... }``, one of an unknown kind
+    ``<BTF kind 20>``. Raises BtfError for a type that C does not have.
     """
     target = btf.type(type_id)
     if isinstance(target, Func | Var):
@@ -255,17 +258,16 @@ def declare(btf: Btf, type_id: int, name: str = "") -> str:
 
 
 def prototype(btf: Btf, proto: FuncProto, name: str) -> str:
-    """Declare a function: ``void cong_avoid(struct sock *sk, u32 ack, u32 acked)``."""
+    """Declare a function, such as ``void cong_avoid(struct sock *sk, u32 ack, u32 acked)``."""
     return Printer(btf).prototype(proto, name)
 
 
 def definition(btf: Btf, type_id: int) -> str:
-    """Define a struct, union, enum or typedef, or declare a function or variable, with the final semicolon.
+    """Define a struct, union, enum or typedef, or declare a function or variable.
 
-    Anonymous types are written where they are used. Compiled, together with
-    what it names, it has the sizes and offsets of the BTF: padding and the
-    ``packed`` attribute are added where natural alignment does not explain
-    them. BtfError for other kinds, and for what no C can say.
+    Anonymous types stand where they are used. The compiled text has the sizes
+    and offsets of the BTF: padding and ``packed`` are added where natural
+    alignment differs. Raises BtfError for other kinds.
     """
     printer = Printer(btf, bodies=True)
     target = btf.type(type_id)

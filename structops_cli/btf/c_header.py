@@ -1,4 +1,4 @@
-"""A C header of just what some types need, in an order that compiles."""
+"""Write a C header with the types that a program needs, in an order that compiles."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ __all__ = ["header"]
 _TAGS = (BtfKind.STRUCT, BtfKind.UNION, BtfKind.ENUM, BtfKind.ENUM64)
 _MAX_DEPTH = 200
 _BUILT_IN = ("__builtin_va_list",)
-"""Typedefs that the compiler has by itself; the kernel's may be another type, and so goes by another name."""
+"""Typedefs of the compiler. A kernel's typedef of that name gets another name."""
 
 _TOP = """\
 #pragma once
@@ -50,13 +50,12 @@ _BOTTOM = """\
 
 
 def header(btf: Btf, names: Sequence[str]) -> str:
-    """Declare the named structs, unions, enums and typedefs, and all that they need, for a BPF program.
+    """Declare the named structs, unions, enums and typedefs with all that they need.
 
-    What they contain is defined before them; what is only pointed at is
-    declared. Records get ``preserve_access_index``, so that accesses are
-    relocated to the running kernel. Where two types share a name, the later
-    one gets a flavour, ``name___2``, which relocation ignores. NotFoundError
-    for a name that no such type has; BtfError for what no C can say.
+    Members' types are defined first; types behind pointers are declared.
+    Records get ``preserve_access_index``, so that accesses are relocated. The
+    later of two types with one name gets the flavour ``name___2``. Raises
+    NotFoundError for an unknown name, and BtfError for a type that C lacks.
     """
     wanted = [type_id for name in names for type_id in _find(btf, name)]
     writer = _HeaderWriter(btf, wanted)
@@ -66,7 +65,7 @@ def header(btf: Btf, names: Sequence[str]) -> str:
 
 
 def _find(btf: Btf, name: str) -> list[int]:
-    """Return the types of a name: what has it as a tag, and a typedef."""
+    """Return the types of a name: the tagged type, and the typedef."""
     found = [btf.find(name, *_TAGS), btf.find(name, BtfKind.TYPEDEF)]
     if found == [None, None]:
         why = f"{btf.origin} has no struct, union, enum or typedef of that name"
@@ -78,11 +77,11 @@ def _find(btf: Btf, name: str) -> list[int]:
 
 
 class _HeaderWriter:
-    """Collects definitions, each after what it needs.
+    """Collects definitions, each behind the types that it needs.
 
-    A type is needed whole, or only by name: that is enough behind a pointer
-    and in a prototype. An array needs its elements whole everywhere, a typedef
-    must be there in both cases, and an anonymous type is whole wherever it is.
+    A pointer or a prototype needs a type by name only. An array needs its
+    elements whole, a typedef always precedes its use, and an anonymous type
+    is whole where it is used.
     """
 
     def __init__(self, btf: Btf, wanted: Sequence[int]) -> None:
@@ -100,7 +99,7 @@ class _HeaderWriter:
             self._name(btf.type(type_id))
 
     def text(self) -> str:
-        """Return what has been written: one-liners of a sort in rows, everything else apart."""
+        """Return the header. One-line declarations of one sort share a paragraph."""
         text = ""
         before = ""
         for _, block in self._blocks:
@@ -110,7 +109,7 @@ class _HeaderWriter:
         return text
 
     def need(self, type_id: int, *, whole: bool = True, depth: int = 0) -> None:
-        """Write what has to stand before something that needs this type."""
+        """Write everything that must precede a use of this type."""
         if (type_id, whole) in self._seen:
             return
         if depth > _MAX_DEPTH:
@@ -131,7 +130,7 @@ class _HeaderWriter:
         self._seen.add((type_id, whole))
 
     def _name(self, target: BtfType) -> None:
-        """Give a type the name that it will go by; a type that is only declared shares that of the defined one."""
+        """Choose the name of a type. A declared type shares the name of the defined one."""
         if target.id in self._names:
             return
         if isinstance(target, Typedef):
@@ -142,7 +141,7 @@ class _HeaderWriter:
             self._names[target.id] = name
 
     def _ordinary_name(self, name: str) -> str:
-        """Return a name for a typedef or an enumerator that nothing else has."""
+        """Reserve a unique name for a typedef or an enumerator."""
         name = _free(name, self._ordinary)
         self._ordinary.add(name)
         return name
@@ -166,7 +165,7 @@ class _HeaderWriter:
             self._blocks.append((name, f"{keyword(target)} {name};"))
 
     def _forget(self, name: str) -> None:
-        """Drop a declaration that only other declarations separate from its definition."""
+        """Drop a declaration if only declarations separate it from its definition."""
         for number in range(len(self._blocks) - 1, -1, -1):
             declared = self._blocks[number][0]
             if declared == name:
@@ -188,7 +187,7 @@ class _HeaderWriter:
             self._blocks.append(("", f"{self._printer.body(whole)};"))
 
     def _typedef(self, target: Typedef, *, whole: bool, depth: int) -> None:
-        """Write a typedef before the struct that it names, whose members may use it."""
+        """Write a typedef before its struct, whose members may use the typedef."""
         if target.id in self._open:
             return
         if target.id not in self._written:
@@ -208,7 +207,7 @@ class _HeaderWriter:
 
 
 def _parts(target: BtfType, *, whole: bool) -> list[tuple[int, bool]]:
-    """Return what an unnamed type is made of, and whether that is needed whole."""
+    """Return the types that an unnamed type needs, and whether it needs them whole."""
     if isinstance(target, Ptr):
         return [(target.type, False)]
     if isinstance(target, Array):
@@ -223,12 +222,12 @@ def _parts(target: BtfType, *, whole: bool) -> list[tuple[int, bool]]:
 
 
 def _opaque(name: str) -> str:
-    """Return the name of the one enumerator of an enum whose own are not known."""
+    """Name the single enumerator of an enum whose values are unknown."""
     return f"{name}___opaque"
 
 
 def _free(name: str, taken: Container[str]) -> str:
-    """Return the name, or the first flavour of it that is not taken."""
+    """Return the name, or its first flavour that is not taken."""
     number = 1
     candidate = name
     while candidate in taken:

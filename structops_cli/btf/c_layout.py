@@ -1,8 +1,7 @@
-"""Where a C compiler would put members, and what must be said so that they come to lie where BTF says.
+"""Place members as a C compiler does, and find the padding that BTF offsets need.
 
-BTF records offsets and not the attributes that led to them. Alignment beyond
-the natural one is written as padding, for an ``aligned`` attribute would
-align, and so enlarge, what contains the type as well.
+BTF records offsets, not the attributes behind them. Larger alignment is
+written as padding: an ``aligned`` attribute would also enlarge the type around it.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ __all__ = ["Filler", "Layout", "Padding", "lay_out"]
 
 _UNITS = (8, 16, 32, 64)
 _MOST_PADDING = 512
-"""Bits that are padded with unnamed bit-fields; a larger hole becomes one array."""
+"""The most bits of unnamed bit-fields. A larger hole becomes one array."""
 
 
 class Padding(NamedTuple):
@@ -30,22 +29,22 @@ class Padding(NamedTuple):
 
 
 class Filler(NamedTuple):
-    """An array of ``size_bytes`` that fills a large hole, or gives a union its size; it needs a name of its own."""
+    """An array that fills a large hole, or gives a union its size. The printer names it."""
 
     size_bytes: int
 
 
 class Layout(NamedTuple):
-    """What to write between the braces, and whether the ``packed`` attribute follows them."""
+    """The text between the braces, and whether ``packed`` follows."""
 
     packed: bool
     items: tuple[Member | Padding | Filler, ...]
 
 
 def lay_out(btf: Btf, composite: Composite) -> Layout:
-    """Return the members, and padding where natural alignment does not explain the next offset or the size.
+    """Return the members, with padding where natural alignment differs from BTF.
 
-    BtfError when no C can say it: members that overlap or end beyond the size.
+    Raises BtfError for members that overlap or end beyond the size.
     """
     packed = is_packed(btf, composite)
     pen = _Pen(btf, composite, packed=packed)
@@ -54,7 +53,7 @@ def lay_out(btf: Btf, composite: Composite) -> Layout:
 
 
 class _Pen:
-    """Places members as a compiler does; positions are bits from the start."""
+    """Places members as a compiler does. Positions are bits from the start."""
 
     def __init__(self, btf: Btf, composite: Composite, *, packed: bool) -> None:
         self._btf = btf
@@ -90,7 +89,7 @@ class _Pen:
         return member.bit_size or size_of(self._btf, member.type) * 8
 
     def _natural(self, member: Member) -> int:
-        """Return where the member goes when nothing is said."""
+        """Return the bit at which a compiler puts the member."""
         align = 8 if self._packed else align_of(self._btf, member.type) * 8
         if member.bit_size == 0:
             return _round_up(self._at, align)
@@ -100,7 +99,7 @@ class _Pen:
         return _round_up(self._at, align)
 
     def _pad(self, target: int) -> Iterator[Padding | Filler]:
-        """Fill up to ``target``: small pieces up to a boundary of the largest unit, and that unit from there on."""
+        """Fill up to ``target``, with the largest unit from its first boundary on."""
         if target < self._at:
             raise self._error(f"what should begin at bit {target} overlaps what ends at bit {self._at}")
         while self._at < target:
@@ -114,7 +113,7 @@ class _Pen:
                 self._at += padding.bits
 
     def _padding(self, target: int) -> Padding:
-        """Return the largest piece from here that ends at or before ``target``, in the smallest unit that holds it."""
+        """Return the largest piece that ends at or before ``target``, in the smallest unit."""
         padding = Padding(_UNITS[0], min(target, _round_up(self._at + 1, _UNITS[0])) - self._at)
         for unit in _UNITS[1:]:
             end = _round_up(self._at + 1, unit)

@@ -1,7 +1,7 @@
-"""Decode one BTF record into its value of ``types``, by kind (``Documentation/bpf/btf.rst``).
+"""Decode one BTF record into its value of ``types`` (``Documentation/bpf/btf.rst``).
 
-The index has already made sure that a record lies within the type section;
-what is left to check are the names within it.
+The index guarantees that a record lies within the type section. Decoders
+check the names.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["decode"]
 
 KIND = 0x7F
-"""The bits of a kind, from bit 24 of ``info`` on. Before Linux 7.2 there were 5, and 16 of vlen; the others were zero."""
+"""The kind, from bit 24 of ``info`` on. Linux 7.2 widened it from 5 bits, and vlen from 16."""
 VLEN = 0xFFFFFF
 
 RECORD = Layout("<III")
@@ -57,11 +57,11 @@ _TRIPLE = Layout("<III")
 _UNSIGNED_64 = Layout("<IQ")
 _SIGNED_64 = Layout("<Iq")
 _new = tuple.__new__
-"""Makes what there are thousands of: the constructor of a NamedTuple takes twice as long."""
+"""Builds a NamedTuple in half the time of its constructor."""
 
 
 class _Record(NamedTuple):
-    """One record: the three words of ``struct btf_type`` taken apart, and where the rest of it begins."""
+    """The words of one ``struct btf_type``, and the offset of the data behind it."""
 
     id: int
     name: str
@@ -73,12 +73,12 @@ class _Record(NamedTuple):
     names: NameCache
 
     def words(self, layout: Layout) -> Iterator[tuple[int, ...]]:
-        """Unpack the ``vlen`` structures that follow the record."""
+        """Unpack the ``vlen`` structures behind the record."""
         return layout.iter_unpack(self.data[self.rest : self.rest + layout.size * self.vlen])
 
 
 def decode(type_id: int, data: bytes | mmap, offset: int, names: NameCache) -> BtfType | None:
-    """Decode the record at ``offset`` of ``data``; None for a kind that is not known, BtfError for a name that is none."""
+    """Decode the record at ``offset``. Returns None for an unknown kind."""
     name_off, info, size_or_type = RECORD.unpack_from(data, offset)
     kind: int = info >> 24 & KIND
     if kind >= len(_DECODERS):

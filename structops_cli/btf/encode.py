@@ -1,4 +1,4 @@
-"""Encode types as BTF: the inverse of ``decode``, for BTF_LOAD."""
+"""Encode types as BTF for BTF_LOAD, and rewrite types of an existing BTF."""
 
 from __future__ import annotations
 
@@ -55,9 +55,8 @@ _SIGNED_64 = Layout("<Iq")
 def encode(types: Iterable[BtfType], *, base: Btf | None = None) -> bytes:
     """Encode types as a whole BTF, or as a split BTF on top of ``base``.
 
-    Their ids must be consecutive, from 1 or from ``base.end_id``. Each string
-    is stored once. BtfError for another id, and for a value that its field
-    cannot hold.
+    Ids must be consecutive, from 1 or from ``base.end_id``. Each string is
+    stored once. Raises BtfError for other ids and for values beyond their fields.
     """
     ordered = tuple(types)
     for expected, target in enumerate(ordered, 1 if base is None else base.end_id):
@@ -69,13 +68,16 @@ def encode(types: Iterable[BtfType], *, base: Btf | None = None) -> bytes:
 
 
 def encode_records(types: Iterable[BtfType], strings_start: int) -> tuple[list[bytes], bytes]:
-    """Encode types of any ids: the record of each, and the strings that they name, from ``strings_start`` on."""
+    """Encode types of any ids. Returns their records, and the new strings.
+
+    ``strings_start`` is the offset of the first new string.
+    """
     encoder = _Encoder(strings_start)
     return [encoder.record(target) for target in types], encoder.strings()
 
 
 def join(records: bytes, strings: bytes, layout: bytes = b"") -> bytes:
-    """Return a whole BTF of its sections; with a layout its header is that of Linux 7.1."""
+    """Return a BTF of its sections. With a layout, the header is that of Linux 7.1."""
     if layout:
         strings_at = len(records) + len(layout)
         places = (0, len(records), strings_at, len(strings), len(records), len(layout))
@@ -86,7 +88,7 @@ def join(records: bytes, strings: bytes, layout: bytes = b"") -> bytes:
 
 
 class _Encoder:
-    """Encodes records, and collects their names."""
+    """Encodes records and collects their names."""
 
     def __init__(self, strings_start: int) -> None:
         self._offsets: dict[str, int] = {}
@@ -101,7 +103,7 @@ class _Encoder:
         return b"".join(self._strings)
 
     def _name(self, name: str) -> int:
-        """Return the string offset of a name, stored when it is new."""
+        """Return the string offset of a name. Stores a new name."""
         offset = self._offsets.get(name)
         if offset is None:
             if "\0" in name:
@@ -230,13 +232,12 @@ _ENCODERS: dict[type, tuple[BtfKind, Callable[[_Encoder, int, Any], bytes]]] = {
 
 
 def rewrite(btf: Btf, types: Iterable[BtfType], *, layout: bool = True) -> bytes:
-    """Return the bytes of ``btf`` with each of ``types`` in place of its own type of that id.
+    """Return ``btf`` with each of ``types`` in place of its own type of that id.
 
-    Types with the ids that follow its last one are added, in any order. New
-    names go behind the old strings, so that the offsets in ``.BTF.ext`` stay
-    good. Without ``layout`` the layout section is dropped, and fields of the
-    header that are not known always are. BtfError for an id that is neither, and
-    for what cannot be encoded.
+    Types with the ids behind the last one are added. New names follow the
+    old strings, so that offsets in ``.BTF.ext`` stay valid. Unknown header
+    fields are dropped, and the layout section too without ``layout``.
+    Raises BtfError for other ids and for values that cannot be encoded.
     """
     changed = {target.id: target for target in types}
     end_id = max((btf.end_id, *(type_id + 1 for type_id in changed)))

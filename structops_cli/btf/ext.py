@@ -1,8 +1,7 @@
-"""Decode ``.BTF.ext``: func info, line info and CO-RE relocations, by ELF section.
+"""Decode ``.BTF.ext``: function info, line info and CO-RE relocations.
 
-The layout is that of ``Documentation/bpf/btf.rst``: a header, then for each of
-the three a record size and, for each ELF section, its name, the number of
-records, and the records.
+``Documentation/bpf/btf.rst`` has the layout. Behind the header, each part has
+a record size, and for each ELF section a name, a count and the records.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ __all__ = ["BtfExt", "CoreRelo", "FuncInfo", "LineInfo", "parse_ext"]
 _INSN_SIZE = 8
 _PREAMBLE_SIZE = 8
 _OLD_LENGTH, _LENGTH = 24, 32
-"""Bytes of the header without and with CO-RE relocations (LLVM 10). A longer one places parts that nothing here needs."""
+"""Bytes of the header without and with CO-RE relocations (LLVM 10)."""
 _WORD = Layout("<I")
 _PAIR = Layout("<II")
 _FUNC_INFO = Layout("<II")
@@ -31,14 +30,14 @@ _KNOWN_RELOS = frozenset(CoreReloKind)
 
 
 class FuncInfo(NamedTuple):
-    """A function begins at this instruction; ``type_id`` is its BTF Func."""
+    """The first instruction of a function. ``type_id`` is its BTF Func."""
 
     insn_index: int
     type_id: int
 
 
 class LineInfo(NamedTuple):
-    """The source line of an instruction; the offsets are into the object's BTF strings."""
+    """The source line of an instruction. Offsets are into the object's BTF strings."""
 
     insn_index: int
     file_name_off: int
@@ -52,7 +51,7 @@ class LineInfo(NamedTuple):
 
 
 class CoreRelo(NamedTuple):
-    """One CO-RE relocation; ``access`` is the access string, ``kind`` a number of ``CoreReloKind``."""
+    """One CO-RE relocation: an access string and a ``CoreReloKind``."""
 
     insn_index: int
     type_id: int
@@ -61,9 +60,9 @@ class CoreRelo(NamedTuple):
 
 
 class BtfExt(NamedTuple):
-    """What ``.BTF.ext`` says, by section name; instruction indexes count from the start of the section.
+    """The records by section name. Instruction indexes count from the section's start.
 
-    ``unknown`` names the parts that were skipped because a newer tool wrote them.
+    ``unknown`` names skipped parts, which a newer tool wrote.
     """
 
     func_info: dict[str, tuple[FuncInfo, ...]]
@@ -76,7 +75,7 @@ _Info = TypeVar("_Info", FuncInfo, LineInfo, CoreRelo)
 
 
 class _Part(NamedTuple, Generic[_Info]):
-    """One of the three parts: its name for messages, what is known of a record, and how to decode it."""
+    """One of the three parts: its name, the known layout of a record, and its decoder."""
 
     name: str
     layout: Layout
@@ -84,12 +83,10 @@ class _Part(NamedTuple, Generic[_Info]):
 
 
 def parse_ext(data: bytes, btf: Btf, *, origin: str = ".BTF.ext") -> BtfExt:
-    """Decode a whole .BTF.ext.
+    """Decode a whole .BTF.ext and check it against the ``btf`` of the same object.
 
-    ``btf`` is the BTF of the same object: ids and string offsets are checked
-    against it. Longer records than are known are accepted. The records of a
-    section must be in the order of their instructions. BtfError names the ELF
-    section.
+    Records may be longer than known. The records of a section must be in the
+    order of their instructions. Raises BtfError, which names the ELF section.
     """
     reader = _Reader(data, btf, origin)
     func_info, line_info, core_relos = reader.extents()
@@ -102,7 +99,7 @@ def parse_ext(data: bytes, btf: Btf, *, origin: str = ".BTF.ext") -> BtfExt:
 
 
 def _unknown_in_header(data: bytes) -> list[str]:
-    """Return what the header places behind the three parts: pairs of an offset and a length, as for the parts."""
+    """Describe the fields behind the three known parts: pairs of an offset and a length."""
     whole = len(data) - len(data) % _PAIR.size
     sizes = [size for _, size in _PAIR.iter_unpack(data[:whole])]
     found = [f"part {number} of {size} bytes" for number, size in enumerate(sizes, 4) if size]
@@ -117,10 +114,10 @@ class _Reader:
         self._btf = btf
         self._origin = origin
         self.unknown: list[str] = []
-        """The parts that were skipped so far."""
+        """The parts skipped so far."""
 
     def extents(self) -> list[tuple[int, int]]:
-        """Decode the header: where each part begins and its length; (0, 0) for what an old header lacks."""
+        """Return the start and the length of each part, (0, 0) if the header lacks it."""
         length = parse_preamble(self._data, _OLD_LENGTH, self._origin).length
         if _OLD_LENGTH < length < _LENGTH:
             why = f"its header has {length} bytes, neither 24 nor 32"
@@ -130,7 +127,7 @@ class _Reader:
         return [(length + offset, size) for offset, size in pairs] + [(0, 0)] * (3 - len(pairs))
 
     def sections(self, part: _Part[_Info], at: int, size: int) -> dict[str, tuple[_Info, ...]]:
-        """Decode one part of ``size`` bytes at ``at``: the records by ELF section."""
+        """Decode the part of ``size`` bytes at ``at`` into records by ELF section."""
         if size == 0:
             return {}
         end = at + size
@@ -153,7 +150,7 @@ class _Reader:
         return found
 
     def _block(self, part: _Part[_Info], at: int, end: int, stride: int) -> tuple[str, int]:
-        """Read the name of the ELF section and the number of records that begin a block."""
+        """Read the head of a block: the name of the ELF section, and the record count."""
         if end - at < _PAIR.size:
             raise self._error(part, f"{end - at} bytes are left at byte {at}, too few for a section")
         name_off, count = _PAIR.unpack_from(self._data, at)
@@ -167,7 +164,7 @@ class _Reader:
         return section, count
 
     def _records(self, part: _Part[_Info], section: str, data: bytes, stride: int) -> tuple[_Info, ...]:
-        """Decode the records of one ELF section; ``stride`` bytes each, of which the first are known."""
+        """Decode the records of one ELF section, ``stride`` bytes each."""
         records = []
         last = -1
         for at in range(0, len(data), stride):
@@ -192,7 +189,7 @@ class _Reader:
         return FuncInfo(offset // _INSN_SIZE, type_id)
 
     def line_info(self, words: tuple[int, ...]) -> LineInfo:
-        """Decode ``struct bpf_line_info``; its strings are looked at only when a line is shown."""
+        """Decode ``struct bpf_line_info``. Its strings are read only to show a line."""
         offset, file_name_off, line_off, line_col = words
         if max(file_name_off, line_off) >= self._btf.strings.end:
             raise BtfError(f"a string is at offset {max(file_name_off, line_off)}, beyond the strings")

@@ -1,9 +1,8 @@
-"""The header of a BTF: the places of its sections (``struct btf_header``, ``include/uapi/linux/btf.h``).
+"""Decode the header of a BTF (``struct btf_header``, ``include/uapi/linux/btf.h``).
 
-A header of 32 bytes, since Linux 7.1, has a layout section: ``{u8 info_sz, u8
-elem_sz, u16 flags}`` for each kind, by its number. It tells a reader the size
-of a type whose kind it does not know. A header may be longer than is known
-here: its length is in it, and the sections are found all the same.
+Since Linux 7.1 the header has 32 bytes and names a layout section, with
+``{u8 info_sz, u8 elem_sz, u16 flags}`` for each kind. A reader skips types
+of unknown kinds by it. A longer header states its own length.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _KNOWN_LENGTH = _SHORTEST + _LAYOUT.size
 
 
 class Preamble(NamedTuple):
-    """What the headers of BTF and of .BTF.ext begin with."""
+    """The first fields of the headers of BTF and of .BTF.ext."""
 
     magic: int
     version: int
@@ -38,10 +37,10 @@ class Preamble(NamedTuple):
 
 
 class Sections(NamedTuple):
-    """The places of the sections: absolute offsets and lengths in bytes.
+    """Absolute offsets and lengths of the sections, in bytes.
 
-    The layout has length 0 where there is none. ``unknown_header`` is the number of
-    bytes at the end of the header that are not known here, 0 when they are all zero.
+    The layout has length 0 if there is none. ``unknown_header`` counts the
+    unknown bytes at the end of the header, 0 if all are zero.
     """
 
     types_offset: int
@@ -56,8 +55,8 @@ class Sections(NamedTuple):
 def parse_preamble(data: bytes | mmap, shortest: int, origin: str) -> Preamble:
     """Decode the first 8 bytes of a header of BTF or of .BTF.ext.
 
-    Raises BtfError for another magic, version, flags or byte order, and for a
-    header of less than ``shortest`` bytes or longer than the data.
+    Raises BtfError for another magic, version, byte order or flags, and for a
+    header shorter than ``shortest`` or longer than the data.
     """
     if len(data) < _PREAMBLE.size:
         raise BtfError(f"{origin} is damaged", why=f"{len(data)} bytes are too few for a header")
@@ -85,9 +84,9 @@ def _check_length(data: bytes | mmap, length: int, shortest: int, origin: str) -
 
 
 def parse_sections(data: bytes | mmap, origin: str, *, split: bool = False) -> Sections:
-    """Decode the header of a BTF and check that its sections lie within ``data``, apart from each other.
+    """Decode the header of a BTF. Sections must lie within ``data`` and not overlap.
 
-    ``split`` is true for the BTF of a module, which continues another one.
+    ``split`` is true for BTF that continues another one, as of a module.
     """
     start = parse_preamble(data, _SHORTEST, origin).length
     types_offset, types_length, strings_offset, strings_length = _LENGTHS.unpack_from(data, _PREAMBLE.size)
@@ -114,7 +113,7 @@ def parse_sections(data: bytes | mmap, origin: str, *, split: bool = False) -> S
 
 
 def _layout(data: bytes | mmap, length: int, origin: str) -> tuple[int, int]:
-    """Return the offset and length of the layout section; (0, 0) for a header without the two fields."""
+    """Return the place of the layout section, (0, 0) for a header without it."""
     if length < _KNOWN_LENGTH:
         if any(data[_SHORTEST:length]):
             why = f"its header has {length} bytes, neither {_SHORTEST} nor {_KNOWN_LENGTH}"

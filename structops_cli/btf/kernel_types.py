@@ -1,4 +1,4 @@
-"""The types of a running kernel: those of vmlinux, and of each module on top of it."""
+"""Hold the types of one kernel: vmlinux, and the modules on top of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["AbsentModule", "KernelTypes", "ModuleBtf", "SkippedModule"]
 
 
 class ModuleBtf(NamedTuple):
-    """The split BTF of a module; ``btf_obj_id`` is the kernel's id of it, for BTF_GET_FD_BY_ID."""
+    """The split BTF of a module. ``btf_obj_id`` is for BTF_GET_FD_BY_ID."""
 
     name: str
     btf: Btf
@@ -21,14 +21,17 @@ class ModuleBtf(NamedTuple):
 
 
 class SkippedModule(NamedTuple):
-    """A module whose BTF cannot be read, and the reason; nothing is known of its types."""
+    """A module whose BTF cannot be read."""
 
     name: str
     error: StructopsError
 
 
 class AbsentModule(NamedTuple):
-    """A module that may have a type which is nowhere: ``loaded`` without its types, or having it and not loaded."""
+    """A module that may define a missing type.
+
+    ``loaded`` modules hide their types; others would define the type if loaded.
+    """
 
     name: str
     loaded: bool
@@ -39,13 +42,10 @@ def _no_modules() -> Iterable[ModuleBtf]:
 
 
 class KernelTypes:
-    """The BTF of vmlinux, and those of the modules, which are read when first asked for.
+    """The BTF of vmlinux and of the modules, which are read at first use.
 
-    A module whose BTF cannot be read is left out, and is then in ``skipped``.
-
-    ``absent`` tells which modules may have a type that is in none of them, for
-    errors; it is None where there are no modules, or nobody to ask. ``unread`` is
-    the reason why ``vmlinux`` is not all that the kernel has, None if it is.
+    ``absent`` names the modules that may define a missing type, for errors.
+    ``unread`` is the reason why ``vmlinux`` is incomplete, None if it is whole.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class KernelTypes:
         self._load_modules = load_modules
         self._modules: tuple[ModuleBtf, ...] | None = None
         self.skipped: tuple[SkippedModule, ...] = ()
-        """Modules whose BTF cannot be read, of those that were asked for so far."""
+        """The modules whose BTF cannot be read, among those read so far."""
 
     def modules(self) -> tuple[ModuleBtf, ...]:
-        """Return the modules that have BTF; the first call reads them all."""
+        """Return the modules that have BTF. The first call reads all of them."""
         if self._modules is None:
             found = tuple(self._load_modules())
             self.skipped = tuple(item for item in found if isinstance(item, SkippedModule))
@@ -72,16 +72,16 @@ class KernelTypes:
         return self._modules
 
     def unknown_in_modules(self) -> dict[str, tuple[str, ...]]:
-        """Return the parts that ``Btf.unknown_parts`` names, by module, of the modules that were read so far."""
+        """Return the unknown parts of each module's BTF, by module."""
         return {one.name: parts for one in self._modules or () if (parts := one.btf.unknown_parts())}
 
     def skip(self, module: ModuleBtf, error: StructopsError) -> None:
-        """Leave out a module whose types turned out to be damaged as they were decoded."""
+        """Leave out a module whose types proved damaged when they were decoded."""
         self._modules = tuple(item for item in self.modules() if item is not module)
         self.skipped = (*self.skipped, SkippedModule(module.name, error))
 
     def find(self, name: str, *kinds: BtfKind) -> tuple[ModuleBtf | None, int] | None:
-        """Return where a type is: (None, id) for vmlinux, else (module, id); None for nowhere."""
+        """Return the place of a type: (None, id) for vmlinux, (module, id), or None."""
         found = self.vmlinux.find(name, *kinds)
         if found is not None:
             return None, found
@@ -92,7 +92,7 @@ class KernelTypes:
         return None
 
     def with_all(self, names: Iterable[str]) -> Btf:
-        """Return the BTF that has types of all these names: vmlinux's, or that of a module on top of it, if one has."""
+        """Return the BTF with types of all these names: a module's, or vmlinux's."""
         missing = [name for name in names if self.vmlinux.find(name) is None]
         if missing:
             for module in self.modules():

@@ -1,7 +1,7 @@
-"""Sizes and alignments of types, as the kernel's targets lay them out (64-bit, System V).
+"""Compute sizes and alignments of types on 64-bit targets (System V).
 
-BTF tells sizes and member offsets and no alignment: that of a struct or union
-is derived from its members.
+BTF has sizes and member offsets but no alignment. The alignment of a struct
+or union follows from its members.
 """
 
 from __future__ import annotations
@@ -46,19 +46,22 @@ __all__ = [
 ]
 
 POINTER_SIZE = 8
-"""Bytes of a pointer, in the kernel (x86-64) and in BPF."""
+"""Bytes of a pointer, in the kernel and in BPF."""
 ENUM64_SIZE = 8
 MAX_SIZE = 1 << 32
-"""No type is as large as this many bytes: sizes in BTF have 32 bits."""
+"""Every type is smaller than this, in bytes: sizes in BTF have 32 bits."""
 _MAX_CHAIN = 64
-"""The longest chain of typedefs, modifiers and arrays that is followed; compilers make less than ten."""
+"""The longest chain of typedefs, modifiers and arrays. Compilers make less than ten."""
 CUT = "8 bytes in a BTF_KIND_ENUM: its values may be cut to 32 bits"
-"""Of an enum whose values are not certain, for messages (pahole --skip_encoding_btf_enum64 writes such enums)."""
+"""For messages about ``may_be_cut``. pahole --skip_encoding_btf_enum64 writes such enums."""
 _NAMED_THROUGH = (Typedef, Volatile, Const, Restrict, TypeTag)
 
 
 def resolve(btf: Btf, type_id: int) -> BtfType:
-    """Return the type behind typedefs, modifiers and type tags; BtfError when they do not end."""
+    """Return the type behind typedefs, modifiers and type tags.
+
+    Raises BtfError for a chain that does not end.
+    """
     known = btf.resolved.get(type_id)
     return known if known is not None else _resolve(btf, type_id)
 
@@ -74,7 +77,7 @@ def _resolve(btf: Btf, type_id: int) -> BtfType:
 
 
 def innermost(btf: Btf, type_id: int) -> BtfType:
-    """Return the resolved type of an array's elements, of their elements, and so on; of another type itself."""
+    """Return the resolved type of the elements of nested arrays, or the type itself."""
     target = resolve(btf, type_id)
     for _ in range(_MAX_CHAIN):
         if not isinstance(target, Array):
@@ -84,10 +87,9 @@ def innermost(btf: Btf, type_id: int) -> BtfType:
 
 
 def size_of(btf: Btf, type_id: int) -> int:
-    """Return the size of a type in bytes.
+    """Return the size of a type in bytes: 8 for a pointer, 0 for a flexible array.
 
-    A flexible array is 0 bytes, a pointer 8, a variable what its type is.
-    BtfError for what has no size: void, a declared-only struct, a function.
+    Raises BtfError for a type without a size: void, a declared struct, a function.
     """
     count = 1
     target = resolve(btf, type_id)
@@ -127,8 +129,8 @@ def _bounded(btf: Btf, type_id: int, size: int) -> int:
 def align_of(btf: Btf, type_id: int) -> int:
     """Return the alignment of a type in bytes.
 
-    A struct or union is as aligned as its most aligned member, or 1 when its
-    own offsets or size show that it is packed. BtfError for what has no size.
+    A struct or union has the alignment of its most aligned member, or 1 if
+    its offsets or its size show that it is packed.
     """
     return _align(btf, type_id, 0)
 
@@ -156,7 +158,7 @@ def _derived_align(btf: Btf, type_id: int, depth: int) -> int:
 
 
 def _power_of_two(size: int) -> int:
-    """Return the largest power of two up to 16 that divides a size: the alignment of a scalar."""
+    """Return the alignment of a scalar: the largest power of two in its size, up to 16."""
     return min(size & -size, 16) or 1
 
 
@@ -171,16 +173,16 @@ def _composite_align(btf: Btf, composite: Composite, depth: int) -> int:
 
 
 def is_packed(btf: Btf, composite: Composite) -> bool:
-    """Tell whether a compiler that aligns members naturally could not lay out this struct or union."""
+    """Tell whether natural alignment cannot explain this struct or union."""
     if align_of(btf, composite.id) > 1:
         return False
     return any(align_of(btf, member.type) > 1 for member in composite.members)
 
 
 def _is_natural(btf: Btf, member: Member, align: int) -> bool:
-    """Tell whether a member lies where a compiler would put it without being told to pack.
+    """Tell whether a compiler would put the member here without ``packed``.
 
-    A bit-field may begin anywhere, but must not cross the end of its storage unit.
+    A bit-field may begin anywhere but must not cross the end of its storage unit.
     """
     if member.bit_size == 0:
         return member.bit_offset % (align * 8) == 0
@@ -189,7 +191,7 @@ def _is_natural(btf: Btf, member: Member, align: int) -> bool:
 
 
 def may_be_cut(target: BtfType) -> bool:
-    """Tell whether an enum has 64-bit values in 32-bit fields: they are then not known."""
+    """Tell whether an enum may have 64-bit values in 32-bit fields."""
     return isinstance(target, Enum) and target.size_bytes == ENUM64_SIZE
 
 
@@ -202,7 +204,7 @@ def find_member(btf: Btf, composite: Composite, name: str) -> Member | None:  # 
 
 
 def pointee_proto(btf: Btf, type_id: int) -> FuncProto | None:
-    """Return the prototype that a pointer to a function points at, or None for any other type."""
+    """Return the prototype behind a pointer to a function, None for other types."""
     pointer = resolve(btf, type_id)
     if not isinstance(pointer, Ptr):
         return None

@@ -1,4 +1,4 @@
-"""NameCache with flavours: ``struct tcp_sock___old`` is a local view of the kernel's ``struct tcp_sock``."""
+"""Look up strings of a BTF by offset, and strip flavours from names."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["NameCache", "Strings", "essential_name"]
 
 
 def essential_name(name: str) -> str:
-    """Return a name without its flavour.
+    """Return a name without its flavour: ``tcp_sock`` for ``tcp_sock___old``.
 
-    A flavour begins at the last run of exactly three underscores that has
-    something on both sides, as libbpf takes it (``bpf_core_essential_name_len``).
+    A flavour begins at the last run of exactly three underscores with text on
+    both sides, as in libbpf (``bpf_core_essential_name_len``).
     """
     at = len(name) - 1
     while (at := name.rfind("___", 1, at)) > 0:
@@ -28,13 +28,13 @@ def essential_name(name: str) -> str:
 
 
 MAX_TAG_BYTES = 64 << 20
-"""Bytes of all names that are longer than the kernel allows for anything but tags: strings may overlap."""
+"""The limit for all names beyond ``MAX_NAME``, in bytes. Overlapping strings could be huge."""
 
 
 class Strings:
-    """The strings in ``data`` from ``offset`` on, ``length`` bytes that end with a NUL.
+    """The ``length`` bytes of strings in ``data`` from ``offset`` on. ``data`` is borrowed.
 
-    Offsets continue those of ``base``. ``data`` is borrowed.
+    Offsets continue those of ``base``. The last byte is a NUL.
     """
 
     __slots__ = ("_base", "_data", "_origin", "_shift", "end", "start")
@@ -52,9 +52,9 @@ class Strings:
         self._shift = offset - self.start
 
     def text(self, offset: int) -> str:
-        r"""Return the string at an offset; BtfError beyond the end.
+        r"""Return the string at an offset.
 
-        What is no UTF-8 comes out as ``\xNN``.
+        Invalid UTF-8 becomes ``\xNN``. Raises BtfError beyond the end.
         """
         if self.start <= offset < self.end:
             at = offset + self._shift
@@ -67,10 +67,10 @@ class Strings:
 
 
 class NameCache(dict[int, str]):
-    """NameCache by string offset, ``names[offset]``: made when first asked for, then kept.
+    """Names by string offset. ``cache[offset]`` decodes a name once.
 
-    Raises ``BtfError`` beyond the end, and when tags hold more than ``MAX_TAG_BYTES`` in all:
-    what is kept is bounded. The text of a tag has no limit of its own, as in the kernel.
+    Only tags may have names beyond ``MAX_NAME``; the kernel sets no limit
+    for them. Raises BtfError beyond ``MAX_TAG_BYTES`` of such names.
     """
 
     __slots__ = ("_left", "_origin", "_text")

@@ -1,13 +1,10 @@
-"""Make an object's BTF acceptable to a kernel that does not know all of it: pure, and no id moves.
+"""Rewrite an object's BTF for a kernel that knows less. No id changes.
 
-What a kernel does not know is written as something older that has the same
-size, so that everything which contains it stays as it is. Nothing that the
-kernel looks at is lost: of an object's BTF it reads what a program's functions
-are, and the layout of map values; tags, floats and the names of enumerators
-are for those who read it back.
+An unknown kind becomes an older kind of the same size, so that the types
+around it keep their layout. The kernel loses nothing: it reads the functions
+and the layout of map values. Tags, floats and enumerators only serve readers.
 
-The checks are those of ``btf_check_all_metas`` and what it calls
-(kernel/bpf/btf.c); the releases in which each feature came are beside it.
+The checks are those of ``btf_check_all_metas`` (kernel/bpf/btf.c) and its callees.
 """
 
 from __future__ import annotations
@@ -50,29 +47,28 @@ _Named: TypeAlias = Func | Struct | Union | Enum | Fwd | Typedef | Var | Datasec
 
 
 class BtfFeature(StrEnum):
-    """What not every kernel with struct_ops accepts in BTF; the value is the release that brought it."""
+    """A part of BTF that some kernels refuse. The value is the first release with it."""
 
     FLOAT = "5.13"
     DECL_TAG = "5.16"
     TYPE_TAG = "5.17"
     ENUM64 = "6.0"
-    """Signed enums as well."""
+    """Signed enums too."""
     LONG_NAMES = "6.1"
     DOTTED_NAMES = "6.4"
-    """A dot in the name of a function or type, as GCC makes them."""
+    """A dot in the name of a function or type, as GCC writes it."""
     SECTION_NAMES = "6.9"
     """Any printable character in the name of a section, such as ``?.struct_ops``."""
     ATTRIBUTE_TAGS = "6.15"
-    """Tags that stand for another attribute (kind_flag)."""
+    """Tags for other attributes (kind_flag)."""
     LAYOUT = "7.1"
     """A header of 32 bytes, with a layout section."""
 
 
 def sanitise(btf: Btf, lacking: Collection[BtfFeature]) -> bytes:
-    """Return the bytes of ``btf`` without ``lacking``, and without what no kernel accepts.
+    """Return ``btf`` without the features in ``lacking``, and without what all kernels refuse.
 
-    Types of kinds that structops does not know become empty structs: a kernel that knows
-    them has not refused them.
+    Types of unknown kinds become empty structs.
     """
     changed: dict[int, BtfType] = {
         type_id: Struct(type_id, "", 0, (), False) for type_id in btf.of_unknown_kinds()
@@ -87,7 +83,7 @@ def sanitise(btf: Btf, lacking: Collection[BtfFeature]) -> bytes:
 
 
 def features_used(btf: Btf) -> frozenset[BtfFeature]:
-    """Return the features that ``btf`` makes use of."""
+    """Return the features that ``btf`` uses."""
     layout = {BtfFeature.LAYOUT} if btf.has_layout else set()
     return frozenset(
         rule.feature for rule in _RULES if rule.feature is not None and any(rule.changes(btf, {}))
@@ -95,7 +91,10 @@ def features_used(btf: Btf) -> frozenset[BtfFeature]:
 
 
 class _Substitution:
-    """How types of some kinds are written for a kernel without a feature, None: for any kernel."""
+    """A replacement for types of some kinds, for kernels without ``feature``.
+
+    Without a feature it applies to every kernel.
+    """
 
     def __init__(
         self, feature: BtfFeature | None, change: Callable[[Btf, BtfType], BtfType], *kinds: BtfKind
@@ -105,7 +104,7 @@ class _Substitution:
         self._kinds = kinds
 
     def changes(self, btf: Btf, changed: dict[int, BtfType]) -> Iterator[BtfType]:
-        """Yield each type that is another one after this rule; ``changed`` is what earlier rules made."""
+        """Yield each type that this substitution replaces. ``changed`` has earlier results."""
         for type_id in btf.of_kinds(*self._kinds):
             before = changed.get(type_id) or btf.type(type_id)
             after = self._change(btf, before)
@@ -114,12 +113,12 @@ class _Substitution:
 
 
 def _float(_: Btf, target: BtfType) -> BtfType:
-    """Return a struct without members: C lets no struct be called ``float``, so it has no name."""
+    """Return an unnamed struct: C allows no struct with the name ``float``."""
     return Struct(target.id, "", target.size_bytes, (), False) if isinstance(target, Float) else target
 
 
 def _decl_tag(_: Btf, target: BtfType) -> BtfType:
-    """Return an integer of one byte: a type that nothing refers to."""
+    """Return an integer of one byte. No type refers to it."""
     return Int(target.id, target.name, 1, 0, 0, 8) if isinstance(target, DeclTag) else target
 
 
@@ -134,7 +133,7 @@ def _attribute_tag(btf: Btf, target: BtfType) -> BtfType:
 
 
 def _enum64(_: Btf, target: BtfType) -> BtfType:
-    """Return an integer: what it is to a program, and what a global function may take and return."""
+    """Return an integer, which a global function may take and return."""
     if isinstance(target, Enum64):
         encoding = BtfIntEncoding.SIGNED if target.signed else 0
         return Int(target.id, target.name, target.size_bytes, encoding, 0, 8 * target.size_bytes)
@@ -168,12 +167,12 @@ def _section_name(_: Btf, target: BtfType) -> BtfType:
 
 
 def _declared_enum(_: Btf, target: BtfType) -> BtfType:
-    """Give an enum that is only declared the size that it would have (``btf_enum_check_meta``)."""
+    """Give a declared enum its size (``btf_enum_check_meta``)."""
     return target._replace(size_bytes=4) if isinstance(target, Enum) and not target.size_bytes else target
 
 
 def _empty_variables(_: Btf, target: BtfType) -> BtfType:
-    """Leave out variables without bytes; a section without bytes is a struct (``btf_datasec_check_meta``)."""
+    """Drop variables without bytes (``btf_datasec_check_meta``). An empty section is a struct."""
     if not isinstance(target, Datasec):
         return target
     if not target.size_bytes:
@@ -183,7 +182,7 @@ def _empty_variables(_: Btf, target: BtfType) -> BtfType:
 
 
 def _unnamed_parameters(btf: Btf, target: BtfType) -> BtfType:
-    """Return the prototype of a function when a parameter of it has no name, with names."""
+    """Return the prototype of a function with names for unnamed parameters."""
     proto = btf.type(target.type) if isinstance(target, Func) else None
     if isinstance(proto, FuncProto) and (named := proto.named()) is not proto:
         return named
@@ -191,7 +190,7 @@ def _unnamed_parameters(btf: Btf, target: BtfType) -> BtfType:
 
 
 def _late_tag(btf: Btf, target: BtfType) -> BtfType:
-    """Take away a tag that comes behind a qualifier or typedef (``btf_check_type_tags``)."""
+    """Replace a tag behind a qualifier or typedef (``btf_check_type_tags``)."""
     if not isinstance(target, Const | Volatile | Restrict | Typedef):
         return target
     inner = btf.type(target.type)

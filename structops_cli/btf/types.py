@@ -1,14 +1,11 @@
-"""One immutable value per BTF kind, and their closed union.
+"""Define one immutable value per BTF kind, and their closed union.
 
-Every value starts with the ``id`` that it has in its own BTF (0 is void), so
-two types of one BTF are never equal by accident. A field named ``type`` or
-``*_type`` is a type id; names are text, "" for anonymous. Sizes are bytes and
-offsets bits where the name says so.
-
-They are ``NamedTuple`` and not dataclasses for one measured reason: defining a
-frozen slotted dataclass costs about 1 ms of start-up, a NamedTuple 0.25 ms,
-and a command defines some fifty. The layouts are those of
+Each value begins with its ``id`` in its own BTF. Fields named ``type`` or
+``*_type`` are type ids. Names are text, "" for anonymous types. Layouts follow
 ``Documentation/bpf/btf.rst`` and ``include/uapi/linux/btf.h``.
+
+They are NamedTuples, not dataclasses: defining a frozen, slotted dataclass costs
+1 ms of start-up, a NamedTuple 0.25 ms, and a command defines some fifty.
 """
 
 from __future__ import annotations
@@ -48,13 +45,13 @@ __all__ = [
 
 
 class Void(NamedTuple):
-    """Type 0: nothing, or anything behind a pointer."""
+    """Type 0."""
 
     id: int = 0
 
 
 class Int(NamedTuple):
-    """BTF_KIND_INT. ``encoding`` holds ``BtfIntEncoding`` bits; ``bits`` is the number of value bits."""
+    """BTF_KIND_INT. ``encoding`` has ``BtfIntEncoding`` bits, ``bits`` counts the value bits."""
 
     id: int
     name: str
@@ -81,7 +78,7 @@ class Array(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A member of a struct or union. ``bit_size`` is 0 for a member that is no bit-field."""
+    """A member of a struct or union. ``bit_size`` is 0 unless it is a bit-field."""
 
     name: str
     type: int
@@ -90,7 +87,7 @@ class Member(NamedTuple):
 
 
 class Struct(NamedTuple):
-    """BTF_KIND_STRUCT. ``kind_flag`` tells how member offsets are encoded; decoded members hide it."""
+    """BTF_KIND_STRUCT. ``kind_flag`` selects the encoding of member offsets."""
 
     id: int
     name: str
@@ -110,7 +107,7 @@ class Union(NamedTuple):
 
 
 class Enumerator(NamedTuple):
-    """A value of an enum, already signed as the enum is."""
+    """A value of an enum, with the sign of the enum."""
 
     name: str
     value: int
@@ -137,7 +134,7 @@ class Enum64(NamedTuple):
 
 
 class Fwd(NamedTuple):
-    """BTF_KIND_FWD: a struct or union that is declared only."""
+    """BTF_KIND_FWD: a declared struct or union."""
 
     id: int
     name: str
@@ -174,7 +171,7 @@ class Restrict(NamedTuple):
 
 
 class Func(NamedTuple):
-    """BTF_KIND_FUNC. ``type`` is a FuncProto; ``linkage`` a ``BtfFuncLinkage``."""
+    """BTF_KIND_FUNC. ``type`` is a FuncProto, ``linkage`` a ``BtfFuncLinkage``."""
 
     id: int
     name: str
@@ -197,9 +194,9 @@ class FuncProto(NamedTuple):
     params: tuple[Param, ...]
 
     def named(self) -> FuncProto:
-        """Return it with a name for each parameter, as the prototype of a function has to be (``btf_func_check``).
+        """Return the prototype with a name for each parameter (``btf_func_check``).
 
-        Itself when all have one; "..." never has (``btf_func_proto_check``).
+        Returns itself if all have names. The "..." of a variadic prototype has none.
         """
         if all(param.name or not param.type for param in self.params):
             return self
@@ -220,7 +217,7 @@ class Var(NamedTuple):
 
 
 class DatasecEntry(NamedTuple):
-    """A variable (or an extern function) of a section; ``type`` is a Var or a Func."""
+    """A variable, or an extern function, of a section. ``type`` is a Var or a Func."""
 
     type: int
     offset_bytes: int
@@ -245,7 +242,7 @@ class Float(NamedTuple):
 
 
 class DeclTag(NamedTuple):
-    """BTF_KIND_DECL_TAG. ``component`` is the member or parameter it tags, -1 for the whole."""
+    """BTF_KIND_DECL_TAG. ``component`` is the tagged member or parameter, -1 for the whole."""
 
     id: int
     name: str
@@ -264,9 +261,9 @@ class TypeTag(NamedTuple):
 
 
 class UnknownKind(NamedTuple):
-    """A type of a kind that came after this list; the layout section of its BTF says where it ends.
+    """A type of a kind that is newer than this program. ``raw`` is its record.
 
-    ``raw`` is its whole record. Ids and names in it are not known to be such.
+    The layout section gives its length. Ids and names in it are unknown.
     """
 
     id: int
@@ -275,7 +272,7 @@ class UnknownKind(NamedTuple):
     raw: bytes
 
     def describe(self) -> str:
-        """Return it in words, for messages."""
+        """Describe the type for messages."""
         return f"{self.name or 'a type'} of BTF kind {self.kind}, which structops does not know"
 
 

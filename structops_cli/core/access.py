@@ -1,12 +1,11 @@
-"""Read an access string against the object's own types: which field or enumerator a CO-RE relocation means.
+"""Read the access string of a CO-RE relocation against the object's own types.
 
-clang writes ``"0:1:2"``: first the index of the root taken as an array (a
-pointer may point at many), then, step by step, the index of a member or of an
-array element; ``"3"`` is an enumerator, counted from 0; ``"0"`` is the type
-itself. Indexes hold for the object's types only. What is carried over to the
-kernel's types are the names of the members, so that an anonymous struct or
-union leaves nothing behind but its offset. Source: the comments on CO-RE in
-``include/uapi/linux/bpf.h``, and libbpf (``src/relo_core.c``) where they are silent.
+In clang's ``"0:1:2"`` the first index takes the root as an array; each further
+index is a member or an array element. ``"3"`` is an enumerator, counted from 0,
+and ``"0"`` is the type itself. Indexes hold for the object's types only. The
+kernel's types are searched by member names, so an anonymous struct or union
+contributes only its offset. The sources are ``include/uapi/linux/bpf.h`` and
+libbpf (``src/relo_core.c``).
 """
 
 from __future__ import annotations
@@ -39,19 +38,16 @@ __all__ = [
 ]
 
 MAX_STEPS = 64
-"""The most indexes of an access string that libbpf takes (BPF_CORE_SPEC_MAX_LEN)."""
+"""The most indexes of an access string (libbpf's BPF_CORE_SPEC_MAX_LEN)."""
 _TAG_WORDS = {BtfKind.STRUCT: "struct", BtfKind.UNION: "union", BtfKind.ENUM: "enum", BtfKind.ENUM64: "enum"}
 _MAX_LENGTH = 11 * MAX_STEPS
 _MAX_BIT_OFFSET = 8 << 32
 _new = tuple.__new__
-"""Makes what there is one of for every relocation: the constructor of a NamedTuple takes twice as long."""
+"""Builds a NamedTuple in half the time of its constructor."""
 
 
 class Field(NamedTuple):
-    """A place within a root type: what is there (typedefs and modifiers looked through), and where.
-
-    ``bit_size`` is 0 for what is no bit-field.
-    """
+    """A place within a root type. ``type`` is resolved; ``bit_size`` is 0 unless a bit-field."""
 
     type: BtfType
     bit_offset: int
@@ -59,7 +55,7 @@ class Field(NamedTuple):
 
 
 class AccessStep(NamedTuple):
-    """A step to a named member, or (no ``name``) to element ``number`` of an array; it leads to ``type``."""
+    """A step to a named member, or without ``name`` to element ``number`` of an array."""
 
     name: str
     number: int
@@ -67,11 +63,10 @@ class AccessStep(NamedTuple):
 
 
 class FieldAccess(NamedTuple):
-    """An access string, read: from element ``first_index`` of ``root`` by ``steps`` to ``field``.
+    """A decoded access: from element ``first_index`` of ``root`` by ``steps`` to ``field``.
 
-    An access may go on from there into an anonymous member and end in it
-    (clang does so for a bit-field that is read as plain C). That has no name to
-    look for; ``tail_bits`` is how far it goes, and part of the offset.
+    An access may end in an anonymous member behind the last name; clang does so
+    for a bit-field read as plain C. ``tail_bits`` is the distance to that member.
     """
 
     root: int
@@ -117,14 +112,14 @@ def read_field(local: Btf, type_id: int, access: str) -> FieldAccess:
 
 
 def element_offset(btf: Btf, array: Array, number: int) -> int:
-    """Return how many bits element ``number`` is from the start of an array."""
+    """Return the offset of an array element in bits."""
     return number * size_of(btf, array.element_type) * 8 if number else 0
 
 
 def read_enumerator(local: Btf, type_id: int, access: str) -> Enumerator:
-    """Return the enumerator that ``access`` numbers in the enum ``type_id`` (or a typedef of one).
+    """Return the enumerator that ``access`` numbers in an enum or a typedef of one.
 
-    Raises BtfError when it is no enum, or has no such value.
+    Raises BtfError for another type and for a missing value.
     """
     indexes = _indexes(local, type_id, access)
     enum = resolve(local, type_id)
@@ -136,13 +131,13 @@ def read_enumerator(local: Btf, type_id: int, access: str) -> Enumerator:
 
 
 def check_whole_type(local: Btf, type_id: int, access: str) -> None:
-    """Check the access string of a relocation that is about a type as a whole: ``"0"`` and nothing else."""
+    """Check the access string of a relocation of a whole type, which is ``"0"``."""
     if access != "0":
         raise _misfit(local, type_id, access, "a relocation of a type takes no path into it")
 
 
 def spell_type(btf: Btf, type_id: int) -> str:
-    """Return a type in words: ``struct tcp_sock``, ``enum tcp_ca_state``, ``u32``, ``an anonymous union``."""
+    """Return a type in words: ``struct tcp_sock``, ``u32``, ``an anonymous union``."""
     kind, name = btf.kind(type_id), btf.name(type_id)
     if kind is None:
         target = btf.type(type_id)
@@ -158,7 +153,7 @@ def spell_type(btf: Btf, type_id: int) -> str:
 
 
 def spell_field(btf: Btf, path: FieldAccess) -> str:
-    """Return a field in words: ``struct tcp_sock.snd_cwnd``, ``struct a[2].b[3].c``."""
+    """Return a field in words: ``struct a[2].b[3].c``."""
     root = spell_type(btf, path.root)
     first = f"[{path.first_index}]" if path.first_index else ""
     return root + first + "".join(f".{step.name}" if step.name else f"[{step.number}]" for step in path.steps)
@@ -173,7 +168,7 @@ def _indexes(local: Btf, type_id: int, access: str) -> tuple[int, ...]:
 
 @lru_cache(1024)
 def _numbers(access: str) -> tuple[int, ...] | None:
-    """Return the numbers of an access string, None for what is none; an object has few different ones."""
+    """Return the numbers of an access string, None for a wrong string."""
     if not (access.isascii() and access.replace(":", "0").isdigit()) or len(access) > _MAX_LENGTH:
         return None
     parts = access.split(":")
@@ -213,7 +208,7 @@ ASKS = {
 
 
 def subject(local: Btf, type_id: int, access: str, kind: Kind) -> str:
-    """Return what is relocated: ``struct tcp_sock.snd_cwnd``, ``enum tcp_ca_state``, ``A of enum b``."""
+    """Return the subject of a relocation: a field, a type, or ``A of enum b``."""
     if kind in ENUM_KINDS:
         return f"{read_enumerator(local, type_id, access).name} of {spell_type(local, type_id)}"
     if kind in TYPE_KINDS:

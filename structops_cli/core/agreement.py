@@ -1,10 +1,9 @@
-"""Ask every type of the kernel that may answer for a local one, and accept one answer only.
+"""Ask every type candidate of the kernel, and accept a value only if they agree.
 
-A kernel has several types of one name now and then: two files that each have
-their own ``struct entry``. Those that do not match are left out, the others
-must agree. A candidate left out once is not asked again for that local type,
-so that an object that tells two types apart by a member means the same one
-from then on; libbpf does so too, for the length of an object.
+A kernel may have several types of one name: two files may each define a
+``struct entry``. Candidates that do not match are dropped, the others must
+agree. A dropped candidate is not asked again for that local type, so an object
+that tells two types apart by a member keeps to one of them, as in libbpf.
 """
 
 from __future__ import annotations
@@ -24,7 +23,11 @@ __all__ = ["Agreement", "CandidateValue", "Question"]
 
 
 class CandidateValue(NamedTuple):
-    """What a candidate gives: the number, and with a byte offset the field's size and why it must stay."""
+    """The number that a type candidate gives for a relocation.
+
+    A byte offset comes with the field's size, and with the reason if no access
+    of another size is possible.
+    """
 
     value: int
     size_bytes: int = 0
@@ -35,7 +38,7 @@ Question: TypeAlias = Callable[[TypeCandidate], CandidateValue | Mismatch]
 
 
 class Agreement:
-    """The candidates that are left for each type of one object."""
+    """The remaining type candidates of each type of one object."""
 
     def __init__(self, local: Btf, target: Target) -> None:
         self.local = local
@@ -43,9 +46,9 @@ class Agreement:
         self._left: dict[int, tuple[TypeCandidate, ...]] = {}
 
     def ask(self, relo: CoreRelo, question: Question) -> CandidateValue | Mismatch:
-        """Return the one answer to a relocation's question, or why there is none.
+        """Return the one value for a relocation, or the reason why there is none.
 
-        Raises RelocationError when there are several, or the type has no name to look for.
+        Raises RelocationError for several values, and for a type without a name.
         """
         candidates = self._left.get(relo.type_id) or self._candidates(relo)
         if len(candidates) == 1:
@@ -67,7 +70,7 @@ class Agreement:
     def _agreed(
         self, relo: CoreRelo, answers: Sequence[tuple[TypeCandidate, CandidateValue]]
     ) -> CandidateValue:
-        """Return the first answer if all give its value; sizes need not agree, as with libbpf."""
+        """Return the first value if all are equal. Sizes may differ, as in libbpf."""
         first = answers[0][1]
         if any(answer.value != first.value for _, answer in answers):
             raise _ambiguous(self.local, relo, answers)

@@ -1,9 +1,9 @@
 """Write fixups into instructions.
 
-An instruction whose fixup has no answer becomes a call of a helper that no
-kernel has. The verifier removes what it proves dead before it looks, so a
-program that checks first (``bpf_core_field_exists``) loads; one that does not
-is refused with ``invalid func unknown#N``, and N says which fixup it was.
+A fixup without a value turns its instruction into a call of a helper that no
+kernel has. The verifier first removes dead code. So a program that checks with
+``bpf_core_field_exists`` loads; another is refused with ``invalid func
+unknown#N``, where N identifies the fixup.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from structops_cli.syscall.uapi import CoreReloKind
 __all__ = ["POISON_BASE", "POISON_COUNT", "apply_fixups", "poisoned_relocation", "why_poisoned"]
 
 POISON_BASE = 2_100_000_000
-"""A poisoned instruction calls the helper of this number plus the index of its fixup: readable in decimal."""
+"""A poisoned instruction calls the helper POISON_BASE + index of its fixup."""
 POISON_COUNT = 40_000_000
-"""Numbers from POISON_BASE that mean a fixup; the immediate of a call ends at 2^31."""
+"""The numbers from POISON_BASE on that mean a fixup. Immediates end at 2^31."""
 
 _MAX_MEMORY_OFFSET = (1 << 15) - 1
 _U31 = (1 << 31) - 1
@@ -44,11 +44,10 @@ _ENUMVAL_VALUE = CoreReloKind.ENUMVAL_VALUE
 
 
 def apply_fixups(insns: bytes, fixups: Sequence[Fixup]) -> bytes:
-    """Return the instructions with every fixup applied; ``insns`` is raw, 8 bytes each.
+    """Return the instructions with every fixup applied.
 
-    One that has no room for the new value is poisoned, as one without an answer
-    is. Raises RelocationError for an instruction that is not of a form to
-    relocate, or that does not hold the value it should.
+    An instruction without room for its value is poisoned. Raises RelocationError
+    for an instruction of another form, or with another value than expected.
     """
     patched = bytearray(insns)
     for number, fixup in enumerate(fixups):
@@ -65,13 +64,13 @@ def apply_fixups(insns: bytes, fixups: Sequence[Fixup]) -> bytes:
 
 
 def poisoned_relocation(call_imm: int) -> int | None:
-    """Return the index of the fixup that poisoned a call, from the helper number in it; None for others."""
+    """Return the index of the fixup that poisoned a call, None for other calls."""
     number = call_imm - POISON_BASE
     return number if 0 <= number < POISON_COUNT else None
 
 
 def why_poisoned(fixup: Fixup) -> str:
-    """Return why ``apply_fixups`` has made a poisoned instruction of this fixup's, as a sentence without its full stop."""
+    """Return why ``apply_fixups`` poisoned the instruction of this fixup."""
     if fixup.poison or fixup.fixed_size:
         return fixup.poison or fixup.fixed_size
     if not 0 <= fixup.target_value <= _MAX_MEMORY_OFFSET:
@@ -81,7 +80,7 @@ def why_poisoned(fixup: Fixup) -> str:
 
 
 def _poison(insns: bytearray, index: int, insn: Insn, number: int) -> None:
-    """Poison an instruction, both halves of a 64-bit load: a lone second half is an "unknown opcode 00"."""
+    """Poison an instruction: both halves of a 64-bit load, as a lone half is no opcode."""
     call = Insn(CALL, imm=POISON_BASE + number % POISON_COUNT)
     for at in range(index, index + (2 if insn.opcode == LD_IMM64 else 1)):
         put_insn(insns, at, call)
@@ -135,7 +134,7 @@ def _apply_imm64(insns: bytearray, insn: Insn, fixup: Fixup, _number: int) -> No
 
 
 def _sign_extended(value: int) -> int:
-    """Extend 32 bits as compilers before LLVM 15 did, whose BTF does not say that an enum is signed."""
+    """Sign-extend 32 bits, as compilers before LLVM 15 did for enums without a sign in BTF."""
     return value | _U64 ^ _U32 if _U31 < value <= _U32 else value & _U64
 
 

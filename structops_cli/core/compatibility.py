@@ -1,14 +1,12 @@
-"""Compare a type of the object with a type of the kernel: three questions, from lenient to strict.
+"""Compare a type of the object with a type of the kernel, as libbpf does.
 
-- ``fields_compatible``: may an access to a field of the one be carried over
-  to a field of the other? Sizes do not matter.
-- ``types_compatible``: is it the same sort of type (TYPE_EXISTS, TYPE_SIZE,
-  TYPE_ID_TARGET)? What is in a struct does not matter.
-- ``types_match``: has the kernel's everything that the object's has
-  (TYPE_MATCHES)? Names and members matter.
+- ``fields_compatible``: an access to one field makes sense on the other.
+- ``types_compatible``: both are the same sort of type, whatever a struct contains
+  (TYPE_EXISTS, TYPE_SIZE, TYPE_ID_TARGET).
+- ``types_match``: the kernel's type has all names and members of the object's
+  (TYPE_MATCHES).
 
-Modifiers and typedefs below the root are looked through by all three. The
-answers are those of libbpf (``src/relo_core.c``).
+All look through modifiers and typedefs below the root (``src/relo_core.c``).
 """
 
 from __future__ import annotations
@@ -39,18 +37,17 @@ from structops_cli.syscall.uapi import BtfIntEncoding
 __all__ = ["MAX_NESTING", "fields_compatible", "types_compatible", "types_match"]
 
 MAX_NESTING = 64
-"""How deep types are followed. C does not get near; BTF that runs in a circle ends here."""
+"""The deepest nesting of types. It ends walks through circular BTF."""
 
 
 _AnyEnum: TypeAlias = Enum | Enum64
 
 
 def fields_compatible(local: Btf, ours: BtfType, target: Btf, theirs: BtfType) -> bool:
-    """Return whether an access to the local field type ``ours`` also makes sense on the target's, ``theirs``.
+    """Tell whether an access to a field of type ``ours`` makes sense on ``theirs``.
 
-    Struct and union may stand for each other, pointers point at anything,
-    integers have any size and sign, arrays any number of elements. Enums must
-    have the same name, or none. Both types are resolved ones.
+    Both types are resolved. A struct matches a union, a pointer any pointer, an
+    integer any size and sign, an array any length. Two named enums need one name.
     """
     for _ in range(MAX_NESTING):
         if not (isinstance(ours, Array) and isinstance(theirs, Array)):
@@ -74,27 +71,26 @@ def _elements_compatible(ours: BtfType, theirs: BtfType) -> bool:
 def types_compatible(
     local: Btf, local_id: int, target: Btf, target_id: int, *, declared: bool = False
 ) -> bool:
-    """Return whether two types whose essential names agree are the same sort of type.
+    """Tell whether two types of one essential name are the same sort of type.
 
     Pointers, arrays and prototypes are followed, composites and enums are not.
-    With ``declared``, one that is only declared is as good as its definition;
-    libbpf never has it so.
+    With ``declared``, a declaration equals its definition; libbpf has no such mode.
     """
     return _Comparison(local, target, declared=declared).compatible(local_id, target_id, MAX_NESTING)
 
 
 def types_match(local: Btf, local_id: int, target: Btf, target_id: int) -> bool:
-    """Return whether the target type has everything that the local type has.
+    """Tell whether the target type has everything that the local type has.
 
-    Every local member must be there under its name, with a type that matches
-    in turn; every enumerator under its name. Integers agree in size and sign,
-    arrays in length. Behind a pointer the kind and the name of a composite suffice.
+    Every member and enumerator must exist by name, members with a matching type.
+    Integers agree in size and sign, arrays in length. Behind a pointer the
+    kind and the name of a composite suffice.
     """
     return _Comparison(local, target).matches(local_id, target_id, MAX_NESTING, behind_pointer=False)
 
 
 class _Comparison:
-    """One comparison. It keeps the answers to pairs of types, which makes shared parts cost once."""
+    """One comparison. It remembers pairs of types, so shared parts cost once."""
 
     def __init__(self, local: Btf, target: Btf, *, declared: bool = False) -> None:
         self.declared = declared
@@ -165,7 +161,7 @@ class _Comparison:
     def _match_composites(
         self, ours: Composite | Fwd, theirs: Composite | Fwd, depth: int, behind_pointer: bool
     ) -> bool:
-        """Behind a pointer, kind and name are enough, and a declaration is as good as a definition."""
+        """Compare kind and name behind a pointer, where a declaration equals a definition."""
         if _is_union(ours) != _is_union(theirs):
             return False
         if isinstance(ours, Fwd) or isinstance(theirs, Fwd):
@@ -173,7 +169,7 @@ class _Comparison:
         return behind_pointer or self._match_members(ours, theirs, depth)
 
     def _match_members(self, ours: Composite, theirs: Composite, depth: int) -> bool:
-        """Find each local member in the target; an anonymous one may be any anonymous one."""
+        """Find each local member in the target. Any anonymous member may match another."""
         by_name: dict[str, list[int]] = {}
         for member in theirs.members:
             by_name.setdefault(essential_name(member.name), []).append(member.type)
@@ -214,8 +210,8 @@ def _signature(proto: FuncProto) -> list[int]:
 def _name(value: BtfType) -> str:
     """Return the name to compare, "" for none.
 
-    Integers have one too, as with libbpf: clang's ``unsigned long`` is not
-    gcc's ``long unsigned int``.
+    Integers have one too, as in libbpf: clang's ``unsigned long`` is not gcc's
+    ``long unsigned int``.
     """
     return getattr(value, "name", "")
 

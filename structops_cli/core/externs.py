@@ -1,7 +1,12 @@
-"""What an object leaves to the kernel, what must be known of a kernel to find it, and what was found. Values only.
+"""Define resolved externs, and write them into the instructions of a program.
 
-``facts_needed`` says what the kernel's types cannot tell, ``resolve_externs``
-takes the answers and finds everything, ``apply_externs`` writes it into instructions.
+``facts_needed`` names the facts that types cannot tell, ``resolve_externs``
+finds every extern, ``apply_externs`` writes it into instructions.
+
+A call of a missing function becomes a call of a helper that no kernel has. The
+verifier first removes dead code. So a program that tests with ``bpf_ksym_exists``
+loads; another is refused with ``invalid func unknown#N``, where N identifies
+the extern.
 """
 
 from __future__ import annotations
@@ -46,12 +51,12 @@ __all__ = [
 ]
 
 OPTION = "CONFIG_"
-"""What the name of a variable begins with that is an option of the kernel's configuration."""
+"""The prefix of variables that are options of the kernel's configuration."""
 VERSION = "LINUX_KERNEL_VERSION"
 
 
 class FactsNeeded(NamedTuple):
-    """What must be known of a kernel beside its types: addresses of symbols, options, and its version."""
+    """The facts about a kernel that its types lack."""
 
     symbols: frozenset[str]
     options: frozenset[str]
@@ -59,13 +64,13 @@ class FactsNeeded(NamedTuple):
 
 
 class KernelFacts(NamedTuple):
-    """What a kernel says of itself beside its types.
+    """The facts about a kernel that its types lack.
 
-    ``symbols`` has the addresses of each name, ``options`` the text behind
-    ``CONFIG_X=``, "" for one that is known not to be set. ``sought`` are the places where the configuration was looked
-    for, and ``found`` the one where it was, "" for none. ``version`` is a ``KERNEL_VERSION``, 0 for unknown.
-    ``whole`` says that the kernel itself was asked: what it does not show is not there. Of a kernel that is
-    known by files alone, that is unknown.
+    ``symbols`` has all addresses of a name. ``options`` has the text behind
+    ``CONFIG_X=``, "" for an option that is not set. ``sought`` are the searched
+    places of the configuration, ``found`` the one that has it. ``version`` is a
+    ``KERNEL_VERSION``. ``whole`` is true for the running kernel, which shows all
+    it has, and false for a kernel known by files only.
     """
 
     symbols: Mapping[str, tuple[int, ...]] = {}
@@ -77,12 +82,11 @@ class KernelFacts(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """What an extern is on a kernel.
+    """The counterpart of an extern on a kernel.
 
-    ``number`` is the id of a type (of ``module``, "" for vmlinux), an address,
-    or the offset of a variable in ``.kconfig``; 0 when ``missing`` says why
-    the kernel has none. ``differs`` tells that it has a function of that name, and of
-    another prototype.
+    ``number`` is a type id (of ``module``, None for vmlinux), an address, or an
+    offset in ``.kconfig``. It is 0 if ``missing`` holds the reason for its
+    absence. ``differs``: the kernel has that function with another prototype.
     """
 
     extern: Extern
@@ -92,7 +96,7 @@ class Resolved(NamedTuple):
     differs: bool = False
 
     def absence(self) -> str:
-        """Return why the kernel's is not used: a clause that follows the name."""
+        """Return why the kernel's function is not used, as a clause behind the name."""
         if self.differs:
             return f"which this kernel has with another prototype ({self.missing})"
         return f"which this kernel does not have ({self.missing})"
@@ -101,10 +105,9 @@ class Resolved(NamedTuple):
 class Externs(NamedTuple):
     """The externs that an object's programs use.
 
-    ``kconfig`` is the section of configuration variables, None for none.
-    ``modules`` are those whose functions are called; a call names one by its place here, from 1.
-    ``loads_functions`` tells whether a program may load the address of a function.
-    ``unknown`` are the names of those whose value nobody knows.
+    ``modules`` are those with called functions; a call names one by its place,
+    from 1. ``loads_functions``: a program may load the address of a function.
+    ``unknown`` are the externs without a known value.
     """
 
     resolved: Mapping[str, Resolved]
@@ -114,12 +117,12 @@ class Externs(NamedTuple):
     unknown: tuple[str, ...] = ()
 
     def missing(self) -> tuple[Resolved, ...]:
-        """Return those that the kernel lacks."""
+        """Return the externs that the kernel lacks."""
         return tuple(one for one in self.resolved.values() if one.missing)
 
 
 class ExternReference(NamedTuple):
-    """The first place where an extern is used."""
+    """The first reference of a program to an extern."""
 
     extern: Extern
     program: LinkedProgram
@@ -127,7 +130,7 @@ class ExternReference(NamedTuple):
 
 
 def facts_needed(spec: ObjectSpec, programs: Iterable[LinkedProgram]) -> FactsNeeded:
-    """Return what ``resolve_externs`` must be told for these programs: all that is used, and nothing else."""
+    """Return the facts that ``resolve_externs`` needs for these programs."""
     externs = [use.extern for use in extern_references(spec, programs)]
     names = [one.name for one in externs if one.category is ExternCategory.KCONFIG]
     return FactsNeeded(
@@ -138,7 +141,7 @@ def facts_needed(spec: ObjectSpec, programs: Iterable[LinkedProgram]) -> FactsNe
 
 
 def extern_references(spec: ObjectSpec, programs: Iterable[LinkedProgram]) -> list[ExternReference]:
-    """Return the first use of each extern, in the order of the object's symbols."""
+    """Return the first reference to each extern, in the order of the object's symbols."""
     externs = {extern.name: extern for extern in spec.externs}
     uses: dict[str, ExternReference] = {}
     for program in programs:
@@ -149,20 +152,21 @@ def extern_references(spec: ObjectSpec, programs: Iterable[LinkedProgram]) -> li
 
 
 EXTERN_POISON_BASE = 2_002_000_000
-"""A poisoned call's number is this plus the place of the extern among those of the object: readable in decimal.
+"""A poisoned call has EXTERN_POISON_BASE + the extern's place in the object.
 
-There is room up to ``core.apply.POISON_BASE``, for more symbols than the largest object has.
+The numbers end below ``core.apply.POISON_BASE``, far beyond the largest object.
 """
 
 THERE = 1
-"""What is loaded for a function that is there, where its address cannot be (before 6.4: ``check_pseudo_btf_id``)."""
+"""Stands for the address of a function before 6.4 (``check_pseudo_btf_id``)."""
 
 
 def apply_externs(spec: ObjectSpec, program: LinkedProgram, externs: Externs) -> LinkedProgram:
     """Return the program with every extern filled in that needs no fd.
 
-    What is left in ``relocations``: configuration, now as data of ``.kconfig``,
-    loads of something of a module, as ``RelocationTarget.MODULE``, and externs that were not resolved, as they are.
+    The remaining ``relocations`` are configuration (as data of ``.kconfig``),
+    loads of something in a module (as ``RelocationTarget.MODULE``), and
+    externs that were not resolved.
     """
     insns = bytearray(program.insns)
     numbers = {name: number for number, name in enumerate(_in_order(spec))}
@@ -186,19 +190,19 @@ def apply_externs(spec: ObjectSpec, program: LinkedProgram, externs: Externs) ->
 
 
 def poisoned_extern(spec: ObjectSpec, call_imm: int) -> str:
-    """Return the name of the extern that a poisoned call stands for, from the helper number in it; "" for others."""
+    """Return the name of the extern that poisoned a call, "" for other calls."""
     number = call_imm - EXTERN_POISON_BASE
     return _in_order(spec)[number] if 0 <= number < len(spec.externs) else ""
 
 
 def _in_order(spec: ObjectSpec) -> list[str]:
-    """Return the externs' names, configuration first, in libbpf's order: a program's tag is made of these numbers too."""
+    """Return the externs' names in libbpf's order, on which a program's tag depends."""
     order = sorted(spec.externs, key=lambda one: (one.category is not ExternCategory.KCONFIG, one.name))
     return [extern.name for extern in order]
 
 
 def _kconfig_offset(externs: Externs, name: str) -> int:
-    """Return where a variable lies; a missing one is there too, and zero."""
+    """Return the offset of a configuration variable. A missing one is there, and zero."""
     assert externs.kconfig is not None
     return next(one.offset_bytes for one in externs.kconfig.variables if one.name == name)
 
@@ -211,13 +215,13 @@ def _call(resolved: Resolved, externs: Externs, number: int) -> Insn:
 
 
 def _stands_for_itself(resolved: Resolved, externs: Externs) -> bool:
-    """Tell whether what is loaded is a function on a kernel that takes variables only: it can but be tested."""
+    """Tell whether a function's address is replaced by ``THERE``."""
     is_function = resolved.extern.category is ExternCategory.FUNCTION
     return is_function and not resolved.missing and not externs.loads_functions
 
 
 def _load(insns: bytearray, index: int, resolved: Resolved, externs: Externs) -> None:
-    """Fill in a 64-bit load: an address as it is, a type by its id; a missing one is 0."""
+    """Fill in a 64-bit load: an address, a type id, or 0 for a missing extern."""
     if _stands_for_itself(resolved, externs):
         set_imm64(insns, index, THERE, 0)
         set_src_reg(insns, index, 0)

@@ -1,4 +1,4 @@
-"""Compute what each CO-RE relocation of an object comes to on a kernel: a ``Fixup``, nothing changed yet."""
+"""Compute a ``Fixup`` for each CO-RE relocation of an object on a kernel."""
 
 from __future__ import annotations
 
@@ -39,20 +39,19 @@ __all__ = ["Fixup", "Relocator", "compute_fixups"]
 
 _KINDS = tuple(CoreReloKind)
 _new = tuple.__new__
-"""Makes what there is one of for every relocation: the constructor of a NamedTuple takes twice as long."""
+"""Builds a NamedTuple in half the time of its constructor."""
 _FIELD_BYTE_OFFSET = CoreReloKind.FIELD_BYTE_OFFSET
 _FIELD_EXISTS = CoreReloKind.FIELD_EXISTS
 _ZERO_WHEN_MISSING = (*TYPE_KINDS, _FIELD_EXISTS, CoreReloKind.ENUMVAL_EXISTS)
 
 
 class Fixup(NamedTuple):
-    """What a relocation does to its instruction.
+    """The change of one instruction.
 
-    ``local_value`` is what the compiler put there, and ``checked`` whether it
-    must be found there; ``target_value`` is what belongs there. The sizes are
-    those of the field, for a load or store to follow; ``fixed_size`` says why
-    none can, if that is so. ``poison`` says why there is no answer at all: an
-    instruction without one must fail when it is reached. Both are "" else.
+    ``local_value`` is the compiler's number; ``checked`` demands it in the
+    instruction. ``target_value`` replaces it. The sizes are those of the field,
+    for loads and stores. ``fixed_size`` is the reason if no access has the
+    target's size. ``poison`` is the reason if there is no value at all.
     """
 
     insn_index: int
@@ -68,7 +67,7 @@ class Fixup(NamedTuple):
     poison: str
 
     def describe(self, local: Btf) -> str:
-        """Return a line such as ``struct tcp_sock.snd_cwnd: byte offset 1736 -> 1752``, from local BTF."""
+        """Return a line such as ``struct tcp_sock.snd_cwnd: byte offset 1736 -> 1752``."""
         about = subject(local, self.type_id, self.access, self.kind)
         text = f"{about}: {ASKS[self.kind]} {self.local_value} -> "
         if self.poison:
@@ -80,17 +79,16 @@ class Fixup(NamedTuple):
 
 
 def compute_fixups(local: Btf, kernel: KernelTypes, relos: Sequence[CoreRelo]) -> tuple[Fixup, ...]:
-    """Return one fixup for each relocation, in their order.
+    """Return one fixup for each relocation, in order.
 
-    Raises BtfError for a relocation that does not fit the object's own types,
-    and RelocationError for one that has several answers. Nothing is kept: use
-    one ``Relocator`` for all programs of an object.
+    Raises BtfError for a relocation that does not fit the object's types, and
+    RelocationError for several values. Use one ``Relocator`` for many programs.
     """
     return Relocator(local, Target(kernel)).fixups(relos)
 
 
 class Relocator:
-    """The relocations of one object on one kernel. It computes each different one once."""
+    """The relocations of one object on one kernel. It computes equal ones once."""
 
     def __init__(self, local: Btf, target: Target) -> None:
         self._local = local
@@ -99,7 +97,7 @@ class Relocator:
         self._known: dict[tuple[int, str, int], Fixup] = {}
 
     def fixups(self, relos: Iterable[CoreRelo]) -> tuple[Fixup, ...]:
-        """Return one fixup for each relocation, in their order; errors as ``compute_fixups``."""
+        """Return one fixup for each relocation, in order. Raises as ``compute_fixups``."""
         return tuple([self._fixup(relo) for relo in relos])
 
     def _fixup(self, relo: CoreRelo) -> Fixup:

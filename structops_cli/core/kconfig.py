@@ -1,8 +1,8 @@
-"""Say a kernel's configuration in the type that an object asks for it: the bytes of one ``.kconfig`` variable.
+"""Convert a kernel's configuration to the bytes of a ``.kconfig`` variable.
 
-``y``, ``m`` and ``n`` go into bool, char and ``enum libbpf_tristate``, quoted
-text into an array of char, numbers into integers that can hold them, as libbpf
-has it (``set_kcfg_value_tri``, ``set_kcfg_value_str``, ``set_kcfg_value_num``).
+As in libbpf, ``y``, ``m`` and ``n`` fit bool, char and ``enum libbpf_tristate``
+(``set_kcfg_value_tri``), quoted text an array of char (``set_kcfg_value_str``),
+and numbers integers of their size (``set_kcfg_value_num``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from structops_cli.syscall.uapi import BtfIntEncoding
 __all__ = ["is_option_value", "number_bytes", "option_bytes", "version_code", "version_of"]
 
 TRISTATE = "libbpf_tristate"
-"""The name of the enum for y, m and n that ``bpf_helpers.h`` declares: TRI_NO, TRI_YES, TRI_MODULE."""
+"""The enum of ``bpf_helpers.h`` with TRI_NO, TRI_YES and TRI_MODULE."""
 TRISTATE_NUMBERS = {"n": 0, "y": 1, "m": 2}
 NUMBER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|[0-9]+)")
 VERSION_TEXT = re.compile(r"(\d{1,4})\.(\d{1,3})(?:\.(\d{1,9}))?")
@@ -43,7 +43,7 @@ class _Shape(NamedTuple):
 
 
 def option_bytes(btf: Btf, type_id: int, text: str) -> bytes | Mismatch:
-    """Return what a variable of that type holds for the text behind ``CONFIG_X=``."""
+    """Return the bytes of a variable of that type for the text behind ``CONFIG_X=``."""
     shape = _shape(btf, type_id)
     if shape is None:
         return _unsupported(btf, type_id)
@@ -59,7 +59,7 @@ def option_bytes(btf: Btf, type_id: int, text: str) -> bytes | Mismatch:
 
 
 def number_bytes(btf: Btf, type_id: int, value: int) -> bytes | Mismatch:
-    """Return what a variable of that type holds for a number that is in no configuration file."""
+    """Return the bytes of a variable of that type for a number."""
     shape = _shape(btf, type_id)
     if shape is None:
         return _unsupported(btf, type_id)
@@ -71,12 +71,12 @@ def number_bytes(btf: Btf, type_id: int, value: int) -> bytes | Mismatch:
 
 
 def version_code(major: int, minor: int, patch: int) -> int:
-    """Return a kernel's version as ``KERNEL_VERSION`` makes it: the patch level ends at 255."""
+    """Return ``KERNEL_VERSION(major, minor, patch)``. The patch level ends at 255."""
     return (major << 16) + (minor << 8) + min(patch, 255)
 
 
 def version_of(text: str) -> int | None:
-    """Return the number that a version means: ``6.12``, ``6.12.3``, or the number itself; None for other text."""
+    """Return the code of ``6.12`` or ``6.12.3``, or a bare number; None for other text."""
     parts = VERSION_TEXT.fullmatch(text)
     if parts:
         return version_code(int(parts[1]), int(parts[2]), int(parts[3] or 0))
@@ -85,7 +85,7 @@ def version_of(text: str) -> int | None:
 
 
 def is_option_value(text: str) -> bool:
-    """Tell whether a text can stand behind ``CONFIG_X=``: y, m, n, a number, or a text in quotes."""
+    """Tell whether a text may stand behind ``CONFIG_X=``."""
     quoted = len(text) > 1 and text[0] == text[-1] == '"'
     return text in TRISTATE_NUMBERS or quoted or NUMBER.fullmatch(text) is not None
 
@@ -148,7 +148,7 @@ def _parsed(text: str) -> int:
 
 
 def _number(shape: _Shape, value: int) -> bytes | Mismatch:
-    """Write a number; 64 bits take any that fits them, signed or not."""
+    """Encode a number. 64 bits take any number that fits, signed or not."""
     try:
         signed = value < 0 if shape.size_bytes == LARGEST_NUMBER_BYTES else shape.signed
         return value.to_bytes(shape.size_bytes, "little", signed=signed)

@@ -1,10 +1,10 @@
-"""Find what an object leaves to the kernel: functions, variables, addresses and configuration. Pure.
+"""Find an object's externs on a kernel: functions, variables, addresses, configuration.
 
-Names, order and comparison are those of libbpf (``bpf_object__resolve_externs``):
-vmlinux first, then the modules; a function without its ``___flavour``, its
-prototype by the compatibility of types (a struct that the object only declares is
-taken too: the verifier checks arguments by the kernel's prototype alone). Only what a planned program uses is
-looked for, and only a strong extern must be there.
+Names, order and comparison follow libbpf (``bpf_object__resolve_externs``):
+vmlinux first, then modules. A function is searched without its ``___flavour``,
+and its prototype compared by type compatibility. A declared struct matches too:
+the verifier checks arguments by the kernel's prototype. Only externs of planned
+programs are searched, and only strong ones must exist.
 """
 
 from __future__ import annotations
@@ -48,19 +48,19 @@ __all__ = ["lacks_implementation", "resolve_externs"]
 
 VIRTUAL = "LINUX_"
 SYSCALL_WRAPPERS = ("__x64_sys_bpf", "__arm64_sys_bpf", "__riscv_sys_bpf", "__s390x_sys_bpf")
-"""The function behind bpf(2) where system calls take their arguments from ``struct pt_regs``."""
+"""The function behind bpf(2) on kernels that pass arguments in ``struct pt_regs``."""
 COOKIE_HELPER = "BPF_FUNC_get_attach_cookie"
 WEAKEN = "declare it __weak, and test it before it is used"
 PROGRAM = "bpf_prog_aux"
-"""What every kernel has that loads programs: beside it, what came later says by its absence that a kernel is older."""
+"""A struct of every kernel that loads programs. Beside it, absent signs mean an older kernel."""
 CALLS_FUNCTIONS = ("bpf_kfunc_desc_tab", "btf_kfunc_id_set")
-"""What the verifier keeps of functions that programs call (since 5.13, 5.18); any kernel has functions in its BTF."""
+"""The verifier's records of called kernel functions (since 5.13, 5.18)."""
 LOADS_FUNCTIONS = ("bpf_struct_ops_link",)
-"""It came with the kernel whose programs may load a function's address (6.4)."""
+"""A struct of 6.4, the first kernel whose programs may load a function's address."""
 
 
 class _Missing(NamedTuple):
-    """The kernel has no such thing; ``why`` is a sentence without its full stop."""
+    """The kernel lacks the extern."""
 
     why: str
     hint: str
@@ -68,7 +68,7 @@ class _Missing(NamedTuple):
 
 
 class _Unknown(NamedTuple):
-    """Nobody knows whether the kernel has it, or which value it has there."""
+    """The files do not tell whether the kernel has the extern, or its value."""
 
 
 NO_CALLS = _Missing(
@@ -90,10 +90,10 @@ def resolve_externs(
     facts: KernelFacts,
     report: Callable[[FitError], None] = _refuse,
 ) -> Externs:
-    """Return what every extern that the programs use is on a kernel.
+    """Return the counterpart of every extern that the programs use.
 
-    Raises ``FitError`` for a strong one that the kernel lacks, and for any that is something else there;
-    a caller that wants to know all of them gives ``report``, which is told of each.
+    ``report`` receives each FitError: for a strong extern that the kernel lacks,
+    and for one of another sort or type. By default the first is raised.
     """
     search = _Search(spec, kernel, facts)
     resolved, unknown = {}, []
@@ -117,7 +117,7 @@ def resolve_externs(
 
 
 class _Search:
-    """One object's search. ``section`` is ``.kconfig`` as far as it is known."""
+    """The search for one object's externs. ``section`` is ``.kconfig`` with known values."""
 
     def __init__(self, spec: ObjectSpec, kernel: KernelTypes, facts: KernelFacts) -> None:
         self.spec = spec
@@ -127,7 +127,7 @@ class _Search:
         self.configured = False
 
     def resolve(self, use: ExternReference) -> Resolved | None:
-        """Return what an extern is, None where nobody knows; ``FitError`` as ``resolve_externs``."""
+        """Return the counterpart of an extern, None if unknown. Raises FitError."""
         extern = use.extern
         if (
             extern.category is not ExternCategory.FUNCTION
@@ -146,7 +146,7 @@ class _Search:
         return Resolved(extern, *found, missing="")
 
     def kconfig(self) -> DataSection | None:
-        """Return the section with the values that were found; None when no program reads it."""
+        """Return the section with its values, None if no program reads it."""
         return self.section if self.configured else None
 
     def _found(self, use: ExternReference) -> _Answer:
@@ -223,7 +223,7 @@ class _Search:
         return found[0], ""
 
     def _configuration(self, use: ExternReference) -> _Answer:
-        """Return where the variable lies, and write its value there; zero when it is missing."""
+        """Write the variable's value, zero if missing, and return its place."""
         assert self.section is not None
         self.configured = True
         if not self._is_known(use.extern.name):
@@ -299,7 +299,7 @@ class _Search:
 
 
 def _kconfig_section(btf: Btf) -> DataSection | None:
-    """Return ``.kconfig`` as a section of zeros; its places are those that ``lay_out_kconfig`` gave."""
+    """Return ``.kconfig`` as zeros, with the places that ``lay_out_kconfig`` gave."""
     type_id = btf.find(KCONFIG, BtfKind.DATASEC)
     datasec = btf.type(type_id) if type_id is not None else None
     if not isinstance(datasec, Datasec):
@@ -313,13 +313,13 @@ def _kconfig_section(btf: Btf) -> DataSection | None:
 
 
 def _has(vmlinux: Btf, signs: tuple[str, ...]) -> bool:
-    """Tell whether a kernel has what one of these structs came with; yes of an excerpt that tells nothing."""
+    """Tell whether a kernel has one of these structs. True for an excerpt without PROGRAM."""
     known = [name for name in (PROGRAM, *signs) if vmlinux.find(name, BtfKind.STRUCT) is not None]
     return known != [PROGRAM]
 
 
 def _has_cookies(vmlinux: Btf) -> bool:
-    """Tell whether programs can ask for the cookie of their attachment, by the kernel's list of helpers."""
+    """Tell whether the kernel's list of helpers has attachment cookies."""
     type_id = vmlinux.find("bpf_func_id", BtfKind.ENUM, BtfKind.ENUM64)
     helpers = vmlinux.type(type_id) if type_id is not None else None
     return isinstance(helpers, Enum | Enum64) and any(value.name == COOKIE_HELPER for value in helpers.values)
@@ -333,7 +333,14 @@ ARGUMENT, STRUCT, SUFFIX = "aux", "bpf_prog_aux", "_impl"
 
 
 def lacks_implementation(btf: Btf, function: Func) -> bool:
-    """Tell whether a function has the kernel's own argument and nothing behind it that programs do not see."""
+    """Tell whether no program can call a function that takes an argument of the kernel's own.
+
+    Since 7.0 the last argument may be ``const struct bpf_prog_aux *aux``, which the
+    kernel fills in. BTF then has ``NAME`` as programs call it, and ``NAME_impl``.
+    Without ``NAME_impl``, ``NAME`` keeps the argument, and the verifier refuses
+    calls (``find_kfunc_impl_proto``). Debian's 7.2.12+deb13-cloud-amd64 lost
+    scx_bpf_create_dsq_impl.
+    """
     proto = btf.type(function.type)
     if not isinstance(proto, FuncProto) or not proto.params or function.name.endswith(SUFFIX):
         return False

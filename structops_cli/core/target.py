@@ -1,7 +1,7 @@
-"""The kernel's side of CO-RE: which types may answer for a local one, and where their members are.
+"""Find type candidates, members and enumerators on the kernel's side of CO-RE.
 
-A ``Target`` remembers both. One can serve any number of objects: what it keeps
-depends on the kernel's types alone.
+A ``Target`` caches both. It serves any number of objects, as the cache depends
+on the kernel's types only.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _new = tuple.__new__
 
 
 class TypeCandidate(NamedTuple):
-    """A type of the kernel that may answer for a local type; ``btf`` is vmlinux's or a module's."""
+    """A type of vmlinux or a module with the essential name of a local type."""
 
     btf: Btf
     id: int
 
 
 class Slot(NamedTuple):
-    """A named member of a composite or of an anonymous one in it; ``last`` in the one it is directly in."""
+    """The place of a named member, direct or in an anonymous one. ``last``: the last in its type."""
 
     type: int
     bit_offset: int
@@ -41,14 +41,14 @@ class Slot(NamedTuple):
 
 
 class _MemberNames(NamedTuple):
-    """The direct members of a composite: the named ones by name, and the others."""
+    """The direct members of a composite: named ones by name, and anonymous ones."""
 
     named: dict[str, Member]
     anonymous: list[Member]
 
 
 class Target:
-    """What of a kernel's types has been looked up so far."""
+    """The cached lookups in one kernel's types."""
 
     def __init__(self, kernel: KernelTypes) -> None:
         self.kernel = kernel
@@ -57,7 +57,7 @@ class Target:
         self._slots: dict[tuple[Btf, int, str], Slot | None] = {}
 
     def candidates(self, essential: str, kind: BtfKind) -> tuple[TypeCandidate, ...]:
-        """Return the types of that essential name and kind; modules are asked only when vmlinux has none."""
+        """Return the types of that name and kind. Modules count only if vmlinux has none."""
         kind = BtfKind.ENUM if kind == BtfKind.ENUM64 else kind
         key = essential, kind
         if key not in self._candidates:
@@ -69,7 +69,7 @@ class Target:
         return self._candidates[key]
 
     def member(self, btf: Btf, composite: BtfType, name: str) -> Slot | None:
-        """Return where a composite has a member of this name, in it or in an anonymous one; None for none."""
+        """Return the place of a member, direct or in an anonymous one. None if there is none."""
         return self._member(btf, composite, name, MAX_NESTING)
 
     def _member(self, btf: Btf, composite: BtfType, name: str, depth: int) -> Slot | None:
@@ -110,22 +110,17 @@ def _names(composite: Composite) -> _MemberNames:
     )
 
 
-_new = tuple.__new__
-"""Makes what there is one of for every relocation: the constructor of a NamedTuple takes twice as long."""
-
-
 class Mismatch(NamedTuple):
-    """A candidate cannot answer; ``why`` is a sentence without its full stop."""
+    """The reason why a type candidate, or a value, does not fit."""
 
     why: str
 
 
 def match_field(local: Btf, path: FieldAccess, target: Target, candidate: TypeCandidate) -> Field | Mismatch:
-    """Return where the field that ``path`` means is in the candidate.
+    """Return the place of the field in a type candidate.
 
-    Members are found by name, in anonymous members too, and their types must
-    be compatible; an element must be within its array, unless that is a
-    flexible one at the end of its struct.
+    Members are found by name, in anonymous members too, and need compatible types.
+    An element must lie in its array, except in a flexible one at the end.
     """
     if path.tail_bits:
         return Mismatch("the object takes an anonymous member as a whole, and that has no name to look for")

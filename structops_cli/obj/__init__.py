@@ -1,1 +1,1 @@
-"""."""
+"""Read a BPF object into values, without a kernel."""

@@ -1,15 +1,14 @@
-"""Set a variable, or a part of one, from text: what ``--const NAME=VALUE`` and ``--set`` do.
+"""Set a variable, or a part of one, from the text of ``--const`` and ``--set``.
 
-A path leads to the part: ``a`` alone, members and elements behind it as C has
-them (``a.b[2]``), through anonymous structs and unions as well. What the text
-may be follows the type there:
+A path names the part as in C (``a.b[2]``). It may cross anonymous structs and
+unions. The type of the part decides which text fits:
 
-* integers: decimal, ``0x``, ``0o`` or ``0b``, with a sign, within the range of the type or bit-field;
+* integers: decimal, ``0x``, ``0o`` or ``0b``, with a sign, in the range of the type or bit-field;
 * bool: ``true``, ``false``, ``1``, ``0``;
 * enums: the name of a value, or a number;
 * ``char``: one character, or a number;
-* an array of ``char``: the text itself, which has to leave room for the NUL; what is left is zeroed;
-* another array: its elements from the first on, with commas between; what is left is zeroed.
+* an array of ``char``: text, shorter than the array; the rest is zeroed;
+* another array: the first elements, separated by commas; the rest is zeroed.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _MAX_SUGGESTIONS = 64
 
 
 class Location(NamedTuple):
-    """A part of a variable: ``type`` is resolved, offset and size are of the part within what holds it."""
+    """A part of a variable. ``type`` is resolved; offsets count from the variable's start."""
 
     path: str
     type: BtfType
@@ -41,19 +40,19 @@ class Location(NamedTuple):
 
     @property
     def first_byte(self) -> int:
-        """The byte in which the part begins."""
+        """The first byte of the part."""
         return self.bit_offset // 8
 
     @property
     def end_byte(self) -> int:
-        """The byte behind that in which the part ends."""
+        """One past the last byte of the part."""
         return -(-(self.bit_offset + self.bit_size) // 8)
 
 
 def locate(btf: Btf, type_id: int, name: str, rest: str) -> Location:
-    """Follow ``rest``, such as ``.b[2]``, from the variable ``name`` of type ``type_id``.
+    """Follow a path such as ``.b[2]`` from the variable ``name`` of type ``type_id``.
 
-    Raises ``UsageError``, with the names that exist, for a path that leads nowhere.
+    Raises UsageError with the existing names for a path that leads nowhere.
     """
     path, bit_offset, bit_size = name, 0, 0
     for member, index in _steps(name, rest):
@@ -69,10 +68,10 @@ def locate(btf: Btf, type_id: int, name: str, rest: str) -> Location:
 
 
 def stored(btf: Btf, data: bytes | SparseBytes, location: Location, text: str) -> bytes:
-    """Return the bytes that the part of ``data`` at ``location`` has when it is set to ``text``.
+    """Return the bytes of the part at ``location`` after it is set to ``text``.
 
-    Those of an array end with its last element that ``text`` names: the others
-    are zero. Raises ``UsageError`` for text that the type does not take.
+    The bytes of an array end with its last element in ``text``. Raises
+    UsageError for text that does not fit the type.
     """
     if isinstance(location.type, Array):
         return _elements(btf, location, location.type, text)
@@ -84,12 +83,12 @@ def stored(btf: Btf, data: bytes | SparseBytes, location: Location, text: str) -
 
 
 def out_of_place(location: Location, size_bytes: int) -> UsageError:
-    """Return the error for a part that lies beyond the end of its variable, which has ``size_bytes``."""
+    """Return the error for a part beyond the end of its variable."""
     return _refused(location, f"it ends at byte {location.end_byte} of a variable of {size_bytes}")
 
 
 def _steps(name: str, rest: str) -> Iterator[tuple[str, str]]:
-    """Yield each step as (member, "") or ("", index)."""
+    """Yield each step of a path as (member, "") or ("", index)."""
     end = 0
     for step in re.finditer(r"\.([^\W\d]\w*)|\[(\d{1,10})\]", rest):
         if step.start() != end:
@@ -105,7 +104,7 @@ def _steps(name: str, rest: str) -> Iterator[tuple[str, str]]:
 
 
 def _member(btf: Btf, target: BtfType, path: str, name: str) -> tuple[int, int, int]:
-    """Return type id, bit offset and bit-field size of a member; size 0 when it is no bit-field."""
+    """Return type id, bit offset and bit-field size of a member. The size is 0 without a bit-field."""
     if not isinstance(target, Struct | Union):
         raise UsageError(f"{path} has no members", why=f"it is {_label(target)}", variable=path)
     known: list[str] = []
@@ -118,7 +117,7 @@ def _member(btf: Btf, target: BtfType, path: str, name: str) -> tuple[int, int, 
 
 
 def _members(btf: Btf, composite: Composite) -> Iterator[tuple[str, tuple[int, int, int]]]:
-    """Yield the named members with their places, those of anonymous structs and unions too."""
+    """Yield named members with their places, through anonymous structs and unions."""
     for member in composite.members:
         inner = None if member.name else resolve(btf, member.type)
         if member.name:
@@ -138,7 +137,7 @@ def _element(btf: Btf, target: BtfType, path: str, index: int) -> tuple[int, int
 
 
 def _elements(btf: Btf, location: Location, array: Array, text: str) -> bytes:
-    """Return the bytes of an array: a text where it is of char, numbers otherwise."""
+    """Return the bytes of an array: text for char, numbers for other elements."""
     element = resolve(btf, array.element_type)
     if isinstance(element, Int) and element.name == "char":
         return _characters(location, array, text)
@@ -168,7 +167,7 @@ def _characters(location: Location, array: Array, text: str) -> bytes:
 
 
 def _value(location: Location, text: str) -> int:
-    """Return the number that a text is for the type at a location."""
+    """Return the number that a text means for the type at a location."""
     target = location.type
     if isinstance(target, Enum | Enum64):
         return _enumerator(location, target, text)

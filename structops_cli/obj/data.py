@@ -1,4 +1,4 @@
-"""Read global data: ``.rodata*``, ``.data*`` and ``.bss*``, each with its bytes and its variables."""
+"""Read global data: the bytes and variables of ``.rodata*``, ``.data*`` and ``.bss*``."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ __all__ = [
 ]
 
 LARGEST_SECTION = (1 << 31) - 1
-"""Bytes of the largest value that a map may have (``array_map_alloc_check``): a data section is one."""
+"""The most bytes of a map's value (``array_map_alloc_check``). A data section is one value."""
 
 
 def read_data(elf: ElfObject, btf: Btf) -> tuple[DataSection, ...]:
     """Return the data sections that are not empty, in the order of the object.
 
-    Raises ``ObjectError`` for one that is larger than any kernel takes.
+    Raises ObjectError for a section larger than any kernel accepts.
     """
     sections = [s for s in elf.sections if s.is_loaded and s.size_bytes and is_data(s.name)]
     return tuple(_data_section(elf, btf, section) for section in sections)
 
 
 def contents(section: Section) -> SparseBytes:
-    """Return the initial bytes of a section, which shares memory with the file; zeros for one that has only a size."""
+    """Return the initial bytes of a section. They share memory with the file."""
     if section.size_bytes > LARGEST_SECTION:
         what, why = (
             f"section {section.name} is too large",
@@ -54,16 +54,16 @@ def contents(section: Section) -> SparseBytes:
 
 
 def split_place(place: str) -> tuple[str, str]:
-    """Return the section, "" for any, and the path that a place such as ``.bss:a.b[2]`` names."""
+    """Split a place such as ``.bss:a.b[2]`` into section ("" for any) and path."""
     section, colon, path = place.partition(":")
     return (section, path) if colon else ("", place)
 
 
 def section_of_variable(sections: Sequence[DataSection], path: str) -> DataSection:
-    """Return the section with the variable that a path such as ``a.b[2]`` begins with.
+    """Return the section with the variable at the start of a path such as ``a.b[2]``.
 
-    Raises ``UsageError`` with all names when there is none, and
-    ``AmbiguousError`` when static variables of several sections share the name.
+    Raises UsageError with all names if there is none, and AmbiguousError if
+    static variables of several sections have that name.
     """
     found = [section for section in sections if _variable(section, path) is not None]
     if len(found) > 1:
@@ -74,12 +74,10 @@ def section_of_variable(sections: Sequence[DataSection], path: str) -> DataSecti
 
 
 def set_variable(section: DataSection, btf: Btf, path: str, text: str) -> DataSection:
-    """Return the section with one variable, or one part of it, set to what a user wrote.
+    """Return the section with the variable, or part of it, at ``path`` set to ``text``.
 
-    ``path`` is the variable's name with members and elements behind it
-    (``a.b[2]``); what ``text`` may be is said in ``obj.assign``. Raises
-    ``UsageError`` for a path that leads nowhere and for a value that does not
-    fit, ``AmbiguousError`` when static variables of several files share the name.
+    ``obj.assign`` defines the text. Raises UsageError for a wrong path or text,
+    AmbiguousError if static variables of several files have that name.
     """
     from structops_cli.obj.assign import stored  # only --const and --set need it
 
@@ -90,7 +88,7 @@ def set_variable(section: DataSection, btf: Btf, path: str, text: str) -> DataSe
 
 
 def locate_in_section(section: DataSection, btf: Btf, path: str) -> Location:
-    """Return the part of a section that a path such as ``a.b[2]`` leads to, counted from the section's start."""
+    """Return the part at a path such as ``a.b[2]``, counted from the section's start."""
     from structops_cli.obj.assign import locate, out_of_place
 
     variable = _variable(section, path)
@@ -139,7 +137,7 @@ def _variables(btf: Btf, datasec: Datasec) -> tuple[DataVariable, ...]:
 
 
 def _variable(section: DataSection, path: str) -> DataVariable | None:
-    """Return the variable that a path begins with; static ones of a function have a dot in their names."""
+    """Return the variable at the start of a path. Static names of functions contain a dot."""
     fitting = [
         variable
         for variable in section.variables

@@ -1,14 +1,17 @@
-"""Repair the sizes and offsets of variables in BTF from the ELF symbols.
+"""Repair the offsets and sizes of variables in BTF from the ELF symbols.
 
-A compiler writes a Datasec before the layout of its section is known: clang
-leaves the size of the section 0 and the offsets of global variables 0 (older
-ones also those of static variables), and expects the loader to fill them in.
-The kernel refuses a Datasec whose entries are not in order, overlap or end
-behind it (``btf_datasec_check_meta``, ``btf_datasec_resolve``).
+A compiler writes a Datasec before it knows the layout of the section. clang
+leaves the section's size 0 and the offsets of global variables 0; older
+releases do so for static variables too. The loader fills them in. The kernel
+refuses entries that are out of order, overlap or end beyond the Datasec
+(``btf_datasec_check_meta``, ``btf_datasec_resolve``).
 
-clang up to 15 lists a constant in ``.rodata`` that it puts into
-``.rodata.cst8``: such a variable goes into a Datasec of the section that its
-symbol is in, as later releases write it.
+clang up to 15 lists in ``.rodata`` a constant that it puts into
+``.rodata.cst8``. Such a variable moves to the Datasec of its symbol's section.
+
+``.kconfig`` has no bytes in the object. Its variables get the places that
+libbpf gives them, so that programs come out the same: by alignment (largest
+first), then size, then name.
 """
 
 from __future__ import annotations
@@ -29,11 +32,11 @@ __all__ = ["datasec_of", "lay_out_kconfig", "repair_datasecs", "variables_of"]
 
 
 def repair_datasecs(elf: ElfObject, btf: Btf) -> Btf:
-    """Return ``btf`` with every Datasec of a section of this object as the symbols have it.
+    """Return ``btf`` with every Datasec of a section as the symbols place its variables.
 
-    Of those that are not in the object, ``.kconfig`` is laid out anew and
-    ``.ksyms`` stays as it is. A global variable without a symbol, which nothing
-    refers to, is left out. Raises ``ObjectError`` for another one without a symbol.
+    ``.kconfig`` is laid out anew, ``.ksyms`` stays. A global variable that has
+    no symbol and no reference is dropped. Raises ObjectError for other
+    variables without a symbol.
     """
     btf = _in_their_sections(elf, btf)
     by_section: dict[int, list[Symbol]] = {}
@@ -52,14 +55,14 @@ def repair_datasecs(elf: ElfObject, btf: Btf) -> Btf:
 
 
 def datasec_of(btf: Btf, name: str) -> Datasec | None:
-    """Return the Datasec of the section of that name, None when BTF has none."""
+    """Return the Datasec of a section, None if BTF has none."""
     type_id = btf.find(name, BtfKind.DATASEC)
     datasec = btf.type(type_id) if type_id is not None else None
     return datasec if isinstance(datasec, Datasec) else None
 
 
 def variables_of(btf: Btf, datasec: Datasec) -> Iterator[tuple[Var, DatasecEntry]]:
-    """Yield the variables of a section with their places, in the order of their offsets."""
+    """Yield the variables of a section with their places, by offset."""
     for entry in datasec.entries:
         var = btf.type(entry.type)
         if not isinstance(var, Var):
@@ -72,7 +75,7 @@ def variables_of(btf: Btf, datasec: Datasec) -> Iterator[tuple[Var, DatasecEntry
 
 
 def _in_their_sections(elf: ElfObject, btf: Btf) -> Btf:
-    """Return ``btf`` with each global variable in the Datasec of the section that its symbol is in."""
+    """Return ``btf`` with each global variable in the Datasec of its symbol's section."""
     symbols = _data_symbols(elf)
     changed: dict[str, Datasec] = {}
     strays = []
@@ -93,7 +96,7 @@ def _in_their_sections(elf: ElfObject, btf: Btf) -> Btf:
 
 
 def _data_symbols(elf: ElfObject) -> dict[str, Counter[str]]:
-    """Count the variables of each section of global data by name."""
+    """Count the variables of each data section by name."""
     found: dict[str, Counter[str]] = {}
     for symbol in elf.symbols:
         if symbol.type == SymbolType.OBJECT and 0 < symbol.section < len(elf.sections):
@@ -104,7 +107,7 @@ def _data_symbols(elf: ElfObject) -> dict[str, Counter[str]]:
 
 
 def _taken(symbols: dict[str, Counter[str]], section: str, name: str) -> bool:
-    """Take one symbol of that name out of a section; tell whether there was one."""
+    """Take one symbol of that name out of a section. Returns whether there was one."""
     there = symbols.get(section, Counter())[name] > 0
     if there:
         symbols[section][name] -= 1
@@ -114,7 +117,7 @@ def _taken(symbols: dict[str, Counter[str]], section: str, name: str) -> bool:
 def _add(
     btf: Btf, changed: dict[str, Datasec], symbols: dict[str, Counter[str]], stray: DatasecEntry
 ) -> None:
-    """Put a variable into the Datasec of the section that has a symbol of its name; into none without a symbol."""
+    """Put a variable into the Datasec of a section with such a symbol, if there is one."""
     home = next((one for one in symbols if _taken(symbols, one, btf.name(stray.type))), None)
     if home is None:
         return
@@ -124,7 +127,7 @@ def _add(
 
 
 def _not_empty(datasec: Datasec) -> Datasec:
-    """Return a Datasec with a size: of one without variables, whose section may be gone, the kernel wants one too."""
+    """Return a Datasec with a size, which the kernel demands even without variables."""
     return datasec if datasec.entries else datasec._replace(size_bytes=max(datasec.size_bytes, 1))
 
 
@@ -156,11 +159,11 @@ def _placed(
 
 
 def _among(btf: Btf, candidates: list[Symbol], entry: DatasecEntry) -> Symbol | None:
-    """Choose among several symbols of one name: statics of the files that a linker joined.
+    """Choose one of several symbols of one name: statics of files that a linker joined.
 
-    A linker that wrote the offset knows; otherwise they are taken in their
-    order, as a compiler lays out and describes them. A symbol is larger than
-    its type when an array at the type's end was initialised.
+    A linker that wrote the offset decides. Otherwise the first that fits wins,
+    as compilers lay out and describe statics in one order. A symbol is larger
+    than its type if an array at the type's end was initialised.
     """
     size = size_of(btf, entry.type)
     fitting = [symbol for symbol in candidates if symbol.size_bytes >= size]
@@ -180,9 +183,9 @@ def _check_order(btf: Btf, section: Section, entries: Iterable[DatasecEntry]) ->
 
 
 def variables_of_section(elf: ElfObject, btf: Btf, name: str) -> tuple[tuple[Var, DatasecEntry], ...]:
-    """Return the variables of a section in the order of their offsets, none without the section.
+    """Return the variables of a section by offset, none without the section.
 
-    Raises ``ObjectError`` when BTF does not describe the section.
+    Raises ObjectError if BTF does not describe the section.
     """
     section = elf.section(name)
     if section is None or section.size_bytes == 0:
@@ -198,9 +201,9 @@ def variables_of_section(elf: ElfObject, btf: Btf, name: str) -> tuple[tuple[Var
 
 
 def lay_out_kconfig(btf: Btf) -> Datasec | None:
-    """Return the Datasec of ``.kconfig`` with sizes and offsets in bytes filled in; None when the object has none.
+    """Return the Datasec of ``.kconfig`` with sizes and offsets, None without one.
 
-    Raises ``ObjectError`` for what is no variable, or one of a type without a size.
+    Raises ObjectError for an entry that is no variable or has no size.
     """
     type_id = btf.find(KCONFIG, BtfKind.DATASEC)
     datasec = btf.type(type_id) if type_id is not None else None

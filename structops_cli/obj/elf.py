@@ -1,7 +1,11 @@
-"""Read the ELF container of a BPF object into plain values: the only home of pyelftools.
+"""Read the ELF container of a BPF object: the only home of pyelftools.
 
-``elftools.elf.elffile`` is avoided: importing it costs some 20 ms more than the
-structures that are needed here.
+``ELFStructs`` decodes the headers; ``ELFFile`` is not used. It costs half as
+much start-up again as the structures do. It reads names without a limit, parses
+the tables of hash sections when it lists sections, and inflates without a bound.
+
+BTF sections may be compressed (``SHF_COMPRESSED``, ``Elf64_Chdr``). Nothing
+reads debug sections, so they stay as they are.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_BYTES", "MAX_SECTIONS", "btf_section", "decompressed", "read_elf"]
 
 MAX_BYTES = 64 << 20
-"""The most bytes that one section may have."""
+"""The most bytes of one decompressed section."""
 
 _SHF_COMPRESSED = 0x800
 _HEADER = Struct("<IIQQ")
@@ -37,9 +41,10 @@ _READ = (".BTF", ".BTF.ext")
 
 
 def decompressed(section: Section) -> Section:
-    """Return the section as it was before it was compressed.
+    """Return the section with its bytes decompressed.
 
-    Raises ``ElfError`` for another algorithm than zlib, and for a section that may not be compressed.
+    Raises ElfError for other algorithms than zlib, and for a compressed section
+    of the program.
     """
     if not section.flags & _SHF_COMPRESSED or not (section.name in _READ or section.is_loaded):
         return section
@@ -85,21 +90,20 @@ def _inflate(section: Section, size_bytes: int) -> bytes:
 
 
 MAX_SECTIONS = 0xFF00
-"""SHN_LORESERVE: from there on a section's number means something else."""
+"""SHN_LORESERVE: larger section numbers have other meanings."""
 
 _HEADER_BYTES = 64
 _BITCODE = (b"BC\xc0\xde", b"\xde\xc0\x17\x0b")
-"""How LLVM bitcode begins, without and with its wrapper."""
+"""The first bytes of LLVM bitcode, without and with its wrapper."""
 _FOR_BPF = "compile it with clang -target bpf"
 _MACHINES = {"EM_X86_64": "x86-64", "EM_AARCH64": "arm64", "EM_386": "x86", "EM_RISCV": "RISC-V"}
 _TYPES = {"ET_EXEC": "an executable", "ET_DYN": "a shared object", "ET_CORE": "a core dump"}
 
 
 def read_elf(data: bytes | mmap, name: str) -> ElfObject:
-    """Read a relocatable little-endian 64-bit BPF object.
+    """Read a relocatable little-endian 64-bit BPF object. The result shares memory with ``data``.
 
-    ``name`` is kept with the result, which shares memory with ``data``.
-    Raises ``ElfError`` for anything else, whatever the bytes are.
+    ``name`` is kept in the result. Raises ElfError for all other bytes.
     """
     sections = _read_sections(data, _check_target)
     table = symbol_table(sections)
@@ -110,8 +114,7 @@ def read_elf(data: bytes | mmap, name: str) -> ElfObject:
 def btf_section(data: bytes | mmap, name: str) -> bytes:
     """Return section ``.BTF`` of any little-endian 64-bit ELF file, such as a vmlinux.
 
-    ``name`` is what messages call it. Raises ``ElfError`` when the file is no
-    such thing or has no such section.
+    ``name`` is for messages. Raises ElfError without such a section.
     """
     try:
         return bytes(_section_named(_read_sections(data, _check_layout), ".BTF").data)
@@ -148,7 +151,7 @@ def _structs(little_endian: bool, bits: int) -> ELFStructs:
 
 
 def _file_header(data: bytes | mmap, check: Callable[[Any, int, bool], None]) -> tuple[ELFStructs, Any]:
-    """Decode the first 64 bytes, and let ``check`` judge them: header, class in bits, little-endian."""
+    """Decode the file header and ``check`` it. ``check`` gets the header, bits and byte order."""
     if data[:4] != b"\x7fELF":
         raise _no_elf(data[:4])
     if len(data) < _HEADER_BYTES:

@@ -1,9 +1,8 @@
 """Unpack the symbol table and the relocations of an ELF object.
 
-They come by the hundred: a construct of pyelftools costs some 50 us each, the
-sweep over fixed-size records here half a microsecond. Only relocations of
-sections that are loaded are read; those of BTF and of debug information
-repeat what the symbols say.
+There are hundreds of them. A construct of pyelftools takes 50 us for each,
+this sweep over fixed-size records 0.5 us. Only relocations of loaded sections
+are read: those of BTF and debug information repeat the symbols.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def damaged(what: str, why: str, **fields: Unpack[ErrorFields]) -> ElfError:
 
 
 def name_at(strings: bytes, offset: int, owner: str) -> str:
-    """Return the string at ``offset`` of a string table; ``owner`` is whose name it is, for messages."""
+    """Return the string at ``offset`` of a string table. ``owner`` is for messages."""
     end = strings.find(b"\0", offset, offset + MAX_NAME_BYTES) if offset < len(strings) else -1
     if end < 0:
         why = f"offset {offset} begins no string of less than {MAX_NAME_BYTES} bytes"
@@ -49,7 +48,7 @@ def name_at(strings: bytes, offset: int, owner: str) -> str:
 
 
 def symbol_table(sections: tuple[Section, ...]) -> Section:
-    """Return the one symbol table; ``ElfError`` when there is none, or it cannot be one."""
+    """Return the one symbol table. Raises ElfError if there is none, or it is unusable."""
     tables = [section for section in sections if section.type == "SHT_SYMTAB"]
     if not tables:
         hint = "strip it with llvm-strip -g, which keeps the symbols"
@@ -71,7 +70,7 @@ def symbol_table(sections: tuple[Section, ...]) -> Section:
 
 
 def read_symbols(sections: tuple[Section, ...], table: Section) -> Iterator[Symbol]:
-    """Yield every symbol of the table, each checked to lie within its section."""
+    """Yield every symbol, checked to lie within its section."""
     strings = bytes(sections[table.link].data)
     for index, (offset, info, other, section, value, size) in enumerate(_SYMBOL.iter_unpack(table.data)):
         name = name_at(strings, offset, f"symbol {index}") if offset else ""
@@ -98,7 +97,7 @@ def _check_place(sections: tuple[Section, ...], symbol: Symbol, label: str) -> N
 def read_relocations(
     sections: tuple[Section, ...], symbols: tuple[Symbol, ...], table: Section
 ) -> dict[int, tuple[ElfRelocation, ...]]:
-    """Return the relocations of loaded sections: by the section's position, in its order."""
+    """Return the relocations of loaded sections in order, by the section's position."""
     found: dict[int, tuple[ElfRelocation, ...]] = {}
     for section in sections:
         if section.type not in {"SHT_REL", "SHT_RELA"}:

@@ -1,4 +1,4 @@
-"""The values of an ELF object, as ``obj.elf`` hands them over; importing this module costs no pyelftools."""
+"""Define the values of an ELF object. This module does not import pyelftools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHF_EXECINSTR = 4
 
 
 class SymbolType(IntEnum):
-    """``STT_*``: what a symbol stands for."""
+    """``STT_*``: the sort of thing that a symbol names."""
 
     NOTYPE = 0
     OBJECT = 1
@@ -22,7 +22,7 @@ class SymbolType(IntEnum):
 
 
 class SymbolBinding(IntEnum):
-    """``STB_*``: who may refer to a symbol."""
+    """``STB_*``: the files that may refer to a symbol."""
 
     LOCAL = 0
     GLOBAL = 1
@@ -41,10 +41,9 @@ class RelocationType(IntEnum):
 
 
 class Section(NamedTuple):
-    """A section.
+    """A section. ``type`` is the name of its ``SHT_*``.
 
-    ``data`` is a view of its bytes in the file; it is empty for one that has
-    only a size (``.bss``). ``type`` is an ``SHT_*`` by name.
+    ``data`` is a view of the file, empty for a section without bytes (``.bss``).
     """
 
     position: int
@@ -59,22 +58,20 @@ class Section(NamedTuple):
 
     @property
     def is_loaded(self) -> bool:
-        """Tell whether the section is part of the program's memory."""
+        """Whether the section is part of the program's memory."""
         return bool(self.flags & SHF_ALLOC)
 
     @property
     def is_executable(self) -> bool:
-        """Tell whether the section holds instructions."""
+        """Whether the section holds instructions."""
         return bool(self.flags & SHF_EXECINSTR)
 
 
 class Symbol(NamedTuple):
-    """A symbol.
+    """A symbol. ``type`` is a ``SymbolType``, ``binding`` a ``SymbolBinding``.
 
-    ``type`` is a number of ``SymbolType``, ``binding`` one of
-    ``SymbolBinding``; ``section`` is the position of the section that defines
-    it, 0 for a symbol that the object leaves undefined. ``is_hidden``: nothing
-    outside of the linked object may refer to it (STV_HIDDEN, STV_INTERNAL).
+    ``section`` is the position of the defining section, 0 for an undefined symbol.
+    ``is_hidden``: only the linked object may refer to it (STV_HIDDEN, STV_INTERNAL).
     """
 
     name: str
@@ -87,10 +84,7 @@ class Symbol(NamedTuple):
 
 
 class ElfRelocation(NamedTuple):
-    """At ``offset_bytes`` of its section the address of ``symbol`` is missing.
-
-    ``type`` is a number of ``RelocationType``.
-    """
+    """A place in a section that needs the address of ``symbol``. ``type`` is a ``RelocationType``."""
 
     offset_bytes: int
     type: int
@@ -98,7 +92,7 @@ class ElfRelocation(NamedTuple):
 
 
 class ElfObject(NamedTuple):
-    """A whole object: ``relocations`` by the position of the section that they change, in its order."""
+    """A whole object. ``relocations`` are in order, by the position of their section."""
 
     name: str
     sections: tuple[Section, ...]

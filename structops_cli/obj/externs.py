@@ -1,4 +1,4 @@
-"""List what an object leaves to the kernel: ``.ksyms`` functions and variables, ``.kconfig`` variables."""
+"""List the externs of an object: ``.ksyms`` functions and variables, ``.kconfig`` variables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def read_externs(elf: ElfObject, btf: Btf) -> tuple[Extern, ...]:
     """Return the undefined symbols of an object, in the order of its symbol table.
 
     ``type_id`` is the Func of a function and the declared type of a variable.
-    Raises ``ObjectError`` for a symbol that BTF does not declare.
+    Raises ObjectError for a symbol that BTF does not declare.
     """
     weak = {s.name: s.binding == SymbolBinding.WEAK for s in elf.symbols if s.section == 0 and s.name}
     declared = {extern.name: extern for extern in _declared(btf, weak)}

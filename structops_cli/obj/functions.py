@@ -1,4 +1,4 @@
-"""Find the functions of an object: where each begins and ends, and what ``.BTF.ext`` says about it."""
+"""Find the functions of an object, their places, and their records in ``.BTF.ext``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AGAIN = "the file is damaged: compile it or copy it again"
 
 
 class FunctionExtent(NamedTuple):
-    """A function's name and place: instructions ``start`` up to ``end`` of its section."""
+    """A function and its place: instructions ``start`` to ``end`` of its section."""
 
     name: str
     section: Section
@@ -34,12 +34,11 @@ class FunctionExtent(NamedTuple):
 
 
 def function_extents(elf: ElfObject, btf: Btf, ext: BtfExt) -> tuple[FunctionExtent, ...]:
-    """Return every function that a struct_ops may need, in the order of sections and addresses.
+    """Return every function that a struct_ops may need, by section and address.
 
-    Static functions of one name, as a linker of several objects leaves them,
-    get ``#2``, ``#3`` and so on behind their names, and so does the code that
-    remains of a weak function when another file's took its place. Raises
-    ``ObjectError`` for functions that overlap, are empty or share a global name.
+    A linker may leave static functions of one name; they become ``name#2``,
+    ``name#3`` and so on. So does the remaining code of a replaced weak function.
+    Raises ObjectError for functions that overlap, are empty, or share a global name.
     """
     symbols = [symbol for symbol in _functions(elf) if not _of_another_type(elf, symbol)]
     symbols.sort(key=attrgetter("section", "value"))
@@ -56,7 +55,7 @@ def function_extents(elf: ElfObject, btf: Btf, ext: BtfExt) -> tuple[FunctionExt
 
 
 def other_programs(elf: ElfObject) -> tuple[OtherProgram, ...]:
-    """Return the functions in sections of other program types, in the order of the symbol table."""
+    """Return the functions of other program types, in the order of the symbol table."""
     others = (symbol for symbol in _functions(elf) if _of_another_type(elf, symbol))
     return tuple(OtherProgram(symbol.name, elf.sections[symbol.section].name) for symbol in others)
 
@@ -68,7 +67,7 @@ def read_function(
     relocations: tuple[Relocation, ...],
     jump_tables: tuple[JumpTable, ...] = (),
 ) -> Function:
-    """Return the function at ``extent``; all its records count from its own first instruction."""
+    """Return the function at ``extent``. Its records count from its first instruction."""
     section = extent.section.name
     func_info = _within(ext.func_info.get(section, ()), extent)
     if len(func_info) > 1 or (func_info and func_info[0].insn_index):
@@ -92,7 +91,7 @@ def read_function(
 
 
 def check_ext(elf: ElfObject, ext: BtfExt, functions: Sequence[Function]) -> None:
-    """Refuse records of ``.BTF.ext`` that lie in no function; those of programs of other types are theirs."""
+    """Refuse records of ``.BTF.ext`` that lie in no function of ours or of other types."""
     others = {section.name for section in elf.sections if is_other(section)}
     for label, by_section, count in (
         ("function", ext.func_info, _counted(functions, lambda function: len(function.func_info))),
@@ -107,10 +106,10 @@ def check_ext(elf: ElfObject, ext: BtfExt, functions: Sequence[Function]) -> Non
 
 
 def _replaced(elf: ElfObject, btf: Btf, ext: BtfExt, symbols: Sequence[Symbol]) -> Iterator[Symbol]:
-    """Yield symbols for functions that only ``.BTF.ext`` knows of.
+    """Yield symbols for functions that only ``.BTF.ext`` names.
 
-    A static linker keeps the code of a weak function, its records included, and
-    gives its symbol to the one that is used instead.
+    A static linker keeps the code and the records of a weak function, and gives
+    its symbol to the function that replaces it.
     """
     for section in elf.sections if ext.func_info else ():
         records = ext.func_info.get(section.name, ())
@@ -193,6 +192,6 @@ def _within(records: Sequence[Record], extent: FunctionExtent) -> tuple[Record, 
 
 
 def _type_by_name(btf: Btf, name: str) -> int:
-    """Return the one Func of that name, 0 when there is none or more than one."""
+    """Return the one Func of that name, None if there is none or more than one."""
     ids = btf.ids(name, BtfKind.FUNC)
     return ids[0] if len(ids) == 1 else 0

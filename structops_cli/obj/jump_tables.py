@@ -1,9 +1,8 @@
-"""Read jump tables: where the ``switch`` statements of a function go, as clang from 22 on compiles them for -mcpu=v4.
+"""Read jump tables, the targets of ``switch`` statements (clang 22, -mcpu=v4).
 
-Section ``.jumptables`` has a symbol for each; an entry of 8 bytes is the place
-of an instruction in the section of the function that refers to the table. The
-loader makes each an instruction array, which the kernel keeps up to date while
-it changes the program.
+Section ``.jumptables`` has a symbol for each table. An entry has 8 bytes and is
+the place of an instruction in the function's section. The loader creates an
+instruction array per table, which the kernel updates as it changes the program.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def jump_tables_of(
 ) -> tuple[JumpTable, ...]:
     """Return the tables that a function refers to.
 
-    Raises ``ObjectError`` for one that leads out of the function, or that cannot be one.
+    Raises ObjectError for a table that leads out of the function or is damaged.
     """
     names = {one.symbol for one in relocations if one.target is RelocationTarget.JUMP_TABLE}
     return tuple(JumpTable(name, tuple(_targets(elf, extent, name))) for name in sorted(names))
@@ -58,7 +57,7 @@ def _targets(elf: ElfObject, extent: FunctionExtent, name: str) -> Iterator[int]
 
 
 def linked_jump_tables(spec: ObjectSpec, linked: LinkedProgram) -> dict[int, JumpTable]:
-    """Return the tables of a program by the instruction that refers to them, with places counted from its start."""
+    """Return the tables of a program by the referring instruction, counted from its start."""
     found = {}
     for one in linked.relocations:
         if one.target is RelocationTarget.JUMP_TABLE:

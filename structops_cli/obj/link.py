@@ -1,8 +1,12 @@
-"""Join a program with the subprograms that it reaches, as one run of instructions for PROG_LOAD.
+"""Join a program with the subprograms that it reaches, for PROG_LOAD.
 
-The program comes first; a subprogram follows at the point where it is first
-referred to, before whatever else its caller refers to: the order in which
-libbpf appends them, so that the two can be compared instruction by instruction.
+The program comes first. A subprogram follows where it is first referred to,
+before the other references of its caller. libbpf uses the same order, so the
+results can be compared instruction by instruction.
+
+``bpf_throw`` ends a program through its exception callback. The declaration tag
+``exception_callback:NAME`` on the program names that function. The kernel looks
+for it among the loaded functions (``bpf_find_exception_callback_insn_off``).
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ _REFERENCES = (RelocationTarget.CALL, RelocationTarget.FUNCTION)
 
 
 def link_program(spec: ObjectSpec, name: str) -> LinkedProgram:
-    """Link one program; ``link_programs`` does the same for many."""
+    """Link one program. ``link_programs`` does so for many."""
     main = spec.function(name)
     if _refers_to_none(main) and main.type_id not in exception_tags(spec.btf):
         return _alone(main)
@@ -40,9 +44,8 @@ def link_program(spec: ObjectSpec, name: str) -> LinkedProgram:
 def link_programs(spec: ObjectSpec, names: Iterable[str]) -> Iterator[LinkedProgram]:
     """Yield each program linked with its subprograms, in the order of ``names``.
 
-    Raises ``KeyError`` for a name that is no function of the object, and
-    ``ObjectError`` for a subprogram without function info, or an exception
-    callback that cannot be one.
+    Raises KeyError for an unknown name, ObjectError for a subprogram without
+    function info and for a wrong exception callback.
     """
     functions = {function.name: function for function in spec.functions}
     tags = exception_tags(spec.btf)
@@ -58,7 +61,7 @@ def _refers_to_none(main: Function) -> bool:
 
 
 def _alone(main: Function) -> LinkedProgram:
-    """Return a program that refers to no function, as it is: most are so."""
+    """Return a program that refers to no function. Most programs do not."""
     return LinkedProgram(
         main.name,
         main.sleepable,
@@ -92,16 +95,17 @@ def _linked(functions: Mapping[str, Function], main: Function, callback: Functio
 
 
 def _has_lines(parts: Iterable[Function]) -> bool:
-    """Tell whether line info can be given: for the first instruction of every function, or not at all (``check_btf_line``)."""
+    """Tell whether every function has line info from its start on (``check_btf_line``)."""
     return all(part.line_info and part.line_info[0].insn_index == 0 for part in parts)
 
 
 def _reachable(
     functions: Mapping[str, Function], main: Function, callback: Function | None
 ) -> list[Function]:
-    """Return ``main`` and every function that it reaches, each once; the verifier judges loops of calls.
+    """Return ``main`` and every function that it reaches, each once.
 
-    An exception callback comes last, with what only it reaches.
+    The exception callback comes last, with the functions that only it reaches.
+    The verifier judges loops of calls.
     """
     found = {main.name: main}
     _add_reachable(functions, main, found)
@@ -138,7 +142,7 @@ def _check_func_info(parts: Sequence[Function]) -> None:
 
 
 def _resolved(parts: Sequence[Function], starts: Mapping[str, int]) -> bytes:
-    """Return the instructions of all parts with the distances between them filled in."""
+    """Return the instructions of all parts, with the distances between them filled in."""
     insns = bytearray().join(part.insns for part in parts)
     for part in parts:
         for relocation in part.relocations:
@@ -156,17 +160,17 @@ def _resolved(parts: Sequence[Function], starts: Mapping[str, int]) -> bytes:
 
 
 def _joined(parts: Iterable[tuple[Sequence[Record], int]]) -> tuple[Record, ...]:
-    """Return the records of all parts, counted from the start of the whole."""
+    """Return the records of all parts, counted from the start of the program."""
     return tuple(record for records, start in parts for record in moved(records, start))
 
 
 TAG = "exception_callback:"
 WHOLE = -1
-"""The component of a tag that is on a function, and not on one of its parameters."""
+"""The component of a tag on a function, not on one of its parameters."""
 
 
 def exception_tags(btf: Btf) -> dict[int, list[str]]:
-    """Return the names of the callbacks that the tags of an object give each function, by the id of its Func."""
+    """Return the callbacks that tags name, by the id of the tagged Func."""
     found: dict[int, list[str]] = {}
     for tag_id in btf.with_prefix(TAG, BtfKind.DECL_TAG):
         tag = btf.type(tag_id)
@@ -178,9 +182,9 @@ def exception_tags(btf: Btf) -> dict[int, list[str]]:
 def exception_callback(
     functions: Mapping[str, Function], program: Function, tags: Mapping[int, list[str]]
 ) -> Function | None:
-    """Return the callback of a program, None when it has none.
+    """Return the exception callback of a program, or None.
 
-    Raises ``ObjectError`` for several, and for one that is no global function.
+    Raises ObjectError for several callbacks, and for one that is no global function.
     """
     names = tags.get(program.type_id, ()) if program.type_id else ()
     if not names:

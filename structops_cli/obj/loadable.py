@@ -1,4 +1,11 @@
-"""An object's BTF as the newest kernel takes it: what compilers write for loaders only is made the kernel's."""
+"""Write an object's BTF as the newest kernel accepts it.
+
+Compilers write some types for loaders only. The kernel refuses extern variables
+(``btf_var_check_meta``), extern functions (``btf_func_check_meta``) and functions
+in a section (``btf_datasec_resolve``), and needs none of them. So externs become
+global. Section ``.ksyms`` becomes a struct with an integer for each entry. The
+types of kernel variables, mostly declared only, become integers too.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +23,10 @@ __all__ = ["extern_types", "loadable_btf"]
 
 
 def loadable_btf(spec: ObjectSpec) -> bytes:
-    """Return the bytes for BTF_LOAD; ids are those of ``spec.btf``. What an older kernel lacks is left as it is."""
+    """Return the bytes for BTF_LOAD. Ids are those of ``spec.btf``.
+
+    Features that an older kernel lacks stay; ``btf.sanitise`` removes them.
+    """
     changed = (*_hidden_functions(spec), *_large_enum_arguments(spec), *extern_types(spec.btf))
     if not changed:
         return spec.btf.raw()
@@ -26,10 +36,10 @@ def loadable_btf(spec: ObjectSpec) -> bytes:
 
 
 def _hidden_functions(spec: ObjectSpec) -> Iterator[BtfType]:
-    """Yield the subprograms of hidden visibility as static ones: each call of them is verified with its caller.
+    """Yield the subprograms of hidden visibility as static functions.
 
-    A global one is verified once and for any arguments (``do_check_subprogs``),
-    which is not what ``__hidden`` asks for.
+    The verifier checks a global function once, for any arguments
+    (``do_check_subprogs``), and a static one with each caller, as ``__hidden`` asks.
     """
     for function in spec.functions:
         if not function.is_global and not function.is_program and function.type_id:
@@ -39,11 +49,10 @@ def _hidden_functions(spec: ObjectSpec) -> Iterator[BtfType]:
 
 
 def _large_enum_arguments(spec: ObjectSpec) -> Iterator[BtfType]:
-    """Yield the prototypes of global functions with a 64-bit enum as an argument, which becomes a number.
+    """Yield prototypes of global functions with integers in place of 64-bit enums.
 
-    Kernels from 6.0 on know such enums, and their verifiers up to some 6.7 refuse
-    them there (``btf_prepare_func_args``). The number is a type of its own behind
-    the last one.
+    Verifiers up to about 6.7 refuse such arguments (``btf_prepare_func_args``).
+    The integer is a new type behind the last one.
     """
     number = Int(spec.btf.end_id, "unsigned long long", 8, 0, 0, 64)
     changed = dict(_protos_with_large_enums(spec, number.id))
@@ -69,9 +78,9 @@ def _is_large(btf: Btf, param: Param) -> bool:
 
 
 def extern_types(btf: Btf) -> tuple[BtfType, ...]:
-    """Return the types to put in the place of those of the same id; none for an object without externs.
+    """Return replacements for the types of externs, by their ids.
 
-    Raises ``ObjectError`` when kernel variables are there and no integer that could stand for them.
+    Raises ObjectError if an object with kernel variables has no integer type.
     """
     return (*_of_kconfig(btf), *_of_ksyms(btf))
 
@@ -109,7 +118,7 @@ def _entries(btf: Btf, section: str) -> Iterator[BtfType]:
 
 
 def _integer(btf: Btf) -> Int:
-    """Return any integer of whole bytes: every object has one that gives a struct_ops member a number."""
+    """Return any integer of whole bytes. Every object with struct_ops has one."""
     for target in btf.types():
         if isinstance(target, Int) and target.bits == 8 * target.size_bytes:
             return target

@@ -1,11 +1,11 @@
-"""Read the maps that an object defines through BTF: one variable of ``.maps`` each.
+"""Read the maps that an object defines through BTF, one variable of ``.maps`` each.
 
-The variable's type is a struct whose members are the map's attributes, by
-name. A number is the length of an array behind a pointer (``__uint``) or the
-value of the one enumerator of an enum (``__ulong``); a type is what a pointer
-points at (``__type``); ``values`` is an array without a length of pointers to
-the definition of an inner map, or to functions (``__array``). All that the
-variable itself stores are addresses in ``values``: the initial contents.
+The variable's type is a struct whose members are the map's attributes. A
+number is the length of an array behind a pointer (``__uint``), or the value of
+the one enumerator of an enum (``__ulong``). A type is the target of a pointer
+(``__type``). ``values`` is an array without a length of pointers to the
+definition of an inner map, or to functions (``__array``). The variable itself
+stores only addresses in ``values``: the initial contents.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from structops_cli.syscall.uapi import MAPS_OF_MAPS, BpfMapType
 __all__ = ["SLOT_BYTES", "SlotPlace", "map_places", "read_maps", "read_slots"]
 
 SLOT_BYTES = 8
-"""Size of an address in an object."""
+"""Bytes of an address in an object."""
 _ADDRESSES = (RelocationType.ABS64, RelocationType.R64_64)
-"""What clang writes for a pointer in data; up to clang 12 the second."""
+"""The relocation types of a pointer in data. clang up to 12 uses the second."""
 
 
 class SlotPlace(NamedTuple):
-    """Where a map may have initial contents: the byte of ``.maps``, None for nowhere, and of what kind they are."""
+    """The byte of ``.maps`` at which the initial contents begin, None for none, and their sort."""
 
     name: str
     values: int | None
@@ -44,10 +44,11 @@ class SlotPlace(NamedTuple):
 def read_slots(
     elf: ElfObject, places: Mapping[int, SlotPlace], addresses: AddressMap
 ) -> dict[int, tuple[MapSlot, ...]]:
-    """Return the initial contents in the order of their elements, by where in ``.maps`` the map's variable begins.
+    """Return the initial contents of maps by the start of the map's variable in ``.maps``.
 
-    ``places`` are all maps, by the same. Raises ``ObjectError`` for an address
-    outside of ``values`` and for one of something else than such a map holds.
+    ``places`` has all maps, by the same key. Contents are in the order of their
+    elements. Raises ObjectError for an address outside of ``values``, and for
+    the address of another sort of thing.
     """
     section, starts = elf.section(MAPS), sorted(places)
     found: dict[int, dict[int, MapSlot]] = {}
@@ -79,7 +80,7 @@ def _slot(
 
 
 def _addend(elf: ElfObject, relocation: ElfRelocation) -> int:
-    """Return what the object stores at the address: BPF relocations carry no addends of their own."""
+    """Return the number stored at the address. BPF relocations carry no addends."""
     section = elf.section(MAPS)
     data = bytes(section.data) if section else b""
     stored = data[relocation.offset_bytes : relocation.offset_bytes + SLOT_BYTES]
@@ -98,21 +99,21 @@ _NUMBERS = ("type", "key_size", "value_size", "max_entries", "map_flags", "map_e
 _TYPES = ("key", "value")
 _VALUES = "values"
 _FD_BYTES = 4
-"""Size of a value of a map of maps or programs, as the kernel wants it."""
+"""Bytes of a value of a map of maps or programs."""
 _PIN_NONE, _PIN_BY_NAME = 0, 1
 _U32_MAX = (1 << 32) - 1
 _U64_MAX = (1 << 64) - 1
 
 
 def map_places(elf: ElfObject, btf: Btf) -> dict[int, str]:
-    """Return the names of the maps by the byte of ``.maps`` at which their variables begin."""
+    """Return the names of the maps by the byte of ``.maps`` at which they begin."""
     return {entry.offset_bytes: var.name for var, entry in variables_of_section(elf, btf, MAPS)}
 
 
 def read_maps(elf: ElfObject, btf: Btf, addresses: AddressMap) -> tuple[MapSpec, ...]:
     """Return the maps of section ``.maps``, in its order.
 
-    Raises ``ObjectError`` for a definition that is incomplete or contradicts
+    Raises ObjectError for a definition that is incomplete or contradicts
     itself, and for initial contents that are neither maps nor functions.
     """
     variables = variables_of_section(elf, btf, MAPS)
@@ -126,7 +127,7 @@ def read_maps(elf: ElfObject, btf: Btf, addresses: AddressMap) -> tuple[MapSpec,
 
 
 def _slot_place(btf: Btf, var: Var, start: int, spec: MapSpec) -> SlotPlace:
-    """Return where in ``.maps`` the ``values`` of a map begin, and what it may hold there."""
+    """Return the place of a map's ``values``, and the sort of thing in them."""
     definition = resolve(btf, var.type)
     members = definition.members if isinstance(definition, Struct) else ()
     values = next((start + one.bit_offset // 8 for one in members if one.name == _VALUES), None)
@@ -210,7 +211,7 @@ def _pointee(btf: Btf, name: str, member: Member) -> int:
 
 
 def _size(btf: Btf, name: str, part: str, numbers: dict[str, int], types: dict[str, int]) -> int:
-    """Return the size of key or value: told by its type, by ``key_size`` or ``value_size``, or by both."""
+    """Return the size of key or value from its type, from ``*_size``, or from both."""
     told = numbers.get(f"{part}_size")
     if part not in types:
         return told or 0
@@ -237,7 +238,7 @@ def _pinned(name: str, pinning: int, *, is_inner: bool) -> bool:
 def _inner(
     btf: Btf, name: str, definition: Struct, numbers: dict[str, int], *, is_inner: bool
 ) -> MapSpec | None:
-    """Return the definition in ``values``, None when they are programs or there are none; fills in the value's size."""
+    """Return the definition in ``values``, None without one. Sets the value's size."""
     values = next((member for member in definition.members if member.name == _VALUES), None)
     of_maps = numbers["type"] in MAPS_OF_MAPS
     if values is None:
@@ -271,7 +272,7 @@ def _check_values(
 
 
 def _element(btf: Btf, name: str, values: Member) -> BtfType:
-    """Return what the pointers in ``values`` point at."""
+    """Return the type that the pointers in ``values`` point at."""
     array = resolve(btf, values.type)
     if not isinstance(array, Array) or array.count or values.bit_offset % (8 * SLOT_BYTES):
         raise _no_values(name, "they are no array without a length")

@@ -1,4 +1,10 @@
-"""Which maps of an object a load needs, and whether what they hold at first can be had. Pure."""
+"""Select the maps that a load needs, and those that need a user.
+
+The kernel clears some maps when their last fd and pin are gone, although a
+program still uses them. A program array is emptied (``prog_array_map_clear``).
+Timers and work queues in values are cancelled, and cannot be started again
+(``bpf_timer_init``, ``map_release_uref``).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +22,7 @@ __all__ = ["NeededMaps", "UserHeld", "needed_maps", "user_held"]
 
 
 class NeededMaps(NamedTuple):
-    """What has to be created: ordinary maps, data sections that become maps, and the section in the arena."""
+    """The maps to create: ordinary maps, data sections, and the arena with its section."""
 
     maps: tuple[MapSpec, ...]
     data: tuple[DataSection, ...]
@@ -25,11 +31,11 @@ class NeededMaps(NamedTuple):
 
 
 def needed_maps(spec: ObjectSpec, used: Collection[str], programs: Collection[str]) -> NeededMaps:
-    """Return the maps that ``programs`` need, which refer to the symbols ``used``.
+    """Return the maps that ``programs`` need. ``used`` are the symbols they refer to.
 
-    A map that is held by another one is needed with it; one that is pinned by
-    name is always, for it is there to be seen by others. Raises ``ObjectError``
-    for initial contents that cannot be, and for globals of an arena without one.
+    A map inside a needed map is needed. So is a map that is pinned by name.
+    Raises ObjectError for impossible initial contents, and for globals of an
+    arena without an arena.
     """
     by_name = {one.name: one for one in spec.maps}
     arena = _arena(spec, used)
@@ -49,7 +55,7 @@ def needed_maps(spec: ObjectSpec, used: Collection[str], programs: Collection[st
 
 
 def _arena(spec: ObjectSpec, used: Collection[str]) -> MapSpec | None:
-    """Return the arena that is used, by its name or through its globals."""
+    """Return the arena in use, by its name or through its globals."""
     section = next((section for section in spec.data if section.in_arena), None)
     arenas = [one for one in spec.maps if one.map_type == BpfMapType.ARENA]
     if section is None or section.name not in used:
@@ -96,20 +102,20 @@ STOPPED = {
     "bpf_wq": "its work queues stop",
     "bpf_task_work": "its task work stops",
 }
-"""Fields of a value that the kernel frees with the last user, by the name of their struct."""
+"""The effect on fields that the kernel frees with the last user, by their struct."""
 DEEPEST = 8
-"""How far into a value they are looked for: the kernel itself goes no further than 8 (``btf_find_struct_field``)."""
+"""The deepest nesting of such fields in the kernel (``btf_find_struct_field``)."""
 
 
 class UserHeld(NamedTuple):
-    """A map, or a data section, and what happens to it without a user."""
+    """A map or data section, and its loss when the last user is gone."""
 
     name: str
     loss: str
 
 
 def user_held(spec: ObjectSpec) -> tuple[UserHeld, ...]:
-    """Return the maps and data sections of an object that lose something with the last fd and pin."""
+    """Return the maps and data sections that lose something with the last fd and pin."""
     arrays = [
         UserHeld(one.name, "its programs are taken out") for one in spec.maps if one.slots and not one.inner
     ]
@@ -128,7 +134,7 @@ def _with_fields(spec: ObjectSpec) -> Iterator[UserHeld]:
 
 
 def _loss(btf: Btf, type_id: int, depth: int) -> str:
-    """Return what stops of a value of this type, "" for nothing."""
+    """Return the loss of a value of this type, "" for none."""
     kind = resolve(btf, type_id) if type_id and depth else None
     if isinstance(kind, Array):
         return _loss(btf, kind.element_type, depth - 1)

@@ -1,4 +1,4 @@
-"""Read a BPF object into an ``ObjectSpec``: pure, deterministic, and the same on every machine."""
+"""Read a BPF object into an ``ObjectSpec``, the same on every machine."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ COMPILER = re.compile(rb"clang version [\w.+~-]{1,40}|GNU C\d* [\w.+~-]{1,40}")
 
 
 def read_object(data: bytes | mmap, name: str) -> ObjectSpec:
-    """Read the bytes of a BPF object; ``name`` is what messages call it.
+    """Read the bytes of a BPF object with at least one struct_ops variable.
 
-    Raises ``ElfError``, ``BtfError`` or ``ObjectError`` for anything that is
-    no sound object with at least one struct_ops variable; nothing else,
-    whatever the bytes are.
+    ``name`` is for messages. For all other bytes it raises ElfError, BtfError
+    or ObjectError, and nothing else.
     """
     spec = read_functions(data, name)
     if not spec.struct_ops:
@@ -48,7 +47,7 @@ def read_object(data: bytes | mmap, name: str) -> ObjectSpec:
 
 
 def read_functions(data: bytes | mmap, name: str) -> ObjectSpec:
-    """Read an object that need not register anything, for who loads its functions one by one; errors as ``read_object``."""
+    """Read an object that may lack struct_ops variables. Raises as ``read_object``."""
     try:
         return _read(data, name)
     except InputError as error:
@@ -88,7 +87,7 @@ def _read(data: bytes | mmap, name: str) -> ObjectSpec:
 
 
 def _btf(elf: ElfObject) -> Btf:
-    """Return the object's BTF, repaired first and then checked as a whole."""
+    """Return the object's BTF, repaired and then checked as a whole."""
     section = elf.section(".BTF")
     if section is None:
         raise ElfError("this object has no BTF", why="there is no section .BTF", hint="compile it with -g")
@@ -103,7 +102,7 @@ def _ext(elf: ElfObject, btf: Btf) -> BtfExt:
 
 
 def _licence(elf: ElfObject) -> str:
-    """Return the licence; "" when the object has none, or none that is text."""
+    """Return the licence, "" without one."""
     section = elf.section("license")
     text = bytes(section.data).partition(b"\0")[0] if section is not None else b""
     try:
@@ -114,7 +113,7 @@ def _licence(elf: ElfObject) -> str:
 
 
 def _compiler(elf: ElfObject) -> str | None:
-    """Return the compiler that the debug information names; None without debug information."""
+    """Return the compiler named by the debug information, or None."""
     for name in (".comment", ".debug_str", ".debug_line_str"):
         section = elf.section(name)
         if section is not None and (found := COMPILER.search(section.data)):

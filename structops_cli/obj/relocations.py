@@ -1,9 +1,9 @@
-"""Say what every reference from an instruction is: a map, data, a function, or something of the kernel.
+"""Resolve every reference from an instruction: to a map, data, a function or an extern.
 
-BPF relocations carry no addends: the instruction's immediate is the addend,
-in bytes for a 64-bit load, and in instructions less one for a call
-(``Documentation/bpf/llvm_reloc.rst``). A call within one section usually
-has no relocation at all: its immediate is already the distance.
+BPF relocations carry no addends. The immediate of the instruction is the addend:
+in bytes for a 64-bit load, in instructions less one for a call
+(``Documentation/bpf/llvm_reloc.rst``). A call within one section usually has no
+relocation: its immediate is already the distance.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["AddressMap", "Referent", "function_relocations"]
 
 
 class Referent(NamedTuple):
-    """What an address is: a thing's name, and for data the section's name and the byte in it."""
+    """The thing at an address. ``addend`` is the byte in a data section."""
 
     category: RelocationTarget
     name: str
@@ -39,7 +39,7 @@ class Referent(NamedTuple):
 
 
 class AddressMap:
-    """What is where in an object: functions and maps by first byte, data by section, externs by name."""
+    """The things in an object: functions and maps by first byte, data by section."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class AddressMap:
         self._externs = frozenset(externs)
 
     def find(self, symbol: Symbol, addend: int, label: str) -> Referent:
-        """Return what ``symbol`` plus ``addend`` bytes is; a function is reported as FUNCTION.
+        """Return the thing at ``symbol`` plus ``addend`` bytes.
 
-        Raises ``ObjectError`` for an address that is nothing a program can
-        refer to; ``label`` says in it whose reference this is.
+        ``label`` names the reference in errors. Raises ObjectError for an address
+        of nothing that a program can refer to.
         """
         if symbol.section >= len(self._sections):
             raise _lost(label, symbol, "it has a fixed address")
@@ -101,11 +101,10 @@ class AddressMap:
 def function_relocations(
     elf: ElfObject, extents: Sequence[FunctionExtent], addresses: AddressMap
 ) -> Iterator[tuple[Relocation, ...]]:
-    """Yield the references of each function, by instruction, calls within its section included.
+    """Yield the references of each function by instruction, with calls in its section.
 
-    ``extents`` are all functions of the object, in the order of sections and
-    addresses. Raises ``ObjectError`` for a relocation that is in no function,
-    does not fit its instruction or refers to nothing.
+    ``extents`` are all functions by section and address. Raises ObjectError for
+    a relocation outside of functions, of a wrong instruction, or to nothing.
     """
     left = {position: list(reversed(found)) for position, found in elf.relocations.items()}
     for extent in extents:
@@ -146,7 +145,7 @@ def _of_function(
 def _reference(
     extent: FunctionExtent, insns: bytes, index: int, relocation: ElfRelocation, addresses: AddressMap
 ) -> Relocation:
-    """Resolve a relocation by its instruction: a 64-bit load or a call."""
+    """Resolve a relocation of a 64-bit load or a call."""
     code, symbol = opcode_at(insns, index), relocation.symbol
     label = f"the relocation at instruction {index} of {extent.name}"
     if (code, relocation.type) == (LD_IMM64, RelocationType.R64_64):
@@ -170,7 +169,7 @@ def _callee(target: Referent, label: str) -> RelocationTarget:
 
 
 def _near_call(extent: FunctionExtent, insns: bytes, index: int, addresses: AddressMap) -> Relocation:
-    """Resolve a call within the section, by the distance in its immediate."""
+    """Resolve a call within the section by the distance in its immediate."""
     if src_reg_at(insns, index) != PseudoCall.CALL:
         raise _unfit(extent, index, "the call claims to be of the kernel, and has no relocation")
     start = Symbol(extent.section.name, 0, 0, extent.section.position, 0, 0)

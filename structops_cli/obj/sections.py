@@ -1,9 +1,8 @@
-"""What the name of a section says about its contents: the conventions that compilers and loaders share.
+"""Interpret section names by the conventions of compilers and loaders.
 
 ``struct_ops`` and ``struct_ops/ANYTHING`` hold programs, ``struct_ops.s`` and
-``struct_ops.s/ANYTHING`` sleepable ones; ``.struct_ops`` and
-``.struct_ops.link`` hold one variable per map; a leading ``?`` on any of them
-means: not unless asked for.
+``struct_ops.s/ANYTHING`` sleepable ones. ``.struct_ops`` and ``.struct_ops.link``
+hold one variable per map. A leading ``?`` means: only on demand.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ __all__ = [
 ]
 
 ARENA = ".addr_space.1"
-"""Global variables of address space 1, which clang 19 and later have for an arena."""
+"""Global variables of address space 1: those of an arena (clang 19 and later)."""
 JUMP_TABLES = ".jumptables"
-"""Where a ``switch`` goes, by clang 22 and later with -mcpu=v4."""
+"""The targets of ``switch`` statements (clang 22 and later, -mcpu=v4)."""
 KCONFIG = ".kconfig"
 """Variables of the kernel's configuration. The object holds no bytes for them."""
 KSYMS = ".ksyms"
@@ -46,14 +45,14 @@ _DATA = (".rodata", ".data", ".bss", ARENA)
 
 
 class StructOpsSection(NamedTuple):
-    """How the variables of a struct_ops section want to be registered."""
+    """The way to register the variables of a struct_ops section."""
 
     link: bool
     optional: bool
 
 
 def struct_ops_section(name: str) -> StructOpsSection | None:
-    """Return what a section of struct_ops variables asks for, None for any other section."""
+    """Return the way to register a section's variables, None for other sections."""
     plain = name.removeprefix("?")
     if plain not in {".struct_ops", ".struct_ops.link"}:
         return None
@@ -66,10 +65,9 @@ def is_program(name: str) -> bool:
 
 
 def holds_functions(section: Section) -> bool:
-    """Tell whether the section holds code that a struct_ops may need: programs, or subprograms of any program.
+    """Tell whether the section holds struct_ops programs or subprograms of any program.
 
-    Programs of other types, each in a section of its own name, are for other
-    loaders: they are left alone.
+    Each program of another type has a section of its own, for other loaders.
     """
     return section.is_executable and (section.name == SUBPROGRAMS or is_program(section.name))
 
@@ -80,7 +78,7 @@ def is_sleepable(name: str) -> bool:
 
 
 def is_data(name: str) -> bool:
-    """Tell whether the section holds global variables: one array map, or the beginning of the arena."""
+    """Tell whether the section holds global variables."""
     return name in _DATA or name.startswith(tuple(f"{prefix}." for prefix in _DATA))
 
 
@@ -90,10 +88,10 @@ def is_read_only(name: str) -> bool:
 
 
 def check_sections(elf: ElfObject) -> None:
-    """Refuse sections that mean something to other loaders and cannot be honoured here.
+    """Refuse sections that other loaders honour and this one cannot.
 
-    Raises ``ObjectError`` for maps in the form that ended with libbpf 1.0, and
-    for two loaded sections of one name, which BTF could not tell apart.
+    Raises ObjectError for legacy maps (before libbpf 1.0), and for two loaded
+    sections of one name, which BTF cannot tell apart.
     """
     seen: set[str] = set()
     for section in elf.sections:

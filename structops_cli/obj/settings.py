@@ -1,4 +1,4 @@
-"""Change an object by what a user says, before it is loaded: constants, global variables, attributes of maps. Pure."""
+"""Apply a user's settings to an object: constants, global variables, map attributes."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ LIMITS = {
     "numa_node": (1 << 32) - 1,
     "map_extra": (1 << 64) - 1,
 }
-"""What can be changed of a map, and up to which number; the sizes of keys and values are the programs' business."""
+"""The attributes of a map that a user may set, with their largest numbers."""
 INNER = ".inner"
-"""Behind the name of a map of maps: the definition of the maps that it holds."""
+"""The suffix that names the inner maps of a map of maps."""
 
 
 class ChosenGlobals(NamedTuple):
-    """The parts of a section of writable global variables that a user has set, as (first bit, number of bits)."""
+    """The parts of a data section that a user has set, as (first bit, number of bits)."""
 
     section: str
     bits: tuple[tuple[int, int], ...]
 
 
 def with_constants(spec: ObjectSpec, constants: Mapping[str, str]) -> ObjectSpec:
-    """Return the object with ``.rodata`` variables set from text; ``UsageError`` for one that it has not."""
+    """Return the object with ``.rodata`` variables set from text.
+
+    Raises UsageError for an unknown variable.
+    """
     for place, text in constants.items():
         section, path = split_place(place)
         if not _holds(spec, place, read_only=True) and _holds(spec, place, read_only=False):
@@ -47,10 +50,10 @@ def with_constants(spec: ObjectSpec, constants: Mapping[str, str]) -> ObjectSpec
 def with_globals(
     spec: ObjectSpec, members: Mapping[tuple[str, str], str]
 ) -> tuple[ObjectSpec, dict[tuple[str, str], str]]:
-    """Return the object with writable global variables set from text, and what is left: members of struct_ops variables.
+    """Return the object with writable variables set from text, and the other settings.
 
-    Keys are (variable or "", member), as ``Selection.members`` has them. Raises
-    ``AmbiguousError`` for a name that is both.
+    Keys are (variable or "", member), as in ``Selection.members``. The other
+    settings are of struct_ops members. Raises AmbiguousError for a name of both.
     """
     left = {}
     for (variable, member), text in members.items():
@@ -64,7 +67,7 @@ def with_globals(
 
 
 def chosen_globals(spec: ObjectSpec, members: Mapping[tuple[str, str], str]) -> tuple[ChosenGlobals, ...]:
-    """Return which parts of an object's writable global variables ``with_globals`` sets."""
+    """Return the parts of writable global variables that ``with_globals`` sets."""
     found: dict[str, list[tuple[int, int]]] = {}
     for (variable, member), text in members.items():
         if _is_global(spec, variable, member, text):
@@ -76,7 +79,7 @@ def chosen_globals(spec: ObjectSpec, members: Mapping[tuple[str, str], str]) -> 
 
 
 def _is_global(spec: ObjectSpec, variable: str, member: str, text: str) -> bool:
-    """Tell whether ``--set`` means a writable global variable, and not a member of a struct_ops variable."""
+    """Tell whether ``--set`` names a writable global variable, not a struct_ops member."""
     place = f"{variable}.{member}" if variable else member
     of_struct_ops = _is_member(spec, variable, member)
     if _holds(spec, place, read_only=False):
@@ -103,7 +106,7 @@ def _set(spec: ObjectSpec, sections: Sequence[DataSection], path: str, text: str
 
 
 def _holds(spec: ObjectSpec, place: str, *, read_only: bool) -> bool:
-    """Tell whether a place begins with a variable of the object, in sections of one sort."""
+    """Tell whether a place begins with a variable of the object."""
     section, path = split_place(place)
     names = {v.name for one in _sections(spec, section, read_only=read_only) for v in one.variables}
     ends = [match.start() for match in re.finditer(r"[.\[]", path)]
@@ -111,7 +114,7 @@ def _holds(spec: ObjectSpec, place: str, *, read_only: bool) -> bool:
 
 
 def _is_member(spec: ObjectSpec, variable: str, member: str) -> bool:
-    """Tell whether a path names a struct_ops variable, or without one a member that such a variable has."""
+    """Tell whether a path names a struct_ops variable, or a member of one."""
     if variable:
         return any(one.name == variable for one in spec.struct_ops)
     structs = (spec.btf.type(one.type_id) for one in spec.struct_ops)
@@ -131,10 +134,10 @@ def _two_meanings(spec: ObjectSpec, place: str) -> AmbiguousError:
 
 
 def with_map_attributes(spec: ObjectSpec, attributes: Mapping[tuple[str, str], str]) -> ObjectSpec:
-    """Return the object with attributes of its maps set, by (map, attribute); ``MAP.inner`` is what a map of maps holds.
+    """Return the object with attributes of its maps set, by (map, attribute).
 
-    Raises ``UsageError`` for a map or attribute that there is none of, and for a
-    number that does not fit.
+    ``MAP.inner`` names the inner maps of a map of maps. Raises UsageError for an
+    unknown map or attribute, and for a number that does not fit.
     """
     for (name, attribute), text in attributes.items():
         outer = name.removesuffix(INNER)

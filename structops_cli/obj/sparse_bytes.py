@@ -1,4 +1,4 @@
-"""Bytes of which few are stored: ``.bss`` may have hundreds of megabytes, and a file holds none of them."""
+"""Store mostly zero bytes: ``.bss`` may have hundreds of megabytes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ __all__ = ["SparseBytes"]
 Buffer: TypeAlias = "bytes | memoryview"
 
 _COMPARED_BYTES = 1 << 20
-"""Two that are stored differently are compared in parts of this size."""
+"""The size of the parts in which two values are compared."""
 
 
 class SparseBytes:
-    """Immutable bytes, zero but for ``pieces``: each is where it begins, and what is there; in order, without overlaps."""
+    """Immutable bytes: zeros and ``pieces``, each (start, bytes), in order and apart."""
 
     __slots__ = ("pieces", "size")
 
@@ -26,7 +26,7 @@ class SparseBytes:
         return self.size
 
     def __getitem__(self, part: slice) -> bytes:
-        """Return a part as ``bytes`` would, zeros included; it has no step."""
+        """Return a part as ``bytes`` does. The slice has no step."""
         start, end, _ = part.indices(self.size)
         end = max(start, end)
         for at, piece in self.pieces:

@@ -1,8 +1,8 @@
-"""What a BPF object holds, as plain immutable values: the hand-over from ``obj`` to everything after it.
+"""Define the contents of a BPF object as plain immutable values.
 
-Nothing here knows a kernel. Instructions are the raw little-endian bytes of
-the object (8 bytes each); an index of an instruction counts from the start of
-its own function. Type ids are those of ``ObjectSpec.btf``.
+No value depends on a kernel. Instructions are the raw bytes of the object.
+Instruction indexes count from the start of their function. Type ids are those
+of ``ObjectSpec.btf``.
 """
 
 from __future__ import annotations
@@ -39,26 +39,26 @@ __all__ = [
 
 
 class RelocationTarget(StrEnum):
-    """What the instruction at a relocation refers to."""
+    """The sort of thing that an instruction refers to."""
 
     MAP = "map"
-    """A BTF-defined map: ``symbol`` is its name; the load becomes BPF_PSEUDO_MAP_FD."""
+    """A BTF-defined map: ``symbol`` is its name. The load becomes BPF_PSEUDO_MAP_FD."""
     DATA = "data"
-    """Global data: ``symbol`` is the data section, ``addend`` the byte offset in it; BPF_PSEUDO_MAP_VALUE."""
+    """Global data: ``symbol`` is the section, ``addend`` the byte. BPF_PSEUDO_MAP_VALUE."""
     CALL = "call"
     """A call of the function ``symbol``; BPF_PSEUDO_CALL."""
     FUNCTION = "function"
-    """The address of the function ``symbol`` (a callback); BPF_PSEUDO_FUNC."""
+    """The address of the function ``symbol``, for a callback; BPF_PSEUDO_FUNC."""
     EXTERN = "extern"
-    """A symbol that the object leaves to the kernel: ``symbol`` is its name."""
+    """An extern: ``symbol`` is its name."""
     JUMP_TABLE = "jump table"
-    """A table of instructions of the same function: ``symbol`` is its name; BPF_PSEUDO_MAP_VALUE of an instruction array."""
+    """A jump table: ``symbol`` is its name. BPF_PSEUDO_MAP_VALUE of an instruction array."""
     MODULE = "module"
-    """Something of the module ``symbol``: the load's second half becomes an fd of the module's BTF."""
+    """Something of the module ``symbol``: the second half of the load gets its BTF fd."""
 
 
 class Relocation(NamedTuple):
-    """One reference from an instruction to something that has no address yet."""
+    """A reference from an instruction to something without an address yet."""
 
     insn_index: int
     target: RelocationTarget
@@ -67,21 +67,19 @@ class Relocation(NamedTuple):
 
 
 class JumpTable(NamedTuple):
-    """Where a ``switch`` of a function goes: ``targets`` are indexes of instructions."""
+    """The targets of a ``switch``, as indexes of instructions."""
 
     name: str
     targets: tuple[int, ...]
 
 
 class Function(NamedTuple):
-    """A function of an executable section, a program or a subprogram.
+    """A program or a subprogram.
 
-    ``is_program`` is true for a global function of a ``struct_ops*`` section:
-    something that a struct_ops member may point at. ``sleepable`` says that
-    its section was ``struct_ops.s``. ``is_global`` is false for a static and for a
-    hidden subprogram: the verifier follows calls of it. ``type_id`` is its BTF Func, 0 when the
-    object has none for it. Names are unique: a static function that shares its
-    name with another has ``#2`` behind it.
+    ``is_program``: a struct_ops member may point at it (a global function of a
+    ``struct_ops*`` section). ``is_global`` is false for static functions and
+    hidden subprograms, which the verifier checks with each caller. ``type_id``
+    is its BTF Func. Names are unique: a second static function of one name gets ``#2``.
     """
 
     name: str
@@ -99,19 +97,18 @@ class Function(NamedTuple):
 
 
 class MemberFunction(NamedTuple):
-    """A function pointer that the object stores in a struct_ops variable."""
+    """A function pointer in a struct_ops variable."""
 
     offset_bytes: int
     function: str
 
 
 class StructOpsVariable(NamedTuple):
-    """A variable of ``.struct_ops`` or ``.struct_ops.link``: one map to be.
+    """A variable of ``.struct_ops`` or ``.struct_ops.link``, which becomes a map.
 
     ``type_id`` is the local Struct, ``type_name`` its name with any
-    ``___flavour``. ``data`` are its bytes (pointers zero), ``functions`` the
-    pointers in them, by offset. ``optional`` is a section with a leading
-    ``?``: not created unless asked for.
+    ``___flavour``. ``data`` has zeros for pointers; ``functions`` are the
+    pointers by offset. ``optional``: created only on demand (a leading ``?``).
     """
 
     name: str
@@ -125,7 +122,7 @@ class StructOpsVariable(NamedTuple):
 
 
 class MapSlot(NamedTuple):
-    """What an element of a map holds at first: a map of a map of maps, or a program of a program array, by name."""
+    """The initial contents of an element: the name of an inner map or of a program."""
 
     element: int
     symbol: str
@@ -134,10 +131,9 @@ class MapSlot(NamedTuple):
 class MapSpec(NamedTuple):
     """A map defined through BTF in ``.maps``.
 
-    ``map_type`` is a number of ``BpfMapType``, or one that this project has no
-    name for. ``key_type_id`` and ``value_type_id`` are 0 where only a size was
-    given. ``inner`` is what a map of maps holds, ``slots`` its initial contents
-    or those of a program array.
+    ``map_type`` is a ``BpfMapType`` or a newer number. The type ids are None if
+    the object gives only sizes. ``inner`` defines the maps in a map of maps,
+    ``slots`` the initial contents of it or of a program array.
     """
 
     name: str
@@ -156,10 +152,9 @@ class MapSpec(NamedTuple):
 
 
 class DataVariable(NamedTuple):
-    """A global or static variable of a data section.
+    """A variable of a data section. ``type_id`` is its type, not its Var.
 
-    ``type_id`` is the type of the variable, not its Var. A static variable of
-    a function is named ``function.variable``.
+    A static variable of a function is named ``function.variable``.
     """
 
     name: str
@@ -170,17 +165,17 @@ class DataVariable(NamedTuple):
 
 
 class DataAddress(NamedTuple):
-    """An address that the object stores in global data, of ``symbol`` (or of the section of that name)."""
+    """An address in global data, of ``symbol`` or of the section of that name."""
 
     offset_bytes: int
     symbol: str
 
 
 class DataSection(NamedTuple):
-    """``.rodata*``, ``.data*`` or ``.bss*``: one array map of one element; ``in_arena``: the first bytes of the arena.
+    """``.rodata*``, ``.data*`` or ``.bss*``: an array map of one element.
 
-    ``type_id`` is its Datasec, 0 for none. ``addresses`` are where a linker would
-    store an address: nobody does for BPF, and the bytes stay as they are.
+    ``in_arena``: the first bytes of the arena. ``type_id`` is its Datasec.
+    ``addresses`` are the places that a linker would fill in. No loader does so.
     """
 
     name: str
@@ -193,20 +188,20 @@ class DataSection(NamedTuple):
 
 
 class ExternCategory(StrEnum):
-    """What an extern is; the value is what messages call it."""
+    """The sort of an extern. The value is its name in messages."""
 
     FUNCTION = "kernel function"
     VARIABLE = "kernel variable"
-    """A variable with a type: a program reads it through the kernel's BTF."""
+    """A variable with a type. A program reads it through the kernel's BTF."""
     ADDRESS = "kernel symbol"
-    """A variable of type void: nothing but an address."""
+    """A variable of type void: a bare address."""
     KCONFIG = "configuration variable"
 
 
 class Extern(NamedTuple):
-    """A symbol that the object does not define.
+    """A symbol that the object leaves to the kernel.
 
-    ``section`` is ``.ksyms`` or ``.kconfig``; ``type_id`` the Func of a
+    ``section`` is ``.ksyms`` or ``.kconfig``. ``type_id`` is the Func of a
     function, the type of a variable.
     """
 
@@ -218,17 +213,16 @@ class Extern(NamedTuple):
 
 
 class OtherProgram(NamedTuple):
-    """A function of a section that is neither ``.text`` nor for struct_ops: left out, whatever it is."""
+    """A function of a section for other loaders. It is left out."""
 
     name: str
     section: str
 
 
 class ObjectSpec(NamedTuple):
-    """A whole object. ``btf`` is its BTF with DATASEC sizes and offsets repaired from the ELF symbols.
+    """A whole object. The Datasecs in ``btf`` have the places of the ELF symbols.
 
-    ``compiler`` is what the debug information names, None without it. ``unknown_ext`` names the parts of
-    .BTF.ext that were skipped because a newer tool wrote them.
+    ``compiler`` comes from the debug information, None without it.
     """
 
     name: str
@@ -244,7 +238,7 @@ class ObjectSpec(NamedTuple):
     unknown_ext: tuple[str, ...] = ()
 
     def function(self, name: str) -> Function:
-        """Return the function of that name; ``KeyError`` when there is none."""
+        """Return the function of that name. Raises KeyError if there is none."""
         for function in self.functions:
             if function.name == name:
                 return function
@@ -252,11 +246,10 @@ class ObjectSpec(NamedTuple):
 
 
 class LinkedProgram(NamedTuple):
-    """A program with the subprograms that it reaches behind it, calls between them resolved.
+    """A program followed by the subprograms that it reaches, with their calls resolved.
 
-    ``relocations`` (maps, data and externs only), ``core_relos``,
-    ``func_info`` and ``line_info`` count from the start of ``insns``.
-    ``functions`` says where each function begins, as (insn index, name).
+    All indexes count from the start of ``insns``. ``relocations`` are of maps,
+    data, externs and jump tables. ``functions`` are (first instruction, name).
     """
 
     name: str
@@ -270,13 +263,13 @@ class LinkedProgram(NamedTuple):
 
 
 Record = TypeVar("Record", bound=tuple[Any, ...])
-"""FuncInfo, LineInfo, CoreRelo or Relocation: the index of the instruction is the first field of each."""
+"""FuncInfo, LineInfo, CoreRelo or Relocation. The first field is the instruction's index."""
 
 
 def moved(records: Sequence[Record], distance: int) -> Iterator[Record]:
     """Return the records with ``distance`` added to their instruction index.
 
-    There is one for every source line, and ``_replace`` takes three times as long.
+    There is a record for every source line, and ``_replace`` is three times slower.
     """
     if distance == 0:
         return iter(records)
@@ -284,10 +277,7 @@ def moved(records: Sequence[Record], distance: int) -> Iterator[Record]:
 
 
 def source_line(spec: ObjectSpec, linked: LinkedProgram, insn: int) -> str:
-    """Return ``file:line: text`` of an instruction of a linked program.
-
-    The text is left out where the object has none; "" stands for an object without line info.
-    """
+    """Return ``file:line: text`` of an instruction, "" without line info."""
     found = None
     for info in linked.line_info:
         if info.insn_index <= insn:

@@ -1,4 +1,4 @@
-"""Read the struct_ops variables of an object: each is one map to be."""
+"""Read the struct_ops variables of an object. Each becomes a map."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["read_struct_ops"]
 
 _POINTER_BYTES = 8
 _LARGEST_STRUCT = 1 << 20
-"""Bytes. No kernel has a struct_ops type that comes near; a struct of an object may claim any size."""
+"""Bytes. Every struct_ops type of the kernel is far smaller."""
 _ADDRESSES = (RelocationType.ABS64, RelocationType.R64_64)
-"""What clang writes for a pointer in data; up to clang 12 the second."""
+"""The relocation types of a pointer in data. clang up to 12 uses the second."""
 
 
 def read_struct_ops(
     elf: ElfObject, btf: Btf, addresses: AddressMap, functions: Sequence[Function]
 ) -> tuple[StructOpsVariable, ...]:
-    """Return the variables of all struct_ops sections, in the order of the object; none in an object without them.
+    """Return the variables of all struct_ops sections, in the order of the object.
 
-    Raises ``ObjectError`` when one is no struct, and for a pointer in one that
-    points at no program.
+    Raises ObjectError for a variable that is no struct, and for a pointer that
+    leads to no program.
     """
     programs = {function.name: function.is_program for function in functions}
     sections = [section for section in elf.sections if struct_ops_section(section.name)]
@@ -67,7 +67,7 @@ def _of_section(
 
 
 class _PointerPlace(NamedTuple):
-    """Where a pointer is: so many bytes into a variable of a struct type."""
+    """The place of a pointer in a variable of a struct type."""
 
     var: Var
     struct: Struct
@@ -75,7 +75,7 @@ class _PointerPlace(NamedTuple):
 
     @property
     def member(self) -> str:
-        """The member at this place, or the byte where there is none."""
+        """The member at this place, or the byte if there is none."""
         for member in self.struct.members:
             if member.name and member.bit_offset == self.offset_bytes * 8:
                 return member.name
@@ -107,7 +107,7 @@ def _pointer(
     addresses: AddressMap,
     programs: Mapping[str, bool],
 ) -> MemberFunction:
-    """Return what a relocated member points at, and zero the member in ``data``."""
+    """Return the target of a relocated member, and zero the member in ``data``."""
     start, label = place.offset_bytes, f"member {place.member} of {place.var.name}"
     if relocation.type not in _ADDRESSES or start % _POINTER_BYTES or start + _POINTER_BYTES > len(data):
         why = f"a relocation of type {relocation.type} at byte {start} fills no pointer"
