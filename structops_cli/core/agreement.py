@@ -31,7 +31,7 @@ class CandidateValue(NamedTuple):
 
     value: int
     size_bytes: int = 0
-    fixed_size: str = ""
+    fixed_size: str | None = None
 
 
 Question: TypeAlias = Callable[[TypeCandidate], CandidateValue | Mismatch]

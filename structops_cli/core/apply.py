@@ -71,8 +71,8 @@ def poisoned_relocation(call_imm: int) -> int | None:
 
 def why_poisoned(fixup: Fixup) -> str:
     """Return why ``apply_fixups`` poisoned the instruction of this fixup."""
-    if fixup.poison or fixup.fixed_size:
-        return fixup.poison or fixup.fixed_size
+    if known := fixup.poison or fixup.fixed_size:
+        return known
     if not 0 <= fixup.target_value <= _MAX_MEMORY_OFFSET:
         return f"{fixup.target_value} does not fit the instruction"
     sizes = f"{fixup.local_size_bytes} bytes in the object and {fixup.target_size_bytes} in the kernel"

@@ -76,8 +76,8 @@ class KernelFacts(NamedTuple):
     symbols: Mapping[str, tuple[int, ...]] = {}
     options: Mapping[str, str] = {}
     sought: tuple[str, ...] = ()
-    found: str = ""
-    version: int = 0
+    found: str | None = None
+    version: int | None = None
     whole: bool = True
 
 
@@ -91,8 +91,8 @@ class Resolved(NamedTuple):
 
     extern: Extern
     number: int
-    module: str
-    missing: str
+    module: str | None = None
+    missing: str | None = None
     differs: bool = False
 
     def absence(self) -> str:

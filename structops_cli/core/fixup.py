@@ -63,8 +63,8 @@ class Fixup(NamedTuple):
     checked: bool
     local_size_bytes: int
     target_size_bytes: int
-    fixed_size: str
-    poison: str
+    fixed_size: str | None
+    poison: str | None
 
     def describe(self, local: Btf) -> str:
         """Return a line such as ``struct tcp_sock.snd_cwnd: byte offset 1736 -> 1752``."""
@@ -128,7 +128,7 @@ class Relocator:
 
         def question(candidate: TypeCandidate) -> CandidateValue | Mismatch:
             found = match_field(self._local, path, self._target, candidate)
-            return found if isinstance(found, Mismatch) else CandidateValue(1, 0, "")
+            return found if isinstance(found, Mismatch) else CandidateValue(1)
 
         return _fixup(relo, kind, 1, self._agreement.ask(relo, question), checked=True)
 
@@ -145,7 +145,7 @@ class Relocator:
             btf = candidate.btf
             theirs = measure(btf, found)
             if not sized:
-                return CandidateValue(field_value(theirs, kind), 0, "")
+                return CandidateValue(field_value(theirs, kind))
             new_size = access_size(btf, theirs)
             fixed_size = refuse_resize(ours, theirs, (size, new_size), btf.origin)
             return _new(CandidateValue, (theirs.byte_offset, new_size, fixed_size))
@@ -204,10 +204,10 @@ def _fixup(
     head = (relo.insn_index, relo.type_id, relo.access, kind, local_value)
     if isinstance(answer, CandidateValue):
         value, new_size, fixed_size = answer
-        return _new(Fixup, (*head, value, checked, size_bytes, new_size, fixed_size, ""))
+        return _new(Fixup, (*head, value, checked, size_bytes, new_size, fixed_size, None))
     if kind in _ZERO_WHEN_MISSING:
-        return Fixup(*head, 0, checked, 0, 0, "", "")
-    return Fixup(*head, 0, checked, size_bytes, size_bytes, "", answer.why)
+        return Fixup(*head, 0, checked, 0, 0, None, None)
+    return Fixup(*head, 0, checked, size_bytes, size_bytes, None, answer.why)
 
 
 def _unknown_kind(relo: CoreRelo) -> RelocationError:

@@ -74,7 +74,7 @@ class _Unknown(NamedTuple):
 NO_CALLS = _Missing(
     "its programs call no kernel functions: that came with Linux 5.13", f"use a newer kernel, or {WEAKEN}"
 )
-_Place: TypeAlias = tuple[int, str]
+_Place: TypeAlias = tuple[int, str | None]
 """The number and the module of a ``Resolved``."""
 _Answer: TypeAlias = _Place | _Missing | _Unknown | Mismatch
 
@@ -142,8 +142,8 @@ class _Search:
         if isinstance(found, _Missing):
             if not extern.weak:
                 raise self._absent(use, found)
-            return Resolved(extern, 0, "", found.why, found.differs)
-        return Resolved(extern, *found, missing="")
+            return Resolved(extern, 0, missing=found.why, differs=found.differs)
+        return Resolved(extern, *found)
 
     def kconfig(self) -> DataSection | None:
         """Return the section with its values, None if no program reads it."""
@@ -160,14 +160,14 @@ class _Search:
             case ExternCategory.KCONFIG:
                 return self._configuration(use)
 
-    def _type(self, name: str, kind: BtfKind) -> tuple[Btf, str, int] | None:
+    def _type(self, name: str, kind: BtfKind) -> tuple[Btf, str | None, int] | None:
         for wanted in dict.fromkeys((name, essential_name(name))):
             found = self.kernel.find(wanted, kind)
             if found is not None:
                 module, type_id = found
                 return (
                     (module.btf if module else self.kernel.vmlinux),
-                    (module.name if module else ""),
+                    (module.name if module else None),
                     type_id,
                 )
         return None
@@ -220,7 +220,7 @@ class _Search:
             return _Missing("/proc/kallsyms has no such symbol", f"load the module that has it, or {WEAKEN}")
         if len(set(found)) > 1:
             return Mismatch(f"the kernel has several of that name, at {', '.join(map(hex, found))}")
-        return found[0], ""
+        return found[0], None
 
     def _configuration(self, use: ExternReference) -> _Answer:
         """Write the variable's value, zero if missing, and return its place."""
@@ -234,7 +234,7 @@ class _Search:
             end = place.offset_bytes + place.size_bytes
             contents = self.section.contents.replaced(place.offset_bytes, end, value)
             self.section = self.section._replace(contents=contents)
-            return place.offset_bytes, ""
+            return place.offset_bytes, None
         return value
 
     def _is_known(self, name: str) -> bool:
@@ -249,7 +249,7 @@ class _Search:
             text = self.facts.options.get(name)
             return option_bytes(btf, type_id, text) if text else self._no_option(name)
         if name == VERSION:
-            return number_bytes(btf, type_id, self.facts.version)
+            return number_bytes(btf, type_id, self.facts.version or 0)
         if name == "LINUX_HAS_BPF_COOKIE":
             return number_bytes(btf, type_id, _has_cookies(self.kernel.vmlinux))
         if name == "LINUX_HAS_SYSCALL_WRAPPER":

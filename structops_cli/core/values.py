@@ -123,7 +123,7 @@ def access_size(btf: Btf, extent: FieldExtent) -> int:
     return size_of(btf, inside.id)
 
 
-def refuse_resize(local: FieldExtent, target: FieldExtent, sizes: tuple[int, int], origin: str) -> str:
+def refuse_resize(local: FieldExtent, target: FieldExtent, sizes: tuple[int, int], origin: str) -> str | None:
     """Return why an access cannot take the target's size, None if it can.
 
     Only zero-extended values survive a change of size: pointers and unsigned
@@ -131,7 +131,7 @@ def refuse_resize(local: FieldExtent, target: FieldExtent, sizes: tuple[int, int
     """
     ours, theirs = local.type, target.type
     if sizes[0] == sizes[1] or (isinstance(ours, Ptr) and isinstance(theirs, Ptr)):
-        return ""
+        return None
     if local.bit_size or target.bit_size:
         return f"it is a bit-field either in the object or in {origin}, and not in both"
     words = f"it is {sizes[0]} bytes in the object and {sizes[1]} in {origin}"
@@ -139,7 +139,7 @@ def refuse_resize(local: FieldExtent, target: FieldExtent, sizes: tuple[int, int
         return f"{words}, and only pointers and unsigned integers can be accessed in another size"
     if is_signed(ours) or is_signed(theirs):
         return f"{words}, and a signed integer cannot be accessed in another size"
-    return "" if sizes[1] in _MEMORY_SIZES else f"{words}, and no instruction accesses that many"
+    return None if sizes[1] in _MEMORY_SIZES else f"{words}, and no instruction accesses that many"
 
 
 def type_value(btf: Btf, type_id: int, kind: CoreReloKind) -> int:

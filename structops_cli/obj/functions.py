@@ -192,6 +192,6 @@ def _within(records: Sequence[Record], extent: FunctionExtent) -> tuple[Record, 
 
 
 def _type_by_name(btf: Btf, name: str) -> int:
-    """Return the one Func of that name, None if there is none or more than one."""
+    """Return the one Func of that name, 0 if there is none or more than one."""
     ids = btf.ids(name, BtfKind.FUNC)
     return ids[0] if len(ids) == 1 else 0

@@ -79,7 +79,7 @@ class Function(NamedTuple):
     ``is_program``: a struct_ops member may point at it (a global function of a
     ``struct_ops*`` section). ``is_global`` is false for static functions and
     hidden subprograms, which the verifier checks with each caller. ``type_id``
-    is its BTF Func. Names are unique: a second static function of one name gets ``#2``.
+    is its BTF Func, or 0. Names are unique: a second static function of one name gets ``#2``.
     """
 
     name: str
@@ -131,7 +131,7 @@ class MapSlot(NamedTuple):
 class MapSpec(NamedTuple):
     """A map defined through BTF in ``.maps``.
 
-    ``map_type`` is a ``BpfMapType`` or a newer number. The type ids are None if
+    ``map_type`` is a ``BpfMapType`` or a newer number. The type ids are 0 (void) if
     the object gives only sizes. ``inner`` defines the maps in a map of maps,
     ``slots`` the initial contents of it or of a program array.
     """
@@ -174,7 +174,7 @@ class DataAddress(NamedTuple):
 class DataSection(NamedTuple):
     """``.rodata*``, ``.data*`` or ``.bss*``: an array map of one element.
 
-    ``in_arena``: the first bytes of the arena. ``type_id`` is its Datasec.
+    ``in_arena``: the first bytes of the arena. ``type_id`` is its Datasec, or 0.
     ``addresses`` are the places that a linker would fill in. No loader does so.
     """
 

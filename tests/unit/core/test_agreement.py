@@ -104,5 +104,5 @@ def test_where_only_sizes_differ_a_load_takes_the_first() -> None:
     local, entry = local_entry()
     relos = [CoreRelo(0, entry, KEY, OFFSET)]
     fixup = compute_fixups(local.btf("object"), kernel(two_entries(b_size=8)), relos)[0]
-    assert (fixup.target_value, fixup.poison) == (0, "")
-    assert (fixup.target_size_bytes, fixup.fixed_size) == (4, "")
+    assert (fixup.target_value, fixup.poison) == (0, None)
+    assert (fixup.target_size_bytes, fixup.fixed_size) == (4, None)

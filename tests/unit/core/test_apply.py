@@ -189,7 +189,7 @@ def test_both_halves_of_a_64_bit_load_are_poisoned() -> None:
 
 def test_a_poisoned_call_names_its_fixup() -> None:
     insns = encode_insn(Insn(MOV64, 1, 0, 0, 4)) * 5
-    poison = [fixup(4, 0, index=n, poison="gone" if n in {1, 4} else "") for n in range(5)]
+    poison = [fixup(4, 0, index=n, poison="gone" if n in {1, 4} else None) for n in range(5)]
     patched = apply_fixups(insns, poison)
     numbers = [poisoned_relocation(decode_insn(patched, n).imm) for n in range(5)]
     assert numbers == [None, 1, None, None, 4]

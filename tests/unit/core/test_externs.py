@@ -68,43 +68,45 @@ SYMBOL = extern("a_symbol", ADDRESS, VOID)
 
 def test_calls() -> None:
     calls = program(insn(0x85, 3, 2, 9, -1), Relocation(0, EXTERN, "t_function", 0))
-    assert applied(calls, Resolved(KFUNC, 5, "", "")) == calls._replace(
+    assert applied(calls, Resolved(KFUNC, 5)) == calls._replace(
         insns=insn(0x85, 0, 2, 0, 5) + EXIT, relocations=()
     )
-    in_module = applied(calls, Resolved(KFUNC, 11, "m_second", ""), modules=("m_first", "m_second"))
+    in_module = applied(calls, Resolved(KFUNC, 11, "m_second"), modules=("m_first", "m_second"))
     assert (in_module.insns, in_module.relocations) == (insn(0x85, 0, 2, 2, 11) + EXIT, ())
 
 
 def test_loads() -> None:
-    assert applied(loading("t_function"), Resolved(KFUNC, 5, "", "")).insns == load(1, 5, 3) + EXIT
-    assert applied(loading("counter"), Resolved(COUNTER, 8, "", "")).insns == load(1, 8, 3) + EXIT
-    address = applied(loading("a_symbol"), Resolved(SYMBOL, 0xFFFFFFFF81000020, "", "")).insns
+    assert applied(loading("t_function"), Resolved(KFUNC, 5)).insns == load(1, 5, 3) + EXIT
+    assert applied(loading("counter"), Resolved(COUNTER, 8)).insns == load(1, 8, 3) + EXIT
+    address = applied(loading("a_symbol"), Resolved(SYMBOL, 0xFFFFFFFF81000020)).insns
     assert address == insn(0x18, 1, 0, imm=0x81000020 - (1 << 32)) + insn(0, imm=-1) + EXIT
 
 
 def test_a_function_is_tested_where_its_address_is_not_to_be_had() -> None:
     """Before 6.4: what is there is a number that is not zero, what is missing and every variable as ever."""
-    old = Externs({"t_function": Resolved(KFUNC, 5, "", "")}, None, (), loads_functions=False)
+    old = Externs({"t_function": Resolved(KFUNC, 5)}, None, (), loads_functions=False)
     assert apply_externs(spec(KFUNC), loading("t_function"), old).insns == load(1, 1) + EXIT
-    of_module = old._replace(resolved={"t_function": Resolved(KFUNC, 11, "m_first", "")})
+    of_module = old._replace(resolved={"t_function": Resolved(KFUNC, 11, "m_first")})
     assert apply_externs(spec(KFUNC), loading("t_function"), of_module) == loading("t_function")._replace(
         insns=load(1, 1) + EXIT, relocations=()
     )
-    gone = old._replace(resolved={"t_function": Resolved(KFUNC, 0, "", "gone")})
+    gone = old._replace(resolved={"t_function": Resolved(KFUNC, 0, missing="gone")})
     assert apply_externs(spec(KFUNC), loading("t_function"), gone).insns == load(1) + EXIT
-    variable = old._replace(resolved={"counter": Resolved(COUNTER, 8, "", "")})
+    variable = old._replace(resolved={"counter": Resolved(COUNTER, 8)})
     assert apply_externs(spec(COUNTER), loading("counter"), variable).insns == load(1, 8, 3) + EXIT
 
 
 def test_a_load_of_something_of_a_module_waits_for_its_fd() -> None:
-    waiting = applied(loading("counter"), Resolved(COUNTER, 12, "m_first", ""))
+    waiting = applied(loading("counter"), Resolved(COUNTER, 12, "m_first"))
     assert waiting.insns == load(1, 12, 3) + EXIT
     assert waiting.relocations == (Relocation(0, MODULE, "m_first", 12),)
 
 
 @pytest.mark.parametrize("one", [KFUNC, COUNTER, SYMBOL])
 def test_loads_of_what_is_missing_are_zero(one: Extern) -> None:
-    zero = applied(program(load(1, 7, 3), Relocation(0, EXTERN, one.name, 0)), Resolved(one, 0, "", "gone"))
+    zero = applied(
+        program(load(1, 7, 3), Relocation(0, EXTERN, one.name, 0)), Resolved(one, 0, missing="gone")
+    )
     assert (zero.insns, zero.relocations) == (load(1) + EXIT, ())
 
 
@@ -114,7 +116,7 @@ def test_calls_of_what_is_missing_say_which_it_was() -> None:
         extern("a_function", FUNCTION, T_FUNCTION, weak=True),
         extern("CONFIG_ON", KCONFIG, BOOL),
     ]
-    found = Externs({one.name: Resolved(one, 0, "", "gone") for one in externs}, None, ())
+    found = Externs({one.name: Resolved(one, 0, missing="gone") for one in externs}, None, ())
     for number, name in ((1, "a_function"), (2, "z_function")):  # configuration comes first
         poisoned = apply_externs(spec(*externs), calling(name), found)
         assert poisoned.insns == insn(0x85, imm=EXTERN_POISON_BASE + number) + EXIT

@@ -180,7 +180,7 @@ def test_every_struct_is_itself(vmlinux: Btf) -> None:
         ]
         for fixup in relocator.fixups(relos):
             assert fixup.local_value == fixup.target_value
-            assert fixup.poison == fixup.fixed_size == ""
+            assert fixup.poison is fixup.fixed_size is None
             asked += 1
     assert asked > 1000
 

@@ -121,12 +121,12 @@ def test_an_extern_that_no_program_uses_may_be_missing() -> None:
 def test_a_function_of_the_kernel(name: str) -> None:
     """With its flavour or without; the struct that the object only declares is as good as the kernel's."""
     one = extern(name, FUNCTION, T_FUNCTION)
-    assert resolved(one, calling(name)) == Resolved(one, 5, "", "")
+    assert resolved(one, calling(name)) == Resolved(one, 5)
 
 
 def test_a_function_of_a_module_is_of_the_first_that_has_it() -> None:
     one = extern("m_function", FUNCTION, T_FUNCTION)
-    assert resolved(one, calling("m_function")) == Resolved(one, 11, "m_first", "")
+    assert resolved(one, calling("m_function")) == Resolved(one, 11, "m_first")
 
 
 def test_a_function_with_another_prototype() -> None:
@@ -141,7 +141,7 @@ def test_a_function_with_another_prototype() -> None:
     assert error.why == why
     weak = extern("t_function", FUNCTION, OTHER_FUNCTION, weak=True)
     found = resolved(weak, calling("t_function"))
-    assert found == Resolved(weak, 0, "", why, differs=True)
+    assert found == Resolved(weak, 0, None, why, differs=True)
     assert found.absence() == f"which this kernel has with another prototype ({why})"
 
 
@@ -158,7 +158,7 @@ def test_a_function_that_is_missing(kernel: KernelTypes, why: str) -> None:
     assert error.why == why
     assert error.hint == "load the module that has it, or declare it __weak, and test it before it is used"
     weak = extern("nowhere", FUNCTION, T_FUNCTION, weak=True)
-    assert resolved(weak, calling("nowhere"), kernel=kernel) == Resolved(weak, 0, "", why)
+    assert resolved(weak, calling("nowhere"), kernel=kernel) == Resolved(weak, 0, None, why)
 
 
 def test_a_function_that_may_be_in_a_module_that_cannot_be_read() -> None:
@@ -182,8 +182,8 @@ def test_a_kernel_whose_programs_call_no_functions() -> None:
     assert error.what == "this kernel has no kernel function t_function, which t_init of t.bpf.o uses"
     assert error.why == why
     weak = extern("t_function", FUNCTION, T_FUNCTION, weak=True)
-    assert resolved(weak, calling("t_function"), kernel=old) == Resolved(weak, 0, "", why)
-    assert resolved(weak, calling("t_function"), kernel=new) == Resolved(weak, 5, "", "")
+    assert resolved(weak, calling("t_function"), kernel=old) == Resolved(weak, 0, None, why)
+    assert resolved(weak, calling("t_function"), kernel=new) == Resolved(weak, 5)
     assert not resolve_externs(spec(weak), [calling("t_function")], new, NOTHING).loads_functions
 
 
@@ -199,9 +199,9 @@ def test_a_variable_is_no_function() -> None:
 def test_a_variable_of_the_kernel() -> None:
     """The struct has another name behind a flavour, and other members: what is in it is for CO-RE."""
     one = extern("runqueues", VARIABLE, RQ)
-    assert resolved(one, loading("runqueues")) == Resolved(one, 7, "", "")
+    assert resolved(one, loading("runqueues")) == Resolved(one, 7)
     one = extern("m_counter", VARIABLE, U32)
-    assert resolved(one, loading("m_counter")) == Resolved(one, 12, "m_first", "")
+    assert resolved(one, loading("m_counter")) == Resolved(one, 12, "m_first")
 
 
 @pytest.mark.parametrize("weak", [False, True])
@@ -226,7 +226,7 @@ def test_a_variable_that_is_missing() -> None:
 def test_an_address() -> None:
     one = extern("a_symbol", ADDRESS, VOID)
     facts = KernelFacts(symbols={"a_symbol": (0xFFFFFFFF81000020,)})
-    assert resolved(one, loading("a_symbol"), facts) == Resolved(one, 0xFFFFFFFF81000020, "", "")
+    assert resolved(one, loading("a_symbol"), facts) == Resolved(one, 0xFFFFFFFF81000020)
 
 
 def test_addresses_that_are_missing_or_several() -> None:

@@ -290,7 +290,7 @@ def test_the_kernels_own_suggestion_comes_first() -> None:
 # Symbols that the kernel lacks
 
 WEAK = Extern("t_gone", ".ksyms", 1, True, ExternCategory.FUNCTION)
-MISSING = (Resolved(WEAK, 0, "", "no function of that name is in its BTF"),)
+MISSING = (Resolved(WEAK, 0, None, "no function of that name is in its BTF"),)
 
 
 def refusal_with_externs(log: str) -> VerifierError:
