@@ -28,6 +28,7 @@ from tests.bench.report import as_data, as_text, curve_text, start_up_text
 from tests.bench.start_up import StartUp, start_up
 from tests.bench.status import STATUS
 from tests.bench.timing import CommandError
+from tests.docs_tables import write_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_UP = "start-up"
@@ -55,7 +56,14 @@ def main(arguments: Sequence[str]) -> int:
         tables = [heading, *([as_text(lines)] if lines else []), *map(curve_text, curves)]
         tables += [start_up_text(parts)] if parts else []
         sys.stdout.write("\n\n".join(tables) + "\n")
+        if options.write_docs:
+            write_table("performance.md", "make bench", bench_block("\n\n".join(tables)))
     return 1 if options.strict and not all(line.within for line in lines) else 0
+
+
+def bench_block(text: str) -> str:
+    """Return the tables as a block of the documentation, which its test does not run."""
+    return f"<!-- not run: a benchmark takes minutes and a quiet machine -->\n```console\n# make bench\n{text}\n```"
 
 
 def _ended(number: int, _frame: FrameType | None) -> NoReturn:
@@ -69,6 +77,9 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         "figures", nargs="*", metavar="FIGURE", help=f"what to measure, all without: {', '.join(NAMES)}"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, with every single run")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the tables into docs/explanation/performance.md"
+    )
     parser.add_argument("--strict", action="store_true", help="end with 1 when a budget is not kept")
     parser.add_argument("--rounds", type=int, default=15, help="runs of each side (default: 15)")
     parser.add_argument("--bpftool", help="path of a bpftool (default: what .ci/fetch-bpftool gets)")

@@ -21,6 +21,7 @@ from string import ascii_lowercase
 from structops_cli.syscall import bpffs
 from tests.cli_runner import COMMAND
 from tests.default_signals import default_signals
+from tests.docs_tables import write_table
 from tests.faults.fault_points import Outcome, run_scene
 from tests.faults.plants import PLANTS, planted_command
 from tests.faults.scenes import SCENES
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str]) -> int:
 def _report(options: argparse.Namespace, outcomes: Sequence[Outcome]) -> int:
     """Print the outcomes, and return the exit code."""
     bad = [item for item in outcomes if item.problem]
+    if options.write_docs:
+        write_table("guarantees.md", "make faults", scene_table(outcomes))
     if options.json:
         json.dump([item._asdict() for item in outcomes], sys.stdout)
         sys.stdout.write("\n")
@@ -124,7 +127,27 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--plant", choices=PLANTS, help="plant a mistake and stop where the suite finds it")
     parser.add_argument("--place", default="a", help="the end of the names of this process")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--write-docs", action="store_true", help="put the counts into docs/explanation/guarantees.md"
+    )
     return parser.parse_args(arguments)
+
+
+def scene_table(outcomes: Sequence[Outcome]) -> str:
+    """Return how many faults each scene had, as a table of Markdown."""
+    rows = ["| scene | killed | other signals | errnos | wrong |", "| --- | --- | --- | --- | --- |"]
+    for name in dict.fromkeys(item.scene for item in outcomes):
+        found = [item for item in outcomes if item.scene == name]
+        faults = Counter(_fault(item) for item in found)
+        bad = sum(1 for item in found if item.problem)
+        rows.append(f"| {name} | {faults['kill']:,} | {faults['signal']:,} | {faults['error']:,} | {bad:,} |")
+    bad = sum(1 for item in outcomes if item.problem)
+    return "\n".join([*rows, "", f"That is {len(outcomes):,} faults, {bad:,} of them wrong."])
+
+
+def _fault(outcome: Outcome) -> str:
+    word = outcome.point.partition(" ")[0]
+    return "kill" if word == "SIGKILL" else "signal" if word.startswith("SIG") else "error"
 
 
 def _line(name: str, found: Sequence[Outcome], seconds: float) -> str:

@@ -13,8 +13,9 @@ from typing import NoReturn
 from structops_cli.errors import StructopsError
 from structops_cli.vm.kernels import Kernel, kernel_for
 from structops_cli.vm.tools import qemu
+from tests.docs_tables import write_table
 from tests.runner_arguments import split_at_dashes
-from tests.vm.docs_table import PAGE, put_into, report
+from tests.vm.docs_table import report
 from tests.vm.guests import REPORTS, Guest, Ran, run_guests
 from tests.vm.matrix import Result, failures, junit, left_out_everywhere, matrix, merged, totals
 from tests.vm.suite import DIFFERING, NEWER, all_files, shares
@@ -106,7 +107,7 @@ def _write(results: dict[str, dict[str, Result]], options: argparse.Namespace) -
     made = report(results, qemu().version, dt.datetime.now(tz=dt.UTC).date(), words)
     (REPORTS / "matrix.md").write_text(made, encoding="utf-8")
     if options.write_docs:
-        PAGE.write_text(put_into(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")
+        write_table("kernels.md", "make vmtest", made)
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli_runner import run_python
 from tests.kernel_features import Feature, require
-from tests.vm.docs_table import BEGIN, END, put_into, report
+from tests.vm.docs_table import report
 from tests.vm.guests import believable
 from tests.vm.matrix import (
     Result,
@@ -144,9 +144,6 @@ def test_the_table_of_the_documentation() -> None:
         "| `test_b.py` | - | 0 + 1, **1 failed** |",
         "| all | - | 1 + 1, **2 failed** |",
     ]
-    assert put_into(f"a\n{BEGIN}\nold\n{END}\nb\n", made) == f"a\n{BEGIN}\n{made}{END}\nb\n"
-    with pytest.raises(ValueError, match="lacks the line"):
-        put_into("nothing", made)
 
 
 def test_every_file_is_in_one_share_or_left_out_by_name() -> None:
