@@ -1,4 +1,4 @@
-"""Data sections: ``.rodata*``, ``.data*`` and ``.bss*`` as array maps of one element, an arena's globals as its first bytes."""
+"""Data sections as array maps of one element, and the globals of an arena."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ if TYPE_CHECKING:
 __all__ = ["DataMapValue", "create_data_map", "data_map_name", "fill_arena"]
 
 OBJECT_PREFIX_LEN = 8
-"""Characters of the object's name before a data section's in the name of its map: the accepted convention."""
+"""Characters of the object's name in the name of a data section's map, as libbpf does."""
 LARGE_BYTES = 1 << 20
-"""A value of more than this is read in parts, where the kernel lets it be mapped."""
+"""A larger value is read in parts if the kernel lets it be mapped."""
 
 
 def create_data_map(spec: ObjectSpec, section: DataSection, btf_fd: Fd) -> Fd:
-    """Create the map of a data section with its initial bytes, frozen if programs only read it; own its fd."""
+    """Create the map of a data section with its initial bytes, and own its fd.
+
+    A section that programs only read is frozen.
+    """
     name = data_map_name(spec.name, section.name)
     flags = BPF_F_RDONLY_PROG if section.read_only else 0
     flags |= BPF_F_MMAPABLE if _is_shared(spec.btf, section) else 0
@@ -59,7 +62,7 @@ def create_data_map(spec: ObjectSpec, section: DataSection, btf_fd: Fd) -> Fd:
 
 
 def _is_shared(btf: Btf, section: DataSection) -> bool:
-    """Tell whether a section has a variable that other files can see: the accepted convention for mapping it into memory."""
+    """Tell whether a section has a global variable; libbpf makes such a map mappable."""
     datasec = btf.type(section.type_id) if section.type_id else None
     variables = (btf.type(entry.type) for entry in datasec.entries) if isinstance(datasec, Datasec) else ()
     return any(isinstance(var, Var) and var.linkage != BtfVarLinkage.STATIC for var in variables)
@@ -67,7 +70,7 @@ def _is_shared(btf: Btf, section: DataSection) -> bool:
 
 def _fill(fd: Fd, section: DataSection) -> None:
     try:
-        if section.contents.pieces:  # an array is made of zeros
+        if section.contents.pieces:  # a new array is zero
             bpf_maps.map_update_elem(fd, KEY, _buffer(section.contents))
         if section.read_only:
             bpf_maps.map_freeze(fd)
@@ -77,10 +80,10 @@ def _fill(fd: Fd, section: DataSection) -> None:
 
 
 def _buffer(contents: SparseBytes) -> bytes | memoryview | mmap:
-    """Return contents for a system call; zeros that are not stored take no memory here either."""
+    """Return contents for a system call. Sparse zeros take no memory."""
     if len(contents.pieces) == 1 and len(contents.pieces[0][1]) == len(contents):
         return contents.pieces[0][1]
-    from mmap import MAP_PRIVATE, mmap  # only contents that a user has changed
+    from mmap import MAP_PRIVATE, mmap  # only contents that the user changed
 
     memory = mmap(-1, len(contents), MAP_PRIVATE)
     for start, piece in contents.pieces:
@@ -89,7 +92,7 @@ def _buffer(contents: SparseBytes) -> bytes | memoryview | mmap:
 
 
 class DataMapValue:
-    """The value of a data section's map, to be sliced as bytes: parts are read when they are asked for."""
+    """The value of a data section's map, which slices as bytes and is read on demand."""
 
     def __init__(self, fd: Fd, info: MapInfo) -> None:
         self._fd = fd
@@ -125,7 +128,7 @@ class DataMapValue:
 
 
 def fill_arena(fd: Fd, arena: MapSpec, section: DataSection | None) -> None:
-    """Write the global variables of an arena, zeros too: a page that nobody touched is none to a program."""
+    """Write the global variables of an arena, zeros too: programs fault on untouched pages."""
     if section is None and arena.map_extra:
         return
     from structops_cli.syscall.bpf_maps import write_arena  # rare
@@ -140,10 +143,10 @@ def fill_arena(fd: Fd, arena: MapSpec, section: DataSection | None) -> None:
 
 
 def data_map_name(object_name: str, section: str) -> str:
-    """Return the name that the accepted convention gives a data section's map, before the kernel cuts it to 15 bytes.
+    """Return the name of a data section's map as libbpf forms it, before the cut to 15 bytes.
 
-    Up to 8 characters of the object's name and then the section's; a section with
-    a name of its own, such as ``.data.mine``, is named by it alone.
+    It has up to 8 characters of the object's name and the section's name. A section with
+    a name of its own, such as ``.data.mine``, keeps it.
     """
     if section.count(".") > 1:
         return section

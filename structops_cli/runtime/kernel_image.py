@@ -196,7 +196,7 @@ def _of_elf(data: bytes | mmap.mmap, path: str) -> bytes:
 
     found = btf_section(data, path)
     if not found:
-        why = "its section .BTF is empty: the file has only the debug information of a vmlinux"
+        why = "its section .BTF is empty: this file has the debug information only"
         raise BtfError(f"{path} has no types", why=why, hint="give the vmlinux, or the kernel image, itself")
     return found
 

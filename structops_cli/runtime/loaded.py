@@ -1,4 +1,4 @@
-"""What loading an object makes: the fds of its BTF, maps and programs, all of one owner."""
+"""The fds of a loaded object, with one owner."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Loaded", "SharedMap"]
 
 
 class SharedMap(NamedTuple):
-    """A map that is pinned by its name; ``created`` is False for one that was there before."""
+    """A map that is pinned by its name; ``created`` is False if the pin existed before."""
 
     name: str
     map_id: int
@@ -29,14 +29,12 @@ class SharedMap(NamedTuple):
 
 
 class Loaded:
-    """Own the fds of a loaded object; a context manager that closes them all.
+    """Own the fds of a loaded object; a context manager that closes them.
 
-    ``maps`` has ordinary maps by name and data sections by section (an arena's
-    is the arena), ``struct_ops`` the struct_ops maps by variable, ``programs``
-    those that the plan asks for. ``created`` are the maps that were not pinned
-    before. ``map_pin_dir`` is where maps are shared by name. ``externs`` is what
-    the programs use of the kernel, None when they use nothing. ``chosen`` are the
-    writable global variables that a user has set.
+    ``maps`` has maps by name, and data sections by section name; an arena's data is the
+    arena. ``struct_ops`` has the struct_ops maps by variable, ``programs`` the planned
+    ones. ``created`` names the maps that no pin had. ``externs`` is None if the programs
+    use none. ``chosen`` has the writable global variables that the user set.
     """
 
     def __init__(
@@ -59,16 +57,16 @@ class Loaded:
         self._owned = ExitStack()
 
     def own(self, fd: Fd) -> Fd:
-        """Take over an fd."""
+        """Take over an fd and return it."""
         return self._owned.enter_context(fd)
 
     def value_of(self, plan: MapPlan) -> bytes:
-        """Return the value that registers a planned map, with the fds of the loaded programs."""
+        """Return the value that registers a planned map, with the fds of its programs."""
         names = {item.program for item in plan.members if item.program}
         return encode_value(plan, {name: self.programs[name].fileno() for name in names})
 
     def close(self) -> None:
-        """Close every fd; what is registered without a link stays registered."""
+        """Close all fds. A map registered without a link stays registered."""
         self._owned.close()
 
     def __enter__(self) -> Self:

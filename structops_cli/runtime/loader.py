@@ -1,7 +1,6 @@
-"""Load a planned object: its BTF, maps, data and programs, and the struct_ops maps that wait for their value.
+"""Load a planned object: its BTF, maps, data, programs, and struct_ops maps without a value.
 
-``load`` reads as the list of what happens. Nothing is registered here, and
-all that was made goes with the fds: ``Loaded`` owns every one of them.
+Nothing is registered here. ``Loaded`` owns every fd, and closing it removes all.
 """
 
 from __future__ import annotations
@@ -34,12 +33,11 @@ def load(
     *,
     map_pin_dir: str = bpffs.DEFAULT,
 ) -> Loaded:
-    """Load what a plan needs of an object; the caller owns the answer. Every error carries the object's name.
+    """Load the part of an object that a plan needs; the caller owns the result.
 
-    Programs are relocated before anything is created, so that an object that
-    does not fit this kernel is refused without a trace of it. Maps that want to
-    be pinned by name are opened where ``map_pin_dir`` has them; new ones are
-    pinned by ``pin_maps`` only, so that all that is made here goes with the fds.
+    Programs are relocated first, so that an object that does not fit this kernel leaves
+    no trace. Shared maps are opened in ``map_pin_dir``, and only ``pin_maps`` pins new
+    ones. Each kernel error carries the object's name.
     """
     prepared, externs = prepare_programs(spec, plan.programs, target)
     spec = _with_kconfig(spec, externs)
@@ -62,13 +60,13 @@ def load(
 
 
 def _with_kconfig(spec: ObjectSpec, externs: Externs | None) -> ObjectSpec:
-    """Return the object with the kernel's configuration as read-only data like any other."""
+    """Return the object with the kernel's configuration as another read-only section."""
     kconfig = externs.kconfig if externs else None
     return spec._replace(data=(*spec.data, kconfig)) if kconfig else spec
 
 
 def _constants(spec: ObjectSpec) -> frozenset[str]:
-    """Return the read-only sections: every program holds them all, for what they say about the object."""
+    """Return the read-only sections, which each program holds, metadata included."""
     return frozenset(section.name for section in spec.data if section.read_only)
 
 

@@ -1,4 +1,4 @@
-"""Read what programs wrote: the maps and global variables behind registered programs, decoded by the object's BTF."""
+"""Read and decode the maps and global variables behind registered programs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ READABLE = frozenset(
 )
 PER_CPU = frozenset({BpfMapType.PERCPU_ARRAY, BpfMapType.PERCPU_HASH})
 MOST_ENTRIES = 16
-"""Entries that are read of one map: enough to see that it was written, whatever its size."""
+"""Entries read of one map."""
 
 
 class MapContents(NamedTuple):
-    """What a map or data section holds; ``entries`` are (key, value), or (variable, value) of a data section."""
+    """The contents of a map or data section: (key, value), or (variable, value) of a section."""
 
     name: str
     map_id: int
@@ -36,7 +36,7 @@ class MapContents(NamedTuple):
 
 
 def read_contents(spec: ObjectSpec, programs: Iterable[ProgInfo]) -> tuple[MapContents, ...]:
-    """Return what the maps and writable globals of an object's live programs hold now."""
+    """Return the contents of the maps and writable globals of an object's live programs."""
     found = []
     for map_id in sorted({map_id for info in programs for map_id in info.map_ids}):
         with open_map_by_id(map_id) as (fd, info):
@@ -73,7 +73,7 @@ def _entries(
             key = bpf_maps.map_get_next_key(fd, key, info.key_size)
             value = _value(spec, fd, info, known, key)
         except KernelError as error:
-            if error.errno == ENOENT:  # the last key, or one that a program removed meanwhile
+            if error.errno == ENOENT:  # no next key, or a program removed this one
                 return
             raise
         yield decode_bytes(spec.btf, known.key_type_id, key), value

@@ -1,4 +1,4 @@
-"""Create the maps of an object, find those that are pinned already, and fill in what they hold at first."""
+"""Create the maps of an object, open its pinned ones, and write the initial contents."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ WITHOUT_BTF = frozenset({
     BpfMapType.HASH_OF_MAPS, BpfMapType.DEVMAP, BpfMapType.DEVMAP_HASH, BpfMapType.SOCKMAP, BpfMapType.SOCKHASH,
     BpfMapType.CPUMAP, BpfMapType.XSKMAP, BpfMapType.QUEUE, BpfMapType.STACK, BpfMapType.ARENA,
 })  # fmt: skip
-"""Map types that no kernel creates with key and value types (``map_check_btf``); others are tried with them first."""
+"""Map types that no kernel creates with BTF types (``map_check_btf``)."""
 UNTYPED_MAY_DO = frozenset({EINVAL, ENOTSUPP, EOPNOTSUPP})
-"""What a kernel answers that knows the map but not with these types, or not the types."""
+"""Answers of a kernel that knows the map, but not with these BTF types."""
 RING_BUFFERS = frozenset({BpfMapType.RINGBUF, BpfMapType.USER_RINGBUF})
 
 
 def create_maps(loaded: Loaded, btf_fd: Fd, needed: NeededMaps) -> None:
-    """Create maps and data sections, with all that they hold at first but programs, which are not there yet."""
+    """Create maps and data sections with their initial contents, except programs."""
     for spec in needed.maps:
         _own_map(loaded, adjusted(spec), btf_fd, needed)
     for section in needed.data:
@@ -46,7 +46,7 @@ def create_maps(loaded: Loaded, btf_fd: Fd, needed: NeededMaps) -> None:
 
 
 def fill_program_arrays(loaded: Loaded, needed: NeededMaps) -> None:
-    """Put the programs into program arrays, those that were pinned already included: they hold no programs of ours yet."""
+    """Put the programs into program arrays, those of existing pins included."""
     for spec in needed.maps:
         if not spec.inner:
             _fill_slots(loaded, spec, loaded.programs)
@@ -64,7 +64,7 @@ def _fill_slots(loaded: Loaded, spec: MapSpec, held: dict[str, Fd]) -> None:
 
 
 def adjusted(spec: MapSpec) -> MapSpec:
-    """Return a definition with the sizes that depend on the machine: pages of a ring buffer, CPUs of an event array."""
+    """Return a definition with machine-dependent sizes: ring buffer pages, CPUs of an event array."""
     if spec.map_type in RING_BUFFERS and spec.max_entries:
         size = os.sysconf("SC_PAGE_SIZE")
         while size < spec.max_entries:
@@ -76,7 +76,7 @@ def adjusted(spec: MapSpec) -> MapSpec:
 
 
 def _own_map(loaded: Loaded, spec: MapSpec, btf_fd: Fd, needed: NeededMaps) -> None:
-    """Open a map that is pinned, or create it."""
+    """Open a pinned map, or create it."""
     if spec.pinned_by_name:
         from structops_cli.runtime.shared_maps import open_pinned  # rare
 
@@ -91,7 +91,10 @@ def _own_map(loaded: Loaded, spec: MapSpec, btf_fd: Fd, needed: NeededMaps) -> N
 
 
 def creates_map(spec: MapSpec) -> bool:
-    """Ask the kernel for one map of a definition, without its types, and close it; ``NotPermittedError`` without the right."""
+    """Create a map of a definition without BTF types, and close it; False if the kernel refuses.
+
+    Raises ``NotPermittedError`` without the privilege.
+    """
     untyped = spec._replace(value_type_id=0, inner=spec.inner and spec.inner._replace(value_type_id=0))
     try:
         _create_map(adjusted(untyped), None).close()
@@ -103,7 +106,7 @@ def creates_map(spec: MapSpec) -> bool:
 
 
 def _create_map(spec: MapSpec, btf_fd: Fd | None) -> Fd:
-    """Create a map; one of maps with the help of an inner one that is closed again, for only its shape counts."""
+    """Create a map. A map of maps takes its shape from an inner map that is closed again."""
     try:
         if spec.inner is None:
             return _map_create(spec, btf_fd, 0)
@@ -115,7 +118,7 @@ def _create_map(spec: MapSpec, btf_fd: Fd | None) -> Fd:
 
 
 def _map_create(spec: MapSpec, btf_fd: Fd | None, inner_map_fd: int) -> Fd:
-    """Create a map with its key and value types, or without where only that is refused, as other loaders do."""
+    """Create a map with BTF types, or without them if only they are refused, as libbpf does."""
     if btf_fd is None or not spec.value_type_id or spec.map_type in WITHOUT_BTF:
         return _with_types(spec, 0, inner_map_fd)
     try:
@@ -161,7 +164,7 @@ def possible_cpus() -> int:
 
 
 def _explained(error: KernelError, spec: MapSpec, what: str) -> KernelError:
-    """Return the error with the rule that the definition breaks, when it is one that can be told."""
+    """Return the error with the rule that the definition breaks, if it is known."""
     if error.operation == "MAP_CREATE":
         return explained(error, what, "", _broken_rule(spec, error.errno))
     if (error.operation, error.errno) == ("MAP_UPDATE_ELEM", EINVAL):

@@ -1,10 +1,10 @@
-"""Maps of other sorts than struct_ops, which nothing but opening by id tells from one: opened as seldom as can be.
+"""Open maps by id. Only opening tells a struct_ops map from others, which has a risk.
 
-A program array is emptied when its last user in user space goes, by work that
-takes a reference of the map. Where that work is queued already, the reference
-is taken nevertheless and nobody gives it back (``prog_array_map_clear``): a
-program array without users that is opened by id and closed twice in a moment,
-or just after its only fd was closed, stays until the machine is rebooted.
+When the last user of a program array in user space goes, the kernel queues work that
+empties it, and takes a reference for that. If that work is queued already, it takes
+a second reference that nobody returns (``prog_array_map_clear``). So a program array
+without users that is opened by id and closed twice within a moment, or right after
+its only fd was closed, stays until reboot.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from structops_cli.syscall.uapi import BpfMapType
 __all__ = ["map_ids_to_open", "note_created_map", "open_map_by_id"]
 
 SETTLE_S = 0.1
-"""How long the kernel's work is given to run: some microseconds on an idle machine, a timeslice or two on a busy one."""
+"""Seconds for the kernel's work to run: microseconds when idle, a few timeslices when busy."""
 
 _others: set[int] = set()
-"""Ids that this process found to be of other sorts, or made as such. The kernel gives an id again after 2**31 maps only."""
+"""Ids of maps of other types. The kernel reuses an id only after 2**31 maps."""
 _closed: dict[int, float] = {}
-"""When this process last closed a program array, by id, in seconds of the monotonic clock."""
+"""Monotonic time, in seconds, when this process last closed a program array, by id."""
 
 
 def map_ids_to_open() -> Iterator[int]:
-    """Go through the ids of all maps but those that this process knows to be of other sorts."""
+    """Yield the ids of all maps except those that this process knows to be of other types."""
     there = set()
     for map_id in bpf.map_ids():
         there.add(map_id)
@@ -44,9 +44,9 @@ def map_ids_to_open() -> Iterator[int]:
 
 @contextmanager
 def open_map_by_id(map_id: int) -> Iterator[tuple[Fd, MapInfo]]:
-    """Open a map by id, and a program array not before the kernel is through with an earlier closing of this process's.
+    """Open a map by id, a program array only after the kernel has finished an earlier close.
 
-    Raises ``KernelError`` as MAP_GET_FD_BY_ID does: ENOENT of a map that has gone.
+    Raises ``KernelError`` as MAP_GET_FD_BY_ID does: ENOENT for a map that is gone.
     """
     if map_id in _closed:
         time.sleep(max(0.0, _closed[map_id] + SETTLE_S - time.monotonic()))
@@ -62,6 +62,6 @@ def open_map_by_id(map_id: int) -> Iterator[tuple[Fd, MapInfo]]:
 
 
 def note_created_map(fd: Fd) -> None:
-    """Note a map of another sort that this process has made: whoever looks over all maps leaves it alone."""
-    with suppress(KernelError):  # it is then looked at as anybody's
+    """Note a map that this process created, so that ``map_ids_to_open`` leaves it out."""
+    with suppress(KernelError):  # it is then opened like any other
         _others.add(map_info(fd).id)

@@ -1,4 +1,4 @@
-"""Give the kernel the BTF of an object: as it is, and rewritten where this kernel does not know all of it."""
+"""Load the BTF of an object, rewritten if this kernel does not know all of it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["load_object_btf"]
 
 
 def load_object_btf(spec: ObjectSpec) -> Fd:
-    """BTF_LOAD what an object says of its types, and own the fd.
+    """Load the BTF of an object and own the fd.
 
-    A kernel that knows all of it is asked once. One that refuses is asked what
-    it lacks (``probes``), and given the rest; ids are the same either way.
+    One call is enough on a kernel that knows all features. After a refusal, probes find
+    the unknown features, and the rest is loaded. Type ids stay the same.
     """
     data = loadable_btf(spec)
     try:

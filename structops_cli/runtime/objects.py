@@ -1,4 +1,4 @@
-"""Object files: bundled ones by name, all others by path; and one object all the way to registered."""
+"""Object files: bundled ones by name, others by path. Load one, and report the result."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ __all__ = [
 ]
 
 DEFAULT_OBJECT = "reno"
-"""The bundled object that ``register`` and ``demo`` take when none is named."""
+"""The bundled object of ``register`` and ``demo`` without an argument."""
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "objects")
 SUFFIX = ".bpf.o"
 LARGEST_READ = 64 << 20
-"""Bytes. A larger file is mapped into memory, and only those pages are there that are looked at."""
+"""Bytes. A larger file is mapped, so that only the used pages are in memory."""
 FILE_TYPES = {
     stat.S_IFBLK: "block device",
     stat.S_IFCHR: "character device",
@@ -57,10 +57,11 @@ FILE_TYPES = {
 
 
 class RegisteredObject(NamedTuple):
-    """What became of one object.
+    """The result of registering one object.
 
-    ``missing`` are weak symbols that its programs could use, and the kernel lacks or has with another prototype.
-    ``unheld`` are maps that nobody in user space holds, and that lose something by it.
+    ``missing`` are weak symbols that its programs could use, and that the kernel lacks or
+    has with another prototype. ``unheld`` are maps that lose something because no process
+    holds them.
     """
 
     spec: ObjectSpec
@@ -72,14 +73,14 @@ class RegisteredObject(NamedTuple):
 
 
 def bundled_objects() -> tuple[str, ...]:
-    """Return the names of the objects that come with the package."""
+    """Return the names of the objects in the package."""
     return tuple(sorted(name.removesuffix(SUFFIX) for name in os.listdir(FOLDER) if name.endswith(SUFFIX)))
 
 
 def object_path(name: str) -> str:
-    """Return the path of an object: a word without a slash is a bundled object unless it ends in ``.o``.
+    """Return the path of an object: a word without a slash is bundled unless it ends in ``.o``.
 
-    Raises ``NotFoundError`` for a word that names no bundled object, whatever files lie in the current folder.
+    Raises ``NotFoundError`` for an unknown word, whatever files the current folder has.
     """
     if os.sep in name or name.endswith(".o"):
         return name
@@ -96,15 +97,19 @@ def object_path(name: str) -> str:
 
 
 def open_object(name: str, data: bytes | mmap | None = None) -> ObjectSpec:
-    """Read an object by path or bundled name; ``NotFoundError`` when there is none, ``InputError`` when it is no object.
+    """Read an object by path or bundled name.
 
-    ``data`` is what ``object_bytes`` returned for it, where the caller has asked already.
+    ``data`` is the result of ``object_bytes`` if the caller has it. Raises
+    ``NotFoundError`` for a missing file, ``InputError`` for a file that is no object.
     """
     return read_object(object_bytes(name) if data is None else data, os.path.basename(object_path(name)))
 
 
 def object_bytes(name: str) -> bytes | mmap:
-    """Return the bytes of an object by path or bundled name; ``NotFoundError`` when there is no regular file."""
+    """Return the bytes of an object by path or bundled name.
+
+    Raises ``NotFoundError`` when there is no regular file.
+    """
     try:
         with open(_open_regular(object_path(name)), "rb") as file:
             return _contents(file)
@@ -118,7 +123,7 @@ def object_bytes(name: str) -> bytes | mmap:
 
 
 def _contents(file: BinaryIO) -> bytes | mmap:
-    """Return the bytes of a file; a mistaken path to a large one costs no memory, for its first bytes tell."""
+    """Return the bytes of a file, mapped if it is large."""
     if os.fstat(file.fileno()).st_size <= LARGEST_READ:
         return file.read(LARGEST_READ)
     from mmap import ACCESS_READ, mmap  # few objects are large
@@ -127,7 +132,7 @@ def _contents(file: BinaryIO) -> bytes | mmap:
 
 
 def _open_regular(path: str) -> int:
-    """Open a regular file. A device is not even opened, and a FIFO that takes the file's place is not waited for."""
+    """Open a regular file. A device is not opened, and a FIFO is not waited for."""
     _refuse_special(path, os.stat(path).st_mode)
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
@@ -157,11 +162,10 @@ def load_object(
     map_pin_dir: str = bpffs.DEFAULT,
     check: bool = True,
 ) -> Loaded:
-    """Plan and load one object, which leaves nothing but the fds that the caller owns then.
+    """Plan and load one object; the caller owns the result, which has all fds.
 
-    Unless ``check`` is false, what breaks a rule of this kernel is refused before anything is loaded.
-    What ``selection`` sets of global variables is set first. Maps that want to be
-    shared by name are looked for in ``map_pin_dir``.
+    ``selection`` sets global variables and members first. With ``check``, a broken rule
+    of this kernel is refused before any load. Shared maps are opened in ``map_pin_dir``.
     """
     chosen: tuple[ChosenGlobals, ...] = ()
     if selection.members:
@@ -179,7 +183,7 @@ def load_object(
 
 
 def describe(loaded: Loaded, registered: tuple[Registered, ...], *, held: bool) -> RegisteredObject:
-    """Say what became of an object; ``held``: somebody in user space goes on holding its maps and programs."""
+    """Describe a registered object; ``held`` if a process goes on holding its maps."""
     missing = loaded.externs.missing() if loaded.externs else ()
     used = any(one.changed for one in registered)
     return RegisteredObject(
@@ -198,7 +202,7 @@ def _unheld(loaded: Loaded) -> tuple[UserHeld, ...]:
 
 
 def keep(undo: ExitStack, done: Iterable[RegisteredObject]) -> None:
-    """Keep what was registered: forget how to undo it, and close the links, which their pins hold now."""
+    """Keep a registration: drop its undo, and close the links, which their pins hold."""
     undo.pop_all()
     for item in done:
         for one in item.registered:

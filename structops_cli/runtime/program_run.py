@@ -1,4 +1,4 @@
-"""Run one bpf_dummy_ops program through BPF_PROG_TEST_RUN (net/bpf/bpf_dummy_struct_ops.c)."""
+"""Run one bpf_dummy_ops program by BPF_PROG_TEST_RUN (net/bpf/bpf_dummy_struct_ops.c)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Argument", "ProgramRun", "run_program"]
 
 
 class Argument(NamedTuple):
-    """An argument by its prototype; ``before`` and ``after`` differ for a state that the program wrote."""
+    """An argument by its prototype. ``before`` and ``after`` differ if the program wrote to it."""
 
     name: str
     before: MemberValue
@@ -34,7 +34,7 @@ class Argument(NamedTuple):
 
 
 class ProgramRun(NamedTuple):
-    """What one run gave. ``return_value`` is signed, as the member's prototype says."""
+    """The result of one run. ``return_value`` is signed, as the member's prototype says."""
 
     program: ProgInfo
     member: str
@@ -51,13 +51,11 @@ def run_program(
     kernel: KernelTypes,
     members: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> ProgramRun:
-    """Load one program of an object, run it once with arguments given as text, and close everything again.
+    """Load one program of an object, run it once with arguments as text, and close it.
 
-    ``members`` sets global variables before, and members that a run has no use for,
-    as ``Selection`` has them.
-
-    A number is passed as it is; for a pointer to a struct, ``MEMBER=VALUE,...``
-    (or one value for its first member) makes the struct, and ``null`` none.
+    ``members`` sets global variables and members first, as in ``Selection``. A number is
+    passed as it is. For a pointer to a struct, ``MEMBER=VALUE,...`` or a value for its
+    first member fills the struct, and ``null`` passes none.
     """
     spec, members = with_globals(spec, members)
     only = tuple(variable.name for variable in spec.struct_ops)

@@ -1,4 +1,4 @@
-"""Programs: linked and relocated before the kernel is asked, then loaded with the fds of their maps."""
+"""Programs: link and relocate them before the kernel is asked, then load them."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ LINE_INFO = struct.Struct("<IIII")
 JUMP_TABLE_NAME = ".jumptables"
 INDEX = struct.Struct("=I")
 INSN_ARRAY_VALUE = struct.Struct("=IIII")
-"""``struct bpf_insn_array_value``: the instruction as it is loaded; where it is later, which the kernel fills in."""
+"""``struct bpf_insn_array_value``: the original instruction, and offsets from the kernel."""
 
 
 class PreparedProgram(NamedTuple):
-    """A program ready for PROG_LOAD but for the fds of its maps and of the modules that it refers to."""
+    """A program for PROG_LOAD that lacks only the fds of its maps and modules."""
 
     plan: ProgramPlan
     linked: LinkedProgram
@@ -50,9 +50,9 @@ class PreparedProgram(NamedTuple):
 def prepare_programs(
     spec: ObjectSpec, plans: Sequence[ProgramPlan], target: Target
 ) -> tuple[tuple[PreparedProgram, ...], Externs | None]:
-    """Link programs with their subprograms, fill in externs and apply CO-RE relocations; nothing is created yet.
+    """Link programs, resolve externs and apply CO-RE relocations; create nothing.
 
-    The externs are None when no program uses any.
+    The externs are None if no program uses any.
     """
     linked = tuple(link_programs(spec, [plan.name for plan in plans]))
     externs = None
@@ -72,7 +72,7 @@ def _relocated(plan: ProgramPlan, linked: LinkedProgram, relocator: Relocator) -
 
 
 def load_programs(loaded: Loaded, btf_fd: Fd, prepared: Iterable[PreparedProgram]) -> None:
-    """Load every program for its type and member, and have it hold the object's read-only data."""
+    """Load each program for its type and member, and bind the read-only data to it."""
     constants = [
         loaded.maps[section.name]
         for section in loaded.spec.data
@@ -90,7 +90,7 @@ def load_programs(loaded: Loaded, btf_fd: Fd, prepared: Iterable[PreparedProgram
 
 
 def _open_modules(loaded: Loaded, prepared: Iterable[PreparedProgram], stack: ExitStack) -> dict[str, Fd]:
-    """Open the BTF of every module that a program is for, calls or reads from; a loaded program holds them itself."""
+    """Open the BTF of each module that a program is for, calls or reads from."""
     prepared = tuple(prepared)
     names = [one.plan.type.module for one in prepared if one.plan.type.module]
     names += [
@@ -108,7 +108,10 @@ def _open_modules(loaded: Loaded, prepared: Iterable[PreparedProgram], stack: Ex
 
 
 def _bind(program: Fd, section: Fd) -> None:
-    """Show constants with every program of their object, metadata that no instruction reads included; no more than a service."""
+    """Let the program hold constants that no instruction reads, such as metadata.
+
+    A failure is ignored: binding is a service to the reader of the map.
+    """
     with suppress(KernelError):
         bpf.prog_bind_map(program, section)
 
@@ -150,7 +153,7 @@ def _load_program(
 def _with_fds(
     program: PreparedProgram, maps: Mapping[str, Fd], modules: Mapping[str, Fd], tables: Mapping[int, Fd]
 ) -> bytes:
-    """Put the fds of maps, data sections, modules and jump tables where the program refers to them."""
+    """Put the fds of maps, data sections, modules and jump tables into the instructions."""
     insns = bytearray(program.insns)
     for item in program.linked.relocations:
         if item.target is RelocationTarget.MODULE:
@@ -170,7 +173,8 @@ def _with_fds(
 def _jump_tables(loaded: Loaded, linked: LinkedProgram, closing: ExitStack) -> Mapping[int, Fd]:
     """Create the jump tables of a program by the instruction that refers to each.
 
-    The fds go with ``closing``: a loaded program holds its tables itself.
+    The fds go with ``closing``: a loaded program holds its tables itself
+    (kernel/bpf/bpf_insn_array.c, where a table serves one program).
     """
     if all(item.target is not RelocationTarget.JUMP_TABLE for item in linked.relocations):
         return {}

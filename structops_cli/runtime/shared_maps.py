@@ -1,4 +1,4 @@
-"""Maps that are shared by name: pinned in a bpffs by the first who needs them, opened there by all others."""
+"""Maps that are shared by name: the first object pins one in a bpffs, others open it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["new_shared_maps", "open_pinned", "pin_maps", "shared_maps"]
 
 COMPARED = ("map_type", "key_size", "value_size", "max_entries", "map_flags", "map_extra")
 RESIZABLE = ("max_entries", "map_flags", "map_extra")
-"""What the command line can change in the object's definition."""
+"""Attributes that the command line can change in the object's definition."""
 READ_ONLY = frozenset({BpfMapType.DEVMAP, BpfMapType.DEVMAP_HASH})
-"""Types to which the kernel adds BPF_F_RDONLY_PROG by itself (``dev_map_init_map``)."""
+"""The kernel adds BPF_F_RDONLY_PROG to these types (``dev_map_init_map``)."""
 
 
 def open_pinned(spec: MapSpec, folder: str) -> Fd | None:
-    """Open the map that is pinned under the name of one and own its fd; None when there is none.
+    """Open the map that is pinned under a name and own its fd; None if there is no pin.
 
-    Raises ``FitError`` when what is pinned there is another sort of map, and ``StructopsError`` when a user other
-    than root and the caller could have pinned it.
+    Raises ``FitError`` for a map with another definition, and ``StructopsError`` when
+    another user could have pinned it.
     """
     path = map_pin_path(spec.name, folder)
     if not is_mounted(folder):
@@ -50,7 +50,7 @@ def open_pinned(spec: MapSpec, folder: str) -> Fd | None:
 
 
 def pin_map(fd: Fd, spec: MapSpec, folder: str, undo: ExitStack) -> None:
-    """Pin a new map under its name, and push the undoing on ``undo``."""
+    """Pin a new map under its name, and push the undo."""
     path = map_pin_path(spec.name, folder)
     if not folder.startswith(DETACHED):
         prepare_pin_dir(folder, undo, Writers.TRUSTED)
@@ -100,11 +100,11 @@ def shared_maps(loaded: Loaded) -> tuple[SharedMap, ...]:
 
 
 def pin_maps(loaded: Loaded, undo: ExitStack) -> None:
-    """Pin the new maps of an object that are shared by name, and push the undoing on ``undo``."""
+    """Pin the new shared maps of an object, and push the undo."""
     for spec in new_shared_maps(loaded):
         pin_map(loaded.maps[spec.name], spec, loaded.map_pin_dir, undo)
 
 
 def new_shared_maps(loaded: Loaded) -> tuple[MapSpec, ...]:
-    """Return the maps that are to be pinned by name, and were not when the object was loaded."""
+    """Return the maps to pin by name that no pin had when the object was loaded."""
     return tuple(spec for spec in loaded.spec.maps if spec.pinned_by_name and spec.name in loaded.created)

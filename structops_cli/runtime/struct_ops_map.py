@@ -1,4 +1,4 @@
-"""Create struct_ops maps: those that a plan asks for, and single ones for probes and learning."""
+"""Create struct_ops maps: the planned ones, and single ones for probes and ``map create``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["create_struct_ops_map", "create_struct_ops_maps", "least_btf"]
 
 
 def create_struct_ops_maps(loaded: Loaded, btf_fd: Fd) -> None:
-    """Create the map of every planned variable; nothing is registered until it has a value."""
+    """Create the map of each planned variable. Nothing is registered until it has a value."""
     for plan in loaded.plan.maps:
         loaded.struct_ops[plan.variable] = loaded.own(_create_planned(plan, btf_fd))
 
@@ -42,8 +42,8 @@ def _create_planned(plan: MapPlan, btf_fd: Fd) -> Fd:
 def create_struct_ops_map(kernel_type: StructOpsType, name: str, btf_fd: Fd, *, link: bool) -> Fd:
     """Create a struct_ops map of a type, with BPF_F_LINK or without, and own its fd.
 
-    ``btf_fd`` is any BTF that is not the kernel's: ``map_create`` wants one beside
-    every value type, and answers EINVAL without.
+    ``btf_fd`` is any BTF but the kernel's: ``map_create`` answers EINVAL for a value type
+    without it.
     """
     try:
         return _create_struct_ops_map(kernel_type, name, btf_fd, link=link)
@@ -55,10 +55,10 @@ def create_struct_ops_map(kernel_type: StructOpsType, name: str, btf_fd: Fd, *, 
 
 
 def _wake_verifier() -> None:
-    """Load a program that does nothing and drop it.
+    """Load a trivial program and close it.
 
-    Old kernels (5.10 does, 6.1 does not) read their own BTF when the first program
-    since boot is verified (``bpf_check``), and know no struct_ops type until then.
+    Linux 5.10 reads its own BTF when the first program since boot is verified
+    (``bpf_check``), and knows no struct_ops type before that. 6.1 does not need this.
     """
     with suppress(KernelError):
         bpf.prog_load(BpfProgType.SOCKET_FILTER, RETURN_ZERO, licence="GPL").close()
@@ -85,7 +85,7 @@ def _create_struct_ops_map(kernel_type: StructOpsType, name: str, btf_fd: Fd, *,
 
 
 def least_btf() -> Fd:
-    """Load BTF of one integer, the least that the kernel takes, for a map that has no object; own its fd."""
+    """Load BTF of one integer, for a map without an object, and own its fd."""
     from structops_cli.btf.encode import encode
     from structops_cli.btf.types import Int  # no command that has an object needs it
 

@@ -1,11 +1,9 @@
-"""BPF tokens: what an unprivileged user namespace may do with BPF, when its bpffs was mounted to allow it (since 6.9).
+"""BPF tokens: permissions of a user namespace that its bpffs delegates (Linux 6.9).
 
-Who mounts a bpffs for a container can delegate to it commands, map types,
-program types and attach types (mount options ``delegate_cmds``, ``_maps``,
-``_progs``, ``_attachs``). Within the container a token made from that bpffs
-stands for the capabilities, as far as the delegation goes
-(kernel/bpf/token.c); the caller needs CAP_BPF, and what else a program type
-asks for, in its own user namespace only.
+The mount options ``delegate_cmds``, ``_maps``, ``_progs`` and ``_attachs`` delegate
+commands, map types, program types and attach types to a container. A token from that
+bpffs replaces the capabilities within that delegation (kernel/bpf/token.c). The
+caller needs CAP_BPF, and other capabilities, only in its own user namespace.
 """
 
 from __future__ import annotations
@@ -27,20 +25,20 @@ from structops_cli.syscall.uapi import BpfCmd, BpfMapType, BpfProgType
 __all__ = ["ENVIRONMENT", "acting"]
 
 ENVIRONMENT = "LIBBPF_BPF_TOKEN_PATH"
-"""The variable with which users of libbpf name the bpffs; empty: no token at all."""
+"""The variable by which libbpf finds the bpffs; an empty value disables tokens."""
 INITIAL = "user:[4026531837]"
 """The initial user namespace (``PROC_USER_INIT_INO``), where capabilities count."""
 ANY = (1 << 64) - 1
 TOKENED = ("BTF_LOAD", "MAP_CREATE", "PROG_LOAD")
-"""The commands of this project that a token can stand for; registering by a link needs no capability at all."""
+"""Commands that take a token. Registering by a link needs no capability."""
 
 
 @contextmanager
 def acting(path: str | None = None) -> Iterator[None]:
-    """Load with the token of the bpffs at ``path``, and explain a refusal by what that token lacks.
+    """Load with the token of the bpffs at ``path``, and explain a refusal by the token.
 
-    None: the bpffs that the environment names, or the usual one if it
-    delegates anything; it need not.
+    None stands for the bpffs that the environment names, or for the default one if it
+    delegates anything.
     """
     named = os.environ.get(ENVIRONMENT) if path is None else path
     token = _usual() if named is None else _create(named) if named else None
@@ -58,7 +56,7 @@ def acting(path: str | None = None) -> Iterator[None]:
 
 
 def _usual() -> Fd | None:
-    """Return the token of the usual bpffs; None where there is none to be had, which is nearly everywhere."""
+    """Return the token of the default bpffs, or None, the usual case."""
     try:
         with _opened(bpffs.DEFAULT) as root:
             return token_create(root)
@@ -95,16 +93,16 @@ def _explain(error: NotPermittedError, token: Fd, path: str) -> None:
     lacking = ", ".join(_lacking(error, _granted(token)))
     if lacking:
         error.why = f"the BPF token of {path} does not allow it: {lacking} ({error.operation}: EPERM)"
-        error.hint = "whoever mounts that bpffs has to add it to the option, or to write =any"
+        error.hint = "mount that bpffs with it added to the option, or with =any"
     elif error.operation in TOKENED:
         error.hint = (
-            f"the BPF token of {path} allows {error.operation}: what is missing are CAP_BPF, CAP_PERFMON "
+            f"the BPF token of {path} allows {error.operation}: this process lacks CAP_BPF, CAP_PERFMON "
             "or CAP_NET_ADMIN in this user namespace, or a security module refused"
         )
 
 
 def _granted(token: Fd) -> dict[str, int]:
-    """Return what a token allows, bits by ``cmds``, ``maps``, ``progs`` and ``attachs`` (``bpf_token_show_fdinfo``)."""
+    """Return the bits that a token allows, by option (``bpf_token_show_fdinfo``)."""
     found = dict.fromkeys(("cmds", "maps", "progs", "attachs"), 0)
     with open(f"/proc/self/fdinfo/{token.fileno()}", encoding="ascii") as file:
         for line in file:
@@ -116,7 +114,7 @@ def _granted(token: Fd) -> dict[str, int]:
 
 
 def _lacking(error: NotPermittedError, granted: dict[str, int]) -> Iterator[str]:
-    """Yield the mount options that do not cover what was refused, each with what it lacks."""
+    """Yield each mount option that does not cover the refused command, and the missing word."""
     wanted: list[tuple[str, int, str]] = []
     if error.operation in TOKENED:
         wanted.append(("cmds", BpfCmd[error.operation], error.operation.lower()))
@@ -125,7 +123,7 @@ def _lacking(error: NotPermittedError, granted: dict[str, int]) -> Iterator[str]
     if error.operation == "PROG_LOAD":
         wanted.append(("progs", BpfProgType.STRUCT_OPS, "struct_ops"))
     if "member_index" in error.fields:
-        # the kernel takes the index for an attach type (bpf_token_allow_prog_type)
+        # the kernel uses the member index as the attach type (bpf_token_allow_prog_type)
         index = error.fields["member_index"]
         wanted.append(("attachs", index, f"bit {index}, the index of member {error.fields['member']}"))
     for option, bit, word in wanted:
@@ -134,7 +132,7 @@ def _lacking(error: NotPermittedError, granted: dict[str, int]) -> Iterator[str]
 
 
 def _map_types(error: NotPermittedError) -> tuple[BpfMapType, ...]:
-    """Return the type of the map that was refused, as far as the error tells: its variable, or its data section."""
+    """Return the type of the refused map, if the fields of the error tell it."""
     if "variable" in error.fields:
         return (BpfMapType.STRUCT_OPS,)
     return (BpfMapType.ARRAY,) if "section" in error.fields else ()

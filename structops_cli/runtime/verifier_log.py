@@ -1,9 +1,8 @@
-"""Say in a few lines why the verifier refused a program; the whole log stays in the error.
+"""Explain a refusal of the verifier in a few lines; the error keeps the whole log.
 
-The log is prose for people and changes shape between kernels, so only loose
-facts are taken from it: the report that 7.3 writes for most refusals, or else the
-lines before its closing statistics and the last instruction that it speaks of;
-and a call of a number that stands for a poisoned CO-RE relocation.
+The log is prose, and its form changes between kernels. Three facts are taken from it:
+the report of Linux 7.3, or else the lines before the statistics with the last
+instruction; and a call whose number stands for a poisoned CO-RE relocation.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def explain_refusal(
     fixups: tuple[Fixup, ...],
     missing: Sequence[Resolved] = (),
 ) -> VerifierError:
-    """Return the refusal with program, member, source line and the verifier's last meaningful words."""
+    """Return the refusal with program, member, source line and the verifier's last lines."""
     report = report_in(error.log)
     insn = refusing_instruction(error.log)
     words = _about_the_cause(meaningful_lines(error.log), plan.name)
@@ -91,13 +90,16 @@ def explain_refusal(
 
 
 def _about_the_cause(words: tuple[str, ...], program: str) -> tuple[str, ...]:
-    """Leave out remarks, such as that a program returns no scalar: a struct_ops program need not (``btf_prepare_func_args``)."""
+    """Drop remarks, such as a missing scalar return, which struct_ops programs need not have.
+
+    See ``btf_prepare_func_args``.
+    """
     remark = re.compile(rf"^Validating \w+\(\) func#\d+\.|function {re.escape(program)}(\(\) |#\d)")
     return tuple(line for line in words if not remark.search(line)) or words
 
 
 def _is_cut(log: str) -> bool:
-    """Tell whether a long log ends before its closing statistics: kernels before 6.4 keep the beginning of one."""
+    """Tell whether a long log lacks its statistics: before 6.4 the kernel keeps its beginning."""
     return len(log) > LONG and "processed " not in log[-LONG:]
 
 
@@ -107,7 +109,7 @@ def _size(spec: ObjectSpec, linked: LinkedProgram) -> str:
 
 
 def _silent_refusal(spec: ObjectSpec, plan: ProgramPlan, linked: LinkedProgram, errno: int) -> str:
-    """Name the cause of a refusal that comes before the verifier has a word."""
+    """Return the cause of a refusal before the verifier writes a line."""
     from structops_cli.btf.kernel_types import KernelTypes
     from structops_cli.struct_ops.capabilities import capabilities_of
     from structops_cli.struct_ops.rules.diagnose import refused_load  # only a refusal needs them
@@ -119,7 +121,7 @@ def _silent_refusal(spec: ObjectSpec, plan: ProgramPlan, linked: LinkedProgram, 
 
 
 def meaningful_lines(log: str) -> tuple[str, ...]:
-    """Return the verifier's last words: up to three lines that are neither states, instructions nor statistics."""
+    """Return the last three lines that are neither states, instructions nor statistics."""
     words: list[str] = []
     for line in reversed(log.splitlines()):
         if not line.strip() or STATISTICS.match(line.strip()):
@@ -135,7 +137,7 @@ def meaningful_lines(log: str) -> tuple[str, ...]:
 
 
 def refusing_instruction(log: str) -> int | None:
-    """Return the index of the last instruction that the log speaks of."""
+    """Return the index of the last instruction in the log."""
     last = None
     for line in log.splitlines():
         match = INSTRUCTION.match(line)
@@ -166,7 +168,7 @@ def _poisoned_call(log: str, spec: ObjectSpec, missing: Sequence[Resolved]) -> s
 def _absent_symbol(
     log: str, insn: int | None, spec: ObjectSpec, linked: LinkedProgram, missing: Sequence[Resolved]
 ) -> str:
-    """Return the weak symbol that the kernel lacks and the refused instruction calls or reads through; "" for none."""
+    """Return the missing weak symbol that the refused instruction uses; "" for none."""
     if not missing:
         return ""
     from structops_cli.core.externs import poisoned_extern  # only objects with externs need it
@@ -183,7 +185,7 @@ def _absent_symbol(
 
 
 def _load_of_the_base(insns: bytes, index: int, loads: Container[int]) -> int | None:
-    """Return where the address that an instruction reads or writes through was loaded; None where that is not plain."""
+    """Return the index of the load of the address that an instruction uses; None if unclear."""
     insn = decode_insn(insns, index) if index * INSN_BYTES < len(insns) else None
     if insn is None or insn.insn_class not in (InsnClass.LDX, *STORES):
         return None
@@ -197,7 +199,7 @@ def _load_of_the_base(insns: bytes, index: int, loads: Container[int]) -> int | 
 
 
 def _with_the_log(log: str, hint: str) -> str:
-    """Add to a hint how the whole log is shown."""
+    """Add the option that shows the whole log to a hint."""
     if NO_ADDRESS in log:
         return "variables of the kernel need one that was built with CONFIG_KALLSYMS_ALL=y"
     count = len(log.splitlines())

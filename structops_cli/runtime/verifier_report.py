@@ -1,4 +1,9 @@
-"""The words of the verifier: the report of Linux 7.3 in its log, and a hint for each common refusal. Pure."""
+"""The verifier's words: the report of Linux 7.3, and hints for common refusals. Pure.
+
+Headings of the report start a line, and their text is indented. Not every refusal
+has a report, and a missing heading leaves its field empty. Hints look only at the
+last lines of a log, or at the reason of a report.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +25,7 @@ MARKED = re.compile(r"^\s*>>>\s*(\d+) \|")
 
 
 class VerifierReport(NamedTuple):
-    """What a report says. ``insn`` is the index of the instruction that was refused, None where none is marked."""
+    """The fields of a report. ``insn`` is the index of the marked instruction, or None."""
 
     reason: str
     suggestion: str
@@ -28,7 +33,7 @@ class VerifierReport(NamedTuple):
 
 
 def report_in(log: str) -> VerifierReport | None:
-    """Return the last report of a log; None where it has none with a reason."""
+    """Return the last report of a log; None if it has no reason."""
     _, found, text = log.rpartition(f"\n{BEGINS}")
     sections = _sections(text) if found else {}
     reason = _paragraph(sections.get("Reason", []))
@@ -38,7 +43,7 @@ def report_in(log: str) -> VerifierReport | None:
 
 
 def _sections(text: str) -> dict[str, list[str]]:
-    """Return the lines below each heading, to the next line that is not indented."""
+    """Return the indented lines below each heading."""
     sections: dict[str, list[str]] = {}
     current: list[str] | None = None
     for line in text.splitlines():
@@ -56,7 +61,7 @@ def _paragraph(lines: list[str]) -> str:
 
 
 def _marked(lines: list[str]) -> int | None:
-    """Return the marked instruction; the source has marked lines as well, in a context of its own."""
+    """Return the marked instruction. The source context has marked lines of its own."""
     among = False
     for line in lines:
         among = among or line.strip() == INSTRUCTIONS
@@ -70,7 +75,7 @@ TOO_LARGE = re.compile(r"program is too large|sequence of \d+ jumps is too compl
 
 
 class KnownRefusal(NamedTuple):
-    """One refusal: a pattern of the verifier's words, and the hint; braces take the groups of the pattern."""
+    """A pattern of the verifier's words and a hint; braces take the pattern's groups."""
 
     words: re.Pattern[str]
     hint: str
@@ -118,7 +123,7 @@ KNOWN = (
 
 
 def hint_for(words: Sequence[str], plan: ProgramPlan) -> str:
-    """Return the hint for the last of the verifier's words that are known; "" for none."""
+    """Return the hint for the last known line; "" for none."""
     for line in reversed(words):
         for known in KNOWN:
             if match := known.words.search(line):
@@ -132,12 +137,12 @@ def hint_for(words: Sequence[str], plan: ProgramPlan) -> str:
 
 
 def is_too_large(words: Sequence[str]) -> bool:
-    """Tell whether the verifier gave up because of the program's size, or of the paths through it."""
+    """Tell whether the verifier gave up because of the program's size or its paths."""
     return any(TOO_LARGE.search(line) for line in words)
 
 
 def _of_sleeping(plan: ProgramPlan) -> str:
-    """Return the hint for a call that may sleep: only some members may, and not every type says which."""
+    """Return the hint for a call that may sleep."""
     name = plan.member.name
     if name in (kind_of(plan.type.name).programs.sleepable or ()):
         return f'{name} may sleep: put the program into SEC("struct_ops.s/{name}")'
