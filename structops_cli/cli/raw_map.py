@@ -143,7 +143,7 @@ def _plain(value: Any) -> str:
     return c_text(value)
 
 
-def _show(output: Output, verb: str, answer: raw_map.Answered, more: dict[str, Any], text: str) -> None:
+def _show(output: Output, verb: str, answer: raw_map.RawResult, more: dict[str, Any], text: str) -> None:
     state = state_name(answer.value.state)
     data = {
         "operation": answer.operation,

@@ -40,7 +40,7 @@ def command(output: Output, name: str | None) -> None:
     stock = list_maps(kernel)
     found = [one for key in _names(stock, name) for one in versions_of(stock, *key)]
     if name is not None and not found:
-        raise NotFoundError(f"no version of {name} is here", hint="structops list shows what there is")
+        raise NotFoundError(f"no version of {name} is here", hint="structops list shows the maps")
     warn_unread_types(output, [one.live for one in found])
     holders = _look(output, kernel, name) if name is not None else Holders({}, exact=False)
     output.result(

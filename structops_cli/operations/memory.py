@@ -32,7 +32,7 @@ from structops_cli.runtime.probes import NO_ROOM
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import map_info
+from structops_cli.syscall.info import ObjectType, map_info, object_type
 from structops_cli.syscall.uapi import BPF_F_NO_PREALLOC, TCP_CA_NAME_MAX, BpfMapType
 
 __all__ = [
@@ -273,7 +273,7 @@ def _open(path: str) -> Fd | None:
 
 
 def _check_ours(path: str, fd: Fd) -> None:
-    if not os.readlink(f"/proc/self/fd/{fd.fileno()}").endswith("bpf-map"):
+    if object_type(fd) is not ObjectType.MAP:
         raise _not_ours(path, "it is a program or a link")
     info = map_info(fd)
     shape = (info.map_type, info.key_size, info.value_size, info.name)

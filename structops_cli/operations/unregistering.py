@@ -15,7 +15,7 @@ from structops_cli.runtime.interrupts import from_here_uninterrupted, interrupti
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.pins import dead_pins
 from structops_cli.runtime.selection import choose_one, maps_to_change, none_to_change
-from structops_cli.runtime.unregistration import Unregistered, unregister
+from structops_cli.runtime.unregistration import Unregistered, UnregisterMethod, unregister
 from structops_cli.struct_ops.capabilities import capabilities_of
 from structops_cli.struct_ops.kinds import kind_of
 
@@ -188,8 +188,8 @@ def rehearse(
 
 def _rehearse_one(kernel: KernelTypes, stock: Sequence[LiveMap], live: LiveMap, moved: int) -> Retired:
     registered = live.state in (MapState.REGISTERED, MapState.EJECTED)
-    by_link = "detach" if capabilities_of(kernel).link_detach else "unpin"
-    how = (by_link if live.links else "delete") if registered else "nothing to do"
+    by_link = UnregisterMethod.DETACH if capabilities_of(kernel).link_detach else UnregisterMethod.UNPIN
+    how = (by_link if live.links else UnregisterMethod.DELETE) if registered else UnregisterMethod.NOTHING
     links = tuple(link.id for link in live.links)
     pins = tuple(pin for link in live.links for pin in link.pins)
     users = max((users_of(live) if registered else live.refcnt) - moved, 0)

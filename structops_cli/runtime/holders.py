@@ -1,9 +1,9 @@
-"""Which struct_ops map a socket, or a namespace's default, really uses.
+"""The struct_ops map that each socket, and each namespace's default, really uses.
 
-Two versions of an algorithm run under one name while sockets and defaults hold
-the old one. The kernel knows them apart by address and shows no address; BPF
-iterators do (``bpf_objects/iterators/holders.bpf.c``). What is read here is
-joined by address: exact, whatever the names.
+Two versions of an algorithm run under one name while sockets and defaults hold the old
+one. The kernel tells them apart by address, and shows addresses only to BPF iterators
+(``bpf_objects/iterators/holders.bpf.c``). The records are joined by address, which is
+exact whatever the names are.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ FILE = struct.Struct("=QQQIIQQiI")
 
 
 class DefaultReference(NamedTuple):
-    """The default of a namespace: ``map_id`` is 0 for an algorithm that is no struct_ops.
+    """The default of a namespace. ``map_id`` is 0 for an algorithm without a struct_ops map.
 
-    ``cookie`` is never given twice, as the inode ``netns`` is; 0 where the kernel does not tell (before 5.12).
+    ``cookie`` is never reused, unlike the inode ``netns``; 0 before Linux 5.12.
     """
 
     netns: int
@@ -50,11 +50,10 @@ class DefaultReference(NamedTuple):
 
 
 class SocketReference(NamedTuple):
-    """A TCP socket and the map that its algorithm is of, 0 for one that is no struct_ops.
+    """A TCP socket and the map of its algorithm, 0 without a struct_ops map.
 
-    ``address`` is the kernel's, the same wherever this socket is seen.
-    ``cookie`` is 0 until somebody has asked for it, as a dump of inet_diag does.
-    ``netns`` is the inode of its namespace, ``state`` one of ``TCP_*``.
+    ``address`` is the kernel's. ``cookie`` is 0 until somebody asks for it, as a dump of
+    inet_diag does. ``netns`` is the inode of its namespace, ``state`` one of ``TCP_*``.
     """
 
     address: int
@@ -65,9 +64,9 @@ class SocketReference(NamedTuple):
 
 
 class OpenFile(NamedTuple):
-    """A descriptor of a process for a TCP socket, or for a struct_ops map or a link: one of the three is there.
+    """A process's descriptor for a TCP socket, a struct_ops map or a link; one of them is set.
 
-    One of MPTCP is there once for each TCP socket below it.
+    An MPTCP socket appears once for each of its TCP sockets.
     """
 
     process: int
@@ -79,27 +78,32 @@ class OpenFile(NamedTuple):
 
 
 class Defaults(NamedTuple):
-    """The defaults of the kernel's namespaces, that of the calling thread's first; ``complete`` is false beyond eight hundred."""
+    """The defaults of all namespaces, the calling thread's first.
+
+    ``complete`` is False beyond eight hundred namespaces.
+    """
 
     uses: tuple[DefaultReference, ...]
     complete: bool
 
 
 class EndedInQueues(NamedTuple):
-    """Connections that ended before they were accepted; ``complete`` is false when a listener has more than a thousand."""
+    """Connections that ended before they were accepted.
+
+    ``complete`` is False if a listener has more than a thousand.
+    """
 
     uses: tuple[SocketReference, ...]
     complete: bool
 
 
 class AlgorithmReader:
-    """Load the bundled iterators, each when it is first asked for, and read who uses what.
+    """Read references to struct_ops maps through the bundled iterators, loaded at first use.
 
-    A context manager; nothing stays loaded behind its block. Map ids are of
-    struct_ops maps, 0 for what is none of them. Every reading raises
-    ``UnsupportedError`` on a kernel without that iterator (they came with 5.8
-    and 5.9) or where its lockdown forbids BPF to read its memory, and
-    ``NotPermittedError`` without CAP_BPF and CAP_PERFMON.
+    A context manager; nothing stays loaded after its block. Map ids are 0 for algorithms
+    without a struct_ops map. Each method raises ``UnsupportedError`` on a kernel without
+    the iterator (Linux 5.8 and 5.9 added them) or whose lockdown forbids BPF to read kernel memory,
+    and ``NotPermittedError`` without CAP_BPF and CAP_PERFMON.
     """
 
     def __init__(self, kernel: KernelTypes | None = None) -> None:
@@ -108,9 +112,9 @@ class AlgorithmReader:
         self._maps: dict[int, int] = {}
 
     def sockets(self) -> dict[int, int]:
-        """Return the map id of each TCP socket's algorithm by the socket's cookie, in the calling thread's namespace.
+        """Return map id by cookie of the TCP sockets in the calling thread's namespace.
 
-        List the sockets by inet_diag first: that is what gives them cookies.
+        List the sockets by inet_diag first, which gives them cookies.
         """
         return {item.cookie: item.map_id for item in self.socket_references() if item.cookie}
 
@@ -119,7 +123,7 @@ class AlgorithmReader:
         return self._defaults("own_namespace").uses[0].map_id
 
     def defaults(self) -> Defaults:
-        """Return the default of every namespace of the kernel, in sight or not; before 5.17 of the calling thread's alone."""
+        """Return the default of each namespace; before 5.17 only the calling thread's."""
         try:
             return self._defaults("namespaces")
         except UnsupportedError:
@@ -136,41 +140,41 @@ class AlgorithmReader:
         return Defaults(tuple(uses), not any(more for _, _, _, more, _ in found))
 
     def socket_references(self, *, of_maps: bool = False) -> tuple[SocketReference, ...]:
-        """Return every TCP socket of the calling thread's namespace that has an address, listening ones included.
+        """Return the TCP sockets with an address in the calling thread's namespace.
 
-        ``of_maps`` leaves out those of built-in algorithms.
+        ``of_maps`` leaves out sockets of built-in algorithms.
         """
         found = SOCKET.iter_unpack(self._read("sockets"))
         maps = self._maps
         return tuple([self._socket(fields) for fields in found if not of_maps or fields[1] in maps])
 
     def ended_in_queues(self) -> EndedInQueues:
-        """Return the connections of struct_ops that listeners of the calling thread's namespace keep, and no table has.
+        """Return ended struct_ops connections in the accept queues of the calling thread's namespace.
 
-        Takes Linux 5.17.
+        No table has them. Needs Linux 5.17.
         """
         found = list(SOCKET.iter_unpack(self._read("waiting")))
         uses = [self._socket(fields) for fields in found if fields[0] and fields[1] in self._maps]
         return EndedInQueues(tuple(uses), all(fields[0] for fields in found))
 
     def open_files(self, *, of_maps: bool = False) -> tuple[OpenFile, ...]:
-        """Return the descriptors of all processes for TCP sockets, struct_ops maps and BPF links, of any namespace.
+        """Return the descriptors of all processes for TCP sockets, struct_ops maps and links.
 
-        Sockets that are not connected, and have no address, are here and nowhere else.
-        ``of_maps`` leaves out those of built-in algorithms.
+        Unbound sockets without an address appear only here. ``of_maps`` leaves out sockets of
+        built-in algorithms.
         """
         raw = self._read("files")
         return tuple(self._open_files(raw, self._links(), of_maps=of_maps))
 
     def _read(self, function: str) -> bytes:
-        """Read what uses maps between two looks at which maps there are: what goes meanwhile is known all the same."""
+        """Read the records between two looks at the maps, so that maps freed meanwhile are known."""
         self._look_at_maps()
         raw = self._iterators.read(function)
         self._look_at_maps()
         return raw
 
     def _look_at_maps(self) -> None:
-        """Know the maps of this look and of the one before: older addresses may be another's by now."""
+        """Keep the maps of this look and of the last one: older addresses may be reused."""
         seen = dict(OBJECT.iter_unpack(self._iterators.read("maps")))
         self._maps = self._seen | seen
         self._seen = seen
@@ -178,7 +182,7 @@ class AlgorithmReader:
     def _links(self) -> dict[int, int]:
         try:
             return dict(OBJECT.iter_unpack(self._iterators.read("links")))
-        except UnsupportedError:  # before 5.19, and then there are no links of struct_ops either
+        except UnsupportedError:  # before 5.19, which has no struct_ops links either
             return {}
 
     def _socket(self, fields: tuple[int, ...]) -> SocketReference:
@@ -189,7 +193,7 @@ class AlgorithmReader:
         maps = self._maps
         for address, ops, cookie, state, netns, private, inode, process, fd in FILE.iter_unpack(raw):
             if address:
-                if ops in maps or not of_maps:  # of thousands, mostly none is
+                if ops in maps or not of_maps:  # among thousands there is mostly none
                     use = self._socket((address, ops, cookie, state, netns))
                     yield OpenFile(process, fd, inode, use, 0, 0)
             elif private in maps or private in links:

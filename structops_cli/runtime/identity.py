@@ -1,9 +1,8 @@
-"""Whether two struct_ops are the same thing: the same programs, data and read-only globals, whatever their ids are.
+"""Compare struct_ops maps by content: programs, data and read-only globals, not ids.
 
-Programs are compared by the kernel's tag, a hash of their instructions. What a
-program writes, ``.data`` and ``.bss`` and ordinary maps, is compared by shape
-only: a live one's contents are no longer those that it was loaded with. But for
-what a user has set of it: who asks for a value means that one, and not what is there now.
+Programs are compared by the kernel's tag, a hash of their instructions. Writable data
+and ordinary maps are compared by shape, because a live map's contents have changed
+since its load. Values that the user sets are compared as well.
 """
 
 from __future__ import annotations
@@ -30,34 +29,34 @@ if TYPE_CHECKING:
 __all__ = ["Identity", "identity_of_live", "identity_of_planned", "is_same"]
 
 Bits: TypeAlias = "tuple[tuple[int, int], ...]"
-"""Parts of a map's value, each as (first bit, number of bits)."""
+"""Parts of a map's value as (first bit, number of bits)."""
 NOTHING: Mapping[str, Bits] = {}
 BLOCK_BYTES = 1 << 20
-"""A value that is larger is compared by a hash of it."""
+"""A larger value is compared by its hash."""
 
 
 class Identity(NamedTuple):
-    """What makes one struct_ops the same as another. ``data`` is ``struct X`` without its function pointers."""
+    """The content of a struct_ops map. ``data`` is ``struct X`` without function pointers."""
 
     type_name: str
     data: bytes
     tags: tuple[tuple[str, str], ...]
     """(member, tag of its program), by member."""
     maps: tuple[tuple[object, ...], ...]
-    """The shapes of the maps that the programs use, with the contents of those that only the loader fills."""
+    """Shapes of the used maps, with the contents that only the loader writes."""
 
     @property
     def digest(self) -> str:
-        """Twelve hexadecimal digits, for people and tables."""
-        from hashlib import sha256  # only who shows it needs it
+        """Twelve hexadecimal digits for tables."""
+        from hashlib import sha256  # only a display needs it
 
         return sha256(repr(tuple(self)).encode()).hexdigest()[:12]
 
 
 def is_same(live: LiveMap, loaded: Loaded, plan: MapPlan) -> bool:
-    """Tell whether a live map is the same thing as a loaded and planned one, with the global variables that were chosen for it.
+    """Tell whether a live map has the content of a planned one, chosen globals included.
 
-    Those of an arena are never the same: what is in one is not looked at.
+    Chosen globals of an arena never compare as equal: an arena is not read.
     """
     chosen = {
         map_info(loaded.maps[one.section]).name: one.bits
@@ -68,7 +67,7 @@ def is_same(live: LiveMap, loaded: Loaded, plan: MapPlan) -> bool:
 
 
 def identity_of_live(live: LiveMap, chosen: Mapping[str, Bits] = NOTHING) -> Identity:
-    """Return what a live map is; ``chosen`` are the bits that count of maps that programs write, by the map's name."""
+    """Return the identity of a live map; ``chosen`` has the bits to compare by map name."""
     found: dict[str, ProgInfo] = {}
     for program_id, members in read_programs(live.type, live.raw).items():
         with bpf.prog_get_fd_by_id(program_id) as fd:
@@ -78,7 +77,7 @@ def identity_of_live(live: LiveMap, chosen: Mapping[str, Bits] = NOTHING) -> Ide
 
 
 def identity_of_planned(loaded: Loaded, plan: MapPlan, chosen: Mapping[str, Bits] = NOTHING) -> Identity:
-    """Return what a loaded and planned map is, or will be."""
+    """Return the identity of a loaded and planned map."""
     infos = {name: prog_info(fd) for name, fd in loaded.programs.items()}
     programs = {item.member.name: infos[item.program] for item in plan.members if item.program}
     return _identity(plan.type, loaded.value_of(plan), programs, chosen)
@@ -108,9 +107,9 @@ def _map(map_id: int, chosen: Mapping[str, Bits]) -> tuple[object, ...]:
 
 
 def _contents(fd: Fd, info: MapInfo, chosen: Bits | None) -> object:
-    """Return what the loader has put into a map that programs cannot write, or what counts of another; None for the rest."""
+    """Return the loader's contents of a read-only map, or the chosen bits; else None."""
     if chosen is not None and info.map_type == BpfMapType.ARENA:
-        return object()  # which is equal to nothing
+        return object()  # equals nothing else
     value = DataMapValue(fd, info)
     if chosen is not None:
         return tuple(_number(value, *bits) for bits in chosen)
@@ -122,7 +121,7 @@ def _contents(fd: Fd, info: MapInfo, chosen: Bits | None) -> object:
 
 
 def _number(value: DataMapValue, bit_offset: int, bit_size: int) -> int | str:
-    """Return a part of a value as a number, a large one as a hash."""
+    """Return a part of a value as a number, or a large part as its hash."""
     first, end = bit_offset // 8, -(-(bit_offset + bit_size) // 8)
     if end - first > BLOCK_BYTES:
         return _hash(value, first, end)
@@ -139,7 +138,7 @@ def _hash(value: DataMapValue, first: int, end: int) -> str:
 
 
 def _program_tag(fd: Fd, index: int) -> str:
-    """Return the tag of one element of a program array, "" for an empty one; the kernel answers with the program's id."""
+    """Return the tag of an element of a program array, "" for an empty one."""
     try:
         program_id = int.from_bytes(bpf_maps.map_lookup_elem(fd, index.to_bytes(4, "little"), 4), "little")
         with bpf.prog_get_fd_by_id(program_id) as program:

@@ -1,4 +1,4 @@
-"""Hold signals back where they would tear apart what belongs together: an effect and its undoing, a result and its report."""
+"""Hold back signals while an effect and its undo, or a result and its report, belong together."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the same signals in for the block, and those that came before: it waits for something that may never come."""
+    """Let these signals in for the block, which waits for something that may never come."""
     before = signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     try:
         yield
@@ -32,9 +32,8 @@ def interruptible() -> Iterator[None]:
 
 
 def from_here_uninterrupted() -> None:
-    """Block the same signals from here to the end of the process: what was asked for is done, and only to be reported.
+    """Block these signals until the process ends: only the report of the result is left.
 
-    A Ctrl-C that comes now finds a finished command. Without this it would be
-    reported as one that was stopped, with all of its work left in place.
+    Ctrl-C would otherwise report a finished command as interrupted.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)

@@ -1,7 +1,7 @@
-"""Take stock of the live struct_ops maps, joined with their links, pins and programs.
+"""List the live struct_ops maps, joined with their links and pins.
 
-Nothing here trusts a name: maps, links and programs are told apart by id, and
-what is registered is read from the kernel's state each time.
+Maps, links and programs are identified by id, never by name, and the kernel's state
+is read each time.
 """
 
 from __future__ import annotations
@@ -36,10 +36,12 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import (
     LinkInfo,
     MapInfo,
+    ObjectType,
     btf_bytes,
     btf_info,
     link_info,
     map_info,
+    object_type,
 )
 from structops_cli.syscall.uapi import BpfLinkType, BpfMapType, StructOpsState
 
@@ -51,22 +53,22 @@ __all__ = [
 
 
 NO_OBJECT = frozenset({ENOENT, ENOTDIR, ELOOP, EINVAL})
-"""What OBJ_GET says of a path that is gone, or no object of bpf(2)."""
+"""Answers of OBJ_GET for a path that is gone, or that is no BPF object."""
 NOT_OURS = frozenset({EACCES, EPERM})
-"""What it says of somebody else's."""
+"""Answers of OBJ_GET for another user's pin."""
 UNDER_WAY_S = 0.05
-"""How long a link that is being made or updated is given: three of a quiet machine's grace periods."""
+"""Seconds for a link that is being created or updated: three grace periods when idle."""
 
 
 class _Pins(NamedTuple):
-    """Paths by id, for the two sorts of object that matter here."""
+    """Paths of link and map pins by id."""
 
     links: dict[int, tuple[str, ...]]
     maps: dict[int, tuple[str, ...]]
 
 
 def list_maps(kernel: KernelTypes) -> tuple[LiveMap, ...]:
-    """Return every struct_ops map of the kernel, by id. Needs CAP_SYS_ADMIN, as the kernel's id iteration does."""
+    """Return each struct_ops map of the kernel, by id. Needs CAP_SYS_ADMIN."""
     try:
         found = list(_struct_ops_maps())
     except NotPermittedError as error:
@@ -80,10 +82,11 @@ def list_maps(kernel: KernelTypes) -> tuple[LiveMap, ...]:
 
 
 def list_settled_maps(kernel: KernelTypes) -> tuple[LiveMap, ...]:
-    """Return every struct_ops map, for whoever tells people of them: looked at twice where something is perhaps under way.
+    """Return each struct_ops map, and look twice if a link may be under construction.
 
-    LINK_CREATE and LINK_UPDATE hold the new map from their beginning, and name it in the link at their end: in between
-    (an RCU grace period in ``tcp_update_congestion_control``) it looks like one that lost its link, with one holder.
+    LINK_CREATE and LINK_UPDATE hold the new map from their start, and name it in the link
+    at their end. In between, an RCU grace period in ``tcp_update_congestion_control``, it
+    looks like a map that lost its link, with one reference.
     """
     stock = list_maps(kernel)
     if not any(_may_be_on_its_way(item) for item in stock):
@@ -117,7 +120,7 @@ def _links_by_map() -> dict[int, list[LinkInfo]]:
             if error.errno not in (
                 ENOENT,
                 EAGAIN,
-            ):  # gone, or not there yet: its LINK_CREATE has not returned
+            ):  # gone, or its LINK_CREATE has not returned
                 raise
             continue
         if info.link_type == BpfLinkType.STRUCT_OPS:
@@ -126,7 +129,7 @@ def _links_by_map() -> dict[int, list[LinkInfo]]:
 
 
 def _pins() -> _Pins:
-    """Open every pin of every bpffs in sight and sort the struct_ops links and maps by id."""
+    """Open each reachable pin and sort the links and maps by id."""
     found = _Pins({}, {})
     for mount in bpffs.mounts():
         for path in bpffs.pins(mount.path, is_of_this_project):
@@ -136,16 +139,16 @@ def _pins() -> _Pins:
             except KernelError as error:
                 if error.errno in (NO_OBJECT if is_of_this_project(path) else NO_OBJECT | NOT_OURS):
                     continue
-                # a version that is kept would seem not to be
+                # skipping it could hide a kept version
                 raise explained(error, f"{path} could not be looked at") from None
     return found
 
 
 def _note_pin(found: _Pins, fd: Fd, path: str) -> None:
-    sort = os.readlink(f"/proc/self/fd/{fd.fileno()}")
-    if sort.endswith(("bpf_link", "bpf-link")):
+    pinned = object_type(fd)
+    if pinned is ObjectType.LINK:
         object_id, table = link_info(fd).id, found.links
-    elif sort.endswith("bpf-map"):
+    elif pinned is ObjectType.MAP:
         object_id, table = map_info(fd).id, found.maps
     else:
         return
@@ -183,7 +186,7 @@ def _describe(
 
 
 def _type_if_readable(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
-    """Return the type of a live map; one that says why it could not be read, where its BTF is damaged or not there."""
+    """Return the type of a live map, or an unread type with the reason."""
     try:
         found = type_of_map(kernel, info)
         reason = f"BTF has {found.value.size_bytes} bytes for a value of {info.value_size}"
@@ -195,7 +198,7 @@ def _type_if_readable(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
 
 
 def _name_of_unread(map_id: int, links: Iterable[LiveLink], pins: Iterable[str]) -> str:
-    """Return the name that this project's pins have for a map whose value cannot be decoded; ``id:N`` without one."""
+    """Return the name in this project's pins of an undecodable map; ``id:N`` without one."""
     for path in (*(pin for link in links for pin in link.pins), *pins):
         folders = path.split("/")
         if folders[-2] == PIN_FOLDER:
@@ -206,14 +209,14 @@ def _name_of_unread(map_id: int, links: Iterable[LiveLink], pins: Iterable[str])
 
 
 def type_of_map(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
-    """Return the type of a live struct_ops map, of the kernel's own BTF or a module's."""
+    """Return the type of a live struct_ops map, from the kernel's BTF or a module's."""
     module = _module_name(info.btf_vmlinux_id)
     btf = _module_btf(kernel, module, info.btf_vmlinux_id) if module else kernel.vmlinux
     return type_of_value(btf, info.btf_vmlinux_value_type_id, module)
 
 
 def _module_btf(kernel: KernelTypes, module: str, btf_id: int) -> Btf:
-    """Return the types of one module, from the kernel; no other module is read."""
+    """Return the types of one module without reading the others."""
     if kernel.unread:
         raise kernel.unread if isinstance(kernel.unread, BtfError) else BtfError(str(kernel.unread))
     with bpf.btf_get_fd_by_id(btf_id) as fd:
@@ -242,7 +245,7 @@ def _if_ejected(item: LiveMap, reasons: Mapping[int, str]) -> LiveMap:
 
 
 def _module_name(btf_id: int) -> str:
-    """Return the module whose BTF object this is, "" for vmlinux (and for kernels that do not say)."""
+    """Return the module of a BTF object, "" for vmlinux and for kernels that do not tell."""
     if not btf_id:
         return ""
     with bpf.btf_get_fd_by_id(btf_id) as fd:
@@ -261,9 +264,8 @@ STATES = {
 def _state(state: int, refcnt: int, *, linked: bool) -> MapState:
     """Return the state of a map.
 
-    A link map stays READY whatever happens: it is registered while a link names
-    it, and retired when none does and something still holds it. TOBEFREE is for
-    maps without a link only.
+    A link map stays READY: it is registered while a link names it, and retired when none
+    does and something still holds it. Only maps without a link become TOBEFREE.
     """
     if state == StructOpsState.READY:
         return MapState.REGISTERED if linked else MapState.RETIRED if refcnt else MapState.READY

@@ -1,8 +1,8 @@
-"""BPF iterators: load the programs of a bundled object, and read what one writes.
+"""BPF iterators: load the programs of a bundled object, and read their output.
 
-An iterator is a program that the kernel calls for each object of a sort when
-a file is read; what it writes is what the reader gets. Where a kernel has no
-such iterator, or the object does not fit it, that is ``UnsupportedError``.
+The kernel calls an iterator's program for each object of a type while a file is read.
+``UnsupportedError`` means that the kernel lacks the iterator, or that the object does
+not fit it.
 """
 
 from __future__ import annotations
@@ -29,14 +29,13 @@ __all__ = ["Iterators"]
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "objects", "iterators")
 FUNC_INFO = struct.Struct("<II")
 READ_BYTES = 1 << 20
-"""Larger than the buffer that the kernel fills for one read (``BPF_SEQ_BUF_SIZE``), so that nothing is cut."""
+"""Larger than the kernel's buffer for one read (``BPF_SEQ_BUF_SIZE``), so nothing is cut."""
 
 
 class Iterators:
     """Own the links of iterators whose programs are functions of one bundled object.
 
-    ``targets`` has the kernel's iterator for each function. A program is loaded
-    when it is first asked for.
+    ``targets`` has the kernel's iterator by function. A program is loaded at first use.
     """
 
     def __init__(self, name: str, targets: Mapping[str, str], kernel: KernelTypes) -> None:
@@ -48,7 +47,7 @@ class Iterators:
         self._owned = ExitStack()
 
     def read(self, function: str) -> bytes:
-        """Walk an iterator once and return all that its program wrote, in the calling thread's network namespace."""
+        """Walk an iterator once in the calling thread's namespace, and return all its output."""
         if function not in self._links:
             self._links[function] = self._owned.enter_context(self._load(function))
         parts = []
@@ -58,7 +57,7 @@ class Iterators:
         return b"".join(parts)
 
     def _load(self, function: str) -> Fd:
-        from structops_cli.core.apply import apply_fixups  # what is not asked for costs nothing
+        from structops_cli.core.apply import apply_fixups  # only a used iterator needs them
         from structops_cli.core.fixup import Relocator
         from structops_cli.obj.link import link_program
         from structops_cli.runtime.object_btf import load_object_btf
@@ -108,7 +107,7 @@ class Iterators:
         return self._object
 
     def close(self) -> None:
-        """Close the links, and with them everything that was loaded."""
+        """Close the links, and with them all programs."""
         self._owned.close()
         self._links.clear()
 
@@ -122,7 +121,7 @@ class Iterators:
 
 
 def _read(walk: Fd, target: str) -> bytes:
-    """Read once; the kernel answers EAGAIN after so many objects that its program had nothing to write for."""
+    """Read once. The kernel answers EAGAIN after many objects without output."""
     while True:
         try:
             return os.read(walk.fileno(), READ_BYTES)
@@ -141,5 +140,5 @@ def _unsupported(target: str, why: str) -> UnsupportedError:
     return UnsupportedError(
         f"this kernel does not let a program look at its {target}",
         why=why,
-        hint="what needs it is left out, and said to be",
+        hint="the parts that need it are left out, and reported",
     )

@@ -34,7 +34,7 @@ class MapState(StrEnum):
 
 
 class LiveLink(NamedTuple):
-    """A link and the bpffs paths where it is pinned."""
+    """A link, and the paths of its pins."""
 
     id: int
     pins: tuple[str, ...]
@@ -48,11 +48,12 @@ class LiveProgram(NamedTuple):
 
 
 class LiveMap(NamedTuple):
-    """A struct_ops map as it is now; ``raw`` is its value, decoded when somebody asks.
+    """A struct_ops map at one moment; ``raw`` is its value, decoded on demand.
 
-    ``reason`` tells why the kernel ejected it, "" where the kernel log does not. ``refcnt`` is the kernel's count of
-    references (since 6.4 an estimate). ``pins`` are pins of the map itself. A map whose type cannot be read
-    (``type.unread``) has the name of its pin, or ``id:N``.
+    ``reason`` tells why the kernel ejected it, "" if the kernel log does not. ``refcnt``
+    is the kernel's count of references (since 6.4 an estimate). ``pins`` are pins of the
+    map itself. A map whose type cannot be read (``type.unread``) has the name of its pin,
+    or ``id:N``.
     """
 
     info: MapInfo
@@ -78,12 +79,12 @@ class LiveMap(NamedTuple):
 
     @property
     def is_link_map(self) -> bool:
-        """Whether it was created with BPF_F_LINK."""
+        """Tell whether it was created with BPF_F_LINK."""
         return bool(self.info.map_flags & BPF_F_LINK)
 
 
 def programs_of(live: LiveMap) -> tuple[LiveProgram, ...]:
-    """Ask the kernel about the programs of a map; one that is gone meanwhile is left out."""
+    """Return the programs of a map, without those that are gone."""
     found = []
     for program_id, members in read_programs(live.type, live.raw).items():
         try:
@@ -95,7 +96,7 @@ def programs_of(live: LiveMap) -> tuple[LiveProgram, ...]:
 
 
 def _program(program_id: int) -> ProgInfo:
-    """Return what the kernel tells of a program, under its whole name where the kernel cut it to 15 bytes."""
+    """Return the info of a program, with its whole name from its BTF."""
     with bpf.prog_get_fd_by_id(program_id) as fd:
         info = prog_info(fd)
         if len(info.name) < BPF_OBJ_NAME_LEN - 1 or not info.btf_id:
@@ -105,13 +106,13 @@ def _program(program_id: int) -> ProgInfo:
         data = btf_bytes(btf_fd)
     try:
         name = Btf.from_bytes(data, origin=f"BTF {info.btf_id}", partial=True).name(func_type)
-    except BtfError:  # the kernel knows more of it than structops: the short name will do
+    except BtfError:  # newer BTF than structops reads: keep the short name
         return info
     return info._replace(name=name) if name.startswith(info.name) else info
 
 
 def kernel_rendering(map_id: int) -> str:
-    """Return the kernel's own text of a struct_ops map's value, read through a pin in a private bpffs."""
+    """Return the kernel's own text of a map's value, read through a pin in a private bpffs."""
     with bpf.map_get_fd_by_id(map_id) as fd, bpffs.detached() as root:
         path = f"/proc/self/fd/{root.fileno()}/value"
         bpf.obj_pin(fd, path)

@@ -1,9 +1,10 @@
-"""Directories of a bpffs that hold pins: opened without following a link, and checked for who can write there.
+"""Directories of a bpffs that hold pins: open them without links, and check their writers.
 
-A bpffs is often mounted with mode 1777. Then every user can make a directory, or a symbolic link, before root does.
-Each part of a path is opened on its own, relative to the part before it (openat(2) with O_NOFOLLOW), and is
-checked through its descriptor. Everything that follows uses that descriptor, whatever is renamed meanwhile.
-One openat2(2) with RESOLVE_NO_SYMLINKS would not show the directories in between.
+A bpffs is often mounted with mode 1777. Any user can then create a directory or a
+symbolic link before root does. So each part of a path is opened relative to the part
+before it (openat(2) with O_NOFOLLOW), and checked through its descriptor. Later steps
+use that descriptor, whatever is renamed meanwhile. One openat2(2) with
+RESOLVE_NO_SYMLINKS would not show the directories in between.
 """
 
 from __future__ import annotations
@@ -38,30 +39,33 @@ __all__ = [
 ]
 
 DETACHED = "/proc/self/fd/"
-"""The path of a bpffs that is mounted nowhere, and that only this process reaches, begins so."""
+"""The start of a path in a bpffs without a mount point, which only this process reaches."""
 FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 OVERFLOW_UID = 65534
-"""The owner that a user namespace shows for users it does not map (``/proc/sys/kernel/overflowuid``)."""
+"""The owner that a user namespace shows for unmapped users (``/proc/sys/kernel/overflowuid``)."""
 
 
 class Writers(Enum):
-    """The users who may write in a directory, for it to be used."""
+    """The users who may write in a directory."""
 
     CALLER = "the caller"
     TRUSTED = "root and the caller; others may add entries if the sticky bit keeps them from removing ours"
-    ANYBODY = "anybody: for undoing, which goes where the pin is"
+    ANYBODY = "anybody: an undo goes where the pin is"
 
 
 class Exposure(NamedTuple):
-    """Why other users can change a pin or a directory; ``fix`` is a command that ends it, "" where the owner is the cause."""
+    """Why other users can change a pin or directory, and the command that ends it.
+
+    ``fix`` is "" where the owner is the cause.
+    """
 
     why: str
     fix: str = ""
 
     @property
     def is_foreign(self) -> bool:
-        """Whether the pin, or a directory above it, belongs to another user."""
+        """Tell whether the pin, or a directory above it, belongs to another user."""
         return not self.fix
 
 
@@ -73,16 +77,17 @@ class PinPath(NamedTuple):
 
     @property
     def path(self) -> str:
-        """A path for a system call that takes no descriptor of a directory."""
+        """A path for a system call that takes no directory descriptor."""
         return f"{DETACHED}{self.folder.fileno()}/{self.name}"
 
 
 def open_directory(path: str, writers: Writers, undo: ExitStack | None = None) -> Fd:
-    """Open a directory of a bpffs and own its descriptor; with ``undo``, make what is missing with mode 0700.
+    """Open a directory of a bpffs and own its fd; with ``undo`` create it with mode 0700.
 
-    No symbolic link is followed. Directories above the mount point are not checked: only root mounts a bpffs.
-    Raises ``StructopsError`` that names the owner when others than ``writers`` can change the directory, or one
-    that leads to it; ``KernelError`` (ENOENT) when it is missing.
+    Symbolic links are not followed. Directories above the mount point are not checked,
+    because only root mounts a bpffs. Raises ``StructopsError`` that names the owner if
+    others than ``writers`` can change the directory or a parent, and ``KernelError``
+    (ENOENT) if it is missing.
     """
     if path.startswith(DETACHED):
         return Fd(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -110,7 +115,7 @@ def open_directory(path: str, writers: Writers, undo: ExitStack | None = None) -
 
 
 def _step(parent: Fd, walked: str, path: str, devices: frozenset[int] | None, undo: ExitStack | None) -> Fd:
-    """Open one directory of a path; make it when it is missing and there is an ``undo``."""
+    """Open one directory of a path, or create it if it is missing and ``undo`` is given."""
     name = os.path.basename(walked)
     try:
         return Fd(os.open(name, FLAGS, dir_fd=parent.fileno()))
@@ -144,7 +149,7 @@ def _check(status: os.stat_result, walked: str, writers: Writers, path: str, *, 
 
 
 def _of_another(path: str, status: os.stat_result, *, is_root: bool) -> str:
-    """Return what to do about a directory that belongs to another user."""
+    """Return the fix for a directory that belongs to another user."""
     if os.geteuid() != 0:
         return "choose a directory of your own with --pin-dir"
     if is_root:
@@ -157,9 +162,9 @@ def _of_another(path: str, status: os.stat_result, *, is_root: bool) -> str:
 def _exposure(
     status: os.stat_result, path: str, writers: Writers, *, is_root: bool = False
 ) -> Exposure | None:
-    """Return why others than ``writers`` can change what is in a directory; None if they cannot.
+    """Return why others than ``writers`` can change a directory's content; None if they cannot.
 
-    In a user namespace the root directory of a bpffs may show an owner who is not mapped there: who mounted it.
+    In a user namespace the root of a bpffs may show an unmapped owner: its mounter.
     """
     if writers is Writers.ANYBODY:
         return None
@@ -228,24 +233,24 @@ def _refused(error: OSError, operation: str, what: str) -> KernelError:
 
 @contextmanager
 def pin_parent(path: str, writers: Writers) -> Iterator[PinPath]:
-    """Hold the directory of a path open for the block, checked as ``open_directory`` does."""
+    """Hold the checked directory of a path open for the block."""
     folder, name = os.path.split(path)
     with open_directory(folder, writers) as fd:
         yield PinPath(fd, name)
 
 
 def open_pin(path: str, writers: Writers) -> Fd:
-    """Open what is pinned at a path, and own its fd.
+    """Open a pin and own its fd.
 
-    Raises ``KernelError`` (ENOENT) when there is nothing, and ``StructopsError`` for a symbolic link, and for a pin
-    that others than ``writers`` could have put there.
+    Raises ``KernelError`` (ENOENT) for a missing pin, and ``StructopsError`` for a
+    symbolic link or a pin that others than ``writers`` could have put there.
     """
     with pin_parent(path, writers) as place:
         return open_file(place.name, path, writers, place.folder.fileno())
 
 
 def open_file(name: str, path: str, writers: Writers, folder: int | None = None) -> Fd:
-    """Open a pin as ``open_pin`` does, in a directory that is open already, or that is not checked."""
+    """Open a pin like ``open_pin``, in an open or unchecked directory."""
     try:
         file = Fd(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder))
     except OSError as error:
@@ -265,13 +270,13 @@ def _foreign_pin(path: str, uid: int, *, is_link: bool) -> StructopsError:
     sort = "it is a symbolic link" if is_link else "it is a pin"
     return StructopsError(
         f"{path} is not opened",
-        why=f"{sort} of {owner_text(uid)}, and not what structops pins there",
+        why=f"{sort} of {owner_text(uid)}, and structops did not put it there",
         hint=f"remove it: {shell_words('rm', path)}",
     )
 
 
 def remove_if_empty(path: str) -> bool:
-    """Remove a directory and tell whether it is gone; one that is not empty, or may not be removed, stays."""
+    """Remove a directory if it is empty, and tell whether it is gone."""
     with suppress(OSError, StructopsError), pin_parent(path, Writers.ANYBODY) as place:
         os.rmdir(place.name, dir_fd=place.folder.fileno())
         return True
@@ -279,7 +284,7 @@ def remove_if_empty(path: str) -> bool:
 
 
 def exposure_of(path: str) -> Exposure | None:
-    """Return why users other than root and the caller can change a pin, or put another in its place; None if they cannot."""
+    """Return why users other than root and the caller can change a pin; None if they cannot."""
     with suppress(OSError):
         pin = os.lstat(path)
         at, is_root = "", True

@@ -1,4 +1,8 @@
-"""Pins: where they go, pinning with an undo, and pins of links that register nothing any more."""
+"""Pins: their paths, pinning with an undo, and dead pins, whose link registers nothing.
+
+Somebody, or the kernel, may detach a pinned link. The kernel frees the map then, and
+only the path of the pin still names it.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from structops_cli.runtime.pin_directory import (
 from structops_cli.shell_words import shell_words
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import link_info
+from structops_cli.syscall.info import ObjectType, link_info, object_type
 from structops_cli.syscall.mount_table import mounted
 from structops_cli.syscall.uapi import BpfLinkType
 
@@ -50,26 +54,26 @@ __all__ = [
 ]
 
 PIN_FOLDER = "structops"
-"""The directory of a bpffs that holds the pins of this project's links."""
+"""The directory of a bpffs with the pins of this project's links."""
 KEPT_FOLDER = "kept"
-"""The directory, beside the pins of links, that holds those of the versions that they had before."""
+"""The directory beside them with the pins of earlier versions."""
 DEFAULT_PIN_DIR = f"{bpffs.DEFAULT}/{PIN_FOLDER}"
-"""Where links are pinned when the caller names no place; always the same, so that runbooks can rely on it."""
+"""The directory without ``--pin-dir``: always the same, so that runbooks can rely on it."""
 STATE_NAME = "structops-memory"
-"""The pin, beside the links, of the map that saves defaults and routes as they were before."""
+"""The pin beside them of the map that saves defaults and routes."""
 RAW_MAP_PREFIX = "map_"
-"""The pins of ``structops map create``, beside the links, begin so."""
+"""The prefix of the pins of ``structops map create``."""
 RESERVED = frozenset({KEPT_FOLDER, STATE_NAME})
-"""Names beside the links that are none of a link."""
+"""Names in the pin directory that are not pins of links."""
 
 
 def is_of_this_project(path: str) -> bool:
-    """Tell whether a path in a bpffs is a place of this project's, by the names of its directories."""
+    """Tell by its directories whether a path in a bpffs belongs to this project."""
     return not {PIN_FOLDER, KEPT_FOLDER}.isdisjoint(path.split("/"))
 
 
 def prepare_pin_dir(path: str, undo: ExitStack, writers: Writers = Writers.CALLER) -> None:
-    """Make a directory for pins, and mount the bpffs of the default place when there is none; check who can write there."""
+    """Create and check a directory for pins; mount the default bpffs if it is missing."""
     path = os.path.abspath(path)
     check_lasting(path)
     if not is_mounted(path):
@@ -90,10 +94,9 @@ def absent_directories(path: str) -> tuple[str, ...]:
 
 
 def check_lasting(path: str) -> None:
-    """Refuse the default place under ``ip netns exec``: a pin would go with the command, and be no pin at all.
+    """Refuse the default directory under ``ip netns exec``, where a pin would not last.
 
-    It mounts a new ``/sys`` for its command, under the name of the namespace, and the
-    machine's bpffs is not in it (ip-netns(8)).
+    ip-netns(8) mounts a new ``/sys`` for its command, without the machine's bpffs.
     """
     if is_mounted(path) or not (name := _sys_of_ip_netns()):
         return
@@ -106,31 +109,31 @@ def check_lasting(path: str) -> None:
 
 
 def is_mounted(path: str) -> bool:
-    """Tell whether a path is not of the default bpffs, or that one is mounted."""
+    """Tell whether a path needs no mount: it is outside the default bpffs, or that is mounted."""
     return not f"{path}/".startswith(f"{bpffs.DEFAULT}/") or bpffs.DEFAULT in (
         mount.path for mount in bpffs.mounts()
     )
 
 
 def _sys_of_ip_netns() -> str:
-    """Return the namespace whose name ``/sys`` is mounted under, "" for the machine's own."""
+    """Return the namespace that ``/sys`` is mounted for, "" for the machine's own."""
     sources = [item.source for item in mounted("sysfs") if item.path == "/sys"]
     source = sources[-1] if sources else ""
     return source if source and os.path.exists(f"/run/netns/{source}") else ""
 
 
 def unreachable_pins() -> str:
-    """Say why pins of the machine may be out of this process's sight; "" where it sees what process 1 does."""
+    """Return why this process cannot reach the machine's pins; "" if it reaches them."""
     if name := _sys_of_ip_netns():
         return f"ip netns exec {shell_words(name)} gives this a /sys of its own, without the machine's bpffs"
-    with suppress(OSError):  # not ours to look at: then it is not ours to say
+    with suppress(OSError):  # unreadable: no answer
         if os.stat(f"/proc/1/root{bpffs.DEFAULT}").st_dev != os.stat(bpffs.DEFAULT).st_dev:
             return f"process 1 has another {bpffs.DEFAULT}: this is a mount namespace of its own"
     return ""
 
 
 def check_pin_dir(path: str, writers: Writers = Writers.CALLER) -> None:
-    """Raise what ``prepare_pin_dir`` would, without making anything: no bpffs, or others can write there."""
+    """Raise the errors of ``prepare_pin_dir`` without creating anything."""
     check_lasting(path)
     if not is_mounted(path):
         return
@@ -142,7 +145,7 @@ def check_pin_dir(path: str, writers: Writers = Writers.CALLER) -> None:
 
 
 def is_safe(path: str) -> bool:
-    """Tell whether structops would pin something at a path: nobody else can write in its directory."""
+    """Tell whether nobody else can write in the directory of a path."""
     try:
         check_pin_dir(os.path.dirname(path))
     except StructopsError:
@@ -151,7 +154,10 @@ def is_safe(path: str) -> bool:
 
 
 def pin_with_undo(fd: Fd, path: str, undo: ExitStack, writers: Writers = Writers.CALLER) -> None:
-    """Pin a map or link in a directory that is checked first, and push its unpinning on ``undo``; no signal comes between."""
+    """Pin a map or link in a checked directory, and push the unpinning on ``undo``.
+
+    Signals are held back in between.
+    """
     with uninterrupted(), pin_parent(path, writers) as place:
         try:
             bpf.obj_pin(fd, place.path)
@@ -163,7 +169,7 @@ def pin_with_undo(fd: Fd, path: str, undo: ExitStack, writers: Writers = Writers
 
 
 def _taken_by_another(place: PinPath) -> str:
-    """Say who has put another thing at the path of a pin; "" for root and the caller."""
+    """Return the foreign owner of the object at a pin's path; "" for root and the caller."""
     with suppress(OSError):
         owner = os.stat(place.name, dir_fd=place.folder.fileno(), follow_symlinks=False).st_uid
         if owner not in (0, os.geteuid()):
@@ -172,13 +178,13 @@ def _taken_by_another(place: PinPath) -> str:
 
 
 def pin_again(fd: Fd, path: str) -> None:
-    """Put back a pin that was removed, wherever it was; a failure changes nothing."""
+    """Pin again at a path from which a pin was removed; a failure is ignored."""
     with suppress(StructopsError), pin_parent(path, Writers.ANYBODY) as place:
         bpf.obj_pin(fd, place.path)
 
 
 def remove_pin(path: str) -> bool:
-    """Remove a pin and tell whether it was there. Raises ``KernelError`` for what the kernel refuses."""
+    """Remove a pin and tell whether it existed. Raises ``KernelError`` for a refusal."""
     try:
         with pin_parent(path, Writers.ANYBODY) as place:
             os.unlink(place.name, dir_fd=place.folder.fileno())
@@ -193,34 +199,34 @@ def remove_pin(path: str) -> bool:
 
 
 def pin_path(name: str, folder: str) -> str:
-    """Return where the link of a registered name is pinned in a folder.
+    """Return the pin of the link of a registered name.
 
-    Different names have different paths. A name that only has letters, digits, "_" and "-" is its own pin, unless
-    structops itself puts something else there.
+    Different names have different paths. A name of letters, digits, "_" and "-" is its own
+    pin, unless structops reserves it.
     """
     reserved = name in RESERVED or name.startswith(RAW_MAP_PREFIX)
     return f"{folder}/{_hex(name[0]) if reserved else ''}{escaped(name[1:] if reserved else name)}"
 
 
 def map_pin_path(name: str, folder: str) -> str:
-    """Return where a map that is shared by name is pinned in a folder, which others use, too: no name is reserved."""
+    """Return the pin of a shared map, in a directory where others pin, too."""
     return f"{folder}/{escaped(name)}"
 
 
 def raw_map_path(name: str) -> str:
-    """Return where ``structops map create`` pins a map when the user names no place."""
+    """Return the default pin of ``structops map create``."""
     return map_pin_path(f"{RAW_MAP_PREFIX}{name}", DEFAULT_PIN_DIR)
 
 
 def pinned_name(path: str) -> str:
-    """Return the registered name that a path of ``pin_path`` is for."""
-    from urllib.parse import unquote  # only what is found by its path needs it
+    """Return the registered name of a ``pin_path``."""
+    from urllib.parse import unquote  # only names from paths need it
 
     return unquote(os.path.basename(path), errors="surrogateescape")
 
 
 def escaped(name: str) -> str:
-    """Return a name as a file of a bpffs may be called, which refuses dots: other characters become %XX."""
+    """Return a name for a file of a bpffs, which refuses dots: other characters become %XX."""
     return "".join(c if (c.isascii() and c.isalnum()) or c in "_-" else _hex(c) for c in name)
 
 
@@ -229,7 +235,7 @@ def _hex(char: str) -> str:
 
 
 def _unlink_quietly(path: str) -> None:
-    for _ in range(2):  # a call that the kernel refused for want of memory is tried once more
+    for _ in range(2):  # ENOMEM may pass
         with suppress(OSError, StructopsError):
             remove_pin(path)
             return
@@ -241,10 +247,10 @@ def _unmount_quietly() -> None:
 
 
 def is_dead(path: str, writers: Writers = Writers.ANYBODY) -> bool:
-    """Tell whether a pin is of a struct_ops link without a map, and in a directory of ``writers``."""
+    """Tell whether a pin, in a directory of ``writers``, is of a struct_ops link without a map."""
     try:
         with open_pin(path, writers) as fd:
-            if not os.readlink(f"/proc/self/fd/{fd.fileno()}").endswith(("bpf_link", "bpf-link")):
+            if object_type(fd) is not ObjectType.LINK:
                 return False
             info = link_info(fd)
     except (StructopsError, OSError):  # no object, or gone
@@ -253,7 +259,7 @@ def is_dead(path: str, writers: Writers = Writers.ANYBODY) -> bool:
 
 
 def dead_pins(name: str) -> tuple[str, ...]:
-    """Return the dead pins, in any bpffs, at whose place a link of that name would be; of a path, itself if it is one."""
+    """Return the dead pins of a registered name in each bpffs, or the path itself if dead."""
     if os.sep in name:
         return (name,) if is_dead(name) else ()
     return tuple(
@@ -265,9 +271,10 @@ def dead_pins(name: str) -> tuple[str, ...]:
 
 
 def pin_link(link: Fd, path: str, undo: ExitStack) -> bool:
-    """Pin a link, in the place of a dead one if that has the path, and push its unpinning on ``undo``; tell whether one had.
+    """Pin a link, in place of a dead pin if there is one, and push the unpinning on ``undo``.
 
-    The dead pin does not come back by the undoing: nothing was registered through it.
+    Returns whether a dead pin was replaced. The undo does not restore the dead pin, which
+    registered nothing.
     """
     try:
         pin_with_undo(link, path, undo)

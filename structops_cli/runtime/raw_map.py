@@ -1,7 +1,7 @@
-"""The raw operations on a struct_ops map, one kernel call each, for learning and for testing.
+"""The raw operations on a struct_ops map, one kernel call each, for learning and testing.
 
-A map lives as long as something refers to it: ``create`` pins it, because the
-process that made it ends. Nothing here repairs or hides what the kernel says.
+``create`` pins the map, because a map lives only while something refers to it. The
+kernel's answers are neither repaired nor hidden.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from structops_cli.struct_ops.rules.model import BtfFacts, FdFacts, ProgramFacts
 from structops_cli.struct_ops.value import POINTER, StructOpsValue, decode_value, program_fd
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import MapInfo, btf_info, map_info, prog_info
+from structops_cli.syscall.info import MapInfo, ObjectType, btf_info, map_info, object_type, prog_info
 
-__all__ = ["Answered", "create", "delete", "lookup", "next_key", "open_map", "update"]
+__all__ = ["RawResult", "create", "delete", "lookup", "next_key", "open_map", "update"]
 
 
-class Answered(NamedTuple):
-    """What the kernel answered, and the map's value afterwards."""
+class RawResult(NamedTuple):
+    """The kernel's answer, and the map's value afterwards."""
 
     operation: str
     result: int
@@ -50,11 +50,11 @@ class Answered(NamedTuple):
     value: StructOpsValue
 
 
-def create(kernel: KernelTypes, type_name: str, name: str, pin: str, *, link: bool) -> Answered:
-    """MAP_CREATE a struct_ops map of a type and pin it."""
+def create(kernel: KernelTypes, type_name: str, name: str, pin: str, *, link: bool) -> RawResult:
+    """MAP_CREATE a struct_ops map of a type, and pin it."""
     if "/" in name:
         raise UsageError(
-            f"{name} is no name for a map", why="it holds a slash", hint="--pin PATH says where to pin it"
+            f"{name} is no name for a map", why="it holds a slash", hint="--pin PATH sets the path of the pin"
         )
     kernel_type = find_type(kernel, type_name)
     with ExitStack() as undo:
@@ -73,7 +73,10 @@ def create(kernel: KernelTypes, type_name: str, name: str, pin: str, *, link: bo
 
 
 def open_map(kernel: KernelTypes, selector: str, *, to_change: bool = False) -> Fd:
-    """Open the struct_ops map that a selector means and own the fd; the path of its own pin takes no privilege to list maps."""
+    """Open the struct_ops map that a selector names, and own the fd.
+
+    The path of the map's own pin needs no privilege to list maps.
+    """
     if not is_path(selector):
         find = find_to_change if to_change else find_one
         return bpf.map_get_fd_by_id(find(list_maps(kernel), selector).info.id)
@@ -83,11 +86,11 @@ def open_map(kernel: KernelTypes, selector: str, *, to_change: bool = False) -> 
     return fd
 
 
-def update(kernel: KernelTypes, fd: Fd, assignments: Mapping[str, str], *, key: int, flags: int) -> Answered:
+def update(kernel: KernelTypes, fd: Fd, assignments: Mapping[str, str], *, key: int, flags: int) -> RawResult:
     """MAP_UPDATE_ELEM with a value made of ``MEMBER=VALUE`` pairs.
 
-    A function pointer's VALUE is a program: ``id:N``, a number, or the path of
-    a pin. ``state`` and ``refcnt`` set the kernel's own fields, which it refuses.
+    The VALUE of a function pointer is a program: ``id:N``, a number, or the path of a
+    pin. ``state`` and ``refcnt`` set the kernel's own fields, which the kernel refuses.
     """
     kernel_type = _type(kernel, fd)
     with ExitStack() as stack:
@@ -107,19 +110,19 @@ def update(kernel: KernelTypes, fd: Fd, assignments: Mapping[str, str], *, key: 
 def _cause(
     kernel: KernelTypes, kernel_type: StructOpsType, raw: bytes, key: int, flags: int, errno: int
 ) -> Cause | None:
-    """Return the rule that the kernel answered with; the programs are still open to be looked at."""
+    """Return the rule behind the kernel's answer, while the programs are still open."""
     from structops_cli.runtime.probes import flag_masks
     from structops_cli.struct_ops.capabilities import capabilities_of
     from structops_cli.struct_ops.rules.diagnose import refused_update
     from structops_cli.struct_ops.rules.model import World
 
-    fds = fd_facts(program_fd(kernel_type, raw, member) for member in kernel_type.members if member.proto)
+    fds = _fd_facts(program_fd(kernel_type, raw, member) for member in kernel_type.members if member.proto)
     world = World(capabilities_of(kernel), fds, flag_masks=flag_masks(kernel_type))
     return refused_update(kernel_type, raw, flags, key=key, errno=errno, world=world)
 
 
 def _assignment(kernel_type: StructOpsType, name: str, text: str, stack: ExitStack) -> tuple[int, bytes]:
-    """Return where in the value an assignment goes, and its bytes; program fds live on ``stack``."""
+    """Return offset and bytes of an assignment; ``stack`` owns program fds."""
     own = {"state": kernel_type.state_offset, "refcnt": kernel_type.refcnt_offset}
     if name in own:
         return own[name], struct.pack("<I", _number(name, text))
@@ -168,17 +171,17 @@ def _open_program(text: str) -> Fd:
         ) from None
 
 
-def lookup(kernel: KernelTypes, fd: Fd, *, key: int) -> Answered:
+def lookup(kernel: KernelTypes, fd: Fd, *, key: int) -> RawResult:
     """MAP_LOOKUP_ELEM."""
     info, kernel_type = map_info(fd), _type(kernel, fd)
     try:
         raw = bpf_maps.map_lookup_elem(fd, struct.pack("<I", key), info.value_size)
     except KernelError as error:
         raise explained(error, f"map {info.id} has no value at key {key}", kernel_type.name) from None
-    return Answered("MAP_LOOKUP_ELEM", 0, info, kernel_type, decode_value(kernel_type, raw))
+    return RawResult("MAP_LOOKUP_ELEM", 0, info, kernel_type, decode_value(kernel_type, raw))
 
 
-def delete(kernel: KernelTypes, fd: Fd, *, key: int) -> Answered:
+def delete(kernel: KernelTypes, fd: Fd, *, key: int) -> RawResult:
     """MAP_DELETE_ELEM."""
     try:
         bpf_maps.map_delete_elem(fd, struct.pack("<I", key))
@@ -188,7 +191,7 @@ def delete(kernel: KernelTypes, fd: Fd, *, key: int) -> Answered:
 
 
 def next_key(fd: Fd, *, key: int | None) -> int:
-    """MAP_GET_NEXT_KEY: the key after ``key``, the first for None."""
+    """MAP_GET_NEXT_KEY: return the key after ``key``, or the first for None."""
     try:
         following = bpf_maps.map_get_next_key(fd, None if key is None else struct.pack("<I", key), 4)
     except KernelError as error:
@@ -201,29 +204,29 @@ def _type(kernel: KernelTypes, fd: Fd) -> StructOpsType:
     return type_of_map(kernel, map_info(fd))
 
 
-def _answered(kernel: KernelTypes, operation: str, result: int, fd: Fd) -> Answered:
+def _answered(kernel: KernelTypes, operation: str, result: int, fd: Fd) -> RawResult:
     return lookup(kernel, fd, key=0)._replace(operation=operation, result=result)
 
 
-def fd_facts(numbers: Iterable[int]) -> dict[int, FdFacts]:
-    """Return what is behind each fd that is open; the kernel does not tell for which member a program was loaded."""
+def _fd_facts(numbers: Iterable[int]) -> dict[int, FdFacts]:
+    """Return the facts of each open fd. The kernel does not tell the member of a program."""
     found: dict[int, FdFacts] = {}
     for number in set(numbers):
         try:
-            what = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:
+            copy = os.dup(number)
+        except (OSError, OverflowError):
             continue
-        found[number] = _facts(number, what)
+        with Fd(copy) as fd:
+            found[number] = _facts(fd)
     return found
 
 
-def _facts(number: int, what: str) -> FdFacts:
-    if what.endswith("bpf-prog"):
-        with Fd(os.dup(number)) as fd:
-            info = prog_info(fd)
+def _facts(fd: Fd) -> FdFacts:
+    what = object_type(fd)
+    if what is ObjectType.PROG:
+        info = prog_info(fd)
         return ProgramFacts(info.id, info.prog_type, info.attach_btf_id, None)
-    if what.endswith("btf"):
-        with Fd(os.dup(number)) as fd:
-            btf = btf_info(fd)
+    if what is ObjectType.BTF:
+        btf = btf_info(fd)
         return BtfFacts(btf.is_kernel, btf.is_kernel and btf.name != "vmlinux")
     return None

@@ -163,7 +163,10 @@ def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState)
 
 
 def watch_for_ejection(plan: MapPlan) -> AbstractContextManager[None]:
-    """Watch for a scheduler that the kernel ejects right after LINK_CREATE; for other types do nothing."""
+    """Watch for a scheduler that the kernel ejects right after LINK_CREATE.
+
+    Does nothing for other types.
+    """
     return sched_ext.watched(plan.registered_name) if plan.type.name in sched_ext.TYPES else nullcontext()
 
 

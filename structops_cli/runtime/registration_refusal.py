@@ -1,4 +1,4 @@
-"""The cause of a refused registration: a broken rule, a taken pin, or a subsystem without rules here."""
+"""The cause of a refused registration: a broken rule, a taken pin, an unknown subsystem."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["refusal"]
 
 
 def refusal(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None = None) -> KernelError:
-    """Say which rule the value broke, or what is pinned at ``path``, where the errno alone does not."""
+    """Add the broken rule, or the struct_ops pinned at ``path``, to the kernel's answer."""
     error.add(object=loaded.spec.name, variable=plan.variable)
     from structops_cli.runtime.probes import flag_masks
     from structops_cli.struct_ops.capabilities import capabilities_of  # only a refusal needs them
     from structops_cli.struct_ops.rules.diagnose import refused_update, subsystem_refusal
     from structops_cli.struct_ops.rules.model import World
 
-    said = error.fields.get("kernel_log")
-    cause = Cause(str(said), "the kernel log (dmesg) may say more") if said else None
+    logged = error.fields.get("kernel_log")
+    cause = Cause(str(logged), "the kernel log (dmesg) may say more") if logged else None
     if error.operation == "MAP_UPDATE_ELEM":
         capabilities = capabilities_of(KernelTypes(plan.type.btf))
         world = World(capabilities, fds=None, flag_masks=flag_masks(plan.type))
@@ -47,9 +47,10 @@ def refusal(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None 
 
 
 def _of_a_taken_pin(error: KernelError, plan: MapPlan, path: str | None) -> Cause | None:
-    """Name the struct_ops that is pinned where a link is to go; None where it is none, or another user's.
+    """Name the struct_ops map whose pin is in the way of a link.
 
-    Names are unique within a type, and pins go by name.
+    Returns None for another object, or the pin of another user. Names are unique within
+    a type, but pins go by name alone.
     """
     if (error.operation, error.errno) != ("OBJ_PIN", EEXIST) or error.why or path is None:
         return None

@@ -1,8 +1,8 @@
-"""Schedulers that the kernel ejects: ``/sys/kernel/sched_ext``, and the kernel log for the reason.
+"""Schedulers that the kernel ejects: ``/sys/kernel/sched_ext``, and the reason in its log.
 
-``scx_enable`` (kernel/sched/ext.c) answers 0 when it fails late, so that LINK_CREATE
-succeeds and the link outlives its scheduler: nothing of the link says so, and polling
-it answers nothing. The same when the kernel ends a scheduler hours later.
+``scx_enable`` (kernel/sched/ext.c) answers 0 when it fails late. LINK_CREATE succeeds
+then, and the link outlives its scheduler. Neither the link's info nor polling shows
+it. The kernel can also end a scheduler hours later.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from structops_cli.syscall.fd import Fd
 __all__ = ["FOLDER", "KERNEL_LOG", "TYPES", "ejections", "exit_reason", "running_schedulers", "watched"]
 
 TYPES = frozenset({"sched_ext_ops", "sched_ext_ops_cid"})
-"""The struct_ops types whose links outlive what they registered."""
+"""The struct_ops types whose links outlive a registration that the kernel ended."""
 FOLDER = "/sys/kernel/sched_ext"
 KERNEL_LOG = "/dev/kmsg"
 PASSING = frozenset({"enabling", "disabling"})
 SETTLING_S = 2.0
-"""How long a state that passes may last: the kernel ends a scheduler in a worker of its own."""
+"""Seconds that a passing state may last: a kernel worker ends a scheduler."""
 RECORD_BYTES = 8192
-"""The kernel's longest record of its log, CONSOLE_EXT_LOG_MAX."""
+"""Bytes of the kernel log's longest record (CONSOLE_EXT_LOG_MAX)."""
 SPEAKER = "sched_ext: "
-"""How the kernel begins its lines."""
+"""The prefix of sched_ext lines in the kernel log."""
 DISABLED = re.compile(r'sched_ext: BPF (?:sub-)?scheduler "(?P<name>[^"]*)" disabled \((?P<reason>.*)\)$')
 BY_HAND = "unregistered from user space"
 
 
 def running_schedulers(folder: str = FOLDER) -> tuple[str, ...] | None:
-    """Return the names of the schedulers that run now, those below others included; None where sysfs does not say."""
+    """Return the names of running schedulers, sub-schedulers included; None without sysfs."""
     deadline = time.monotonic() + SETTLING_S
     while (state := _read(f"{folder}/state")) in PASSING and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -48,9 +48,9 @@ def running_schedulers(folder: str = FOLDER) -> tuple[str, ...] | None:
 
 @contextmanager
 def watched(name: str, folder: str = FOLDER, log: str = KERNEL_LOG) -> Iterator[None]:
-    """Raise ``StateError`` when what is done inside leaves no scheduler of that name; with the kernel's reason.
+    """Raise ``StateError`` with the kernel's reason if no such scheduler runs after the block.
 
-    A ``KernelError`` from inside gets the field ``kernel_log``: what the kernel said of it.
+    A ``KernelError`` of the block gets the field ``kernel_log``, the kernel's message.
     """
     with _log_from_now(log) as records:
         try:
@@ -65,10 +65,10 @@ def watched(name: str, folder: str = FOLDER, log: str = KERNEL_LOG) -> Iterator[
 
 
 def ejections(links: Mapping[int, str], folder: str = FOLDER, log: str = KERNEL_LOG) -> dict[int, str]:
-    """Return which links, of those given by id with their scheduler's name, the kernel ejected, and why if it is known.
+    """Return the ejected links of the given (id, scheduler name), with the known reasons.
 
-    Of links with one name the youngest are those that run: as long as one runs, no other gets in.
-    The log keeps names and no ids: a reason is that of the name's youngest link only.
+    Among links of one name the youngest ones run, since a second one cannot start before
+    the first ends. The log has names and no ids, so only the youngest link gets a reason.
     """
     names = running_schedulers(folder)
     if names is None:
@@ -87,7 +87,7 @@ def ejections(links: Mapping[int, str], folder: str = FOLDER, log: str = KERNEL_
 
 
 def exit_reason(name: str, lines: Iterable[str]) -> str:
-    """Return the last reason that the kernel's log gives for ending a scheduler, with its message; "" when it has none."""
+    """Return the last reason in the log for ending a scheduler, with its message; else ""."""
     reason, message = "", ""
     for line in lines:
         ended = DISABLED.search(line)
@@ -106,8 +106,8 @@ def _last_word(lines: Iterable[str]) -> str:
 def _ejected(name: str, reason: str, log: str) -> StateError:
     return StateError(
         f"the kernel made a link for {name}, and ejected the scheduler at once",
-        why=reason or f"its reason is in the kernel's log, which {log} does not show here",
-        hint="the lines that follow in the kernel log (dmesg) say where it happened",
+        why=reason or f"the reason is in the kernel log, which {log} does not show here",
+        hint="the following lines of the kernel log (dmesg) show where it happened",
         exit_reason=reason,
     )
 
@@ -125,7 +125,7 @@ def _read(path: str) -> str:
 
 @contextmanager
 def _log_from_now(log: str) -> Iterator[Fd | None]:
-    """Open the log behind its last record; None where that is not permitted."""
+    """Open the kernel log behind its last record; yield None without the permission."""
     try:
         fd = Fd(os.open(log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
     except OSError:
@@ -144,13 +144,13 @@ def _reason_in(log: str, name: str) -> str:
 
 
 def _lines(log: Fd | None) -> Iterator[str]:
-    """Go through the lines of a log to its present end."""
+    """Yield the lines of the log up to its present end."""
     if log is None:
         return
     while True:
         try:
             data = os.read(log.fileno(), RECORD_BYTES)
-        except BrokenPipeError:  # overwritten meanwhile: the next read is of the oldest that is left
+        except BrokenPipeError:  # overwritten meanwhile: the next read returns the oldest record left
             continue
         except OSError:
             return

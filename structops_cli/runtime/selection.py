@@ -1,4 +1,4 @@
-"""Resolve a SELECTOR: ``id:N``, the path of a pin, a registered name, or, where nothing is changed, a map's name."""
+"""Resolve a SELECTOR: ``id:N``, a pin's path, or a registered name; for reading a map name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import link_info, map_info
+from structops_cli.syscall.info import ObjectType, link_info, map_info, object_type
 from structops_cli.syscall.uapi import BpfLinkType, BpfMapType
 
 __all__ = [
@@ -36,16 +36,16 @@ ID = "id:"
 
 
 def matching(stock: Sequence[LiveMap], selector: str) -> tuple[LiveMap, ...]:
-    """Return the maps that a selector means to a command that changes nothing."""
+    """Return the maps that a selector names for a command that changes nothing."""
     found = _selected(stock, selector, to_change=False)
     return found or tuple(item for item in stock if item.info.name == selector)
 
 
 def maps_to_change(stock: Sequence[LiveMap], selector: str) -> tuple[LiveMap, ...]:
-    """Return the maps that a selector means to a command that changes them.
+    """Return the maps that a selector names for a command that changes them.
 
-    A map's name is no selector here: it would stand in for a registered name that has just gone. Raises
-    ``StructopsError`` for a pin that another user can have put there.
+    A map's own name is no selector here: it could stand in for a registered name that is
+    just gone. Raises ``StructopsError`` for a pin that another user could have put there.
     """
     return _selected(stock, selector, to_change=True)
 
@@ -63,7 +63,7 @@ def _selected(stock: Sequence[LiveMap], selector: str, *, to_change: bool) -> tu
 
 
 def find_one(stock: Sequence[LiveMap], selector: str) -> LiveMap:
-    """Return the one map that a selector means to a command that changes nothing."""
+    """Return the one map that a selector names for a command that changes nothing."""
     found = matching(stock, selector)
     if not found:
         raise no_match(stock, selector)
@@ -71,13 +71,13 @@ def find_one(stock: Sequence[LiveMap], selector: str) -> LiveMap:
 
 
 def find_each(stock: Sequence[LiveMap], selectors: Iterable[str]) -> tuple[LiveMap, ...]:
-    """Return the map that each selector means to a command that changes nothing, every map once."""
+    """Return the map that each selector names, each map once."""
     found = {live.info.id: live for live in [find_one(stock, selector) for selector in selectors]}
     return tuple(found.values())
 
 
 def find_to_change(stock: Sequence[LiveMap], selector: str) -> LiveMap:
-    """Return the one map that a selector means to a command that changes it."""
+    """Return the one map that a selector names for a command that changes it."""
     found = maps_to_change(stock, selector)
     if not found:
         raise none_to_change(stock, selector)
@@ -85,10 +85,10 @@ def find_to_change(stock: Sequence[LiveMap], selector: str) -> LiveMap:
 
 
 def choose_one(found: Sequence[LiveMap], selector: str) -> LiveMap:
-    """Return the one map of those that a selector matches; raise ``AmbiguousError`` for several.
+    """Return one of the matching maps; raise ``AmbiguousError`` if several are left.
 
-    A registered one wins over those of its name that were replaced, or are not
-    registered yet, and these over retired and ejected ones.
+    A registered map wins over maps in other states, and these win over retired and
+    ejected ones.
     """
     alive = tuple(item for item in found if item.state == MapState.REGISTERED) or tuple(
         item for item in found if item.state not in (MapState.RETIRED, MapState.EJECTED)
@@ -104,14 +104,15 @@ def choose_one(found: Sequence[LiveMap], selector: str) -> LiveMap:
 
 
 def is_path(selector: str) -> bool:
-    """Tell whether a selector is the path of a pin: no name has a slash."""
+    """Tell whether a selector is the path of a pin: names have no slash."""
     return os.sep in selector
 
 
 def map_of_pin(path: str, *, to_change: bool) -> Fd | None:
-    """Open the struct_ops map of a pin, which is the map's own or its link's; None for a detached link.
+    """Open the struct_ops map of its own pin or its link's pin; None for a detached link.
 
-    The caller owns the fd. Raises ``NotFoundError`` when there is no pin, ``UsageError`` when it is of something else.
+    The caller owns the fd. Raises ``NotFoundError`` without a pin, ``UsageError`` for a
+    pin of another object.
     """
     try:
         fd = open_trusted(path) if to_change else bpf.obj_get(path)
@@ -119,11 +120,11 @@ def map_of_pin(path: str, *, to_change: bool) -> Fd | None:
         raise _no_pin(path, error) from None
     with ExitStack() as closing:
         closing.enter_context(fd)
-        sort = os.readlink(f"/proc/self/fd/{fd.fileno()}").rpartition(":")[2].replace("_", "-")
-        if sort == "bpf-map" and map_info(fd).map_type == BpfMapType.STRUCT_OPS:
+        pinned = object_type(fd)
+        if pinned is ObjectType.MAP and map_info(fd).map_type == BpfMapType.STRUCT_OPS:
             closing.pop_all()
             return fd
-        if sort == "bpf-link" and (info := link_info(fd)).link_type == BpfLinkType.STRUCT_OPS:
+        if pinned is ObjectType.LINK and (info := link_info(fd)).link_type == BpfLinkType.STRUCT_OPS:
             return bpf.map_get_fd_by_id(info.map_id) if info.map_id else None
     raise UsageError(
         f"{path} is no pin of a struct_ops map or link", hint="structops list shows the maps and their pins"
@@ -157,8 +158,8 @@ def _no_pin(path: str, error: KernelError) -> Exception:
 
 
 def no_match(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
-    """Return the error for a selector that no map matches: perhaps only the pin of a detached link is left."""
-    from structops_cli.runtime.pins import dead_pins  # only what is not found needs it
+    """Return the error for a selector without a map, such as the dead pin of a link."""
+    from structops_cli.runtime.pins import dead_pins  # only a selector without a match needs it
 
     if dead := dead_pins(selector):
         return NotFoundError(
@@ -173,12 +174,12 @@ def no_match(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
         else "it is neither the registered name nor the map name of one",
         hint=f"for the map with that id write {ID}{selector}"
         if any(selector == str(item.info.id) for item in stock)
-        else "structops list shows what there is",
+        else "structops list shows the maps",
     )
 
 
 def none_to_change(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
-    """Return the error for a selector of a changing command that means no map, though maps may be called so."""
+    """Return the error for a selector of a changing command that names no map to change."""
     if any(item.type.unread for item in stock):
         return NotFoundError(
             f"no struct_ops map matches {selector}",
@@ -197,13 +198,13 @@ def none_to_change(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
         why="; ".join(why) or "only a struct_ops can be changed",
         hint=f"name {called[0].name}, or select by id: {ID}{called[0].info.id}"
         if called
-        else "structops list shows what there is",
+        else "structops list shows the maps",
         candidates=[f"{ID}{item.info.id}" for item in called],
     )
 
 
 def is_kernels_own(name: str) -> bool:
-    """Tell whether the kernel lists a name that the caller has found no registered struct_ops for."""
-    from structops_cli.runtime.checking import taken_names  # only what is not found needs it
+    """Tell whether the kernel lists a name that no registered struct_ops map has."""
+    from structops_cli.runtime.checking import taken_names  # only a selector without a match needs it
 
     return any(name == taken for _, taken in taken_names())

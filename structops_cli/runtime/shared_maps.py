@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from errno import ENOENT
 
@@ -13,7 +12,7 @@ from structops_cli.runtime.pin_directory import DETACHED, Writers, open_pin
 from structops_cli.runtime.pins import is_mounted, map_pin_path, pin_with_undo, prepare_pin_dir
 from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall.fd import Fd
-from structops_cli.syscall.info import MapInfo, map_info
+from structops_cli.syscall.info import MapInfo, ObjectType, map_info, object_type
 from structops_cli.syscall.uapi import BPF_F_RDONLY_PROG, BpfMapType
 
 __all__ = ["new_shared_maps", "open_pinned", "pin_maps", "shared_maps"]
@@ -63,9 +62,9 @@ def pin_map(fd: Fd, spec: MapSpec, folder: str, undo: ExitStack) -> None:
 
 def _check(spec: MapSpec, path: str, fd: Fd) -> None:
     what, hint = f"map {spec.name} cannot be the one that is pinned at {path}", f"unpin that one: rm {path}"
-    sort = os.readlink(f"/proc/self/fd/{fd.fileno()}").rpartition(":")[2]
-    if sort != "bpf-map":
-        raise FitError(what, why=f"it is no map but a {sort}", hint=hint, map=spec.name)
+    pinned = object_type(fd)
+    if pinned is not ObjectType.MAP:
+        raise FitError(what, why=f"it is no map but a {pinned}", hint=hint, map=spec.name)
     wanted, there = _attributes(spec), _attributes(map_info(fd))
     different = [name for name in COMPARED if wanted[name] != there[name]]
     if different:

@@ -1,4 +1,4 @@
-"""Unregister a live struct_ops map the way that it was registered: delete, detach or unpin."""
+"""Unregister a live struct_ops map by the method that fits: delete, detach or unpin."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Container, Mapping
 from contextlib import ExitStack, suppress
+from enum import StrEnum
 from errno import EINPROGRESS, ENOENT, ENOLINK, EOPNOTSUPP
 from typing import NamedTuple
 
@@ -21,20 +22,29 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info
 from structops_cli.syscall.uapi import StructOpsState
 
-__all__ = ["Unregistered", "unregister"]
+__all__ = ["UnregisterMethod", "Unregistered", "unregister"]
 
 SETTLE_SECONDS = 0.5
-"""How long the kernel may take to let go of what nobody uses: links and maps are freed after an RCU grace period."""
+"""Seconds to wait for the kernel, which frees links and maps after an RCU grace period."""
 POLL_SECONDS = 0.005
 
 
+class UnregisterMethod(StrEnum):
+    """The method that unregistered a map."""
+
+    DELETE = "delete"
+    DETACH = "detach"
+    UNPIN = "unpin"
+    NOTHING = "nothing to do"
+
+
 class Unregistered(NamedTuple):
-    """What was done. ``gone`` says that the map no longer exists; else ``refcnt`` is the kernel's count of its holders."""
+    """The result. ``gone`` tells that the map was freed, else ``refcnt`` counts its references."""
 
     map_id: int
     name: str
     type_name: str
-    how: str
+    how: UnregisterMethod
     link_ids: tuple[int, ...]
     pins_removed: tuple[str, ...]
     changed: bool
@@ -43,11 +53,11 @@ class Unregistered(NamedTuple):
 
 
 def unregister(live: LiveMap, *, settle: bool = True) -> Unregistered:
-    """Unregister what ``list_maps`` found; a retired or never registered map is left alone and said to be unchanged.
+    """Unregister a live map; a retired one, or one never registered, is left unchanged.
 
-    Without ``settle`` it does not wait to see whether the kernel frees the map.
+    Without ``settle`` it does not wait for the kernel to free the map.
     """
-    how = ""
+    how = UnregisterMethod.NOTHING
     removed: tuple[str, ...] = ()
     if live.state in (MapState.REGISTERED, MapState.EJECTED):
         if live.links:
@@ -61,30 +71,30 @@ def unregister(live: LiveMap, *, settle: bool = True) -> Unregistered:
         live.info.id,
         live.name,
         live.type.name,
-        how or "nothing to do",
+        how,
         tuple(link.id for link in live.links),
         removed,
-        bool(how),
+        how is not UnregisterMethod.NOTHING,
         gone,
         refcnt,
     )
 
 
-def _by_delete(live: LiveMap) -> str:
+def _by_delete(live: LiveMap) -> UnregisterMethod:
     try:
         with bpf.map_get_fd_by_id(live.info.id) as fd:
             bpf_maps.map_delete_elem(fd, KEY)
     except KernelError as error:
         if error.errno not in (EINPROGRESS, ENOENT):
             raise explained(error, f"{live.name} (id:{live.info.id}) could not be unregistered") from None
-    return "delete"
+    return UnregisterMethod.DELETE
 
 
-def _through_links(live: LiveMap) -> tuple[str, tuple[str, ...]]:
-    """Take the pins of every link away, and detach it where the kernel can; without detaching, unpinning is what unregisters.
+def _through_links(live: LiveMap) -> tuple[UnregisterMethod, tuple[str, ...]]:
+    """Remove the pins of each link and detach it. Without LINK_DETACH unpinning unregisters.
 
-    The links are held open meanwhile: when this process dies between the two, they
-    go with it. What is refused puts the pins back.
+    The links stay open meanwhile: if this process dies in between, they go with it. A
+    refusal puts the pins back.
     """
     removed: list[str] = []
     with ExitStack() as held:
@@ -99,7 +109,7 @@ def _through_links(live: LiveMap) -> tuple[str, tuple[str, ...]]:
             _pin_again(live, links, removed)
             raise
     if all(answers):
-        return "detach", tuple(removed)
+        return UnregisterMethod.DETACH, tuple(removed)
     holders = tuple(link.id for link in live.links if not _link_gone(link.id, live.info.id))
     if holders:
         with ExitStack() as again:
@@ -110,11 +120,11 @@ def _through_links(live: LiveMap) -> tuple[str, tuple[str, ...]]:
             why=f"link {', '.join(map(str, holders))} is held open by a process, and this kernel cannot detach it",
             hint="end the process that holds it",
         )
-    return "unpin", tuple(removed)
+    return UnregisterMethod.UNPIN, tuple(removed)
 
 
 def _refuse_another(live: LiveMap, link: Fd) -> None:
-    """Raise ``StateError`` for a link that was given another map since it was looked at; a detached one has none."""
+    """Raise ``StateError`` for a link that got another map since the list was made."""
     info = link_info(link)
     if info.map_id not in (0, live.info.id):
         raise StateError(
@@ -126,7 +136,7 @@ def _refuse_another(live: LiveMap, link: Fd) -> None:
 
 
 def _opened(link_id: int, owner: ExitStack) -> Fd | None:
-    """Open a link, which ``owner`` closes; None for one that is gone meanwhile."""
+    """Open a link, which ``owner`` closes; None if it is gone."""
     try:
         return owner.enter_context(bpf.link_get_fd_by_id(link_id))
     except KernelError as error:
@@ -156,7 +166,7 @@ def _detach(live: LiveMap, link_id: int, link: Fd) -> bool:
 
 
 def _tidy(removed: tuple[str, ...]) -> None:
-    """Remove this project's pin directory when its last pin is gone."""
+    """Remove this project's pin directory with its last pin."""
     for folder in {os.path.dirname(path) for path in removed}:
         if os.path.basename(folder) == PIN_FOLDER:
             remove_if_empty(folder)
@@ -178,9 +188,9 @@ def _link_gone(link_id: int, map_id: int) -> bool:
 
 
 def _settle(live: LiveMap) -> tuple[bool, int]:
-    """Wait a moment for the kernel to free the map; return whether it went, and who holds it otherwise.
+    """Wait for the kernel to free the map. Return whether it is gone, and its references.
 
-    What was done is done: where the kernel does not let it be looked at, nobody was seen to hold it.
+    Where the kernel denies a look at the map, no reference is reported.
     """
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:

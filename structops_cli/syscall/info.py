@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from enum import StrEnum
 from errno import E2BIG
 from typing import NamedTuple
 
@@ -15,14 +17,31 @@ __all__ = [
     "BtfInfo",
     "LinkInfo",
     "MapInfo",
+    "ObjectType",
     "ProgInfo",
     "btf_bytes",
     "btf_info",
     "link_info",
     "map_info",
+    "object_type",
     "prog_func_type",
     "prog_info",
 ]
+
+
+class ObjectType(StrEnum):
+    """The type of a BPF object, as ``/proc/self/fd`` names its file."""
+
+    MAP = "bpf-map"
+    PROG = "bpf-prog"
+    LINK = "bpf-link"
+    BTF = "btf"
+
+
+def object_type(fd: Fd) -> ObjectType | None:
+    """Return the type of the BPF object behind an fd, None for another file."""
+    name = os.readlink(f"/proc/self/fd/{fd.fileno()}").rpartition(":")[2].replace("_", "-")
+    return next((item for item in ObjectType if item == name), None)
 
 
 class MapInfo(NamedTuple):

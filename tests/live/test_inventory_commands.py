@@ -196,7 +196,7 @@ def test_a_map_name_selects_a_map_of_another_registered_name(name: str, bpf_root
 def test_nothing_matches(command: str, selector: str) -> None:
     error = refused(command, selector, exit_code=3)
     assert (error["kind"], error["what"]) == ("NotFoundError", f"no struct_ops map matches {selector}")
-    assert error["hint"] == "structops list shows what there is"
+    assert error["hint"] == "structops list shows the maps"
 
 
 @needs(LINKS)

@@ -212,7 +212,7 @@ def test_a_program_that_another_user_can_have_pinned_is_not_loaded(
     create(f"{bpf_root}/m")
     words = ("map", "update", f"{bpf_root}/m", f"name={name}", f"{member}={pin}", *programs[1:])
     for theirs, why in {
-        pin: "it is a pin of uid 65534 (nobody), and not what structops pins there",
+        pin: "it is a pin of uid 65534 (nobody), and structops did not put it there",
         os.path.dirname(pin): f"{bpf_root}/theirs belongs to uid 65534 (nobody)",
     }.items():
         os.chown(theirs, 65534, 65534)

@@ -255,7 +255,7 @@ def test_a_program_of_another_member_is_refused(target: Target) -> None:
         pass
     error = caught.value
     assert error.what == "element 1 of map with_programs could not be set to inner_release"
-    assert error.why.startswith("a program array takes only programs with the prototype of the program")
+    assert error.why.startswith("a program array takes programs of one kind, that of the program which calls")
     assert (error.operation, error.fields["map"]) == ("MAP_UPDATE_ELEM", "with_programs")
 
 

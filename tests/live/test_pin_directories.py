@@ -344,7 +344,7 @@ def test_a_shared_map_that_another_user_has_pinned_is_not_opened(
         as_nobody(public, lambda: os.symlink("mine/t_shared", "t_shared"))
     error = refused(*words)
     assert error["what"] == f"{place} is not opened"
-    assert error["why"] == f"it is a {sort} of {NAMED}, and not what structops pins there"
+    assert error["why"] == f"it is a {sort} of {NAMED}, and structops did not put it there"
     assert os.system(error["hint"].removeprefix("remove it: ")) == 0
     done(*words)
     done("unregister", name)

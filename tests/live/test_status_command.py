@@ -244,7 +244,7 @@ def test_where_addresses_cannot_be_read_it_says_so_and_counts_by_name(
 
 
 def test_nothing_matches() -> None:
-    assert refused("status", "t_none", exit_code=3)["hint"] == "structops list shows what there is"
+    assert refused("status", "t_none", exit_code=3)["hint"] == "structops list shows the maps"
 
 
 def test_everything_there_is_and_no_map(name: str) -> None:

@@ -89,7 +89,7 @@ def test_what_the_log_said_before_is_no_reason(written: Written) -> None:
     with pytest.raises(StateError) as caught, written.watched("t_one"):
         pass
     assert caught.value.fields["exit_reason"] == ""
-    assert caught.value.why == f"its reason is in the kernel's log, which {written.log} does not show here"
+    assert caught.value.why == f"the reason is in the kernel log, which {written.log} does not show here"
 
 
 def test_a_log_that_cannot_be_read(written: Written) -> None:
