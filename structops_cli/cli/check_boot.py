@@ -13,12 +13,18 @@ from structops_cli.runtime.kernel import kernel_from_file
 from structops_cli.runtime.targets import CheckTarget, unreadable_target
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.vm.archives import userland_archive
+from structops_cli.vm.boot_check import (
+    BootAnswer,
+    BootRequest,
+    BootVerdict,
+    agrees,
+    boot_check,
+    joined_report,
+)
 from structops_cli.vm.emulator import kvm_works
 from structops_cli.vm.image import vmlinux
 from structops_cli.vm.kernels import Kernel, best_match, kept_kernels, kernel_for
-from structops_cli.vm.settle import agrees, settled
 from structops_cli.vm.tools import qemu
-from structops_cli.vm.trial import Fate, Trial, Wish, try_objects
 
 __all__ = ["booted_targets", "register_options", "tried"]
 
@@ -73,17 +79,17 @@ def tried(
     and content; None stands for one that cannot be read, and is not tried.
     """
     places = [place for place, one in enumerate(objects) if one is not None]
-    wish = Wish(tuple(one for one in objects if one is not None), options, RUNNER)
-    answers: dict[tuple[CheckTarget, int], Trial] = {}
+    request = BootRequest(tuple(one for one in objects if one is not None), options, RUNNER)
+    answers: dict[tuple[CheckTarget, int], BootAnswer] = {}
     here = {target: kernel for target, kernel in kernels.items() if kernel}
     if places and here:
         try:
             _prepare()
         except StructopsError as error:  # without QEMU, what the types alone say is left
             return [_untried(item, error) if item.kernel in here else item for item in checked]
-        calls = [partial(_try, output, kernel, wish, timeout_s) for kernel in here.values()]
-        for target, trials in zip(here, side_by_side(calls, GUESTS), strict=True):
-            answers |= {(target, place): trial for place, trial in zip(places, trials, strict=True)}
+        calls = [partial(_try, output, kernel, request, timeout_s) for kernel in here.values()]
+        for target, found in zip(here, side_by_side(calls, GUESTS), strict=True):
+            answers |= {(target, place): answer for place, answer in zip(places, found, strict=True)}
     return [
         _joined(item, answers.get((item.kernel, number % len(objects))))
         for number, item in enumerate(checked)
@@ -93,7 +99,7 @@ def tried(
 def _kernel(output: Output, version: str) -> Kernel:
     if best_match(version, [kernel.release for kernel in kept_kernels()]) is None:
         _progress(output, f"getting Linux {version} from Debian")
-    return kernel_for(version, said=partial(_progress, output))
+    return kernel_for(version, report=partial(_progress, output))
 
 
 def _target(kernel: Kernel, taken: Container[str]) -> CheckTarget:
@@ -109,8 +115,10 @@ def _prepare() -> None:
     userland_archive()
 
 
-def _try(output: Output, kernel: Kernel, wish: Wish, timeout_s: float | None) -> tuple[Trial, ...]:
-    return try_objects(kernel, wish, timeout_s=timeout_s, said=partial(_progress, output))
+def _try(
+    output: Output, kernel: Kernel, request: BootRequest, timeout_s: float | None
+) -> tuple[BootAnswer, ...]:
+    return boot_check(kernel, request, timeout_s=timeout_s, report=partial(_progress, output))
 
 
 def _progress(output: Output, text: str) -> None:
@@ -119,14 +127,16 @@ def _progress(output: Output, text: str) -> None:
         output.note(text)
 
 
-def _joined(item: Checked, trial: Trial | None) -> Checked:
-    if trial is None:
+def _joined(item: Checked, answer: BootAnswer | None) -> Checked:
+    if answer is None:
         return item
-    booted = Booted(trial.fate.value, item.report.verdict.value, agrees(item.report, trial), trial.registered)
-    unread = item.unread if trial.fate is Fate.UNTRIED else None
-    return item._replace(report=settled(item.report, trial), booted=booted, unread=unread)
+    booted = Booted(
+        answer.verdict.value, item.report.verdict.value, agrees(item.report, answer), answer.registered
+    )
+    unread = item.unread if answer.verdict is BootVerdict.UNTRIED else None
+    return item._replace(report=joined_report(item.report, answer), booted=booted, unread=unread)
 
 
 def _untried(item: Checked, error: StructopsError) -> Checked:
-    trial = Trial(Fate.UNTRIED, (Finding.of_error(error, Severity.UNKNOWN),))
-    return _joined(item, trial)._replace(unread=item.unread or error)
+    answer = BootAnswer(BootVerdict.UNTRIED, (Finding.of_error(error, Severity.UNKNOWN),))
+    return _joined(item, answer)._replace(unread=item.unread or error)

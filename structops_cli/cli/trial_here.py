@@ -4,7 +4,7 @@
 object by the command itself with these options, asks a command of its own
 whether it is registered, and unregisters it. Of each it writes two lines of
 JSON: one when it begins, so that whoever listens knows what a kernel died of,
-and one with the answers. ``structops_cli.vm.trial`` reads them.
+and one with the answers. ``structops_cli.vm.boot_check`` reads them.
 
 Every command is a fork of this process, which has imported what they need:
 Python and its imports cost seconds under emulation.

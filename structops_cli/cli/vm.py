@@ -14,7 +14,7 @@ from structops_cli.cli.vm_options import file_from, variable_from, wish_from
 from structops_cli.errors import ExitCode, StructopsError
 from structops_cli.vm.archives import HOME, Job
 from structops_cli.vm.emulator import Machine
-from structops_cli.vm.guest import Outcome, run_in_guest
+from structops_cli.vm.guest import GuestRun, run_in_guest
 from structops_cli.vm.kernels import Kernel, Offer, best_match, kept_kernels, kernel_for, offered_kernels
 from structops_cli.vm.results import has, write_back
 
@@ -108,7 +108,7 @@ def run(
         environment=tuple(variable_from(item) for item in environment),
     )
     signal.signal(signal.SIGTERM, _ended)
-    kernel = kernel_for(wanted, newest=newest, said=output.note)
+    kernel = kernel_for(wanted, newest=newest, report=output.note)
     output.debug(f"booting {kernel.release}")
     outcome = _run(output, kernel, job, modules, timeout, Machine(memory, cpus))
     output.debug(f"{kernel.release}: booted in {outcome.boot_s:.1f} s, ran {outcome.run_s:.1f} s")
@@ -144,7 +144,7 @@ def kernels(output: Output, whole: bool) -> None:
 
 def _run(
     output: Output, kernel: Kernel, job: Job, modules: tuple[str, ...], timeout_s: float, machine: Machine
-) -> Outcome:
+) -> GuestRun:
     """Run the job, and pass on what its command says; with what is to be JSON, an error has it."""
     stdout, stderr = bytearray(), bytearray()
     heard = (stdout.extend, stderr.extend) if output.json else (_to_stdout, _to_stderr)
@@ -206,7 +206,7 @@ def _said(value: object) -> object:
     return {True: "yes", False: "-"}.get(value, value) if isinstance(value, bool) else value
 
 
-def _told(outcome: Outcome) -> dict[str, object]:
+def _told(outcome: GuestRun) -> dict[str, object]:
     return {
         "release": outcome.release,
         "kvm": outcome.kvm,

@@ -1,1 +1,1 @@
-"""Other kernels, under QEMU: what Debian offers is fetched, booted, given a command, and asked for its results."""
+"""Run commands on other kernels: fetch one from Debian, boot it under QEMU and bring back the results."""

@@ -1,7 +1,7 @@
-"""Debian's packages, fetched by apt with lists, cache and state of our own: the machine's own apt stays as it is.
+"""Fetch Debian's packages by apt-get, with lists, cache and state in the store.
 
-Needs no root, and works wherever apt-get is, with whatever proxy its
-configuration names. Nothing that is fetched is installed.
+Needs no root, uses the proxy of apt's configuration, installs nothing and
+leaves the machine's own apt as it is.
 """
 
 from __future__ import annotations
@@ -13,26 +13,36 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from structops_cli.errors import UnsupportedError
-from structops_cli.vm.store import VARIABLE, alone_in, store_folder
+from structops_cli.vm.store import VARIABLE, locked_folder, store_folder
 
-__all__ = ["KERNELS", "SID", "TOOLS", "Source", "closure", "download", "names", "refresh", "unpack"]
+__all__ = [
+    "KERNELS",
+    "SID",
+    "TOOLS",
+    "PackageSource",
+    "download",
+    "download_with_dependencies",
+    "package_names",
+    "unpack",
+    "update_lists",
+]
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 MIRROR = "STRUCTOPS_DEBIAN_MIRROR"
-"""The variable that names what lies above ``debian`` and ``debian-security``, on a machine whose apt knows no Debian."""
+"""The variable with the address above ``debian`` and ``debian-security``, for a machine of another distribution."""
 NO_ROOM = ("No space left on device", "enough free space")
-LISTS_KEEP_S = 24 * 3600
-PATIENCE_S = 600
+KEEP_LISTS_S = 24 * 3600
+TIMEOUT_S = 600
 
 
-class Source(NamedTuple):
-    """Some of Debian's suites, whose lists are kept together; ``suites`` are ``archive suite`` pairs."""
+class PackageSource(NamedTuple):
+    """Suites of Debian with common lists; each is an ``archive suite`` pair."""
 
     name: str
     suites: tuple[str, ...]
 
 
-KERNELS = Source(
+KERNELS = PackageSource(
     "kernels",
     (
         "debian-security bullseye-security",
@@ -42,17 +52,17 @@ KERNELS = Source(
         "debian trixie-backports",
     ),
 )
-"""Small lists (2 MB) that hold the newest of every kernel series but sid's."""
-SID = Source("sid", ("debian sid",))
-TOOLS = Source("tools", ("debian trixie",))
-"""Where QEMU comes from, with all that it needs down to the C library, so that it runs beside any other."""
+"""Small lists (2 MB) with the newest of every kernel series except sid's."""
+SID = PackageSource("sid", ("debian sid",))
+TOOLS = PackageSource("tools", ("debian trixie",))
+"""The source of QEMU and its libraries, the C library included, so that it runs on any distribution."""
 
 
-def refresh(source: Source, keep_s: float = LISTS_KEEP_S) -> None:
-    """Fetch the lists of a source unless they were fetched less than ``keep_s`` seconds ago."""
+def update_lists(source: PackageSource, keep_s: float = KEEP_LISTS_S) -> None:
+    """Fetch the lists of a source unless they are less than ``keep_s`` seconds old."""
     folder = store_folder("apt", source.name)
     stamp = os.path.join(folder, "fetched")
-    with alone_in(folder):
+    with locked_folder(folder):
         if os.path.exists(stamp) and time.time() - os.stat(stamp).st_mtime < keep_s:
             return
         _write_sources(source, folder)
@@ -61,43 +71,37 @@ def refresh(source: Source, keep_s: float = LISTS_KEEP_S) -> None:
             pass
 
 
-def names(source: Source, beginning: str) -> list[str]:
-    """Return the names of all packages of a source that begin so."""
-    with alone_in(store_folder("apt", source.name)):  # the lists may be fetched anew by somebody else
-        return _apt(source, "apt-cache", "pkgnames", beginning).split()
+def package_names(source: PackageSource, prefix: str) -> list[str]:
+    """Return the names of a source's packages with a prefix."""
+    with locked_folder(store_folder("apt", source.name)):  # another process may update the lists
+        return _apt(source, "apt-cache", "pkgnames", prefix).split()
 
 
-def download(source: Source, packages: Sequence[str], into: str) -> list[str]:
-    """Fetch packages as they are, and return the paths of their files."""
+def download(source: PackageSource, packages: Sequence[str], into: str) -> list[str]:
+    """Fetch packages without dependencies, and return the paths of their files."""
     before = set(os.listdir(into))
-    with alone_in(store_folder("apt", source.name)):
+    with locked_folder(store_folder("apt", source.name)):
         _apt(source, "apt-get", "-qq", "download", *packages, cwd=into)
     return sorted(os.path.join(into, name) for name in set(os.listdir(into)) - before)
 
 
-def closure(source: Source, packages: Sequence[str], into: str) -> list[str]:
-    """Fetch packages and all that they depend on, as if nothing were installed; return the paths of their files."""
+def download_with_dependencies(source: PackageSource, packages: Sequence[str], into: str) -> list[str]:
+    """Fetch packages and all their dependencies, and return the paths of the files."""
     os.makedirs(os.path.join(into, "partial"), exist_ok=True)
-    options = (
-        "-qq",
-        "-y",
-        "--no-install-recommends",
-        "--download-only",
-        "-o",
-        f"Dir::Cache::archives={into}",
-    )
-    with alone_in(store_folder("apt", source.name)):
+    archives = f"Dir::Cache::archives={into}"
+    options = ("-qq", "-y", "--no-install-recommends", "--download-only", "-o", archives)
+    with locked_folder(store_folder("apt", source.name)):
         _apt(source, "apt-get", *options, "install", *packages)
     return sorted(os.path.join(into, name) for name in os.listdir(into) if name.endswith(".deb"))
 
 
 def unpack(files: Iterable[str], into: str) -> None:
-    """Unpack packages into a folder; their scripts do not run."""
+    """Unpack packages into a folder, without running their scripts."""
     for path in files:
         _run(["dpkg-deb", "-x", path, into])
 
 
-def _write_sources(source: Source, folder: str) -> None:
+def _write_sources(source: PackageSource, folder: str) -> None:
     if not os.path.exists(KEYRING):
         raise UnsupportedError(
             "Debian's packages cannot be checked",
@@ -132,7 +136,7 @@ def _mirror() -> str:
     )
 
 
-def _apt(source: Source, program: str, *arguments: str, cwd: str | None = None) -> str:
+def _apt(source: PackageSource, program: str, *arguments: str, cwd: str | None = None) -> str:
     folder = store_folder("apt", source.name)
     settings = {
         "APT::Architecture": "amd64",
@@ -161,7 +165,7 @@ def _run(command: Sequence[str], cwd: str | None = None) -> str:
             cwd=cwd,
             env=environment,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
         )
     except FileNotFoundError:
         raise UnsupportedError(
@@ -170,14 +174,14 @@ def _run(command: Sequence[str], cwd: str | None = None) -> str:
             hint="run this on Debian or Ubuntu, or with a store that was filled there",
         ) from None
     except subprocess.TimeoutExpired:
-        raise _failed(command, f"no end after {PATIENCE_S} s") from None
+        raise _failed(command, f"no end after {TIMEOUT_S} s") from None
     if done.returncode:
         raise _failed(command, _reason(done.stderr) or _reason(done.stdout))
     return done.stdout
 
 
 def _reason(said: str) -> str:
-    """Return the line that says what went wrong: no room, or apt's first error, for those behind it come of it."""
+    """Return the line with the cause: a full disk, or apt's first error, which causes the others."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     full = [line for line in lines if any(word in line for word in NO_ROOM)]
     errors = [line for line in lines if line.startswith("E: ")]

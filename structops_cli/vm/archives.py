@@ -1,4 +1,4 @@
-"""The initramfs of a guest: archives that are kept (userland, modules of a kernel), and one that is made for each job."""
+"""Make the initramfs of a guest: stored archives (userland, modules of a kernel) and one archive for each job."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import BinaryIO, NamedTuple
 
 import structops_cli
 from structops_cli.errors import NotFoundError, UsageError
-from structops_cli.vm.cpio import CpioWriter, is_whole
+from structops_cli.vm.cpio import CpioWriter, is_complete
 from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.modules import needed_modules, write_modules
-from structops_cli.vm.store import alone_in, store_folder, touch, whole_file
+from structops_cli.vm.store import atomic_file, made_once, store_folder, touch
 from structops_cli.vm.userland import (
     PACKAGES,
     SITE,
     SOURCES,
-    add_package_sources,
+    add_tree,
     distributions,
     write_userland,
 )
@@ -29,18 +29,18 @@ from structops_cli.vm.userland import (
 __all__ = ["HOME", "Job", "modules_archive", "userland_archive", "write_job"]
 
 HOME = "/root"
-"""Where a command runs in the guest, and where files without a path of their own go."""
+"""The working directory of a command in the guest, to which relative paths refer."""
 KEEP_UNUSED_S = 7 * 24 * 3600
 HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = os.path.dirname(os.path.abspath(structops_cli.__file__))
 
 
 class Job(NamedTuple):
-    """What a guest is to do: run ``command`` with ``files`` (here to there) and give back the files named by ``fetch``.
+    """The task of a guest: run ``command`` and return the files ``fetch``.
 
-    ``contents`` are more files, by their path there and what is in them.
-    ``packages`` are distributions beside those that structops needs, with all
-    that they require.
+    ``files`` are pairs of a path here and a path in the guest; ``contents`` are
+    pairs of a path in the guest and bytes. ``packages`` are Python distributions
+    in addition to those that structops needs.
     """
 
     command: tuple[str, ...]
@@ -52,7 +52,7 @@ class Job(NamedTuple):
 
 
 def userland_archive(packages: Iterable[str] = ()) -> str:
-    """Return the path of the archive with Python, its packages and a shell, made when its parts have changed."""
+    """Return the path of the archive with Python, its packages and a shell; make it if a part has changed."""
     roots = (*PACKAGES, *packages)
     parts = [
         sys.version,
@@ -61,14 +61,11 @@ def userland_archive(packages: Iterable[str] = ()) -> str:
     ]
     name = f"userland-{_digest([*parts, *map(_stamp, _sources())])}.cpio"
 
-    def fill(archive: CpioWriter) -> None:
-        write_userland(archive, roots)
-
-    return _kept(store_folder("archives"), name, fill)
+    return _stored(store_folder("archives"), name, lambda archive: write_userland(archive, roots))
 
 
 def modules_archive(kernel: Kernel, wanted: Sequence[str]) -> str:
-    """Return the path of the archive with modules of a kernel, all that those need, and its configuration."""
+    """Return the path of the archive with modules of a kernel, their dependencies and its configuration."""
     config = f"boot/config-{kernel.release}"
     name = f"modules-{_digest(['boot/config', *sorted(wanted), *map(_stamp, _sources())])}.cpio"
 
@@ -77,11 +74,11 @@ def modules_archive(kernel: Kernel, wanted: Sequence[str]) -> str:
         if os.path.exists(kernel.config):
             archive.copy(kernel.config, config)
 
-    return _kept(kernel.folder, name, fill)
+    return _stored(kernel.folder, name, fill)
 
 
 def write_job(job: Job, file: BinaryIO) -> None:
-    """Write the archive of one job: this package as it is now, the command, its files."""
+    """Write the archive of one job: this package, the command and its files."""
     with CpioWriter(file) as archive:
         with open(os.path.join(HERE, "init.sh"), "rb") as script:
             archive.file("job/init", script.read(), 0o755)
@@ -91,18 +88,18 @@ def write_job(job: Job, file: BinaryIO) -> None:
         archive.file("job/environment", os.fsencode(exports))
         fetch = "".join(f"{os.path.normpath(item).lstrip('/')}\n" for item in job.fetch)
         archive.file("job/fetch", os.fsencode(fetch))
-        add_package_sources(archive, PACKAGE, f"{SOURCES}/{os.path.basename(PACKAGE)}")
+        add_tree(archive, PACKAGE, f"{SOURCES}/{os.path.basename(PACKAGE)}")
         for there, data in job.contents:
             archive.file(os.path.join(HOME, there), data)
         for here, there in job.files:
             if not os.path.exists(here):
-                raise NotFoundError(f"{here} is not there", why=_missing(here))
+                raise NotFoundError(f"{here} does not exist", why=_missing(here))
             _copy(archive, here, os.path.join(HOME, there))
 
 
 def _missing(here: str) -> str:
     target = f", and leads to {os.readlink(here)}" if os.path.islink(here) else ""
-    return f"the guest was to have it{target}"
+    return f"it is to be copied to the guest{target}"
 
 
 def _copy(archive: CpioWriter, here: str, there: str) -> None:
@@ -110,8 +107,10 @@ def _copy(archive: CpioWriter, here: str, there: str) -> None:
         archive.copy(here, there)
     except OSError as error:
         if error.filename is None:
-            raise  # of the archive, not of what is copied
-        raise UsageError(f"{error.filename} cannot be taken along", why=error.strerror or "") from None
+            raise  # an error of the archive, not of the file
+        raise UsageError(
+            f"{error.filename} cannot be copied to the guest", why=error.strerror or ""
+        ) from None
 
 
 def _environment() -> dict[str, str]:
@@ -128,22 +127,21 @@ def _exports(environment: Mapping[str, str]) -> str:
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in environment.items())
 
 
-def _kept(folder: str, name: str, fill: Callable[[CpioWriter], None]) -> str:
-    path = os.path.join(folder, name)
-    if not is_whole(path):
-        with alone_in(folder):
-            if not is_whole(path):  # somebody else may have made it meanwhile
-                _forget_unused(folder, name.partition("-")[0])
-                with whole_file(path) as file, CpioWriter(file) as archive:
-                    fill(archive)
+def _stored(folder: str, name: str, fill: Callable[[CpioWriter], None]) -> str:
+    def make(path: str) -> None:
+        _remove_unused(folder, name.partition("-")[0])
+        with atomic_file(path) as file, CpioWriter(file) as archive:
+            fill(archive)
+
+    path = made_once(os.path.join(folder, name), is_complete, make)
     touch(path)
     return path
 
 
-def _forget_unused(folder: str, kind: str) -> None:
+def _remove_unused(folder: str, prefix: str) -> None:
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        if name.startswith(f"{kind}-") and time.time() - os.stat(path).st_mtime > KEEP_UNUSED_S:
+        if name.startswith(f"{prefix}-") and time.time() - os.stat(path).st_mtime > KEEP_UNUSED_S:
             os.unlink(path)
 
 

@@ -1,32 +1,33 @@
-"""Write cpio archives as the kernel unpacks them: "newc", Documentation/driver-api/early-userspace/buffer-format.rst.
+"""Write cpio archives in the format "newc", which the kernel unpacks.
 
-No privilege is asked for: owners, device nodes and times are words in a header.
-Archives may follow one another; the kernel unpacks all of them.
+The format is in Documentation/driver-api/early-userspace/buffer-format.rst. Needs
+no privilege: owners and device nodes are numbers in a header. The kernel unpacks
+several archives that follow one another.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Iterable
 from errno import EINVAL
 from typing import BinaryIO, Self
 
-__all__ = ["CpioWriter", "concatenated", "is_whole"]
+__all__ = ["CpioWriter", "concatenated", "is_complete"]
 
 MAGIC = b"070701"
 TRAILER = "TRAILER!!!"
 ALIGNMENT = 4
 BLOCK = 512
-"""Archives end on a multiple of it, so that the next one starts aligned."""
+"""Archives are padded to a multiple of it, so that the next one starts aligned."""
 
 
 class CpioWriter:
-    """An archive that is being written to ``file``, everything in it owned by root.
+    """Writes an archive to ``file``; root owns everything in it.
 
-    Folders above a path are added when they are first needed. A path that
-    comes twice is written once: the first one stays. Ends with the block that
-    it is used in, and does not close ``file``.
+    Adds the parent folders of a path. Of two entries with the same path the first
+    one stays. The end of the block ends the archive and does not close ``file``.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -58,10 +59,10 @@ class CpioWriter:
         self._add(path, stat.S_IFCHR | permissions, device=(major, minor))
 
     def copy(self, source: str, path: str) -> None:
-        """Add what lies at ``source``, with all that is below it; files keep their times.
+        """Add a file, or a folder with its contents; files keep their times.
 
-        Links below it stay links. If it is one itself, what it leads to is
-        meant: where that is here is no place there.
+        Links in the folder stay links. If ``source`` itself is a link, its target
+        is copied.
         """
         if os.path.isdir(source):
             self.folder(path)
@@ -110,8 +111,8 @@ class CpioWriter:
         self._offset += len(data) + padding
 
 
-def is_whole(path: str) -> bool:
-    """Tell whether there is an archive at ``path`` that was written to its end."""
+def is_complete(path: str) -> bool:
+    """Tell whether ``path`` is an archive with an end."""
     try:
         with open(path, "rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -122,9 +123,7 @@ def is_whole(path: str) -> bool:
 
 
 def concatenated(paths: Iterable[str], into: BinaryIO) -> None:
-    """Write archives one behind the other to a file; another one may follow."""
-    import shutil  # only here
-
+    """Write archives one after the other to a file; more may follow."""
     for path in paths:
         with open(path, "rb") as part:
             shutil.copyfileobj(part, into, 1 << 20)

@@ -1,15 +1,16 @@
-"""The command line of QEMU, and whether this machine's KVM can be used."""
+"""Make the command line of QEMU, and find out whether KVM works here."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import tempfile
+import time
 from contextlib import suppress
 from typing import NamedTuple
 
 from structops_cli.errors import UnsupportedError
-from structops_cli.vm.store import store_folder, whole_file
+from structops_cli.vm.store import atomic_file, store_folder
 from structops_cli.vm.tools import Tool
 
 __all__ = ["Machine", "command_line", "forget_kvm", "kvm_works"]
@@ -17,7 +18,7 @@ __all__ = ["Machine", "command_line", "forget_kvm", "kvm_works"]
 KVM = "/dev/kvm"
 PROBE_S = 5
 BIOS_SIZE = 64 << 10
-SAYS_ALIVE = bytes.fromhex("ba f8 03 b0 4b ee fa f4 eb fd")
+PRINT_LETTER = bytes.fromhex("ba f8 03 b0 4b ee fa f4 eb fd")
 """16-bit code: mov dx, 0x3f8; mov al, 'K'; out dx, al; cli; hlt; jmp back to hlt."""
 FROM_RESET = bytes.fromhex("ea 00 00 00 f0")
 """At the reset vector: jmp 0xf000:0."""
@@ -27,25 +28,25 @@ KERNEL_WORDS = (
     "no_timer_check", "cryptomgr.notests", "rcupdate.rcu_expedited=1", "audit=0", "random.trust_cpu=1",
     "init_on_alloc=0", "rdinit=/job/init",
 )  # fmt: skip
-"""Say what goes wrong, end at once when it does, and leave out what costs seconds under emulation.
+"""The kernel prints errors, stops at the first one, and skips work that costs seconds under emulation.
 
-On a busy machine a guest may get no tick while it looks whether its timer
-ticks; 5.10 then panics, so it is not to look.
+On a busy machine a guest may get no tick while 5.10 tests its timer; 5.10 panics
+then, so ``no_timer_check`` skips the test.
 """
 
 
 class Machine(NamedTuple):
-    """What a guest has."""
+    """Memory and processors of a guest."""
 
     memory_mib: int = 1024
     cpus: int = 1
 
 
 def command_line(
-    qemu: Tool, kernel: str, initrd: str, lines: tuple[str, ...], machine: Machine, *, kvm: bool
+    qemu: Tool, kernel: str, initrd: str, ports: tuple[str, ...], machine: Machine, *, kvm: bool
 ) -> list[str]:
-    """Return the words that boot ``kernel`` with ``initrd``; ``lines`` are the files that its serial lines write."""
-    serial = [word for path in lines for word in ("-serial", f"file:{path}")]
+    """Return the command that boots ``kernel`` with ``initrd``; its serial ports write to the files ``ports``."""
+    serial = [word for path in ports for word in ("-serial", f"file:{path}")]
     accelerated = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg", "-cpu", "max"]
     return [
         *qemu.command,
@@ -58,10 +59,10 @@ def command_line(
 
 
 def kvm_works(qemu: Tool) -> bool:
-    """Tell whether KVM runs a guest here; the answer is kept until the machine is booted again.
+    """Tell whether KVM runs a guest here, and keep the answer until the next boot of this machine.
 
-    The device may be there and hang: nested virtualisation often does. So a
-    guest of ten bytes is given some seconds to say a letter.
+    With nested virtualisation /dev/kvm often exists and hangs. So a guest of ten
+    bytes has some seconds to print a letter.
     """
     if not os.access(KVM, os.R_OK | os.W_OK):
         return False
@@ -69,13 +70,13 @@ def kvm_works(qemu: Tool) -> bool:
         with open(_answer_file(), encoding="ascii") as file:
             return file.read() == "yes"
     except (FileNotFoundError, UnsupportedError):
-        works = _says_alive(qemu)
+        works = _prints_letter(qemu)
         _answer(works=works)
         return works
 
 
 def forget_kvm() -> None:
-    """Leave KVM alone from now on: a kernel did not boot with it."""
+    """Do not use KVM until the next boot of this machine: a kernel did not boot with it."""
     _answer(works=False)
 
 
@@ -85,33 +86,29 @@ def _answer_file() -> str:
 
 
 def _answer(*, works: bool) -> None:
-    with (
-        suppress(OSError, UnsupportedError),
-        whole_file(_answer_file()) as file,
-    ):  # a store that is full or not ours: asked again next time
+    # a store that is full or read-only keeps no answer
+    with suppress(OSError, UnsupportedError), atomic_file(_answer_file()) as file:
         file.write(b"yes" if works else b"no")
 
 
-def _says_alive(qemu: Tool) -> bool:
+def _prints_letter(qemu: Tool) -> bool:
     with tempfile.TemporaryDirectory() as folder:
-        bios, said = os.path.join(folder, "bios"), os.path.join(folder, "said")
+        bios, output = os.path.join(folder, "bios"), os.path.join(folder, "output")
         with open(bios, "wb") as file:
-            file.write(SAYS_ALIVE.ljust(BIOS_SIZE - 16, b"\0") + FROM_RESET.ljust(16, b"\0"))
+            file.write(PRINT_LETTER.ljust(BIOS_SIZE - 16, b"\0") + FROM_RESET.ljust(16, b"\0"))
         words = ("-M", "pc", "-nodefaults", "-display", "none", "-accel", "kvm", "-cpu", "host", "-m", "16M")
-        command = [*qemu.command, *words, "-bios", bios, "-serial", f"file:{said}"]
+        command = [*qemu.command, *words, "-bios", bios, "-serial", f"file:{output}"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
-                return _wait_for(said, process)
+                return _wait_for(output, process)
             finally:
                 process.kill()
 
 
-def _wait_for(said: str, process: subprocess.Popen[bytes]) -> bool:
-    import time
-
+def _wait_for(output: str, process: subprocess.Popen[bytes]) -> bool:
     deadline = time.monotonic() + PROBE_S
     while time.monotonic() < deadline:
-        if os.path.exists(said) and os.path.getsize(said):
+        if os.path.exists(output) and os.path.getsize(output):
             return True
         if process.poll() is not None:
             return False

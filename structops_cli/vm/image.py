@@ -1,7 +1,7 @@
-"""The kernel inside a bzImage: QEMU starts a plain vmlinux seconds sooner than one that unpacks itself under emulation.
+"""Unpack the vmlinux of a bzImage, which QEMU boots seconds faster than a kernel that unpacks itself.
 
-``Documentation/arch/x86/boot.rst`` has the header. A vmlinux has the kernel's
-BTF as well, so its types can be read without booting it.
+The header is in ``Documentation/arch/x86/boot.rst``. A vmlinux contains the
+kernel's BTF, so its types can be read without booting it.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import gzip
 import lzma
 import os
 import subprocess
+from functools import partial
 from struct import Struct, error, unpack_from
 
 from structops_cli.errors import UnsupportedError
 from structops_cli.vm.kernels import Kernel
-from structops_cli.vm.store import alone_in, whole_file
+from structops_cli.vm.store import atomic_file, made_once
 from structops_cli.vm.tools import decompressor
 
 __all__ = ["vmlinux", "vmlinux_of"]
@@ -22,24 +23,20 @@ __all__ = ["vmlinux", "vmlinux_of"]
 SETUP_SECTORS = 0x1F1
 SIGNATURE = (0x202, b"HdrS")
 PAYLOAD = 0x248
-"""Offset and length of the packed kernel, counted from the end of the setup code."""
+"""Offset and length of the compressed kernel, from the end of the setup code."""
 SECTOR = 512
 ELF = b"\x7fELF"
 GZIP, XZ, ZSTD, LZ4 = b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"\x02\x21\x4c\x18"
 SECTIONS = Struct("<40xQ10xHH2x")
-"""Of an ELF64 header: ``e_shoff``, ``e_shentsize``, ``e_shnum``."""
+"""``e_shoff``, ``e_shentsize`` and ``e_shnum`` of an ELF64 header."""
 SIZE_BYTES = 4
-"""Behind what has no size of its own in it stands the size of the unpacked kernel."""
+"""The kernel's build appends the uncompressed size to a format without one."""
 
 
 def vmlinux(kernel: Kernel) -> str:
-    """Return the path of a kernel's vmlinux, unpacked when it is asked for the first time, or is not whole."""
+    """Return the path of a kernel's vmlinux, and unpack it if it is missing or incomplete."""
     path = os.path.join(kernel.folder, "vmlinux")
-    if not _is_whole(path):
-        with alone_in(kernel.folder):
-            if not _is_whole(path):  # somebody else may have unpacked it meanwhile
-                _unpack(kernel, path)
-    return path
+    return made_once(path, _is_complete, partial(_unpack, kernel))
 
 
 def _unpack(kernel: Kernel, path: str) -> None:
@@ -49,12 +46,12 @@ def _unpack(kernel: Kernel, path: str) -> None:
         except UnsupportedError as problem:
             problem.hint = f"remove {kernel.folder}: the kernel is fetched again"
             raise
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(found)
 
 
-def _is_whole(path: str) -> bool:
-    """Tell whether an ELF file reaches as far as its header says that its sections do."""
+def _is_complete(path: str) -> bool:
+    """Tell whether an ELF file contains its whole section table, which is at its end."""
     try:
         with open(path, "rb") as file:
             head = file.read(SECTIONS.size)
@@ -65,7 +62,7 @@ def _is_whole(path: str) -> bool:
 
 
 def vmlinux_of(image: bytes) -> bytes:
-    """Return the vmlinux that a bzImage holds; ``UnsupportedError`` when it holds none that can be unpacked."""
+    """Return the vmlinux of a bzImage. Raises ``UnsupportedError`` if it cannot be unpacked."""
     try:
         packed = _payload(image)
         vmlinux = _unpacked(packed)
@@ -74,7 +71,7 @@ def vmlinux_of(image: bytes) -> bytes:
     except subprocess.CalledProcessError as problem:
         raise _unreadable(problem.stderr.decode(errors="replace").strip()) from None
     if not vmlinux.startswith(ELF):
-        raise _unreadable("what it holds is no ELF file")
+        raise _unreadable("its payload is no ELF file")
     return vmlinux
 
 
@@ -86,7 +83,7 @@ def _payload(image: bytes) -> bytes:
     start, length = unpack_from("<II", image, PAYLOAD)
     start += (sectors + 1) * SECTOR
     if start + length > len(image):
-        raise _unreadable(f"it was cut short: it has {len(image)} bytes, and says itself that it has more")
+        raise _unreadable(f"it was cut short: it has {len(image)} bytes, and more by its header")
     return image[start : start + length]
 
 
@@ -94,12 +91,12 @@ def _unpacked(packed: bytes) -> bytes:
     if packed.startswith(GZIP):
         return gzip.decompress(packed[:-SIZE_BYTES])
     if packed.startswith(XZ):
-        return lzma.LZMADecompressor().decompress(packed)  # stops where the stream does
+        return lzma.LZMADecompressor().decompress(packed)  # stops at the end of the stream
     for magic, name in ((ZSTD, "zstd"), (LZ4, "lz4")):
         if packed.startswith(magic):
             words = [*decompressor(name).command, "-d", "-c", "-q"]
             return subprocess.run(words, input=packed[:-SIZE_BYTES], capture_output=True, check=True).stdout
-    raise _unreadable(f"it is packed in a way that begins with {packed[:4].hex(' ')}")
+    raise _unreadable(f"its compression is unknown and begins with {packed[:4].hex(' ')}")
 
 
 def _unreadable(why: str) -> UnsupportedError:

@@ -1,4 +1,4 @@
-"""Which kernels can be had, and getting one: Debian's, kept in the store even after Debian has replaced them."""
+"""Find Debian's kernels and fetch one. The store keeps it after Debian has replaced it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from struct import unpack_from
 from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, UnsupportedError
-from structops_cli.vm.apt import KERNELS, SID, Source, download, names, refresh, unpack
-from structops_cli.vm.store import alone_in, store_folder, whole_folder
+from structops_cli.vm.apt import KERNELS, SID, PackageSource, download, package_names, unpack, update_lists
+from structops_cli.vm.store import atomic_folder, locked_folder, store_folder
 
 __all__ = [
     "DEFAULT_FLAVOUR",
@@ -25,28 +25,28 @@ __all__ = [
 ]
 
 DEFAULT_FLAVOUR = "cloud-amd64"
-"""The smaller of Debian's two; ``amd64`` has HID and many drivers more."""
+"""Debian's smaller flavour; ``amd64`` has HID and many more drivers."""
 NEWEST = "newest"
-"""The word for the newest of all."""
+"""The version that means the newest kernel."""
 IMAGE = "linux-image-"
 PARTS = ("linux-binary-", "linux-base-", "linux-modules-")
-"""From 6.19 on ``linux-image`` is empty, or nearly, and these hold the kernel."""
+"""From 6.19 on these packages hold the kernel, and ``linux-image`` is nearly empty."""
 SETUP_BYTES = 0x206
-"""The part of a bzImage's header that says how large it is, up to the mark that says that it is one."""
+"""The part of a bzImage's header with its size and its magic."""
 _RELEASE = re.compile(r"(\d+\.\d+(?:[\w.+~]|-(?=\d))*)-((?:cloud-)?amd64)")
 
 _NEWEST = re.compile(rf"({NEWEST})-((?:cloud-)?amd64)")
 
 
 class Offer(NamedTuple):
-    """A kernel that a source has, by its release (what ``uname -r`` says)."""
+    """A kernel of a source; ``release`` is as in ``uname -r``."""
 
     release: str
-    source: Source
+    source: PackageSource
 
 
 class Kernel(NamedTuple):
-    """A kernel in the store: ``image`` boots, ``modules`` is the folder that has ``kernel/`` in it."""
+    """A kernel in the store; its folder of modules contains ``kernel/``."""
 
     release: str
     folder: str
@@ -63,49 +63,49 @@ class Kernel(NamedTuple):
 
     @property
     def config(self) -> str:
-        """Return the path of its configuration, as Debian has it in /boot."""
+        """Return the path of its configuration."""
         return os.path.join(self.folder, "config")
 
     @property
-    def is_whole(self) -> bool:
-        """Tell whether all of it is there."""
-        return os.path.isdir(self.modules) and _reaches_its_end(self.image)
+    def is_complete(self) -> bool:
+        """Tell whether image and modules are there."""
+        return os.path.isdir(self.modules) and _is_complete_image(self.image)
 
 
-def offered_kernels(source: Source = KERNELS) -> list[Offer]:
-    """Return what Debian has now, newest first.
+def offered_kernels(source: PackageSource = KERNELS) -> list[Offer]:
+    """Return the kernels of a source, newest first.
 
-    Of superseded ones Debian may keep ``linux-image`` and ``linux-binary``, which
-    are signed, without the modules: those are left out.
+    Debian may keep ``linux-image`` and ``linux-binary`` of a superseded kernel,
+    which are signed, without the modules. Such a kernel is left out.
     """
-    refresh(source)
+    update_lists(source)
+    prefixes = (IMAGE, *PARTS)
     images, *parts = (
-        {name.removeprefix(prefix) for name in names(source, prefix)} for prefix in (IMAGE, *PARTS)
+        {name.removeprefix(prefix) for name in package_names(source, prefix)} for prefix in prefixes
     )
-    split = set[str]().union(*parts)
-    whole = images - split | images.intersection(*parts)
-    # 6.12-amd64 is not a kernel, it only names the package of one
-    releases = (release for release in whole if _RELEASE.fullmatch(release) and release.count(".") > 1)
+    complete = images - set[str]().union(*parts) | images.intersection(*parts)
+    # 6.12-amd64 is a metapackage, not a kernel
+    releases = (release for release in complete if _RELEASE.fullmatch(release) and release.count(".") > 1)
     return [Offer(release, source) for release in _newest_first(releases)]
 
 
 def kept_kernels() -> list[Kernel]:
-    """Return what the store has, newest first."""
+    """Return the kernels of the store, newest first."""
     top = store_folder("kernels")
     releases = (name for name in os.listdir(top) if _RELEASE.fullmatch(name))
     found = (Kernel(release, os.path.join(top, release)) for release in _newest_first(releases))
-    return [kernel for kernel in found if kernel.is_whole]
+    return [kernel for kernel in found if kernel.is_complete]
 
 
-def kernel_for(wanted: str, *, newest: bool = False, said: Callable[[str], object] = str) -> Kernel:
-    """Return the kernel that a user's word means, fetched when the store has none that fits.
+def kernel_for(wanted: str, *, newest: bool = False, report: Callable[[str], object] = str) -> Kernel:
+    """Return the kernel that a user names, and fetch it if the store has none.
 
-    ``wanted`` is a version as ``6.12`` or ``6.12.117``, optionally with a
-    flavour behind it (``6.12-amd64``), a whole release, or the word ``newest``, which may have one too.
-    ``newest`` looks at what Debian has now even if the store has one that fits,
-    as a word without a dot (``6``, ``newest``) does: it means another series
-    from time to time. Where Debian cannot be asked, such a word means the newest
-    that is kept, and ``said`` is told so. Raises ``NotFoundError`` when nobody has it.
+    ``wanted`` is a version (``6.12``, ``6.12.117``), a version with a flavour
+    (``6.12-amd64``), a release, or ``newest``, with a flavour or without.
+    ``newest=True`` asks Debian even if a kernel of the store fits. A word without
+    a dot (``6``, ``newest``) asks Debian too, because it means another series
+    from time to time; if Debian cannot be asked, it means the newest kernel of the
+    store, and ``report`` receives a note. Raises ``NotFoundError``.
     """
     kept = {kernel.release: kernel for kernel in kept_kernels()}
     release = best_match(wanted, kept)
@@ -116,15 +116,15 @@ def kernel_for(wanted: str, *, newest: bool = False, said: Callable[[str], objec
         except UnsupportedError as error:
             if release is None or newest:
                 raise
-            said(f"note: {release} is the newest that is kept: {error}")
+            report(f"note: {release} is the newest that is kept: {error}")
     return kept[release]
 
 
 def best_match(wanted: str, releases: Iterable[str]) -> str | None:
-    """Return the newest release that a user's word means, or None."""
+    """Return the newest release that ``wanted`` means, or None."""
     version, flavour = wanted, DEFAULT_FLAVOUR
-    if whole := _RELEASE.fullmatch(wanted) or _NEWEST.fullmatch(wanted):
-        version, flavour = whole.groups()
+    if match := _RELEASE.fullmatch(wanted) or _NEWEST.fullmatch(wanted):
+        version, flavour = match.groups()
     fitting = [
         release
         for release in releases
@@ -147,7 +147,7 @@ def _offer_for(wanted: str) -> Offer:
     raise NotFoundError(
         f"Debian has no kernel {wanted}",
         why=f"there are {', '.join(sorted(series, key=_order))}",
-        hint="structops vm kernels lists what can be had",
+        hint="structops vm kernels lists the available kernels",
         candidates=sorted(seen, key=_order),
     )
 
@@ -155,31 +155,31 @@ def _offer_for(wanted: str) -> Offer:
 def _fetched(offer: Offer) -> Kernel:
     top = store_folder("kernels")
     kernel = Kernel(offer.release, os.path.join(top, offer.release))
-    with alone_in(top):
-        if not kernel.is_whole:
+    with locked_folder(top):
+        if not kernel.is_complete:
             shutil.rmtree(kernel.folder, ignore_errors=True)
-            with whole_folder(kernel.folder) as part:
+            with atomic_folder(kernel.folder) as part:
                 _fill(offer, part)
     return kernel
 
 
 def _fill(offer: Offer, folder: str) -> None:
-    """Fetch and unpack the packages of a kernel, and keep what booting takes."""
-    offered = {name for prefix in (IMAGE, *PARTS) for name in names(offer.source, prefix + offer.release)}
-    packages = [prefix + offer.release for prefix in (IMAGE, *PARTS) if prefix + offer.release in offered]
+    """Fetch and unpack the packages of a kernel, and keep its image, configuration and modules."""
+    release, usr = offer.release, f"usr/lib/modules/{offer.release}"
+    names = [prefix + release for prefix in (IMAGE, *PARTS)]
+    packages = [name for name in names if name in package_names(offer.source, name)]
     with tempfile.TemporaryDirectory(dir=folder) as place:
         unpack(download(offer.source, packages, place), place)
-        shutil.move(
-            _first(place, f"boot/vmlinuz-{offer.release}", _modules(offer, "vmlinuz")), f"{folder}/vmlinuz"
-        )
-        shutil.move(
-            _first(place, f"boot/config-{offer.release}", _modules(offer, "config")), f"{folder}/config"
-        )
-        shutil.move(_first(place, f"lib/modules/{offer.release}", _modules(offer, "")), f"{folder}/modules")
+        for name, paths in (
+            ("vmlinuz", (f"boot/vmlinuz-{release}", f"{usr}/vmlinuz")),
+            ("config", (f"boot/config-{release}", f"{usr}/config")),
+            ("modules", (f"lib/modules/{release}", usr)),
+        ):
+            shutil.move(_first(place, *paths), f"{folder}/{name}")
 
 
-def _reaches_its_end(image: str) -> bool:
-    """Tell whether a bzImage has all that its setup header says that it has (Documentation/arch/x86/boot.rst)."""
+def _is_complete_image(image: str) -> bool:
+    """Tell whether a bzImage has the size of its setup header (Documentation/arch/x86/boot.rst)."""
     try:
         with open(image, "rb") as file:
             head, size = file.read(SETUP_BYTES), os.fstat(file.fileno()).st_size
@@ -191,12 +191,8 @@ def _reaches_its_end(image: str) -> bool:
     return (head[0x1F1] + 1) * 512 + paragraphs * 16 <= size
 
 
-def _modules(offer: Offer, name: str) -> str:
-    return f"usr/lib/modules/{offer.release}/{name}".rstrip("/")
-
-
 def _first(folder: str, *paths: str) -> str:
-    """Return the first of some paths that is there; Debian has moved things over the years."""
+    """Return the first path that exists: Debian has moved these files over the years."""
     for path in paths:
         if os.path.exists(os.path.join(folder, path)):
             return os.path.join(folder, path)

@@ -1,8 +1,7 @@
-"""A kernel's modules: which ones a guest takes, what those need, and the tables that modprobe reads.
+"""Select a kernel's modules for a guest, with their dependencies and the tables of modprobe.
 
-A package brings no ``modules.dep``; each module says itself what it depends on
-and which names it goes by, so no depmod is needed (``include/linux/module.h``,
-``MODULE_INFO``).
+Debian's packages have no ``modules.dep``. Each module contains its dependencies
+and aliases (``MODULE_INFO`` in ``include/linux/module.h``), so depmod is not needed.
 """
 
 from __future__ import annotations
@@ -23,13 +22,14 @@ USUAL = (
     "veth", "dummy", "ifb", "tun", "sch_netem", "sch_fq", "sch_tbf", "cls_u32", "act_mirred", "tcp_bbr", "tcp_dctcp", "tcp_cubic",
     "tcp_diag", "inet_diag", "overlay", "hid", "uhid", "hid_generic",
 )  # fmt: skip
-"""What a guest takes; what a kernel has built in, or not at all, is left out."""
+"""The modules that a guest gets if the kernel has them."""
+MORE_MODULES = "the flavour amd64 has more modules than cloud-amd64"
 SUFFIXES = (".ko", ".ko.xz")
 _INFO = re.compile(rb"(?<![\w.])(depends|alias)=([^\0]*)\0")
 
 
 class Module(NamedTuple):
-    """One module: its place below the modules' folder (``kernel/net/....ko``), its bytes, and what it says of itself."""
+    """One module; ``path`` is relative to the folder of modules (``kernel/net/....ko``)."""
 
     name: str
     path: str
@@ -39,7 +39,7 @@ class Module(NamedTuple):
 
 
 def refuse_absent(kernel: Kernel, names: Iterable[str]) -> None:
-    """Raise ``NotFoundError`` for the first name that is neither a module of a kernel nor built in."""
+    """Raise ``NotFoundError`` for the first name that is neither a module of the kernel nor built in."""
     wanted = [_name(name) for name in names]
     if not wanted:
         return
@@ -49,14 +49,12 @@ def refuse_absent(kernel: Kernel, names: Iterable[str]) -> None:
             raise NotFoundError(
                 f"{kernel.release} has no module {name}",
                 why="it is neither among its modules nor built in",
-                hint="the flavour amd64 has more modules than cloud-amd64"
-                if "cloud" in kernel.release
-                else "",
+                hint=MORE_MODULES if "cloud" in kernel.release else "",
             )
 
 
 def needed_modules(folder: str, wanted: Iterable[str]) -> dict[str, Module]:
-    """Read the wanted modules below a folder, and all that they depend on, by name; those that are not there are left out."""
+    """Read modules and their dependencies by name; ignore names that the folder does not have."""
     places = dict(_places(folder))
     found: dict[str, Module] = {}
     waiting = [_name(item) for item in wanted]
@@ -83,7 +81,7 @@ def write_modules(archive: CpioWriter, release: str, modules: Mapping[str, Modul
 
 
 def _all_below(module: Module, modules: Mapping[str, Module]) -> list[str]:
-    """Return everything that a module depends on, each before what it depends on itself, as modprobe expects it."""
+    """Return the dependencies of a module, each before its own dependencies, as modprobe expects."""
     found: list[str] = []
     waiting = list(module.depends)
     while waiting:
@@ -128,7 +126,7 @@ def _unpacked(data: bytes, path: str) -> bytes:
         raise UnsupportedError(
             f"the module {path} is damaged",
             why=str(error),
-            hint="remove the folder of its kernel, which is fetched again then",
+            hint="remove the folder of its kernel to fetch it again",
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""What a guest gives back at its end: the exit code of its command and the files that were asked for, as init.sh sends them."""
+"""Read the results that init.sh sends from a guest: the exit code of its command and the requested files."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ FILES = "files/"
 STARTED = b"started\n"
 _ENDED = re.compile(rb"started\nended (\d+)\n")
 _SENT = re.compile(rb"sent (\d+|-) (\d+|-)\n")
-KINDS = {tarfile.DIRTYPE: stat.S_IFDIR, tarfile.SYMTYPE: stat.S_IFLNK}
+FILE_TYPES = {tarfile.DIRTYPE: stat.S_IFDIR, tarfile.SYMTYPE: stat.S_IFLNK}
 
 
 class Fetched(NamedTuple):
-    """A file, folder or symbolic link of the guest: its mode, and what is in the file or where the link leads."""
+    """A file, folder or symbolic link of the guest; ``data`` is the content, or the target of the link."""
 
     mode: int
     data: bytes = b""
 
 
 class Results(NamedTuple):
-    """The exit code of a command, and what was brought back by its path in the guest, without the first slash.
+    """The exit code of a command, and the files by their path in the guest, without the first slash.
 
-    ``sent`` says how many bytes of stdout and of stderr the guest sent; None
-    where a process that the command left behind would have sent more.
+    ``sent`` are the numbers of bytes of stdout and stderr. None means that a
+    process of the command was still writing.
     """
 
     exit_code: int
@@ -42,22 +42,22 @@ class Results(NamedTuple):
     sent: tuple[int | None, int | None] = (None, None)
 
 
-def read_exit_code(said: bytes) -> int | None:
-    """Return what the command ended with, which a guest says at once; None when it has not said that."""
-    found = _ENDED.match(said)
+def read_exit_code(data: bytes) -> int | None:
+    """Return the exit code, which a guest sends first; None if it is missing."""
+    found = _ENDED.match(data)
     return int(found[1]) if found else None
 
 
-def read_results(said: bytes) -> Results | None:
-    """Unpack what a guest sent; None when it is not whole."""
-    ended = _ENDED.match(said)
-    sent = _SENT.match(said, ended.end()) if ended else None
+def read_results(data: bytes) -> Results | None:
+    """Unpack the results of a guest; None if they are incomplete."""
+    ended = _ENDED.match(data)
+    sent = _SENT.match(data, ended.end()) if ended else None
     if not ended or not sent:
         return None
     counts = [None if count == b"-" else int(count) for count in sent.groups()]
     try:
-        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(said[sent.end() :]))) as archive:
-            # a path that leads out of its folder is not below FILES when it is normal
+        with tarfile.open(fileobj=io.BytesIO(gzip.decompress(data[sent.end() :]))) as archive:
+            # normalised, a path that leaves the folder does not begin with FILES
             found = {os.path.normpath(item.name): _fetched(archive, item) for item in archive}
     except (tarfile.TarError, zlib.error, OSError, EOFError, KeyError):
         return None
@@ -72,15 +72,15 @@ def read_results(said: bytes) -> Results | None:
 
 
 def has(results: Results, there: str) -> bool:
-    """Tell whether a file or folder of the guest was brought back."""
+    """Tell whether the guest sent a file or folder."""
     return _name(there) in results.files
 
 
 def write_back(results: Results, there: str, here: str) -> None:
-    """Write a file or folder that the guest has brought back to ``here`` on this machine.
+    """Write a file or folder of the guest to ``here``.
 
-    As cp does it, a file goes into ``here`` when that is a folder. Files keep
-    their permissions, and links in a folder stay links.
+    Like cp: a file goes into ``here`` if that is a folder. Files keep their
+    permissions, and links in a folder stay links.
     """
     top = _name(there)
     item = results.files[top]
@@ -93,7 +93,7 @@ def write_back(results: Results, there: str, here: str) -> None:
         if path.startswith(f"{top}/")
     }
     _write(here, item)
-    for path in sorted(below):  # folders come before what is in them
+    for path in sorted(below):  # folders before their contents
         _write(os.path.join(here, path), below[path], replaces_link=True)
 
 
@@ -102,19 +102,19 @@ def _name(there: str) -> str:
 
 
 def _fetched(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Fetched | None:
-    """Return what a member is; None for what has no content: a device, a socket."""
+    """Return a member of the archive; None for a device or a socket."""
     if member.isreg():
         file = archive.extractfile(member)
         return Fetched(stat.S_IFREG | member.mode, file.read() if file is not None else b"")
-    if member.islnk():  # another name of a file before it
+    if member.islnk():  # a hard link to an earlier member
         first = archive.getmember(member.linkname)
         return _fetched(archive, first) if first.isreg() else None
-    kind = KINDS.get(member.type)
-    return Fetched(kind | member.mode, os.fsencode(member.linkname)) if kind else None
+    file_type = FILE_TYPES.get(member.type)
+    return Fetched(file_type | member.mode, os.fsencode(member.linkname)) if file_type else None
 
 
 def _write(path: str, item: Fetched, *, replaces_link: bool = False) -> None:
-    """Write one; a link that lies where it goes may be replaced, and is not followed then."""
+    """Write one file, folder or link. ``replaces_link`` replaces a link at ``path`` instead of following it."""
     try:
         if replaces_link and os.path.islink(path):
             os.unlink(path)
@@ -134,6 +134,6 @@ def _write(path: str, item: Fetched, *, replaces_link: bool = False) -> None:
 
 
 def _keep_permissions(fd: int, mode: int) -> None:
-    """Give a file the permissions that it had; a device or another's file, that was there, keeps its own."""
+    """Set the permissions of a regular file of this user; a device or another user's file keeps its own."""
     if stat.S_ISREG(os.fstat(fd).st_mode) and os.fstat(fd).st_uid == os.geteuid():
         os.fchmod(fd, mode & 0o777)

@@ -1,32 +1,43 @@
-"""The folder that keeps what was fetched and built: kernels, QEMU, archives. Nothing of it is installed on the machine.
+"""The store: a folder for fetched kernels, QEMU and archives. Nothing in it is installed on the machine.
 
-Whatever is written there is written by one process at a time, under a name of
-its own until it is whole. What a process that was killed left half done is
-removed by the next one that writes beside it.
+One process at a time writes to a folder of the store. A file or folder has a
+temporary name until it is complete. The next writer removes the parts that a
+killed process left.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EACCES, EDQUOT, ENOSPC, ENOTDIR, EPERM, EROFS
 from typing import BinaryIO
 
 from structops_cli.errors import StructopsError, UnsupportedError
 
-__all__ = ["PART", "VARIABLE", "alone_in", "store_folder", "touch", "whole_file", "whole_folder", "writing"]
+__all__ = [
+    "PART",
+    "VARIABLE",
+    "atomic_file",
+    "atomic_folder",
+    "locked_folder",
+    "made_once",
+    "name_full_disk",
+    "store_folder",
+    "touch",
+]
 
 VARIABLE = "STRUCTOPS_VM_FOLDER"
 PART = ".part-"
-"""What the names of things begin with that are not whole yet."""
+"""The prefix of names that are not complete yet."""
 UNWRITABLE = (EACCES, EDQUOT, ENOSPC, ENOTDIR, EPERM, EROFS)
 
 
 def store_folder(*names: str) -> str:
-    """Return a folder of the store, made when it is not there; ``UnsupportedError`` when it cannot be made.
+    """Return a folder of the store, and create it if necessary. Raises ``UnsupportedError``.
 
     The store is ``$STRUCTOPS_VM_FOLDER``, or ``structops/vm`` below
     ``$XDG_CACHE_HOME`` (``~/.cache``).
@@ -42,8 +53,8 @@ def store_folder(*names: str) -> str:
 
 
 @contextmanager
-def writing(folder: str, variable: str) -> Iterator[None]:
-    """Turn what the system says of a folder that is full or not ours, in the block, into ``UnsupportedError``."""
+def name_full_disk(folder: str, variable: str) -> Iterator[None]:
+    """Turn the OSError of a folder that is full or not writable into ``UnsupportedError``."""
     try:
         yield
     except StructopsError:  # some of them are OSErrors too
@@ -55,22 +66,20 @@ def writing(folder: str, variable: str) -> Iterator[None]:
 
 
 @contextmanager
-def alone_in(folder: str) -> Iterator[None]:
-    """Wait until no other process works in ``folder``, and keep them out for the block, which finds nothing half done there.
+def locked_folder(folder: str) -> Iterator[None]:
+    """Hold the lock of a folder for the block, and remove incomplete files in it first.
 
-    Raises ``UnsupportedError`` for what cannot be written in the block.
+    Raises ``UnsupportedError`` if the block cannot write.
     """
-    with writing(folder, VARIABLE), open(os.path.join(folder, ".lock"), "w", encoding="ascii") as file:
+    with name_full_disk(folder, VARIABLE), open(os.path.join(folder, ".lock"), "w", encoding="ascii") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        _remove_half_done(folder)
+        _remove_incomplete(folder)
         yield
 
 
 @contextmanager
-def whole_folder(path: str) -> Iterator[str]:
-    """Give a folder to fill, which becomes ``path`` when the block ends well, and vanishes when it does not."""
-    import shutil
-
+def atomic_folder(path: str) -> Iterator[str]:
+    """Yield a folder to fill. It becomes ``path`` after the block, and is removed after an error."""
     part = tempfile.mkdtemp(prefix=PART, dir=os.path.dirname(path))
     try:
         yield part
@@ -81,8 +90,8 @@ def whole_folder(path: str) -> Iterator[str]:
 
 
 @contextmanager
-def whole_file(path: str) -> Iterator[BinaryIO]:
-    """Give a file to write, which becomes ``path`` when the block ends well, and vanishes when it does not."""
+def atomic_file(path: str) -> Iterator[BinaryIO]:
+    """Yield a file to write. It becomes ``path`` after the block, and is removed after an error."""
     fd, part = tempfile.mkstemp(prefix=PART, dir=os.path.dirname(path))
     try:
         with open(fd, "wb") as file:
@@ -103,19 +112,23 @@ def _unwritable(folder: str, variable: str, error: OSError) -> UnsupportedError:
     )
 
 
+def made_once(path: str, is_complete: Callable[[str], bool], make: Callable[[str], object]) -> str:
+    """Return a path of the store; call ``make`` under the lock of its folder unless it is complete."""
+    if not is_complete(path):
+        with locked_folder(os.path.dirname(path)):
+            if not is_complete(path):  # another process may have made it meanwhile
+                make(path)
+    return path
+
+
 def touch(path: str) -> None:
-    """Note that a file was used; whoever may only read the store notes nothing."""
+    """Set the time of a file to now, unless the store is read-only."""
     with suppress(OSError):
         os.utime(path)
 
 
-def _remove_half_done(folder: str) -> None:
-    import shutil
-
+def _remove_incomplete(folder: str) -> None:
     for name in os.listdir(folder):
         if name.startswith(PART):
             path = os.path.join(folder, name)
-            if os.path.isdir(path):
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                os.unlink(path)
+            shutil.rmtree(path, ignore_errors=True) if os.path.isdir(path) else os.unlink(path)

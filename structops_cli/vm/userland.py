@@ -1,7 +1,7 @@
-"""What runs in a guest beside the kernel: this Python, the packages it imports, a shell, and the machine's network tools.
+"""Collect the user space of a guest: this Python, its packages, a shell and the machine's network tools.
 
-Files keep the paths that they have here, so that Python finds its own;
-what is a link into /usr on merged systems is one in the guest as well.
+Files keep their paths, so that Python finds its library. /bin, /lib and the like
+are links into /usr, as on merged systems.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ __all__ = [
     "PACKAGES",
     "SITE",
     "SOURCES",
-    "add_package_sources",
+    "add_tree",
     "bytecode",
     "distributions",
     "write_userland",
 ]
 
 SITE = "opt/site-packages"
-"""Where the guest has packages that others wrote."""
+"""The guest's folder of packages that the project depends on."""
 SOURCES = "opt/structops"
-"""Where the guest has this package."""
+"""The guest's folder of this package."""
 PACKAGES = ("click", "cffi", "pyelftools", "pyroute2")
 PROGRAMS = ("bash", "ip", "tc", "ss", "unshare", "nsenter", "setpriv", "mount", "umount", "sysctl")
-"""Taken from this machine where it has them: busybox's have fewer options."""
+"""Copied from this machine if it has them, because busybox's have fewer options."""
 LEFT_OUT = frozenset({"test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "site-packages", "dist-packages",
                       "__pycache__", "pydoc_data"})  # fmt: skip
-"""Folders of Python's library that nobody in a guest imports."""
+"""Folders of Python's library that no guest needs."""
 LEFT_OUT_FILES = ("_test", "_tkinter", "_xxtest", "xxlimited")
-"""Native modules that nobody in a guest imports; tkinter's needs all of X11."""
+"""Native modules that no guest needs; tkinter's needs all of X11."""
 MERGED = ("bin", "sbin", "lib", "lib64")
 PASSWD = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/bin/false\n"  # noqa: S105 -- no password
 _LIBRARY = re.compile(r"^\s+(?:\S+ => )?(/\S+) \(0x", re.MULTILINE)
-"""A line of ldd: the loader itself stands without an arrow."""
+"""A line of ldd; the line of the loader has no arrow."""
 
 
 def write_userland(archive: CpioWriter, packages: Iterable[str] = PACKAGES) -> None:
-    """Add a root file system, with the distributions ``packages`` and all that they need."""
+    """Add a root file system with the distributions ``packages`` and their requirements."""
     _add_skeleton(archive)
     _add_busybox(archive)
     programs = [path for path in map(shutil.which, PROGRAMS) if path]
@@ -62,16 +62,11 @@ def write_userland(archive: CpioWriter, packages: Iterable[str] = PACKAGES) -> N
         _add_file(archive, path)
 
 
-def add_package_sources(archive: CpioWriter, folder: str, into: str) -> None:
-    """Add a folder of Python sources and what lies beside them, with the bytecode."""
-    _add_tree(archive, folder, into)
-
-
 def bytecode(path: str) -> bytes:
-    """Return the bytecode of a source, in the form that is never compared with the source (PEP 552).
+    """Return the bytecode of a source in the form that Python does not compare with the source (PEP 552).
 
-    The guest's files have the times that its kernel gives them, and compiling
-    under emulation costs seconds.
+    The guest's kernel sets the times of its files, and compiling under emulation
+    costs seconds.
     """
     cached = importlib.util.cache_from_source(path)
     code = _fresh(cached, path)
@@ -82,7 +77,7 @@ def bytecode(path: str) -> bytes:
 
 
 def distributions(roots: Iterable[str]) -> list[Distribution]:
-    """Return distributions and all that they require here."""
+    """Return distributions and their requirements, as far as they are installed."""
     found: dict[str, Distribution] = {}
     waiting = list(roots)
     while waiting:
@@ -103,7 +98,7 @@ def _required(text: str) -> str:
 
 
 def _fresh(cached: str, path: str) -> bytes | None:
-    """Return the code of a cached bytecode file if it belongs to the source as it is."""
+    """Return the code of a cached bytecode file if it is up to date."""
     try:
         with open(cached, "rb") as file:
             data = file.read()
@@ -132,7 +127,7 @@ def _add_skeleton(archive: CpioWriter) -> None:
 
 
 def _add_busybox(archive: CpioWriter) -> None:
-    """Add busybox under every name that it has and that this machine has no program of its own for."""
+    """Add busybox under every applet's name except those of PROGRAMS."""
     path = busybox()
     with open(path, "rb") as file:
         archive.file("usr/bin/busybox", file.read(), 0o755)
@@ -144,7 +139,7 @@ def _add_busybox(archive: CpioWriter) -> None:
 
 
 def _add_python(archive: CpioWriter) -> list[str]:
-    """Add the interpreter and its library; return what of it is native."""
+    """Add the interpreter and its library; return the paths of the native files."""
     python = os.path.realpath(sys.executable)
     _add_file(archive, python)
     archive.link("usr/bin/python3", python)
@@ -152,7 +147,7 @@ def _add_python(archive: CpioWriter) -> list[str]:
     script = "#!/usr/bin/python3\nfrom structops_cli.__main__ import entry\nentry()\n"
     archive.file("usr/bin/structops", script.encode(), 0o755)
     stdlib = sysconfig.get_path("stdlib")
-    return [python, *_add_tree(archive, stdlib, _guest_path(stdlib))]
+    return [python, *add_tree(archive, stdlib, _guest_path(stdlib))]
 
 
 def _add_distributions(archive: CpioWriter, packages: Iterable[str]) -> list[str]:
@@ -165,7 +160,8 @@ def _add_distributions(archive: CpioWriter, packages: Iterable[str]) -> list[str
     return native
 
 
-def _add_tree(archive: CpioWriter, folder: str, into: str) -> list[str]:
+def add_tree(archive: CpioWriter, folder: str, into: str) -> list[str]:
+    """Add a folder of Python files with their bytecode; return the paths of the native ones."""
     native = []
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(
@@ -179,7 +175,7 @@ def _add_tree(archive: CpioWriter, folder: str, into: str) -> list[str]:
 
 
 def _add_one(archive: CpioWriter, path: str, into: str) -> list[str]:
-    """Add one file of a package, bytecode beside a source; return its path if it is native."""
+    """Add a file, with bytecode for a source; return its path if it is native."""
     archive.file(into, _slim(path), 0o755 if os.access(path, os.X_OK) else 0o644)
     if path.endswith(".py"):
         archive.file(importlib.util.cache_from_source(into), bytecode(path))
@@ -187,17 +183,17 @@ def _add_one(archive: CpioWriter, path: str, into: str) -> list[str]:
 
 
 def _add_file(archive: CpioWriter, path: str) -> None:
-    """Add a file of this machine where it is, by every link that leads there."""
+    """Add a file under its own path, with every link on the way."""
     if os.path.islink(path):
         target = os.path.join(os.path.dirname(path), os.readlink(path))
-        archive.link(_guest_path(path), _absolute(target))
+        archive.link(_guest_path(path), os.path.abspath(target))
         _add_file(archive, target)
         return
     archive.file(_guest_path(path), _slim(path), 0o755)
 
 
 def _slim(path: str) -> bytes:
-    """Return a file, without its symbols if it is native: unpacking an archive under emulation costs 40 ms for a megabyte."""
+    """Read a file, and strip it if it is native: unpacking takes 40 ms for a megabyte under emulation."""
     strip = shutil.which("strip")
     if strip and (path.endswith(".so") or ".so." in path):
         with tempfile.NamedTemporaryFile() as file:
@@ -209,12 +205,8 @@ def _slim(path: str) -> bytes:
         return file.read()
 
 
-def _absolute(path: str) -> str:
-    return os.path.normpath(os.path.abspath(path))
-
-
 def _guest_path(path: str) -> str:
-    """Return where a file of this machine lies in the guest: folders that are links are followed, /lib is in /usr."""
+    """Return the path in the guest: links of folders are followed, and /lib is in /usr."""
     absolute = os.path.abspath(path)
     real = os.path.join(os.path.realpath(os.path.dirname(absolute)), os.path.basename(absolute)).strip("/")
     top = real.partition("/")[0]
@@ -222,7 +214,7 @@ def _guest_path(path: str) -> str:
 
 
 def _libraries_of(paths: Iterable[str]) -> set[str]:
-    """Return the libraries that programs and libraries are linked with, as the loader finds them here."""
+    """Return the libraries of programs and libraries, as the loader finds them here."""
     ldd = shutil.which("ldd")
     if ldd is None:
         raise UnsupportedError(

@@ -10,7 +10,7 @@ import pytest
 
 from structops_cli.cli import trial_here
 from structops_cli.cli.trial_here import answer_of, tried
-from structops_cli.vm.trial import Fate, judged
+from structops_cli.vm.boot_check import BootVerdict, answer_of_guest
 from tests.live.objects import live_ops_file
 
 
@@ -19,8 +19,8 @@ def test_an_object_is_registered_and_gone_again(
     tmp_path: Path, name: str, pin_dir: str, options: tuple[str, ...]
 ) -> None:
     steps = tried(live_ops_file(tmp_path), (f"--set=name={name}", *options), pin_dir)
-    found = judged(steps)
-    assert (found.fate, found.findings) == (Fate.REGISTERED, ())
+    found = answer_of_guest(steps)
+    assert (found.verdict, found.findings) == (BootVerdict.REGISTERED, ())
     assert [one["name"] for one in found.registered] == [name]
     assert [one["exit_code"] for one in steps["unregister"]] == [0]
     assert not any(files for _, _, files in os.walk(pin_dir))
@@ -28,14 +28,14 @@ def test_an_object_is_registered_and_gone_again(
 
 def test_the_verifiers_refusal_comes_with_its_whole_log(tmp_path: Path, name: str, pin_dir: str) -> None:
     path = live_ops_file(tmp_path, "REFUSED_WRITE")
-    (finding,) = judged(tried(path, (f"--set=name={name}",), pin_dir)).findings
+    (finding,) = answer_of_guest(tried(path, (f"--set=name={name}",), pin_dir)).findings
     assert finding.fields["operation"] == "PROG_LOAD"
     assert len(finding.fields["log"].splitlines()) > 3
 
 
 def test_the_kernel_is_asked_where_the_rules_would_refuse(tmp_path: Path, pin_dir: str) -> None:
     path = live_ops_file(tmp_path)
-    (finding,) = judged(tried(path, ("--set=name=not/a name",), pin_dir)).findings
+    (finding,) = answer_of_guest(tried(path, ("--set=name=not/a name",), pin_dir)).findings
     assert finding.fields["errno"] == "EINVAL", finding
 
 

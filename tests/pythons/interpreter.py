@@ -20,8 +20,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, UnsupportedError
-from structops_cli.vm.apt import SID, TOOLS, Source, closure, names, refresh, unpack
-from structops_cli.vm.store import PART, alone_in, store_folder, touch, whole_folder
+from structops_cli.vm.apt import (
+    SID,
+    TOOLS,
+    PackageSource,
+    download_with_dependencies,
+    package_names,
+    unpack,
+    update_lists,
+)
+from structops_cli.vm.store import PART, atomic_folder, locked_folder, store_folder, touch
 from structops_cli.vm.tools import LIBRARIES, LOADER
 from tests.pythons.requirements import install
 
@@ -82,19 +90,19 @@ def interpreter_for(version: str, requirements: Sequence[str]) -> Interpreter:
     top = store_folder("pythons")
     found = Interpreter(version, os.path.join(top, f"{version}-{_digest(requirements)}"))
     if not os.path.exists(found.program):
-        with alone_in(top):
+        with locked_folder(top):
             if not os.path.exists(found.program):  # somebody else may have fetched it meanwhile
                 _fetch(found, requirements, top)
     touch(found.root)
     return found
 
 
-def offered(version: str) -> Source:
+def offered(version: str) -> PackageSource:
     """Return the first source that has a Python of that version."""
     seen: set[str] = set()
     for source in SUITES:
-        refresh(source)
-        there = set(names(source, "python3."))
+        update_lists(source)
+        there = set(package_names(source, "python3."))
         if f"python{version}" in there:
             return source
         seen |= there
@@ -116,8 +124,11 @@ def _fetch(wanted: Interpreter, requirements: Sequence[str], top: str) -> None:
     source = offered(wanted.version)
     _forget_unused(top)
     shutil.rmtree(wanted.root, ignore_errors=True)
-    with whole_folder(wanted.root) as part, tempfile.TemporaryDirectory(prefix=PART, dir=top) as packages:
-        unpack(closure(source, [f"python{wanted.version}", *LIBRARIES_OF_TESTS], packages), part)
+    with atomic_folder(wanted.root) as part, tempfile.TemporaryDirectory(prefix=PART, dir=top) as packages:
+        unpack(
+            download_with_dependencies(source, [f"python{wanted.version}", *LIBRARIES_OF_TESTS], packages),
+            part,
+        )
         write_script(part, wanted.version)
         made = wanted._replace(root=part)
         install(requirements, wanted.version, made.packages)

@@ -20,11 +20,21 @@ from pathlib import Path
 from structops_cli.errors import NotFoundError, UnsupportedError
 from structops_cli.runtime.kernel import kernel_from_file
 from structops_cli.syscall.uapi import BtfKind
-from structops_cli.vm.apt import KERNELS, SID, TOOLS, Source, closure, download, names, refresh, unpack
+from structops_cli.vm.apt import (
+    KERNELS,
+    SID,
+    TOOLS,
+    PackageSource,
+    download,
+    download_with_dependencies,
+    package_names,
+    unpack,
+    update_lists,
+)
 from structops_cli.vm.archives import Job
 from structops_cli.vm.image import vmlinux
 from structops_cli.vm.kernels import Kernel
-from structops_cli.vm.store import alone_in, store_folder, whole_folder
+from structops_cli.vm.store import atomic_folder, locked_folder, store_folder
 from tests.kernel_modules import FOLDER_VARIABLE, REASON_VARIABLE
 
 __all__ = ["built_modules", "with_modules"]
@@ -69,9 +79,9 @@ def built_modules(kernel: Kernel) -> Path:
     digest = sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
     built = BUILT / f"{kernel.release}-{digest[:16]}"
     BUILT.mkdir(parents=True, exist_ok=True)
-    with alone_in(os.fspath(BUILT)):
+    with locked_folder(os.fspath(BUILT)):
         if not built.is_dir():
-            with whole_folder(os.fspath(built)) as part, tempfile.TemporaryDirectory() as place:
+            with atomic_folder(os.fspath(built)) as part, tempfile.TemporaryDirectory() as place:
                 for path in sources:
                     shutil.copy(path, place)
                 _make(kernel.release, place)
@@ -82,7 +92,7 @@ def built_modules(kernel: Kernel) -> Path:
 
 def _make(release: str, place: str) -> None:
     headers, version = _headers(release), FLAVOUR.sub("", release)
-    with alone_in(store_folder("build")):
+    with locked_folder(store_folder("build")):
         root = _root()
         for name in (f"usr/lib/linux-kbuild-{version}", "usr/src", "build", "dev", "proc"):
             os.makedirs(os.path.join(root, name), exist_ok=True)
@@ -103,20 +113,20 @@ def _headers(release: str) -> str:
     """Return the folder with the headers of a release, and with what builds modules for it."""
     top = store_folder("headers")
     folder = os.path.join(top, release)
-    with alone_in(top):
+    with locked_folder(top):
         if not os.path.isdir(folder):
             source, packages = _header_packages(release)
-            with whole_folder(folder) as part, tempfile.TemporaryDirectory(dir=top) as place:
+            with atomic_folder(folder) as part, tempfile.TemporaryDirectory(dir=top) as place:
                 unpack(download(source, packages, place), part)
     return folder
 
 
-def _header_packages(release: str) -> tuple[Source, tuple[str, ...]]:
+def _header_packages(release: str) -> tuple[PackageSource, tuple[str, ...]]:
     version = FLAVOUR.sub("", release)
     packages = (f"linux-headers-{release}", f"linux-headers-{version}-common", f"linux-kbuild-{version}")
     for source in (KERNELS, SID):
-        refresh(source)
-        if all(name in names(source, name) for name in packages):
+        update_lists(source)
+        if all(name in package_names(source, name) for name in packages):
             return source, packages
     raise NotFoundError(
         f"Debian has no headers of {release}",
@@ -130,9 +140,13 @@ def _root() -> str:
     top = store_folder("build")
     root = os.path.join(top, "root")
     if not os.path.isdir(root):
-        refresh(TOOLS)
-        with whole_folder(root) as part, tempfile.TemporaryDirectory(dir=top) as packages:
-            files = [path for path in closure(TOOLS, PACKAGES, packages) if not _not_needed(path)]
+        update_lists(TOOLS)
+        with atomic_folder(root) as part, tempfile.TemporaryDirectory(dir=top) as packages:
+            files = [
+                path
+                for path in download_with_dependencies(TOOLS, PACKAGES, packages)
+                if not _not_needed(path)
+            ]
             unpack([path for path in files if "base-files_" in path], part)  # it has the links /bin and /lib
             with ThreadPoolExecutor() as pool:
                 list(pool.map(lambda path: unpack([path], part), files))

@@ -1,6 +1,6 @@
-"""A pytest plugin for guests: each test is told when it begins and when it has ended, on a line of stderr.
+"""A pytest plugin for guests: write a line to stderr when a test starts and when it ends.
 
-What a guest told is known even when its kernel dies in the next test.
+So the results are known even if the kernel panics in the next test.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ import pytest
 __all__ = ["MARK", "pytest_runtest_logfinish", "pytest_runtest_logreport", "pytest_runtest_logstart"]
 
 MARK = "\x1e"
-"""What a line begins with that this wrote (ASCII's record separator)."""
+"""The first character of each line of this plugin: ASCII's record separator."""
 OUT = os.dup(sys.__stderr__.fileno()) if sys.__stderr__ else 2
-"""Before pytest takes what tests write."""
+"""The stderr of the process, before pytest captures the output of tests."""
 _phases: list[pytest.TestReport] = []
 
 
 def pytest_runtest_logstart(nodeid: str) -> None:
-    """Tell that a test begins."""
+    """Report the start of a test."""
     _phases.clear()
-    _tell(test=_name(nodeid))
+    _report(test=_name(nodeid))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Keep how setup, call and teardown ended."""
+    """Keep the outcomes of setup, call and teardown."""
     _phases.append(report)
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:
-    """Tell how a test ended: by the first phase that did not pass."""
-    ended = next((phase for phase in _phases if phase.outcome != "passed"), None)
-    status, why = ("passed", "") if ended is None else _bad_end(ended)
+    """Report the outcome of a test: that of the first phase that did not pass."""
+    failed = next((phase for phase in _phases if phase.outcome != "passed"), None)
+    status, why = ("passed", "") if failed is None else _failure(failed)
     seconds = round(sum(phase.duration for phase in _phases), 2)
-    _tell(test=_name(nodeid), status=status, why=why, seconds=seconds)
+    _report(test=_name(nodeid), status=status, why=why, seconds=seconds)
 
 
-def _bad_end(phase: pytest.TestReport) -> tuple[str, str]:
+def _failure(phase: pytest.TestReport) -> tuple[str, str]:
     if phase.skipped:
         place = phase.longrepr if isinstance(phase.longrepr, tuple) else ("", 0, phase.longreprtext)
         return "skipped", str(place[2]).removeprefix("Skipped: ")
@@ -49,10 +49,9 @@ def _bad_end(phase: pytest.TestReport) -> tuple[str, str]:
 
 
 def _name(nodeid: str) -> str:
-    """Return ``file.py::test`` without the folders."""
-    path, _, rest = nodeid.partition("::")
-    return f"{os.path.basename(path)}::{rest}"
+    """Return ``file.py::test``, with the folders below ``tests/live`` or ``tests/unit``."""
+    return nodeid.removeprefix("tests/live/").removeprefix("tests/unit/")
 
 
-def _tell(**words: object) -> None:
+def _report(**words: object) -> None:
     os.write(OUT, f"{MARK}{json.dumps(words)}\n".encode())

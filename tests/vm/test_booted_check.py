@@ -14,8 +14,8 @@ import pytest
 
 from structops_cli.errors import UnsupportedError
 from structops_cli.vm.archives import userland_archive
+from structops_cli.vm.boot_check import BootRequest, BootVerdict, boot_check
 from structops_cli.vm.kernels import Kernel, kernel_for
-from structops_cli.vm.trial import Fate, Wish, try_objects
 from tests.cli_runner import Result, run_process
 from tests.compile import OBJECTS, compile_object
 from tests.conftest import IN_CI
@@ -66,7 +66,7 @@ def test_each_kernel_has_its_own_answer_without_a_network(kernels: dict[str, Ker
     assert result.stderr == ""
     results = result.json()["results"]
     found = {(one["object"], one["kernel"]): one for one in results}
-    yes, no = Fate.REGISTERED.value, Fate.REFUSED.value
+    yes, no = BootVerdict.REGISTERED.value, BootVerdict.REFUSED.value
     assert {key: (one["booted"]["fate"], one["booted"]["agrees"]) for key, one in found.items()} == {
         ("reno.bpf.o", kernels[OLD].release): (yes, True),
         ("latest.bpf.o", kernels[OLD].release): (yes, True),
@@ -91,8 +91,8 @@ def linked(result: dict[str, Any]) -> bool:
 def test_a_kernel_that_dies_of_an_object_is_booted_again_for_the_next(kernels: dict[str, Kernel]) -> None:
     reno = os.path.join(os.path.dirname(OBJECTS.parent), "structops_cli/objects/reno.bpf.o")
     objects = [(os.path.basename(reno), Path(reno).read_bytes())] * 2
-    found = try_objects(kernels[NEW], Wish(tuple(objects), (), PANICS))
-    assert [one.fate for one in found] == [Fate.REFUSED] * 2
+    found = boot_check(kernels[NEW], BootRequest(tuple(objects), (), PANICS))
+    assert [one.verdict for one in found] == [BootVerdict.REFUSED] * 2
     for one in found:
         assert "Kernel panic" in one.findings[0].why
         assert "sysrq triggered crash" in one.findings[0].fields["console"]

@@ -68,14 +68,14 @@ def test_whatever_a_command_does_to_the_guest_its_result_is_known(kernel: Kernel
 def test_what_is_not_brought_back_in_time_hides_no_exit_code(kernel: Kernel) -> None:
     with pytest.raises(GuestError) as caught:
         run_in_guest(kernel, Job(("sh", "-c", "exit 6"), fetch=("/proc",)), timeout_s=40)
-    assert (caught.value.exit_code, caught.value.why) == (6, "it was not done after 40 s")
+    assert (caught.value.exit_code, caught.value.why) == (6, "it had not ended after 40 s")
 
 
 def test_a_guest_that_is_not_done_in_time_is_ended(kernel: Kernel) -> None:
     begun = time.monotonic()
     with pytest.raises(UnsupportedError) as caught:
         run_in_guest(kernel, Job(("true",)), timeout_s=1)
-    assert caught.value.why == "it was not done after 1 s"
+    assert caught.value.why == "it had not ended after 1 s"
     assert time.monotonic() - begun < SOON_S
 
 

@@ -12,8 +12,8 @@ from structops_cli.cli import check_boot
 from structops_cli.errors import NotFoundError, UnsupportedError
 from structops_cli.runtime.objects import object_bytes
 from structops_cli.struct_ops.findings import Finding, Severity
+from structops_cli.vm.boot_check import BootAnswer, BootRequest, BootVerdict
 from structops_cli.vm.kernels import Kernel
-from structops_cli.vm.trial import Fate, Trial, Wish
 from tests.cli_runner import refused, run_cli
 from tests.compile import OBJECTS
 from tests.golden_files import Golden, normalised_json, normalised_text
@@ -30,28 +30,28 @@ VERIFIER = Finding(
 )
 RENO = object_bytes("reno")
 ENTRY = {"name": "bpf_reno", "type": "tcp_congestion_ops", "state": "registered", "map_id": 1}
-YES = Trial(Fate.REGISTERED, (), (ENTRY,))
-NO = Trial(Fate.REFUSED, (VERIFIER,))
-LOST = Trial(
-    Fate.UNTRIED,
+YES = BootAnswer(BootVerdict.REGISTERED, (), (ENTRY,))
+NO = BootAnswer(BootVerdict.REFUSED, (VERIFIER,))
+LOST = BootAnswer(
+    BootVerdict.UNTRIED,
     (Finding(Severity.UNKNOWN, "6.12.9 did not boot", "Kernel panic", "see its console", {"console": "x"}),),
 )
-Boots = Callable[[dict[str, tuple[Trial, ...]]], list[Wish]]
+Boots = Callable[[dict[str, tuple[BootAnswer, ...]]], list[BootRequest]]
 
 
 @pytest.fixture
 def boots(monkeypatch: pytest.MonkeyPatch, kernels: Path) -> Boots:
     """Return what makes each kernel answer as told, and gives what was asked of them."""
-    wishes: list[Wish] = []
+    wishes: list[BootRequest] = []
 
-    def answer(answers: dict[str, tuple[Trial, ...]]) -> list[Wish]:
-        def tried(kernel: Kernel, wish: Wish, **_: object) -> tuple[Trial, ...]:
+    def answer(answers: dict[str, tuple[BootAnswer, ...]]) -> list[BootRequest]:
+        def tried(kernel: Kernel, wish: BootRequest, **_: object) -> tuple[BootAnswer, ...]:
             wishes.append(wish)
             return answers[
                 next(version for version, release in RELEASES.items() if release == kernel.release)
             ]
 
-        monkeypatch.setattr(check_boot, "try_objects", tried)
+        monkeypatch.setattr(check_boot, "boot_check", tried)
         return wishes
 
     def all_here(calls: list[Callable[[], object]], jobs: int) -> list[object]:
@@ -96,7 +96,7 @@ def test_the_verifiers_log_is_shown_when_asked_for(boots: Boots) -> None:
     [(YES, (), 0), (NO, (), 1), (LOST, (), 77), (YES, ("--strict",), 0)],
 )
 def test_the_kernel_decides_the_exit_code(
-    boots: Boots, trial: Trial, words: tuple[str, ...], exit_code: int
+    boots: Boots, trial: BootAnswer, words: tuple[str, ...], exit_code: int
 ) -> None:
     boots({"6.12": (trial,)})
     assert run_cli("check", "reno", "--boot", "6.12", *words).exit_code == exit_code

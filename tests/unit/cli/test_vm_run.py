@@ -14,7 +14,7 @@ from structops_cli.cli import vm
 from structops_cli.cli.vm_options import file_from, variable_from
 from structops_cli.errors import GuestError, UsageError
 from structops_cli.vm.archives import Job
-from structops_cli.vm.guest import Outcome
+from structops_cli.vm.guest import GuestRun
 from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.results import Fetched, Results
 from tests.cli_runner import run_cli
@@ -28,11 +28,11 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return what sets the exit code, or the error, that guests end with after a word of their command."""
 
     def end(code: int = 0, error: GuestError | None = None) -> None:
-        def run(kernel: Kernel, job: Job, **options: Any) -> Outcome:
+        def run(kernel: Kernel, job: Job, **options: Any) -> GuestRun:
             options["stdout"](b"tests failed\n")
             if error:
                 raise error
-            return Outcome(
+            return GuestRun(
                 kernel.release, False, b"tests failed\n", b"", "", 5, 1, Results(code, FILES, (13, 0))
             )
 
@@ -89,7 +89,7 @@ def test_json_of_a_guest_that_died_has_what_its_command_said(ends: Callable[...,
 
 
 def test_what_the_command_ended_with_is_what_ends_the_call(ends: Callable[..., None]) -> None:
-    error = GuestError("the command ended with 6, but what 6.99 was to bring back did not come")
+    error = GuestError("the command ended with 6, but 6.99 did not send the files")
     error.exit_code = 6
     ends(error=error)
     assert run_cli(*RUN, "--", "true").exit_code == 6

@@ -85,7 +85,7 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sequence[st
     """Put a store and a Debian of its own in place, and return the lists of packages that were asked for."""
     asked: list[Sequence[str]] = []
 
-    def closure(_: object, packages: Sequence[str], __: str) -> list[str]:
+    def download_with_dependencies(_: object, packages: Sequence[str], __: str) -> list[str]:
         asked.append(packages)
         return []
 
@@ -93,9 +93,9 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sequence[st
         return ["python3.98", "python3.99", "python3.99-venv"] if source == SID else ["python3.98"]
 
     monkeypatch.setenv("STRUCTOPS_VM_FOLDER", str(tmp_path / "store"))
-    monkeypatch.setattr(interpreter, "refresh", lambda _: None)
-    monkeypatch.setattr(interpreter, "names", named)
-    monkeypatch.setattr(interpreter, "closure", closure)
+    monkeypatch.setattr(interpreter, "update_lists", lambda _: None)
+    monkeypatch.setattr(interpreter, "package_names", named)
+    monkeypatch.setattr(interpreter, "download_with_dependencies", download_with_dependencies)
     monkeypatch.setattr(interpreter, "unpack", lambda _, into: root(Path(into), SAYS))
     monkeypatch.setattr(interpreter, "install", lambda _, __, into: os.makedirs(into))
     return asked

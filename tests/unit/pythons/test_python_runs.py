@@ -58,12 +58,6 @@ def test_another_python_finds_the_checkout_and_nothing_of_this_one() -> None:
     assert environment(own) == {"PATH": "/bin", "PYTHONPATH": str(REPOSITORY), "CI": "true"}
 
 
-def test_the_files_of_tests_have_names_of_their_own() -> None:
-    """What tells how tests end leaves the folders out."""
-    names = [path.name for path in (REPOSITORY / "tests" / "unit").rglob("test_*.py")]
-    assert len(names) == len(set(names))
-
-
 # Whole runs
 
 

@@ -1,21 +1,19 @@
-"""Which kernel a user's word means, and which modules a guest takes of it."""
+"""Kernels: the meaning of a user's word, and what the store keeps."""
 
 from __future__ import annotations
 
-import io
-import lzma
+import os
 from pathlib import Path
 
 import pytest
 
 from structops_cli.errors import NotFoundError, UnsupportedError
 from structops_cli.vm import kernels
-from structops_cli.vm.apt import KERNELS, SID, Source
-from structops_cli.vm.archives import modules_archive
-from structops_cli.vm.cpio import CpioWriter
-from structops_cli.vm.kernels import Kernel, Offer, best_match, kept_kernels, kernel_for, offered_kernels
-from structops_cli.vm.modules import needed_modules, refuse_absent, write_modules
-from tests.unit.vm.test_cpio import entries
+from structops_cli.vm.apt import KERNELS, SID, PackageSource
+from structops_cli.vm.kernels import Offer, best_match, kept_kernels, kernel_for, offered_kernels
+from tests.cli_runner import refused, run_cli
+from tests.unit.vm.fake_apt import CUT_SHORT, REFUSED, fails, program
+from tests.unit.vm.fake_kernels import IMAGE, keep
 
 RELEASES = (
     "5.10.0-9-cloud-amd64",
@@ -56,25 +54,12 @@ def test_a_word_means_the_newest_that_fits(wanted: str, release: str | None) -> 
     assert best_match(wanted, RELEASES) == release
 
 
-IMAGE = b"\1".rjust(0x1F2, b"\0") + b"\0\0" + (2).to_bytes(4, "little") + bytes(10) + b"HdrS"
-IMAGE = IMAGE.ljust(1024, b"\0") + bytes(32)
-"""What a bzImage says of its own size, and as many bytes."""
-
-
 @pytest.mark.parametrize("length", [0, 100, 0x206, len(IMAGE) - 1])
 def test_a_kernel_whose_image_was_cut_short_is_not_kept(store: Path, length: int) -> None:
     folder = keep(store, "6.12.9+deb13-cloud-amd64")
     assert len(kept_kernels()) == 1
     (folder / "vmlinuz").write_bytes(IMAGE[:length])
     assert kept_kernels() == []
-
-
-def keep(store: Path, release: str) -> Path:
-    """Put what a kept kernel has into the store."""
-    folder = store / "kernels" / release
-    (folder / "modules").mkdir(parents=True)
-    (folder / "vmlinuz").write_bytes(IMAGE)
-    return folder
 
 
 def test_what_is_kept_is_taken_without_asking_anybody(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,11 +88,11 @@ def test_what_is_kept_is_taken_with_a_word_where_nobody_can_be_asked(
     keep(store, "6.12.9+deb13-cloud-amd64")
     said: list[str] = []
 
-    def nobody(_: Source) -> list[Offer]:
+    def nobody(_: PackageSource) -> list[Offer]:
         raise UnsupportedError("Debian's packages cannot be fetched", why="no network")
 
     monkeypatch.setattr(kernels, "offered_kernels", nobody)
-    assert kernel_for(wanted, said=said.append).release == "6.12.9+deb13-cloud-amd64"
+    assert kernel_for(wanted, report=said.append).release == "6.12.9+deb13-cloud-amd64"
     (note,) = said
     assert note.startswith("note: 6.12.9+deb13-cloud-amd64 is the newest that is kept: ")
     for word in ("5", "5.10"):
@@ -120,9 +105,9 @@ def test_what_is_kept_is_taken_with_a_word_where_nobody_can_be_asked(
 def test_a_version_that_nobody_has_is_said_with_those_that_there_are(
     store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Source] = []
+    asked: list[PackageSource] = []
 
-    def offered(source: Source) -> list[Offer]:
+    def offered(source: PackageSource) -> list[Offer]:
         asked.append(source)
         return [Offer("6.12.1+deb13-cloud-amd64", source), Offer("5.10.0-46-cloud-amd64", source)]
 
@@ -146,72 +131,64 @@ def test_a_kernel_whose_modules_are_gone_is_not_offered(monkeypatch: pytest.Monk
         "linux-modules-amd64",
     )
 
-    def names(source: Source, beginning: str) -> list[str]:
+    def package_names(source: PackageSource, beginning: str) -> list[str]:
         return [package for package in packages if package.startswith(beginning)]
 
-    monkeypatch.setattr(kernels, "refresh", lambda *_: None)
-    monkeypatch.setattr(kernels, "names", names)
+    monkeypatch.setattr(kernels, "update_lists", lambda *_: None)
+    monkeypatch.setattr(kernels, "package_names", package_names)
     offered = [offer.release for offer in offered_kernels(KERNELS)]
     assert offered == ["7.3.4+deb13-amd64", "6.12.1+deb13-amd64"]
 
 
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("STRUCTOPS_VM_FOLDER", str(tmp_path))
-    return tmp_path
+def test_a_download_that_is_cut_short_leaves_no_kernel(store: Path) -> None:
+    offer = Offer("6.99.1-cloud-amd64", KERNELS)
+    program(store, "apt-cache", f"echo linux-image-{offer.release}")
+    program(store, "apt-get", f"head -c 100 /dev/zero >x.deb; cat >&2 <<'END'\n{CUT_SHORT}\nEND\nexit 100")
+    with pytest.raises(UnsupportedError, match="Hash Sum mismatch"):
+        kernels._fetched(offer)
+    assert os.listdir(store / "kernels") == [".lock"]
 
 
-def module(depends: str = "", *aliases: str) -> bytes:
-    """Write what of a module the code looks at: strings as MODULE_INFO leaves them, among other bytes."""
-    words = ["license=GPL", f"depends={depends}", *(f"alias={alias}" for alias in aliases), "xdepends=none"]
-    return b"\x7fELF\0\0" + b"".join(word.encode() + b"\0" for word in words) + b"\0rest"
+def test_a_package_that_cannot_be_unpacked_leaves_no_kernel(store: Path) -> None:
+    offer = Offer("6.99.1-cloud-amd64", KERNELS)
+    program(store, "apt-cache", f"echo linux-image-{offer.release}")
+    program(store, "apt-get", "head -c 100 /dev/zero >x.deb")
+    said = "tar: ./sbin/dcb: Cannot write: No space left on device\ndpkg-deb: error: tar subprocess returned error exit status 2"
+    program(store, "dpkg-deb", f"echo '{said}' >&2; exit 2")
+    with pytest.raises(UnsupportedError) as caught:
+        kernels._fetched(offer)
+    assert caught.value.what == "Debian's packages cannot be unpacked"
+    assert "No space left on device" in caught.value.why
+    assert "$STRUCTOPS_VM_FOLDER" in caught.value.hint
+    assert os.listdir(store / "kernels") == [".lock"]
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    net = tmp_path / "kernel" / "net"
-    net.mkdir(parents=True)
-    (net / "tcp_diag.ko").write_bytes(module("inet-diag", "net-pf-16-proto-4-type-2-6"))
-    (net / "inet_diag.ko.xz").write_bytes(lzma.compress(module("base")))
-    (net / "base.ko").write_bytes(module())
-    (net / "other.ko").write_bytes(module("base"))
-    return tmp_path
+def test_a_kernel_of_which_something_is_missing_is_fetched_again(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = "6.12.9+deb13-cloud-amd64"
+    folder = keep(store, release)
+    monkeypatch.setattr(kernels, "offered_kernels", lambda source: [Offer(release, source)])
+    monkeypatch.setattr(kernels, "_fill", lambda _, part: keep(Path(part), "new"))
+    assert kernels.kernel_for("6.12").folder == str(folder)
+    (folder / "vmlinuz").write_bytes(b"")
+    assert kernels.kept_kernels() == []
+    kernels.kernel_for("6.12")
+    assert (folder / "kernels" / "new" / "vmlinuz").read_bytes() == IMAGE
 
 
-def test_a_module_comes_with_all_that_it_needs_and_nothing_else(folder: Path) -> None:
-    found = needed_modules(str(folder), ["tcp-diag", "absent"])
-    assert found.keys() == {"tcp_diag", "inet_diag", "base"}
-    assert found["inet_diag"].data == module("base")
-    assert found["inet_diag"].path == "kernel/net/inet_diag.ko"
+def test_what_is_kept_is_listed_when_nobody_can_be_asked(store: Path) -> None:
+    fails(store, REFUSED)
+    assert refused("vm", "kernels", exit_code=77)["what"] == "Debian's packages cannot be fetched"
+    keep(store, "6.12.9+deb13-cloud-amd64")
+    result = run_cli("vm", "kernels")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1].split() == ["6.12", "6.12.9+deb13-cloud-amd64", "yes", "-"]
+    assert result.stderr.startswith("note: only what is kept: Debian's packages cannot be fetched")
 
 
-def test_a_module_that_a_user_names_has_to_be_there(tmp_path: Path, folder: Path) -> None:
-    kernel = Kernel("6.99-cloud-amd64", str(tmp_path / "kept"))
-    (tmp_path / "kept").mkdir()
-    (tmp_path / "kept" / "modules").symlink_to(folder)
-    (folder / "modules.builtin").write_text("kernel/fs/built-in.ko\n")
-    refuse_absent(kernel, ["tcp-diag", "built_in"])
-    with pytest.raises(NotFoundError, match=r"6\.99-cloud-amd64 has no module nosuch") as caught:
-        refuse_absent(kernel, ["base", "nosuch"])
-    assert "amd64" in caught.value.hint
-
-
-def test_the_tables_of_modprobe(folder: Path) -> None:
-    file = io.BytesIO()
-    with CpioWriter(file) as archive:
-        write_modules(archive, "6.99-x", needed_modules(str(folder), ["tcp_diag"]))
-    found = {entry.path: entry.data for entry in entries(file.getvalue())}
-    dependencies = found["usr/lib/modules/6.99-x/modules.dep"].decode().splitlines()
-    assert "kernel/net/tcp_diag.ko: kernel/net/inet_diag.ko kernel/net/base.ko" in dependencies
-    assert "kernel/net/base.ko:" in dependencies
-    aliases = found["usr/lib/modules/6.99-x/modules.alias"].decode()
-    assert aliases == "alias net-pf-16-proto-4-type-2-6 tcp_diag\n"
-    assert found["usr/lib/modules/6.99-x/kernel/net/inet_diag.ko"] == module("base")
-
-
-def test_a_guest_has_the_configuration_of_its_kernel(store: Path) -> None:
-    kept = keep(store, "6.12.9+deb13-cloud-amd64")
-    (kept / "config").write_text("CONFIG_BPF=y\n")
-    found = entries(Path(modules_archive(kernel_for("6.12"), ())).read_bytes())
-    config = {entry.path: entry.data for entry in found}["boot/config-6.12.9+deb13-cloud-amd64"]
-    assert config == b"CONFIG_BPF=y\n"
+def test_what_only_names_another_package_is_no_kernel(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = ["linux-image-6.12-cloud-amd64", "linux-image-6.12.9+deb13-cloud-amd64", "linux-image-amd64"]
+    monkeypatch.setattr(kernels, "update_lists", lambda _: None)
+    monkeypatch.setattr(kernels, "package_names", lambda *_: found)
+    assert [offer.release for offer in kernels.offered_kernels()] == ["6.12.9+deb13-cloud-amd64"]

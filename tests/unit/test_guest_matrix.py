@@ -49,7 +49,7 @@ REPORT = {
 
 def test_what_guests_tell_is_known_when_they_die(tmp_path: Path) -> None:
     (tmp_path / "test_these.py").write_text(TESTS)
-    root = str(Path(__file__).parents[3])
+    root = str(Path(__file__).parents[2])
     words = (
         "-m",
         "pytest",

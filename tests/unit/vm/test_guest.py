@@ -1,4 +1,4 @@
-"""A guest that hangs, a KVM that does, and a command that is ended while its guest runs. QEMU is a script here."""
+"""A guest: its output and errors, a hanging KVM, and the end of the command. A script stands for QEMU."""
 
 from __future__ import annotations
 
@@ -17,12 +17,88 @@ from structops_cli.errors import GuestError, UnsupportedError
 from structops_cli.vm import emulator, guest
 from structops_cli.vm.archives import Job
 from structops_cli.vm.cpio import CpioWriter
-from structops_cli.vm.guest import run_in_guest
+from structops_cli.vm.guest import GuestOutput, console_tail, result_of, run_in_guest
 from structops_cli.vm.kernels import Kernel
+from structops_cli.vm.results import Results
 from tests.time_scale import scaled
-from tests.unit.vm.test_guest_results import packed
+from tests.unit.vm.test_results import a_file, packed
+
+
+def said(
+    results: bytes = b"", console: bytes = b"", *, in_time: bool = True, emulator: bytes = b""
+) -> GuestOutput:
+    return GuestOutput(console, b"out", b"err", results, emulator, 5.0, 1.0, in_time)
+
+
+def test_results_that_came_whole() -> None:
+    outcome = result_of("6.99", said(packed(code="5", files={"files/etc/a": b"x"})), 60, kvm=False)
+    assert outcome.results == Results(5, {"etc/a": a_file(b"x")}, (3, 3))
+    assert (outcome.stdout, outcome.stderr, outcome.boot_s) == (b"out", b"err", 5.0)
+
+
+@pytest.mark.parametrize("cut", [8, 12, 15])
+def test_a_guest_that_has_not_said_how_its_command_ended_has_not_come_so_far(cut: int) -> None:
+    with pytest.raises(GuestError, match="ended before its command did") as caught:
+        result_of("6.99", said(packed()[:cut]), 60, kvm=False)
+    assert (caught.value.exit_code, caught.value.hint) == (1, "")
+
+
+@pytest.mark.parametrize("cut", [17, 20, 30, len(packed(code="6")) - 1])
+def test_what_the_command_ended_with_is_known_without_the_rest(cut: int) -> None:
+    with pytest.raises(GuestError, match=r"the command ended with 6, but 6\.99 did not send") as caught:
+        result_of("6.99", said(packed(code="6")[:cut], b"last words", in_time=False), 60, kvm=False)
+    assert (caught.value.exit_code, caught.value.why) == (6, "it had not ended after 60 s")
+
+
+def test_output_that_could_not_be_written_is_no_success() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        result_of("6.99", said(packed(sent="3 9")), 60, kvm=False)
+    assert "3 of 9 bytes" in caught.value.why
+    with pytest.raises(UnsupportedError, match="3 of more bytes"):
+        result_of("6.99", said(packed(sent="- 3"))._replace(full="/tmp/x"), 60, kvm=False)
+    assert result_of("6.99", said(packed(sent="- 3")), 60, kvm=False).results.exit_code == 0
+    assert result_of("6.99", said(packed(sent="3 3"))._replace(full="/tmp/x"), 60, kvm=False).stdout == b"out"
+
+
+def test_a_full_folder_is_why_a_guest_says_nothing() -> None:
+    with pytest.raises(GuestError) as caught:
+        result_of("6.99", said(b"started\n")._replace(full="/tmp/x"), 60, kvm=False)
+    assert (caught.value.why, "$TMPDIR" in caught.value.hint) == ("/tmp/x is full", True)
+
+
+def test_a_kernel_that_never_started_the_command_did_not_boot() -> None:
+    console = b"[    1.0] fine\r\n[    1.1] Kernel panic - not syncing: no init\r\n[    1.2] more\r\n"
+    with pytest.raises(UnsupportedError) as caught:
+        result_of("6.99", said(console=console), 60, kvm=False)
+    assert caught.value.why == "Kernel panic - not syncing: no init"
+    assert "fine\n" in caught.value.fields["console"]
+    assert caught.value.exit_code == 77
+
+
+def test_a_guest_that_hangs_is_said_to_be_out_of_time() -> None:
+    with pytest.raises(GuestError) as caught:
+        result_of("6.99", said(b"started\n", in_time=False), 60, kvm=False)
+    assert caught.value.why == "it had not ended after 60 s"
+    assert "--timeout" in caught.value.hint
+
+
+def test_what_qemu_says_is_the_reason_when_nothing_else_is() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        result_of("6.99", said(emulator=b"warning\nqemu: no such file\n"), 60, kvm=False)
+    assert caught.value.why == "qemu: no such file"
+
+
+def test_the_tail_of_a_console_is_short_and_shows_the_panic() -> None:
+    lines = [f"line {number}" for number in range(200)]
+    assert console_tail("\n".join(lines)).splitlines() == lines[-12:]
+    lines[100] = "Kernel panic - not syncing"
+    assert console_tail("\n".join(lines)).splitlines() == lines[96:112]
+    assert console_tail("") == ""
+
 
 KERNEL = Kernel("6.99-cloud-amd64", "/nowhere")
+
+
 SCRIPT = r"""#!/bin/sh
 here=${0%/*}
 case "$*" in *--version) echo "QEMU emulator version 9.1.0"; exit;; esac
@@ -34,8 +110,14 @@ case "$*" in
     *) echo tcg >>$here/asked; echo $$ >$here/pid; . $here/tcg;;
 esac
 """
+
+
 ANSWERS = "cat $here/results >>$results"
+
+
 HANGS = "exec sleep 100"
+
+
 SAYS_K = "printf K >$results; exec sleep 60"
 
 
@@ -121,7 +203,7 @@ def test_a_store_that_may_only_be_read_is_enough(
 def test_a_guest_that_hangs_is_ended(qemu: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emulator, "KVM", "/dev/nothing-of-that-name")
     (qemu / "tcg").write_text(f"echo started >>$results; {HANGS}")
-    with pytest.raises((GuestError, UnsupportedError), match="it was not done after"):
+    with pytest.raises((GuestError, UnsupportedError), match="it had not ended after"):
         run_in_guest(KERNEL, Job(("true",)), timeout_s=scaled(3))
     assert gone(qemu)
 
@@ -174,6 +256,8 @@ from structops_cli.__main__ import entry
 sys.argv[1:] = words
 entry()
 """
+
+
 COMMANDS = (("vm", "run", "-k", "6.99", "--", "true"), ("check", "reno", "--boot", "6.99"))
 
 
