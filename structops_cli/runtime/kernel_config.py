@@ -30,10 +30,10 @@ NUMBERS = r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})"
 
 
 class KernelConfig(NamedTuple):
-    """Options by name, the file that they came from ("" for none), and all files tried."""
+    """Options by name, the file that they came from, and all files tried."""
 
     options: dict[str, str]
-    found: str
+    found: str | None
     sought: tuple[str, ...]
 
 
@@ -50,7 +50,7 @@ def read_config(names: Collection[str], places: Iterable[str] | None = None) -> 
             return KernelConfig(parse_options(read_lines(place), names), place, sought)
         except (OSError, EOFError):  # BadGzipFile is an OSError
             continue
-    return KernelConfig({}, "", sought)
+    return KernelConfig({}, None, sought)
 
 
 def read_lines(place: str) -> list[str]:
@@ -145,32 +145,33 @@ def facts_of_files(path: str, needed: FactsNeeded, given: Mapping[str, str]) -> 
     return facts._replace(options=options, version=version if chosen is None else chosen)
 
 
-def _named_version(path: str) -> tuple[str, int]:
-    """Return the release and version that a kernel's image names, else "" and 0."""
+def _named_version(path: str) -> tuple[str | None, int | None]:
+    """Return the release and version that a kernel's image names."""
     from structops_cli.runtime.kernel_image import kernel_banner
 
     try:
-        banner = kernel_banner(_image(path))
+        if (banner := kernel_banner(_image(path))) is None:
+            return None, None
         release = banner.partition(" ")[0]
         # uname -v follows the sign; the compiler before it may name Debian as well
         return release, parse_version(release, banner.rpartition(" #")[2])
     except StructopsError:
-        return "", 0
+        return None, None
 
 
 def _image(path: str) -> str:
     return os.path.join(path, _VMLINUX) if os.path.isdir(path) else path
 
 
-def _version_in(lines: list[str]) -> int:
+def _version_in(lines: list[str]) -> int | None:
     for line in lines[:_HEADING_LINES]:
         found = _HEADING.match(line)
         if found:
             return version_code(*map(int, found.groups()))
-    return 0
+    return None
 
 
-def _places(path: str, release: str) -> Iterator[str]:
+def _places(path: str, release: str | None) -> Iterator[str]:
     """Yield paths where the configuration of a kernel may be, the specific names first."""
     folder = path if os.path.isdir(path) else os.path.dirname(path)
     name = os.path.basename(path)

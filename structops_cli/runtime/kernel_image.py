@@ -68,8 +68,8 @@ def read_kernel_btf(path: str) -> bytes:
         os.close(fd)
 
 
-def kernel_banner(path: str) -> str:
-    """Return the release of a kernel's file with its builder and date; "" for raw BTF.
+def kernel_banner(path: str) -> str | None:
+    """Return the release of a kernel's file with its builder and date; None for raw BTF.
 
     Errors as ``read_kernel_btf``.
     """
@@ -85,29 +85,29 @@ def kernel_banner(path: str) -> str:
         os.close(fd)
 
 
-def _banner(fd: int, path: str) -> str:
+def _banner(fd: int, path: str) -> str | None:
     head = os.pread(fd, HEAD_BYTES, 0)
     if head.startswith(BTF_MAGICS) or not head:
-        return ""
+        return None
     if _is_image(head):
         shape, at = _KERNEL_VERSION
         start = (
             shape.unpack_from(head, at)[0] + _BOOT_FLAG[0] + len(_BOOT_FLAG[1]) if len(head) > at + 1 else 0
         )
         text = os.pread(fd, HEAD_BYTES, start) if start else b""
-        return text.partition(b"\0")[0].decode("ascii", "replace")
+        return text.partition(b"\0")[0].decode("ascii", "replace") or None
     how = compression_of(head)
     if how is None and not head.startswith(ELF_MAGIC):
-        return ""
+        return None
     if how:
         return _named_in(decompress(_whole(fd, path), how, path, _is_plain))
     with mmap.mmap(fd, 0, mmap.MAP_PRIVATE, mmap.PROT_READ) as data:
         return _named_in(data)
 
 
-def _named_in(kernel: bytes | mmap.mmap) -> str:
+def _named_in(kernel: bytes | mmap.mmap) -> str | None:
     found = _BANNER.search(kernel)
-    return found[1].decode("ascii") if found else ""
+    return found[1].decode("ascii") if found else None
 
 
 def may_be_kernel(path: str) -> bool:
