@@ -121,7 +121,7 @@ def _row_data(row: MemberRow) -> dict[str, Any]:
         "need": row.need,
         "program": row.program,
         "value": row.value,
-        "prototype": row.prototype,
+        "prototype": row.prototype or "",
         "state": row.state,
     }
 

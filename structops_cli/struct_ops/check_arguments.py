@@ -16,7 +16,7 @@ from structops_cli.btf.names import essential_name
 from structops_cli.btf.types import Enum, Enum64, Func, FuncProto, Int, Ptr, Struct, Void
 from structops_cli.obj.spec import Function, LinkedProgram, ObjectSpec, source_line
 from structops_cli.struct_ops.findings import Finding, Severity
-from structops_cli.struct_ops.flow import Use
+from structops_cli.struct_ops.flow import Act, Effect
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.struct_ops.prototypes import (
     Difference,
@@ -113,11 +113,11 @@ def check_arguments(
     plan: ProgramPlan,
     linked: LinkedProgram,
     arguments: Arguments,
-    uses: Sequence[Use],
+    effects: Sequence[Effect],
     vmlinux: Btf,
 ) -> Iterator[Finding]:
     """Find what a program does with its arguments that the verifier refuses, or that cannot be meant."""
-    return iter(_Check(spec, plan, linked, arguments, vmlinux).findings(uses))
+    return iter(_Check(spec, plan, linked, arguments, vmlinux).findings(effects))
 
 
 class _Check:
@@ -138,41 +138,41 @@ class _Check:
         self.words = words_of(self.btf, self.proto)
         self.differs = {item.position: item for item in arguments.differences}
 
-    def findings(self, uses: Sequence[Use]) -> Iterator[Finding]:
+    def findings(self, effects: Sequence[Effect]) -> Iterator[Finding]:
         told: set[tuple[str, int] | str] = set()
-        for use in sorted(uses, key=lambda use: (not use.sure, use.insn)):
-            refused = self._refused(use)
-            if refused and told.isdisjoint(((use.kind, use.number), refused.why)):
-                told.update(((use.kind, use.number), refused.why))
-                yield self._refusal(use, refused)
+        for effect in sorted(effects, key=lambda effect: (not effect.sure, effect.insn)):
+            refused = self._refused(effect)
+            if refused and told.isdisjoint(((effect.act, effect.number), refused.why)):
+                told.update(((effect.act, effect.number), refused.why))
+                yield self._refusal(effect, refused)
         if not told:
-            yield from self._mistaken(uses)
+            yield from self._mistaken(effects)
 
-    def _refused(self, use: Use) -> Refused | None:
-        """Return why the verifier refuses a use when it comes to it, None when it does not."""
-        if use.kind == "no-result":
+    def _refused(self, effect: Effect) -> Refused | None:
+        """Return why the verifier refuses a effect when it comes to it, None when it does not."""
+        if effect.act is Act.NO_RESULT:
             returned = declare(self.btf, self.proto.return_type)
             is_void = isinstance(resolve(self.btf, self.proto.return_type), Void)
             return None if is_void else Refused(f"it returns nothing, and the kernel wants {returned}", True)
-        if use.kind in {"read", "write"}:
-            return self._context(use)
-        if use.kind == "through" and 0 <= use.number < len(self.words):
-            position = self.words[use.number]
+        if effect.act in {Act.READ, Act.WRITE}:
+            return self._context(effect)
+        if effect.act is Act.THROUGH and 0 <= effect.number < len(self.words):
+            position = self.words[effect.number]
             why = self._through(position)
-            if why or use.at is None:
+            if why or effect.at is None:
                 return Refused(why, True) if why else None
-            return refused_struct(self.plan.type, self.plan.member, position, use.at, use.size_bytes)
+            return refused_struct(self.plan.type, self.plan.member, position, effect.at, effect.size_bytes)
         return None
 
-    def _context(self, use: Use) -> Refused | None:
+    def _context(self, effect: Effect) -> Refused | None:
         """Return why an access to the array of arguments is refused."""
-        if use.kind == "read" and not 0 <= use.number < len(self.words):
-            return Refused(self._beyond(use.number), True)
-        position = self.words[use.number] if 0 <= use.number < len(self.words) else 0
+        if effect.act is Act.READ and not 0 <= effect.number < len(self.words):
+            return Refused(self._beyond(effect.number), True)
+        position = self.words[effect.number] if 0 <= effect.number < len(self.words) else 0
         param_type = self.proto.params[position - 1].type if position else 0
-        write = use.kind == "write"
+        write = effect.act is Act.WRITE
         return refused_context(
-            self.plan.type, self.vmlinux, param_type, use.at or 0, use.size_bytes, write=write
+            self.plan.type, self.vmlinux, param_type, effect.at or 0, effect.size_bytes, write=write
         )
 
     def _beyond(self, word: int) -> str:
@@ -196,23 +196,25 @@ class _Check:
     def _signature(self) -> str:
         return f"{self.plan.member.name}{describe_parameters(self.btf, self.proto)}"
 
-    def _refusal(self, use: Use, refused: Refused) -> Finding:
-        line = source_line(self.spec, self.linked, use.insn)
-        certain = use.sure and refused.certain
+    def _refusal(self, effect: Effect, refused: Refused) -> Finding:
+        line = source_line(self.spec, self.linked, effect.insn)
+        certain = effect.sure and refused.certain
         return Finding(
             Severity.ERROR if certain else Severity.UNKNOWN,
             f"the verifier {'refuses' if certain else 'may refuse'} {self.plan.name} (member {self.plan.member.name})",
             refused.why + (f", at {line}" if line else ""),
             self._hint(),
-            self._fields() | {"insn": use.insn},
+            self._fields() | {"insn": effect.insn},
         )
 
-    def _mistaken(self, uses: Sequence[Use]) -> Iterator[Finding]:
+    def _mistaken(self, effects: Sequence[Effect]) -> Iterator[Finding]:
         """Find what loads and is probably wrong."""
         what = f"{self.plan.name} is not written for {self.plan.member.name} of this kernel"
         hint = self._hint()
         read = {
-            self.words[use.number] for use in uses if use.kind == "read" and 0 <= use.number < len(self.words)
+            self.words[effect.number]
+            for effect in effects
+            if effect.act is Act.READ and 0 <= effect.number < len(self.words)
         }
         wrong = [item.describe() for item in self.arguments.differences if item.position in read]
         if self.arguments.typed and read:

@@ -1,8 +1,9 @@
-"""What a check found, as one row for every member of every struct_ops variable. Pure."""
+"""Report the findings of a check as a row for every member of every struct_ops variable. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 from structops_cli.btf.c_declarations import declare
@@ -20,18 +21,32 @@ from structops_cli.struct_ops.member_text import MemberValue, decode_member
 from structops_cli.struct_ops.plan import MapPlan, Plan, Selection, select
 from structops_cli.struct_ops.plan_members import MemberPlan
 
-__all__ = ["MemberRow", "VariableReport", "report_variables"]
+__all__ = ["MemberRow", "MemberState", "PrototypeMatch", "VariableReport", "report_variables"]
+
+
+class PrototypeMatch(StrEnum):
+    """The object's prototype of a member, compared with the kernel's."""
+
+    SAME = "same"
+    DIFFERS = "differs"
+    UNKNOWN = "unknown"
+
+
+class MemberState(StrEnum):
+    """The state of a member without a grave finding."""
+
+    OK = "ok"
+    UNSET = "unset"
+    LEFT_OUT = "left out"
 
 
 class MemberRow(NamedTuple):
-    """A member, of the kernel's struct or of the object's alone.
+    """A member of the kernel's struct, or of the object's alone.
 
-    ``member_index`` and ``size_bytes`` are the kernel's, None where it has no such
-    member; ``local_size_bytes`` is the object's, None where that has none.
-    ``declaration`` is the kernel's, or else the object's. ``program`` or
-    ``value`` is what the object puts there. ``prototype`` says how the object's
-    compares with the kernel's: "same", "differs", "unknown", "" for data.
-    ``state`` is "ok", "unset", "left out", or the worst severity found of it.
+    ``member_index`` and ``size_bytes`` are the kernel's, ``local_size_bytes`` is the object's; None without
+    such a member. ``declaration`` is the kernel's, or else the object's. The object puts ``program`` or
+    ``value`` there. ``need`` is "data" for a plain data member, "" for the object's own. ``prototype`` is
+    None for data. ``state`` is the gravest severity of a finding about the member, if there is any.
     """
 
     name: str
@@ -42,12 +57,12 @@ class MemberRow(NamedTuple):
     need: str
     program: str
     value: MemberValue
-    prototype: str
-    state: str
+    prototype: PrototypeMatch | None
+    state: MemberState | Severity
 
 
 class VariableReport(NamedTuple):
-    """A variable and its members; ``module`` is "" for vmlinux, ``rows`` empty when the kernel lacks its type."""
+    """A variable and its members. ``module`` is "" for vmlinux; ``rows`` is empty if the kernel lacks the type."""
 
     name: str
     type_name: str
@@ -65,7 +80,7 @@ def report_variables(
     programs: Sequence[ProgramReport],
     findings: Sequence[Finding],
 ) -> tuple[VariableReport, ...]:
-    """Return a report of each variable that a call is about, in the object's order."""
+    """Return a report of each selected variable, in the object's order."""
     by_name = {item.variable: item for item in plan.maps}
     reports = {program.plan.name: program for program in programs}
     found = []
@@ -124,11 +139,11 @@ class _Rows:
             size_bytes=member.size_bytes,
             local_size_bytes=self._local_size(member.name),
             declaration=declare(self.type.btf, member.type_id, member.name),
-            need="data" if member.proto is None and need is Need.OPTIONAL else need.value,
+            need="data" if member.proto is None and need is Need.OPTIONAL else need,
             program=program,
             value=self._value(member, planned),
             prototype=self._prototype(program),
-            state=worst or ("ok" if planned else "unset"),
+            state=worst or (MemberState.OK if planned else MemberState.UNSET),
         )
 
     def _of_object(self, name: str, local: Member) -> MemberRow:
@@ -142,19 +157,19 @@ class _Rows:
             need="",
             program=program,
             value=None,
-            prototype="",
-            state=Severity.ERROR.value if self._worst(name, "") == Severity.ERROR.value else "left out",
+            prototype=None,
+            state=Severity.ERROR if self._worst(name, "") is Severity.ERROR else MemberState.LEFT_OUT,
         )
 
-    def _worst(self, member: str, program: str) -> str:
-        """Return the gravest severity of what is about a member or its program; "" for notes and for nothing."""
+    def _worst(self, member: str, program: str) -> Severity | None:
+        """Return the gravest severity about a member or its program; None for notes and for nothing."""
         about = {
             finding.severity
             for finding in self.findings
             if finding.fields.get("member") == member
             or (program and "member" not in finding.fields and finding.fields.get("program") == program)
         }
-        return next((one.value for one in Severity if one in about and one is not Severity.NOTE), "")
+        return next((one for one in Severity if one in about and one is not Severity.NOTE), None)
 
     def _program(self, member: str) -> str:
         local = self.local.get(member)
@@ -170,10 +185,10 @@ class _Rows:
     def _value(self, member: KernelMember, planned: MemberPlan | None) -> MemberValue:
         return decode_member(self.type, member, planned.data) if planned and not planned.program else None
 
-    def _prototype(self, program: str) -> str:
+    def _prototype(self, program: str) -> PrototypeMatch | None:
         report = self.programs.get(program)
         if report is None:
-            return ""
+            return None
         if report.arguments.differences or report.arguments.typed:
-            return "differs"
-        return "same" if report.arguments.local else "unknown"
+            return PrototypeMatch.DIFFERS
+        return PrototypeMatch.SAME if report.arguments.local else PrototypeMatch.UNKNOWN

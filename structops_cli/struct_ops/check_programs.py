@@ -22,7 +22,7 @@ from structops_cli.struct_ops.check_arguments import (
     pointer_words,
 )
 from structops_cli.struct_ops.findings import Finding, Severity
-from structops_cli.struct_ops.flow import Code, Use, uses_of
+from structops_cli.struct_ops.flow import Act, Code, Effect, effects_of
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import Plan, ProgramPlan
 from structops_cli.struct_ops.rules.verifier import is_allowed
@@ -73,11 +73,11 @@ def check_program(
     except StructopsError as error:
         error.add(program=program.name, member=program.member.name)
         return ProgramReport(*head, 0, arguments, (Finding.of_error(error),))
-    uses = uses_of(_code(spec, program, linked, applied._replace(insns=insns), externs, kernel))
+    effects = effects_of(_code(spec, program, linked, applied._replace(insns=insns), externs, kernel))
     findings = [
-        *_poisoned(spec, program, linked, fixups, uses),
-        *_refused_helpers(spec, program, linked, uses, externs, kernel, allows),
-        *check_arguments(spec, program, linked, arguments, uses, kernel),
+        *_poisoned(spec, program, linked, fixups, effects),
+        *_refused_helpers(spec, program, linked, effects, externs, kernel, allows),
+        *check_arguments(spec, program, linked, arguments, effects, kernel),
     ]
     poisoned = sum(bool(fixup.poison) for fixup in fixups)
     return ProgramReport(*head, poisoned, arguments, tuple(findings))
@@ -150,30 +150,30 @@ def _functions(spec: ObjectSpec, linked: LinkedProgram) -> dict[str, frozenset[i
     return {"global_functions": frozenset(begins.values()), "callbacks": frozenset(called)}
 
 
-def _fields(spec: ObjectSpec, program: ProgramPlan, use: Use) -> dict[str, object]:
-    return {"object": spec.name, "program": program.name, "member": program.member.name, "insn": use.insn}
+def _fields(spec: ObjectSpec, program: ProgramPlan, effect: Effect) -> dict[str, object]:
+    return {"object": spec.name, "program": program.name, "member": program.member.name, "insn": effect.insn}
 
 
 def _refusal(
     spec: ObjectSpec,
     program: ProgramPlan,
     linked: LinkedProgram,
-    use: Use,
+    effect: Effect,
     reason: str,
     hint: str,
     *,
     unsure: str = "; it lets it pass only where it can tell that this is never reached",
 ) -> Finding:
-    """Return what a use means that no verifier lets pass: an error where it is sure to come to it."""
-    line = source_line(spec, linked, use.insn)
+    """Return what a effect means that no verifier lets pass: an error where it is sure to come to it."""
+    line = source_line(spec, linked, effect.insn)
     at = f", at {line}" if line else ""
-    words = "refuses" if use.sure else "may refuse"
+    words = "refuses" if effect.sure else "may refuse"
     return Finding(
-        Severity.ERROR if use.sure else Severity.UNKNOWN,
+        Severity.ERROR if effect.sure else Severity.UNKNOWN,
         f"the verifier {words} {program.name} (member {program.member.name})",
-        f"{reason}{at}{'' if use.sure else unsure}",
+        f"{reason}{at}{'' if effect.sure else unsure}",
         hint,
-        _fields(spec, program, use),
+        _fields(spec, program, effect),
     )
 
 
@@ -182,14 +182,14 @@ def _poisoned(
     program: ProgramPlan,
     linked: LinkedProgram,
     fixups: Sequence[Fixup],
-    uses: Sequence[Use],
+    effects: Sequence[Effect],
 ) -> Iterator[Finding]:
-    for use in _first_of_each("poison", uses):
-        if use.number < len(fixups):
-            why = why_poisoned(fixups[use.number])
+    for effect in _first_of_each(Act.POISON, effects):
+        if effect.number < len(fixups):
+            why = why_poisoned(fixups[effect.number])
             reason = f"it reaches a CO-RE relocation that this kernel cannot satisfy: {why}"
             yield _refusal(
-                spec, program, linked, use, reason, "ask first: bpf_core_field_exists() and its like"
+                spec, program, linked, effect, reason, "ask first: bpf_core_field_exists() and its like"
             )
 
 
@@ -197,47 +197,47 @@ def _refused_helpers(
     spec: ObjectSpec,
     program: ProgramPlan,
     linked: LinkedProgram,
-    uses: Sequence[Use],
+    effects: Sequence[Effect],
     externs: Externs,
     kernel: Btf,
     allows: Allows,
 ) -> Iterator[Finding]:
     known = helpers_of(kernel)
-    for use in _first_of_each("helper", uses):
-        if EXTERN_POISON_BASE <= use.number < POISON_BASE:
-            name = poisoned_extern(spec, use.number)
+    for effect in _first_of_each(Act.HELPER, effects):
+        if EXTERN_POISON_BASE <= effect.number < POISON_BASE:
+            name = poisoned_extern(spec, effect.number)
             reason = f"it calls {name}, {externs.resolved[name].absence()}"
-            yield _refusal(spec, program, linked, use, reason, "ask first: bpf_ksym_exists()")
-        elif known and use.number not in known:
-            reason = f"it calls helper {use.number}, and the last that this kernel has is {max(known)}"
-            yield _refusal(spec, program, linked, use, reason, "ask first: bpf_core_enum_value_exists()")
+            yield _refusal(spec, program, linked, effect, reason, "ask first: bpf_ksym_exists()")
+        elif known and effect.number not in known:
+            reason = f"it calls helper {effect.number}, and the last that this kernel has is {max(known)}"
+            yield _refusal(spec, program, linked, effect, reason, "ask first: bpf_core_enum_value_exists()")
         elif known:
-            yield from _disallowed(spec, program, linked, use, known[use.number], allows)
+            yield from _disallowed(spec, program, linked, effect, known[effect.number], allows)
 
 
 def _disallowed(
-    spec: ObjectSpec, program: ProgramPlan, linked: LinkedProgram, use: Use, name: str, allows: Allows
+    spec: ObjectSpec, program: ProgramPlan, linked: LinkedProgram, effect: Effect, name: str, allows: Allows
 ) -> Iterator[Finding]:
     helper = name.removeprefix("BPF_FUNC_")
     allowed = is_allowed(kind_of(program.type.name), program.member.name, helper)
     if allowed is None:
-        allowed = allows(program, use.number)
+        allowed = allows(program, effect.number)
     if allowed:
         return
     who = f"a program of {program.member.name} of {program.type.name}"
     if allowed is False:
         reason = f"it calls bpf_{helper}, which {who} may not"
-        yield _refusal(spec, program, linked, use, reason, "do without it")
+        yield _refusal(spec, program, linked, effect, reason, "do without it")
     else:
         reason = f"it calls bpf_{helper}, and whether {who} may is unknown here"
         hint = "ask the kernel: check as root on the machine that runs it"
-        yield _refusal(spec, program, linked, use._replace(sure=False), reason, hint, unsure="")
+        yield _refusal(spec, program, linked, effect._replace(sure=False), reason, hint, unsure="")
 
 
-def _first_of_each(kind: str, uses: Sequence[Use]) -> Iterator[Use]:
-    """Go through the uses of a kind, the first of each number, those that are sure before the others."""
+def _first_of_each(act: Act, effects: Sequence[Effect]) -> Iterator[Effect]:
+    """Go through the effects of a kind, the first of each number, those that are sure before the others."""
     told: set[int] = set()
-    for use in sorted(uses, key=lambda use: (not use.sure, use.insn)):
-        if use.kind == kind and use.number not in told:
-            told.add(use.number)
-            yield use
+    for effect in sorted(effects, key=lambda effect: (not effect.sure, effect.insn)):
+        if effect.act is act and effect.number not in told:
+            told.add(effect.number)
+            yield effect

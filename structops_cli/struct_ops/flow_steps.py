@@ -1,8 +1,9 @@
-"""One step of the walk through a program: what an instruction does to the registers and the stack. Pure."""
+"""Step through a program: the effect of each instruction on registers and stack. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import NamedTuple
 
 from structops_cli.asm.insn import (
@@ -25,17 +26,11 @@ from structops_cli.asm.insn import (
 from structops_cli.core.apply import poisoned_relocation
 from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.struct_ops.flow_values import (
-    ARG,
-    CTX,
-    DATA,
-    FP,
-    FUNCTION,
-    LOADED,
     MAYBE,
     NOT_ZERO,
-    RETURNED,
-    SOME,
     UNSET,
+    Content,
+    Reach,
     Value,
     arithmetic,
     compare,
@@ -45,7 +40,7 @@ from structops_cli.struct_ops.flow_values import (
     unknown,
 )
 
-__all__ = ["Code", "State", "Steps", "Use", "Way", "entered", "jump_targets", "merge"]
+__all__ = ["Act", "Code", "Effect", "Path", "State", "Steps", "entered", "jump_targets", "merge"]
 
 WORD_BYTES = 8
 _ARITHMETIC = (InsnClass.ALU, InsnClass.ALU64)
@@ -54,17 +49,31 @@ _STORES = (InsnClass.ST, InsnClass.STX)
 _UNARY = (AluOp.NEG, AluOp.END)
 
 
-class Use(NamedTuple):
-    """Something that a program does. ``sure`` says that the verifier comes to it.
+class Act(StrEnum):
+    """The sort of an effect."""
 
-    ``kind`` is ``read`` or ``write`` (of a word of the context), ``through`` (memory at the
-    address in a word), ``helper`` (a call, by number), ``poison`` (a CO-RE
-    relocation without an answer, by its place), or ``no-result`` (the end,
-    with nothing to return). ``insn`` counts from the start of the program. ``at`` are the bytes from
-    the context or the address on, None when nobody knows, and ``size_bytes`` how many are accessed.
+    READ = "read"
+    """Load a word of the array of arguments."""
+    WRITE = "write"
+    """Store to that array."""
+    THROUGH = "through"
+    """Access memory at the address in a word."""
+    HELPER = "helper"
+    """Call a helper by its number."""
+    POISON = "poison"
+    """Reach a CO-RE relocation without an answer."""
+    NO_RESULT = "no-result"
+    """End with nothing to return."""
+
+
+class Effect(NamedTuple):
+    """One effect of a program; ``sure``: the verifier comes to it.
+
+    ``number`` is the word, the helper, or the place of the relocation. ``insn`` counts from the start of
+    the program. ``at`` is the distance in bytes from the array or the address, None if unknown.
     """
 
-    kind: str
+    act: Act
     number: int
     insn: int
     sure: bool
@@ -73,32 +82,31 @@ class Use(NamedTuple):
 
 
 class Code(NamedTuple):
-    """A linked program as the kernel will get it.
-
-    ``insns`` have their fixups applied. ``data`` says which loads are of read-only data: instruction to
-    (contents, byte), where the contents are None when their value is unknown. ``existing`` are the loads of
-    the address of something that the kernel has, ``addresses`` those of what has an address at load time
-    only: maps, other data. ``unknown`` are loads of which nobody knows the result.
-    ``pointers`` are the words of the context that hold a pointer. ``global_functions`` begin where it says, and
-    ``callbacks`` are those that the kernel calls itself. ``lazy`` says that the verifier looks at a global function
-    only when it comes to a call of it (since 6.8), None when nobody knows. ``ends`` says
-    that calls in the program may end it (``bpf_throw``).
-    """
+    """A linked program as the kernel gets it. The sets hold indexes of instructions, if not said otherwise."""
 
     insns: bytes
+    """With all fixups applied."""
     data: Mapping[int, tuple[bytes | SparseBytes | None, int]] = {}
+    """Loads of read-only data: contents (None: unknown) and byte."""
     pointers: frozenset[int] = frozenset()
+    """The words of the array of arguments that hold a pointer."""
     addresses: frozenset[int] = frozenset()
+    """Loads of an address that exists after loading only: of a map or of other data."""
     existing: frozenset[int] = frozenset()
+    """Loads of the address of an existing kernel object."""
     unknown: frozenset[int] = frozenset()
+    """Loads with an unknown result."""
     global_functions: frozenset[int] = frozenset()
     callbacks: frozenset[int] = frozenset()
+    """The functions that the kernel calls."""
     lazy: bool | None = True
+    """Whether the verifier checks a global function only at a call of it (since 6.8); None: unknown."""
     ends: bool = False
+    """Whether a call may end the program (``bpf_throw``)."""
 
 
 class State(NamedTuple):
-    """All registers, and what is kept on the stack by its offset."""
+    """All registers, and the values on the stack by offset."""
 
     regs: tuple[Value, ...]
     stack: tuple[tuple[int, Value], ...] = ()
@@ -109,8 +117,8 @@ class State(NamedTuple):
         return State((*regs[:register], value, *regs[register + 1 :]), self.stack)
 
 
-class Way(NamedTuple):
-    """Where the verifier goes on, with which state; ``sure`` when it is sure to, once it is at the branch."""
+class Path(NamedTuple):
+    """The next instruction and its state. ``sure``: the verifier goes there once it is at the branch."""
 
     to: int
     state: State
@@ -120,11 +128,11 @@ class Way(NamedTuple):
 def entered(arguments: tuple[Value, ...]) -> State:
     """Return the state at the entry of a function."""
     rest = (UNSET,) * (9 - len(arguments))
-    return State((UNSET, *arguments, *rest, Value(FP)))
+    return State((UNSET, *arguments, *rest, Value(Content.FP)))
 
 
 def merge(one: State, other: State) -> State:
-    """Return the state where two ways meet."""
+    """Return the common state where two paths meet."""
     if one == other:
         return one
     stack = one.stack
@@ -135,17 +143,17 @@ def merge(one: State, other: State) -> State:
 
 
 class Steps:
-    """The steps of one function's walk.
+    """Walk one function step by step, and call back for what each step does.
 
-    ``report`` is told of each use, ``call`` of each call of a function of the program, with its place and its
-    arguments, and returns the result; ``hand_out`` of each function whose address the kernel is given to call.
-    ``leave`` is told of each result of the function.
+    ``report`` gets each effect. ``call`` gets each called function of the program and its arguments, and
+    returns the result. ``hand_out`` gets each function whose address the program passes to the kernel.
+    ``leave`` gets each result of the function.
     """
 
     def __init__(
         self,
         code: Code,
-        report: Callable[[Use], None],
+        report: Callable[[Effect], None],
         call: Callable[[int, tuple[Value, ...]], Value],
         hand_out: Callable[[int], None],
         leave: Callable[[int, Value], None],
@@ -153,37 +161,37 @@ class Steps:
         self.code, self.report, self.call, self.hand_out, self.leave = code, report, call, hand_out, leave
         self.count = len(code.insns) // INSN_BYTES
 
-    def step(self, index: int, state: State) -> list[Way]:
-        """Return where the verifier goes from an instruction, within the program."""
+    def step(self, index: int, state: State) -> list[Path]:
+        """Return the paths from an instruction that stay within the program."""
         insn = decode_insn(self.code.insns, index)
         if max(insn.dst_reg, insn.src_reg) > FRAME_POINTER:
             return []  # no such register: the verifier refuses it
-        return [way for way in self._understood(index, insn, state) if 0 <= way.to < self.count]
+        return [path for path in self._paths(index, insn, state) if 0 <= path.to < self.count]
 
-    def _understood(self, index: int, insn: Insn, state: State) -> list[Way]:
+    def _paths(self, index: int, insn: Insn, state: State) -> list[Path]:
         family = insn.insn_class
         if family in _ARITHMETIC:
-            return [Way(index + 1, _alu(insn, state), True)]
+            return [Path(index + 1, _alu(insn, state), True)]
         if insn.opcode == LD_IMM64:
-            return [Way(index + 2, state.with_reg(insn.dst_reg, self._immediate(index, insn)), True)]
+            return [Path(index + 2, state.with_reg(insn.dst_reg, self._immediate(index, insn)), True)]
         if family in _JUMPS:
             return self._jump(index, insn, state)
         if family == InsnClass.LDX:
-            return [Way(index + 1, state.with_reg(insn.dst_reg, self._load(index, insn, state)), True)]
+            return [Path(index + 1, state.with_reg(insn.dst_reg, self._load(index, insn, state)), True)]
         if family in _STORES:
-            return [Way(index + 1, self._store(index, insn, state), True)]
-        return [Way(index + 1, state.with_reg(0, MAYBE), True)]  # the old loads of packets
+            return [Path(index + 1, self._store(index, insn, state), True)]
+        return [Path(index + 1, state.with_reg(0, MAYBE), True)]  # the old loads of packets
 
     def _immediate(self, index: int, insn: Insn) -> Value:
         code = self.code
         if index in code.data:
-            return Value(DATA, code.data[index][1], place=index)
+            return Value(Content.DATA, code.data[index][1], place=index)
         if index in code.existing:
             return NOT_ZERO
         if index in code.addresses:
-            return Value(RETURNED)
+            return Value(Content.RETURNED)
         if insn.src_reg == PseudoSrc.FUNC:
-            return Value(FUNCTION, index + 1 + insn.imm)
+            return Value(Content.FUNCTION, index + 1 + insn.imm)
         if index in code.unknown or insn.src_reg or index + 1 >= self.count:
             return MAYBE
         return number_of(imm64_at(code.insns, index))
@@ -193,27 +201,29 @@ class Steps:
     def _load(self, index: int, insn: Insn, state: State) -> Value:
         base, size = state.regs[insn.src_reg], insn.size_bytes
         at = base.number + insn.offset
-        if base.kind == CTX:
+        if base.content == Content.CTX:
             return self._argument(index, at, size)
-        if base.kind in {DATA, FP} or base in {MAYBE, UNSET}:
+        if base.content in {Content.DATA, Content.FP} or base in {MAYBE, UNSET}:
             return MAYBE if insn.mode != InsnMode.MEM else self._kept(base, at, size, state)
-        if base.kind == ARG:
+        if base.content == Content.ARG:
             self._through(index, insn, base, size)
-        return unknown(LOADED if size == WORD_BYTES else SOME, index, _largest_of(size))
+        return unknown(Content.LOADED if size == WORD_BYTES else Content.SOME, index, _largest_of(size))
 
     def _argument(self, index: int, at: int, size: int) -> Value:
         word = at // WORD_BYTES
-        self.report(Use("read", word, index, True, at, size))
+        self.report(Effect(Act.READ, word, index, True, at, size))
         if word in self.code.pointers:
-            return Value(ARG, word)
-        whole = Value(ARG, word, 0, 0, frozenset({index}))
-        return whole if size == WORD_BYTES else unknown(SOME, index, _largest_of(size))
+            return Value(Content.ARG, word)
+        whole = Value(Content.ARG, word, 0, 0, frozenset({index}))
+        return whole if size == WORD_BYTES else unknown(Content.SOME, index, _largest_of(size))
 
     def _kept(self, base: Value, at: int, size: int, state: State) -> Value:
-        """Return what is in read-only data or on the stack, as far as the verifier keeps it too."""
-        if base.kind == DATA:
+        """Return a value of read-only data or of the stack, as far as the verifier keeps it too."""
+        if base.content == Content.DATA:
             return self._constant(base, at, size)
-        return dict(state.stack).get(at, MAYBE) if base.kind == FP and size == WORD_BYTES else MAYBE
+        return (
+            dict(state.stack).get(at, MAYBE) if base.content == Content.FP and size == WORD_BYTES else MAYBE
+        )
 
     def _constant(self, base: Value, at: int, size: int) -> Value:
         contents = self.code.data[base.place][0]
@@ -222,34 +232,34 @@ class Steps:
 
     def _through(self, index: int, insn: Insn, base: Value, size: int) -> None:
         at = None if base.offset is None else base.offset + insn.offset
-        self.report(Use("through", base.number, index, True, at, size))
+        self.report(Effect(Act.THROUGH, base.number, index, True, at, size))
 
     def _store(self, index: int, insn: Insn, state: State) -> State:
         base, size = state.regs[insn.dst_reg], insn.size_bytes
         at = base.number + insn.offset
-        if base.kind == CTX:
-            self.report(Use("write", at // WORD_BYTES, index, True, at, size))
-        elif base.kind == ARG:
+        if base.content == Content.CTX:
+            self.report(Effect(Act.WRITE, at // WORD_BYTES, index, True, at, size))
+        elif base.content == Content.ARG:
             self._through(index, insn, base, size)
-        elif base.kind == FP:
+        elif base.content == Content.FP:
             kept = {place: value for place, value in state.stack if not at - WORD_BYTES < place < at + size}
             if insn.insn_class == InsnClass.STX and insn.mode == InsnMode.MEM and size == WORD_BYTES:
                 kept[at] = state.regs[insn.src_reg]
             state = State(state.regs, tuple(sorted(kept.items())))
         elif base == MAYBE:
-            state = State(state.regs)  # it may be of the stack
+            state = State(state.regs)  # it may be an address of the stack
         if insn.insn_class == InsnClass.STX and insn.mode == InsnMode.ATOMIC and insn.imm & ATOMIC_FETCH:
             state = state.with_reg(0 if insn.imm & ATOMIC_CMPXCHG == ATOMIC_CMPXCHG else insn.src_reg, MAYBE)
         return state
 
     # Jumps and calls
 
-    def _jump(self, index: int, insn: Insn, state: State) -> list[Way]:
+    def _jump(self, index: int, insn: Insn, state: State) -> list[Path]:
         operation, target = insn.operation, index + 1 + insn.offset
         if operation == JumpOp.JA and insn.uses_register:
-            return []  # by a jump table, to nobody knows where
+            return []  # through a jump table, to an unknown place
         if operation == JumpOp.JA:
-            return [Way(index + 1 + insn.imm if insn.insn_class == InsnClass.JMP32 else target, state, True)]
+            return [Path(index + 1 + insn.imm if insn.insn_class == InsnClass.JMP32 else target, state, True)]
         if operation == JumpOp.EXIT:
             self.leave(index, state.regs[0])
             return []
@@ -258,38 +268,40 @@ class Steps:
         left = state.regs[insn.dst_reg]
         right = state.regs[insn.src_reg] if insn.uses_register else number_of(insn.imm & (1 << 64) - 1)
         bits = 64 if insn.insn_class == InsnClass.JMP else 32
-        ways = compare(operation, bits, left, right, self.code.pointers)
+        reaches = compare(operation, bits, left, right, self.code.pointers)
         if operation == JumpOp.JCOND:
-            ways = "maybe", "maybe"
+            reaches = Reach.MAYBE, Reach.MAYBE
         after = _learnt(state, left.roots | right.roots)
         return [
-            Way(to, after, way == "sure")
-            for to, way in zip((index + 1, target), ways, strict=True)
-            if way != "never"
+            Path(to, after, reach is Reach.SURE)
+            for to, reach in zip((index + 1, target), reaches, strict=True)
+            if reach is not Reach.NEVER
         ]
 
-    def _call(self, index: int, insn: Insn, state: State) -> list[Way]:
+    def _call(self, index: int, insn: Insn, state: State) -> list[Path]:
         poisoned = poisoned_relocation(insn.imm) if insn.src_reg == PseudoCall.HELPER else None
         if poisoned is not None:
-            self.report(Use("poison", poisoned, index, True))
+            self.report(Effect(Act.POISON, poisoned, index, True))
             return []
         arguments = state.regs[1:6]
-        result = unknown(RETURNED, index)
+        result = unknown(Content.RETURNED, index)
         if insn.src_reg == PseudoCall.CALL:
             callee = index + 1 + insn.imm
-            given = tuple(MAYBE if value.kind == FP else value for value in arguments)
+            given = tuple(MAYBE if value.content == Content.FP else value for value in arguments)
             result = self.call(callee, given)
             if callee in self.code.global_functions:
-                result = unknown(SOME, index, _largest_of(WORD_BYTES))  # the verifier takes it for any number
+                result = unknown(
+                    Content.SOME, index, _largest_of(WORD_BYTES)
+                )  # the verifier takes it for any number
         elif insn.src_reg == PseudoCall.HELPER:
-            self.report(Use("helper", insn.imm, index, True))
+            self.report(Effect(Act.HELPER, insn.imm, index, True))
         if insn.src_reg != PseudoCall.CALL:
             for value in arguments:
-                if value.kind == FUNCTION:
+                if value.content == Content.FUNCTION:
                     self.hand_out(value.number)
-        shared = any(value.kind == FP or value == MAYBE for value in arguments)
+        shared = any(value.content == Content.FP or value == MAYBE for value in arguments)
         after = (result, *(UNSET,) * 5, *state.regs[6:])
-        return [Way(index + 1, State(after, () if shared else state.stack), True)]
+        return [Path(index + 1, State(after, () if shared else state.stack), True)]
 
 
 def _largest_of(size_bytes: int) -> int:
@@ -297,7 +309,7 @@ def _largest_of(size_bytes: int) -> int:
 
 
 def _learnt(state: State, roots: frozenset[int]) -> State:
-    """Return a state behind a branch: the verifier knows more of all that was computed from the same."""
+    """Return the state behind a branch, which tells the verifier about all values of the same roots."""
     held = (*state.regs, *(value for _, value in state.stack)) if roots else ()
     if not any(value.roots and value.roots & roots for value in held):
         return state
@@ -319,7 +331,7 @@ def _alu(insn: Insn, state: State) -> State:
 
 
 def jump_targets(insns: bytes) -> frozenset[int]:
-    """Return where jumps go to."""
+    """Return the targets of all jumps."""
     found = set()
     for index, insn in instructions(insns):
         if insn.insn_class in _JUMPS and insn.operation not in {JumpOp.CALL, JumpOp.EXIT}:

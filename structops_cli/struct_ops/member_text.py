@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MOST_ELEMENTS",
+    "EnumeratorName",
     "MemberValue",
     "ShortList",
     "ShortText",
-    "Symbol",
     "decode_bytes",
     "decode_member",
     "decode_part",
@@ -50,7 +50,7 @@ TEXT_BYTES = 4096
 MemberValue: TypeAlias = "int | bool | str | list[MemberValue] | dict[str, MemberValue] | None"
 
 
-class Symbol(str):
+class EnumeratorName(str):
     """The name of an enumerator, as opposed to text."""
 
     __slots__ = ()
@@ -164,7 +164,7 @@ def decode_part(btf: Btf, type_id: int, data: Readable, start: int, most: int | 
     if isinstance(kind, Enum | Enum64):
         number = int.from_bytes(raw, "little", signed=kind.signed)
         names = () if may_be_cut(kind) else kind.values
-        return next((Symbol(item.name) for item in names if item.value == number), number)
+        return next((EnumeratorName(item.name) for item in names if item.value == number), number)
     return int.from_bytes(raw, "little") if isinstance(kind, Ptr) else raw.hex()
 
 

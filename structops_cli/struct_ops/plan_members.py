@@ -12,16 +12,18 @@ from typing import NamedTuple, TypeAlias
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.layout import resolve, size_of
-from structops_cli.btf.types import Member, Ptr, Struct
+from structops_cli.btf.types import BtfType, Enum, Enum64, Int, Member, Ptr, Struct
 from structops_cli.errors import FitError, ObjectError, StructopsError, UsageError
 from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
-from structops_cli.struct_ops.member_data import Scalar, as_the_kernels
+from structops_cli.syscall.uapi import BtfIntEncoding
 
-__all__ = ["MemberPlan", "Report", "SkippedMember", "plan_members"]
+__all__ = ["MemberPlan", "Report", "Scalar", "SkippedMember", "as_the_kernels", "plan_members"]
 
 Report: TypeAlias = Callable[[StructopsError], None]
 """What is told of an error, and raises it or goes on."""
+Scalar: TypeAlias = Int | Enum | Enum64
+"""Integers, bools and enums: a number of some bytes."""
 ZERO = "0"
 
 
@@ -222,3 +224,26 @@ def _misfit(
         member=local.name,
         type_name=kernel_type.name,
     )
+
+
+def as_the_kernels(local: BtfType, kernels: BtfType, data: bytes) -> bytes | None:
+    """Return the number that ``data`` holds in the size of the kernel's type; None when it does not fit there.
+
+    None as well when either is no number. A number of the same size keeps its
+    bytes, whatever the two types say of its sign.
+    """
+    if not isinstance(local, Scalar) or not isinstance(kernels, Scalar):
+        return None
+    if local.size_bytes == kernels.size_bytes:
+        return data
+    number = int.from_bytes(data, "little", signed=_is_signed(local))
+    try:
+        return number.to_bytes(kernels.size_bytes, "little", signed=_is_signed(kernels))
+    except OverflowError:
+        return None
+
+
+def _is_signed(number: Scalar) -> bool:
+    if isinstance(number, Int):
+        return bool(number.encoding & BtfIntEncoding.SIGNED)
+    return number.signed

@@ -35,7 +35,7 @@ from structops_cli.obj.spec import LinkedProgram, ObjectSpec
 from structops_cli.runtime.kernel_config import parse_options, parse_version
 from structops_cli.runtime.kernel_image import may_be_kernel, read_kernel_btf
 from structops_cli.struct_ops.catalogue import offered_types
-from structops_cli.struct_ops.flow import Code, uses_of
+from structops_cli.struct_ops.flow import Code, effects_of
 from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.value import decode_value, encode_value
 from tests.btf_writers import LATER, M, Record, every_kind, newer, struct_, write_btf
@@ -105,7 +105,7 @@ def _use_object(spec: ObjectSpec) -> None:
         with suppress(StructopsError):
             _fill_in_externs(spec, linked)
         with suppress(StructopsError):
-            uses_of(Code(apply_fixups(linked.insns, relocator.fixups(linked.core_relos))))
+            effects_of(Code(apply_fixups(linked.insns, relocator.fixups(linked.core_relos))))
         with suppress(StructopsError):
             needed_maps(spec, {item.symbol for item in linked.relocations}, programs)
     every = tuple(variable.name for variable in spec.struct_ops)
@@ -161,7 +161,7 @@ def read_any_options(data: bytes) -> None:
 
 def walk_any_code(data: bytes) -> None:
     """Take the bytes for a program's instructions, and see what it uses of its arguments."""
-    uses_of(Code(data[: len(data) // 8 * 8]))
+    effects_of(Code(data[: len(data) // 8 * 8]))
 
 
 def _code_seeds() -> Iterable[bytes]:

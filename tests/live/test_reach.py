@@ -13,7 +13,7 @@ from structops_cli.errors import KernelError
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.catalogue import StructOpsType, find_type
 from structops_cli.struct_ops.check_arguments import pointer_words
-from structops_cli.struct_ops.flow import Code, uses_of
+from structops_cli.struct_ops.flow import Code, effects_of
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.syscall import bpf
 from structops_cli.syscall.uapi import BpfProgType
@@ -105,7 +105,7 @@ def test_random_programs() -> None:
     wrong = []
     for seed in range(PROGRAMS):
         code = written(Random(seed))
-        reached = {use.sure for use in uses_of(Code(code, pointers=pointers)) if use.number == NO_HELPER}
+        reached = {use.sure for use in effects_of(Code(code, pointers=pointers)) if use.number == NO_HELPER}
         walked = "sure" if True in reached else "perhaps" if reached else "never"
         why = refused_for(kernel_type, member.member_index, code)
         counted[walked, bool(why)] += 1

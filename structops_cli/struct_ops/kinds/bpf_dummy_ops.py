@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from structops_cli.struct_ops.kinds.kind import DataRules, Kind, ProgramRules, Registration, words
+from structops_cli.struct_ops.kinds.kind import DataRules, Kind, ProgramRules, RegistrationRules, words
 
 __all__ = ["KIND"]
 
 KIND = Kind(
     "bpf_dummy_ops",
     data=DataRules(settable=frozenset()),
-    registration=Registration(registers=False),
+    registration=RegistrationRules(registers=False),
     programs=ProgramRules(
         sleepable=words("test_sleepable"),  # bpf_dummy_ops_check_member()
         base_helpers=False,  # bpf_dummy_verifier_ops has no get_func_proto

@@ -10,7 +10,7 @@ from structops_cli.struct_ops.kinds.kind import (
     Kind,
     MemberRules,
     ProgramRules,
-    Registration,
+    RegistrationRules,
     words,
 )
 
@@ -31,7 +31,7 @@ KIND = Kind(
         flags={"flags": HidBpfFlags},
         flag_prefix="BPF_F_",
     ),
-    registration=Registration(
+    registration=RegistrationRules(
         replaceable=False,
         refusals={  # hid_bpf_reg()
             EINVAL: (

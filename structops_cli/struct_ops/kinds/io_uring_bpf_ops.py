@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from errno import EBADF, EBUSY, EOPNOTSUPP
 
-from structops_cli.struct_ops.kinds.kind import DataRules, Kind, MemberRules, Registration, words
+from structops_cli.struct_ops.kinds.kind import DataRules, Kind, MemberRules, RegistrationRules, words
 
 __all__ = ["KIND"]
 
@@ -20,7 +20,7 @@ KIND = Kind(
         reserved=words("priv"),
     ),
     data=DataRules(settable=words("ring_fd")),
-    registration=Registration(
+    registration=RegistrationRules(
         replaceable=False,
         refusals={  # bpf_io_reg() and io_install_bpf()
             EBADF: ("ring_fd is no open file of this process", A_RING),

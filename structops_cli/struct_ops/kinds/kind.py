@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
-__all__ = ["DataRules", "Kind", "MemberRules", "Naming", "Need", "ProgramRules", "Registration", "words"]
+__all__ = ["DataRules", "Kind", "MemberRules", "Naming", "Need", "ProgramRules", "RegistrationRules", "words"]
 
 
 def words(text: str) -> frozenset[str]:
@@ -83,7 +83,7 @@ class Naming(NamedTuple):
     """The data member and its bit that open an instance to unprivileged processes and other namespaces."""
 
 
-class Registration(NamedTuple):
+class RegistrationRules(NamedTuple):
     """The subsystem's ``reg``, ``update`` and ``unreg``."""
 
     registers: bool = True
@@ -126,7 +126,7 @@ class Kind(NamedTuple):
     members: MemberRules = MemberRules()
     data: DataRules = DataRules()
     naming: Naming = Naming()
-    registration: Registration = Registration()
+    registration: RegistrationRules = RegistrationRules()
     programs: ProgramRules = ProgramRules()
     proven: bool = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from structops_cli.struct_ops.kinds.kind import DataRules, Kind, MemberRules, Naming, Registration, words
+from structops_cli.struct_ops.kinds.kind import DataRules, Kind, MemberRules, Naming, RegistrationRules, words
 
 __all__ = ["KIND"]
 
@@ -19,6 +19,6 @@ KIND = Kind(
     ),
     data=DataRules(settable=words("id")),
     naming=Naming(member="id", chosen_by_devices=True),
-    registration=Registration(replaceable=False, held_by="queueing discipline"),
+    registration=RegistrationRules(replaceable=False, held_by="queueing discipline"),
     proven=True,
 )

@@ -10,7 +10,7 @@ from structops_cli.struct_ops.kinds.kind import (
     MemberRules,
     Naming,
     ProgramRules,
-    Registration,
+    RegistrationRules,
     words,
 )
 
@@ -32,7 +32,7 @@ DATA = DataRules(
     flag_mask={"flags": ("scx_ops_flags", "SCX_OPS_ALL_FLAGS")},
 )
 NAMING = Naming(member="name", listed_in="/sys/kernel/sched_ext/root/ops")
-REGISTRATION = Registration(
+REGISTRATION = RegistrationRules(
     replaceable=False,
     one_at_a_time=True,
     refusals={  # scx_enable()

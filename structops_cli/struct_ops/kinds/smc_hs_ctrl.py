@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from structops_cli.struct_ops.kinds.kind import DataRules, Kind, MemberRules, Naming, Registration, words
+from structops_cli.struct_ops.kinds.kind import DataRules, Kind, MemberRules, Naming, RegistrationRules, words
 
 __all__ = ["KIND", "SmcHsCtrlFlags"]
 
@@ -27,7 +27,7 @@ KIND = Kind(
         flag_prefix="SMC_HS_CTRL_FLAG_",
     ),
     naming=Naming(member="name"),
-    registration=Registration(
+    registration=RegistrationRules(
         replaceable=False,
         held_by="network namespace",
         wants="a network namespace asks it once its name is in net.smc.hs_ctrl",

@@ -8,7 +8,7 @@ from structops_cli.struct_ops.kinds.kind import (
     MemberRules,
     Naming,
     ProgramRules,
-    Registration,
+    RegistrationRules,
     words,
 )
 from structops_cli.syscall.uapi import TcpCongFlags
@@ -41,7 +41,7 @@ KIND = Kind(
         chosen_by_name=True,
         unrestricted_by=("flags", TcpCongFlags.NON_RESTRICTED),
     ),
-    registration=Registration(held_by="socket and default"),
+    registration=RegistrationRules(held_by="socket and default"),
     programs=ProgramRules(
         # as bpf_tcp_ca_get_func_proto() does
         helpers=words(

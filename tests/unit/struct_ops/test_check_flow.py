@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from structops_cli.core.apply import POISON_BASE
 from structops_cli.struct_ops import flow
-from structops_cli.struct_ops.flow import Code, Use, uses_of
+from structops_cli.struct_ops.flow import Act, Code, Effect, effects_of
 from tests.elf_writers import insn, load
 
 LDX = {8: 0x79, 4: 0x61}
@@ -26,7 +26,7 @@ def ldx(to: int, base: int, offset: int = 0, size: int = 8) -> bytes:
 
 
 def found(*parts: bytes, **more: object) -> set[tuple[str, int, bool]]:
-    return {(use.kind, use.number, use.sure) for use in uses_of(Code(b"".join(parts), **more))}  # type: ignore[arg-type]
+    return {(use.act, use.number, use.sure) for use in effects_of(Code(b"".join(parts), **more))}  # type: ignore[arg-type]
 
 
 def test_words_of_the_context_that_are_read() -> None:
@@ -228,8 +228,8 @@ def test_a_function_that_the_kernel_calls_back_may_be_reached() -> None:
 
 
 def test_a_write_to_the_context_and_the_size_of_a_read() -> None:
-    uses = uses_of(Code(insn(STX, 1, 2, 8) + ldx(2, 1, 4, 4) + ldx(3, 1, 8) + ldx(4, 3, 40, 4) + DONE))
-    assert [(use.kind, use.number, use.at, use.size_bytes) for use in uses] == [
+    uses = effects_of(Code(insn(STX, 1, 2, 8) + ldx(2, 1, 4, 4) + ldx(3, 1, 8) + ldx(4, 3, 40, 4) + DONE))
+    assert [(use.act, use.number, use.at, use.size_bytes) for use in uses] == [
         ("write", 1, 8, 8),
         ("read", 0, 4, 4),
         ("read", 1, 8, 8),
@@ -239,9 +239,9 @@ def test_a_write_to_the_context_and_the_size_of_a_read() -> None:
 
 def test_a_walk_that_takes_too_long_is_sure_of_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     ways = [ldx(2, 1, 8), insn(JEQ_K, 2, 0, 1, 7), insn(MOV_K, 3)] * 20
-    assert {use.sure for use in uses_of(Code(b"".join(ways) + ldx(4, 1) + DONE))} == {True}
+    assert {use.sure for use in effects_of(Code(b"".join(ways) + ldx(4, 1) + DONE))} == {True}
     monkeypatch.setattr(flow, "_MAX_STEPS", 30)
-    assert {use.sure for use in uses_of(Code(b"".join(ways) + ldx(4, 1) + DONE))} == {False}
+    assert {use.sure for use in effects_of(Code(b"".join(ways) + ldx(4, 1) + DONE))} == {False}
 
 
 def test_recursion_ends() -> None:
@@ -261,12 +261,12 @@ def test_damaged_code_is_walked_too() -> None:
 )
 def test_no_code_breaks_the_walk(code: list[tuple[int, int, int, int, int]]) -> None:
     insns = b"".join(insn(opcode, dst, src, offset, imm) for opcode, dst, src, offset, imm in code)
-    for use in uses_of(Code(insns, global_functions=frozenset({1, 3}))):
+    for use in effects_of(Code(insns, global_functions=frozenset({1, 3}))):
         assert 0 <= use.insn < len(code)
 
 
 def test_uses_come_in_the_order_of_instructions() -> None:
-    assert uses_of(Code(ldx(2, 1, 8) + ldx(3, 2) + DONE)) == (
-        Use("read", 1, 0, True, 8),
-        Use("through", 1, 1, True),
+    assert effects_of(Code(ldx(2, 1, 8) + ldx(3, 2) + DONE)) == (
+        Effect(Act.READ, 1, 0, True, 8),
+        Effect(Act.THROUGH, 1, 1, True),
     )

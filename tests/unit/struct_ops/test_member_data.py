@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from structops_cli.btf.types import BtfType, Enum, Enum64, Int, Struct
-from structops_cli.struct_ops.member_data import as_the_kernels
+from structops_cli.struct_ops.plan_members import as_the_kernels
 
 
 def number(size: int, *, signed: bool = False) -> Int:
