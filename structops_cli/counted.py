@@ -1,4 +1,4 @@
-"""Numbers with their nouns, as people write them."""
+"""Write numbers with their nouns."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ __all__ = ["counted"]
 
 
 def counted(number: int, one: str, several: str = "") -> str:
-    """Return a number with its noun, which ends in an s for several when nothing else is given."""
+    """Return a number with its noun; the plural ends in an s by default."""
     return f"{number} {one if number == 1 else several or one + 's'}"

@@ -1,26 +1,26 @@
-"""The exceptions of structops, and the exit code that each ends a command with.
+"""The exceptions of structops, and the exit code of each.
 
 ::
 
-    StructopsError                        1   something that was asked for was not done
-    ├── InputError      (ValueError)      1   bytes that are not what they claim to be
+    StructopsError                        1   a request was not fulfilled
+    ├── InputError      (ValueError)      1   damaged or foreign bytes
     │   ├── ElfError                          the ELF container
     │   ├── BtfError                          .BTF, .BTF.ext or a kernel's BTF
-    │   └── ObjectError                       well formed, but nothing that can be registered
-    ├── FitError                          1   the object and this kernel do not fit
+    │   └── ObjectError                       well formed, but nothing to register
+    ├── FitError                          1   object and kernel do not fit
     │   └── RelocationError                   one CO-RE relocation
-    ├── KernelError     (OSError)         1   the kernel refused; carries operation and errno
+    ├── KernelError     (OSError)         1   the kernel refused: operation and errno
     │   ├── VerifierError                     PROG_LOAD with the whole verifier log
     │   └── NotPermittedError             4   EPERM or EACCES: capabilities are missing
-    ├── StateError                        1   the kernel said yes, and the state says no
-    ├── GuestError                        1   a virtual machine ended before its command did
+    ├── StateError                        1   success reported, and another state shown
+    ├── GuestError                        1   a virtual machine ended before its command
     ├── UnsupportedError                  77  this kernel cannot
     ├── NotFoundError   (LookupError)     3   nothing matches the selector
     ├── AmbiguousError  (LookupError)     1   more than one thing matches
-    └── UsageError      (ValueError)      2   the call itself makes no sense
+    └── UsageError      (ValueError)      2   the call makes no sense
 
-Every one carries three sentences (what failed, why, what to do) and the facts
-behind them as fields. They are rendered in ``structops_cli.cli`` only.
+Each error has a plain fact (``what``), its cause (``why``), its remedy (``hint``) and the facts as fields.
+Only ``structops_cli.cli`` renders them.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ __all__ = [
 ]
 
 ENOTSUPP = 524
-"""The kernel's internal "not supported" (include/linux/errno.h); it does reach user space from bpf(2)."""
+"""The kernel's internal "not supported" (include/linux/errno.h); bpf(2) returns it to user space."""
 
 
 KERNEL_NAMES = {ENOTSUPP: "ENOTSUPP", EOPNOTSUPP: "EOPNOTSUPP"}
-"""Where Python has no name, or takes another of two that share a number."""
+"""Names that Python lacks, or replaces by another name of the same number."""
 
 
 class ExitCode(IntEnum):
-    """What the command ends with."""
+    """The exit code of a command."""
 
     DONE = 0
     FAILED = 1
@@ -73,7 +73,7 @@ class ExitCode(IntEnum):
 if TYPE_CHECKING:
 
     class ErrorFields(TypedDict, total=False):
-        """The facts that an error may carry; names as in the JSON output."""
+        """The facts of an error; the names are those of the JSON output."""
 
         object: str
         section: str
@@ -97,7 +97,7 @@ if TYPE_CHECKING:
         stderr: str
 
 else:
-    ErrorFields = dict  # defining it costs a millisecond that only a type checker has use for
+    ErrorFields = dict  # its definition costs a millisecond
 
 
 def errno_name(number: int) -> str:
@@ -106,10 +106,9 @@ def errno_name(number: int) -> str:
 
 
 class StructopsError(Exception):
-    """Something that was asked for was not done.
+    """A request was not fulfilled.
 
-    ``what`` is the one line that says what failed, ``why`` the reason in
-    words, ``hint`` what to do about it; the last two may be empty.
+    ``what`` is a plain fact in one line, ``why`` its cause, ``hint`` its remedy; "" for unknown.
     """
 
     exit_code: int = ExitCode.FAILED
@@ -122,7 +121,7 @@ class StructopsError(Exception):
         self.fields: ErrorFields = fields
 
     def add(self, **fields: Unpack[ErrorFields]) -> None:
-        """Add facts that only the caller knows; what is already known stays."""
+        """Add facts of the caller; present facts stay."""
         self.fields = {**fields, **self.fields}
 
     def __str__(self) -> str:
@@ -130,11 +129,11 @@ class StructopsError(Exception):
 
 
 class InputError(StructopsError, ValueError):
-    """Bytes that are not what they claim to be."""
+    """Damaged or foreign bytes."""
 
 
 class ElfError(InputError):
-    """The ELF container is damaged, or is no BPF object."""
+    """The ELF container is damaged, or no BPF object."""
 
 
 class BtfError(InputError):
@@ -142,7 +141,7 @@ class BtfError(InputError):
 
 
 class ObjectError(InputError):
-    """The object is well formed, but holds nothing that can be registered."""
+    """The object is well formed, but has nothing to register."""
 
 
 class FitError(StructopsError):
@@ -156,8 +155,7 @@ class RelocationError(FitError):
 class KernelError(StructopsError, OSError):
     """The kernel refused an operation.
 
-    ``operation`` is the bpf(2) command or system call by name; ``errno`` the
-    positive error number.
+    ``operation`` names the bpf(2) command or system call. ``errno`` is positive.
     """
 
     def __init__(
@@ -207,7 +205,7 @@ class KernelError(StructopsError, OSError):
 
 
 class VerifierError(KernelError):
-    """PROG_LOAD was refused; ``log`` is the whole verifier log, as text."""
+    """The kernel refused PROG_LOAD; ``log`` is the whole verifier log."""
 
     def __init__(
         self,
@@ -225,26 +223,26 @@ class VerifierError(KernelError):
 
 
 class NotPermittedError(KernelError):
-    """EPERM or EACCES: the caller lacks a capability."""
+    """The caller lacks a capability: EPERM or EACCES."""
 
     exit_code = ExitCode.NOT_PERMITTED
     ERRNOS = frozenset({EPERM, EACCES})
 
 
 class StateError(StructopsError):
-    """The kernel said yes, and the state that it shows says no."""
+    """The kernel reported success, and shows another state."""
 
 
 class GuestError(StructopsError):
-    """A virtual machine panicked, ended or ran out of time before its command did, or before it had brought back what was asked for.
+    """A virtual machine ended or ran out of time before its command, or before it returned the results.
 
-    ``fields["console"]`` has its last lines. When its command had ended,
-    ``exit_code`` is that of the command, if it is not 0.
+    ``fields["console"]`` has its last lines. ``exit_code`` is that of the command, if it ended with another
+    code than 0.
     """
 
 
 class UnsupportedError(StructopsError):
-    """This kernel cannot do what was asked."""
+    """This kernel lacks the feature."""
 
     exit_code = ExitCode.UNSUPPORTED
 
@@ -256,10 +254,10 @@ class NotFoundError(StructopsError, LookupError):
 
 
 class AmbiguousError(StructopsError, LookupError):
-    """More than one thing matches; ``fields["candidates"]`` lists them."""
+    """Several things match; ``fields["candidates"]`` lists them."""
 
 
 class UsageError(StructopsError, ValueError):
-    """The call makes no sense, whatever the kernel is."""
+    """The call makes no sense on any kernel."""
 
     exit_code = ExitCode.USAGE

@@ -1,4 +1,4 @@
-"""Words of a command line that somebody is told to run, written so that a shell takes each as one word."""
+"""Quote the words of a command that a message tells the user to run."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ __all__ = ["netns_options_of", "shell_words"]
 
 
 def shell_words(*words: object) -> str:
-    """Return words as a shell is given them: quoted where it would make something else of one."""
+    """Return words for a shell, quoted where needed."""
     return " ".join(_quoted(str(word)) for word in words)
 
 
 def _quoted(word: str) -> str:
-    from shlex import quote  # only who says what to do needs it
+    from shlex import quote  # only messages need it
 
     if word.isprintable():
         return quote(word)
-    return f"$'{''.join(map(_escaped, word))}'"  # neither line breaks nor what a terminal obeys
+    return f"$'{''.join(map(_escaped, word))}'"  # no line breaks, no control characters
 
 
 def _escaped(char: str) -> str:
@@ -25,5 +25,5 @@ def _escaped(char: str) -> str:
 
 
 def netns_options_of(*titles: str) -> str:
-    """Return the options that mean network namespaces of these titles."""
+    """Return the --netns options for network namespaces."""
     return " ".join(shell_words("--netns", title) for title in titles)

@@ -1,10 +1,8 @@
-"""The struct_ops types that a kernel's BTF offers.
+"""The struct_ops types in a kernel's BTF.
 
-A type ``X`` is offered when there are both ``struct X`` and ``struct
-bpf_struct_ops_X``, and the second holds the first (kernel/bpf/bpf_struct_ops.c,
-``bpf_struct_ops_desc_init``). That leaves out ``bpf_struct_ops_value``,
-``_map``, ``_link`` and the like, which are the kernel's own. BTF cannot prove
-that the subsystem registered the type; only MAP_CREATE can.
+A type ``X`` has a ``struct X`` and a ``struct bpf_struct_ops_X`` that holds it (``bpf_struct_ops_desc_init`` of
+kernel/bpf/bpf_struct_ops.c). So ``bpf_struct_ops_value``, ``_map``, ``_link`` and the like are no types. Only
+MAP_CREATE proves that a subsystem registered a type; BTF does not.
 """
 
 from __future__ import annotations
@@ -31,18 +29,18 @@ __all__ = [
 
 VALUE_PREFIX = "bpf_struct_ops_"
 UNREAD = "unknown"
-"""The name of a type that could not be read."""
+"""The name of an unread type."""
 WORD_BYTES = 4
-"""Of state and of refcnt (``enum bpf_struct_ops_state``, ``refcount_t``)."""
+"""The size of state and of refcnt (``enum bpf_struct_ops_state``, ``refcount_t``)."""
 LOAD_FIRST = "; if a module brings it, load it first"
 LARGEST_VALUE = 1 << 20
-"""Bytes. The largest in use have a few hundred; BTF that claims more must not cost memory."""
+"""Bytes. Real values have a few hundred; damaged BTF must not cost memory."""
 
 
 class KernelMember(NamedTuple):
-    """A member of the kernel's ``struct X``. ``proto`` is set when it is a pointer to a function.
+    """A member of the kernel's ``struct X``. ``proto`` is None for a member that is no function pointer.
 
-    ``member_index`` is what a program for it has as its expected_attach_type.
+    A program for the member is loaded with ``member_index`` as its expected_attach_type.
     """
 
     name: str
@@ -56,13 +54,10 @@ class KernelMember(NamedTuple):
 class StructOpsType(NamedTuple):
     """A struct_ops type of a kernel.
 
-    ``struct`` is ``struct X``, ``value`` is ``struct bpf_struct_ops_X``, both
-    types of ``btf``; offsets are bytes from the start of the value. ``module``
-    is the kernel module whose BTF has it, "" for the kernel itself. ``members``
-    are those of ``struct X``, in the kernel's order.
-
-    ``unread`` is the reason why the type could not be read, None for one that was:
-    nothing but state and refcnt is known of such a type.
+    ``struct`` is ``struct X`` and ``value`` is ``struct bpf_struct_ops_X``, both of ``btf``. Offsets are
+    bytes from the start of the value. ``module`` is the kernel module with the BTF, "" for vmlinux.
+    ``members`` follow the kernel's order. ``unread`` is the reason why the type could not be read, None for
+    a type that was read; only state and refcnt of an unread type are known.
     """
 
     name: str
@@ -78,7 +73,7 @@ class StructOpsType(NamedTuple):
 
 
 def offered_types(kernel: KernelTypes) -> tuple[StructOpsType, ...]:
-    """Return every struct_ops type of a kernel and its modules, by name; ``kernel.skipped`` has damaged modules."""
+    """Return the types of a kernel and its modules, sorted by name; skip damaged modules (``kernel.skipped``)."""
     found = [_describe(kernel.vmlinux, type_id, "") for type_id in _value_ids(kernel.vmlinux)]
     for module in kernel.modules():
         try:
@@ -93,7 +88,7 @@ def _value_ids(btf: Btf) -> tuple[int, ...]:
 
 
 def find_type(kernel: KernelTypes, name: str) -> StructOpsType:
-    """Return the type of that name, of vmlinux first and then of each module; ``UnsupportedError`` when there is none."""
+    """Return a type by name, from vmlinux or the first module; ``UnsupportedError`` for none."""
     hit = kernel.find(VALUE_PREFIX + name, BtfKind.STRUCT)
     if hit:
         module, value_id = hit
@@ -121,7 +116,7 @@ def find_type(kernel: KernelTypes, name: str) -> StructOpsType:
 
 
 def absence(kernel: KernelTypes, name: str) -> tuple[str, str]:
-    """Return why a type is in no sight, and what to do, where a module has it or may have; empty texts elsewhere."""
+    """Return cause and remedy of a missing type if a module has it or may have it, else empty texts."""
     absent = kernel.absent(VALUE_PREFIX + name) if kernel.absent else ()
     unloaded = [module.name for module in absent if not module.loaded]
     if unloaded:
@@ -134,7 +129,7 @@ def absence(kernel: KernelTypes, name: str) -> tuple[str, str]:
 
 
 def type_of_value(btf: Btf, value_type_id: int, module: str = "") -> StructOpsType:
-    """Return the type behind the ``btf_vmlinux_value_type_id`` of a live map."""
+    """Return the type of a live map from its ``btf_vmlinux_value_type_id``."""
     found = _describe(btf, value_type_id, module)
     if found is None:
         raise BtfError(
@@ -145,10 +140,7 @@ def type_of_value(btf: Btf, value_type_id: int, module: str = "") -> StructOpsTy
 
 
 def unread_type(btf: Btf, value_size: int, reason: str) -> StructOpsType:
-    """Return a type of which nothing is known but what all value structs begin with: refcnt and state.
-
-    That is so from 5.6 on, in ``bpf_struct_ops_X`` itself and later in its ``common``.
-    """
+    """Return a type with refcnt and state only: every value struct begins with them, since 5.6."""
     value = Struct(0, "", value_size, (), False)
     empty = Struct(0, "", 0, (), False)
     return StructOpsType(UNREAD, "", btf, empty, value, value_size, WORD_BYTES, 0, (), reason)
@@ -183,7 +175,7 @@ def _check_size(btf: Btf, value: Struct) -> None:
 
 
 def _check_extents(btf: Btf, whole: Struct, ends: Iterable[int]) -> None:
-    """Refuse BTF in which a part ends behind the whole: values are sized by what it says."""
+    """Refuse BTF with a part that ends behind the whole."""
     end = max(ends, default=0)
     if end > whole.size_bytes:
         raise BtfError(
@@ -195,7 +187,7 @@ def _check_extents(btf: Btf, whole: Struct, ends: Iterable[int]) -> None:
 
 
 def _data_member(btf: Btf, value: Struct, name: str) -> tuple[Struct, int] | None:
-    """Find the member that is ``struct X`` itself, by its type: its name and place have changed before."""
+    """Find the member of type ``struct X``; its name and its place differ between kernels."""
     for member in value.members:
         held = resolve(btf, member.type)
         if isinstance(held, Struct) and held.name == name:
@@ -204,7 +196,7 @@ def _data_member(btf: Btf, value: Struct, name: str) -> tuple[Struct, int] | Non
 
 
 def _find_offset(btf: Btf, value: Struct, name: str) -> int | None:
-    """Return the byte offset of ``state`` or ``refcnt``: members of the value (old) or of its ``common`` (6.9 and later)."""
+    """Return the byte offset of ``state`` or ``refcnt``, in the value or in its ``common`` (6.9 and later)."""
     for member in value.members:
         if member.name == name:
             return member.bit_offset // 8
@@ -228,7 +220,7 @@ def _member(btf: Btf, struct: Struct, index: int) -> KernelMember:
 
 
 def _size(btf: Btf, struct: Struct, index: int) -> int:
-    """Return the bytes of a member; of an unknown kind those up to the next member."""
+    """Return the size of a member; a member of an unknown BTF kind reaches to the next member."""
     member = struct.members[index]
     if not isinstance(innermost(btf, member.type), UnknownKind):
         return size_of(btf, member.type)

@@ -1,8 +1,7 @@
-"""Check a whole object against a kernel's types: the pipeline of a registration, stopped before its effects. Pure.
+"""Check a whole object against a kernel's types: a registration, stopped before its effects. Pure.
 
-Nothing stops at the first thing that is wrong: what can be looked at without it
-is looked at. ``CheckReport`` has a verdict, every finding, and a row for every
-member of every struct_ops variable.
+A check goes on after an error and reports all findings. ``CheckReport`` has the verdict, the findings, and a
+row for every member of every struct_ops variable.
 """
 
 from __future__ import annotations
@@ -33,28 +32,26 @@ GRAVEST_FIRST = tuple(Severity)
 
 
 class Surroundings(NamedTuple):
-    """What is known of a kernel beside its types.
-
-    ``facts`` returns what is known of the externs that an object needs. ``taken`` are the names, as (type,
-    name), that are registered there. ``offers`` tells whether a subsystem has registered
-    a type, None where the kernel does not tell whoever asks; it is itself None where there is no system to ask.
-    ``flag_masks`` are the bits that the kernel takes in a type's flags, by (type, member).
-    ``creates`` tells whether a map can be created, and ``allows`` whether a program may call a helper;
-    None where nobody knows.
-    """
+    """The answers of a running kernel besides its types; the defaults know nothing."""
 
     facts: Callable[[FactsNeeded], KernelFacts] = lambda needed: KernelFacts(whole=False)  # noqa: ARG005
+    """The values of externs."""
     taken: frozenset[tuple[str, str]] = frozenset()
+    """The registered (type, name) pairs."""
     offers: Callable[[StructOpsType], bool | None] | None = None
+    """Whether a subsystem registered a type; the answer None needs more privilege. None: no system to ask."""
     creates: Callable[[MapSpec], bool | None] = lambda spec: None  # noqa: ARG005
+    """Whether the kernel creates a map."""
     flag_masks: FlagMasks = lambda kernel_type: {}  # noqa: ARG005
+    """The bits that the kernel accepts in a type's flags, by (type, member)."""
     allows: Allows = lambda program, helper: None  # noqa: ARG005
+    """Whether a program may call a helper."""
 
 
 class CheckReport(NamedTuple):
-    """The result of a check: the plan as far as there can be one, and all findings.
+    """The result of a check. ``plan`` leaves out the faulty parts.
 
-    ``verifier_asked`` says that a kernel's verifier has judged the programs.
+    ``verifier_asked``: a kernel's verifier has judged the programs.
     """
 
     object: str
@@ -66,7 +63,7 @@ class CheckReport(NamedTuple):
 
     @property
     def verdict(self) -> Verdict:
-        """What the findings come to."""
+        """The verdict of the findings."""
         return verdict_of(self.findings)
 
 
@@ -76,7 +73,7 @@ def check_object(
     selection: Selection = Selection(),  # noqa: B008 -- immutable
     surroundings: Surroundings = Surroundings(),  # noqa: B008 -- immutable
 ) -> CheckReport:
-    """Check an object against a kernel. ``UsageError`` for a selection that makes no sense for the object."""
+    """Check an object against a kernel; ``UsageError`` for a selection that does not fit the object."""
     findings: list[Finding] = []
     plan = plan_object(spec, target.kernel, selection, lambda error: findings.append(_about(spec, error)))
     findings += check_rules(spec, plan, target.kernel, surroundings.taken, surroundings.flag_masks)
@@ -135,7 +132,7 @@ def _externs(
     needed = facts_needed(spec, linked)
     try:
         facts = surroundings.facts(needed)
-    except StructopsError as error:  # the system does not tell everybody
+    except StructopsError as error:  # the system may hide them from this user
         findings.append(_about(spec, error)._replace(severity=Severity.UNKNOWN))
         facts = KernelFacts(whole=False)
     externs, found = check_externs(spec, linked, target.kernel, facts)
@@ -144,7 +141,7 @@ def _externs(
 
 
 def _elsewhere_too(spec: ObjectSpec, plan: Plan, kernel: KernelTypes) -> Iterator[Finding]:
-    """Note that more than one module has a type of that name: the first one's is taken."""
+    """Note that several modules have the type; the plan takes that of the first."""
     for name, module in {item.type.name: item.type.module for item in plan.maps if item.type.module}.items():
         also = [
             item.name
@@ -159,7 +156,7 @@ def _elsewhere_too(spec: ObjectSpec, plan: Plan, kernel: KernelTypes) -> Iterato
 
 
 def _left_out(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
-    """Report what a registration leaves out, or does another way than the object asks for."""
+    """Report the wishes of the object that a registration does not fulfil."""
     yield from absent_members(spec, plan)
     yield from absent_links(spec, plan)
     yield from programs_left_out(spec)

@@ -1,7 +1,7 @@
-"""Check how a program takes its arguments against how the kernel passes them. Pure.
+"""Compare a program's use of its arguments with those that the kernel passes. Pure.
 
-An error is something that the verifier is sure to meet and refuses; a warning a
-program that loads and takes one thing for another.
+An error is an access that the verifier surely meets and refuses. A warning is a program that loads and
+takes one argument for another.
 """
 
 from __future__ import annotations
@@ -32,12 +32,10 @@ __all__ = ["Arguments", "arguments_of", "check_arguments", "pointer_words"]
 
 
 class Arguments(NamedTuple):
-    """How a program takes the arguments of its member.
+    """The object's view of the arguments of a member.
 
-    ``local`` is the prototype that the object has for it, None when it says
-    nothing, ``differences`` what it has otherwise than the kernel. ``typed`` is
-    the program's own prototype when it takes the arguments themselves and not
-    the array of them.
+    ``local`` is the object's prototype, None without one. ``differences`` are those from the kernel's.
+    ``typed`` is the prototype of a program that takes the arguments themselves instead of their array.
     """
 
     local: FuncProto | None
@@ -46,10 +44,10 @@ class Arguments(NamedTuple):
 
 
 def arguments_of(spec: ObjectSpec, plan: ProgramPlan, variables: Iterable[str]) -> Arguments:
-    """Compare what the object says of a program's arguments with the kernel's member.
+    """Compare the object's prototype of a program with the kernel's member.
 
-    ``variables`` are those whose member is this program. The body that BPF_PROG
-    makes says most, when BTF has it, then the member of the local struct.
+    ``variables`` have the program in a member. The best source is the function that BPF_PROG makes, then
+    the member of the local struct.
     """
     function = spec.function(plan.name)
     typed = _own_prototype(spec.btf, function, plan)
@@ -98,7 +96,7 @@ def _local_member(spec: ObjectSpec, member: str, variables: Iterable[str]) -> Fu
 
 
 def pointer_words(plan: ProgramPlan) -> frozenset[int]:
-    """Return the words of the kernel's array that hold pointers."""
+    """Return the words of the array of arguments that hold pointers."""
     proto, btf = plan.member.proto, plan.type.btf
     assert proto is not None
     return frozenset(
@@ -116,7 +114,7 @@ def check_arguments(
     effects: Sequence[Effect],
     vmlinux: Btf,
 ) -> Iterator[Finding]:
-    """Find what a program does with its arguments that the verifier refuses, or that cannot be meant."""
+    """Find accesses to arguments that the verifier refuses, or that the author cannot mean."""
     return iter(_Check(spec, plan, linked, arguments, vmlinux).findings(effects))
 
 
@@ -149,7 +147,7 @@ class _Check:
             yield from self._mistaken(effects)
 
     def _refused(self, effect: Effect) -> Refused | None:
-        """Return why the verifier refuses a effect when it comes to it, None when it does not."""
+        """Return the reason why the verifier refuses an effect, None if it accepts it."""
         if effect.act is Act.NO_RESULT:
             returned = declare(self.btf, self.proto.return_type)
             is_void = isinstance(resolve(self.btf, self.proto.return_type), Void)
@@ -165,7 +163,7 @@ class _Check:
         return None
 
     def _context(self, effect: Effect) -> Refused | None:
-        """Return why an access to the array of arguments is refused."""
+        """Return the reason to refuse an access to the array of arguments."""
         if effect.act is Act.READ and not 0 <= effect.number < len(self.words):
             return Refused(self._beyond(effect.number), True)
         position = self.words[effect.number] if 0 <= effect.number < len(self.words) else 0
@@ -208,7 +206,7 @@ class _Check:
         )
 
     def _mistaken(self, effects: Sequence[Effect]) -> Iterator[Finding]:
-        """Find what loads and is probably wrong."""
+        """Find programs that load and are probably wrong."""
         what = f"{self.plan.name} is not written for {self.plan.member.name} of this kernel"
         hint = self._hint()
         read = {

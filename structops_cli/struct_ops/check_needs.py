@@ -1,4 +1,4 @@
-"""Check what an object needs of a kernel beside its struct_ops types: map types and externs. Pure."""
+"""Check the maps and externs that an object needs of a kernel. Pure."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def check_maps(
     kernel: KernelTypes,
     creates: Callable[[MapSpec], bool | None],
 ) -> Iterator[Finding]:
-    """Find maps that a kernel does not know or does not create, and contents that they cannot have.
+    """Find maps that a kernel lacks or does not create, and impossible contents.
 
-    ``creates`` asks the kernel for a map, and returns None where it does not tell.
+    ``creates`` asks the kernel for a map, and returns None without an answer.
     """
     used = {
         item.symbol
@@ -59,7 +59,7 @@ def check_maps(
 
 
 def _jump_tables(spec: ObjectSpec, linked: Sequence[LinkedProgram]) -> Iterator[Finding]:
-    """Find programs with jump tables, for a kernel that has none."""
+    """Find programs with jump tables, for a kernel without instruction arrays."""
     for one in linked:
         if any(item.target is RelocationTarget.JUMP_TABLE for item in one.relocations):
             what, fields = f"the verifier refuses {one.name}", {"object": spec.name, "program": one.name}
@@ -90,7 +90,7 @@ def _map_type(number: int) -> str:
 def check_externs(
     spec: ObjectSpec, linked: Sequence[LinkedProgram], kernel: KernelTypes, facts: KernelFacts
 ) -> tuple[Externs, tuple[Finding, ...]]:
-    """Return the externs as far as they are known, and a finding for each that the kernel lacks or nobody knows."""
+    """Return the known externs, and a finding for each missing or unknown one."""
     used = extern_references(spec, linked)
     if not used:
         return Externs({}, None, ()), ()

@@ -31,11 +31,11 @@ __all__ = ["Allows", "ProgramReport", "check_program"]
 
 Allows: TypeAlias = Callable[[ProgramPlan, int], "bool | None"]
 THROW = "bpf_throw"
-"""The kernel function that ends the program which calls it."""
+"""The kernel function that ends the calling program."""
 
 
 class ProgramReport(NamedTuple):
-    """A program as checked. ``poisoned`` counts relocations without an answer, ``arguments`` are None where unknown."""
+    """A checked program; ``poisoned`` counts the relocations without an answer."""
 
     plan: ProgramPlan
     section: str
@@ -56,9 +56,9 @@ def check_program(
     kernel: Btf,
     allows: Allows,
 ) -> ProgramReport:
-    """Check one program of a plan, linked; its externs are filled in as far as they are known.
+    """Check one linked program of a plan, with its known externs.
 
-    ``allows`` asks the kernel whether a program may call a helper, and returns None where it does not tell.
+    ``allows`` asks the kernel whether a program may call a helper, and returns None without an answer.
     """
     function = spec.function(program.name)
     variables = [
@@ -123,9 +123,9 @@ def _code(
 
 
 def _existing(linked: LinkedProgram, externs: Externs) -> frozenset[int]:
-    """Return the loads of the address of a function that the kernel has: ``bpf_ksym_exists`` of it is true.
+    """Return the loads of the addresses of existing kernel functions: ``bpf_ksym_exists`` is true.
 
-    The verifier knows of such an address that it is not zero, since it can be loaded (6.4, 1057d2994596).
+    The verifier knows that such an address is not zero (1057d2994596, Linux 6.4).
     """
     there = {
         name
@@ -142,7 +142,7 @@ def _existing(linked: LinkedProgram, externs: Externs) -> frozenset[int]:
 
 
 def _functions(spec: ObjectSpec, linked: LinkedProgram) -> dict[str, frozenset[int]]:
-    """Return where the global functions behind a program begin, and the exception callback among them."""
+    """Return the first instructions of the global functions, and of the exception callback among them."""
     begins = {name: start for start, name in linked.functions if start and spec.function(name).is_global}
     main = spec.function(linked.name)
     callback = exception_callback({one.name: one for one in spec.functions}, main, exception_tags(spec.btf))
@@ -164,7 +164,7 @@ def _refusal(
     *,
     unsure: str = "; it lets it pass only where it can tell that this is never reached",
 ) -> Finding:
-    """Return what a effect means that no verifier lets pass: an error where it is sure to come to it."""
+    """Return a finding for a forbidden effect: an error if the verifier surely meets it."""
     line = source_line(spec, linked, effect.insn)
     at = f", at {line}" if line else ""
     words = "refuses" if effect.sure else "may refuse"
@@ -235,7 +235,7 @@ def _disallowed(
 
 
 def _first_of_each(act: Act, effects: Sequence[Effect]) -> Iterator[Effect]:
-    """Go through the effects of a kind, the first of each number, those that are sure before the others."""
+    """Yield the first effect of each number, the sure effects before the others."""
     told: set[int] = set()
     for effect in sorted(effects, key=lambda effect: (not effect.sure, effect.insn)):
         if effect.act is act and effect.number not in told:

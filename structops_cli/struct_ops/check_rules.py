@@ -1,4 +1,4 @@
-"""Check a plan against the rules that the kernel applies to a struct_ops map and its subsystem. Pure."""
+"""Check a plan against the rules of the kernel and of the subsystems. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["FlagMasks", "check_offered", "check_rules"]
 FlagMasks: TypeAlias = Callable[[StructOpsType], Mapping[tuple[str, str], int]]
 
 TOLD_ELSEWHERE = frozenset({"member-unknown", "no-links-here"})
-"""Notes that a check has in words of its own."""
+"""Predictions that a check reports with its own words."""
 
 
 def check_rules(
@@ -33,8 +33,8 @@ def check_rules(
 ) -> Iterator[Finding]:
     """Find every rule that the maps of a plan break.
 
-    ``flag_masks`` asks the kernel which bits it takes in the flags of a type, by (type, member); empty where it
-    does not tell. It is asked only of flags that some kernels do not take.
+    ``flag_masks`` asks the kernel for the bits that it accepts in the flags of a type, by (type, member).
+    It is called only for flags that some kernels refuse.
     """
     if not shows_struct_ops(kernel):
         yield _excerpt(spec, kernel)
@@ -73,10 +73,10 @@ def _predicted(
 def check_offered(
     spec: ObjectSpec, plan: Plan, offers: Callable[[StructOpsType], bool | None], told: Sequence[Finding]
 ) -> Iterator[Finding]:
-    """Find types that are in BTF, and that no subsystem has registered: only MAP_CREATE tells.
+    """Find types of BTF that no subsystem has registered: only MAP_CREATE shows that.
 
-    A variable of which a finding in ``told`` says already that MAP_CREATE refuses it has none here. Where the
-    kernel does not tell, that is a finding for a type of which nothing else is known.
+    Skip variables with a MAP_CREATE refusal in ``told``. Without an answer of the kernel, report the types
+    that ``kinds/`` does not know.
     """
     refused = {one.fields.get("variable") for one in told if one.fields.get("operation") == "MAP_CREATE"}
     for item in plan.maps:
@@ -142,7 +142,7 @@ def _finding(
 
 
 def _severity(item: MapPlan, one: Prediction, asked: Mapping[tuple[str, str], int]) -> Severity:
-    """Return how bad a broken rule is: of flags only some kernels' BTF says which there are."""
+    """Return the severity of a prediction: not every kernel's BTF lists its flags."""
     if one.severity is Severity.NOTE:
         return Severity.NOTE
     is_told = one.member in kind_of(item.type.name).data.flag_mask or (item.type.name, one.member) in asked

@@ -1,8 +1,7 @@
-"""Refuse what the kernel would refuse, before anything is loaded, in the words of a check. Pure.
+"""Refuse an object before loading it, with the sentence of a check. Pure.
 
-A registration is mostly of a sound object, and the rules take 40 ms to import:
-they are asked only where a look at the plan finds something that they may have
-a word on. What the look leaves out, the kernel finds.
+Most objects are sound, and the rules are slow to import. So a quick look at the plan decides whether to ask
+them. The kernel finds the faults that the quick look misses.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def refuse_early(spec: ObjectSpec, plan: Plan, kernel: KernelTypes) -> None:
         _is_suspect(spec, item) or _may_lack(item, kernel) for item in plan.maps
     ):
         return
-    from structops_cli.struct_ops.check_rules import check_rules  # only what looks wrong pays for it
+    from structops_cli.struct_ops.check_rules import check_rules  # slow to import
     from structops_cli.struct_ops.findings import Severity
 
     for finding in check_rules(spec, plan, kernel, ()):
@@ -42,7 +41,7 @@ def refuse_early(spec: ObjectSpec, plan: Plan, kernel: KernelTypes) -> None:
 
 
 def _is_suspect(spec: ObjectSpec, item: MapPlan) -> bool:
-    """Tell whether something about a map is worth a question; a type that never registers has its own refusal."""
+    """Tell whether a map may break a rule; a type that never registers is refused elsewhere."""
     kind = kind_of(item.type.name)
     if not kind.registration.registers:
         return False
@@ -61,7 +60,7 @@ def _is_suspect(spec: ObjectSpec, item: MapPlan) -> bool:
 
 
 def _may_lack(item: MapPlan, kernel: KernelTypes) -> bool:
-    """Tell whether a function has no program that an old kernel may require: those before 6.0 had no links either."""
+    """Tell whether a map lacks a function that kernels before 6.0 require; these have no links."""
     kind = kind_of(item.type.name)
     if kind.members.optional_before_6_0 is None or has_links(kernel):
         return False
@@ -80,7 +79,7 @@ def _may_sleep(spec: ObjectSpec, kind: Kind, item: MapPlan) -> bool:
 
 
 def _is_odd(kind: Kind, member: MemberPlan) -> bool:
-    """Tell whether a data member is set in a way that is not the plainest."""
+    """Tell whether a data member has an unusual value."""
     name = member.member.name
     if name == kind.naming.member:
         text, nul, _ = member.data.partition(b"\0")

@@ -1,4 +1,4 @@
-"""Find what an object asks for and a registration does not do. Pure."""
+"""Find the wishes of an object that a registration does not fulfil. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["absent_links", "absent_members", "not_attached", "programs_left_out"
 
 
 def absent_members(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
-    """Yield a warning for each member that the object sets to a program and this kernel lacks."""
+    """Yield a warning for each member with a program that this kernel lacks."""
     for item in plan.skipped:
         yield Finding(
             Severity.WARNING,
@@ -25,7 +25,7 @@ def absent_members(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
 
 
 def absent_links(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
-    """Yield a warning for each map that the object wants registered through a link, on a kernel that has no links."""
+    """Yield a warning for each map that is to have a link, on a kernel without links."""
     for item in plan.maps:
         if item.link_wanted and not item.link:
             yield Finding(
@@ -38,11 +38,10 @@ def absent_links(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
 
 
 def not_attached(spec: ObjectSpec) -> tuple[OtherProgram, ...]:
-    """Return the programs of an object that no registration loads: of other types, or referred to by no variable.
+    """Return the programs that no registration loads: of other types, or in no variable.
 
-    A section that begins with ``?`` holds programs that are loaded on request
-    only: they are not among them. Programs of variables that --only or --with
-    leave out are not either.
+    Programs of a section that begins with ``?`` load on request only, so they are not among them. Nor are
+    programs of variables that --only or --with leave out.
     """
     found = (*spec.other_programs, *_unreferenced(spec))
     return tuple(one for one in found if not one.section.startswith("?"))
@@ -56,7 +55,7 @@ def _unreferenced(spec: ObjectSpec) -> Iterator[OtherProgram]:
 
 
 def programs_left_out(spec: ObjectSpec) -> Iterator[Finding]:
-    """Yield warnings that name the programs of ``not_attached``: those of other types, then the struct_ops programs."""
+    """Yield warnings for the programs of ``not_attached``, those of other types first."""
     others: list[OtherProgram] = []
     ours: list[OtherProgram] = []
     for one in not_attached(spec):

@@ -1,4 +1,4 @@
-"""Data members of a struct_ops type as text and back: names, numbers, flags by symbol, and whatever nests in them."""
+"""Convert data members to text and back: names, numbers, flags, and nested values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Readable(Protocol):
-        """Bytes, or what is sliced as they are."""
+        """An object that is sliced like bytes."""
 
         def __getitem__(self, part: slice, /) -> bytes: ...
 
@@ -41,9 +41,9 @@ __all__ = [
 ]
 
 MOST_ELEMENTS = 16
-"""Elements of an array that a command shows of one that may have any number."""
+"""The elements of an array that a command shows."""
 CHARACTERS_PER_ELEMENT = 16
-"""A text may have so many times more characters than another array has elements."""
+"""The characters of a text that count as one element."""
 TEXT_BYTES = 4096
 """Bytes that are looked at for the end of a text before all are."""
 
@@ -51,7 +51,7 @@ MemberValue: TypeAlias = "int | bool | str | list[MemberValue] | dict[str, Membe
 
 
 class EnumeratorName(str):
-    """The name of an enumerator, as opposed to text."""
+    """The name of an enumerator; C writes it without quotes."""
 
     __slots__ = ()
 
@@ -73,14 +73,14 @@ class ShortText(str):
     omitted: int
 
     def __new__(cls, text: str, omitted: int) -> Self:
-        """Return a text that knows how much of it is missing."""
+        """Return a text with the number of its missing bytes."""
         short = super().__new__(cls, text)
         short.omitted = omitted
         return short
 
 
 def encode_member(kernel_type: StructOpsType, member: KernelMember, text: str) -> bytes:
-    """Return the bytes of a data member from text: a name, a number, an enumerator, or flags as ``A|B``."""
+    """Return the bytes of a data member from a name, a number, an enumerator, or flags such as ``A|B``."""
     if member.proto is not None:
         raise UsageError(
             f"{kernel_type.name}.{member.name} is a function pointer, and only data members can be set",
@@ -103,7 +103,7 @@ def encode_member(kernel_type: StructOpsType, member: KernelMember, text: str) -
 
 
 def encode_text(btf: Btf, type_id: int, text: str, name: str) -> bytes:
-    """Return the bytes of a value of any BTF type from text; ``name`` is what an error calls it."""
+    """Return the bytes of a value of any BTF type from text; errors use ``name``."""
     size = size_of(btf, type_id)
     return stored(btf, bytes(size), locate(btf, type_id, name, ""), text).ljust(size, b"\0")
 
@@ -124,7 +124,7 @@ def _flags(flags: type[IntEnum], prefix: str, text: str) -> int:
 
 
 def flag_names(kernel_type: StructOpsType, member: str, value: int) -> str:
-    """Return the names of the bits of a flags member, "" when the kind knows none."""
+    """Return the names of the bits of a flags member, "" without names."""
     flags = kind_of(kernel_type.name).data.flags.get(member)
     if flags is None or not value:
         return ""
@@ -144,11 +144,10 @@ def decode_bytes(btf: Btf, type_id: int, raw: bytes) -> MemberValue:
 
 
 def decode_part(btf: Btf, type_id: int, data: Readable, start: int, most: int | None = None) -> MemberValue:
-    """Return what lies at ``start`` of ``data`` as text, number, list or mapping.
+    """Return the value at ``start`` of ``data`` as text, number, list or mapping; None for an unknown BTF kind.
 
-    None for a type of a kind that structops does not know.
-    With ``most``, an array ends as ``ShortList`` or ``ShortText`` after so many
-    elements, one within another after half of them; only what is shown is read.
+    With ``most``, an array ends as ``ShortList`` or ``ShortText`` after that number of elements, and a nested
+    array after half of it. Only the shown part is read.
     """
     kind = resolve(btf, type_id)
     if isinstance(kind, Array):
@@ -169,7 +168,7 @@ def decode_part(btf: Btf, type_id: int, data: Readable, start: int, most: int | 
 
 
 def omitted_elements(value: MemberValue) -> int:
-    """Return how many elements and characters ``decode_part`` has left out of a value, parts of it included."""
+    """Return the number of elements and characters that ``decode_part`` left out, in all parts."""
     parts = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
     return getattr(value, "omitted", 0) + sum(map(omitted_elements, parts))
 
@@ -216,7 +215,7 @@ def _decode_elements(
 
 
 def _decode_text(data: Readable, start: int, count: int, most: int | None) -> str:
-    """Return an array of bytes: the text that it holds, or all of it in hexadecimal."""
+    """Return an array of bytes as text, or in hexadecimal."""
     shown = count if most is None else min(count, most * CHARACTERS_PER_ELEMENT)
     raw = data[start : start + min(shown, TEXT_BYTES)]
     if b"\0" not in raw:  # most texts end there, and bytes by the hundred million are not read for them

@@ -1,10 +1,8 @@
-"""Plan how an object meets a kernel: which maps, which members, which programs, at which index. Pure.
+"""Plan an object for a kernel: the maps, their members, the programs and their member indexes. Pure.
 
-The rules are the accepted conventions of struct_ops loaders: the kernel's type
-is found by the variable's struct name without its ``___flavour``, members are
-matched by name, a member that the kernel lacks is left out when it says
-nothing and refused when it does, a program is loaded for exactly one type and
-member index.
+The plan follows the conventions of struct_ops loaders. The variable's struct name without its ``___flavour``
+is the kernel's type. Members match by name. A member that the kernel lacks is left out if it is zero or
+has a program, and refused otherwise. A program is loaded for one type and one member index.
 """
 
 from __future__ import annotations
@@ -41,12 +39,11 @@ def _refuse(error: StructopsError) -> None:
 
 
 class Selection(NamedTuple):
-    """What the caller asks of an object.
+    """The caller's choices for an object.
 
-    ``only`` names the variables to register (empty: all that are not
-    optional). ``also`` names optional ones to register besides. ``link`` forces
-    links on or off (None: as the object says).
-    ``members`` overrides data members, as ``(variable or "", member) -> text``.
+    ``only`` names the variables to register (empty: all but the optional). ``also`` names optional variables
+    to register too. ``link`` forces links on or off (None: the object decides). ``members`` overrides data
+    members: ``(variable or "", member)`` to text.
     """
 
     only: tuple[str, ...] = ()
@@ -56,7 +53,7 @@ class Selection(NamedTuple):
 
 
 class MapPlan(NamedTuple):
-    """One struct_ops map to create. ``link_wanted`` and not ``link``: the kernel has no links, or the caller said no."""
+    """One struct_ops map to create. ``link_wanted`` without ``link``: the kernel has no links."""
 
     variable: str
     type: StructOpsType
@@ -75,7 +72,7 @@ class ProgramPlan(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """All that an object asks of this kernel. ``unused`` are programs that no planned map refers to."""
+    """The plan of an object. ``unused`` are programs that no planned map refers to."""
 
     maps: tuple[MapPlan, ...]
     programs: tuple[ProgramPlan, ...]
@@ -89,10 +86,9 @@ def plan_object(
     selection: Selection = Selection(),  # noqa: B008 -- immutable
     report: Report = _refuse,
 ) -> Plan:
-    """Plan an object against a kernel's types; ``FitError`` names the member that does not fit.
+    """Plan an object for a kernel's types; ``FitError`` names the member that does not fit.
 
-    A caller that wants to know all that is wrong gives ``report``: it is told of
-    each error, and what the error is about is left out of the plan.
+    ``report`` gets each error instead of an exception; the plan then leaves out the faulty part.
     """
     variables = select(spec, selection.only, selection.also)
     _check_overrides(variables, selection)
@@ -110,7 +106,7 @@ def plan_object(
         wanted = variable.link if selection.link is None else selection.link
         name = _registered_name(kernel_type, members) or variable.name
         maps.append(MapPlan(variable.name, kernel_type, wanted and links, wanted, members, name))
-    maps = _with_names_of_their_own(maps, report)
+    maps = _without_repeated_names(maps, report)
     programs = _plan_programs(spec, maps, report)
     used = {program.name for program in programs}
     unused = tuple(f.name for f in spec.functions if f.is_program and f.name not in used)
@@ -120,7 +116,7 @@ def plan_object(
 def _find_types(
     kernel: KernelTypes, variables: tuple[StructOpsVariable, ...], report: Report
 ) -> dict[str, StructOpsType]:
-    """Return the types of variables by name, each looked up once."""
+    """Return the kernel types of variables by name."""
     types = {}
     for name in dict.fromkeys(essential_name(variable.type_name) for variable in variables):
         try:
@@ -141,7 +137,7 @@ def _no_links() -> UnsupportedError:
 def select(
     spec: ObjectSpec, only: tuple[str, ...], also: tuple[str, ...] = ()
 ) -> tuple[StructOpsVariable, ...]:
-    """Return the variables that a call is about, in the object's order; ``UsageError`` for a name it lacks."""
+    """Return the selected variables in the object's order; ``UsageError`` for an unknown name."""
     names = [variable.name for variable in spec.struct_ops]
     for name in (*only, *also):
         if name not in names:
@@ -183,7 +179,7 @@ def _check_overrides(variables: tuple[StructOpsVariable, ...], selection: Select
 
 
 def _registered_name(kernel_type: StructOpsType, members: tuple[MemberPlan, ...]) -> str:
-    """Return the name under which users will know it, as the subsystem does; "" when it has none."""
+    """Return the name that the subsystem will register, "" for a type without names."""
     wanted = kind_of(kernel_type.name).naming.member
     for item in members:
         if wanted and item.member.name == wanted:
@@ -191,8 +187,8 @@ def _registered_name(kernel_type: StructOpsType, members: tuple[MemberPlan, ...]
     return ""
 
 
-def _with_names_of_their_own(maps: list[MapPlan], report: Report) -> list[MapPlan]:
-    """Leave out a map whose name an earlier one of the object has, and report it."""
+def _without_repeated_names(maps: list[MapPlan], report: Report) -> list[MapPlan]:
+    """Leave out and report a map with the name of an earlier map of the object."""
     first: dict[tuple[str, str], MapPlan] = {}
     for item in maps:
         earlier = first.setdefault((item.type.name, item.registered_name), item)
@@ -215,7 +211,7 @@ def _same_name(earlier: MapPlan, item: MapPlan) -> ObjectError:
 
 
 def _plan_programs(spec: ObjectSpec, maps: list[MapPlan], report: Report) -> tuple[ProgramPlan, ...]:
-    """Return each program once, in the object's order; a program serves several maps only at the same type and index."""
+    """Return each program once, in the object's order; all its maps must agree on type and index."""
     found: dict[str, ProgramPlan] = {}
     for item in maps:
         for planned in item.members:

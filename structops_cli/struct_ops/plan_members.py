@@ -1,7 +1,7 @@
-"""Plan the members of one struct_ops variable: which program or bytes each of the kernel's gets. Pure.
+"""Plan the members of one struct_ops variable: a program or bytes for each of the kernel's. Pure.
 
-Members are matched by name; one that the kernel lacks is left out when it is
-zero or holds a program, and refused otherwise.
+Members match by name. A member that the kernel lacks is left out if it is zero or has a program, and
+refused otherwise.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from structops_cli.syscall.uapi import BtfIntEncoding
 __all__ = ["MemberPlan", "Report", "Scalar", "SkippedMember", "as_the_kernels", "plan_members"]
 
 Report: TypeAlias = Callable[[StructopsError], None]
-"""What is told of an error, and raises it or goes on."""
+"""A function that gets an error, and raises it or returns."""
 Scalar: TypeAlias = Int | Enum | Enum64
-"""Integers, bools and enums: a number of some bytes."""
+"""Numbers: integers, bools and enums."""
 ZERO = "0"
 
 
 class MemberPlan(NamedTuple):
-    """One member that is set: a program by name, or bytes. Offset and size are of the kernel's struct."""
+    """One member to set: to a program by name, or to bytes of the kernel's size."""
 
     member: KernelMember
     program: str
@@ -36,7 +36,7 @@ class MemberPlan(NamedTuple):
 
 
 class SkippedMember(NamedTuple):
-    """A member of the object that this kernel lacks, and the program (or "") that was meant for it."""
+    """A member of the object that this kernel lacks, and its program (or "")."""
 
     variable: str
     member: str
@@ -50,10 +50,10 @@ def plan_members(
     report: Report,
     texts: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> tuple[tuple[MemberPlan, ...], list[SkippedMember]]:
-    """Plan the members that a variable sets, in the kernel's order; beside them those that this kernel lacks.
+    """Return the members to set, in the kernel's order, and the members that this kernel lacks.
 
-    ``texts`` are the caller's data members, as ``(variable or "", member) -> text``.
-    They take the place of the object's; zero leaves out a member that this kernel lacks.
+    ``texts`` are the caller's data members, ``(variable or "", member)`` to text. They replace the object's;
+    zero leaves out a member that this kernel lacks.
     """
     local_struct = spec.btf.type(variable.type_id)
     assert isinstance(local_struct, Struct)
@@ -101,7 +101,7 @@ def _check_known(
     kernel_type: StructOpsType,
     chosen: Mapping[str, str],
 ) -> None:
-    """Refuse a caller's member that the kernel lacks, unless the object has it and the value is zero."""
+    """Refuse a caller's member that the kernel lacks; zero for a member of the object is fine."""
     for name in chosen.keys() - {member.name for member in kernel_type.members}:
         mine = next((member for member in local.members if member.name == name), None)
         if mine is None or not _is_zero(btf, mine, chosen[name]):
@@ -116,7 +116,7 @@ def _check_known(
 
 
 def _is_zero(btf: Btf, member: Member, text: str) -> bool:
-    """Tell whether a text means zero; for what is no number only "0" does."""
+    """Tell whether a text means zero; for a member that is no number, only "0" does."""
     if not isinstance(resolve(btf, member.type), Scalar):
         return text == ZERO
     from structops_cli.struct_ops.member_text import encode_text  # only --set needs it
@@ -133,7 +133,7 @@ def _unknown(variable: StructOpsVariable, local: Member, kernel_type: StructOpsT
 def _local_value(
     btf: Btf, variable: StructOpsVariable, local: Member, pointers: Mapping[int, str]
 ) -> tuple[bytes, str]:
-    """Return the bytes that the object gives a member, or the program that it points at."""
+    """Return the bytes of a member in the object, and the program that it points at (or "")."""
     if local.bit_size or local.bit_offset % 8:
         raise ObjectError(
             f"{variable.name}.{local.name} is a bit-field",
@@ -148,7 +148,7 @@ def _local_value(
 
 
 def _check_no_program_within(variable: StructOpsVariable, local: Member, places: range) -> None:
-    """Refuse programs in nested structs and arrays, which would be left out without a word."""
+    """Refuse programs in nested structs and arrays: the kernel would never call them."""
     for item in variable.functions:
         if item.offset_bytes in places:
             raise FitError(
@@ -227,10 +227,9 @@ def _misfit(
 
 
 def as_the_kernels(local: BtfType, kernels: BtfType, data: bytes) -> bytes | None:
-    """Return the number that ``data`` holds in the size of the kernel's type; None when it does not fit there.
+    """Return a number in the size of the kernel's type; None if it does not fit, or if a type is no number.
 
-    None as well when either is no number. A number of the same size keeps its
-    bytes, whatever the two types say of its sign.
+    A number of the same size keeps its bytes, even if the signs of the types differ.
     """
     if not isinstance(local, Scalar) or not isinstance(kernels, Scalar):
         return None

@@ -1,8 +1,7 @@
-"""Compare the prototype that an object has for a member with the kernel's, argument by argument. Pure.
+"""Compare the object's prototype of a member with the kernel's, argument by argument. Pure.
 
-The kernel hands a program one array of 64-bit words, laid out by *its own*
-prototype, and asks nobody what the object's says: a program that was built for
-another one loads and reads something else under the name that it knows.
+The kernel passes a program one array of 64-bit words, in the layout of *its own* prototype. A program that
+was built for another prototype loads, and reads one argument for another.
 """
 
 from __future__ import annotations
@@ -43,15 +42,14 @@ __all__ = [
 
 WORD_BYTES = 8
 _MAX_NESTING = 8
-"""How deep the first member of a kernel's struct is followed: tcp_sock to sock are three."""
+"""The depth of first members that are compared; from tcp_sock to sock there are three."""
 
 
 class Difference(NamedTuple):
-    """One thing in which two prototypes differ.
+    """One difference of two prototypes.
 
-    ``position`` counts arguments from 1; 0 is what is returned. ``local`` and
-    ``kernel`` are declarations, "" for an argument that one side lacks.
-    ``moved_to`` is the kernel's position of an argument like the object's, 0 for none.
+    ``position`` counts arguments from 1; 0 is the result. ``local`` and ``kernel`` are declarations, "" for
+    a missing argument. ``moved_to`` is the kernel's position of the same argument, 0 for none.
     """
 
     position: int
@@ -60,7 +58,7 @@ class Difference(NamedTuple):
     moved_to: int
 
     def describe(self) -> str:
-        """Return the difference as words that follow the member's name."""
+        """Return the difference in words that follow the member's name."""
         if not self.position:
             return f"it returns {self.local} in the object and {self.kernel} in the kernel"
         elsewhere = f" (that is argument {self.moved_to} there)" if self.moved_to else ""
@@ -76,7 +74,7 @@ class Difference(NamedTuple):
 def compare_prototypes(
     local_btf: Btf, local: FuncProto, kernel_btf: Btf, kernel: FuncProto
 ) -> tuple[Difference, ...]:
-    """Return every difference that a program would notice; names and qualifiers are none."""
+    """Return every difference except names and qualifiers."""
     found = []
     if not alike(local_btf, local.return_type, kernel_btf, kernel.return_type):
         texts = declare(local_btf, local.return_type), declare(kernel_btf, kernel.return_type)
@@ -98,7 +96,7 @@ def _spell(btf: Btf, param: Param | None) -> str:
 
 
 def _moved(local_btf: Btf, mine: Param, kernel_btf: Btf, kernel: FuncProto, index: int) -> int:
-    """Return where the kernel has the only argument like one of the object's, behind or before its place; 0 for nowhere."""
+    """Return the position of the kernel's only other argument of the same type, 0 for none."""
     places = [
         at
         for at, theirs in enumerate(kernel.params)
@@ -108,7 +106,7 @@ def _moved(local_btf: Btf, mine: Param, kernel_btf: Btf, kernel: FuncProto, inde
 
 
 def describe_parameters(btf: Btf, proto: FuncProto) -> str:
-    """Return the arguments of a prototype in parentheses, as C has them."""
+    """Return the arguments of a prototype in C, in parentheses."""
     return f"({', '.join(_spell(btf, param) for param in proto.params) or 'void'})"
 
 
@@ -116,11 +114,11 @@ def describe_parameters(btf: Btf, proto: FuncProto) -> str:
 
 
 def alike(local_btf: Btf, local_id: int, kernel_btf: Btf, kernel_id: int) -> bool:
-    """Tell whether what one side passes is what the other side takes.
+    """Tell whether two types of an argument agree.
 
-    Integers go by size and sign, enums by size, structs by name without the
-    flavour; a pointer goes by what it points at, where ``void`` is anything and
-    a struct that begins with the other is the other (``tcp_sock`` and ``sock``).
+    Integers agree by size and sign, enums by size, structs by name without the flavour. Pointers agree by
+    their targets: ``void`` agrees with all, and a struct with the struct that it begins with (``tcp_sock``
+    and ``sock``).
     """
     mine, theirs = resolve(local_btf, local_id), resolve(kernel_btf, kernel_id)
     if isinstance(mine, Ptr) and isinstance(theirs, Ptr):
@@ -153,7 +151,7 @@ def _pointees_alike(mine: BtfType, kernel_btf: Btf, theirs: BtfType) -> bool:
 
 
 def _named_alike(wanted: str, theirs: Struct | Union | Fwd, kernel_btf: Btf) -> bool:
-    """Tell whether a kernel's struct has a name, begins with a struct that has it, or the other way round."""
+    """Tell whether two structs have one name, or one begins with the other."""
     if not wanted or not theirs.name:
         return True  # an anonymous struct has no name to be wrong about
     other = kernel_btf.find(wanted, BtfKind.STRUCT, BtfKind.UNION)
@@ -163,7 +161,7 @@ def _named_alike(wanted: str, theirs: Struct | Union | Fwd, kernel_btf: Btf) -> 
 
 
 def _beginnings(btf: Btf, composite: BtfType) -> set[str]:
-    """Return the names of a struct, of the struct that it begins with, and so on."""
+    """Return the names of a struct, of its first member's struct, and so on."""
     names = set()
     for _ in range(_MAX_NESTING):
         if not isinstance(composite, Struct | Union | Fwd):
@@ -175,11 +173,11 @@ def _beginnings(btf: Btf, composite: BtfType) -> set[str]:
     return names
 
 
-# What a program says of its arguments
+# The object's prototypes
 
 
 def is_context(btf: Btf, proto: FuncProto) -> bool:
-    """Tell whether a prototype takes the array of words that the kernel hands to programs, and so says nothing."""
+    """Tell whether a prototype takes the array of arguments, and names none of them."""
     if len(proto.params) != 1:
         return False
     pointer = resolve(btf, proto.params[0].type)
@@ -190,7 +188,7 @@ def is_context(btf: Btf, proto: FuncProto) -> bool:
 
 
 def typed_body(btf: Btf, function: Function) -> FuncProto | None:
-    """Return the prototype of the function ``____NAME`` that BPF_PROG makes, without the array; None when BTF has none."""
+    """Return the prototype of ``____NAME``, which BPF_PROG makes, without the array; None without one."""
     type_id = btf.find(f"____{function.name}", BtfKind.FUNC)
     body = btf.type(type_id) if type_id else None
     proto = btf.type(body.type) if isinstance(body, Func) else None
@@ -200,7 +198,7 @@ def typed_body(btf: Btf, function: Function) -> FuncProto | None:
 
 
 def words_of(btf: Btf, proto: FuncProto) -> tuple[int, ...]:
-    """Return the position (from 1) of the argument in each word that the kernel passes; a struct may take two."""
+    """Return the position (from 1) of the argument in each word of the array; a struct may take two words."""
     found: list[int] = []
     for position, param in enumerate(proto.params, 1):
         try:

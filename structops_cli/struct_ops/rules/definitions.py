@@ -1,8 +1,7 @@
-"""The rules of MAP_CREATE for the maps that an object defines: what every kernel refuses.
+"""The rules of MAP_CREATE for maps besides struct_ops maps: definitions that every kernel refuses.
 
 Each rule is a check of ``map_create`` (kernel/bpf/syscall.c), or of a map type's ``map_alloc_check`` or
-``map_alloc``, by its source file in ``kernel/bpf``. What depends on the version, the machine or the rights of
-the caller is left to the kernel.
+``map_alloc`` in ``kernel/bpf``. The kernel decides all that depends on its version, the machine or the caller.
 """
 
 from __future__ import annotations
@@ -50,15 +49,15 @@ OF_FDS = frozenset({Type.PROG_ARRAY, Type.PERF_EVENT_ARRAY, Type.CGROUP_ARRAY, T
 UNSIZED = STORAGE | CGROUP_STORAGE
 LRU = frozenset({Type.LRU_HASH, Type.LRU_PERCPU_HASH})
 LPM_KEY_BYTES = range(5, 261)
-"""A length of four bytes, and 1 to 256 bytes that it counts the bits of (LPM_KEY_SIZE_MIN, LPM_KEY_SIZE_MAX)."""
+"""A prefix length of 4 bytes, and 1 to 256 bytes (LPM_KEY_SIZE_MIN, LPM_KEY_SIZE_MAX)."""
 TAKES_EXTRA = frozenset({Type.BLOOM_FILTER, Type.ARENA})
 MOST_HASHES = 15
-"""Hash functions of a Bloom filter, in its map_extra."""
+"""The most hash functions of a Bloom filter, in its map_extra."""
 PAGE_BYTES = 4096
 OF_TWO_SIZES = frozenset({
     Type.DEVMAP, Type.DEVMAP_HASH, Type.CPUMAP, Type.SOCKMAP, Type.SOCKHASH, Type.REUSEPORT_SOCKARRAY,
 })  # fmt: skip
-"""Those whose value is an index or an fd of 4 bytes, or something larger of 8."""
+"""Types with a value of 4 bytes (an index or an fd) or 8 bytes."""
 CGROUP_KEY_BYTES = (8, 16)
 """The id of a cgroup, or ``struct bpf_cgroup_storage_key``."""
 
@@ -83,11 +82,11 @@ KNOWN_FLAGS: dict[int, int] = {
     **dict.fromkeys(STORAGE, BPF_F_NO_PREALLOC | BPF_F_CLONE),
     Type.ARENA: BPF_F_MMAPABLE | BPF_F_SEGV_ON_FAULT | BPF_F_NO_USER_CONV,
 }  # fmt: skip
-"""The flags of each type that some kernel takes; of others nobody knows what a newer kernel makes of them."""
+"""The flags of each type that some kernel accepts; a newer kernel may accept others."""
 
 
 class MapFault(NamedTuple):
-    """Why every kernel refuses a definition, with which errno, and what to do; ``certain`` says that no kernel takes it."""
+    """The cause of a refused definition. ``certain``: no kernel accepts it."""
 
     errno: int
     why: str
@@ -96,7 +95,7 @@ class MapFault(NamedTuple):
 
 
 def map_faults(spec: MapSpec) -> Iterator[MapFault]:
-    """Yield every rule that a definition breaks, the certain ones first. A type that is not known here breaks none."""
+    """Yield every rule that a definition breaks, the certain ones first; none for an unknown type."""
     if spec.map_type not in KNOWN_FLAGS:
         return
     yield from _flags(spec)
@@ -182,7 +181,7 @@ def _sizes(spec: MapSpec) -> Iterator[MapFault]:
 
 
 def _entries(spec: MapSpec) -> Iterator[MapFault]:
-    """Yield what is wrong with the number of entries; a load fills in the CPUs of a perf event array."""
+    """Yield the faults of the number of entries; a load fills in the CPUs of a perf event array."""
     kind, entries = spec.map_type, spec.max_entries
     if kind in UNSIZED and entries:
         yield _fault(f"local storage has no size, and max_entries is {entries}", "leave max_entries out")

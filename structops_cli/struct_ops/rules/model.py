@@ -1,6 +1,6 @@
-"""The values of the model: maps and links as they are, operations on them, and what the world around holds.
+"""The values of the model: maps, links, operations on them, and the world around them.
 
-Maps and links have handles of the caller's choice; "" is one that is not open.
+The caller chooses the handles of maps and links; "" is a handle that is not open.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ __all__ = [
 ]
 
 
-# What is there
+# Maps, links and the world
 
 
 class MapModel(NamedTuple):
-    """A struct_ops map. ``value`` is what a lookup would show, but for state and refcnt; empty before it is set."""
+    """A struct_ops map. ``value`` is the value of a lookup, without state and refcnt; empty before an update."""
 
     type: StructOpsType
     map_flags: int = 0
@@ -49,19 +49,19 @@ class MapModel(NamedTuple):
 
     @property
     def is_link_map(self) -> bool:
-        """Whether it was created with BPF_F_LINK."""
+        """Whether the map was created with BPF_F_LINK."""
         return bool(self.map_flags & BPF_F_LINK)
 
 
 class Model(NamedTuple):
-    """Every map and link of the caller's, by handle. A link's value is its map's handle, "" once it is detached."""
+    """The caller's maps and links by handle. A link has the handle of its map, "" once it is detached."""
 
     maps: Mapping[str, MapModel] = {}
     links: Mapping[str, str] = {}
 
 
 class ProgramFacts(NamedTuple):
-    """What an update looks at in a program. ``member_index`` is its expected_attach_type, None where nobody knows it."""
+    """The parts of a program that an update reads. ``member_index`` is its expected_attach_type; None: unknown."""
 
     id: int
     prog_type: int
@@ -70,42 +70,39 @@ class ProgramFacts(NamedTuple):
 
 
 class BtfFacts(NamedTuple):
-    """What is behind the fd of a BTF object; ``is_module`` is of a kernel module's."""
+    """The BTF object behind an fd; ``is_module``: it is that of a kernel module."""
 
     is_kernel: bool
     is_module: bool = False
 
 
 FdFacts: TypeAlias = ProgramFacts | BtfFacts | None
-"""What an open fd is; None for anything that no operation here takes."""
+"""The object behind an open fd; None for an object that no operation accepts."""
 
 
 class World(NamedTuple):
-    """What matters beside the maps themselves.
-
-    ``fds`` are all open ones by number, None where
-    nobody looked: then each is taken to be the program that it should be. ``taken`` are the names, as (type,
-    name), that somebody else has registered, the kernel included. ``offered``
-    are the ids of the values whose types a subsystem registered, None for "all
-    that BTF has". ``trampoline_bytes`` is the size of one trampoline by member
-    index, for those who know it. ``flag_masks`` are the bits that this kernel
-    takes by (type, member), where somebody asked it. ``capable``: CAP_BPF and what goes with it.
-    """
+    """The facts of a case besides its maps."""
 
     capabilities: Capabilities = Capabilities()
     fds: Mapping[int, FdFacts] | None = {}
+    """All open fds. None: unknown, and each fd counts as the right one."""
     taken: frozenset[tuple[str, str]] = frozenset()
+    """The (type, name) pairs that others have registered, the kernel included."""
     offered: frozenset[int] | None = None
+    """The value type ids of registered types. None: all of BTF."""
     trampoline_bytes: Mapping[int, int] = {}
+    """The size of a trampoline by member index, if known."""
     flag_masks: Mapping[tuple[str, str], int] = {}
+    """The bits that this kernel accepts by (type, member), if it was asked."""
     capable: bool = True
+    """The caller has CAP_BPF and the capabilities beside it."""
 
 
 # Operations
 
 
 class CreateMap(NamedTuple):
-    """MAP_CREATE of a struct_ops map; every field but the first two goes into the attribute as it is."""
+    """MAP_CREATE of a struct_ops map; all fields but the first two are those of the attribute."""
 
     map: str
     type: StructOpsType
@@ -136,7 +133,7 @@ class Lookup(NamedTuple):
 
 
 class Update(NamedTuple):
-    """MAP_UPDATE_ELEM; ``value`` has the size of the type's value, program fds where functions are."""
+    """MAP_UPDATE_ELEM; ``value`` has program fds in place of functions."""
 
     map: str
     value: bytes
@@ -158,7 +155,7 @@ class Freeze(NamedTuple):
 
 
 class CreateLink(NamedTuple):
-    """LINK_CREATE. The kernel does not look at ``flags``."""
+    """LINK_CREATE. The kernel ignores ``flags``."""
 
     link: str
     map: str
@@ -166,7 +163,7 @@ class CreateLink(NamedTuple):
 
 
 class UpdateLink(NamedTuple):
-    """LINK_UPDATE; ``old`` is None where no old_map_fd is given (0)."""
+    """LINK_UPDATE; ``old`` is None for an old_map_fd of 0."""
 
     link: str
     map: str
@@ -181,13 +178,13 @@ class DetachLink(NamedTuple):
 
 
 class CloseLink(NamedTuple):
-    """close() of the last fd of a link that has no pin."""
+    """close() of the last fd of a link without a pin."""
 
     link: str
 
 
 class LoadProgram(NamedTuple):
-    """PROG_LOAD of a struct_ops program, up to where the verifier reads its instructions."""
+    """PROG_LOAD of a struct_ops program, before the verifier reads an instruction."""
 
     type: StructOpsType
     attach_btf_id: int
@@ -197,7 +194,7 @@ class LoadProgram(NamedTuple):
 
 
 class RunProgram(NamedTuple):
-    """PROG_TEST_RUN of a program of a type, with the arguments of its member."""
+    """PROG_TEST_RUN of a program with the arguments of its member."""
 
     type: StructOpsType
     member_index: int
@@ -233,4 +230,4 @@ COMMANDS: dict[type, str] = {
     LoadProgram: "PROG_LOAD",
     RunProgram: "PROG_TEST_RUN",
 }
-"""Operation to the bpf(2) command that it is."""
+"""The bpf(2) command of each operation."""

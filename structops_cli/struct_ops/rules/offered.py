@@ -1,12 +1,10 @@
-"""Why a kernel does not offer a type of its BTF: the rules of registering a *type*. Pure, over BTF alone.
+"""The rules of registering a *type*: the reasons why a kernel does not offer a type of its BTF. Pure.
 
-``bpf_struct_ops_desc_init`` and ``is_valid_value_type`` (kernel/bpf/bpf_struct_ops.c),
-``btf_distill_func_proto`` (kernel/bpf/btf.c). The kernel says nothing but a line
-in its log, and the type looks as if it were not there.
+They follow ``bpf_struct_ops_desc_init`` and ``is_valid_value_type`` (kernel/bpf/bpf_struct_ops.c) and
+``btf_distill_func_proto`` (kernel/bpf/btf.c). The kernel writes a line to its log and offers no such type.
 
-BTF cannot show everything: a function that the subsystem does not support is not
-looked at since 6.9, and which these are only its stubs tell. Such findings are
-not ``certain``.
+Since 6.9 the kernel skips functions without a stub, which BTF does not show. Findings about such
+functions are not ``certain``.
 """
 
 from __future__ import annotations
@@ -32,11 +30,11 @@ LARGEST_ARGUMENT = 16
 """Bytes: two registers."""
 VALUE_MEMBERS = 2
 KERNELS_OWN = frozenset({"value", "map", "link", "desc", "arg_info", "common_value", "state"})
-"""What is named ``bpf_struct_ops_*`` and is the machinery itself."""
+"""The structs ``bpf_struct_ops_*`` of the machinery itself."""
 
 
 class WhyNot(NamedTuple):
-    """One reason for which a type cannot be registered. ``certain`` is false where BTF does not tell the whole story."""
+    """One reason why a type cannot be registered. ``certain``: BTF alone proves it."""
 
     type_name: str
     module: str
@@ -47,7 +45,7 @@ class WhyNot(NamedTuple):
 
 
 def not_offered(kernel: KernelTypes) -> tuple[WhyNot, ...]:
-    """Return every ``struct bpf_struct_ops_X`` that is no type which can be registered, with the first reason, by name."""
+    """Return the first reason for each ``struct bpf_struct_ops_X`` that cannot be registered, by name."""
     capabilities = capabilities_of(kernel)
     found = []
     for module, btf in [("", kernel.vmlinux), *((item.name, item.btf) for item in kernel.modules())]:
@@ -59,7 +57,7 @@ def not_offered(kernel: KernelTypes) -> tuple[WhyNot, ...]:
 
 
 def why_not(btf: Btf, value: Struct, capabilities: Capabilities, module: str = "") -> Iterator[WhyNot]:
-    """Go through the reasons for which the type of a value struct cannot be registered, in the kernel's order."""
+    """Yield the reasons why the type of a value struct cannot be registered, in the kernel's order."""
     name = value.name.removeprefix(VALUE_PREFIX)
     no = partial(WhyNot, name, module)
     if name in KERNELS_OWN:
@@ -84,7 +82,7 @@ def why_not(btf: Btf, value: Struct, capabilities: Capabilities, module: str = "
 
 
 def _value_shape(btf: Btf, value: Struct, struct: Struct, capabilities: Capabilities) -> str:
-    """Return what is wrong with the value struct, "" when nothing is."""
+    """Return the fault of the value struct, "" for none."""
     held = [resolve(btf, member.type) for member in value.members]
     if not any(isinstance(item, Struct) and item.id == struct.id for item in held):
         return f"struct {value.name} does not hold struct {struct.name}"
@@ -108,12 +106,12 @@ def _member(btf: Btf, member: Member, capabilities: Capabilities, no: partial[Wh
     proto = pointee_proto(btf, member.type)
     why = _prototype(btf, proto, capabilities) if proto else ""
     if why:
-        # since 6.9 a function without a stub is not looked at
+        # since 6.9 the kernel skips a function without a stub
         yield no("prototype", member.name, f"{member.name} {why}", not capabilities.module_types)
 
 
 def _prototype(btf: Btf, proto: FuncProto, capabilities: Capabilities) -> str:
-    """Return why no trampoline can carry a prototype, "" when one can."""
+    """Return the reason why a trampoline cannot carry a prototype, "" if it can."""
     if len(proto.params) > MOST_ARGUMENTS:
         return f"takes {len(proto.params)} arguments, and a trampoline carries {MOST_ARGUMENTS}"
     returned = resolve(btf, proto.return_type)
