@@ -15,6 +15,7 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.syscall import bpf
 from structops_cli.syscall.info import link_info, map_info
 from tests.cli_runner import TIMEOUT_S, done, refused, run_process, started
+from tests.json_schemas import check_answers
 from tests.kernel_features import LINK_DETACH, LINKS, needs
 from tests.live.live_setup import held_by_a_socket, ready, two_behind_a_link
 
@@ -34,6 +35,7 @@ class Watching:
         while True:
             line = self._process.stdout.readline()
             assert line, "watch has ended"
+            check_answers(line)
             event: dict[str, Any] = json.loads(line)
             if self._name in (event["name"], event["before"]):
                 return event
