@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
-from structops_cli.cli.changes import changing_options, kernel_values_from, open_changed, selection_from
-from structops_cli.cli.check_text import Checked, checked_data, checked_text, overall
+from structops_cli.cli.changes import (
+    changing_options,
+    constants_from,
+    map_attributes_from,
+    selection_from,
+)
+from structops_cli.cli.check_text import checked_data, checked_text
 from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.object_name import ObjectName
 from structops_cli.cli.output import Output, common_options
@@ -20,20 +25,26 @@ from structops_cli.cli.unread_btf import (
     warn_skipped_files,
     warn_skipped_modules,
 )
-from structops_cli.core.target import Target
-from structops_cli.errors import InputError, NotFoundError, ObjectError, StructopsError, UsageError
-from structops_cli.obj.spec import ExternCategory, ObjectSpec
-from structops_cli.runtime.checking import file_surroundings, live_surroundings, verified
-from structops_cli.runtime.objects import object_bytes, object_path
+from structops_cli.errors import UsageError
+from structops_cli.obj.spec import ObjectSpec
+from structops_cli.operations.check import (
+    CheckedObject,
+    CheckOptions,
+    InputObject,
+    check_pairs,
+    exit_code_of,
+    kernel_values,
+    read_objects,
+    refuse_unused_values,
+)
 from structops_cli.runtime.targets import CheckTarget, targets_of
-from structops_cli.struct_ops.check import CheckReport, Surroundings, check_object
-from structops_cli.struct_ops.findings import Finding
-from structops_cli.struct_ops.plan import Plan, Selection
 
 if TYPE_CHECKING:
-    from mmap import mmap
+    from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["command"]
+__all__ = ["command", "register_options"]
+
+RUNNER = ("python3", "-m", "structops_cli.cli.boot_check")
 
 
 @click.command()
@@ -50,18 +61,20 @@ __all__ = ["command"]
     "boots",
     metavar="VERSION",
     multiple=True,
-    help="Boot this Debian kernel under QEMU and really try it there, as 6.12 or 6.12-amd64; may be repeated.",
+    help="Boot this Debian kernel under QEMU and register the objects there: 6.12 or 6.12-amd64; may be repeated.",
 )
 @click.option(
     "--timeout",
     metavar="SECONDS",
     type=Seconds(min=1),
     default=None,
-    help="With --boot: for one kernel.  [default: 90, and 30 an object]",
+    help="With --boot: time limit for one kernel.  [default: 90, and 30 an object]",
 )
-@click.option("--strict", is_flag=True, help="End with 1 for warnings too.")
-@click.option("--verify", is_flag=True, help="Ask this kernel's verifier too (as root); registers nothing.")
-@click.option("--junit", metavar="FILE", type=click.Path(), help="Write the results as JUnit XML too.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+@click.option(
+    "--verify", is_flag=True, help="Also load the programs into this kernel (as root); registers nothing."
+)
+@click.option("--junit", metavar="FILE", type=click.Path(), help="Also write the results as JUnit XML.")
 @click.option("--link/--no-link", "link", default=None, help="As for register.")
 @click.option("--only", metavar="VAR", multiple=True, help="As for register.")
 @click.option("--with", "also", metavar="VAR", multiple=True, help="As for register.")
@@ -85,172 +98,100 @@ def command(
     constants: tuple[str, ...],
     maps: tuple[str, ...],
 ) -> int:
-    """Say whether objects would register, here or on other kernels, and why not. Registers nothing.
+    """Tell whether objects would register, here or on other kernels, and why not. Registers nothing.
 
-    Needs no root. What only a verifier can know, --verify asks it, and --boot
-    asks the whole of another kernel. Ends with 0 when all would register, with
-    1 when one would not, and with 77 when it cannot be told.
+    Needs no root. Only a verifier can judge a program: --verify asks this kernel's verifier, and
+    --boot asks another kernel. The exit code is 0 if all objects would register, 1 if one would
+    not, and 77 if the answer is unknown.
 
-    The version and the configuration of a kernel given with --btf are read from
-    its image, and from a config file beside it. --const LINUX_KERNEL_VERSION=6.12
-    or --const CONFIG_X=y gives what is in neither.
+    The version and the configuration of a kernel given with --btf are read from its image and
+    from a config file beside it. --const LINUX_KERNEL_VERSION=6.12 or --const CONFIG_X=y gives a
+    value that is in neither.
 
-    An object or a kernel that cannot be read is reported as "cannot tell", and
-    all others are checked. If there is one object and one kernel, it is an
-    error: 3 if the file cannot be opened, 1 if it is damaged.
+    An object or a kernel that cannot be read is reported as "cannot tell", and all others are
+    checked. With one object and one kernel it is an error: 3 if the file cannot be opened,
+    1 if it is damaged.
     """
-    if verify and (paths or boots):
-        raise UsageError(
-            "--verify asks the verifier of this kernel", hint="leave out --btf and --boot, or --verify"
-        )
-    selection = selection_from(only, link, members, also)
-    values = kernel_values_from(constants)
-    contents = [_contents(name) for name in objects]
-    specs = [_read(name, data, constants, maps, values) for name, data in zip(objects, contents, strict=True)]
-    _check_values(values, specs, elsewhere=bool(paths) and not boots)
-    targets = targets_of(paths) if paths or not boots else ()
+    _refuse_verify_elsewhere(verify=verify, elsewhere=bool(paths or boots))
+    selection, changes = selection_from(only, link, members, also), constants_from(constants)
+    options = CheckOptions(selection, kernel_values(changes), verify)
+    found = read_objects(objects, changes, map_attributes_from(maps), options.values)
+    refuse_unused_values(options.values, found, live=bool(boots) or not paths)
+    kernels = targets_of(paths) if paths or not boots else ()
     if boots:
-        from structops_cli.cli.check_boot import (
-            booted_targets,
-            register_options,
-            tried,
-        )  # QEMU and all that belongs to it
-
-        kernels = booted_targets(output, boots, [target.label for target in targets])
-        checked = list(_check(output, objects, specs, (*targets, *kernels), selection, values, verify=False))
-        readable = [
-            (os.path.basename(object_path(name)), data[:])
-            if not isinstance(data, StructopsError) and isinstance(spec, ObjectSpec)
-            else None
-            for name, data, spec in zip(objects, contents, specs, strict=True)
-        ]
-        options = register_options(only, also, link, members, constants, maps)
-        checked = tried(output, checked, kernels, readable, options, timeout)
+        register = register_options(only, also, link, members, constants, maps)
+        checked = _booted(output, found, kernels, options, boots, register, timeout)
     else:
-        checked = list(_check(output, objects, specs, targets, selection, values, verify=verify))
+        checked = list(check_pairs(found, kernels, options, partial(_report_kernel, output)))
+    return _report(output, found, checked, paths, junit, strict=strict)
+
+
+def _refuse_verify_elsewhere(*, verify: bool, elsewhere: bool) -> None:
+    if verify and elsewhere:
+        hint = "leave out --btf and --boot, or --verify"
+        raise UsageError("--verify asks the verifier of this kernel", hint=hint)
+
+
+def register_options(
+    only: Sequence[str],
+    also: Sequence[str],
+    link: bool | None,
+    members: Sequence[str],
+    constants: Sequence[str],
+    maps: Sequence[str],
+) -> tuple[str, ...]:
+    """Return the options of ``register`` that mean the same as those of a check."""
+    named = {"only": only, "with": also, "set": members, "const": constants, "map": maps}
+    words = [f"--{name}={value}" for name, values in named.items() for value in values]
+    return (*words, *({None: (), True: ("--link",), False: ("--no-link",)}[link]))
+
+
+def _booted(
+    output: Output,
+    objects: Sequence[InputObject],
+    kernels: Sequence[CheckTarget],
+    options: CheckOptions,
+    versions: Sequence[str],
+    register: tuple[str, ...],
+    timeout_s: float | None,
+) -> list[CheckedObject]:
+    """Check objects, and register them on kernels that are booted for it."""
+    from structops_cli.vm.booted_check import BootOptions, boot_and_check, booted_targets  # QEMU
+
+    progress = str if output.json else output.note  # the stderr of JSON has one object or nothing
+    booted = booted_targets(versions, [target.label for target in kernels], progress)
+    report = partial(_report_kernel, output)
+    checked = list(check_pairs(objects, (*kernels, *booted), options, report))
+    return boot_and_check(checked, booted, objects, BootOptions(RUNNER, register, timeout_s, progress))
+
+
+def _report_kernel(output: Output, target: CheckTarget, kernel: KernelTypes) -> None:
+    warn_skipped_modules(output, kernel, target.label)
+    note_unknown_in_kernel(output, kernel)
+
+
+def _report(
+    output: Output,
+    objects: Sequence[InputObject],
+    checked: Sequence[CheckedObject],
+    paths: Sequence[str],
+    junit: str | None,
+    *,
+    strict: bool,
+) -> int:
     for path in dict.fromkeys(paths):
         warn_skipped_files(output, path)
-    for spec in specs:
-        if isinstance(spec, ObjectSpec):
-            warn_not_attached(output, spec)
-            note_unknown_in_object(output, spec)
-    code = overall(checked, strict=strict)
+    for one in objects:
+        if isinstance(one.spec, ObjectSpec):
+            warn_not_attached(output, one.spec)
+            note_unknown_in_object(output, one.spec)
     if junit:
         from structops_cli.cli.junit import write_junit  # rare
 
         write_junit(junit, checked, strict=strict)
     if len(checked) == 1 and checked[0].unread:
         raise checked[0].unread
-    data = {"results": [checked_data(item) for item in checked], "exit_code": int(code)}
+    code = int(exit_code_of(checked, strict=strict))
+    data = {"results": [checked_data(item) for item in checked], "exit_code": code}
     output.result("check", data, lambda: checked_text(output, checked))
-    return int(code)
-
-
-def _contents(name: str) -> bytes | mmap | StructopsError:
-    """Return the bytes of an object, or why they cannot be read."""
-    try:
-        return object_bytes(name)
-    except StructopsError as error:
-        return error
-
-
-def _read(
-    name: str,
-    data: bytes | mmap | StructopsError,
-    constants: tuple[str, ...],
-    maps: tuple[str, ...],
-    values: Mapping[str, str],
-) -> ObjectSpec | StructopsError:
-    """Return an object, or the error that says why it cannot be read or registered."""
-    if isinstance(data, StructopsError):
-        return data
-    try:
-        return open_changed(name, constants, maps, data, values)
-    except InputError as error:
-        error.add(object=name)
-        return error
-
-
-def _check_values(
-    values: Mapping[str, str], specs: Sequence[ObjectSpec | StructopsError], *, elsewhere: bool
-) -> None:
-    """Refuse a value of a kernel that no object asks for, or that a running kernel has itself."""
-    read = [spec for spec in specs if isinstance(spec, ObjectSpec)]
-    variables = {one.name for spec in read for section in spec.data for one in section.variables}
-    asked = {one.name for spec in read for one in spec.externs if one.category is ExternCategory.KCONFIG}
-    for name in values if read else ():
-        if name not in variables | asked:
-            raise UsageError(f"no object has a constant or asks for a configuration variable {name}")
-        if name not in variables and not elsewhere:
-            why = "a running kernel has its own value"
-            raise UsageError(
-                f"--const {name} is not for this check", why=why, hint="give it with --btf alone"
-            )
-
-
-def _check(
-    output: Output,
-    names: Sequence[str],
-    specs: Sequence[ObjectSpec | StructopsError],
-    targets: Sequence[CheckTarget],
-    selection: Selection,
-    values: Mapping[str, str],
-    *,
-    verify: bool,
-) -> Iterator[Checked]:
-    """Check every object against every kernel, one kernel in memory at a time."""
-    for kernel in targets:
-        around = file_surroundings(kernel.path, values)
-        try:
-            opened: Target | StructopsError = Target(kernel.open())
-            if kernel.is_live:
-                around = live_surroundings()
-        except StructopsError as error:
-            opened = error
-        for name, spec in zip(names, specs, strict=True):
-            yield _one(kernel, opened, name, spec, selection, around, verify=verify)
-        if isinstance(opened, Target):
-            warn_skipped_modules(output, opened.kernel, kernel.label)
-            note_unknown_in_kernel(output, opened.kernel)
-
-
-def _one(
-    kernel: CheckTarget,
-    opened: Target | StructopsError,
-    name: str,
-    spec: ObjectSpec | StructopsError,
-    selection: Selection,
-    around: Surroundings,
-    *,
-    verify: bool,
-) -> Checked:
-    """Check one object against one kernel; either may turn out to be damaged only as it is used."""
-    if isinstance(spec, StructopsError):
-        return _failed(kernel, name, spec)
-    if isinstance(opened, StructopsError):
-        return _failed(kernel, spec.name, opened)
-    try:
-        return Checked(kernel, _report(spec, opened, selection, around, verify=verify))
-    except (InputError, NotFoundError) as error:
-        return _failed(kernel, spec.name, error)
-
-
-def _failed(kernel: CheckTarget, name: str, error: StructopsError) -> Checked:
-    """Return the answer for an object that holds nothing to register, or for an input that cannot be read."""
-    if isinstance(error, ObjectError):
-        return Checked(kernel, CheckReport(name, Plan((), (), (), ()), (Finding.of_error(error),), (), ()))
-    from structops_cli.cli.environment import lacking  # only an error needs it
-
-    return Checked.of_unread(kernel, name, lacking(error) or error)
-
-
-def _report(
-    spec: ObjectSpec, target: Target, selection: Selection, around: Surroundings, *, verify: bool
-) -> CheckReport:
-    if selection.members:
-        from structops_cli.obj.settings import with_globals  # only --set needs it
-
-        spec, left = with_globals(spec, selection.members)
-        selection = selection._replace(members=left)
-    report = check_object(spec, target, selection, around)
-    return verified(report, spec, target) if verify else report
+    return code

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from structops_cli.cli.live import c_text
 from structops_cli.cli.output import Output, shown, table
 from structops_cli.counted import counted
-from structops_cli.errors import ExitCode, StructopsError
-from structops_cli.runtime.targets import CheckTarget
-from structops_cli.struct_ops.check import CheckReport
+from structops_cli.operations.check import CheckedObject, problems_of
 from structops_cli.struct_ops.check_members import MemberRow, VariableReport
 from structops_cli.struct_ops.check_programs import ProgramReport
 from structops_cli.struct_ops.findings import Finding, Severity, Verdict
-from structops_cli.struct_ops.plan import Plan
 
-__all__ = ["Booted", "Checked", "checked_data", "checked_text", "overall", "problem_lines", "problems_of"]
+__all__ = ["checked_data", "checked_text", "problem_lines"]
 
 COLORS = {Verdict.WOULD: "green", Verdict.WOULD_NOT: "red", Verdict.UNDECIDABLE: "yellow"}
 CELLS = {Verdict.WOULD: "yes", Verdict.WOULD_NOT: "no", Verdict.UNDECIDABLE: "cannot tell"}
@@ -25,55 +22,10 @@ NOT_ATTACHED = "not_attached"
 HEADER = ("MEMBER", "INDEX", "SIZE", "NEED", "HAS", "PROTOTYPE", "STATE")
 
 
-class Booted(NamedTuple):
-    """What a kernel that was booted for it made of an object, and what its types alone (``expected``) let one expect.
-
-    ``agrees`` is None where one of the two could not be told; ``registered``
-    are entries as ``register --json`` has them.
-    """
-
-    fate: str
-    expected: str
-    agrees: bool | None
-    registered: Sequence[Mapping[str, Any]]
-
-
-class Checked(NamedTuple):
-    """One object on one kernel; the report says what the kernel said if it was booted.
-
-    ``unread`` is the error of the object or the kernel that cannot be read.
-    """
-
-    kernel: CheckTarget
-    report: CheckReport
-    booted: Booted | None = None
-    unread: StructopsError | None = None
-
-    @classmethod
-    def of_unread(cls, kernel: CheckTarget, name: str, error: StructopsError) -> Checked:
-        """Return an object on a kernel where one of the two cannot be read: nobody can tell."""
-        finding = Finding.of_error(error, Severity.UNKNOWN)
-        return cls(kernel, CheckReport(name, Plan((), (), (), ()), (finding,), (), ()), unread=error)
-
-
-def overall(checked: Sequence[Checked], *, strict: bool) -> ExitCode:
-    """Return what all of it comes to: one that would not register decides."""
-    verdicts = {item.report.verdict for item in checked}
-    warned = any(finding.severity is Severity.WARNING for item in checked for finding in item.report.findings)
-    if Verdict.WOULD_NOT in verdicts or (strict and warned):
-        return ExitCode.FAILED
-    return ExitCode.UNSUPPORTED if Verdict.UNDECIDABLE in verdicts else ExitCode.DONE
-
-
-def problems_of(report: CheckReport) -> list[Finding]:
-    """Return all findings but the notes."""
-    return [finding for finding in report.findings if finding.severity is not Severity.NOTE]
-
-
 # JSON
 
 
-def checked_data(item: Checked) -> dict[str, Any]:
+def checked_data(item: CheckedObject) -> dict[str, Any]:
     """Return one object on one kernel as plain data."""
     report = item.report
     head = {
@@ -141,7 +93,7 @@ def _program_data(program: ProgramReport) -> dict[str, Any]:
 # Text
 
 
-def checked_text(output: Output, checked: Sequence[Checked]) -> str:
+def checked_text(output: Output, checked: Sequence[CheckedObject]) -> str:
     """Return the tables and problems; a matrix for several kernels; problems only for ``-q``."""
     several = len({item.kernel.label for item in checked}) > 1
     parts = [_matrix(checked)] if several and not output.quiet else []
@@ -154,7 +106,7 @@ def checked_text(output: Output, checked: Sequence[Checked]) -> str:
     return "\n\n".join(filter(None, parts))
 
 
-def _not_asked(checked: Sequence[Checked]) -> str:
+def _not_asked(checked: Sequence[CheckedObject]) -> str:
     """Return one line that limits what a yes promises, "" where every yes is the kernel's."""
     open_ones = (one for one in checked if not one.unread and one.report.verdict is not Verdict.WOULD_NOT)
     left = [one for one in open_ones if not one.report.verifier_asked]
@@ -168,7 +120,7 @@ def _not_asked(checked: Sequence[Checked]) -> str:
     return f"note: the verifier was not asked, and may refuse a program; {how}"
 
 
-def _matrix(checked: Sequence[Checked]) -> str:
+def _matrix(checked: Sequence[CheckedObject]) -> str:
     """Return one line an object, one column a kernel."""
     kernels = list(dict.fromkeys(item.kernel.label for item in checked))
     rows: dict[int, list[str]] = {}
@@ -180,7 +132,7 @@ def _matrix(checked: Sequence[Checked]) -> str:
     return table(("OBJECT", *kernels), [(names[place], *cells) for place, cells in rows.items()])
 
 
-def _cell(item: Checked) -> str:
+def _cell(item: CheckedObject) -> str:
     report = item.report
     if item.booted and item.booted.agrees is False:
         return f"{CELLS[report.verdict]} (by its types {CELLS[Verdict(item.booted.expected)]})"
@@ -189,7 +141,7 @@ def _cell(item: Checked) -> str:
     return CELLS[report.verdict] + more
 
 
-def _whole(output: Output, item: Checked) -> Iterator[str]:
+def _whole(output: Output, item: CheckedObject) -> Iterator[str]:
     yield _heading(output, item)
     for variable in item.report.variables:
         yield _variable(variable)
@@ -198,7 +150,7 @@ def _whole(output: Output, item: Checked) -> Iterator[str]:
     yield "\n".join(f"note: {shown(note)}" for note in notes)
 
 
-def _heading(output: Output, item: Checked) -> str:
+def _heading(output: Output, item: CheckedObject) -> str:
     verdict = item.report.verdict
     here = " (this kernel)" if item.kernel.is_live else " (booted)" if item.booted else ""
     said = item.booted.fate if item.booted else verdict.value
@@ -223,7 +175,7 @@ def _cells(row: MemberRow) -> tuple[object, ...]:
     return row.name, place, size, row.need or "-", has, row.prototype or "-", row.state
 
 
-def _problems(output: Output, item: Checked, *, with_heading: bool) -> str:
+def _problems(output: Output, item: CheckedObject, *, with_heading: bool) -> str:
     found = [one for one in problems_of(item.report) if NOT_ATTACHED not in one.fields]
     heading = [_heading(output, item)] if with_heading and found else []
     return "\n".join([*heading, *(_problem(finding, output) for finding in found)])

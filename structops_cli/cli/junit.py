@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from structops_cli.cli.check_text import Checked, problem_lines, problems_of
+from structops_cli.cli.check_text import problem_lines
 from structops_cli.errors import UsageError
+from structops_cli.operations.check import CheckedObject, problems_of
 from structops_cli.struct_ops.findings import Severity, Verdict
 
 __all__ = ["junit_xml", "write_junit"]
@@ -16,7 +17,7 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no way to write; names in objects can hold anything."""
 
 
-def write_junit(path: str, checked: Sequence[Checked], *, strict: bool) -> None:
+def write_junit(path: str, checked: Sequence[CheckedObject], *, strict: bool) -> None:
     """Write the results to a file; ``UsageError`` when it cannot be written."""
     try:
         with open(path, "w", encoding="utf-8") as file:
@@ -25,23 +26,23 @@ def write_junit(path: str, checked: Sequence[Checked], *, strict: bool) -> None:
         raise UsageError(f"{path} cannot be written", why=error.strerror or "") from None
 
 
-def junit_xml(checked: Sequence[Checked], *, strict: bool) -> str:
+def junit_xml(checked: Sequence[CheckedObject], *, strict: bool) -> str:
     """Return the results as XML: a failure would not register, an error cannot be told; warnings count when strict."""
-    suites: dict[str, list[Checked]] = {}
+    suites: dict[str, list[CheckedObject]] = {}
     for item in checked:
         suites.setdefault(item.kernel.label, []).append(item)
     bodies = [_suite(label, items, strict=strict) for label, items in suites.items()]
     return '<?xml version="1.0" encoding="UTF-8"?>\n<testsuites>\n' + "".join(bodies) + "</testsuites>\n"
 
 
-def _suite(label: str, items: Sequence[Checked], *, strict: bool) -> str:
+def _suite(label: str, items: Sequence[CheckedObject], *, strict: bool) -> str:
     outcomes = [_outcome(item, strict=strict) for item in items]
     counts = f'tests="{len(items)}" failures="{outcomes.count("failure")}" errors="{outcomes.count("error")}"'
     cases = "".join(_case(item, outcome) for item, outcome in zip(items, outcomes, strict=True))
     return f"  <testsuite name={_attribute(f'structops check {label}')} {counts}>\n{cases}  </testsuite>\n"
 
 
-def _outcome(item: Checked, *, strict: bool) -> str:
+def _outcome(item: CheckedObject, *, strict: bool) -> str:
     """Return the element that a result is, "" for one that passed."""
     if item.report.verdict is Verdict.WOULD_NOT:
         return "failure"
@@ -51,7 +52,7 @@ def _outcome(item: Checked, *, strict: bool) -> str:
     return "failure" if strict and warned else ""
 
 
-def _case(item: Checked, outcome: str) -> str:
+def _case(item: CheckedObject, outcome: str) -> str:
     problems = problems_of(item.report)
     said = escape(_clean("\n".join(problem_lines(finding) for finding in problems)))
     head = f"    <testcase classname={_attribute(item.kernel.label)} name={_attribute(item.report.object)}"

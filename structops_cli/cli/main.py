@@ -136,9 +136,9 @@ def _ended_by(error: BaseException, output: Output) -> int:
         case OSError() if not output.at_work:  # click wrote its help
             output.failed(_unwritten(OutputLost(error.strerror or "")))
         case OSError():  # what nobody expects to be refused: no memory, a security module
-            from structops_cli.cli.environment import of_the_system  # only an error needs it
+            from structops_cli.runtime.shortage import refusal_of_system  # only an error needs it
 
-            failed = of_the_system(error)
+            failed = refusal_of_system(error)
             output.failed(failed)
             output.trace(error)
             code = failed.exit_code
@@ -152,9 +152,9 @@ def _named(error: BaseException) -> BaseException:
     if not isinstance(error, StructopsError | OSError | MemoryError | ImportError | SystemError):
         return error
     with suppress(OSError, MemoryError, ImportError):  # nothing can be imported any more
-        from structops_cli.cli.environment import lacking
+        from structops_cli.runtime.shortage import shortage_of
 
-        return lacking(error) or error
+        return shortage_of(error) or error
     return error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,13 +96,32 @@ def object_path(name: str) -> str:
     )
 
 
-def open_object(name: str, data: bytes | mmap | None = None) -> ObjectSpec:
-    """Read an object by path or bundled name.
+def open_object(
+    name: str,
+    data: bytes | mmap | None = None,
+    *,
+    constants: Mapping[str, str] = {},
+    map_attributes: Mapping[tuple[str, str], str] = {},
+    kernel_values: Container[str] = (),
+) -> ObjectSpec:
+    """Read an object by path or bundled name, with constants and attributes of maps changed.
 
-    ``data`` is the result of ``object_bytes`` if the caller has it. Raises
-    ``NotFoundError`` for a missing file, ``InputError`` for a file that is no object.
+    ``data`` are its bytes if the caller has them. Raises ``NotFoundError`` for a file that
+    is not there, and ``InputError`` for one that is no object. A constant among
+    ``kernel_values`` is left out, unless the object has a variable of that name.
     """
-    return read_object(object_bytes(name) if data is None else data, os.path.basename(object_path(name)))
+    spec = read_object(object_bytes(name) if data is None else data, os.path.basename(object_path(name)))
+    if constants:
+        from structops_cli.obj.settings import with_constants  # rare
+
+        own = {one.name for section in spec.data for one in section.variables}
+        chosen = {key: text for key, text in constants.items() if key not in kernel_values or key in own}
+        spec = with_constants(spec, chosen)
+    if map_attributes:
+        from structops_cli.obj.settings import with_map_attributes  # rare
+
+        spec = with_map_attributes(spec, map_attributes)
+    return spec
 
 
 def object_bytes(name: str) -> bytes | mmap:

@@ -1,7 +1,7 @@
 """Register objects on a kernel that is booted for them, and join its answer with a check of the types.
 
 The guest registers each object, looks at it and unregisters it
-(``structops_cli.cli.trial_here``). One boot serves all objects of a call. A kernel
+(``structops_cli.cli.boot_check``). One boot serves all objects of a call. A kernel
 that panics is booted again for the objects after the one that it panicked on.
 """
 

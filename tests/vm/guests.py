@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from structops_cli.cli.side_by_side import side_by_side
 from structops_cli.errors import StructopsError
 from structops_cli.vm.archives import userland_archive
 from structops_cli.vm.guest import run_in_guest
 from structops_cli.vm.kernels import Kernel
+from structops_cli.vm.side_by_side import side_by_side
 from structops_cli.vm.tools import qemu
 from tests.compile import prebuild_objects
 from tests.prebuilt_objects import ObjectRequest, parse_request

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from structops_cli.cli.side_by_side import side_by_side
 from structops_cli.errors import NotFoundError, UsageError
 from structops_cli.vm import archives
 from structops_cli.vm.archives import Job, modules_archive, write_job
 from structops_cli.vm.cpio import CpioWriter, is_complete
 from structops_cli.vm.kernels import kernel_for
+from structops_cli.vm.side_by_side import side_by_side
 from tests.unit.vm.fake_kernels import keep
 from tests.unit.vm.test_cpio import Entry, entries
 

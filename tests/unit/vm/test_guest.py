@@ -248,10 +248,11 @@ emulator.KVM = "/dev/nothing-of-that-name"
 archive, btf, *words = sys.argv[1:]
 guest.userland_archive = guest.modules_archive = lambda *_: archive
 guest.vmlinux = lambda _: "/nowhere/vmlinux"
-from structops_cli.cli import vm, check_boot
-vm.kernel_for = check_boot.kernel_for = lambda *_, **__: kernels.Kernel("6.99-cloud-amd64", "/nowhere")
-check_boot._prepare = lambda: None
-check_boot.vmlinux = lambda _: btf
+from structops_cli.cli import vm
+from structops_cli.vm import booted_check
+vm.kernel_for = booted_check.kernel_for = lambda *_, **__: kernels.Kernel("6.99-cloud-amd64", "/nowhere")
+booted_check._prepare = lambda: None
+booted_check.vmlinux = lambda _: btf
 from structops_cli.__main__ import entry
 sys.argv[1:] = words
 entry()

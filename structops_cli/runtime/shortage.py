@@ -10,7 +10,7 @@ from errno import EMFILE, ENFILE, ENOMEM
 from structops_cli.errors import KernelError, StructopsError
 from structops_cli.syscall.mount_table import unmounted
 
-__all__ = ["lacking", "of_the_system"]
+__all__ = ["refusal_of_system", "shortage_of"]
 
 UNFINISHED = "the command could not be completed"
 OURS = (os.path.dirname(os.path.dirname(__file__)), sys.prefix, sys.base_prefix)
@@ -21,7 +21,7 @@ NO_EXCEPTION = ("without exception set", "without setting an exception")
 """Messages of Python's SystemError for a C function that failed and had no memory for an exception."""
 
 
-def lacking(error: BaseException) -> StructopsError | None:
+def shortage_of(error: BaseException) -> StructopsError | None:
     """Return an error that says which resource was missing; None if ``error`` has another reason.
 
     The reason may be an earlier error: an import fails when no file can be
@@ -52,7 +52,7 @@ def _like(known: StructopsError | None, error: StructopsError) -> StructopsError
     return error
 
 
-def of_the_system(error: OSError) -> KernelError:
+def refusal_of_system(error: OSError) -> KernelError:
     """Return the error of a file or a system call that was refused, where nobody on the way up had better words."""
     why = error.strerror or str(error)
     return KernelError.from_errno(_what(error), why=why, errno=error.errno or 0, operation="")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from structops_cli.cli import environment
-from structops_cli.cli.environment import lacking
 from structops_cli.errors import KernelError, NotFoundError, StructopsError, UnsupportedError
+from structops_cli.runtime import shortage
+from structops_cli.runtime.shortage import shortage_of
 from structops_cli.syscall import mount_table
 
 FILES = KernelError("a map could not be created", errno=EMFILE, operation="MAP_CREATE")
@@ -31,7 +31,7 @@ def raised(error: BaseException, before: BaseException) -> BaseException:
         (raised(NotFoundError("x cannot be read"), MemoryError()), "x cannot be read", "memory ran out"),
         (FILES, "a map could not be created", "this process has too many files open"),
         (
-            raised(OSError(EMFILE, "", environment.__file__), FILES),
+            raised(OSError(EMFILE, "", shortage.__file__), FILES),
             "a map could",
             "this process has too many",
         ),
@@ -39,7 +39,7 @@ def raised(error: BaseException, before: BaseException) -> BaseException:
     ],
 )
 def test_what_has_run_out(error: BaseException, what: str, why: str) -> None:
-    found = lacking(error)
+    found = shortage_of(error)
     assert found is not None
     assert (found.what[: len(what)], found.why[: len(why)]) == (what, why)
     assert found.hint
@@ -57,7 +57,7 @@ def test_what_has_run_out(error: BaseException, what: str, why: str) -> None:
     ],
 )
 def test_what_has_another_reason(error: BaseException) -> None:
-    assert lacking(error) is None
+    assert shortage_of(error) is None
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_what_has_another_reason(error: BaseException) -> None:
 def test_what_is_not_mounted(monkeypatch: Any, folder: str, error: BaseException) -> None:
     absent = {folder: ("/nowhere", f"mount {folder}")}
     monkeypatch.setattr(mount_table, "FOLDERS", absent)
-    found = lacking(error)
+    found = shortage_of(error)
     assert found is not None
     assert (found.why, found.hint, found.exit_code) == (
         f"{folder} is not mounted here",

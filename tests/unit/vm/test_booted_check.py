@@ -8,16 +8,16 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from structops_cli.cli import check_boot
 from structops_cli.errors import NotFoundError, UnsupportedError
 from structops_cli.runtime.objects import object_bytes
 from structops_cli.struct_ops.findings import Finding, Severity
+from structops_cli.vm import booted_check
 from structops_cli.vm.boot_check import BootAnswer, BootRequest, BootVerdict
 from structops_cli.vm.kernels import Kernel
 from tests.cli_runner import refused, run_cli
 from tests.compile import OBJECTS
 from tests.golden_files import Golden, normalised_json, normalised_text
-from tests.unit.cli.test_check_command import kernels as kernels  # noqa: PLC0414 -- a fixture
+from tests.unit.cli.test_check import kernels as kernels  # noqa: PLC0414 -- a fixture
 
 RELEASES = {"5.10": "5.10.0-9-cloud-amd64", "6.12": "6.12.9+deb13-cloud-amd64"}
 LOG = "0: (95) exit\nR0 !read_ok\n"
@@ -51,7 +51,7 @@ def boots(monkeypatch: pytest.MonkeyPatch, kernels: Path) -> Boots:
                 next(version for version, release in RELEASES.items() if release == kernel.release)
             ]
 
-        monkeypatch.setattr(check_boot, "boot_check", tried)
+        monkeypatch.setattr(booted_check, "boot_check", tried)
         return wishes
 
     def all_here(calls: list[Callable[[], object]], jobs: int) -> list[object]:
@@ -62,11 +62,11 @@ def boots(monkeypatch: pytest.MonkeyPatch, kernels: Path) -> Boots:
             raise NotFoundError(f"Debian has no kernel {version}", why="there are 5.10, 6.12")
         return Kernel(RELEASES[version], str(kernels / f"{version}.btf"))
 
-    monkeypatch.setattr(check_boot, "side_by_side", all_here)
-    monkeypatch.setattr(check_boot, "_prepare", lambda: None)
-    monkeypatch.setattr(check_boot, "kernel_for", kernel_for)
-    monkeypatch.setattr(check_boot, "kept_kernels", lambda: [Kernel(r, "") for r in RELEASES.values()])
-    monkeypatch.setattr(check_boot, "vmlinux", lambda kernel: kernel.folder)
+    monkeypatch.setattr(booted_check, "side_by_side", all_here)
+    monkeypatch.setattr(booted_check, "_prepare", lambda: None)
+    monkeypatch.setattr(booted_check, "kernel_for", kernel_for)
+    monkeypatch.setattr(booted_check, "kept_kernels", lambda: [Kernel(r, "") for r in RELEASES.values()])
+    monkeypatch.setattr(booted_check, "vmlinux", lambda kernel: kernel.folder)
     return answer
 
 
@@ -124,7 +124,7 @@ def test_the_options_of_register_are_handed_on(boots: Boots) -> None:
     options = ("--only=reno", "--set=name=a b", "--no-link")
     assert run_cli("check", "reno", "--boot", "6.12", *options).exit_code == 0
     (wish,) = wishes
-    assert (wish.options, wish.runner[-1]) == (options, "structops_cli.cli.trial_here")
+    assert (wish.options, wish.runner[-1]) == (options, "structops_cli.cli.boot_check")
     assert wish.objects == (("reno.bpf.o", RENO),)
 
 
@@ -177,7 +177,7 @@ def test_without_qemu_the_other_kernels_have_their_answers(
         raise UnsupportedError("there is no QEMU")
 
     boots({})
-    monkeypatch.setattr(check_boot, "_prepare", no_qemu)
+    monkeypatch.setattr(booted_check, "_prepare", no_qemu)
     words = ("check", "reno", "--btf", str(kernels / "5.10.btf"), "--boot", "6.12", "--json")
     result = run_cli(*words)
     assert [one["verdict"] for one in result.json()["results"]] == ["would register", "cannot tell"]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from structops_cli.cli.side_by_side import side_by_side
 from structops_cli.errors import StructopsError
+from structops_cli.vm.side_by_side import side_by_side
 from tests.cli_runner import run_python
 from tests.time_scale import scaled
 
@@ -56,7 +56,7 @@ def test_a_process_that_is_ended_from_outside_is_said() -> None:
 
 SCRIPT = """
 import os, signal, sys, time
-from structops_cli.cli.side_by_side import side_by_side
+from structops_cli.vm.side_by_side import side_by_side
 def call():
     try:
         open(sys.argv[1] + "/begun", "w").close()

@@ -1,13 +1,13 @@
-"""The guest's end of ``check --boot``: try objects on the running kernel, and say of each on stdout what became of it.
+"""Check objects in a guest: register each one on the running kernel, and report the result on stdout.
 
-``python3 -m structops_cli.cli.trial_here OBJ... -- OPTION...`` registers each
-object by the command itself with these options, asks a command of its own
-whether it is registered, and unregisters it. Of each it writes two lines of
-JSON: one when it begins, so that whoever listens knows what a kernel died of,
-and one with the answers. ``structops_cli.vm.boot_check`` reads them.
+``python3 -m structops_cli.cli.boot_check OBJ... -- OPTION...`` is the guest's part of
+``check --boot``. It registers each object with these options, shows it with a second
+command, and unregisters it. For each object it writes two lines of JSON: one before, so
+that the reader knows which object crashed the kernel, and one with the answers.
+``structops_cli.vm.boot_check`` reads them.
 
-Every command is a fork of this process, which has imported what they need:
-Python and its imports cost seconds under emulation.
+Each command is a fork of this process, which has imported all that they need: Python and
+its imports take seconds under emulation.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from typing import Any, NoReturn, TypeAlias
 
 from structops_cli.cli.main import run
 
-__all__ = ["Answer", "answer_of", "tried"]
+__all__ = ["Answer", "answer_of", "register_and_remove"]
 
 Answer: TypeAlias = dict[str, Any]
-"""What a command ended with: ``exit_code`` (negative for a signal), ``data`` from its stdout, ``error`` from its stderr."""
+"""The end of a command: ``exit_code`` (negative for a signal), ``data`` from stdout, ``error`` from stderr."""
 LIMIT_S = 90
-"""After which a command counts as one that hangs; the slowest takes 7 s under emulation, on a machine that is busy."""
+"""Time limit of a command. The slowest takes 7 s under emulation on a busy machine."""
 POLL_S = 0.01
 BPFFS = "/sys/fs/bpf"
 
 
-def tried(path: str, options: Sequence[str], place: str) -> dict[str, Any]:
-    """Register an object, look at it, unregister it; what was asked and answered, by step. Pins go below ``place``."""
+def register_and_remove(path: str, options: Sequence[str], place: str) -> dict[str, Any]:
+    """Register an object, show it, unregister it, and return the answers. Pins are below ``place``."""
     os.makedirs(place, exist_ok=True)
     shared = f"{place}/maps"
     os.makedirs(shared, exist_ok=True)
@@ -50,20 +50,20 @@ def tried(path: str, options: Sequence[str], place: str) -> dict[str, Any]:
 
 
 def answer_of(*words: str, limit_s: float = LIMIT_S) -> Answer:
-    """Run the command in a fork of this process, and return what it answered."""
+    """Run a command in a fork of this process, and return its answer."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = os.fork()
         if not child:
             _run(words, out.fileno(), err.fileno())
-        code = _waited(child, time.monotonic() + limit_s)
-        said = [_content(out.fileno()), _content(err.fileno())]
-    data, error = map(_json, said)
+        code = _wait(child, time.monotonic() + limit_s)
+        texts = [_content(out.fileno()), _content(err.fileno())]
+    data, error = map(_json, texts)
     answer = {"exit_code": code, "data": data, "error": (error or {}).get("error")}
-    return answer if data or error else answer | {"said": said[1][-1000:]}
+    return answer if data or error else answer | {"said": texts[1][-1000:]}
 
 
 def _run(words: Sequence[str], out: int, err: int) -> NoReturn:
-    """Be the command from here on."""
+    """Run the command in this process, and end it."""
     code = 1
     try:
         os.dup2(out, 1)
@@ -76,7 +76,7 @@ def _run(words: Sequence[str], out: int, err: int) -> NoReturn:
         os._exit(code)
 
 
-def _waited(child: int, until: float) -> int:
+def _wait(child: int, until: float) -> int:
     while True:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
@@ -93,7 +93,7 @@ def _content(fd: int) -> str:
 
 
 def _json(text: str) -> dict[str, Any] | None:
-    """Return the object that the last line is, if it is one: warnings may stand before it."""
+    """Return the JSON object of the last line, None if there is none. Warnings may precede it."""
     try:
         found = json.loads(text.strip().rpartition("\n")[2])
     except ValueError:
@@ -101,7 +101,7 @@ def _json(text: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _say(entry: dict[str, Any]) -> None:
+def _print(entry: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(entry, separators=(",", ":")) + "\n")
     sys.stdout.flush()
 
@@ -110,13 +110,13 @@ def _main(arguments: Sequence[str]) -> None:
     from structops_cli.cli import register, show, unregister  # noqa: F401 -- for the forks
 
     gc.disable()
-    paths, _, options = (list(part) for part in _parted(arguments))
+    paths, _, options = (list(part) for part in _split(arguments))
     for number, path in enumerate(paths):
-        _say({"begin": number})
-        _say({"end": number, **tried(path, options, f"{BPFFS}/trial-{number}")})
+        _print({"begin": number})
+        _print({"end": number, **register_and_remove(path, options, f"{BPFFS}/trial-{number}")})
 
 
-def _parted(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+def _split(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
     at = words.index("--")
     return words[:at], words[at : at + 1], words[at + 1 :]
 
