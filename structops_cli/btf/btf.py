@@ -237,7 +237,7 @@ class Btf:
                 not isinstance(current, Datasec)
                 or sorted(entry.type for entry in current.entries) != variables
             ):
-                why = f"type {datasec.id} is no section of these {len(variables)} variables"
+                why = f"type {datasec.id} is not a section of these {len(variables)} variables"
                 raise BtfError(f"{self.origin} cannot be changed", why=why, type_id=datasec.id)
             self._patch(patched, datasec)
         return Btf(bytes(patched), base=self.base, origin=self.origin)

@@ -117,7 +117,7 @@ class Printer:
                 break
             target = self._btf.type(_following(target))
         else:
-            raise self._error(type_id, f"its declaration does not end within {_MAX_CHAIN} steps")
+            raise self._error(type_id, f"its declaration has more than {_MAX_CHAIN} steps")
         text = " ".join([*qualifiers, self._specifier(target, indent, pointed_at=after_pointer)])
         return f"{text} {declarator}" if declarator else text
 
@@ -153,7 +153,7 @@ class Printer:
             return f"<BTF kind {target.kind}>"
         if isinstance(target, UnknownKind):
             raise self._error(target.id, f"it is {target.describe()}")
-        raise self._error(target.id, f"kind {type(target).__name__} is no type of C")
+        raise self._error(target.id, f"kind {type(target).__name__} is not a type of C")
 
     def body(self, target: Composite | Enum | Enum64, indent: int = 0, *, tagged: bool = True) -> str:
         """Write a struct, union or enum up to the closing brace and its attributes."""
@@ -220,7 +220,7 @@ class Printer:
     def _deepen(self, type_id: int) -> None:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise self._error(type_id, f"more than {_MAX_DEPTH} prototypes and bodies lie in one another")
+            raise self._error(type_id, f"more than {_MAX_DEPTH} prototypes and bodies are nested")
 
     def _error(self, type_id: int, why: str) -> BtfError:
         return BtfError(

@@ -113,7 +113,7 @@ class _HeaderWriter:
         if (type_id, whole) in self._seen:
             return
         if depth > _MAX_DEPTH:
-            raise self._error(type_id, f"more than {_MAX_DEPTH} types lie in one another")
+            raise self._error(type_id, f"more than {_MAX_DEPTH} types are nested")
         target = self._btf.type(type_id)
         self._name(target)
         if isinstance(target, Struct | Union) and target.name and whole:

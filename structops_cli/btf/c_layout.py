@@ -101,7 +101,7 @@ class _Pen:
     def _pad(self, target: int) -> Iterator[Padding | Filler]:
         """Fill up to ``target``, with the largest unit from its first boundary on."""
         if target < self._at:
-            raise self._error(f"what should begin at bit {target} overlaps what ends at bit {self._at}")
+            raise self._error(f"the member at bit {target} overlaps the one that ends at bit {self._at}")
         while self._at < target:
             if self._at % 8 == 0 and target - self._at > _MOST_PADDING:
                 size = (target - self._at) // 8

@@ -61,7 +61,7 @@ def encode(types: Iterable[BtfType], *, base: Btf | None = None) -> bytes:
     ordered = tuple(types)
     for expected, target in enumerate(ordered, 1 if base is None else base.end_id):
         if target.id != expected:
-            why = f"its id is {target.id}, and it comes as number {expected}"
+            why = f"its id is {target.id}, and its place is {expected}"
             raise BtfError(f"type {target.id} cannot be encoded", why=why, type_id=target.id)
     records, strings = encode_records(ordered, 0 if base is None else base.strings.end)
     return join(b"".join(records), strings)
@@ -119,7 +119,7 @@ class _Encoder:
         encoders = _ENCODERS.get(type(target))
         if encoders is None:
             known = not isinstance(target, UnknownKind)
-            why = "it is void, type 0 of every BTF" if known else "it is of a kind that is not known"
+            why = "it is void, type 0 of every BTF" if known else "its kind is unknown"
             raise BtfError(f"type {target.id} cannot be encoded", why=why, type_id=target.id)
         kind, encoder = encoders
         try:
@@ -243,7 +243,7 @@ def rewrite(btf: Btf, types: Iterable[BtfType], *, layout: bool = True) -> bytes
     end_id = max((btf.end_id, *(type_id + 1 for type_id in changed)))
     for type_id in (*changed, *range(btf.end_id, end_id)):
         if type_id < btf.start_id or type_id not in changed:
-            why = f"type {type_id} is no type of its own, and does not follow the last one"
+            why = f"type {type_id} is neither an own type nor the next new one"
             raise BtfError(f"{btf.origin} cannot be changed", why=why, type_id=type_id)
     raw = btf.raw()
     sections = parse_sections(raw, btf.origin, split=btf.base is not None)

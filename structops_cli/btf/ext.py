@@ -132,10 +132,12 @@ class _Reader:
             return {}
         end = at + size
         if at % 4 or end > len(self._data) or size < _WORD.size:
-            raise self._error(part, f"bytes {at} to {end} of {len(self._data)} are no place for it")
+            raise self._error(part, f"bytes {at} to {end} of {len(self._data)} cannot hold it")
         (stride,) = _WORD.unpack_from(self._data, at)
         if stride < part.layout.size or stride % 4:
-            raise self._error(part, f"its records have {stride} bytes, at least {part.layout.size} are known")
+            raise self._error(
+                part, f"its records have {stride} bytes, fewer than the known {part.layout.size}"
+            )
         if more := stride - part.layout.size:
             self.unknown.append(f"the last {more} bytes of each {part.name} record")
         at += _WORD.size
@@ -160,7 +162,7 @@ class _Reader:
             raise self._error(part, f"the name of a section: {error}") from error
         room = (end - at - _PAIR.size) // stride
         if not 0 < count <= room:
-            raise self._error(part, f"it says {count} records where 1 to {room} fit", section)
+            raise self._error(part, f"it has {count} records, and 1 to {room} fit", section)
         return section, count
 
     def _records(self, part: _Part[_Info], section: str, data: bytes, stride: int) -> tuple[_Info, ...]:
@@ -171,9 +173,9 @@ class _Reader:
             words = part.layout.unpack_from(data, at)
             offset = words[0]
             if offset % _INSN_SIZE:
-                raise self._error(part, f"byte {offset} is the start of no instruction", section)
+                raise self._error(part, f"byte {offset} is not the start of an instruction", section)
             if offset <= last:
-                raise self._error(part, f"byte {offset} comes after byte {last}: not in order", section)
+                raise self._error(part, f"byte {offset} comes after byte {last}, out of order", section)
             last = offset
             try:
                 records.append(part.decode(words))
@@ -185,7 +187,7 @@ class _Reader:
         """Decode ``struct bpf_func_info``."""
         offset, type_id = words
         if self._btf.kind(type_id) != BtfKind.FUNC:
-            raise BtfError(f"type {type_id} is no function")
+            raise BtfError(f"type {type_id} is not a function")
         return FuncInfo(offset // _INSN_SIZE, type_id)
 
     def line_info(self, words: tuple[int, ...]) -> LineInfo:

@@ -62,13 +62,15 @@ def parse_preamble(data: bytes | mmap, shortest: int, origin: str) -> Preamble:
         raise BtfError(f"{origin} is damaged", why=f"{len(data)} bytes are too few for a header")
     preamble = Preamble._make(_PREAMBLE.unpack_from(data))
     if preamble.magic == _SWAPPED_MAGIC:
-        why = "it is of the other byte order (big-endian)"
+        why = "its byte order is big-endian"
         raise BtfError(f"{origin} cannot be read", why=why, hint="build it for a little-endian target")
     if preamble.magic != BTF_MAGIC:
         why = f"it begins with {preamble.magic:#06x}, not with {BTF_MAGIC:#06x}"
-        raise BtfError(f"{origin} is no BTF", why=why)
+        raise BtfError(f"{origin} is not BTF", why=why)
     if preamble.version != 1:
-        raise BtfError(f"{origin} cannot be read", why=f"its version is {preamble.version}, only 1 is known")
+        raise BtfError(
+            f"{origin} cannot be read", why=f"its version is {preamble.version}, and only 1 is known"
+        )
     if preamble.flags != 0:
         raise BtfError(f"{origin} cannot be read", why=f"its header has unknown flags {preamble.flags:#x}")
     _check_length(data, preamble.length, shortest, origin)
@@ -79,7 +81,7 @@ def _check_length(data: bytes | mmap, length: int, shortest: int, origin: str) -
     if length < shortest:
         raise BtfError(f"{origin} is damaged", why=f"a header of {length} bytes is shorter than {shortest}")
     if length > len(data):
-        why = f"its header has {length} bytes, and all of it {len(data)}"
+        why = f"its header has {length} bytes, and the whole has {len(data)}"
         raise BtfError(f"{origin} is damaged", why=why)
 
 
@@ -102,7 +104,7 @@ def parse_sections(data: bytes | mmap, origin: str, *, split: bool = False) -> S
         unknown,
     )
     if types_offset % 4:
-        why = f"its types begin at {types_offset}, which is no multiple of 4"
+        why = f"its types begin at {types_offset}, not a multiple of 4"
         raise BtfError(f"{origin} is damaged", why=why)
     _check_extent(data, sections.types_offset, types_length, "type", origin)
     _check_extent(data, sections.strings_offset, strings_length, "string", origin)
@@ -121,7 +123,7 @@ def _layout(data: bytes | mmap, length: int, origin: str) -> tuple[int, int]:
         return 0, 0
     offset, size = _LAYOUT.unpack_from(data, _SHORTEST)
     if offset % 4 or size % 4:
-        why = f"its layout is at {offset} and has {size} bytes, which are no multiples of 4"
+        why = f"its layout is at {offset} and has {size} bytes, not multiples of 4"
         raise BtfError(f"{origin} is damaged", why=why)
     return (offset, size) if size else (0, 0)
 

@@ -213,5 +213,5 @@ def pointee_proto(btf: Btf, type_id: int) -> FuncProto | None:
 
 
 def _endless(btf: Btf, type_id: int) -> BtfError:
-    why = f"its definition does not end within {_MAX_CHAIN} steps"
+    why = f"its definition has more than {_MAX_CHAIN} steps"
     return BtfError(f"{btf.origin}: type {type_id} is damaged", why=why, type_id=type_id)

@@ -124,7 +124,7 @@ def read_enumerator(local: Btf, type_id: int, access: str) -> Enumerator:
     indexes = _indexes(local, type_id, access)
     enum = resolve(local, type_id)
     if not isinstance(enum, Enum | Enum64):
-        raise _misfit(local, type_id, access, "an enumerator is asked of what is no enum")
+        raise _misfit(local, type_id, access, "the type is not an enum")
     if len(indexes) > 1 or indexes[0] >= len(enum.values):
         raise _misfit(local, type_id, access, f"the enum has {len(enum.values)} values")
     return enum.values[indexes[0]]
@@ -133,7 +133,7 @@ def read_enumerator(local: Btf, type_id: int, access: str) -> Enumerator:
 def check_whole_type(local: Btf, type_id: int, access: str) -> None:
     """Check the access string of a relocation of a whole type, which is ``"0"``."""
     if access != "0":
-        raise _misfit(local, type_id, access, "a relocation of a type takes no path into it")
+        raise _misfit(local, type_id, access, "a relocation of a whole type has no path")
 
 
 def spell_type(btf: Btf, type_id: int) -> str:
@@ -162,7 +162,7 @@ def spell_field(btf: Btf, path: FieldAccess) -> str:
 def _indexes(local: Btf, type_id: int, access: str) -> tuple[int, ...]:
     indexes = _numbers(access)
     if indexes is None:
-        raise _misfit(local, type_id, access, f"it is no list of up to {MAX_STEPS} numbers")
+        raise _misfit(local, type_id, access, f"it is not a list of up to {MAX_STEPS} numbers")
     return indexes
 
 

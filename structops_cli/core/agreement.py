@@ -102,7 +102,7 @@ def _ambiguous(
     return RelocationError(
         f"{about}: the kernel has several answers to {ASKS[kind]!r}",
         why=", ".join(given),
-        hint="Declare the type with a member that only the one you mean has, and use that member first.",
+        hint="Declare the type with a member that only the wanted one has, and use that member first.",
         type_name=local.name(relo.type_id),
         candidates=named,
     )

@@ -88,7 +88,7 @@ def _poison(insns: bytearray, index: int, insn: Insn, number: int) -> None:
 
 def _apply_immediate(insns: bytearray, insn: Insn, fixup: Fixup, number: int) -> None:
     if insn.uses_register:
-        raise _refusal(fixup, "the arithmetic takes a register and no immediate")
+        raise _refusal(fixup, "the operand of the arithmetic is a register, not an immediate")
     if fixup.checked and (insn.imm ^ fixup.local_value) & _U32:
         raise _unexpected(fixup, insn.imm)
     top = _U31 if insn.insn_class == InsnClass.ALU64 else _U32
@@ -123,7 +123,7 @@ def _apply_imm64(insns: bytearray, insn: Insn, fixup: Fixup, _number: int) -> No
         raise _refusal(fixup, f"opcode {insn.opcode:#04x} has nothing to relocate")
     second = decode_insn(insns, fixup.insn_index + 1)
     if insn.src_reg or insn.offset or second[:-1] != (0, 0, 0, 0):
-        raise _refusal(fixup, "the 64-bit load is not of a plain number")
+        raise _refusal(fixup, "the 64-bit load does not load a plain number")
     held = imm64_at(insns, fixup.insn_index)
     value = fixup.target_value
     if fixup.checked and held != fixup.local_value & _U64:
@@ -147,7 +147,7 @@ def _check_index(insns: bytearray, fixup: Fixup) -> None:
 
 
 def _unexpected(fixup: Fixup, held: int) -> RelocationError:
-    return _refusal(fixup, f"it holds {held} where the object's types say {fixup.local_value}")
+    return _refusal(fixup, f"it holds {held} but the object's types give {fixup.local_value}")
 
 
 def _refusal(fixup: Fixup, why: str) -> RelocationError:

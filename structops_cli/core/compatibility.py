@@ -227,7 +227,7 @@ def _same_or_no_name(ours: str, theirs: str) -> bool:
 def _too_deep(local: Btf, local_id: int) -> RelocationError:
     return RelocationError(
         f"types are nested deeper than {MAX_NESTING} levels",
-        why="they are followed until a struct, an enum or an integer ends them, and these do not end",
+        why="no struct, enum or integer ends the chain",
         hint="The object's BTF or the kernel's is damaged.",
         type_id=local_id,
         type_name=local.name(local_id),

@@ -184,7 +184,7 @@ class Relocator:
             btf, target_id = candidate
             if alike(local, type_id, btf, target_id):
                 return CandidateValue(type_value(btf, target_id, kind))
-            return Mismatch(f"{spell_type(btf, target_id)} is another type in {btf.origin}")
+            return Mismatch(f"{spell_type(btf, target_id)} is a different type in {btf.origin}")
 
         # A linker renumbers types and leaves the instructions alone: an id that stands there says nothing.
         checked = kind != CoreReloKind.TYPE_ID_TARGET

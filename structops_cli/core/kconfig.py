@@ -52,7 +52,7 @@ def option_bytes(btf: Btf, type_id: int, text: str) -> bytes | Mismatch:
     if text.startswith('"'):
         return _string(shape, text)
     if not NUMBER.fullmatch(text):
-        return Mismatch(f"its value {text!r} is neither y, m, n, a number nor a text in quotes")
+        return Mismatch(f"its value {text!r} is not y, m, n, a number or quoted text")
     if shape.form not in {_Form.NUMBER, _Form.CHAR}:
         return Mismatch(f"its value {text} is a number, and the object asks for {shape.form}")
     return _number(shape, _parsed(text))
@@ -66,7 +66,7 @@ def number_bytes(btf: Btf, type_id: int, value: int) -> bytes | Mismatch:
     if shape.form not in {_Form.NUMBER, _Form.CHAR, _Form.BOOL}:
         return Mismatch(f"its value {value} is a number, and the object asks for {shape.form}")
     if shape.form is _Form.BOOL and value > 1:
-        return Mismatch(f"its value {value} is no truth value")
+        return Mismatch(f"its value {value} is not 0 or 1")
     return _number(shape, value)
 
 
@@ -122,13 +122,13 @@ def _letter(shape: _Shape, text: str) -> bytes | Mismatch:
     if shape.form is not _Form.BOOL:
         return Mismatch(f"its value is {text}, and the object asks for {shape.form}")
     if text == "m":
-        return Mismatch("its value is m, a module, which a bool cannot say; declare an enum libbpf_tristate")
+        return Mismatch("its value is m (module), which a bool cannot hold; declare an enum libbpf_tristate")
     return bytes([text == "y"])
 
 
 def _string(shape: _Shape, text: str) -> bytes | Mismatch:
     if shape.form is not _Form.TEXT:
-        return Mismatch(f"its value {text} is a text, and the object asks for {shape.form}")
+        return Mismatch(f"its value {text} is text, and the object asks for {shape.form}")
     if len(text) == 1 or not text.endswith('"'):
         return Mismatch(f"its value {text} has no closing quote")
     return (
@@ -155,12 +155,12 @@ def _number(shape: _Shape, value: int) -> bytes | Mismatch:
     except OverflowError:
         sign = "signed" if shape.signed else "unsigned"
         return Mismatch(
-            f"its value {value:#x} does not fit the {sign} {8 * shape.size_bytes} bits that the object has for it"
+            f"its value {value:#x} does not fit the {sign} {8 * shape.size_bytes} bits of the object's variable"
         )
 
 
 def _unsupported(btf: Btf, type_id: int) -> Mismatch:
     forms = ", ".join(_Form)
     return Mismatch(
-        f"the object declares it as {declare(btf, type_id)}, and the configuration can be one of: {forms}"
+        f"the object declares it as {declare(btf, type_id)}, and the supported types are: {forms}"
     )

@@ -180,7 +180,7 @@ class _Search:
         btf, module, type_id = found
         function = btf.type(type_id)
         if isinstance(function, Func) and lacks_implementation(btf, function):
-            why = f"{btf.origin} has it without the {function.name}_impl behind it, and the verifier lets no program call it"
+            why = f"{btf.origin} has no {function.name}_impl, and the verifier lets no program call the function without it"
             return _Missing(why, "use another build of this kernel")
         if isinstance(function, Func) and types_compatible(
             self.spec.btf, local.type, btf, function.type, declared=True
@@ -195,7 +195,7 @@ class _Search:
         found = self._type(use.extern.name, BtfKind.VAR)
         if found is None:
             hint = f"for its address alone, declare it as 'extern const void {use.extern.name} __ksym'"
-            return self._nowhere("variable", f"BTF has few but per-CPU variables; {hint}")
+            return self._nowhere("variable", f"BTF has hardly any but per-CPU variables; {hint}")
         btf, module, type_id = found
         variable = btf.type(type_id)
         if isinstance(variable, Var) and types_compatible(
@@ -258,16 +258,16 @@ class _Search:
             f"there are variables {OPTION}..., {VERSION}, LINUX_HAS_BPF_COOKIE and LINUX_HAS_SYSCALL_WRAPPER"
         )
         return (
-            _Missing(why, f"only one that begins with {VIRTUAL} may be unknown, when it is __weak")
+            _Missing(why, f"only a __weak variable that begins with {VIRTUAL} may be unknown")
             if name.startswith(VIRTUAL)
             else Mismatch(why)
         )
 
     def _no_option(self, name: str) -> _Missing:
         if name in self.facts.options:
-            return _Missing("a user gives it as n: the kernel was built without", WEAKEN)
+            return _Missing("the user set it to n: the kernel lacks it", WEAKEN)
         if self.facts.found:
-            return _Missing(f"{self.facts.found} does not set it: the kernel was built without", WEAKEN)
+            return _Missing(f"{self.facts.found} does not set it: the kernel lacks it", WEAKEN)
         why = f"the kernel's configuration is in none of {', '.join(self.facts.sought) or 'the files given'}"
         return _Missing(why, f"put the kernel's config file at one of these places, or {WEAKEN}")
 

@@ -123,7 +123,7 @@ def match_field(local: Btf, path: FieldAccess, target: Target, candidate: TypeCa
     An element must lie in its array, except in a flexible one at the end.
     """
     if path.tail_bits:
-        return Mismatch("the object takes an anonymous member as a whole, and that has no name to look for")
+        return Mismatch("the object takes an anonymous member as a whole, and it has no name to search for")
     btf = candidate.btf
     bit_offset = path.first_index * size_of(btf, candidate.id) * 8 if path.first_index else 0
     bit_size = 0
@@ -142,13 +142,13 @@ def match_field(local: Btf, path: FieldAccess, target: Target, candidate: TypeCa
             bit_offset += slot.bit_offset
             bit_size, may_grow = slot.bit_size, slot.last
         elif not isinstance(inside, Array):
-            return Mismatch(f"{spell_type(btf, inside.id)} is no array in {btf.origin}")
+            return Mismatch(f"{spell_type(btf, inside.id)} is not an array in {btf.origin}")
         elif number < inside.count or (may_grow and inside.count == 0):
             bit_offset += element_offset(btf, inside, number)
             bit_size, may_grow = 0, False
             inside = resolve(btf, inside.element_type)
         else:
-            return Mismatch(f"the array has no element {number} in {btf.origin}, only {inside.count}")
+            return Mismatch(f"the array in {btf.origin} has no element {number}: it has {inside.count}")
     return _new(Field, (inside, bit_offset, bit_size))
 
 
@@ -157,7 +157,7 @@ def match_enumerator(enumerator: Enumerator, candidate: TypeCandidate) -> Enumer
     btf = candidate.btf
     enum = resolve(btf, candidate.id)
     if not isinstance(enum, Enum | Enum64):
-        return Mismatch(f"{spell_type(btf, candidate.id)} is no enum in {btf.origin}")
+        return Mismatch(f"{spell_type(btf, candidate.id)} is not an enum in {btf.origin}")
     wanted = essential_name(enumerator.name)
     for value in enum.values:
         if value.name == wanted or essential_name(value.name) == wanted:

@@ -133,13 +133,13 @@ def refuse_resize(local: FieldExtent, target: FieldExtent, sizes: tuple[int, int
     if sizes[0] == sizes[1] or (isinstance(ours, Ptr) and isinstance(theirs, Ptr)):
         return None
     if local.bit_size or target.bit_size:
-        return f"it is a bit-field either in the object or in {origin}, and not in both"
+        return f"it is a bit-field only in the object or only in {origin}"
     words = f"it is {sizes[0]} bytes in the object and {sizes[1]} in {origin}"
     if not (isinstance(ours, Int) and isinstance(theirs, Int)):
         return f"{words}, and only pointers and unsigned integers can be accessed in another size"
     if is_signed(ours) or is_signed(theirs):
         return f"{words}, and a signed integer cannot be accessed in another size"
-    return None if sizes[1] in _MEMORY_SIZES else f"{words}, and no instruction accesses that many"
+    return None if sizes[1] in _MEMORY_SIZES else f"{words}, and no instruction accesses that size"
 
 
 def type_value(btf: Btf, type_id: int, kind: CoreReloKind) -> int:

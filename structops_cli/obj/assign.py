@@ -84,7 +84,7 @@ def stored(btf: Btf, data: bytes | SparseBytes, location: Location, text: str) -
 
 def out_of_place(location: Location, size_bytes: int) -> UsageError:
     """Return the error for a part beyond the end of its variable."""
-    return _refused(location, f"it ends at byte {location.end_byte} of a variable of {size_bytes}")
+    return _refused(location, f"it ends at byte {location.end_byte}, and the variable has {size_bytes} bytes")
 
 
 def _steps(name: str, rest: str) -> Iterator[tuple[str, str]]:
@@ -100,7 +100,7 @@ def _steps(name: str, rest: str) -> Iterator[tuple[str, str]]:
             f"{rest[end:]} is neither a member nor an element",
             "write members as .NAME, elements as [NUMBER]",
         )
-        raise UsageError(f"{name}{rest} is no path", why=why, hint=hint, variable=name)
+        raise UsageError(f"{name}{rest} is not a path", why=why, hint=hint, variable=name)
 
 
 def _member(btf: Btf, target: BtfType, path: str, name: str) -> tuple[int, int, int]:
@@ -143,7 +143,7 @@ def _elements(btf: Btf, location: Location, array: Array, text: str) -> bytes:
         return _characters(location, array, text)
     size = size_of(btf, array.element_type)
     if isinstance(element, Array | Struct | Union):
-        why = f"it is an array of {array.count} elements of kind {_label(element)}"
+        why = f"it is an array of {array.count} elements: each is {_label(element)}"
         raise _refused(location, why, f"set parts of them: {location.path}[0]...={text}")
     words = text.split(",")
     if len(words) > array.count:
@@ -162,7 +162,7 @@ def _characters(location: Location, array: Array, text: str) -> bytes:
             location, f"{text!r} has {len(raw)} bytes; there is room for {max(array.count - 1, 0)}"
         )
     if 0 in raw:
-        raise _refused(location, f"{text!r} has a NUL within")
+        raise _refused(location, f"{text!r} contains a NUL")
     return raw
 
 
@@ -173,7 +173,7 @@ def _value(location: Location, text: str) -> int:
         return _enumerator(location, target, text)
     if isinstance(target, Int) and target.encoding & BtfIntEncoding.BOOL:
         if text not in _BOOLS:
-            raise _refused(location, f"{text!r} is none of {', '.join(_BOOLS)}")
+            raise _refused(location, f"{text!r} is not one of {', '.join(_BOOLS)}")
         return _BOOLS[text]
     if isinstance(target, Int):
         if target.name == "char" and len(text) == 1 and text.isascii() and not text.isdigit():
@@ -181,7 +181,7 @@ def _value(location: Location, text: str) -> int:
         return _number(location, text, bool(target.encoding & BtfIntEncoding.SIGNED))
     hints = {
         Float: "BPF has no floating point",
-        Ptr: "an address cannot be written down",
+        Ptr: "an address cannot be given as text",
         Struct: "set its members",
     }
     raise _refused(location, f"it is {_label(target)}", hints.get(type(target), ""))
@@ -196,7 +196,7 @@ def _enumerator(location: Location, enum: Enum | Enum64, text: str) -> int:
     if text[:1].isdigit() or text[:1] in {"-", "+"}:
         return _number(location, text, enum.signed)
     names = [value.name for value in enum.values]
-    why = f"{text!r} is none of {', '.join(names[:_MAX_SUGGESTIONS])}"
+    why = f"{text!r} is not one of {', '.join(names[:_MAX_SUGGESTIONS])}"
     raise UsageError(f"{location.path} cannot be set", why=why, variable=location.path, candidates=names)
 
 
@@ -204,7 +204,7 @@ def _number(location: Location, text: str, signed: bool) -> int:
     try:
         value = int(text, 0)
     except ValueError as error:
-        raise _refused(location, f"{text!r} is no whole number") from error
+        raise _refused(location, f"{text!r} is not a whole number") from error
     low = -(1 << location.bit_size - 1) if signed else 0
     high = (1 << location.bit_size - signed) - 1
     if not low <= value <= high:

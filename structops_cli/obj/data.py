@@ -150,7 +150,7 @@ def _variable(section: DataSection, path: str) -> DataVariable | None:
     return same[0] if same else None
 
 
-def _ambiguous(path: str, places: list[str], hint: str = "give them names of their own") -> AmbiguousError:
+def _ambiguous(path: str, places: list[str], hint: str = "give each its own name") -> AmbiguousError:
     what, why = f"there are several variables {path}", f"static ones in {', '.join(places)}"
     return AmbiguousError(what, why=why, hint=hint, variable=path, candidates=places)
 

@@ -67,8 +67,8 @@ def variables_of(btf: Btf, datasec: Datasec) -> Iterator[tuple[Var, DatasecEntry
         var = btf.type(entry.type)
         if not isinstance(var, Var):
             what, why = (
-                f"section {datasec.name} holds something that is no variable",
-                f"type {entry.type} is no Var",
+                f"section {datasec.name} has an entry that is not a variable",
+                f"type {entry.type} is not a Var",
             )
             raise ObjectError(what, why=why, section=datasec.name, type_id=entry.type)
         yield var, entry
@@ -149,9 +149,7 @@ def _placed(
     chosen = left[0] if len(left) == 1 else _among(btf, left, entry)
     if chosen is None:
         what = f"variable {name} of section {section.name} has no place"
-        why = (
-            "no symbol of that name is left in the section" if not left else "its symbols are of other sizes"
-        )
+        why = "no symbol of the section is left for it" if not left else "no symbol has its size"
         hint = "keep the symbols: strip with llvm-strip -g"
         raise ObjectError(what, why=why, hint=hint, variable=name, section=section.name)
     left.remove(chosen)
@@ -225,8 +223,8 @@ def _variables(btf: Btf, datasec: Datasec) -> Iterator[Var]:
         var = btf.type(entry.type)
         if not isinstance(var, Var):
             name = btf.name(entry.type)
-            what = f"{name} of section {KCONFIG} is no variable"
-            hint = "only variables have a place in the kernel's configuration; a kernel function is in .ksyms"
+            what = f"{name} of section {KCONFIG} is not a variable"
+            hint = "only variables have a place there; declare a kernel function in .ksyms"
             raise ObjectError(
                 what, why=f"it is a {type(var).__name__}", hint=hint, symbol=name, section=KCONFIG
             )

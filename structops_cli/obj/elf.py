@@ -49,10 +49,10 @@ def decompressed(section: Section) -> Section:
     if not section.flags & _SHF_COMPRESSED or not (section.name in _READ or section.is_loaded):
         return section
     if section.is_loaded:
-        raise damaged(f"section {section.name} is compressed", "no section of a program may be")
+        raise damaged(f"section {section.name} is compressed", "sections of a program may not be")
     if len(section.data) < _HEADER.size:
         raise damaged(
-            f"section {section.name} is compressed", f"its {len(section.data)} bytes hold no header"
+            f"section {section.name} is compressed", f"its {len(section.data)} bytes are too few for a header"
         )
     algorithm, _, size_bytes, _ = _HEADER.unpack_from(section.data)
     if algorithm != _ZLIB:
@@ -66,7 +66,7 @@ def decompressed(section: Section) -> Section:
 def _unknown(name: str, algorithm: int) -> ElfError:
     return ElfError(
         f"section {name} is compressed with {_ALGORITHMS.get(algorithm, f'algorithm {algorithm}')}",
-        why="only zlib is read here",
+        why="structops reads only zlib",
         hint="decompress it: "
         f"llvm-objcopy {' '.join(f'--compress-sections={one}=none' for one in _READ)} FILE, of LLVM 19 or later",
     )
@@ -84,7 +84,7 @@ def _inflate(section: Section, size_bytes: int) -> bytes:
     except error as refusal:
         raise damaged(f"section {section.name} cannot be decompressed", str(refusal)) from refusal
     if len(data) != size_bytes or not stream.eof:
-        why = f"it holds other than the {size_bytes} bytes that its header names"
+        why = f"it does not hold the {size_bytes} bytes that its header gives"
         raise damaged(f"section {section.name} cannot be decompressed", why)
     return data
 
@@ -169,13 +169,13 @@ def _file_header(data: bytes | mmap, check: Callable[[Any, int, bool], None]) ->
 def _no_elf(start: bytes) -> ElfError:
     if start in _BITCODE:
         return ElfError(
-            "this is LLVM bitcode, and no object",
+            "this is LLVM bitcode, not an object",
             why=f"it begins with {start.hex(' ')}: clang writes that with -emit-llvm and with -flto",
             hint="compile it with clang -target bpf -O2 -g -c and without those options, "
-            "or make the object of it: llc -march=bpf -filetype=obj -o OBJ.bpf.o FILE",
+            "or compile the bitcode: llc -march=bpf -filetype=obj -o OBJ.bpf.o FILE",
         )
     why = f"it begins with {start.hex(' ')}, not with 7f 45 4c 46" if start else "it is empty"
-    return ElfError("this is no ELF file", why=why, hint="give an object that clang -target bpf made")
+    return ElfError("this is not an ELF file", why=why, hint="give an object that clang -target bpf made")
 
 
 def _check_target(header: Any, bits: int, little_endian: bool) -> None:
@@ -193,7 +193,7 @@ def _check_target(header: Any, bits: int, little_endian: bool) -> None:
     if kind != "ET_REL":
         why = f"it is {_TYPES.get(kind, f'of ELF type {kind}')}"
         raise ElfError(
-            "this is no relocatable object", why=why, hint="compile it with -c, and do not link it"
+            "this is not a relocatable object", why=why, hint="compile it with -c, and do not link it"
         )
 
 
@@ -218,7 +218,7 @@ def _section_headers(data: bytes | mmap, structs: ELFStructs, header: Any) -> li
 
 def _sections(data: bytes | mmap, headers: list[Any], names_at: int) -> tuple[Section, ...]:
     if names_at >= len(headers):
-        why = f"section {names_at} is said to hold them; there are {len(headers)} sections"
+        why = f"section {names_at} should hold them; there are {len(headers)} sections"
         raise damaged("the section names are missing", why)
     extents = [_extent(data, position, header) for position, header in enumerate(headers)]
     if sum(map(len, extents)) > len(data):

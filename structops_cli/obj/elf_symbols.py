@@ -39,12 +39,12 @@ def name_at(strings: bytes, offset: int, owner: str) -> str:
     """Return the string at ``offset`` of a string table. ``owner`` is for messages."""
     end = strings.find(b"\0", offset, offset + MAX_NAME_BYTES) if offset < len(strings) else -1
     if end < 0:
-        why = f"offset {offset} begins no string of less than {MAX_NAME_BYTES} bytes"
+        why = f"offset {offset} is not the start of a string of less than {MAX_NAME_BYTES} bytes"
         raise damaged(f"the name of {owner} is damaged", why, offset=offset)
     try:
         return strings[offset:end].decode()
     except UnicodeDecodeError as error:
-        raise damaged(f"the name of {owner} is damaged", "it is no UTF-8 text", offset=offset) from error
+        raise damaged(f"the name of {owner} is damaged", "it is not UTF-8 text", offset=offset) from error
 
 
 def symbol_table(sections: tuple[Section, ...]) -> Section:
@@ -52,7 +52,7 @@ def symbol_table(sections: tuple[Section, ...]) -> Section:
     tables = [section for section in sections if section.type == "SHT_SYMTAB"]
     if not tables:
         hint = "strip it with llvm-strip -g, which keeps the symbols"
-        raise ElfError("there is no symbol table", why="the object was stripped of it", hint=hint)
+        raise ElfError("there is no symbol table", why="it was stripped from the object", hint=hint)
     table = tables[0]
     count, rest = divmod(len(table.data), _SYMBOL.size)
     why = ""
@@ -63,7 +63,7 @@ def symbol_table(sections: tuple[Section, ...]) -> Section:
     elif count > MAX_SYMBOLS:
         why = f"it has {count} symbols; the limit is {MAX_SYMBOLS}"
     elif table.link >= len(sections):
-        why = f"section {table.link} is said to hold its names; there are {len(sections)} sections"
+        why = f"section {table.link} should hold its names; there are {len(sections)} sections"
     if why:
         raise damaged("the symbol table is unusable", why)
     return table
@@ -76,7 +76,7 @@ def read_symbols(sections: tuple[Section, ...], table: Section) -> Iterator[Symb
         name = name_at(strings, offset, f"symbol {index}") if offset else ""
         symbol = Symbol(name, info & 15, info >> 4, section, value, size, other & 3 in _HIDDEN)
         if section == _SHN_COMMON:
-            what, why = f"symbol {name} is a common symbol", "it has no section yet"
+            what, why = f"symbol {name} is a common symbol", "the linker has not given it a section"
             raise ElfError(what, why=why, hint="compile it with -fno-common", symbol=name)
         if 0 < section < _SHN_LORESERVE:
             _check_place(sections, symbol, name or str(index))
@@ -85,7 +85,7 @@ def read_symbols(sections: tuple[Section, ...], table: Section) -> Iterator[Symb
 
 def _check_place(sections: tuple[Section, ...], symbol: Symbol, label: str) -> None:
     if symbol.section >= len(sections):
-        why = f"it is said to be in section {symbol.section}; there are {len(sections)}"
+        why = f"it should be in section {symbol.section}; there are {len(sections)}"
         raise damaged(f"symbol {label} is in no section", why, symbol=symbol.name)
     section, end = sections[symbol.section], symbol.value + symbol.size_bytes
     if end > section.size_bytes:
@@ -126,7 +126,7 @@ def _check_relocation_section(section: Section, table: Section) -> None:
     elif count > MAX_RELOCATIONS:
         why = f"it has {count} relocations; the limit is {MAX_RELOCATIONS}"
     if why:
-        raise damaged(f"{section.name} is no usable relocation section", why, section=section.name)
+        raise damaged(f"{section.name} is not a usable relocation section", why, section=section.name)
 
 
 def _relocations_of(
@@ -141,7 +141,7 @@ def _relocations_of(
             why = f"the section has {target.size_bytes} bytes"
             raise damaged(f"{label} is outside of the section", why, section=target.name, offset=offset)
         if symbol >= len(symbols):
-            why = f"it is against symbol {symbol}; there are {len(symbols)}"
+            why = f"it names symbol {symbol}; there are {len(symbols)}"
             raise damaged(f"{label} has no symbol", why, section=target.name, offset=offset)
         if kind != RelocationType.NONE:
             yield ElfRelocation(offset, kind, symbols[symbol])

@@ -177,7 +177,7 @@ def _extent(elf: ElfObject, symbol: Symbol, name: str) -> FunctionExtent:
     elif symbol.size_bytes == 0 or symbol.value % INSN_BYTES or symbol.size_bytes % INSN_BYTES:
         why = f"it has {symbol.size_bytes} bytes at byte {symbol.value}; an instruction has {INSN_BYTES}"
     if why or section is None:
-        raise ObjectError(f"function {name} is no function", why=why, hint=_AGAIN, symbol=name)
+        raise ObjectError(f"function {name} is not a function", why=why, hint=_AGAIN, symbol=name)
     start = symbol.value // INSN_BYTES
     end = start + symbol.size_bytes // INSN_BYTES
     return FunctionExtent(name, section, start, end, symbol.binding != SymbolBinding.LOCAL, symbol.is_hidden)

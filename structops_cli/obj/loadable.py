@@ -122,5 +122,5 @@ def _integer(btf: Btf) -> Int:
     for target in btf.types():
         if isinstance(target, Int) and target.bits == 8 * target.size_bytes:
             return target
-    what = f"section {KSYMS} cannot be told to the kernel"
-    raise ObjectError(what, why="the object's BTF has no integer to stand for its entries", section=KSYMS)
+    what = f"section {KSYMS} cannot be loaded"
+    raise ObjectError(what, why="the object's BTF has no integer type for its entries", section=KSYMS)

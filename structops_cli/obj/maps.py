@@ -74,7 +74,7 @@ def _slot(
     target = addresses.find(relocation.symbol, _addend(elf, relocation), label)
     if target.category is not place.holds:
         why = f"it is {target.category} {target.name}, and should be a {place.holds}"
-        what, section = f"{label} is of the wrong kind", MAPS
+        what, section = f"{label} is of the wrong type", MAPS
         raise ObjectError(what, why=why, map=place.name, section=section, member="values", symbol=target.name)
     return MapSlot(element, target.name)
 
@@ -89,8 +89,12 @@ def _addend(elf: ElfObject, relocation: ElfRelocation) -> int:
 
 def _misplaced(place: SlotPlace | None, relocation: ElfRelocation) -> ObjectError:
     offset, name = relocation.offset_bytes, place.name if place else ""
-    what = f"map {name} holds an address where none can be" if name else f"an address in {MAPS} is in no map"
-    why = f"byte {offset} of {MAPS}, relocation type {relocation.type}, is no element of values"
+    what = (
+        f"map {name} has an address outside of its values"
+        if name
+        else f"an address in {MAPS} is outside of every map"
+    )
+    why = f"byte {offset} of {MAPS}, relocation type {relocation.type}, is not an element of values"
     hint = "write initial contents as .values = {[INDEX] = &MAP}"
     return ObjectError(what, why=why, hint=hint, map=name, section=MAPS, offset=offset, member="values")
 
@@ -193,7 +197,7 @@ def _number(btf: Btf, name: str, member: Member) -> int:
     elif isinstance(target, Enum | Enum64) and len(target.values) == 1:
         value = target.values[0].value
     if not 0 <= value <= largest:
-        what = f"attribute {member.name} of map {name} is no number of its range"
+        what = f"attribute {member.name} of map {name} is not a number in its range"
         hint = f"write it as __uint({member.name}, NUMBER)"
         raise ObjectError(what, why=f"it has to be 0 to {largest}", hint=hint, member=member.name)
     return value
@@ -203,8 +207,8 @@ def _pointee(btf: Btf, name: str, member: Member) -> int:
     target = resolve(btf, member.type)
     if not isinstance(target, Ptr):
         what, why = (
-            f"attribute {member.name} of map {name} is no type",
-            f"it is {type(target).__name__}, no pointer",
+            f"attribute {member.name} of map {name} is not a type",
+            f"it is {type(target).__name__}, not a pointer",
         )
         raise ObjectError(what, why=why, hint=f"write it as __type({member.name}, TYPE)", member=member.name)
     return target.type
@@ -228,7 +232,7 @@ def _pinned(name: str, pinning: int, *, is_inner: bool) -> bool:
         why = f"pinning is {pinning}; it can be 0 (not) or 1 (by name)"
         raise ObjectError(what, why=why, member="pinning")
     if pinning and is_inner:
-        raise ObjectError(what, why="the definition of an inner map has no name to pin by", member="pinning")
+        raise ObjectError(what, why="the definition of an inner map has no name for a pin", member="pinning")
     return pinning == _PIN_BY_NAME
 
 
@@ -244,7 +248,7 @@ def _inner(
     if values is None:
         if of_maps:
             hint = "add __array(values, struct { ... }) with the attributes of the inner maps"
-            why = "it holds maps, and no values say of what sort"
+            why = "it holds maps, and values do not define them"
             raise ObjectError(f"map {name} is incomplete", why=why, hint=hint, member=_VALUES)
         return None
     _check_values(name, numbers, definition, values, is_inner=is_inner)
@@ -266,7 +270,7 @@ def _check_values(
     if numbers["type"] not in {*MAPS_OF_MAPS, BpfMapType.PROG_ARRAY}:
         raise _no_values(name, f"a {_type_word(numbers['type'])} holds neither maps nor programs")
     if definition.members[-1] is not values:
-        raise _no_values(name, "they must be the last attribute: their number is open")
+        raise _no_values(name, "they must be the last attribute, as their number is open")
     if numbers.setdefault("value_size", _FD_BYTES) != _FD_BYTES:
         raise _no_values(name, f"value_size is {numbers['value_size']}; a map or program takes {_FD_BYTES}")
 
@@ -275,10 +279,10 @@ def _element(btf: Btf, name: str, values: Member) -> BtfType:
     """Return the type that the pointers in ``values`` point at."""
     array = resolve(btf, values.type)
     if not isinstance(array, Array) or array.count or values.bit_offset % (8 * SLOT_BYTES):
-        raise _no_values(name, "they are no array without a length")
+        raise _no_values(name, "they are not an array without a length")
     pointer = resolve(btf, array.element_type)
     if not isinstance(pointer, Ptr):
-        raise _no_values(name, f"they are of kind {type(pointer).__name__}, not pointers")
+        raise _no_values(name, f"they are {type(pointer).__name__}, not pointers")
     return resolve(btf, pointer.type)
 
 
@@ -291,4 +295,4 @@ def _type_word(number: int) -> str:
 
 def _no_values(name: str, why: str) -> ObjectError:
     hint = "write them as __array(values, struct { ... }) or, for programs, __array(values, int (void *))"
-    return ObjectError(f"the values of map {name} make no sense", why=why, hint=hint, member=_VALUES)
+    return ObjectError(f"the values of map {name} are wrong", why=why, hint=hint, member=_VALUES)

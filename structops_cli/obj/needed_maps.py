@@ -75,7 +75,7 @@ def _arena(spec: ObjectSpec, used: Collection[str]) -> MapSpec | None:
 
 def _check_slots(one: MapSpec, programs: Collection[str]) -> None:
     if one.slots and one.key_size != 4:
-        why = f"its elements are numbered, and its key has {one.key_size} bytes"
+        why = f"its elements have numbers, and its key has {one.key_size} bytes"
         what = f"map {one.name} cannot have initial contents"
         raise ObjectError(what, why=why, hint="give it a key of type __u32", map=one.name, member="key")
     for slot in one.slots:
@@ -92,7 +92,7 @@ def _check_slot(one: MapSpec, slot: MapSlot, programs: Collection[str]) -> None:
         raise ObjectError(what, why=why, hint=hint, map=one.name, symbol=slot.symbol, member="values")
     if one.inner is None and slot.symbol not in programs:
         what = f"element {slot.element} of map {one.name} is the program {slot.symbol}, which is not loaded"
-        why = "a struct_ops program is loaded for the member that points at it, and none does"
+        why = "struct_ops programs are loaded for members, and no member points at this one"
         hint = "point a member of a registered variable at it, or leave the element out"
         raise ObjectError(what, why=why, hint=hint, map=one.name, program=slot.symbol, member="values")
 

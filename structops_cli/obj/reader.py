@@ -109,7 +109,7 @@ def _licence(elf: ElfObject) -> str:
         return text.decode("ascii")
     except UnicodeDecodeError as error:
         why = f"section license begins with {text[:16]!r}"
-        raise ObjectError("the licence of this object is no text", why=why, section="license") from error
+        raise ObjectError("the licence of this object is not text", why=why, section="license") from error
 
 
 def _compiler(elf: ElfObject) -> str | None:

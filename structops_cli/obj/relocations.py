@@ -138,7 +138,7 @@ def _of_function(
             found[index] = _near_call(extent, insns, index, addresses)
     for index in find_opcode(insns, LD_IMM64):
         if index not in found and src_reg_at(insns, index):
-            raise _unfit(extent, index, "the load claims to be an address, and has no relocation")
+            raise _unfit(extent, index, "the load is marked as an address but has no relocation")
     return tuple(found[index] for index in sorted(found))
 
 
@@ -164,14 +164,14 @@ def _callee(target: Referent, label: str) -> RelocationTarget:
         return RelocationTarget.CALL
     if target.category is RelocationTarget.EXTERN:
         return RelocationTarget.EXTERN
-    why = f"it calls {target.name}, which is no function"
+    why = f"it calls {target.name}, which is not a function"
     raise ObjectError(f"{label} is lost", why=why, symbol=target.name)
 
 
 def _near_call(extent: FunctionExtent, insns: bytes, index: int, addresses: AddressMap) -> Relocation:
     """Resolve a call within the section by the distance in its immediate."""
     if src_reg_at(insns, index) != PseudoCall.CALL:
-        raise _unfit(extent, index, "the call claims to be of the kernel, and has no relocation")
+        raise _unfit(extent, index, "the call is marked as one of a kernel function but has no relocation")
     start = Symbol(extent.section.name, 0, 0, extent.section.position, 0, 0)
     offset = (extent.start + index + 1 + imm_at(insns, index)) * INSN_BYTES
     target = addresses.find(start, offset, f"the call at instruction {index} of {extent.name}")
@@ -184,10 +184,10 @@ def _lost(label: str, symbol: Symbol, why: str) -> ObjectError:
 
 
 def _unfit(extent: FunctionExtent, index: int, why: str) -> ObjectError:
-    what = f"the reference at instruction {index} of {extent.name} makes no sense"
+    what = f"the reference at instruction {index} of {extent.name} is wrong"
     return ObjectError(what, why=why, symbol=extent.name, section=extent.section.name, insn=index)
 
 
 def _outside(section: Section, relocation: ElfRelocation) -> ObjectError:
     what = f"the relocation at byte {relocation.offset_bytes} of {section.name} is in no function"
-    return ObjectError(what, why="the symbols of the section leave it out", section=section.name)
+    return ObjectError(what, why="no symbol of the section covers it", section=section.name)

@@ -42,7 +42,7 @@ def with_constants(spec: ObjectSpec, constants: Mapping[str, str]) -> ObjectSpec
         section, path = split_place(place)
         if not _holds(spec, place, read_only=True) and _holds(spec, place, read_only=False):
             why, hint = "programs may write to it", f"write {shell_words('--set', f'{place}={text}')}"
-            raise UsageError(f"{place} is no constant", why=why, hint=hint, variable=path)
+            raise UsageError(f"{place} is not a constant", why=why, hint=hint, variable=path)
         spec = _set(spec, _sections(spec, section, read_only=True), path, text)
     return spec
 
@@ -159,15 +159,15 @@ def _changed(one: MapSpec, attribute: str, number: int, *, inner: bool) -> MapSp
 
 
 def _number(name: str, attribute: str, text: str) -> int:
-    what = f"--map {name}.{attribute}={text} cannot be"
+    what = f"--map {name}.{attribute}={text} is refused"
     if attribute not in LIMITS:
         known = list(LIMITS)
-        why, hint = f"{attribute} is none of {', '.join(known)}", "write --map NAME.max_entries=NUMBER"
+        why, hint = f"{attribute} is not one of {', '.join(known)}", "write --map NAME.max_entries=NUMBER"
         raise UsageError(what, why=why, hint=hint, map=name, candidates=known)
     try:
         number = int(text, 0)
     except ValueError:
-        raise UsageError(what, why=f"{text!r} is no whole number", map=name) from None
+        raise UsageError(what, why=f"{text!r} is not a whole number", map=name) from None
     if not 0 <= number <= LIMITS[attribute]:
         raise UsageError(what, why=f"it has to be 0 to {LIMITS[attribute]}", map=name)
     return number

@@ -63,7 +63,7 @@ def _of_section(
         )
     if left:
         what = f"the pointer at byte {left[-1].offset_bytes} of section {section.name} is in no variable"
-        raise ObjectError(what, why="the variables of the section leave it out", section=section.name)
+        raise ObjectError(what, why="no variable of the section covers it", section=section.name)
 
 
 class _PointerPlace(NamedTuple):
@@ -84,7 +84,7 @@ class _PointerPlace(NamedTuple):
 
 def _struct(btf: Btf, section: Section, var: Var, entry: DatasecEntry) -> Struct:
     struct = resolve(btf, var.type)
-    what = f"variable {var.name} of section {section.name} is no struct_ops"
+    what = f"variable {var.name} of section {section.name} is not a struct_ops variable"
     if not isinstance(struct, Struct) or not struct.name:
         why = (
             "its struct has no name" if isinstance(struct, Struct) else f"its type is {type(struct).__name__}"
@@ -92,7 +92,7 @@ def _struct(btf: Btf, section: Section, var: Var, entry: DatasecEntry) -> Struct
         hint = "give it the type of a kernel's struct, such as struct tcp_congestion_ops"
         raise ObjectError(what, why=why, hint=hint, variable=var.name, section=section.name)
     if struct.size_bytes > _LARGEST_STRUCT:
-        why = f"struct {struct.name} has {struct.size_bytes} bytes, and no struct_ops has more than {_LARGEST_STRUCT}"
+        why = f"struct {struct.name} has {struct.size_bytes} bytes, more than any struct_ops ({_LARGEST_STRUCT})"
         raise ObjectError(what, why=why, variable=var.name, section=section.name)
     if entry.size_bytes != struct.size_bytes:
         why = f"it has {entry.size_bytes} bytes, struct {struct.name} has {struct.size_bytes}"
@@ -110,8 +110,8 @@ def _pointer(
     """Return the target of a relocated member, and zero the member in ``data``."""
     start, label = place.offset_bytes, f"member {place.member} of {place.var.name}"
     if relocation.type not in _ADDRESSES or start % _POINTER_BYTES or start + _POINTER_BYTES > len(data):
-        why = f"a relocation of type {relocation.type} at byte {start} fills no pointer"
-        raise _refused(place, f"{label} is no pointer", why)
+        why = f"a relocation of type {relocation.type} at byte {start} does not fill a pointer"
+        raise _refused(place, f"{label} is not a pointer", why)
     addend = int.from_bytes(data[start : start + _POINTER_BYTES], "little", signed=True)
     data[start : start + _POINTER_BYTES] = bytes(_POINTER_BYTES)
     target = addresses.find(relocation.symbol, addend, label)
@@ -119,7 +119,7 @@ def _pointer(
         why = f"it points at {target.category} {target.name}"
         raise _refused(place, f"{label} does not point at a program", why)
     if not programs[target.name]:
-        why = f"{target.name} is no global function of a section struct_ops"
+        why = f"{target.name} is not a global function of a section struct_ops"
         hint = f'define it as SEC("struct_ops") and not static: {target.name}'
         raise _refused(place, f"{label} does not point at a program", why, hint)
     return MemberFunction(start, target.name)

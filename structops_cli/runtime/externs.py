@@ -29,7 +29,7 @@ def live_facts(needed: FactsNeeded) -> KernelFacts:
         from structops_cli.runtime.kernel_config import read_config
 
         config = read_config(needed.options)
-        facts = facts._replace(options=config.options, found=config.found, sought=config.sought)
+        facts = facts._replace(options=config.options, found=config.found or None, sought=config.sought)
     if needed.version:
         from structops_cli.runtime.kernel_config import kernel_version
 

@@ -142,7 +142,7 @@ def facts_of_files(path: str, needed: FactsNeeded, given: Mapping[str, str]) -> 
     chosen_options = {name: "" if text == "n" else text for name, text in given.items() if name != VERSION}
     options = dict(facts.options) | chosen_options
     chosen = version_of(given.get(VERSION, ""))
-    return facts._replace(options=options, version=version if chosen is None else chosen)
+    return facts._replace(options=options, version=(version or None) if chosen is None else chosen)
 
 
 def _named_version(path: str) -> tuple[str | None, int | None]:

@@ -76,7 +76,7 @@ def test_a_directory_is_no_object(refuse: Any, tmp_path: Path) -> None:
 def test_something_else_than_elf(refuse: Any, tmp_path: Path) -> None:
     error = refuse(written(tmp_path, b"#!/bin/sh\necho hello\n"))
     assert error["kind"] == "ElfError"
-    assert "this is no ELF file" in error["what"]
+    assert "this is not an ELF file" in error["what"]
     assert error["object"] == "bad.bpf.o"
     assert error["hint"] == "give an object that clang -target bpf made"
 

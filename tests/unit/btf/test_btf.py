@@ -136,12 +136,12 @@ def test_no_sections_change_nothing() -> None:
 @pytest.mark.parametrize(
     ("datasec", "why"),
     [
-        (Datasec(2, "a", 0, ()), "type 2 is no section of these 0 variables"),
-        (Datasec(0, "", 0, ()), "type 0 is no section of these 0 variables"),
-        (Datasec(4, ".data", 0, (DatasecEntry(2, 0, 4),)), "type 4 is no section of these 1 variables"),
+        (Datasec(2, "a", 0, ()), "type 2 is not a section of these 0 variables"),
+        (Datasec(0, "", 0, ()), "type 0 is not a section of these 0 variables"),
+        (Datasec(4, ".data", 0, (DatasecEntry(2, 0, 4),)), "type 4 is not a section of these 1 variables"),
         (
             Datasec(4, ".data", 0, (DatasecEntry(2, 0, 4), DatasecEntry(2, 0, 4))),
-            "type 4 is no section of these 2 variables",
+            "type 4 is not a section of these 2 variables",
         ),
         (
             Datasec(7, ".ksyms", 1 << 32, (DatasecEntry(6, 0, 0),)),

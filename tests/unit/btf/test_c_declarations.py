@@ -150,9 +150,9 @@ def test_a_prototype() -> None:
 @pytest.mark.parametrize(
     ("records", "why"),
     [
-        ([datasec(".data", 0)], "kind Datasec is no type of C"),
-        ([decl_tag("kfunc", 2)], "kind DeclTag is no type of C"),
-        ([func("f", 5), ptr(10)], "kind Func is no type of C"),
+        ([datasec(".data", 0)], "kind Datasec is not a type of C"),
+        ([decl_tag("kfunc", 2)], "kind DeclTag is not a type of C"),
+        ([func("f", 5), ptr(10)], "kind Func is not a type of C"),
     ],
 )
 def test_what_is_no_type_of_c(records: list[Record], why: str) -> None:
@@ -167,11 +167,11 @@ def test_declarations_that_do_not_end() -> None:
         origin="b",
     )
     endings = {
-        1: "its declaration does not end within 64 steps",
-        2: "its declaration does not end within 64 steps",
-        5: "its declaration does not end within 64 steps",
-        7: "more than 32 prototypes and bodies lie in one another",
-        8: "kind Var is no type of C",
+        1: "its declaration has more than 64 steps",
+        2: "its declaration has more than 64 steps",
+        5: "its declaration has more than 64 steps",
+        7: "more than 32 prototypes and bodies are nested",
+        8: "kind Var is not a type of C",
     }
     for type_id, why in endings.items():
         with pytest.raises(BtfError) as caught:

@@ -345,7 +345,7 @@ def test_types_that_lie_too_deep_in_one_another() -> None:
     records = [int_("int")] + [struct_(f"s{at}", 4, M("m", at)) for at in range(1, 1000)]
     btf = Btf.from_bytes(write_btf(records), origin="b")
     assert "struct s150 {" in header(btf, ["s150"])
-    with pytest.raises(BtfError, match="more than 200 types lie in one another"):
+    with pytest.raises(BtfError, match="more than 200 types are nested"):
         header(btf, ["s900"])
 
 

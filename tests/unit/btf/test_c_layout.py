@@ -240,9 +240,9 @@ def test_other_definitions(record: Record, expected: str) -> None:
         (ptr(1), "kind Ptr has no definition of its own"),
         (
             struct_("s", 8, M("a", 3), M("b", 3)),
-            "what should begin at bit 0 overlaps what ends at bit 32",
+            "the member at bit 0 overlaps the one that ends at bit 32",
         ),
-        (struct_("s", 4, M("a", 4)), "what should begin at bit 32 overlaps what ends at bit 64"),
+        (struct_("s", 4, M("a", 4)), "the member at bit 32 overlaps the one that ends at bit 64"),
         (union("u", 8, M("a", 3, 32)), "member 'a' of a union begins at bit 32"),
         (union("u", 4, M("a", 12)), "it has 4 bytes, and its members need 16"),
     ],
@@ -254,7 +254,7 @@ def test_what_no_c_can_say(record: Record, why: str) -> None:
 
 
 def test_bodies_that_do_not_end() -> None:
-    with pytest.raises(BtfError, match="does not end within 64 steps"):
+    with pytest.raises(BtfError, match="has more than 64 steps"):
         text(struct_("", 8, M("a", 13)))
 
 

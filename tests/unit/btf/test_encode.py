@@ -70,12 +70,12 @@ def test_split_btf() -> None:
 @pytest.mark.parametrize(
     ("types", "message"),
     [
-        ([Ptr(2, 0)], "type 2 cannot be encoded: its id is 2, and it comes as number 1"),
-        ([Ptr(1, 0), Ptr(1, 0)], "type 1 cannot be encoded: its id is 1, and it comes as number 2"),
+        ([Ptr(2, 0)], "type 2 cannot be encoded: its id is 2, and its place is 1"),
+        ([Ptr(1, 0), Ptr(1, 0)], "type 1 cannot be encoded: its id is 1, and its place is 2"),
         ([Void(1)], "type 1 cannot be encoded: it is void, type 0 of every BTF"),
         (
             [UnknownKind(1, "later", 20, bytes(12))],
-            "type 1 cannot be encoded: it is of a kind that is not known",
+            "type 1 cannot be encoded: its kind is unknown",
         ),
         (
             [Struct(1, "s", 4, (Member("a", 1, 1 << 24, 0),), kind_flag=True)],

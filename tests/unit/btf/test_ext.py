@@ -107,69 +107,69 @@ CORE_RELO = "x: core_relo of section struct_ops is damaged: "
     ("arguments", "message"),
     [
         # the header
-        ({"header": {"magic": 0x9FEB}}, "x cannot be read: it is of the other byte order (big-endian)"),
-        ({"header": {"magic": 0}}, "x is no BTF: it begins with 0x0000, not with 0xeb9f"),
-        ({"header": {"version": 3}}, "x cannot be read: its version is 3, only 1 is known"),
+        ({"header": {"magic": 0x9FEB}}, "x cannot be read: its byte order is big-endian"),
+        ({"header": {"magic": 0}}, "x is not BTF: it begins with 0x0000, not with 0xeb9f"),
+        ({"header": {"version": 3}}, "x cannot be read: its version is 3, and only 1 is known"),
         ({"header": {"flags": 1}}, "x cannot be read: its header has unknown flags 0x1"),
         ({"header": {"hdr_len": 16}}, "x is damaged: a header of 16 bytes is shorter than 24"),
         ({"header": {"hdr_len": 28}}, "x is damaged: its header has 28 bytes, neither 24 nor 32"),
-        ({"header": {"hdr_len": 9999}}, "x is damaged: its header has 9999 bytes, and all of it 32"),
+        ({"header": {"hdr_len": 9999}}, "x is damaged: its header has 9999 bytes, and the whole has 32"),
         # the extents
         (
             {"func_info": FUNCS, "header": {"func_info_off": 2}},
-            "x: func_info is damaged: bytes 34 to 62 of 60 are no place for it",
+            "x: func_info is damaged: bytes 34 to 62 of 60 cannot hold it",
         ),
         (
             {"func_info": FUNCS, "header": {"func_info_len": 32}},
-            "x: func_info is damaged: bytes 32 to 64 of 60 are no place for it",
+            "x: func_info is damaged: bytes 32 to 64 of 60 cannot hold it",
         ),
         (
             {"func_info": FUNCS, "header": {"func_info_off": 0xFFFFFFFC}},
-            "x: func_info is damaged: bytes 4294967324 to 4294967352 of 60 are no place for it",
+            "x: func_info is damaged: bytes 4294967324 to 4294967352 of 60 cannot hold it",
         ),
         (
             {"func_info": FUNCS, "header": {"func_info_len": 3}},
-            "x: func_info is damaged: bytes 32 to 35 of 60 are no place for it",
+            "x: func_info is damaged: bytes 32 to 35 of 60 cannot hold it",
         ),
-        ({"func_info": FUNCS, "cut": 4}, "x: func_info is damaged: bytes 32 to 60 of 56 are no place for it"),
+        ({"func_info": FUNCS, "cut": 4}, "x: func_info is damaged: bytes 32 to 60 of 56 cannot hold it"),
         # the sizes of records
         (
             {"func_info": FUNCS, "sizes": {"func_info": 4}},
-            "x: func_info is damaged: its records have 4 bytes, at least 8 are known",
+            "x: func_info is damaged: its records have 4 bytes, fewer than the known 8",
         ),
         (
             {"line_info": LINES, "sizes": {"line_info": 0}},
-            "x: line_info is damaged: its records have 0 bytes, at least 16 are known",
+            "x: line_info is damaged: its records have 0 bytes, fewer than the known 16",
         ),
         (
             {"core_relos": RELOS, "sizes": {"core_relo": 18}},
-            "x: core_relo is damaged: its records have 18 bytes, at least 16 are known",
+            "x: core_relo is damaged: its records have 18 bytes, fewer than the known 16",
         ),
         # the blocks
         (
             {"func_info": FUNCS, "header": {"func_info_len": 8}},
             "x: func_info is damaged: 4 bytes are left at byte 36, too few for a section",
         ),
-        ({"func_info": FUNCS, "counts": {"func_info": 0}}, FUNC_INFO + "it says 0 records where 1 to 2 fit"),
-        ({"func_info": FUNCS, "counts": {"func_info": 3}}, FUNC_INFO + "it says 3 records where 1 to 2 fit"),
+        ({"func_info": FUNCS, "counts": {"func_info": 0}}, FUNC_INFO + "it has 0 records, and 1 to 2 fit"),
+        ({"func_info": FUNCS, "counts": {"func_info": 3}}, FUNC_INFO + "it has 3 records, and 1 to 2 fit"),
         (
             {"line_info": LINES, "counts": {"line_info": 0xFFFFFFFF}},
-            LINE_INFO + "it says 4294967295 records where 1 to 2 fit",
+            LINE_INFO + "it has 4294967295 records, and 1 to 2 fit",
         ),
         (
             {"func_info": FUNCS, "counts": {"func_info": 1}},
-            "x: func_info of section truct_ops is damaged: it says 3 records where 1 to 0 fit",
+            "x: func_info of section truct_ops is damaged: it has 3 records, and 1 to 0 fit",
         ),
         (
             {"func_info": {9999: [(0, 3)]}},
             "x: func_info is damaged: the name of a section: BTF is damaged: a string is at offset 9999, beyond the strings",
         ),
         # the records
-        ({"func_info": {OPS: [(4, 3)]}}, FUNC_INFO + "byte 4 is the start of no instruction"),
-        ({"func_info": {OPS: [(8, 3), (0, 3)]}}, FUNC_INFO + "byte 0 comes after byte 8: not in order"),
-        ({"func_info": {OPS: [(8, 3), (8, 3)]}}, FUNC_INFO + "byte 8 comes after byte 8: not in order"),
-        ({"func_info": {OPS: [(8, 2)]}}, FUNC_INFO + "the record for byte 8: type 2 is no function"),
-        ({"func_info": {OPS: [(8, 0)]}}, FUNC_INFO + "the record for byte 8: type 0 is no function"),
+        ({"func_info": {OPS: [(4, 3)]}}, FUNC_INFO + "byte 4 is not the start of an instruction"),
+        ({"func_info": {OPS: [(8, 3), (0, 3)]}}, FUNC_INFO + "byte 0 comes after byte 8, out of order"),
+        ({"func_info": {OPS: [(8, 3), (8, 3)]}}, FUNC_INFO + "byte 8 comes after byte 8, out of order"),
+        ({"func_info": {OPS: [(8, 2)]}}, FUNC_INFO + "the record for byte 8: type 2 is not a function"),
+        ({"func_info": {OPS: [(8, 0)]}}, FUNC_INFO + "the record for byte 8: type 0 is not a function"),
         (
             {"func_info": {OPS: [(8, 4)]}},
             FUNC_INFO + "the record for byte 8: BTF has no type 4: the last one is 3",
@@ -182,7 +182,7 @@ CORE_RELO = "x: core_relo of section struct_ops is damaged: "
             {"line_info": {OPS: [(0, FILE, 9999, 0)]}},
             LINE_INFO + "the record for byte 0: a string is at offset 9999, beyond the strings",
         ),
-        ({"line_info": {OPS: [(1, FILE, LINE, 0)]}}, LINE_INFO + "byte 1 is the start of no instruction"),
+        ({"line_info": {OPS: [(1, FILE, LINE, 0)]}}, LINE_INFO + "byte 1 is not the start of an instruction"),
         (
             {"core_relos": {OPS: [(0, 4, ACCESS, 0)]}},
             CORE_RELO + "the record for byte 0: BTF has no type 4: the last one is 3",
@@ -198,7 +198,7 @@ CORE_RELO = "x: core_relo of section struct_ops is damaged: "
         ),
         (
             {"core_relos": {OPS: [(8, 1, ACCESS, 0), (0, 1, ACCESS, 0)]}},
-            CORE_RELO + "byte 0 comes after byte 8: not in order",
+            CORE_RELO + "byte 0 comes after byte 8, out of order",
         ),
     ],
 )

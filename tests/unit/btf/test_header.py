@@ -18,21 +18,23 @@ WELL_FORMED = write_btf([int_(), ptr(1)])
         pytest.param(b"", "x is damaged: 0 bytes are too few for a header", id="empty"),
         pytest.param(WELL_FORMED[:7], "x is damaged: 7 bytes are too few for a header", id="7 bytes"),
         pytest.param(
-            WELL_FORMED[:20], "x is damaged: its header has 24 bytes, and all of it 20", id="truncated header"
+            WELL_FORMED[:20],
+            "x is damaged: its header has 24 bytes, and the whole has 20",
+            id="truncated header",
         ),
         pytest.param(
             write_btf([int_()], header={"magic": 0x9FEB}),
-            "x cannot be read: it is of the other byte order (big-endian)",
+            "x cannot be read: its byte order is big-endian",
             id="swapped magic",
         ),
         pytest.param(
             write_btf([int_()], header={"magic": 0x457F}),
-            "x is no BTF: it begins with 0x457f, not with 0xeb9f",
+            "x is not BTF: it begins with 0x457f, not with 0xeb9f",
             id="other magic",
         ),
         pytest.param(
             write_btf([int_()], header={"version": 2}),
-            "x cannot be read: its version is 2, only 1 is known",
+            "x cannot be read: its version is 2, and only 1 is known",
             id="version",
         ),
         pytest.param(
@@ -52,12 +54,12 @@ WELL_FORMED = write_btf([int_(), ptr(1)])
         ),
         pytest.param(
             write_btf([int_()], layout=LAYOUT, header={"layout_off": 2}),
-            "x is damaged: its layout is at 2 and has 80 bytes, which are no multiples of 4",
+            "x is damaged: its layout is at 2 and has 80 bytes, not multiples of 4",
             id="unaligned layout",
         ),
         pytest.param(
             write_btf([int_()], layout=LAYOUT, header={"layout_len": 81}),
-            "x is damaged: its layout is at 16 and has 81 bytes, which are no multiples of 4",
+            "x is damaged: its layout is at 16 and has 81 bytes, not multiples of 4",
             id="part of a layout entry",
         ),
         pytest.param(
@@ -77,7 +79,7 @@ WELL_FORMED = write_btf([int_(), ptr(1)])
         ),
         pytest.param(
             write_btf([int_()], header={"type_off": 2}),
-            "x is damaged: its types begin at 2, which is no multiple of 4",
+            "x is damaged: its types begin at 2, not a multiple of 4",
             id="unaligned types",
         ),
         pytest.param(

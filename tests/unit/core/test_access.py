@@ -83,17 +83,17 @@ def test_the_root_may_be_a_typedef_of_a_const_struct() -> None:
 @pytest.mark.parametrize(
     ("access", "why"),
     [
-        ("", "no list of up to 64 numbers"),
-        (":", "no list of up to 64 numbers"),
-        ("0:", "no list of up to 64 numbers"),
-        ("0::1", "no list of up to 64 numbers"),
-        ("a", "no list of up to 64 numbers"),
-        ("0:-1", "no list of up to 64 numbers"),
-        ("0: 1", "no list of up to 64 numbers"),
-        ("0:1_0", "no list of up to 64 numbers"),
-        ("٣", "no list of up to 64 numbers"),
-        (":".join(["0"] * (MAX_STEPS + 1)), "no list of up to 64 numbers"),
-        ("0" * 1000, "no list of up to 64 numbers"),
+        ("", "not a list of up to 64 numbers"),
+        (":", "not a list of up to 64 numbers"),
+        ("0:", "not a list of up to 64 numbers"),
+        ("0::1", "not a list of up to 64 numbers"),
+        ("a", "not a list of up to 64 numbers"),
+        ("0:-1", "not a list of up to 64 numbers"),
+        ("0: 1", "not a list of up to 64 numbers"),
+        ("0:1_0", "not a list of up to 64 numbers"),
+        ("٣", "not a list of up to 64 numbers"),
+        (":".join(["0"] * (MAX_STEPS + 1)), "not a list of up to 64 numbers"),
+        ("0" * 1000, "not a list of up to 64 numbers"),
         ("0:7", "struct outer has no member 7"),
         ("0:0:0", "u32 has no element 0"),
         ("0:1:3", "an anonymous array has no element 3"),
@@ -135,7 +135,7 @@ def test_a_whole_type_takes_no_path() -> None:
     btf, ids = shapes()
     check_whole_type(btf, ids["outer"], "0")
     for access in ("", "1", "0:0", "00"):
-        with pytest.raises(BtfError, match="takes no path"):
+        with pytest.raises(BtfError, match="has no path"):
             check_whole_type(btf, ids["outer"], access)
 
 

@@ -135,9 +135,9 @@ def one_field(make_type: str, *, bit: int = 0) -> tuple[World, int]:
 @pytest.mark.parametrize(
     ("ours", "theirs", "words"),
     [
-        (one_field("u32"), one_field("u32", bit=3), "a bit-field either in the object or in vmlinux"),
-        (one_field("u32", bit=3), one_field("u32"), "a bit-field either in the object or in vmlinux"),
-        (one_field("u32"), one_field("u128"), "no instruction accesses that many"),
+        (one_field("u32"), one_field("u32", bit=3), "a bit-field only in the object or only in vmlinux"),
+        (one_field("u32", bit=3), one_field("u32"), "a bit-field only in the object or only in vmlinux"),
+        (one_field("u32"), one_field("u128"), "no instruction accesses that size"),
         (one_field("enum"), one_field("byte"), "only pointers and unsigned integers"),
     ],
 )
@@ -161,9 +161,9 @@ def test_a_field_of_a_missing_type_is_poisoned_or_does_not_exist(kind: Kind) -> 
     [
         ("0:0", "struct sock has no member state in vmlinux"),
         ("0:2", "struct sock.cookie is an anonymous ptr in vmlinux, and u64 in the object"),
-        ("0:4:3:0", "the array has no element 3 in vmlinux, only 2"),
+        ("0:4:3:0", "the array in vmlinux has no element 3: it has 2"),
         ("0:4:1:0", "struct pos has no member x in vmlinux"),
-        ("0:7:0", "the array has no element 0 in vmlinux, only 0"),
+        ("0:7:0", "the array in vmlinux has no element 0: it has 0"),
     ],
 )
 def test_what_is_missing_is_said_in_words(access: str, why: str) -> None:
@@ -276,7 +276,7 @@ def test_an_anonymous_member_taken_as_a_whole_has_no_answer_unless_it_comes_firs
     first = local.struct("t", 4, at("", local.union("", 4, bits("f", u32, 0, 3)), 0))
     target.struct("s", 8, at("a", target.integer("u32", 4), 0))
     target.struct("t", 4)
-    assert "has no name to look for" in str(fix(local, target, s, "0:1", Kind.FIELD_BYTE_OFFSET).poison)
+    assert "has no name to search for" in str(fix(local, target, s, "0:1", Kind.FIELD_BYTE_OFFSET).poison)
     assert fix(local, target, first, "0:0", Kind.FIELD_BYTE_OFFSET).poison is None
 
 
@@ -382,7 +382,7 @@ def test_a_typedef_of_an_enum_is_followed() -> None:
     assert fix(local, target, alias, "1", Kind.ENUMVAL_VALUE).target_value == 3
     other = World()
     other.typedef("state_t", other.integer("u32", 4))
-    assert fix(local, other, alias, "1", Kind.ENUMVAL_VALUE).poison == "state_t is no enum in vmlinux"
+    assert fix(local, other, alias, "1", Kind.ENUMVAL_VALUE).poison == "state_t is not an enum in vmlinux"
 
 
 @pytest.mark.parametrize(

@@ -95,24 +95,24 @@ def test_values(type_id: int, text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("type_id", "text", "why"),
     [
-        (BOOL, "m", "its value is m, a module, which a bool cannot say; declare an enum libbpf_tristate"),
+        (BOOL, "m", "its value is m (module), which a bool cannot hold; declare an enum libbpf_tristate"),
         (BOOL, "1", "its value 1 is a number, and the object asks for a bool"),
         (U32, "y", "its value is y, and the object asks for a number"),
         (TEXT, "y", "its value is y, and the object asks for an array of char"),
         (TRISTATE, "2", "its value 2 is a number, and the object asks for an enum libbpf_tristate"),
-        (U32, '"bbr"', 'its value "bbr" is a text, and the object asks for a number'),
+        (U32, '"bbr"', 'its value "bbr" is text, and the object asks for a number'),
         (TEXT, '"bbr', 'its value "bbr has no closing quote'),
         (TEXT, '"', 'its value " has no closing quote'),
         (TEXT, "5", "its value 5 is a number, and the object asks for an array of char"),
-        (U8, "256", "its value 0x100 does not fit the unsigned 8 bits that the object has for it"),
-        (U8, "-1", "its value -0x1 does not fit the unsigned 8 bits that the object has for it"),
-        (CHAR, "128", "its value 0x80 does not fit the signed 8 bits that the object has for it"),
-        (S16, "32768", "its value 0x8000 does not fit the signed 16 bits that the object has for it"),
-        (U64, "1" + "0" * 5000, "its value 0x10000000000000000 does not fit the unsigned 64 bits that the object has for it"),
-        (U64, "09", "its value 0x10000000000000000 does not fit the unsigned 64 bits that the object has for it"),
-        (U32, "maybe", "its value 'maybe' is neither y, m, n, a number nor a text in quotes"),
-        (U32, "1\u0663", "its value '1\u0663' is neither y, m, n, a number nor a text in quotes"),
-        (U32, "", "its value '' is neither y, m, n, a number nor a text in quotes"),
+        (U8, "256", "its value 0x100 does not fit the unsigned 8 bits of the object's variable"),
+        (U8, "-1", "its value -0x1 does not fit the unsigned 8 bits of the object's variable"),
+        (CHAR, "128", "its value 0x80 does not fit the signed 8 bits of the object's variable"),
+        (S16, "32768", "its value 0x8000 does not fit the signed 16 bits of the object's variable"),
+        (U64, "1" + "0" * 5000, "its value 0x10000000000000000 does not fit the unsigned 64 bits of the object's variable"),
+        (U64, "09", "its value 0x10000000000000000 does not fit the unsigned 64 bits of the object's variable"),
+        (U32, "maybe", "its value 'maybe' is not y, m, n, a number or quoted text"),
+        (U32, "1\u0663", "its value '1\u0663' is not y, m, n, a number or quoted text"),
+        (U32, "", "its value '' is not y, m, n, a number or quoted text"),
     ],
 )  # fmt: skip
 def test_values_that_the_type_cannot_say(type_id: int, text: str, why: str) -> None:
@@ -124,7 +124,7 @@ def test_types_that_no_option_has(type_id: int) -> None:
     for value in (option_bytes(BTF, type_id, "y"), number_bytes(BTF, type_id, 1)):
         assert isinstance(value, Mismatch)
         assert value.why.endswith(
-            "and the configuration can be one of: a bool, a char, a number, an enum libbpf_tristate, an array of char"
+            "and the supported types are: a bool, a char, a number, an enum libbpf_tristate, an array of char"
         )
 
 
@@ -139,8 +139,8 @@ def test_numbers(type_id: int, number: int, expected: bytes) -> None:
 @pytest.mark.parametrize(
     ("type_id", "why"),
     [
-        (BOOL, "its value 397875 is no truth value"),
-        (S16, "its value 0x61233 does not fit the signed 16 bits that the object has for it"),
+        (BOOL, "its value 397875 is not 0 or 1"),
+        (S16, "its value 0x61233 does not fit the signed 16 bits of the object's variable"),
         (TRISTATE, "its value 397875 is a number, and the object asks for an enum libbpf_tristate"),
     ],
 )

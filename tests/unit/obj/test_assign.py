@@ -124,22 +124,22 @@ def test_elements_of_arrays(spec: ObjectSpec) -> None:
             "18446744073709551616",
             "u64 cannot be set: 18446744073709551616 is not within 0 to 18446744073709551615",
         ),
-        ("u8", "1.5", "u8 cannot be set: '1.5' is no whole number"),
-        ("u8", "", "u8 cannot be set: '' is no whole number"),
-        ("u8", "010", "u8 cannot be set: '010' is no whole number"),
-        ("u8", "9" * 5000, f"u8 cannot be set: '{'9' * 5000}' is no whole number"),
-        ("flag", "yes", "flag cannot be set: 'yes' is none of true, false, 1, 0"),
-        ("flag", "2", "flag cannot be set: '2' is none of true, false, 1, 0"),
-        ("letter", "ab", "letter cannot be set: 'ab' is no whole number"),
-        ("letter", "é", "letter cannot be set: 'é' is no whole number"),
+        ("u8", "1.5", "u8 cannot be set: '1.5' is not a whole number"),
+        ("u8", "", "u8 cannot be set: '' is not a whole number"),
+        ("u8", "010", "u8 cannot be set: '010' is not a whole number"),
+        ("u8", "9" * 5000, f"u8 cannot be set: '{'9' * 5000}' is not a whole number"),
+        ("flag", "yes", "flag cannot be set: 'yes' is not one of true, false, 1, 0"),
+        ("flag", "2", "flag cannot be set: '2' is not one of true, false, 1, 0"),
+        ("letter", "ab", "letter cannot be set: 'ab' is not a whole number"),
+        ("letter", "é", "letter cannot be set: 'é' is not a whole number"),
         ("name", "12345678", "name cannot be set: '12345678' has 8 bytes; there is room for 7"),
-        ("name", "a\0b", "name cannot be set: 'a\\x00b' has a NUL within"),
+        ("name", "a\0b", "name cannot be set: 'a\\x00b' contains a NUL"),
         ("bytes", "1,2,3,4,5", "bytes cannot be set: '1,2,3,4,5' has 5 elements; there is room for 4"),
         ("bytes", "1,256", "bytes[1] cannot be set: 256 is not within 0 to 255"),
-        ("bytes", "1,,2", "bytes[1] cannot be set: '' is no whole number"),
-        ("text", "ab", "text cannot be set: it is an array of 2 elements of kind array"),
-        ("inner.named", "ab", "inner.named cannot be set: it is an array of 2 elements of kind struct"),
-        ("colour", "PINK", "colour cannot be set: 'PINK' is none of RED, GREEN, BLUE"),
+        ("bytes", "1,,2", "bytes[1] cannot be set: '' is not a whole number"),
+        ("text", "ab", "text cannot be set: it is an array of 2 elements: each is array"),
+        ("inner.named", "ab", "inner.named cannot be set: it is an array of 2 elements: each is struct"),
+        ("colour", "PINK", "colour cannot be set: 'PINK' is not one of RED, GREEN, BLUE"),
         ("colour", "-1", "colour cannot be set: -1 is not within 0 to 4294967295"),
         ("ratio", "2", "ratio cannot be set: it is float float"),
         ("pointer", "0", "pointer cannot be set: it is ptr"),
@@ -155,10 +155,10 @@ def test_elements_of_arrays(spec: ObjectSpec) -> None:
         ("inner.named.text", "a", "inner.named has no members: it is array"),
         ("u8.low", "1", "u8 has no members: it is int unsigned char"),
         ("u8[0]", "1", "u8 has no elements: it is int unsigned char"),
-        ("inner.", "1", "inner. is no path: . is neither a member nor an element"),
-        ("inner.low extra", "1", "inner.low extra is no path:  extra is neither a member nor an element"),
-        ("bytes[x]", "1", "bytes[x] is no path: [x] is neither a member nor an element"),
-        ("bytes[-1]", "1", "bytes[-1] is no path: [-1] is neither a member nor an element"),
+        ("inner.", "1", "inner. is not a path: . is neither a member nor an element"),
+        ("inner.low extra", "1", "inner.low extra is not a path:  extra is neither a member nor an element"),
+        ("bytes[x]", "1", "bytes[x] is not a path: [x] is neither a member nor an element"),
+        ("bytes[-1]", "1", "bytes[-1] is not a path: [-1] is neither a member nor an element"),
     ],
 )
 def test_refusals(spec: ObjectSpec, path: str, text: str, message: str) -> None:
@@ -170,7 +170,7 @@ def test_refusals(spec: ObjectSpec, path: str, text: str, message: str) -> None:
     [
         ("text", "ab", "set parts of them: text[0]...=ab"),
         ("ratio", "2", "BPF has no floating point"),
-        ("pointer", "0", "an address cannot be written down"),
+        ("pointer", "0", "an address cannot be given as text"),
         ("inner", "0", "set its members"),
         ("bytes[x]", "1", "write members as .NAME, elements as [NUMBER]"),
     ],
@@ -211,7 +211,7 @@ def test_statics_of_one_name(everything: ObjectSpec) -> None:
     assert str(caught.value) == (
         "there are several variables hidden_limit: static ones in .rodata at byte 32, .rodata at byte 0"
     )
-    assert caught.value.hint == "give them names of their own"
+    assert caught.value.hint == "give each its own name"
     elsewhere = data._replace(variables=(*data.variables, twin))
     with pytest.raises(
         AmbiguousError, match=r"^there are several variables hidden_limit: static ones in .rodata, .data$"

@@ -90,7 +90,7 @@ def test_statics_of_one_name(first: int, second: int, expected: list[tuple[int, 
 def test_a_struct_ops_variable_without_a_symbol() -> None:
     error = refusal(symbols={"t_ops": None}, relocations={(OPS, 8): None})
     assert str(error) == (
-        f"variable t_ops of section {OPS} has no place: no symbol of that name is left in the section"
+        f"variable t_ops of section {OPS} has no place: no symbol of the section is left for it"
     )
     assert error.hint == "keep the symbols: strip with llvm-strip -g"
     assert error.fields == {"variable": "t_ops", "section": OPS}
@@ -141,7 +141,7 @@ def test_a_variable_joins_those_that_its_section_has() -> None:
 def test_statics_whose_symbols_are_too_small() -> None:
     symbols = [Sym("count", ".bss", 0, 4), Sym("count", ".bss", 4, 4)]
     error = refusal(symbols={"count": None}, more_symbols=symbols)
-    assert str(error) == "variable count of section .bss has no place: its symbols are of other sizes"
+    assert str(error) == "variable count of section .bss has no place: no symbol has its size"
 
 
 def test_variables_that_overlap() -> None:
@@ -171,4 +171,4 @@ def test_a_section_with_something_that_is_no_variable() -> None:
     assert section is not None
     with pytest.raises(ObjectError) as caught:
         variables_of_section(elf, Btf.from_bytes(bytes(section.data)), ".maps")
-    assert str(caught.value) == "section .maps holds something that is no variable: type 9 is no Var"
+    assert str(caught.value) == "section .maps has an entry that is not a variable: type 9 is not a Var"

@@ -22,7 +22,7 @@ AGAIN = "the file is damaged: compile it or copy it again"
 BITCODE_OPTIONS = "clang writes that with -emit-llvm and with -flto"
 WITHOUT_BITCODE = (
     "compile it with clang -target bpf -O2 -g -c and without those options, "
-    "or make the object of it: llc -march=bpf -filetype=obj -o OBJ.bpf.o FILE"
+    "or compile the bitcode: llc -march=bpf -filetype=obj -o OBJ.bpf.o FILE"
 )
 FOR_BPF = "compile it with clang -target bpf"
 
@@ -71,20 +71,20 @@ def test_sections() -> None:
 @pytest.mark.parametrize(
     ("data", "message", "hint"),
     [
-        (b"", "this is no ELF file: it is empty", "give an object that clang -target bpf made"),
+        (b"", "this is not an ELF file: it is empty", "give an object that clang -target bpf made"),
         (
             b"#!/bin/sh\n",
-            "this is no ELF file: it begins with 23 21 2f 62, not with 7f 45 4c 46",
+            "this is not an ELF file: it begins with 23 21 2f 62, not with 7f 45 4c 46",
             "give an object that clang -target bpf made",
         ),
         (
             b"BC\xc0\xde5\x14",
-            f"this is LLVM bitcode, and no object: it begins with 42 43 c0 de: {BITCODE_OPTIONS}",
+            f"this is LLVM bitcode, not an object: it begins with 42 43 c0 de: {BITCODE_OPTIONS}",
             WITHOUT_BITCODE,
         ),
         (
             b"\xde\xc0\x17\x0b\0",
-            f"this is LLVM bitcode, and no object: it begins with de c0 17 0b: {BITCODE_OPTIONS}",
+            f"this is LLVM bitcode, not an object: it begins with de c0 17 0b: {BITCODE_OPTIONS}",
             WITHOUT_BITCODE,
         ),
         (b"\x7fELF\2\1", "the file is truncated: its 6 bytes hold no ELF header", AGAIN),
@@ -127,17 +127,17 @@ def test_sections() -> None:
         ),
         (
             small_object(elf_type=2),
-            "this is no relocatable object: it is an executable",
+            "this is not a relocatable object: it is an executable",
             "compile it with -c, and do not link it",
         ),
         (
             small_object(elf_type=3),
-            "this is no relocatable object: it is a shared object",
+            "this is not a relocatable object: it is a shared object",
             "compile it with -c, and do not link it",
         ),
         (
             small_object(elf_type=99),
-            "this is no relocatable object: it is of ELF type 99",
+            "this is not a relocatable object: it is of ELF type 99",
             "compile it with -c, and do not link it",
         ),
     ],
@@ -157,13 +157,13 @@ def test_what_is_no_bpf_object(data: bytes, message: str, hint: str) -> None:
         ({"section_entry": 40}, "the section headers are unusable: each has 40 bytes; 64-bit ELF has 64"),
         (
             {"names_section": 14},
-            "the section names are missing: section 14 is said to hold them; there are 14 sections",
+            "the section names are missing: section 14 should hold them; there are 14 sections",
         ),
         (
             {"names_section": 4},
-            "the name of section 1 is damaged: offset 65 begins no string of less than 1024 bytes",
+            "the name of section 1 is damaged: offset 65 is not the start of a string of less than 1024 bytes",
         ),
-        ({"symbol_tables": 0}, "there is no symbol table: the object was stripped of it"),
+        ({"symbol_tables": 0}, "there is no symbol table: it was stripped from the object"),
         ({"symbol_tables": 2}, "the symbol table is unusable: there are 2 of them"),
         (
             {"symbol_entry": 16},
@@ -171,12 +171,12 @@ def test_what_is_no_bpf_object(data: bytes, message: str, hint: str) -> None:
         ),
         (
             {"relocation_entry": 24},
-            ".relstruct_ops/init is no usable relocation section: its 48 bytes are entries of 24; BPF has 16",
+            ".relstruct_ops/init is not a usable relocation section: its 48 bytes are entries of 24; BPF has 16",
         ),
         (
             {"relocation_type": RELA},
             (
-                ".relstruct_ops/init is no usable relocation section: "
+                ".relstruct_ops/init is not a usable relocation section: "
                 "it carries addends of its own (SHT_RELA); BPF objects have SHT_REL"
             ),
         ),
@@ -190,7 +190,7 @@ def test_every_truncation_is_refused() -> None:
     data = small_object()
     for length in range(len(data)):
         message, _ = refusal(data[:length])
-        assert message.startswith(("the file is truncated: ", "this is no ELF file: "))
+        assert message.startswith(("the file is truncated: ", "this is not an ELF file: "))
 
 
 def test_a_section_that_ends_behind_the_file() -> None:
@@ -307,12 +307,15 @@ def test_another_algorithm_says_how_it_is_undone() -> None:
     ("data", "message"),
     [
         (with_btf(b"not zlib"), "section .BTF cannot be decompressed: Error -3"),
-        (with_btf(zlib.compress(BTF)[:-1]), "it holds other than the "),
-        (with_btf(zlib.compress(BTF + b"more")), "it holds other than the "),
-        (with_btf(zlib.compress(bytes(1 << 20)), size=8), "it holds other than the 8 bytes"),
+        (with_btf(zlib.compress(BTF)[:-1]), "it does not hold the "),
+        (with_btf(zlib.compress(BTF + b"more")), "it does not hold the "),
+        (with_btf(zlib.compress(bytes(1 << 20)), size=8), "it does not hold the 8 bytes"),
         (with_btf(b"", size=MAX_BYTES + 1), f"the limit is {MAX_BYTES}"),
-        (small_object(sections={".BTF": {"data": b"1", "flags": COMPRESSED}}), "its 1 bytes hold no header"),
-        (with_btf(b"", section="license", flags=ALLOC), "no section of a program may be"),
+        (
+            small_object(sections={".BTF": {"data": b"1", "flags": COMPRESSED}}),
+            "its 1 bytes are too few for a header",
+        ),
+        (with_btf(b"", section="license", flags=ALLOC), "sections of a program may not be"),
     ],
     ids=["no zlib", "cut off", "too long", "a bomb", "too large", "no header", "a program's"],
 )

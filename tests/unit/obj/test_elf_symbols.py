@@ -64,19 +64,19 @@ def test_relocations_of_one_section_in_two_places() -> None:
         ),
         (
             {"symbols": {"half": {"section": 200}}},
-            "symbol half is in no section: it is said to be in section 200; there are 14",
+            "symbol half is in no section: it should be in section 200; there are 14",
         ),
         (
             {"symbols": {"count": {"section": 0xFFF2}}},
-            "symbol count is a common symbol: it has no section yet",
+            "symbol count is a common symbol: the linker has not given it a section",
         ),
         (
             {"more_symbols": [Sym("\udcff", ".text", 0, 0)]},
-            "the name of symbol 9 is damaged: it is no UTF-8 text",
+            "the name of symbol 9 is damaged: it is not UTF-8 text",
         ),
         (
             {"more_symbols": [Sym("x" * 1024, ".text", 0, 0)]},
-            "the name of symbol 9 is damaged: offset 65 begins no string of less than 1024 bytes",
+            "the name of symbol 9 is damaged: offset 65 is not the start of a string of less than 1024 bytes",
         ),
         (
             {"relocations": {("struct_ops/init", 16): {"offset": 41}}},
@@ -88,7 +88,7 @@ def test_relocations_of_one_section_in_two_places() -> None:
         ),
         (
             {"relocations": {("struct_ops/init", 16): {"symbol": 9}}},
-            "the relocation at byte 16 of struct_ops/init has no symbol: it is against symbol 9; there are 9",
+            "the relocation at byte 16 of struct_ops/init has no symbol: it names symbol 9; there are 9",
         ),
     ],
 )
@@ -119,6 +119,6 @@ def test_relocations_with_other_symbols() -> None:
     at = section_headers(bytes(data)) + 12 * 64
     data[at + 40 : at + 44] = pack("<I", 1)
     assert refusal(bytes(data))[0] == (
-        ".relstruct_ops/init is no usable relocation section: "
+        ".relstruct_ops/init is not a usable relocation section: "
         "its symbols are in section 1; the symbol table is section 10"
     )

@@ -126,7 +126,7 @@ def test_without_externs_nothing_changes() -> None:
 
 def test_no_integer_to_stand_for_a_symbol() -> None:
     btf = written(Var(1, "symbol", 0, 2), Datasec(2, ".ksyms", 0, (DatasecEntry(1, 0, 0),)))
-    with pytest.raises(ObjectError, match="has no integer to stand for its entries"):
+    with pytest.raises(ObjectError, match="has no integer type for its entries"):
         extern_types(btf)
 
 
@@ -135,7 +135,7 @@ def test_no_integer_to_stand_for_a_symbol() -> None:
     [
         (
             (FuncProto(1, 0, ()), Func(2, "CONFIG_T", 1, 2)),
-            "CONFIG_T of section .kconfig is no variable",
+            "CONFIG_T of section .kconfig is not a variable",
             "it is a Func",
         ),
         (

@@ -48,7 +48,7 @@ def refusal(**changes: Any) -> InputError:
 )
 def test_what_is_no_function(change: dict[str, Any], why: str) -> None:
     error = refusal(symbols={"half": change})
-    assert (error.what, error.why, error.hint) == ("x.o: function half is no function", why, AGAIN)
+    assert (error.what, error.why, error.hint) == ("x.o: function half is not a function", why, AGAIN)
     assert error.fields["symbol"] == "half"
 
 

@@ -118,19 +118,19 @@ def test_an_object_without_maps() -> None:
         ),
         (
             define(HASH, ("max_entries", Ptr(27, U32))),
-            "attribute max_entries of map t_map is no number of its range: it has to be 0 to 4294967295",
+            "attribute max_entries of map t_map is not a number in its range: it has to be 0 to 4294967295",
             "write it as __uint(max_entries, NUMBER)",
             "max_entries",
         ),
         (
             define(HASH, ("max_entries", Enum(27, "", 4, True, (Enumerator("___max", -1),)))),
-            "attribute max_entries of map t_map is no number of its range: it has to be 0 to 4294967295",
+            "attribute max_entries of map t_map is not a number in its range: it has to be 0 to 4294967295",
             "write it as __uint(max_entries, NUMBER)",
             "max_entries",
         ),
         (
             define(HASH, ("key", Array(27, U32, U32, 4))),
-            "attribute key of map t_map is no type: it is Array, no pointer",
+            "attribute key of map t_map is not a type: it is Array, not a pointer",
             "write it as __type(key, TYPE)",
             "key",
         ),
@@ -168,9 +168,9 @@ PROGRAMS = ("type", number(FIRST, 3))
             define(("type", number(FIRST, 99)), ("values", Array(27, VOID_PTR, U32, 0))),
             "a map of type 99 holds neither maps nor programs",
         ),
-        (define(OF_MAPS, ("values", Array(27, VOID_PTR, U32, 2))), "they are no array without a length"),
-        (define(OF_MAPS, ("values", Ptr(27, U32))), "they are no array without a length"),
-        (define(OF_MAPS, ("values", Array(27, U32, U32, 0))), "they are of kind Int, not pointers"),
+        (define(OF_MAPS, ("values", Array(27, VOID_PTR, U32, 2))), "they are not an array without a length"),
+        (define(OF_MAPS, ("values", Ptr(27, U32))), "they are not an array without a length"),
+        (define(OF_MAPS, ("values", Array(27, U32, U32, 0))), "they are Int, not pointers"),
         (
             define(OF_MAPS, ("values", Array(27, 26, U32, 0))),
             "they are pointers to Array, not to the struct of a map",
@@ -178,7 +178,7 @@ PROGRAMS = ("type", number(FIRST, 3))
         (define(PROGRAMS, ("values", Array(27, 26, U32, 0))), "they are pointers to Array, not to functions"),
         (
             define(OF_MAPS, ("values", Array(27, VOID_PTR, U32, 0)), ("max_entries", number(28, 1))),
-            "they must be the last attribute: their number is open",
+            "they must be the last attribute, as their number is open",
         ),
         (
             define(OF_MAPS, ("value_size", number(27, 8)), ("values", Array(29, VOID_PTR, U32, 0))),
@@ -188,14 +188,14 @@ PROGRAMS = ("type", number(FIRST, 3))
 )
 def test_values_that_make_no_sense(changes: dict[str, Any], why: str) -> None:
     message, hint, fields = refusal(**changes)
-    assert message == f"x.o: the values of map t_map make no sense: {why}"
+    assert message == f"x.o: the values of map t_map are wrong: {why}"
     assert hint.startswith("write them as __array(values, struct { ... })")
     assert fields == {"map": "t_map", "section": ".maps", "member": "values", "object": "x.o"}
 
 
 def test_a_map_of_maps_of_unknown_shape() -> None:
     message, hint, fields = refusal(**define(OF_MAPS))
-    assert message == "x.o: map t_map is incomplete: it holds maps, and no values say of what sort"
+    assert message == "x.o: map t_map is incomplete: it holds maps, and values do not define them"
     assert hint == "add __array(values, struct { ... }) with the attributes of the inner maps"
     assert fields["member"] == "values"
 
@@ -218,8 +218,8 @@ def test_maps_of_maps_and_programs_that_a_compiler_made() -> None:
 def test_an_address_in_a_map_without_values() -> None:
     message, hint, fields = refusal(more_relocations=[Rel(".maps", 24, "t_init", 2)])
     assert message == (
-        "x.o: map t_map holds an address where none can be: "
-        "byte 24 of .maps, relocation type 2, is no element of values"
+        "x.o: map t_map has an address outside of its values: "
+        "byte 24 of .maps, relocation type 2, is not an element of values"
     )
     assert hint == "write initial contents as .values = {[INDEX] = &MAP}"
     assert fields == {"map": "t_map", "section": ".maps", "offset": 24, "member": "values", "object": "x.o"}
@@ -232,11 +232,11 @@ PROGRAM_ARRAY["more_types"][2:2] = [FuncProto(27, 0, ()), Int(28, "filler", 4, 0
 @pytest.mark.parametrize(
     ("relocation", "message"),
     [
-        (Rel(".maps", 8, "t_map", 2), "element 0 of map t_map is of the wrong kind: it is map t_map"),
-        (Rel(".maps", 16, "count", 2), "element 1 of map t_map is of the wrong kind: it is data .bss"),
-        (Rel(".maps", 9, "t_init", 2), "map t_map holds an address where none can be: byte 9"),
-        (Rel(".maps", 0, "t_init", 2), "map t_map holds an address where none can be: byte 0"),
-        (Rel(".maps", 8, "t_init", 3), "map t_map holds an address where none can be: byte 8"),
+        (Rel(".maps", 8, "t_map", 2), "element 0 of map t_map is of the wrong type: it is map t_map"),
+        (Rel(".maps", 16, "count", 2), "element 1 of map t_map is of the wrong type: it is data .bss"),
+        (Rel(".maps", 9, "t_init", 2), "map t_map has an address outside of its values: byte 9"),
+        (Rel(".maps", 0, "t_init", 2), "map t_map has an address outside of its values: byte 0"),
+        (Rel(".maps", 8, "t_init", 3), "map t_map has an address outside of its values: byte 8"),
     ],
 )
 def test_elements_that_cannot_be(relocation: Rel, message: str) -> None:

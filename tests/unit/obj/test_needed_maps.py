@@ -71,7 +71,7 @@ def test_elements_of_a_map_with_wide_keys(everything: ObjectSpec) -> None:
     )
     message, _, fields = refusal(spec, "outer")
     assert message == (
-        "map outer cannot have initial contents: its elements are numbered, and its key has 8 bytes"
+        "map outer cannot have initial contents: its elements have numbers, and its key has 8 bytes"
     )
     assert fields == {"map": "outer", "member": "key"}
 
@@ -83,7 +83,7 @@ def test_a_program_that_is_not_loaded(everything: ObjectSpec) -> None:
     message, hint, fields = refusal(spec, "jumps", programs=("found",))
     assert message == (
         "element 1 of map jumps is the program lost, which is not loaded: "
-        "a struct_ops program is loaded for the member that points at it, and none does"
+        "struct_ops programs are loaded for members, and no member points at this one"
     )
     assert hint == "point a member of a registered variable at it, or leave the element out"
     assert fields == {"map": "jumps", "program": "lost", "member": "values"}

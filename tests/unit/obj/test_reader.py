@@ -303,7 +303,7 @@ def test_a_licence_that_is_no_text() -> None:
     with pytest.raises(ObjectError) as caught:
         read_object(small_object(sections={"license": {"data": b"\xff\xfe\0\0"}}), "x.o")
     assert str(caught.value) == (
-        r"x.o: the licence of this object is no text: section license begins with b'\xff\xfe'"
+        r"x.o: the licence of this object is not text: section license begins with b'\xff\xfe'"
     )
 
 
@@ -324,7 +324,7 @@ def test_nothing_to_register() -> None:
 def test_error_names_the_object_once() -> None:
     with pytest.raises(ElfError) as caught:
         read_object(b"", "x.o")
-    assert str(caught.value) == "x.o: this is no ELF file: it is empty"
+    assert str(caught.value) == "x.o: this is not an ELF file: it is empty"
     assert caught.value.fields == {"object": "x.o"}
 
 

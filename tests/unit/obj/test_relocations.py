@@ -210,12 +210,12 @@ def test_externs() -> None:
         (
             call(-1),
             Rel(PROGRAM_SECTION, 0, "t_map", R64_32),
-            "0 of t_init is lost: it calls t_map, which is no function",
+            "0 of t_init is lost: it calls t_map, which is not a function",
         ),
         (
             call(-1),
             Rel(PROGRAM_SECTION, 0, "first_limit", R64_32),
-            "0 of t_init is lost: it calls .rodata, which is no function",
+            "0 of t_init is lost: it calls .rodata, which is not a function",
         ),
     ],
 )
@@ -233,47 +233,47 @@ REFERENCE = "x.o: the reference at instruction"
         (
             EXIT,
             [Rel(PROGRAM_SECTION, 0, "t_map")],
-            "0 of t_init makes no sense: relocation type 1 cannot change",
+            "0 of t_init is wrong: relocation type 1 cannot change",
         ),
         (
             load(1),
             [Rel(PROGRAM_SECTION, 0, "t_map", R64_32)],
-            "0 of t_init makes no sense: relocation type 10 cannot",
+            "0 of t_init is wrong: relocation type 10 cannot",
         ),
         (
             call(-1),
             [Rel(PROGRAM_SECTION, 0, "half", R64_64)],
-            "0 of t_init makes no sense: relocation type 1 cannot",
+            "0 of t_init is wrong: relocation type 1 cannot",
         ),
         (
             load(1),
             [Rel(PROGRAM_SECTION, 0, "t_map", ABS64)],
-            "0 of t_init makes no sense: relocation type 2 cannot",
+            "0 of t_init is wrong: relocation type 2 cannot",
         ),
         (
             load(1),
             [Rel(PROGRAM_SECTION, 0, "t_map", ABS32)],
-            "0 of t_init makes no sense: relocation type 3 cannot",
+            "0 of t_init is wrong: relocation type 3 cannot",
         ),
         (
             load(1),
             [Rel(PROGRAM_SECTION, 4, "t_map")],
-            "0 of t_init makes no sense: the relocation is at byte 4 of the instruction",
+            "0 of t_init is wrong: the relocation is at byte 4 of the instruction",
         ),
         (
             load(1),
             [Rel(PROGRAM_SECTION, 0, "t_map"), Rel(PROGRAM_SECTION, 0, "first_limit")],
-            "0 of t_init makes no sense: it has two relocations",
+            "0 of t_init is wrong: it has two relocations",
         ),
         (
             load(1, src=1),
             [],
-            "0 of t_init makes no sense: the load claims to be an address, and has no relocation",
+            "0 of t_init is wrong: the load is marked as an address but has no relocation",
         ),
         (
             call(1, src=2),
             [],
-            "0 of t_init makes no sense: the call claims to be of the kernel, and has no relocation",
+            "0 of t_init is wrong: the call is marked as one of a kernel function but has no relocation",
         ),
     ],
 )
@@ -283,14 +283,14 @@ def test_references_that_do_not_fit(code: bytes, relocations: list[Rel], message
 
 def test_the_message_has_the_opcode() -> None:
     assert refusal(program(EXIT, Rel(PROGRAM_SECTION, 0, "t_map"))) == (
-        f"{REFERENCE} 0 of t_init makes no sense: relocation type 1 cannot change an instruction with opcode 0x95"
+        f"{REFERENCE} 0 of t_init is wrong: relocation type 1 cannot change an instruction with opcode 0x95"
     )
 
 
 def test_a_load_that_is_cut_in_two() -> None:
     code = EXIT + insn(0x18, 1)
     assert refusal(program(code, Rel(PROGRAM_SECTION, 8, "t_map"))) == (
-        f"{REFERENCE} 1 of t_init makes no sense: the function ends in the middle of the load"
+        f"{REFERENCE} 1 of t_init is wrong: the function ends in the middle of the load"
     )
 
 
@@ -313,5 +313,5 @@ def test_a_relocation_outside_of_functions(start: int, size: int, offset: int) -
     )
     assert refusal(data) == (
         f"x.o: the relocation at byte {offset} of struct_ops/init is in no function: "
-        "the symbols of the section leave it out"
+        "no symbol of the section covers it"
     )

@@ -117,10 +117,10 @@ def test_a_name_of_two_things(everything: ObjectSpec) -> None:
 @pytest.mark.parametrize(
     ("place", "message", "hint"),
     [
-        ("calls", "calls is no constant: programs may write to it", "write --set calls=1"),
+        ("calls", "calls is not a constant: programs may write to it", "write --set calls=1"),
         (
             "per_mode[1]",
-            "per_mode[1] is no constant: programs may write to it",
+            "per_mode[1] is not a constant: programs may write to it",
             "write --set 'per_mode[1]=1'",
         ),
         (".bss:beta", "there is no variable beta: the object has none", ""),
@@ -172,10 +172,10 @@ def test_an_attribute_of_an_inner_map(map_in_map: ObjectSpec) -> None:
     [
         ("none.max_entries", "1", "map_in_map.bpf.o has no map none: its maps are first, second, array_of_maps, array_of"),
         ("first.inner.max_entries", "1", "map_in_map.bpf.o has no map first.inner: its maps are first, "),
-        ("first.key_size", "1", "--map first.key_size=1 cannot be: key_size is none of max_entries, map_flags, numa_node"),
-        ("first.max_entries", "many", "--map first.max_entries=many cannot be: 'many' is no whole number"),
-        ("first.max_entries", "-1", "--map first.max_entries=-1 cannot be: it has to be 0 to 4294967295"),
-        ("first.max_entries", "4294967296", "--map first.max_entries=4294967296 cannot be: it has to be 0 to 42949"),
+        ("first.key_size", "1", "--map first.key_size=1 is refused: key_size is not one of max_entries, map_flags, numa_node"),
+        ("first.max_entries", "many", "--map first.max_entries=many is refused: 'many' is not a whole number"),
+        ("first.max_entries", "-1", "--map first.max_entries=-1 is refused: it has to be 0 to 4294967295"),
+        ("first.max_entries", "4294967296", "--map first.max_entries=4294967296 is refused: it has to be 0 to 42949"),
     ],
 )  # fmt: skip
 def test_attributes_that_cannot_be(map_in_map: ObjectSpec, path: str, text: str, message: str) -> None:

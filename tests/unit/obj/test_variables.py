@@ -83,7 +83,7 @@ def test_a_pointer_may_be_told_from_the_start_of_the_section() -> None:
     [
         (
             {"symbol": "half"},
-            "half is no global function of a section struct_ops",
+            "half is not a global function of a section struct_ops",
             'define it as SEC("struct_ops") and not static: half',
         ),
         ({"symbol": "t_map"}, "it points at map t_map", ""),
@@ -130,13 +130,13 @@ def test_pointers_at_nothing(pointer: dict[str, Any], symbols: list[Sym], why: s
 @pytest.mark.parametrize(
     ("change", "member", "why"),
     [
-        ({"type": ABS32}, "init", "a relocation of type 3 at byte 8 fills no pointer"),
-        ({"offset": 4}, "at byte 4", "a relocation of type 2 at byte 4 fills no pointer"),
+        ({"type": ABS32}, "init", "a relocation of type 3 at byte 8 does not fill a pointer"),
+        ({"offset": 4}, "at byte 4", "a relocation of type 2 at byte 4 does not fill a pointer"),
     ],
 )
 def test_relocations_that_are_no_pointer(change: dict[str, Any], member: str, why: str) -> None:
     error = refusal(relocations={POINTER: change})
-    assert (error.what, error.why) == (f"x.o: member {member} of t_ops is no pointer", why)
+    assert (error.what, error.why) == (f"x.o: member {member} of t_ops is not a pointer", why)
 
 
 def test_a_pointer_outside_of_every_variable() -> None:
@@ -144,13 +144,13 @@ def test_a_pointer_outside_of_every_variable() -> None:
         sections={OPS: {"data": pack("<IIQQ", 5, 0, 0, 0)}}, more_relocations=[Rel(OPS, 16, "t_init", ABS64)]
     )
     assert str(error) == (
-        f"x.o: the pointer at byte 16 of section {OPS} is in no variable: the variables of the section leave it out"
+        f"x.o: the pointer at byte 16 of section {OPS} is in no variable: no variable of the section covers it"
     )
 
 
 def test_a_variable_that_is_no_struct() -> None:
     error = refusal(types={20: Var(20, "t_ops", INIT_PTR, 1)})
-    assert str(error) == f"x.o: variable t_ops of section {OPS} is no struct_ops: its type is Ptr"
+    assert str(error) == f"x.o: variable t_ops of section {OPS} is not a struct_ops variable: its type is Ptr"
     assert error.hint == "give it the type of a kernel's struct, such as struct tcp_congestion_ops"
 
 
@@ -163,7 +163,7 @@ def test_a_struct_without_a_name() -> None:
 def test_a_variable_of_another_size() -> None:
     error = refusal(symbols={"t_ops": {"size": 8}})
     assert str(error) == (
-        f"x.o: variable t_ops of section {OPS} is no struct_ops: it has 8 bytes, struct t_kernel_ops has 16"
+        f"x.o: variable t_ops of section {OPS} is not a struct_ops variable: it has 8 bytes, struct t_kernel_ops has 16"
     )
 
 
@@ -188,4 +188,4 @@ def test_a_struct_that_no_kernel_could_have() -> None:
         sections={OPS: {"type": NOBITS, "data": b"", "size": large}},
         symbols={"t_ops": {"size": large}},
     )
-    assert error.why == "struct t_kernel_ops has 1073741824 bytes, and no struct_ops has more than 1048576"
+    assert error.why == "struct t_kernel_ops has 1073741824 bytes, more than any struct_ops (1048576)"

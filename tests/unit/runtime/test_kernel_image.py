@@ -84,7 +84,7 @@ def test_the_first_sector_count_of_old_loaders(at: Any) -> None:
     [
         (b"", "is no kernel and no BTF", "empty"),
         (b"#!/bin/sh\n", "is no kernel and no BTF", "begins with 23 21 2f 62"),
-        (BIG_BTF, "cannot be read", "other byte order"),
+        (BIG_BTF, "cannot be read", "its byte order is big-endian"),
         (BTF[: len(BTF) // 2], "is damaged", "ends at byte"),
         (BTF[:5], "is damaged", "too few"),
         (vmlinux(None), "has no types", "no section .BTF"),
