@@ -1,4 +1,6 @@
-"""The directives ``command`` and ``command-list``: the reference of one command, and a list of all, from click.
+"""Directives that read the commands from click: ``synopsis``, ``command`` and ``command-list``.
+
+.. synopsis:: register
 
 .. command:: register
 
@@ -19,7 +21,7 @@ from sphinx_click.ext import ClickDirective
 
 from structops_cli.cli.main import cli
 
-__all__ = ["CommandList", "CommandReference", "cli", "setup", "summaries"]
+__all__ = ["CommandList", "CommandReference", "Synopsis", "cli", "setup", "summaries"]
 
 
 def summaries() -> dict[str, str]:
@@ -51,6 +53,26 @@ class CommandReference(ClickDirective):
         return [node for section in super().run() for node in section.children[1:]]
 
 
+class Synopsis(SphinxDirective):
+    """Write the usage of a command in one line, or that of each subcommand."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return one literal block."""
+        name = self.arguments[0]
+        command = cli if name == "cli" else __getattr__(name)
+        words = "structops" if command is cli else f"structops {name}"
+        commands = {words: command}
+        if command is not cli and isinstance(command, click.Group):
+            commands = {f"{words} {sub}": one for sub, one in command.commands.items()}
+        lines = [
+            " ".join([path, *one.collect_usage_pieces(click.Context(one))]) for path, one in commands.items()
+        ]
+        text = "\n".join(lines)
+        return [nodes.literal_block(text, text, language="text")]
+
+
 class CommandList(SphinxDirective):
     """Write every command with its help in one line, and a link to its page."""
 
@@ -67,5 +89,6 @@ class CommandList(SphinxDirective):
 def setup(app: Sphinx) -> dict[str, Any]:
     """Add the directives."""
     app.add_directive("command-list", CommandList)
+    app.add_directive("synopsis", Synopsis)
     app.add_directive("command", CommandReference)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

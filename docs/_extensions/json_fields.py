@@ -37,8 +37,11 @@ def resolved(schema: Schema) -> dict[str, Any]:
     reference = schema.get("$ref")
     if reference is None:
         return dict(schema)
-    base = resolved(read("common")["$defs"][reference.rpartition("/")[2]])
-    properties = {**base.get("properties", {}), **schema.get("properties", {})}
+    name = reference.rpartition("/")[2]
+    base = resolved(read("common")["$defs"][name])
+    both = (base.get("properties", {}), schema.get("properties", {}))
+    first, last = reversed(both) if name == "facts" else both  # facts are many, and often absent
+    properties = {**first, **last}
     required = [*base.get("required", ()), *schema.get("required", ())]
     return {**base, **schema, "$ref": None, "properties": properties, "required": required}
 
@@ -58,6 +61,8 @@ def type_words(schema: Schema) -> str:
     """Return the type of a field in words."""
     if "const" in schema:
         return json.dumps(schema["const"])
+    if "enum" in schema:
+        return " or ".join(json.dumps(value) for value in schema["enum"])
     options, nullable = alternatives(schema)
     words: list[str] = []
     for option in options:
