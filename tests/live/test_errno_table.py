@@ -3,7 +3,7 @@
 The last operation of a row's sequence is the one that is refused. A row waits
 for the features that its rule came with, or for a kernel that lacks one. What
 no kernel of ``make vmtest`` shows stands in ``ELSEWHERE``; there the model is
-held by ``tests/unit/struct_ops/test_rules_model.py`` alone.
+held by ``tests/unit/struct_ops/rules/`` alone.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def test_a_sound_object_passes() -> None:
 def test_a_sound_object_costs_no_import_of_the_rules() -> None:
     code = (
         "import sys\n"
-        "from tests.unit.struct_ops.test_check_early import refuse, spec\n"
+        "from tests.unit.struct_ops.test_early import refuse, spec\n"
         "from structops_cli.struct_ops.kinds import tcp_congestion_ops\n"
         "before = set(sys.modules)\n"
         "refuse(spec())\n"
