@@ -1,8 +1,7 @@
-"""What a network namespace says of TCP congestion controls.
+"""Read the congestion control sysctls of a network namespace, and check names.
 
-Reading only: this module writes no sysctl. ``/proc/sys/net`` shows the
-namespace of the *thread* that reads it, so a reading of another namespace is
-``namespace.run(read_congestion_controls)``.
+``/proc/sys/net`` shows the namespace of the *thread* that reads it: call
+``inside(namespace, read_congestion_controls)`` for another one.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ class CongestionControls(NamedTuple):
     """The three congestion control sysctls of one namespace; names in the kernel's order."""
 
     available: tuple[str, ...]
-    """All that are registered; the same list in every namespace."""
+    """The registered algorithms; the same list in every namespace."""
     allowed: tuple[str, ...]
-    """Those that a process without CAP_NET_ADMIN may choose; the same list in every namespace."""
+    """The algorithms that a process without CAP_NET_ADMIN may choose; the same list in every namespace."""
     default: str
-    """What a new socket of this namespace gets."""
+    """The algorithm of new sockets of this namespace."""
 
 
 def read_congestion_controls() -> CongestionControls:
     """Read the available, allowed and default congestion controls of the calling thread's namespace.
 
-    Source: ``net/ipv4/sysctl_net_ipv4.c``. Raises ``UnsupportedError`` where
-    the kernel shows no such sysctl, ``KernelError`` when one cannot be read.
+    Follows ``net/ipv4/sysctl_net_ipv4.c``. Raises ``UnsupportedError`` without these sysctls,
+    ``KernelError`` when one cannot be read.
     """
     return CongestionControls(
         tuple(_read("tcp_available_congestion_control").split()),
@@ -43,12 +42,12 @@ def read_congestion_controls() -> CongestionControls:
 
 
 def check_congestion_control_name(name: str) -> None:
-    """Check that a name can be one of a congestion control at all; ``UsageError`` says why not.
+    """Raise ``UsageError`` for a name that no congestion control can have.
 
-    The kernel cuts a longer name at 15 bytes without a word
-    (``do_tcp_setsockopt``), and could then find another algorithm.
+    The kernel silently cuts a longer name at 15 bytes (``do_tcp_setsockopt``), and could then find
+    another algorithm.
     """
-    what = f"{name!r} is no name of a congestion control"
+    what = f"{name!r} cannot be the name of a congestion control"
     if not (name.isascii() and name.isprintable()) or " " in name:
         raise UsageError(what, why="a name is printable ASCII without spaces")
     if not 0 < len(name) < TCP_CA_NAME_MAX:
@@ -63,11 +62,11 @@ def _read(sysctl: str) -> str:
     except FileNotFoundError as error:
         raise UnsupportedError(
             f"{path} does not exist",
-            why="this kernel shows no TCP congestion controls here",
+            why="this kernel has no TCP congestion controls here",
             hint="check that /proc is mounted, and that the kernel has CONFIG_INET",
         ) from error
     except OSError as error:
         number = error.errno or 0
         raise KernelError(
-            f"{path} could not be read", errno=number, operation="read", why=os.strerror(number)
+            f"cannot read {path}", errno=number, operation="read", why=os.strerror(number)
         ) from error

@@ -1,7 +1,7 @@
-"""Netlink as the kernel speaks it: one request, and all that it answers, whole or not at all.
+"""Send netlink requests and read whole answers, without pyroute2.
 
-Raw, and reading mostly: pyroute2 costs 250 ms to import and makes an object of every
-attribute. A socket keeps the network namespace of the thread that opened it, and may be used in any.
+pyroute2 takes 250 ms to import and makes an object of every attribute, so dumps are raw here. A socket
+keeps the network namespace of the thread that opened it; any thread may use it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,16 @@ from typing import Self, TypeAlias, TypeVar
 
 from structops_cli.errors import InputError, KernelError, StateError
 
-__all__ = ["NETLINK_ROUTE", "NETLINK_SOCK_DIAG", "NLM_F_DUMP", "NetlinkSocket", "attributes", "messages"]
+__all__ = [
+    "ATTRIBUTE",
+    "NETLINK_ROUTE",
+    "NETLINK_SOCK_DIAG",
+    "NLM_F_DUMP",
+    "NetlinkSocket",
+    "attributes",
+    "damaged",
+    "messages",
+]
 
 NETLINK_ROUTE = 0
 NETLINK_SOCK_DIAG = 4
@@ -28,14 +37,14 @@ NLM_F_DUMP_INTR = 0x10
 NLM_F_CAPPED = 0x100
 NLM_F_ACK_TLVS = 0x200
 NLM_F_DUMP = 0x300
-"""``include/uapi/linux/netlink.h``, all of these."""
+"""``include/uapi/linux/netlink.h``, as all of these."""
 NLMSGERR_ATTR_MSG = 1
 NLA_TYPE_MASK = 0x3FFF
 """Without NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
 SOL_NETLINK = 270
 NETLINK_EXT_ACK = 11
 NETLINK_GET_STRICT_CHK = 12
-"""Has the kernel filter route dumps by their header (Linux 4.20)."""
+"""Makes the kernel filter route dumps by their header (Linux 4.20)."""
 
 HEADER = Struct("=IHHII")
 """``struct nlmsghdr``: length, type, flags, sequence number, port."""
@@ -43,16 +52,16 @@ ERROR = Struct("=i")
 ATTRIBUTE = Struct("=HH")
 """``struct nlattr``: length with this header, type."""
 RECEIVE_BYTES = 1 << 16
-"""The kernel fills datagrams of up to 32 KiB when the reader has room for it (netlink_dump)."""
+"""The kernel fills datagrams of up to 32 KiB when the reader has room for them (netlink_dump)."""
 LARGEST_BYTES = 1 << 24
-PATIENCE_S = 10.0
-"""The kernel answers within the call; this ends a wait for an answer that was lost."""
-TRIES = 8
-"""Of a dump that others change, or that the kernel had no memory for, in the middle."""
+ANSWER_TIMEOUT_S = 10.0
+"""The kernel answers within the call; this only ends the wait for a lost answer."""
+DUMP_TRIES = 8
+"""Attempts of a dump that changes, or for which the kernel lacks memory, in the middle."""
 
 Taken = TypeVar("Taken")
 Message: TypeAlias = tuple[int, int, memoryview]
-"""Type, flags and what follows the header."""
+"""Type, flags, and the bytes after the header."""
 
 
 class NetlinkSocket:
@@ -65,15 +74,15 @@ class NetlinkSocket:
                 _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol
             )
         except OSError as error:
-            raise refused("no netlink socket can be opened", "socket(AF_NETLINK)", error.errno or 0) from None
-        self._socket.settimeout(PATIENCE_S)
+            raise _refused("cannot open a netlink socket", "socket(AF_NETLINK)", error.errno or 0) from None
+        self._socket.settimeout(ANSWER_TIMEOUT_S)
         self._protocol = protocol
         self._sequence = 0
         self._buffer = bytearray(RECEIVE_BYTES)
         for option in (NETLINK_EXT_ACK, *((NETLINK_GET_STRICT_CHK,) if strict else ())):
             try:
                 self._socket.setsockopt(SOL_NETLINK, option, 1)
-            except OSError:  # an old kernel: fewer words, more to filter
+            except OSError:  # an old kernel: errors without text, dumps with more to filter
                 continue
 
     def __enter__(self) -> Self:
@@ -89,7 +98,7 @@ class NetlinkSocket:
         self._socket.close()
 
     def dump(self, message_type: int, payload: bytes, operation: str) -> list[bytes]:
-        """Ask for a list and return the datagrams of a whole one, to go through with ``messages``; as of ``dump_into``."""
+        """Request a list and return its datagrams, for ``messages``. Raises as ``dump_into``."""
         return self.dump_into(bytes, message_type, payload, operation)
 
     def dump_into(
@@ -101,45 +110,38 @@ class NetlinkSocket:
         *,
         restart: Callable[[], object] = object,
     ) -> list[Taken]:
-        """Ask for a list and return what ``take`` makes of each datagram, which is its own only for the call.
+        """Request a list, and return what ``take`` returns for each datagram.
 
-        ``restart`` is called before each try: what was taken before was in vain.
-
-        One that changed meanwhile, or was cut for want of memory or room, is asked for
-        again. Raises ``KernelError`` for what the kernel refuses, ``StateError`` for a list
-        that changes each time.
+        A datagram is valid during the call of ``take`` only. A list that changed meanwhile, or that was cut for
+        want of memory or room, is requested again; each attempt starts with ``restart``. Raises ``KernelError`` when
+        the kernel refuses, ``StateError`` when every attempt was interrupted.
         """
-        for _ in range(TRIES):
+        for _ in range(DUMP_TRIES):
             restart()
             if (found := self._dump_once(take, message_type, payload, operation)) is not None:
                 return found
         raise StateError(
             "the kernel's answer was not whole",
-            why=f"{operation} was interrupted {TRIES} times by changes, or for want of memory",
+            why=f"{operation} was interrupted {DUMP_TRIES} times by changes, or for want of memory",
             hint="try again",
         )
 
-    def request(self, message_type: int, payload: bytes, operation: str, flags: int = 0) -> list[Message]:
-        """Send one request and return its answer's messages, none for a bare acknowledgement.
-
-        Raises ``KernelError`` (``NotPermittedError``) with the kernel's own words, if it has any.
-        """
+    def request(self, message_type: int, payload: bytes, operation: str, flags: int = 0) -> None:
+        """Send one request and wait for its acknowledgement. Raises ``KernelError`` with the kernel's text."""
         self._send(message_type, payload, NLM_F_REQUEST | NLM_F_ACK | flags, operation)
-        found: list[Message] = []
         while True:
             datagram = self._receive(operation)
             if datagram is None:
-                raise refused(f"{operation} was not answered whole", operation, ENOBUFS)
-            for kind, seen, body in self._answers(datagram):
+                raise _refused(f"{operation} was not answered whole", operation, ENOBUFS)
+            for kind, end_flags, body in self._answers(datagram):
                 if kind in (NLMSG_ERROR, NLMSG_DONE):
-                    _check_end(kind, seen, body, operation)
-                    return found
-                found.append((kind, seen, memoryview(bytes(body))))
+                    _check_end(kind, end_flags, body, operation)
+                    return
 
     def _dump_once(
         self, take: Callable[[memoryview], Taken], message_type: int, payload: bytes, operation: str
     ) -> list[Taken] | None:
-        """Return what was made of the datagrams, None when they are not all there is; read to the end in any case."""
+        """Read a dump to its end; return None if a part is missing or changed."""
         self._send(message_type, payload, NLM_F_REQUEST | NLM_F_DUMP, operation)
         found: list[Taken] = []
         whole = True
@@ -149,7 +151,7 @@ class NetlinkSocket:
                 whole = False
                 continue
             ended = False
-            for kind, flags, body in self._answers(datagram, first=self._skims(datagram)):
+            for kind, flags, body in self._answers(datagram, first_only=self._is_bulk(datagram)):
                 whole = whole and not flags & NLM_F_DUMP_INTR
                 if kind in (NLMSG_ERROR, NLMSG_DONE):
                     _check_end(kind, flags, body, operation)
@@ -165,39 +167,39 @@ class NetlinkSocket:
         try:
             self._socket.sendto(header + payload, (0, 0))
         except OSError as error:
-            raise refused(f"{operation} was refused", operation, error.errno or 0) from None
+            raise _refused(f"{operation} was refused", operation, error.errno or 0) from None
 
     def _receive(self, operation: str) -> memoryview | None:
-        """Return the kernel's next datagram, None when it or one before it was lost."""
+        """Return the kernel's next datagram, None when one was lost or cut."""
         while True:
             try:
                 size, (port, _) = self._socket.recvfrom_into(self._buffer, 0, _socket.MSG_TRUNC)
             except TimeoutError:
-                raise refused(f"the kernel does not answer {operation}", operation, ETIMEDOUT) from None
+                raise _refused(f"the kernel does not answer {operation}", operation, ETIMEDOUT) from None
             except OSError as error:
                 if error.errno == ENOBUFS:
                     return None
-                raise refused(f"{operation} was refused", operation, error.errno or 0) from None
-            if port != 0:  # not from the kernel
+                raise _refused(f"{operation} was refused", operation, error.errno or 0) from None
+            if port != 0:  # another process sent it
                 continue
             if size > len(self._buffer):
                 self._buffer = bytearray(min(size * 2, LARGEST_BYTES))
                 return None
             return memoryview(self._buffer)[:size]
 
-    def _answers(self, datagram: bytes | memoryview, *, first: bool = False) -> Iterator[Message]:
-        """Go through the messages that answer the last request, or look at the first in the datagram only."""
+    def _answers(self, datagram: bytes | memoryview, *, first_only: bool = False) -> Iterator[Message]:
+        """Yield the datagram's messages that answer the last request; ``first_only`` looks at one."""
         for offset, end, kind, flags, sequence in _frames(datagram):
             if sequence == self._sequence:
                 yield kind, flags, memoryview(datagram)[offset + HEADER.size : end]
-            if first:
+            if first_only:
                 return
 
-    def _skims(self, datagram: bytes | memoryview) -> bool:
-        """Tell whether only the first message of a dump's datagram matters, which may be an error.
+    def _is_bulk(self, datagram: bytes | memoryview) -> bool:
+        """Return whether only the first message of a dump's datagram can end the dump.
 
-        Of 10,000 sockets nobody wants to look at all twice. The kernel flags no dump of sockets as
-        interrupted, for they come and go all the time, and an NLMSG_DONE comes last (netlink_dump_done).
+        Looking at each of 10,000 sockets costs more than parsing them in C. The kernel flags no dump of
+        sockets as interrupted, an error comes first, and NLMSG_DONE comes last (netlink_dump_done).
         """
         tail = len(datagram) - HEADER.size - ERROR.size
         ends = tail >= 0 and HEADER.unpack_from(datagram, tail)[1] == NLMSG_DONE
@@ -205,9 +207,9 @@ class NetlinkSocket:
 
 
 def messages(datagrams: list[bytes]) -> Iterator[tuple[int, memoryview]]:
-    """Go through what a dump answered: the type of each message and what follows its header.
+    """Yield the type and the bytes after the header of each message of a dump.
 
-    ``InputError`` when one is longer than its datagram, or shorter than a header.
+    Raises ``InputError`` for a message longer than its datagram, or shorter than a header.
     """
     for datagram in datagrams:
         view = memoryview(datagram)
@@ -217,7 +219,10 @@ def messages(datagrams: list[bytes]) -> Iterator[tuple[int, memoryview]]:
 
 
 def attributes(body: memoryview, offset: int = 0) -> dict[int, memoryview]:
-    """Return the attributes of a message or of a nested attribute by type, the last of each; ``InputError`` when damaged."""
+    """Return the attributes of a message by type; the last of each type wins.
+
+    Raises ``InputError`` for damaged ones.
+    """
     found: dict[int, memoryview] = {}
     size = len(body)
     while offset + ATTRIBUTE.size <= size:
@@ -229,8 +234,13 @@ def attributes(body: memoryview, offset: int = 0) -> dict[int, memoryview]:
     return found
 
 
+def damaged(why: str) -> InputError:
+    """Return the error for an answer whose lengths contradict each other."""
+    return InputError("the kernel's netlink answer is damaged", why=why)
+
+
 def _frames(datagram: bytes | memoryview) -> Iterator[tuple[int, int, int, int, int]]:
-    """Go through a datagram: offset and end of each message, type, flags, sequence number."""
+    """Yield offset, end, type, flags and sequence number of each message."""
     offset, size = 0, len(datagram)
     while offset + HEADER.size <= size:
         length, kind, flags, sequence, _ = HEADER.unpack_from(datagram, offset)
@@ -240,39 +250,34 @@ def _frames(datagram: bytes | memoryview) -> Iterator[tuple[int, int, int, int, 
         offset += (length + 3) & ~3
 
 
-def damaged(why: str) -> InputError:
-    """Return the error of an answer whose lengths contradict each other."""
-    return InputError("the kernel's netlink answer is damaged", why=why)
-
-
 def _check_end(kind: int, flags: int, body: memoryview, operation: str) -> None:
-    """Raise what an NLMSG_ERROR or NLMSG_DONE tells, if that is an error."""
+    """Raise the error that an NLMSG_ERROR or NLMSG_DONE carries, if any."""
     number = -ERROR.unpack_from(body)[0] if len(body) >= ERROR.size else 0
     if number > 0:
-        raise refused(f"{operation} was refused", operation, number, _words(kind, flags, body))
+        raise _refused(f"{operation} was refused", operation, number, _kernel_text(kind, flags, body))
 
 
-def _words(kind: int, flags: int, body: memoryview) -> str:
-    """Return what the kernel says of an error in words (NETLINK_EXT_ACK), "" when nothing."""
+def _kernel_text(kind: int, flags: int, body: memoryview) -> str | None:
+    """Return the kernel's text for an error (NETLINK_EXT_ACK), None without one."""
     if not flags & NLM_F_ACK_TLVS:
-        return ""
+        return None
     start = ERROR.size
     if kind == NLMSG_ERROR:
         if len(body) < ERROR.size + HEADER.size:
-            return ""
+            return None
         echoed = HEADER.size if flags & NLM_F_CAPPED else HEADER.unpack_from(body, ERROR.size)[0]
         start += (echoed + 3) & ~3
     try:
-        said = attributes(body, start).get(NLMSGERR_ATTR_MSG, b"")
+        raw = attributes(body, start).get(NLMSGERR_ATTR_MSG, b"")
     except InputError:
-        return ""
-    return bytes(said).split(b"\0", 1)[0].decode(errors="replace")
+        return None
+    return bytes(raw).split(b"\0", 1)[0].decode(errors="replace") or None
 
 
-def refused(what: str, operation: str, number: int, words: str = "") -> KernelError:
-    """Return the error of a request that the kernel refused, in its own words where it has any."""
+def _refused(what: str, operation: str, number: int, text: str | None = None) -> KernelError:
+    """Return the error of a refused request; its cause is the kernel's text if there is one."""
     error = KernelError.from_errno(
         what, errno=number, operation=operation, why=os.strerror(number), capability="CAP_NET_ADMIN"
     )
-    error.why = words or error.why
+    error.why = text or error.why
     return error

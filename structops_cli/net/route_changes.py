@@ -1,21 +1,22 @@
-"""Make a route, give one a congestion control, take it off again, delete one: each a single request of rtnetlink.
+"""Make, change and delete routes: one rtnetlink request each, in the calling thread's namespace.
 
-What is changed is sent back as the kernel showed it, but for the one metric: no attribute
-that this project does not know is lost. All act in the calling thread's namespace.
+A changed route is sent back as the kernel showed it, but for its congestion control: no attribute that
+this project does not know is lost. Raw netlink, because pyroute2 0.9.7 cannot do that: its route message drops
+RTA_NH_ID, and damages RTA_ENCAP of ip and seg6local tunnels.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from errno import EEXIST, EINVAL, ENETUNREACH, ESRCH
 from struct import Struct
-from typing import NamedTuple
 
-from structops_cli.errors import KernelError, NotFoundError, NotPermittedError
+from structops_cli.errors import KernelError, NotFoundError
 from structops_cli.net.netlink import ATTRIBUTE, NETLINK_ROUTE, NetlinkSocket, attributes
-from structops_cli.net.routes import NUMBER, RTAX_CC_ALGO, RTAX_LOCK, RTMSG, Route, RouteAttribute
+from structops_cli.net.routes import NUMBER, RTAX_CC_ALGO, RTAX_LOCK, RTMSG, Route, RouteAttribute, RouteSpec
 
-__all__ = ["WantedRoute", "add_route", "change_route", "delete_route"]
+__all__ = ["add_route", "change_route", "delete_route"]
 
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
@@ -24,7 +25,7 @@ RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 RTN_UNICAST = 1
 RT_TABLE_UNSPEC = 0
 RTNH_F_ONLINK = 4
-"""Of a next hop's flags the one that may be asked for; the others tell its state."""
+"""The only next hop flag that a request may set; the others show the next hop's state."""
 CACHEINFO = Struct("=IIi")
 """``struct rta_cacheinfo`` up to ``rta_expires``, in hundredths of a second."""
 NEXT_HOP = Struct("=HBBi")
@@ -37,101 +38,92 @@ OF_NEXT_HOP_OBJECT = frozenset(
         RouteAttribute.MULTIPATH,
         RouteAttribute.VIA,
         RouteAttribute.ENCAP,
-        21,
+        RouteAttribute.ENCAP_TYPE,
     }
 )
-"""What a route shows of the next hop object (``ip nexthop``) that it names: RTA_ENCAP_TYPE (21) with the others."""
+"""The kernel shows these for the next hop object that a route names, and rejects them beside RTA_NH_ID."""
 HINTS = {
     EEXIST: "structops route change ROUTE gives it a congestion control",
+    EINVAL: "ip route says the same",
     ENETUNREACH: "the gateway has to be reached through a device of this namespace, which is up",
-    ESRCH: "structops route list shows those that choose a congestion control; ip route all of them",
+    ESRCH: "structops route list shows the routes with a congestion control; ip route shows all",
 }
 
 
-class WantedRoute(NamedTuple):
-    """A route that somebody asks for. ``address``, ``gateway`` and ``source`` are bytes of its family, b"" for none."""
-
-    family: int
-    address: bytes
-    prefix_bits: int
-    gateway: bytes
-    device: str
-    table: int
-    priority: int
-    source: bytes
-
-
-def add_route(wanted: WantedRoute, name: str, *, locked: bool) -> None:
-    """Make a route with a congestion control; refuses one that is there (EEXIST)."""
-    scope = RT_SCOPE_UNIVERSE if wanted.gateway or wanted.family == socket.AF_INET6 else RT_SCOPE_LINK
-    header = RTMSG.pack(
-        wanted.family, wanted.prefix_bits, 0, 0, RT_TABLE_UNSPEC, RTPROT_STATIC, scope, RTN_UNICAST, 0
-    )
-    parts = [_attribute(RouteAttribute.TABLE, NUMBER.pack(wanted.table)), _metrics({}, name, locked=locked)]
-    for kind, raw in (
-        (RouteAttribute.DST, wanted.address if wanted.prefix_bits else b""),
-        (RouteAttribute.GATEWAY, wanted.gateway),
-        (RouteAttribute.PREFSRC, wanted.source),
-        (RouteAttribute.PRIORITY, NUMBER.pack(wanted.priority) if wanted.priority else b""),
-        (RouteAttribute.OIF, NUMBER.pack(_index(wanted.device)) if wanted.device else b""),
-    ):
-        parts += [_attribute(kind, raw)] if raw else []
-    _send(RTM_NEWROUTE, header + b"".join(parts), NLM_F_CREATE | NLM_F_EXCL, "the route could not be made")
+def add_route(spec: RouteSpec, name: str, *, locked: bool) -> None:
+    """Make a route with a congestion control. Raises ``KernelError`` (EEXIST) if it exists."""
+    on_link = spec.gateway is None and spec.family == socket.AF_INET
+    scope = RT_SCOPE_LINK if on_link else RT_SCOPE_UNIVERSE
+    header = (spec.family, spec.prefix_bits, 0, 0, RT_TABLE_UNSPEC, RTPROT_STATIC, scope, RTN_UNICAST, 0)
+    wanted: dict[int, bytes | None] = {
+        RouteAttribute.TABLE: NUMBER.pack(spec.table),
+        RouteAttribute.METRICS: _metrics({}, name, locked=locked),
+        RouteAttribute.DST: spec.address if spec.prefix_bits else None,
+        RouteAttribute.GATEWAY: spec.gateway,
+        RouteAttribute.PREFSRC: spec.source,
+        RouteAttribute.PRIORITY: NUMBER.pack(spec.metric) if spec.metric else None,
+        RouteAttribute.OIF: NUMBER.pack(_index(spec.device)) if spec.device else None,
+    }
+    parts = {kind: raw for kind, raw in wanted.items() if raw}
+    _send(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, header, parts, "cannot make the route")
 
 
-def change_route(route: Route, name: str, *, locked: bool) -> None:
-    """Give a route that is there a congestion control, or take it off (``name`` is ""); all else stays as it is."""
+def change_route(route: Route, name: str | None, *, locked: bool) -> None:
+    """Give an existing route a congestion control, or take it off (None); keep everything else."""
+    header, parts = _as_request(route)
     metrics = attributes(memoryview(route.message), RTMSG.size).get(RouteAttribute.METRICS)
-    body = _as_asked(route) + _metrics(attributes(metrics) if metrics else {}, name, locked=locked)
-    _send(RTM_NEWROUTE, body, NLM_F_REPLACE, f"the route to {route.destination} could not be changed")
+    changed = _metrics(attributes(metrics) if metrics else {}, name, locked=locked)
+    if changed or RouteAttribute.NH_ID in parts:
+        # Without RTA_METRICS fib_create_info reuses the old metrics of a route with a next hop object.
+        parts[RouteAttribute.METRICS] = changed
+    _send(RTM_NEWROUTE, NLM_F_REPLACE, header, parts, f"cannot change the route to {route.destination}")
 
 
 def delete_route(route: Route) -> None:
     """Delete a route."""
-    _send(RTM_DELROUTE, _as_asked(route), 0, f"the route to {route.destination} could not be deleted")
+    _send(RTM_DELROUTE, 0, *_as_request(route), f"cannot delete the route to {route.destination}")
 
 
-def _send(message_type: int, body: bytes, flags: int, what: str) -> None:
+def _send(
+    message_type: int, flags: int, header: tuple[int, ...], parts: Mapping[int, bytes], what: str
+) -> None:
+    body = RTMSG.pack(*header) + b"".join(_attribute(kind, raw) for kind, raw in parts.items())
     operation = "RTM_DELROUTE" if message_type == RTM_DELROUTE else "RTM_NEWROUTE"
     try:
         with NetlinkSocket(NETLINK_ROUTE) as netlink:
             netlink.request(message_type, body, operation, flags)
-    except NotPermittedError as error:
-        raise NotPermittedError(
-            what, why="CAP_NET_ADMIN is missing", hint=error.hint, errno=error.errno or 0, operation=operation
-        ) from None
     except KernelError as error:
         number = error.errno or 0
-        why = "it is there already" if number == EEXIST else error.why
-        hint = HINTS.get(number, "") or ("ip route says the same" if number == EINVAL else "")
-        raise KernelError(what, why=why, hint=hint, errno=number, operation=operation) from None
+        raise KernelError.from_errno(
+            what,
+            why="it exists already" if number == EEXIST else error.why,
+            hint=HINTS.get(number, ""),
+            errno=number,
+            operation=operation,
+            capability="CAP_NET_ADMIN",
+        ) from None
 
 
-def _as_asked(route: Route) -> bytes:
-    """Return a route's message as a request: without what the kernel only shows, and the metrics."""
+def _as_request(route: Route) -> tuple[tuple[int, ...], dict[int, bytes]]:
+    """Return a shown route as a request: without its metrics, and without its state."""
     *fields, flags = RTMSG.unpack_from(route.message)
-    parts = attributes(memoryview(route.message), RTMSG.size)
-    left_out = SHOWN_ONLY | (OF_NEXT_HOP_OBJECT if RouteAttribute.NH_ID in parts else frozenset())
-    body = RTMSG.pack(*fields, flags & RTNH_F_ONLINK)
-    for kind, raw in parts.items():
-        if kind == RouteAttribute.MULTIPATH and kind not in left_out:
-            body += _attribute(kind, _next_hops(bytes(raw)))
-        elif kind not in left_out:
-            body += _attribute(kind, bytes(raw))
-    return body + _expiry(parts)
+    shown = attributes(memoryview(route.message), RTMSG.size)
+    left_out = SHOWN_ONLY | (OF_NEXT_HOP_OBJECT if RouteAttribute.NH_ID in shown else frozenset())
+    parts = {kind: bytes(raw) for kind, raw in shown.items() if kind not in left_out}
+    if RouteAttribute.MULTIPATH in parts:
+        parts[RouteAttribute.MULTIPATH] = _next_hops(parts[RouteAttribute.MULTIPATH])
+    return (*fields, flags & RTNH_F_ONLINK), _expiry(shown) | parts
 
 
-def _expiry(parts: dict[int, memoryview]) -> bytes:
-    """Return when a route ends, which the kernel shows in one attribute and takes in another."""
-    shown = parts.get(RouteAttribute.CACHEINFO, b"")
-    if RouteAttribute.EXPIRES in parts or len(shown) < CACHEINFO.size:
-        return b""
-    expires = CACHEINFO.unpack_from(shown)[2]
-    return _attribute(RouteAttribute.EXPIRES, NUMBER.pack(max(expires // 100, 1))) if expires > 0 else b""
+def _expiry(shown: Mapping[int, memoryview]) -> dict[int, bytes]:
+    """Return the lifetime of a route: the kernel shows it in one attribute and takes it in another."""
+    info = shown.get(RouteAttribute.CACHEINFO, b"")
+    expires = CACHEINFO.unpack_from(info)[2] if len(info) >= CACHEINFO.size else 0
+    return {RouteAttribute.EXPIRES: NUMBER.pack(max(expires // 100, 1))} if expires > 0 else {}
 
 
 def _next_hops(raw: bytes) -> bytes:
-    """Return the next hops of a route without the flags that tell their state."""
+    """Return RTA_MULTIPATH without the flags that show the state of next hops."""
     taken, offset = bytearray(raw), 0
     while offset + NEXT_HOP.size <= len(raw):
         length, flags, weight, device = NEXT_HOP.unpack_from(raw, offset)
@@ -140,8 +132,8 @@ def _next_hops(raw: bytes) -> bytes:
     return bytes(taken)
 
 
-def _metrics(before: dict[int, memoryview], name: str, *, locked: bool) -> bytes:
-    """Return RTA_METRICS with one congestion control in place of what was there, or with none."""
+def _metrics(before: Mapping[int, memoryview], name: str | None, *, locked: bool) -> bytes:
+    """Return the content of RTA_METRICS with another congestion control, or with none."""
     parts = {kind: bytes(raw) for kind, raw in before.items() if kind not in (RTAX_LOCK, RTAX_CC_ALGO)}
     lock = NUMBER.unpack(before[RTAX_LOCK])[0] if RTAX_LOCK in before else 0
     lock = lock & ~(1 << RTAX_CC_ALGO) | (1 << RTAX_CC_ALGO if locked and name else 0)
@@ -149,13 +141,11 @@ def _metrics(before: dict[int, memoryview], name: str, *, locked: bool) -> bytes
         parts[RTAX_LOCK] = NUMBER.pack(lock)
     if name:
         parts[RTAX_CC_ALGO] = name.encode() + b"\0"
-    body = b"".join(_attribute(kind, raw) for kind, raw in sorted(parts.items()))
-    return _attribute(RouteAttribute.METRICS, body) if body else b""
+    return b"".join(_attribute(kind, raw) for kind, raw in sorted(parts.items()))
 
 
 def _attribute(kind: int, raw: bytes) -> bytes:
-    head = ATTRIBUTE.pack(ATTRIBUTE.size + len(raw), kind)
-    return head + raw + b"\0" * (-len(raw) % 4)
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(raw), kind) + raw + b"\0" * (-len(raw) % 4)
 
 
 def _index(device: str) -> int:

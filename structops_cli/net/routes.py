@@ -1,14 +1,17 @@
-"""Routes that choose a congestion control: read them, in the calling thread's network namespace.
+"""Read the routes that choose a congestion control, and parse the words that name a route.
 
-A route holds a hash of the name (``fib_metrics``, ``ip_fib_metrics_init`` in net/ipv4/metrics.c). While none of
-that name is registered the kernel shows nothing in its place, and connections get the
-namespace's default; whoever registers the name next gets the route. A lock stays to be seen.
+A route keeps a hash of the algorithm's name (``ip_fib_metrics_init`` in net/ipv4/metrics.c). While no
+algorithm has that name, the kernel shows no name and connections get the namespace's default. The next
+algorithm that is registered under the name gets the route. A lock stays visible.
+
+Raw netlink, because ``status``, ``unregister`` and ``route list`` read the routes of every namespace:
+importing pyroute2 adds 250 ms to such a command.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import IntEnum
 from struct import Struct
@@ -39,19 +42,19 @@ __all__ = [
 
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 RTM_F_CLONED = 0x200
-"""An exception of a route, such as a path MTU: not one that anybody made."""
+"""Marks an exception of a route, such as a path MTU, which nobody configured."""
 RTMSG = Struct("=8BI")
 """``struct rtmsg``: family, bits of destination and source, tos, table, protocol, scope, type; flags."""
 RTAX_LOCK = 1
 RTAX_CC_ALGO = 16
 """``include/uapi/linux/rtnetlink.h``, as all of these."""
 NUMBER = Struct("=I")
+FAMILIES = (socket.AF_INET, socket.AF_INET6)
 TABLES = {"default": 253, "main": 254, "local": 255}
-"""``enum rt_class_t``; a table that somebody named in rt_tables is given by its number here."""
+"""``enum rt_class_t``. Tables that rt_tables names are given by number here."""
 NUMBER_MAX = (1 << 32) - 1
 KEYWORDS = ("via", "dev", "table", "metric", "src", "congctl")
 GRAMMAR = "DEST [via GATEWAY] [dev DEVICE] [table T] [metric N] [src ADDRESS] congctl NAME"
-FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 class RouteAttribute(IntEnum):
@@ -67,16 +70,17 @@ class RouteAttribute(IntEnum):
     CACHEINFO = 12
     TABLE = 15
     VIA = 18
+    ENCAP_TYPE = 21
     ENCAP = 22
     EXPIRES = 23
     NH_ID = 30
 
 
 class Route(NamedTuple):
-    """One route as the kernel shows it. ``message`` is the whole of it, ``struct rtmsg`` and attributes.
+    """One route as the kernel shows it.
 
-    ``congctl`` is "" without one, and while its algorithm is not registered;
-    ``locked`` says that there is one all the same. ``address`` has the family's 4 or 16 bytes.
+    ``congctl`` is None without one, and while its algorithm is not registered; ``locked`` then tells that
+    there is one. ``address`` has the family's 4 or 16 bytes. ``message`` is ``struct rtmsg`` with its attributes.
     """
 
     family: int
@@ -85,44 +89,68 @@ class Route(NamedTuple):
     table: int
     priority: int
     tos: int
-    gateway: str
-    device: str
-    congctl: str
+    gateway: str | None
+    device: str | None
+    congctl: str | None
     locked: bool
     message: bytes
 
     @property
     def destination(self) -> str:
         """The destination as ``ip route`` writes it."""
-        if not self.prefix_bits:
-            return "default" if self.family == socket.AF_INET else "default (IPv6)"
-        text = socket.inet_ntop(self.family, self.address)
-        return text if self.prefix_bits == 8 * len(self.address) else f"{text}/{self.prefix_bits}"
+        return destination_of(self.family, self.address, self.prefix_bits)
+
+
+class RouteSpec(NamedTuple):
+    """A route as a user gives it. Addresses are bytes of the family."""
+
+    family: int
+    address: bytes
+    prefix_bits: int
+    gateway: bytes | None
+    device: str | None
+    table: int
+    metric: int | None
+    source: bytes | None
+    congctl: str | None
+
+    @property
+    def destination(self) -> str:
+        """The destination as ``ip route`` writes it."""
+        return destination_of(self.family, self.address, self.prefix_bits)
+
+
+def destination_of(family: int, address: bytes, prefix_bits: int) -> str:
+    """Return a destination as ``ip route`` writes it."""
+    if not prefix_bits:
+        return "default" if family == socket.AF_INET else "default (IPv6)"
+    text = socket.inet_ntop(family, address)
+    return text if prefix_bits == 8 * len(address) else f"{text}/{prefix_bits}"
 
 
 def read_routes(families: Iterable[int] = FAMILIES, *, every: bool = False) -> list[Route]:
-    """Return the routes of the calling thread's namespace that have metrics, or ``every`` one; exceptions are left out.
+    """Return the routes of the calling thread's namespace that have metrics, or ``every`` one.
 
-    Raises ``KernelError`` for what the kernel refuses, ``InputError`` for a damaged answer.
+    Raises ``KernelError`` when the kernel refuses, ``InputError`` for a damaged answer.
     """
     found = []
     with NetlinkSocket(NETLINK_ROUTE, strict=True) as netlink:
         for family in families:
             answer = netlink.dump(RTM_GETROUTE, RTMSG.pack(family, *[0] * 8), "RTM_GETROUTE")
-            for kind, body in messages(answer):
-                route = _route(body, every=every) if kind == RTM_NEWROUTE else None
+            for message_type, body in messages(answer):
+                route = _route(body, every=every) if message_type == RTM_NEWROUTE else None
                 if route is not None and route.family == family:
                     found.append(route)
     return found
 
 
 def routes_in(namespace: NetNamespace, *, every: bool = False) -> list[Route]:
-    """Return the routes of a namespace, as ``read_routes`` does; errors as of ``inside`` besides."""
+    """Return the routes of a namespace. Raises as ``read_routes`` and ``inside``."""
     return inside(namespace, lambda: read_routes(every=every))
 
 
 def routes_naming(name: str, found: Iterable[NetNamespace]) -> list[tuple[NetNamespace, Route]]:
-    """Return the routes of these namespaces that choose an algorithm; a namespace that is gone has none."""
+    """Return the routes of these namespaces that choose an algorithm; skip a namespace that is gone."""
     naming = []
     for namespace in found:
         with suppress(NotFoundError):
@@ -157,34 +185,34 @@ def _route(body: memoryview, *, every: bool) -> Route | None:
     )
 
 
-def _choice(metrics: memoryview | None) -> tuple[str, bool]:
-    """Return the congestion control of a route's metrics, and whether it is locked."""
+def _choice(metrics: memoryview | None) -> tuple[str | None, bool]:
+    """Return the congestion control in RTA_METRICS, and whether it is locked."""
     if metrics is None:
-        return "", False
+        return None, False
     parts = attributes(metrics)
     name = bytes(parts.get(RTAX_CC_ALGO, b"")).split(b"\0", 1)[0].decode("ascii", "replace")
-    return name, bool(_number(parts, RTAX_LOCK, 0) >> RTAX_CC_ALGO & 1)
+    return name or None, bool(_number(parts, RTAX_LOCK, 0) >> RTAX_CC_ALGO & 1)
 
 
-def _number(parts: dict[int, memoryview], kind: int, otherwise: int) -> int:
+def _number(parts: Mapping[int, memoryview], kind: int, default: int) -> int:
     raw = parts.get(kind)
     if raw is None:
-        return otherwise
+        return default
     if len(raw) != NUMBER.size:
         raise damaged(f"attribute {kind} of a route has {len(raw)} bytes")
     number: int = NUMBER.unpack(raw)[0]
     return number
 
 
-def _gateway(parts: dict[int, memoryview], family: int, size: int) -> str:
+def _gateway(parts: Mapping[int, memoryview], family: int, size: int) -> str | None:
     raw = parts.get(RouteAttribute.GATEWAY, b"")
-    return socket.inet_ntop(family, raw) if len(raw) == size else ""
+    return socket.inet_ntop(family, raw) if len(raw) == size else None
 
 
-def _device(index: int) -> str:
-    """Return a device's name, which is of the calling thread's namespace; its number when it is gone meanwhile."""
+def _device(index: int) -> str | None:
+    """Return a device's name in the calling thread's namespace, ``ifN`` when the device is gone."""
     try:
-        return socket.if_indextoname(index) if index else ""
+        return socket.if_indextoname(index) if index else None
     except OSError:
         return f"if{index}"
 
@@ -192,48 +220,32 @@ def _device(index: int) -> str:
 # The words of ip route
 
 
-class RouteSpec(NamedTuple):
-    """What the words say. Addresses are bytes of the family, b"" where none is given; ``metric`` is None then, ``congctl`` ""."""
-
-    family: int
-    address: bytes
-    prefix_bits: int
-    gateway: bytes
-    device: str
-    table: int
-    metric: int | None
-    source: bytes
-    congctl: str
-
-
 def parse_route(words: Sequence[str]) -> RouteSpec:
-    """Return what the words of a route say; ``UsageError`` says which one makes no sense."""
+    """Parse the words of a route (``GRAMMAR``). Raises ``UsageError`` that names the wrong word."""
     if not words or words[0] in KEYWORDS:
         raise UsageError("a route begins with its destination", hint=GRAMMAR)
-    given = _given(words[1:])
-    family = (
-        socket.AF_INET6
-        if ":" in words[0] or (words[0] == "default" and ":" in given["via"])
-        else socket.AF_INET
-    )
+    given = _keyword_values(words[1:])
+    gateway, table, metric, source = (given.get(word) for word in ("via", "table", "metric", "src"))
+    is_ipv6 = ":" in words[0] or (words[0] == "default" and ":" in (gateway or ""))
+    family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
     address, bits = _destination(words[0], family)
-    if given["congctl"]:
-        check_congestion_control_name(given["congctl"])
+    if congctl := given.get("congctl"):
+        check_congestion_control_name(congctl)
     return RouteSpec(
         family,
         address,
         bits,
-        _address(given["via"], family) if given["via"] else b"",
-        given["dev"],
-        TABLES.get(given["table"]) or _decimal("table", given["table"], TABLES["main"]),
-        _decimal("metric", given["metric"], 0) if given["metric"] else None,
-        _address(given["src"], family) if given["src"] else b"",
-        given["congctl"],
+        _address(gateway, family) if gateway else None,
+        given.get("dev"),
+        TABLES.get(table) or _decimal("table", table) if table else TABLES["main"],
+        _decimal("metric", metric) if metric else None,
+        _address(source, family) if source else None,
+        congctl,
     )
 
 
 def words_of(route: Route) -> str:
-    """Return the words that mean this route and no other, for a shell; its type of service is not among them."""
+    """Return the words that name this route and no other, quoted for a shell; they leave out its tos."""
     destination = "::/0" if route.family == socket.AF_INET6 and not route.prefix_bits else route.destination
     words = [destination]
     words += ["via", route.gateway] if route.gateway else []
@@ -242,14 +254,15 @@ def words_of(route: Route) -> str:
     return shell_words(*words, "metric", route.priority)
 
 
-def _given(words: Sequence[str]) -> dict[str, str]:
-    given = dict.fromkeys(KEYWORDS, "")
+def _keyword_values(words: Sequence[str]) -> dict[str, str]:
+    given: dict[str, str] = {}
     for at in range(0, len(words), 2):
         keyword = words[at]
-        if keyword not in given or at + 1 == len(words):
-            what = f"{keyword} has no value" if keyword in given else f"a route knows no word {keyword}"
-            raise UsageError(what, hint=GRAMMAR)
-        if given[keyword]:
+        if keyword not in KEYWORDS:
+            raise UsageError(f"a route knows no word {keyword}", hint=GRAMMAR)
+        if at + 1 == len(words) or not words[at + 1]:
+            raise UsageError(f"{keyword} has no value", hint=GRAMMAR)
+        if keyword in given:
             raise UsageError(f"{keyword} is given twice", hint=GRAMMAR)
         given[keyword] = words[at + 1]
     return given
@@ -261,7 +274,7 @@ def _destination(word: str, family: int) -> tuple[bytes, int]:
         return bytes(size), 0
     text, slash, bits_text = word.partition("/")
     address = _address(text, family)
-    bits = _decimal("the prefix length", bits_text, 0) if slash else 8 * size
+    bits = _decimal("the prefix length", bits_text or "0") if slash else 8 * size
     if bits > 8 * size:
         raise UsageError(f"{word} is no destination", why=f"a prefix has 0 to {8 * size} bits")
     if int.from_bytes(address, "big") & ((1 << (8 * size - bits)) - 1):
@@ -277,9 +290,7 @@ def _address(text: str, family: int) -> bytes:
         raise UsageError(f"{text!r} is no {which} address", hint=GRAMMAR) from None
 
 
-def _decimal(what: str, text: str, otherwise: int) -> int:
-    if not text:
-        return otherwise
+def _decimal(what: str, text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise UsageError(f"{what} is a number, not {text!r}", hint=GRAMMAR)
     if len(text) > len(str(NUMBER_MAX)) or int(text) > NUMBER_MAX:

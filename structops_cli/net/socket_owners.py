@@ -1,7 +1,7 @@
-"""Which processes have a descriptor of a socket: one walk over ``/proc/PID/fd``.
+"""Find the processes that have a socket open, by one walk over ``/proc/PID/fd``.
 
-The kernel's socket tables name an inode and no process. A socket whose inode no process has is the
-kernel's own, on its way in a message (SCM_RIGHTS), held by io_uring, or of a process that is not in sight.
+The kernel's socket tables name an inode and no process. A socket without an owner here is the kernel's own,
+is in transit in a message (SCM_RIGHTS), is held by io_uring, or belongs to an unreachable process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["CommandNames", "Owner", "OwnerWalk", "SocketOwners", "command_of", "
 
 
 class Owner(NamedTuple):
-    """A process and its descriptor; ``thread`` is the one whose table of descriptors has it, mostly the process itself."""
+    """A process and its descriptor; ``thread`` has the descriptor table, mostly the process itself."""
 
     process: int
     fd: int
@@ -25,17 +25,17 @@ class Owner(NamedTuple):
 
 
 class SocketOwners(NamedTuple):
-    """Who has which socket inode, as of the walk; ``unreadable`` are processes whose descriptors may not be seen."""
+    """The owners of each socket inode, and the processes whose descriptors this process may not read."""
 
     by_inode: dict[int, list[Owner]]
     unreadable: tuple[int, ...]
 
 
 def find_owners(*, threads: bool = False, processes: Iterable[int] | None = None) -> SocketOwners:
-    """Walk the descriptors of all processes, or of some, and return who has which socket.
+    """Walk the descriptors of all processes, or of some, and return the owners of sockets.
 
-    ``threads`` looks at the table of every thread, for those that have one of their
-    own (``unshare(CLONE_FILES)``), at the price of as many walks. A process that ends meanwhile is left out.
+    ``threads`` reads the descriptor table of every thread: a thread may have its own
+    (``unshare(CLONE_FILES)``). A process that ends meanwhile is left out.
     """
     found = SocketOwners({}, ())
     unreadable: list[int] = []
@@ -49,15 +49,15 @@ def find_owners(*, threads: bool = False, processes: Iterable[int] | None = None
                         _look(sockets_in, found.by_inode, process, int(word))
         except PermissionError:
             unreadable.append(process)
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
     return found._replace(unreadable=tuple(unreadable))
 
 
 class OwnerWalk:
-    """The same walk without an object for each socket, in a thread: all of its time is spent in the kernel.
+    """Walk the descriptors of all processes in a thread, without an object for each socket.
 
-    It begins at once, beside what the caller does until it asks for the result.
+    The walk starts at once and runs beside the caller: it spends its time in the kernel.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class OwnerWalk:
         self._thread = start_thread(self._run, "owners", daemon=True)
 
     def result(self) -> tuple[list[int], list[int]]:
-        """Wait for its end and return the inodes of all sockets that processes have, and the process of each."""
+        """Wait for the end, and return the inode of each socket descriptor and the process that has it."""
         self._thread.join()
         if self._errors:
             raise self._errors[0]
@@ -75,12 +75,12 @@ class OwnerWalk:
     def _run(self) -> None:
         try:
             self._found = socket_walk(_all_processes())
-        except BaseException as error:  # noqa: BLE001 -- handed to who asks for the result
+        except BaseException as error:  # noqa: BLE001 -- raised again by result()
             self._errors.append(error)
 
 
 def command_of(process: int) -> str:
-    """Return the name of a process's command (``comm``), "" when it has ended; any byte but NUL may be in it."""
+    """Return a process's ``comm``, "" when the process has ended; it may hold any byte but NUL."""
     try:
         with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace", newline="") as file:
             return file.read().removesuffix("\n")
@@ -89,7 +89,7 @@ def command_of(process: int) -> str:
 
 
 class CommandNames(dict[int, str]):
-    """The command's name of each process (``command_of``), read once."""
+    """Read the ``command_of`` each process once."""
 
     def __missing__(self, process: int) -> str:
         self[process] = command_of(process)

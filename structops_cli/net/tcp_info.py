@@ -1,4 +1,4 @@
-"""The numbers that TCP keeps of a connection: ``struct tcp_info``."""
+"""Read ``struct tcp_info``: the numbers that TCP keeps of a connection."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ __all__ = ["TCP_INFINITE_SSTHRESH", "TcpInfo", "member_place", "parse_tcp_info"]
 TCP_INFINITE_SSTHRESH = 0x7FFFFFFF
 """``snd_ssthresh`` of a connection that never left its first slow start (``include/net/tcp.h``)."""
 
-# Where the members of TcpInfo begin in struct tcp_info (include/uapi/linux/tcp.h), and how wide they are. The
-# structure has only ever grown at its end: what comes after tcpi_reord_seen (Linux 4.19) is left alone.
+# Offset and format of each member of TcpInfo in struct tcp_info (include/uapi/linux/tcp.h). The structure
+# only grows at its end; members after tcpi_reord_seen (Linux 4.19) are ignored.
 _MEMBERS = (
     (0, "B"),  # tcpi_state
     (1, "B"),  # tcpi_ca_state
@@ -82,14 +82,13 @@ class TcpInfo(NamedTuple):
 
 
 def parse_tcp_info(data: bytes) -> TcpInfo:
-    """Read the bytes that the kernel gave for a ``struct tcp_info``.
+    """Unpack a ``struct tcp_info``; extra bytes at its end are ignored.
 
-    Bytes past the members known here are left alone. Raises
-    ``UnsupportedError`` when there are fewer, as before Linux 4.19.
+    Raises ``UnsupportedError`` for fewer bytes, as before Linux 4.19.
     """
     if len(data) < _LAYOUT.size:
         raise UnsupportedError(
-            "the kernel tells too little of a TCP connection",
+            "the kernel tells too little about a TCP connection",
             why=f"its struct tcp_info has {len(data)} bytes, {_LAYOUT.size} are needed",
             hint="use Linux 5.10 or later",
         )
@@ -97,7 +96,7 @@ def parse_tcp_info(data: bytes) -> TcpInfo:
 
 
 def member_place(member: str) -> tuple[int, int]:
-    """Return where a member of ``TcpInfo`` begins and ends in ``struct tcp_info``, in bytes."""
+    """Return the offsets in ``struct tcp_info`` where a member begins and ends, in bytes."""
     offset, code = _MEMBERS[TcpInfo._fields.index(member)]
     return offset, offset + calcsize("=" + code)
 

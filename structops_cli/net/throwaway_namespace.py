@@ -1,10 +1,8 @@
-"""A network namespace without a name, which leaves nothing behind.
+"""Make a network namespace without a name, which leaves nothing behind.
 
-One thread moves into a new namespace and opens sockets there; the sockets
-keep the namespace, wherever they are used. The process and all its other
-threads stay where they were. No file in ``/run/netns`` names the namespace,
-so the kernel takes it down when its last thread and socket are gone, even
-after SIGKILL.
+One thread moves into a new namespace and opens sockets there; the sockets keep the namespace in any
+thread. The process and its other threads stay where they are. No file in ``/run/netns`` names the
+namespace, so the kernel removes it with its last thread and socket, even after SIGKILL.
 """
 
 from __future__ import annotations
@@ -27,27 +25,22 @@ __all__ = ["ThrowawayNamespace"]
 LOOPBACK_INDEX = 1
 """Loopback is the first device of every namespace (``include/net/net_namespace.h``: LOOPBACK_IFINDEX)."""
 LOOPBACK_MTU_BYTES = 1500
-"""As of Ethernet. Loopback's own 65536 leaves so few segments in flight that no window ever opens."""
+"""The MTU of Ethernet. Loopback's own 65536 leaves too few segments in flight to open a window."""
 
 Result = TypeVar("Result")
 
 
 class ThrowawayNamespace:
-    """Own a new network namespace that holds a loopback device, up, and nothing else.
+    """Own a new network namespace that has only loopback, up.
 
-    A context manager, good for one ``with``. Leaving it, in whatever way, ends
-    the thread and closes every socket of ``open_socket``. The kernel clears the
-    namespace away a moment later, in its own time. Like every new namespace it
-    begins with the default congestion control of the namespace it was made
-    from.
-
-    Raises ``NotPermittedError`` without CAP_SYS_ADMIN (to make it) or
-    CAP_NET_ADMIN (to bring loopback up), ``UnsupportedError`` on a kernel
-    without network namespaces.
+    A context manager for one ``with`` block. Its end stops the thread and closes every socket of
+    ``open_socket``; the kernel removes the namespace a moment later. The namespace starts with the default
+    congestion control of its creator's. Raises ``NotPermittedError`` without CAP_SYS_ADMIN (to make it) or
+    CAP_NET_ADMIN (to bring loopback up), ``UnsupportedError`` on a kernel without network namespaces.
     """
 
     inode: int
-    """The inode of the namespace: its identity, as ``/proc/PID/ns/net`` shows it."""
+    """The inode that ``/proc/PID/ns/net`` shows."""
 
     def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="netns")
@@ -58,8 +51,8 @@ class ThrowawayNamespace:
     def __enter__(self) -> Self:
         if self._was_entered:
             raise UsageError("a throwaway namespace is entered once", hint="make another one")
-        with uninterrupted():  # an import can swallow a KeyboardInterrupt, and Ctrl-C be lost
-            import pyroute2  # noqa: F401 -- 250 ms: only for who makes a namespace
+        with uninterrupted():  # an import can swallow a KeyboardInterrupt
+            import pyroute2  # noqa: F401 -- 250 ms, which only the makers of a namespace pay
 
         self._is_open = self._was_entered = True
         try:
@@ -77,11 +70,10 @@ class ThrowawayNamespace:
         self._close()
 
     def run(self, function: Callable[[], Result]) -> Result:
-        """Call a function inside the namespace and return what it returns.
+        """Call a function inside the namespace and return its result.
 
-        It runs on the namespace's thread, one call at a time, and cannot be
-        interrupted: keep it short. When the caller is interrupted the result is
-        dropped, so what must be closed is better opened by ``open_socket``.
+        It runs on the namespace's thread, one call at a time, and Ctrl-C does not interrupt it: keep it short.
+        An interrupted caller loses the result; sockets of ``open_socket`` are closed all the same.
         """
         if not self._is_open:
             raise UsageError("the throwaway namespace is not open", hint="use it inside its with block")
@@ -90,13 +82,12 @@ class ThrowawayNamespace:
     def open_socket(self, family: AddressFamily = AF_INET, kind: SocketKind = SOCK_STREAM) -> socket:
         """Open a socket inside the namespace; any thread may use it.
 
-        The namespace owns the socket and closes it at its own end at the
-        latest; closing it earlier is fine.
+        The namespace owns the socket and closes it at its end; closing it earlier is fine.
         """
         return self.run(lambda: self._adopt(family, kind))
 
     def _adopt(self, family: AddressFamily, kind: SocketKind) -> socket:
-        # On the namespace's thread, which Ctrl-C does not reach: no moment without an owner.
+        # On the namespace's thread, which Ctrl-C does not interrupt: the socket always has an owner.
         opened = socket(family, kind | SOCK_CLOEXEC)
         self._sockets.append(opened)
         return opened
@@ -116,7 +107,7 @@ def _move_to_new_namespace() -> None:
 
 
 def _refused(number: int) -> StructopsError:
-    what = "no throwaway network namespace could be made"
+    what = "cannot make a throwaway network namespace"
     if number == EINVAL:
         return UnsupportedError(
             what,
@@ -148,7 +139,7 @@ def _bring_loopback_up() -> None:
 
 def _loopback_stays_down(number: int) -> KernelError:
     return KernelError.from_errno(
-        "loopback could not be brought up in the throwaway namespace",
+        "cannot bring loopback up in the throwaway namespace",
         errno=number,
         operation="RTM_NEWLINK",
         why=os.strerror(number),

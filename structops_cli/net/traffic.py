@@ -1,10 +1,8 @@
-"""Real TCP data through a socket with a given congestion control.
+"""Send real TCP data through a socket with a given congestion control, with packet loss on request.
 
-Both ends live in one namespace and are served by one loop on the calling
-thread: Ctrl-C interrupts it at once. Each socket is set to reset its
-connection when closed, so no half-closed socket outlives an interruption (it
-would go on holding the congestion control). The time taken includes making
-and checking the content: a proof, not a benchmark.
+One loop on the calling thread serves both ends, which are in one namespace: Ctrl-C interrupts it at once.
+Each socket resets its connection when closed: a half-closed socket would keep the congestion control.
+The duration includes making and checking the content: a proof, not a benchmark.
 """
 
 from __future__ import annotations
@@ -38,7 +36,7 @@ __all__ = [
 ]
 
 PATIENCE_S = 30.0
-"""How long the kernel may take to connect, and, besides the time that its size asks for, a transfer."""
+"""Time to connect, and time of a transfer beside that of its bytes (``SLOWEST_BYTES_PER_S``)."""
 SLOWEST_BYTES_PER_S = 16 << 20
 LONGEST_POLL_MS = 2**31 - 1
 """poll(2) takes an int."""
@@ -46,9 +44,11 @@ BLOCK_BYTES = 256 * 1024
 RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
 """``struct linger``: on, 0 seconds."""
 VERDICT = struct.Struct("=QI")
-"""What the receiver answers at the end: how many bytes came, and their CRC-32."""
+"""The receiver's answer at the end: the number of bytes, and their CRC-32."""
 
 
+FILTER_OP = "=HBBI"
+"""``struct sock_filter``: code, jumps if true and if false, operand."""
 SO_ATTACH_FILTER = 26
 """``include/uapi/asm-generic/socket.h``."""
 SKF_AD_RANDOM = 0xFFFFF000 + 56
@@ -61,27 +61,27 @@ DROP = 0
 
 
 class TcpPair(NamedTuple):
-    """The two ends of one TCP connection; only the sender has the congestion control in question."""
+    """The two ends of one TCP connection; the sender has the chosen congestion control."""
 
     sender: socket
     receiver: socket
 
 
 class TrafficReport(NamedTuple):
-    """What was carried, as both ends and the kernel tell it."""
+    """The result of a transfer."""
 
     congestion_control: str
-    """As the sending socket names it after the transfer."""
+    """As the kernel names it for the sending socket after the transfer."""
     bytes_sent: int
     bytes_received: int
     crc32: int
     """Of the content, the same at both ends."""
     duration_ns: int
-    """From the first byte sent to the receiver's answer."""
+    """From the first byte to the receiver's answer."""
     local: str
     remote: str
     tcp_info: TcpInfo
-    """The sender's, when everything was acknowledged."""
+    """The sender's numbers after the last acknowledgement."""
 
 
 def send_traffic(
@@ -92,14 +92,12 @@ def send_traffic(
     loss_percent: float = 0.0,
     timeout_s: float | None = None,
 ) -> TrafficReport:
-    """Carry bytes through a TCP connection with a congestion control, and check that they arrive unchanged.
+    """Send bytes through a TCP connection with a congestion control, and check that they arrive unchanged.
 
-    Without ``namespace``, one is made for the purpose and gone afterwards.
-    ``loss_percent`` drops that share of the packets at random. Raises
-    ``UsageError`` for arguments that make no sense, ``KernelError`` when the
-    kernel refuses (ENOENT: no such congestion control), ``StateError`` when
-    not all bytes came through within ``timeout_s`` (without one: 30 seconds
-    and one more for every 16 MiB), or came through changed.
+    Without ``namespace`` a throwaway one is used. ``loss_percent`` of the packets are dropped at random.
+    ``timeout_s`` is 30 seconds, and one more for every 16 MiB, if not given. Raises ``UsageError`` for impossible
+    arguments, ``KernelError`` when the kernel refuses (ENOENT: no such congestion control), ``StateError`` when bytes
+    are late or changed.
     """
     check_congestion_control_name(congestion_control)
     check_loss_percent(loss_percent)
@@ -117,13 +115,12 @@ def send_traffic(
 def tcp_pair(
     namespace: ThrowawayNamespace, congestion_control: str, *, loss_percent: float = 0.0
 ) -> Iterator[TcpPair]:
-    """Hold one connection over loopback inside a namespace, its sender using the congestion control.
+    """Hold one connection over loopback inside a namespace; its sender uses the congestion control.
 
-    The name is read back from the connected socket; ``StateError`` when the
-    kernel took the choice and uses another.
+    Raises ``StateError`` when the connected socket uses another one.
     """
     with namespace.open_socket() as listener, namespace.open_socket() as sender:
-        with _named_errors("no TCP connection could be made in the throwaway namespace", "connect"):
+        with _named_errors("cannot connect over TCP in the throwaway namespace", "connect"):
             for end in (listener, sender):
                 end.setsockopt(SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE)  # the accepted socket inherits it
                 end.settimeout(PATIENCE_S)
@@ -140,10 +137,9 @@ def tcp_pair(
 
 
 def transfer(pair: TcpPair, byte_count: int, *, timeout_s: float | None = None) -> TrafficReport:
-    """Send bytes from one end to the other, once, and report when the receiver has confirmed them.
+    """Send bytes from one end to the other, and report after the receiver confirmed them.
 
-    The sender's direction is shut down afterwards; both sockets stay open for
-    the caller to look at. Errors as of ``send_traffic``.
+    Afterwards the sender's direction is shut down; both sockets stay open. Raises as ``send_traffic``.
     """
     _check_byte_count(byte_count)
     if timeout_s is None:
@@ -168,7 +164,7 @@ def transfer(pair: TcpPair, byte_count: int, *, timeout_s: float | None = None) 
 
 
 class _Content:
-    """The bytes to send: random blocks, each numbered so that none can stand for another."""
+    """The bytes to send: random blocks with a number each, so that no two are equal."""
 
     def __init__(self, byte_count: int) -> None:
         self.left = byte_count
@@ -195,7 +191,7 @@ class _Content:
 
 
 class _Arrived:
-    """The bytes that came, counted and summed."""
+    """The count and the CRC-32 of the bytes that arrived."""
 
     def __init__(self) -> None:
         self.byte_count = 0
@@ -231,7 +227,7 @@ def _carry(pair: TcpPair, content: _Content, arrived: _Arrived, deadline_ns: int
 
 
 def _confirm(pair: TcpPair, arrived: _Arrived, content: _Content, deadline_ns: int) -> tuple[int, int]:
-    # The answer carries the last acknowledgement, too: what TCP_INFO says after it is final.
+    # The answer carries the last acknowledgement, too: TCP_INFO is final after it.
     pair.receiver.send(VERDICT.pack(arrived.byte_count, arrived.crc32))
     poll = select.poll()
     poll.register(pair.sender, select.POLLIN)
@@ -249,9 +245,9 @@ def _wait(poll: select.poll, deadline_ns: int, content: _Content, arrived: _Arri
     ready = poll.poll(min(max(0, deadline_ns - monotonic_ns()) // 1_000_000, LONGEST_POLL_MS))
     if not ready or monotonic_ns() > deadline_ns:
         raise StateError(
-            "the traffic did not come through in time",
+            "the traffic did not arrive in time",
             why=f"{arrived.byte_count} bytes arrived, {content.left} were still to be sent",
-            hint="look at how the congestion control sets snd_cwnd, or send less",
+            hint="check how the congestion control sets snd_cwnd, or send less",
         )
     return ready
 
@@ -270,13 +266,13 @@ def _check_in_use(sender: socket, asked_for: str) -> None:
     if used != asked_for:
         raise StateError(
             f"the connection does not use the congestion control {asked_for}",
-            why=f"the kernel says that it uses {used}",
+            why=f"it uses {used}",
         )
 
 
 def _check_byte_count(byte_count: int) -> None:
     if byte_count < 1:
-        raise UsageError(f"{byte_count} bytes are no traffic", why="at least 1 byte has to be sent")
+        raise UsageError(f"cannot send {byte_count} bytes", why="the least is 1 byte")
 
 
 def _address(name: tuple[str, int]) -> str:
@@ -297,51 +293,42 @@ def _named_errors(what: str, operation: str) -> Iterator[None]:
 # Packet loss
 
 
-class _Op(NamedTuple):
-    """``struct sock_filter``."""
-
-    code: int
-    jump_true: int
-    jump_false: int
-    operand: int
-
-
 def check_loss_percent(percent: float) -> None:
-    """Check that some packets get through; ``UsageError`` otherwise."""
+    """Raise ``UsageError`` unless some packets get through."""
     if not 0 <= percent < 100:
-        raise UsageError(
-            f"a loss of {percent} percent is not possible", why="it is at least 0 and less than 100"
-        )
+        raise UsageError(f"a loss of {percent} percent is not possible", why="it is at least 0 and below 100")
 
 
 def drop_at_random(receiver: socket, percent: float) -> None:
-    """Make a TCP socket lose a share of the packets that come to it from now on.
+    """Make a TCP socket lose a share of its incoming packets from now on, on any kernel.
 
-    The filter belongs to the socket and goes with it. A packet on loopback may
-    be as large as 64 KiB.
+    A classic BPF filter on the socket drops them before TCP sees them (``tcp_filter`` in
+    net/ipv4/tcp_ipv4.c). Unlike netem it needs no module and no privilege, spares the handshake, and ends with
+    the socket; the sender sees ordinary loss. A packet on loopback may have 64 KiB.
     """
     check_loss_percent(percent)
-    program = array("B", _program(percent))
+    program = array("B", _loss_filter(percent))
     address, size_bytes = program.buffer_info()
     # struct sock_fprog; the kernel has copied the program when the call returns.
-    fprog = struct.pack("@HP", size_bytes // struct.calcsize("=HBBI"), address)
+    fprog = struct.pack("@HP", size_bytes // struct.calcsize(FILTER_OP), address)
     try:
         receiver.setsockopt(SOL_SOCKET, SO_ATTACH_FILTER, fprog)
     except OSError as error:
         number = error.errno or 0
         raise KernelError(
-            "packet loss could not be set up",
+            "cannot set up packet loss",
             errno=number,
             operation="setsockopt(SO_ATTACH_FILTER)",
             why=os.strerror(number),
         ) from error
 
 
-def _program(percent: float) -> bytes:
+def _loss_filter(percent: float) -> bytes:
+    """Return a filter that drops a packet if 32 random bits are below a bound."""
     ops = (
-        _Op(LOAD_WORD, 0, 0, SKF_AD_RANDOM),
-        _Op(JUMP_IF_NOT_BELOW, 0, 1, int(percent / 100 * 2**32)),
-        _Op(RETURN, 0, 0, KEEP_ALL),
-        _Op(RETURN, 0, 0, DROP),
+        (LOAD_WORD, 0, 0, SKF_AD_RANDOM),
+        (JUMP_IF_NOT_BELOW, 0, 1, int(percent / 100 * 2**32)),
+        (RETURN, 0, 0, KEEP_ALL),
+        (RETURN, 0, 0, DROP),
     )
-    return b"".join(struct.pack("=HBBI", *op) for op in ops)
+    return b"".join(struct.pack(FILTER_OP, *op) for op in ops)

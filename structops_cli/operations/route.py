@@ -9,7 +9,7 @@ from structops_cli.errors import KernelError, NotFoundError, StateError, Structo
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace_entry import inside, namespace_identity
 from structops_cli.net.namespaces import NetNamespace
-from structops_cli.net.route_changes import WantedRoute, add_route, change_route, delete_route
+from structops_cli.net.route_changes import add_route, change_route, delete_route
 from structops_cli.net.routes import Route, RouteSpec, read_routes
 from structops_cli.operations.chosen_routes import route_key
 from structops_cli.operations.forgetting import vanished_namespaces
@@ -41,7 +41,7 @@ def change_one_route(
     refuses. The machine's lock is the caller's.
     """
     if verb in ("add", "change"):
-        _check_registered(words.congctl)
+        _check_registered(words.congctl or "")
     identity = inside(namespace, namespace_identity)
     with Memory(path) as memory:
         known = {key for key in memory.routes() if key.namespace == identity}
@@ -177,24 +177,14 @@ def _request_for(now: Route | None, goal: RouteGoal, words: RouteSpec) -> Callab
     if goal.name is None:
         return lambda: delete_route(now) if now else None
     if now is not None:
-        return lambda: change_route(now, goal.name or "", locked=goal.locked)
-    wanted = WantedRoute(
-        words.family,
-        words.address,
-        words.prefix_bits,
-        words.gateway,
-        words.device,
-        words.table,
-        words.metric or 0,
-        words.source,
-    )
-    return lambda: add_route(wanted, goal.name or "", locked=goal.locked)
+        return lambda: change_route(now, goal.name, locked=goal.locked)
+    return lambda: add_route(words, goal.name or "", locked=goal.locked)
 
 
 def _state(route: Route | None) -> dict[str, object]:
     if route is None:
         return {"exists": False, "congctl": "", "locked": False}
-    return {"exists": True, "congctl": route.congctl, "locked": route.locked}
+    return {"exists": True, "congctl": route.congctl or "", "locked": route.locked}
 
 
 def _name(entry: RememberedRoute | None) -> str | None:
@@ -202,9 +192,4 @@ def _name(entry: RememberedRoute | None) -> str | None:
 
 
 def _destination(words: RouteSpec, goal: RouteGoal) -> str:
-    if goal.before is not None:
-        return goal.before.destination
-    shown = Route(
-        words.family, words.address, words.prefix_bits, 0, 0, 0, "", "", "", locked=False, message=b""
-    )
-    return shown.destination
+    return (goal.before or words).destination

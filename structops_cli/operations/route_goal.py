@@ -65,11 +65,11 @@ def goal_of(
 
 
 def _is_meant(words: RouteSpec, route: Route) -> bool:
-    gateway = socket.inet_ntop(words.family, words.gateway) if words.gateway else ""
+    gateway = socket.inet_ntop(words.family, words.gateway) if words.gateway else None
     return (
         words.metric in (None, route.priority)
-        and gateway in ("", route.gateway)
-        and words.device in ("", route.device)
+        and gateway in (None, route.gateway)
+        and words.device in (None, route.device)
     )
 
 

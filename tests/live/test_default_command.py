@@ -267,7 +267,7 @@ def test_an_unknown_namespace(words: tuple[str, ...]) -> None:
         (("reno", "--force", "--all-netns"), "--restore takes no NAME"),
         (("--allow",), "there is no NAME"),
         (("--dry-run",), "there is no NAME"),
-        (("x" * 16, "--all-netns"), "is no name of a congestion control"),
+        (("x" * 16, "--all-netns"), "cannot be the name of a congestion control"),
     ],
 )
 def test_calls_that_make_no_sense(words: tuple[str, ...], what: str) -> None:

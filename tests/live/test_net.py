@@ -349,7 +349,7 @@ def test_loss_makes_the_algorithm_work(namespace: ThrowawayNamespace) -> None:
 
 def test_traffic_that_takes_too_long_is_given_up(namespace: ThrowawayNamespace) -> None:
     begin = time.monotonic()
-    with pytest.raises(StateError, match="did not come through in time") as refusal:
+    with pytest.raises(StateError, match="did not arrive in time") as refusal:
         send_traffic("reno", ENDLESS, namespace=namespace, timeout_s=0.5)
     assert time.monotonic() - begin < scaled(5)
     arrived, left = (int(word) for word in refusal.value.why.split() if word.isdigit())

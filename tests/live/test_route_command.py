@@ -136,6 +136,16 @@ def test_several_next_hops_stay(place: NetNamespace, name: str) -> None:
     assert ip(place, f"route show {V4}").split() == before
 
 
+def test_a_next_hop_object_stays_and_its_route_is_cleared(place: NetNamespace, name: str) -> None:
+    ip(place, "nexthop add id 5 via 192.0.2.9 dev t_0")
+    ip(place, f"route add {V4} nhid 5")
+    for verb, words in (("change", f"{V4} congctl {name}"), ("clear", V4)):
+        route(verb, words, place)
+        shown = ip(place, f"route show {V4}")
+        assert "nhid 5" in shown
+        assert (f"congctl {name}" in shown) == (verb == "change")
+
+
 def test_one_of_several_is_asked_for(place: NetNamespace, name: str) -> None:
     for metric in (1, 2):
         ip(place, f"route add {V4} via 192.0.2.9 metric {metric}")

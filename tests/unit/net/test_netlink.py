@@ -108,7 +108,7 @@ def test_a_dump_that_was_interrupted_is_asked_for_again() -> None:
 
 def test_a_dump_that_is_never_whole_is_an_error() -> None:
     with NetlinkSocket(NETLINK_ROUTE) as mine:
-        scripted(mine, *(done(sequence=n + 1, flags=2 | INTERRUPTED) for n in range(netlink.TRIES)))
+        scripted(mine, *(done(sequence=n + 1, flags=2 | INTERRUPTED) for n in range(netlink.DUMP_TRIES)))
         with pytest.raises(StateError, match="not whole"):
             dumped(mine)
 
@@ -136,10 +136,16 @@ def test_an_end_that_is_an_error(opened: NetlinkSocket) -> None:
         dumped(opened)
 
 
-def test_a_request_and_its_answer(opened: NetlinkSocket) -> None:
-    scripted(opened, message(KIND, b"data") + message(ERROR, bytes(20)))
-    [(kind, _, body)] = opened.request(KIND, b"", "RTM_GETLINK")
-    assert (kind, bytes(body)) == (KIND, b"data")
+def test_a_request_ends_with_its_acknowledgement(opened: NetlinkSocket) -> None:
+    fake = scripted(opened, message(KIND, b"data"), message(ERROR, bytes(20)))
+    opened.request(KIND, b"", "RTM_GETLINK")
+    assert fake.sent == 1
+
+
+def test_a_request_that_is_refused(opened: NetlinkSocket) -> None:
+    scripted(opened, message(ERROR, pack("=i", -EINVAL) + bytes(16)))
+    with pytest.raises(KernelError, match="RTM_GETLINK was refused: Invalid argument"):
+        opened.request(KIND, b"", "RTM_GETLINK")
 
 
 @pytest.mark.parametrize(

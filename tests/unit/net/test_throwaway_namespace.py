@@ -73,7 +73,7 @@ def test_a_loopback_that_stays_down_is_told(
     monkeypatch.setattr(pyroute2, "IPRoute", lambda: RefusingRoute(answer))
     before = threading.active_count()
     with (
-        pytest.raises(KernelError, match="loopback could not be brought up") as refusal,
+        pytest.raises(KernelError, match="cannot bring loopback up") as refusal,
         ThrowawayNamespace(),
     ):
         pass

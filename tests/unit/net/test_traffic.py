@@ -21,7 +21,7 @@ from structops_cli.net.traffic import (
     BLOCK_BYTES,
     KEEP_ALL,
     TcpPair,
-    _program,
+    _loss_filter,
     check_loss_percent,
     drop_at_random,
     send_traffic,
@@ -141,7 +141,7 @@ def test_content_that_changes_on_the_way_is_noticed(kind: type[socket.socket], a
 def test_a_stalled_transfer_ends_in_time_and_tells_how_far_it_came() -> None:
     with (
         pair_with_receiver(Stalled) as pair,
-        pytest.raises(StateError, match="did not come through") as refusal,
+        pytest.raises(StateError, match="did not arrive") as refusal,
     ):
         transfer(pair, 5000, timeout_s=0.5)
     assert refusal.value.why == "0 bytes arrived, 0 were still to be sent"
@@ -152,7 +152,7 @@ def test_without_a_limit_the_time_given_grows_with_the_size(monkeypatch: pytest.
     monkeypatch.setattr(traffic, "PATIENCE_S", 0.1)
     monkeypatch.setattr(traffic, "SLOWEST_BYTES_PER_S", 10_000)
     begin = monotonic()
-    with pair_with_receiver(Stalled) as pair, pytest.raises(StateError, match="did not come through"):
+    with pair_with_receiver(Stalled) as pair, pytest.raises(StateError, match="did not arrive"):
         transfer(pair, 5000)
     assert 0.6 <= monotonic() - begin < TIMEOUT_S
 
@@ -169,7 +169,7 @@ def test_half_an_answer_is_no_answer() -> None:
 
 
 def test_an_answer_that_never_comes_ends_in_time() -> None:
-    with pair_with_receiver(Mute) as pair, pytest.raises(StateError, match="did not come through") as refusal:
+    with pair_with_receiver(Mute) as pair, pytest.raises(StateError, match="did not arrive") as refusal:
         transfer(pair, 5000, timeout_s=0.5)
     assert refusal.value.why == "5000 bytes arrived, 0 were still to be sent"
 
@@ -189,7 +189,7 @@ def test_a_connection_that_times_out_is_an_error_of_the_kernel(monkeypatch: pyte
         raise TimeoutError("timed out")  # as a socket's own timeout: without errno
 
     monkeypatch.setattr(traffic, "set_congestion_control", never)
-    with pytest.raises(KernelError, match="no TCP connection") as refusal, pair_with_receiver():
+    with pytest.raises(KernelError, match="cannot connect over TCP") as refusal, pair_with_receiver():
         pass
     assert (refusal.value.errno, refusal.value.operation) == (errno.ETIMEDOUT, "connect")
 
@@ -197,10 +197,10 @@ def test_a_connection_that_times_out_is_an_error_of_the_kernel(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("name", "byte_count", "loss_percent", "what"),
     [
-        ("", 1, 0, "no name"),
-        ("x" * 16, 1, 0, "no name"),
-        ("reno", 0, 0, "0 bytes are no traffic"),
-        ("reno", -5, 0, "-5 bytes are no traffic"),
+        ("", 1, 0, "cannot be the name"),
+        ("x" * 16, 1, 0, "cannot be the name"),
+        ("reno", 0, 0, "cannot send 0 bytes"),
+        ("reno", -5, 0, "cannot send -5 bytes"),
         ("reno", 1, 100, "not possible"),
     ],
 )
@@ -245,13 +245,13 @@ def verdict(program: bytes, random_number: int) -> int:
         (99.99, 2**32 - 2**20, False),
     ],
 )
-def test_the_program_drops_the_asked_share(percent: float, random_number: int, kept: bool) -> None:
-    assert verdict(_program(percent), random_number) == (KEEP_ALL if kept else 0)
+def test_the_filter_drops_the_asked_share(percent: float, random_number: int, kept: bool) -> None:
+    assert verdict(_loss_filter(percent), random_number) == (KEEP_ALL if kept else 0)
 
 
 @pytest.mark.parametrize("percent", [-0.1, 100, 1e9, math.nan, math.inf])
 def test_an_impossible_share_is_refused(percent: float) -> None:
-    with pytest.raises(UsageError, match="at least 0 and less than 100"):
+    with pytest.raises(UsageError, match="at least 0 and below 100"):
         check_loss_percent(percent)
 
 
