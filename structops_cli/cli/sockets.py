@@ -20,24 +20,25 @@ __all__ = ["command"]
 @click.command()
 @click.argument("selector", required=False)
 @click.option(
-    "--netns", "namespaces", metavar="NS", multiple=True, help="Of this namespace only (repeatable)."
+    "--netns", "namespaces", metavar="NS", multiple=True, help="Show this namespace only; may be repeated."
 )
 @click.option(
-    "--processes/--no-processes", default=True, help="Look for the processes (a third of the time)."
+    "--processes/--no-processes", default=True, help="Find the owning processes (a third of the time)."
 )
 @common_options
 @click.pass_obj
 def command(output: Output, selector: str | None, namespaces: tuple[str, ...], *, processes: bool) -> None:
-    """Show TCP sockets by congestion control, with the usual numbers, process and namespace.
+    """Show TCP sockets by congestion control, with their numbers, process and namespace.
 
-    SELECTOR is a congestion control, the kernel's own included, or id:N or the path of a pin: one struct_ops map,
-    told apart from others of its name. NS is initial, a name, a path, pid:N or net:[INODE]; without it, every namespace in sight.
+    SELECTOR is a congestion control, built-in ones included. It may also be id:N or the path of a pin: then only the
+    sockets of that struct_ops map are shown. NS is initial, a name, a path, pid:N or net:[INODE]; without it, every
+    reachable namespace is shown.
 
-    SRTT is in milliseconds, RATE the delivery rate in bits per second. What was never
-    connected nor listens is in no table of the kernel's and not shown, nor is a network namespace that only descriptors hold.
-    Threads with descriptors of their own are not looked for: status names them.
+    SRTT is in milliseconds, RATE is the delivery rate in bits per second. The kernel's tables lack sockets that were
+    never connected and do not listen, and this command skips network namespaces that only descriptors hold. It does
+    not search threads that have descriptors of their own: status names them.
     """
-    walk = OwnerWalk() if processes else None  # first: what follows, imports too, is done beside it
+    walk = OwnerWalk() if processes else None  # first, so that it runs beside the imports and the dump
     from structops_cli.operations.tcp_sockets import survey_sockets
 
     name, map_id = _meant(selector)
@@ -58,10 +59,10 @@ def command(output: Output, selector: str | None, namespaces: tuple[str, ...], *
 
 
 def _elsewhere(survey: SocketSurvey, name: str, map_id: int | None) -> list[str]:
-    """Say how many sockets are where this does not look."""
-    from structops_cli.operations.socket_versions import out_of_sight
+    """Note the sockets in namespaces that this command skips."""
+    from structops_cli.operations.socket_versions import sockets_elsewhere
 
-    count = out_of_sight(survey, name, map_id)
+    count = sockets_elsewhere(survey, name, map_id)
     if not count:
         return []
     which = "1 socket is" if count == 1 else f"{count} sockets are"
@@ -90,13 +91,13 @@ def _data(survey: SocketSurvey, notes: list[str]) -> dict[str, Any]:
     try:
         versions = read_versions(survey, by_name)
     except (UnsupportedError, NotPermittedError) as error:
-        notes.append(f"versions under one name are not told apart: {error.what}")
+        notes.append(f"cannot tell apart the versions of one name: {error.what}")
         versions = Versions(by_name, {})
     return {"sockets": sockets_data(survey, versions), "notes": notes}
 
 
 def _meant(selector: str | None) -> tuple[str | None, int | None]:
-    """Return the name that a selector means, None without one, and the map if it is one by id or pin."""
+    """Return the name of a selector, and the id of its map if it is one by id or pin."""
     if selector is None or (not selector.startswith("id:") and "/" not in selector):
         return selector, None
     from structops_cli.runtime.inventory import list_maps  # names need no maps
@@ -108,7 +109,7 @@ def _meant(selector: str | None) -> tuple[str | None, int | None]:
 
 
 def _check_known(name: str) -> None:
-    """Hold that a name without sockets is one of a congestion control."""
+    """Raise ``NotFoundError`` for a name that no congestion control has."""
     from structops_cli.net.congestion_controls import read_congestion_controls  # rare
 
     available = read_congestion_controls().available
@@ -117,14 +118,14 @@ def _check_known(name: str) -> None:
         raise NotFoundError(
             f"no TCP socket uses {name}, and no congestion control has that name",
             why=f"there are: {' '.join(available)}",
-            hint=f"maps that are called so are of other names: {shell_words('structops', 'sockets', called)}"
+            hint=f"a map of that name is registered under another: {shell_words('structops', 'sockets', called)}"
             if called
-            else "structops sockets shows all, with theirs",
+            else "structops sockets shows all sockets with their congestion control",
         )
 
 
-def _called(name: str) -> str:
-    """Return the name that a map called so is registered under, "" if there is none, or none may be seen."""
+def _called(name: str) -> str | None:
+    """Return the other name that a map of this name is registered under, None without one."""
     from structops_cli.runtime.inventory import list_maps
     from structops_cli.runtime.kernel import readable_kernel
     from structops_cli.runtime.selection import matching
@@ -132,5 +133,5 @@ def _called(name: str) -> str:
     try:
         found = matching(list_maps(readable_kernel()), name)
     except NotPermittedError:
-        return ""
-    return next((live.name for live in found if live.name != name), "")
+        return None
+    return next((live.name for live in found if live.name != name), None)

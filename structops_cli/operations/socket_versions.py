@@ -1,4 +1,4 @@
-"""Which struct_ops map each socket's congestion control is of, where a name is borne by one map or by several."""
+"""Find the struct_ops map of each socket's congestion control, also where several maps have its name."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from typing import NamedTuple
 
 from structops_cli.errors import NotFoundError, NotPermittedError, UnsupportedError
 from structops_cli.net.namespace_entry import inside
-from structops_cli.net.sock_diag import sockets_of
 from structops_cli.operations.tcp_sockets import SocketSurvey
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.struct_ops.kinds import kind_of
-from structops_cli.syscall.sockets import RECORD, column
+from structops_cli.syscall.sockets import RECORD, algorithm_column, column
 
-__all__ = ["Versions", "maps_by_name", "only_of_map", "out_of_sight", "read_versions"]
+__all__ = ["Versions", "maps_by_name", "only_of_map", "read_versions", "sockets_elsewhere"]
 
 
 class Versions(NamedTuple):
-    """Map ids by the name that the maps bear, and by the cookie of a socket where that name has several."""
+    """Map ids by name, and by the cookie of a socket where several maps have the name."""
 
     by_name: Mapping[str, tuple[int, ...]]
     by_cookie: Mapping[int, int]
 
     def of(self, name: str | None, cookie: int) -> int | None:
-        """Return the map id of a socket's algorithm, None for the kernel's own and where it cannot be told."""
+        """Return the map id of a socket's algorithm, None for a built-in one and for an unknown map."""
         ids = self.by_name.get(name, ()) if name else ()
         return ids[0] if len(ids) == 1 else self.by_cookie.get(cookie) or None
 
 
 def maps_by_name() -> dict[str, tuple[int, ...]]:
-    """Return the struct_ops maps of congestion controls by name; without CAP_SYS_ADMIN none can be seen."""
+    """Return the ids of congestion control maps by name; none without CAP_SYS_ADMIN."""
     found: dict[str, tuple[int, ...]] = {}
     with suppress(NotPermittedError):
         for item in list_maps(readable_kernel()):
@@ -41,17 +40,15 @@ def maps_by_name() -> dict[str, tuple[int, ...]]:
 
 
 def read_versions(survey: SocketSurvey, by_name: Mapping[str, tuple[int, ...]]) -> Versions:
-    """Tell apart the versions that run under one name.
+    """Find the version that each socket uses.
 
-    Raises ``UnsupportedError`` or ``NotPermittedError`` where that takes what this kernel lacks or this process may
-    not do; for names that one map alone bears it takes nothing.
+    Only a name of several maps needs the kernel's answer. Raises ``UnsupportedError`` or
+    ``NotPermittedError`` then, if this kernel or this process cannot get it.
     """
     several = {name for name, ids in by_name.items() if len(ids) > 1}
-    if not any(item.algorithm in several for item in sockets_of(survey.records)):
+    if several.isdisjoint(algorithm_column(survey.records)):
         return Versions(by_name, {})
-    from structops_cli.runtime.holders import (
-        AlgorithmReader,
-    )  # loads programs into the kernel: only where it must
+    from structops_cli.runtime.holders import AlgorithmReader  # rare, and it loads programs
 
     by_cookie: dict[int, int] = {}
     with AlgorithmReader() as reader:
@@ -61,11 +58,11 @@ def read_versions(survey: SocketSurvey, by_name: Mapping[str, tuple[int, ...]]) 
     return Versions(by_name, by_cookie)
 
 
-def only_of_map(survey: SocketSurvey, name: str, map_id: int) -> tuple[SocketSurvey, str]:
-    """Return the sockets of one map out of those of its name, and "" or why they could not be told apart."""
+def only_of_map(survey: SocketSurvey, name: str, map_id: int) -> tuple[SocketSurvey, str | None]:
+    """Keep the sockets of one map; else return all of its name, and why they cannot be told apart."""
     by_name = maps_by_name()
     if by_name.get(name) == (map_id,):
-        return survey, ""
+        return survey, None
     try:
         versions = read_versions(survey, by_name)
     except (UnsupportedError, NotPermittedError) as error:
@@ -73,18 +70,19 @@ def only_of_map(survey: SocketSurvey, name: str, map_id: int) -> tuple[SocketSur
         return survey, f"these are the sockets of all maps named {name} ({ids}): {error.what}"
     cookies = column(survey.records, "cookie", "Q")
     wanted = [versions.of(name, cookie) == map_id for cookie in cookies]
-    return _kept(survey, wanted), ""
+    return _kept(survey, wanted), None
 
 
-def out_of_sight(survey: SocketSurvey, name: str, map_id: int | None) -> int:
-    """Return how many sockets of a struct_ops are in namespaces that only descriptors hold, as far as the kernel tells.
+def sockets_elsewhere(survey: SocketSurvey, name: str, map_id: int | None) -> int:
+    """Count the sockets of a struct_ops in namespaces that only descriptors hold.
 
-    Counted are those that processes have open. 0 for one of the kernel's own algorithms.
+    Only sockets that a process has open count. Returns 0 for a built-in algorithm, and where the kernel
+    does not tell.
     """
     ids = (map_id,) if map_id is not None else maps_by_name().get(name, ())
     if not ids:
         return 0
-    from structops_cli.runtime.holders import AlgorithmReader  # no other name needs it
+    from structops_cli.runtime.holders import AlgorithmReader  # a built-in algorithm does not need it
 
     seen = {namespace.inode for namespace, _ in survey.namespaces}
     with suppress(UnsupportedError, NotPermittedError), AlgorithmReader() as reader:

@@ -1,4 +1,4 @@
-/* TCP sockets as the kernel's netlink messages and /proc tell them. */
+/* Read TCP sockets from the kernel's netlink messages and from /proc. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -14,8 +14,8 @@
 
 #include "native_sockets.h"
 
-/* include/uapi/linux/netlink.h, sock_diag.h and inet_diag.h: written here, for
- * the headers that we are built with may be older than the kernel. */
+/* include/uapi/linux/netlink.h, sock_diag.h and inet_diag.h. Written here,
+ * because the headers of the build may be older than the kernel. */
 #define HEADER_LEN 16
 #define MESSAGE_LEN 72
 #define ATTRIBUTE_LEN 4
@@ -48,7 +48,7 @@ static uint32_t word(const uint8_t *at)
 	return value;
 }
 
-/* Copy a name that may lack its NUL; the record was zeroed. */
+/* Copy a name that may lack its NUL into a zeroed record. */
 static void copy_name(char name[16], const uint8_t *from, uint32_t len)
 {
 	uint32_t i;
@@ -57,7 +57,7 @@ static void copy_name(char name[16], const uint8_t *from, uint32_t len)
 		name[i] = (char)from[i];
 }
 
-/* The length of the attribute at `offset`, 0 when it is not whole. */
+/* Return the length of the attribute at `offset`, 0 if it is cut. */
 static uint32_t attribute_len(const uint8_t *data, uint32_t offset, uint32_t end)
 {
 	uint32_t len = half(data + offset);
@@ -97,7 +97,7 @@ static void read_attribute(struct so_tcp_socket *out, uint32_t kind, const uint8
 	}
 }
 
-/* Read one message of `len` bytes; the offset of damage in it, or -1. */
+/* Read one message of `len` bytes. Returns the offset of damage, or -1. */
 static int64_t read_socket(struct so_tcp_socket *out, const uint8_t *at, uint32_t len)
 {
 	const uint8_t *body = at + HEADER_LEN;
@@ -153,7 +153,7 @@ int so_sockets(const char *data, uint32_t len, const char *algorithm, struct so_
 	return count;
 }
 
-/* Write an inode and a descriptor at the begin of every `words` words. */
+/* Write inode and descriptor number at the start of every `words` words. */
 static int64_t walk_folder(const char *folder, uint32_t *out, uint32_t words, uint32_t room)
 {
 	struct dirent *entry;
@@ -204,7 +204,7 @@ int64_t so_socket_walk(const uint32_t *processes, uint32_t len, struct so_socket
 	return count;
 }
 
-#define PIDFD_GETFD 438	/* Linux 5.6, by number: not every libc has it */
+#define PIDFD_GETFD 438	/* Linux 5.6; not every libc wraps it */
 
 int so_pidfd_getfd(int pidfd, int fd)
 {

@@ -196,7 +196,7 @@ def test_what_was_replaced_since_is_not_called_dangling(place: NetNamespace, nam
     ("words", "exit_code", "what"),
     [
         (("add", V4, "via", "192.0.2.9", "congctl", "t_nobody"), 3, "no congestion control t_nobody"),
-        (("add", V4, "via", "203.0.113.1", "congctl", "reno"), 1, "the route could not be made"),
+        (("add", V4, "via", "203.0.113.1", "congctl", "reno"), 1, "cannot make the route"),
         (("add", V4, "dev", "t_9", "congctl", "reno"), 3, "there is no network device t_9"),
         (("change", V4, "congctl", "reno"), 3, "no route goes there"),
         (("clear", V4), 3, "no route goes there"),
@@ -220,7 +220,7 @@ def test_the_initial_namespace_has_to_be_named() -> None:
 def test_a_dry_run_says_what_it_does_not_check(place: NetNamespace, name: str) -> None:
     words = ("route", "add", V4, "via", "203.0.113.1", "congctl", name, "--netns", place.title)
     assert "gateway, device and source is not checked" in done(*words, "--dry-run").stderr
-    assert refused(*words)["what"] == "the route could not be made"
+    assert refused(*words)["what"] == "cannot make the route"
 
 
 @pytest.mark.parametrize("words", [("::/0", "dev", "t_0"), (V4, "dev", "t_0", "table", "77", "metric", "5")])
