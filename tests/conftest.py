@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,8 @@ def pytest_testnodedown(node: Any) -> None:
 def _kept_fds() -> list[str]:
     from tests.open_fds import unclosed_fds
 
-    return unclosed_fds()
+    checks = sys.modules.get("tests.leak_check")  # imported by live tests only
+    return [*unclosed_fds(), *(checks.unfreed_programs(wait=True) if checks else ())]
 
 
 def _tell(session: pytest.Session, kept: list[str]) -> bool:
@@ -172,7 +174,8 @@ def machine_left_as_it_was(
 
         before = take_snapshot()
         yield
-        check_unchanged(before, Owner(str(tmp_path_factory.getbasetemp()), own_prefix()))
+        owner = Owner(str(tmp_path_factory.getbasetemp()), own_prefix())
+        check_unchanged(before, owner, request.node.nodeid)
 
 
 def _mount_bpffs(config: pytest.Config) -> None:

@@ -2,6 +2,10 @@
 
 Only resources that are certainly the test's are removed; unexplained ones are
 reported (``tests/leftovers.py`` has the rule).
+
+The kernel frees the programs of a struct_ops map some 100 ms after the map, when a
+grace period of RCU tasks has passed (``bpf_struct_ops_map_free``). The next tests run
+meanwhile. A program that stays is reported later, under the name of its test.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import NamedTuple
 
 import pytest
 
@@ -23,41 +28,93 @@ from structops_cli.runtime.unregistration import unregister
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.info import link_info, map_info, prog_info
 from tests.leftovers import Leftovers, Owner, find_leftovers, find_missing, live_maps
-from tests.snapshot import Resource, Snapshot, bpf_objects, take_snapshot
+from tests.snapshot import Resource, Snapshot, bpf_objects, open_resources, take_snapshot
 from tests.time_scale import scaled
 
-__all__ = ["check_unchanged"]
+__all__ = ["check_unchanged", "unfreed_programs"]
 
 SETTLED_S = 5.0
 """The kernel frees maps and programs after an RCU grace period, and the commands of other processes end meanwhile."""
 
 
-def check_unchanged(before: Snapshot, owner: Owner) -> None:
+class Freeing(NamedTuple):
+    """A program that the kernel was freeing when a test ended, and the time by which it must be gone."""
+
+    program: Resource
+    test: str
+    owner: Owner
+    deadline: float
+
+
+_freeing: list[Freeing] = []
+
+
+def check_unchanged(before: Snapshot, owner: Owner, test: str = "an earlier test") -> None:
     """Fail the running test if it left resources behind or took some away; remove those that it left."""
+    problems = unfreed_programs()
     _wait_for_freeing(before)
-    gone, left = _settled_difference(before, owner)
-    if not gone and not left.own and not left.unexplained:
-        return
+    gone, left = _settled_difference(before | _freed_later(before, owner, test), owner)
     groups = (
         ("left behind", left.own),
         ("left behind, or another process's", left.unexplained),
         ("taken away", gone),
     )
-    problems = [f"{group}: {_described(resources)}" for group, resources in groups if resources]
+    problems += [f"{group}: {_described(resources)}" for group, resources in groups if resources]
+    if not problems:
+        return
     _remove(left.own, before, owner)
     if remaining := _remaining(left.own):
         problems.append(f"still there: {_described(remaining)}")
     pytest.fail("; ".join(problems), pytrace=False)
 
 
+def unfreed_programs(*, wait: bool = False) -> list[str]:
+    """Return a line for each program of an earlier test that is there after its deadline, or wait until then."""
+    while True:
+        there, now = bpf_objects(), time.monotonic()
+        _freeing[:] = [one for one in _freeing if one.program in there]
+        late = [one for one in _freeing if now > one.deadline]
+        if not wait or len(late) == len(_freeing):
+            break
+        time.sleep(0.02)
+    _freeing[:] = [one for one in _freeing if one not in late]
+    return [
+        f"left behind by {one.test}: {_described([one.program])}"
+        for one in late
+        if not _is_another_process(one)
+    ]
+
+
+def _is_another_process(one: Freeing) -> bool:
+    """Tell whether a program belongs to another process, which had just loaded it when the test ended."""
+    after = take_snapshot()
+    left = find_leftovers(after - {one.program}, after, one.owner)
+    return one.program not in left.own | left.unexplained
+
+
 def _wait_for_freeing(before: Snapshot) -> None:
-    """Wait for the kernel to free objects of ended processes.
+    """Wait for the kernel to free maps and links of ended processes.
 
     A program array that is opened by id meanwhile may stay until reboot.
     """
     deadline = time.monotonic() + scaled(SETTLE_S)
-    while bpf_objects() - before and time.monotonic() < deadline:
+    while not _only_programs(bpf_objects() - before) and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def _freed_later(before: Snapshot, owner: Owner, test: str) -> Snapshot:
+    """Return and note the new programs, if the test left nothing else and this process has none of them open."""
+    new = take_snapshot() - before
+    if not _only_programs(new) or new & open_resources():
+        return frozenset()
+    deadline = time.monotonic() + scaled(SETTLED_S)
+    known = {one.program for one in _freeing}
+    _freeing.extend(Freeing(program, test, owner, deadline) for program in new - known)
+    return new
+
+
+def _only_programs(resources: Snapshot) -> bool:
+    return all(one.type == "program" for one in resources)
 
 
 def _settled_difference(before: Snapshot, owner: Owner) -> tuple[Snapshot, Leftovers]:

@@ -27,6 +27,7 @@ from tests.faults.plants import PLANTS, planted_command
 from tests.faults.scenes import SCENES
 from tests.faults.stage import Stage
 from tests.kernel_lock import RUN, hold_kernel_lock, own_prefix
+from tests.leak_check import unfreed_programs
 
 PRIVATE = "STRUCTOPS_FAULTS_PRIVATE"
 FAULTS = ("kill", "signal", "error")
@@ -102,6 +103,7 @@ def _run_scenes(options: argparse.Namespace, stage: Stage) -> list[Outcome]:
                     break  # the suite has found the mistake
         _print(_line(name, found, time.monotonic() - started))
         outcomes += found
+    assert (unfreed := unfreed_programs(wait=True)) == [], unfreed
     return outcomes
 
 
