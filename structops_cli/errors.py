@@ -234,7 +234,7 @@ class StateError(StructopsError):
 
 
 class GuestError(StructopsError):
-    """A virtual machine ended or ran out of time before its command, or before it returned the results.
+    """A virtual machine ended or ran out of time before it returned the results.
 
     ``fields["console"]`` has its last lines. ``exit_code`` is that of the command, if it ended with another
     code than 0.

@@ -1,1 +1,1 @@
-"""The heart: what the kernel offers, what an object asks for, and the bytes between them. Pure: no fd, no call."""
+"""Types of the kernel, plans of objects, and the bytes between them. Pure: no fd, no call."""

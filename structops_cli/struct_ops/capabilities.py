@@ -38,14 +38,14 @@ CHECKED_WITHOUT_PROGRAM = 2
 
 
 class Capabilities(NamedTuple):
-    """The abilities and demands of a kernel's struct_ops; the defaults are those of current kernels."""
+    """The abilities and demands of a kernel's struct_ops; the defaults are today's."""
 
     common_value: bool = True
     """Values have two members, ``common`` and ``data``; before 6.9 they had three."""
     links: bool = True
-    """BPF_F_LINK, the state READY and LINK_CREATE (6.4); the refcnt of a lookup is an estimate."""
+    """BPF_F_LINK, the state READY and LINK_CREATE (68b04864ca42, 6.4); a lookup estimates the refcnt."""
     link_detach: bool = True
-    """LINK_DETACH and EPOLLHUP (6.11); the member wait_hup came with them."""
+    """LINK_DETACH and EPOLLHUP (6.11); 1adddc97aa44 added the member wait_hup."""
     module_types: bool = True
     """Types of modules through BPF_F_VTYPE_BTF_OBJ_FD (6.9); struct bpf_struct_ops_desc came with them."""
     trampoline_pages: int = 8
@@ -68,7 +68,7 @@ class Capabilities(NamedTuple):
 
 
 def capabilities_of(kernel: KernelTypes) -> Capabilities:
-    """Return the struct_ops abilities of a kernel; an excerpt of BTF shows none (``shows_struct_ops``)."""
+    """Return the struct_ops abilities of a kernel; see ``shows_struct_ops`` for excerpts of BTF."""
     btf, links = kernel.vmlinux, has_links(kernel)
     return Capabilities(
         common_value=_has(btf, "bpf_struct_ops_common_value"),
@@ -107,7 +107,7 @@ def confused_indexes(btf: Btf) -> frozenset[int]:
 
 
 def has_lazy_globals(btf: Btf) -> bool | None:
-    """Tell whether the verifier checks a global function only when a program calls it; None: unknown.
+    """Tell whether the verifier checks only the called global functions; None: unknown.
 
     2afae08c9dcb (Linux 6.8) introduced it, with the bit ``called`` of ``struct bpf_func_info_aux``.
     """
@@ -116,9 +116,9 @@ def has_lazy_globals(btf: Btf) -> bool | None:
 
 
 def refuses_narrow_pointers(btf: Btf) -> bool:
-    """Tell whether this kernel surely refuses to load a part of a pointer argument (659b9ba7cb2d, Linux 6.13).
+    """Tell whether this kernel surely refuses to load a part of a pointer argument.
 
-    ``struct bpf_subprog_info`` got ``priv_stack_mode`` in the same release. Older kernels may have the fix too.
+    659b9ba7cb2d (Linux 6.13) introduced that. ``struct bpf_subprog_info`` got ``priv_stack_mode`` in the same release. Older kernels may have the fix too.
     """
     return "priv_stack_mode" in _members(btf, "bpf_subprog_info")
 

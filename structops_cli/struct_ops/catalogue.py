@@ -38,7 +38,7 @@ LARGEST_VALUE = 1 << 20
 
 
 class KernelMember(NamedTuple):
-    """A member of the kernel's ``struct X``. ``proto`` is None for a member that is no function pointer.
+    """A member of the kernel's ``struct X``; ``proto`` is that of a function pointer.
 
     A program for the member is loaded with ``member_index`` as its expected_attach_type.
     """
@@ -73,7 +73,7 @@ class StructOpsType(NamedTuple):
 
 
 def offered_types(kernel: KernelTypes) -> tuple[StructOpsType, ...]:
-    """Return the types of a kernel and its modules, sorted by name; skip damaged modules (``kernel.skipped``)."""
+    """Return the types of a kernel and its modules by name; ``kernel.skipped`` gets damaged ones."""
     found = [_describe(kernel.vmlinux, type_id, "") for type_id in _value_ids(kernel.vmlinux)]
     for module in kernel.modules():
         try:
@@ -116,7 +116,7 @@ def find_type(kernel: KernelTypes, name: str) -> StructOpsType:
 
 
 def absence(kernel: KernelTypes, name: str) -> tuple[str, str]:
-    """Return cause and remedy of a missing type if a module has it or may have it, else empty texts."""
+    """Return cause and remedy of a type that a module may have, else empty texts."""
     absent = kernel.absent(VALUE_PREFIX + name) if kernel.absent else ()
     unloaded = [module.name for module in absent if not module.loaded]
     if unloaded:
@@ -140,7 +140,7 @@ def type_of_value(btf: Btf, value_type_id: int, module: str = "") -> StructOpsTy
 
 
 def unread_type(btf: Btf, value_size: int, reason: str) -> StructOpsType:
-    """Return a type with refcnt and state only: every value struct begins with them, since 5.6."""
+    """Return a type with refcnt and state only: every value begins with them since 5.6."""
     value = Struct(0, "", value_size, (), False)
     empty = Struct(0, "", 0, (), False)
     return StructOpsType(UNREAD, "", btf, empty, value, value_size, WORD_BYTES, 0, (), reason)
@@ -196,7 +196,7 @@ def _data_member(btf: Btf, value: Struct, name: str) -> tuple[Struct, int] | Non
 
 
 def _find_offset(btf: Btf, value: Struct, name: str) -> int | None:
-    """Return the byte offset of ``state`` or ``refcnt``, in the value or in its ``common`` (6.9 and later)."""
+    """Return the byte offset of ``state`` or ``refcnt``: since 6.9 they are in ``common``."""
     for member in value.members:
         if member.name == name:
             return member.bit_offset // 8

@@ -1,4 +1,4 @@
-"""Check a whole object against a kernel's types: a registration, stopped before its effects. Pure.
+"""Check a whole object against a kernel's types: a registration without effects. Pure.
 
 A check goes on after an error and reports all findings. ``CheckReport`` has the verdict, the findings, and a
 row for every member of every struct_ops variable.
@@ -73,7 +73,7 @@ def check_object(
     selection: Selection = Selection(),  # noqa: B008 -- immutable
     surroundings: Surroundings = Surroundings(),  # noqa: B008 -- immutable
 ) -> CheckReport:
-    """Check an object against a kernel; ``UsageError`` for a selection that does not fit the object."""
+    """Check an object against a kernel; ``UsageError`` for an impossible selection."""
     findings: list[Finding] = []
     plan = plan_object(spec, target.kernel, selection, lambda error: findings.append(_about(spec, error)))
     findings += check_rules(spec, plan, target.kernel, surroundings.taken, surroundings.flag_masks)

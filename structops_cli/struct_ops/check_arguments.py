@@ -70,7 +70,7 @@ def _own_prototype(btf: Btf, function: Function, plan: ProgramPlan) -> FuncProto
 
 
 def _is_array(struct: Struct | None, plan: ProgramPlan) -> bool:
-    """Tell whether a struct of words names what is in the array, as some programs do, and is not the first argument's."""
+    """Tell whether a struct of words names the array, and is not the first argument's struct."""
     if struct is None or any(member.bit_offset % 64 for member in struct.members):
         return False
     assert plan.member.proto is not None

@@ -1,4 +1,4 @@
-"""Report the findings of a check as a row for every member of every struct_ops variable. Pure."""
+"""Report the findings of a check as a row for every member of every variable. Pure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ class MemberRow(NamedTuple):
 
 
 class VariableReport(NamedTuple):
-    """A variable and its members. ``module`` is "" for vmlinux; ``rows`` is empty if the kernel lacks the type."""
+    """A variable and its members.
+
+    ``module`` is "" for vmlinux. ``rows`` is empty if the kernel lacks the type.
+    """
 
     name: str
     type_name: str
@@ -162,7 +165,7 @@ class _Rows:
         )
 
     def _worst(self, member: str, program: str) -> Severity | None:
-        """Return the gravest severity about a member or its program; None for notes and for nothing."""
+        """Return the gravest severity about a member or its program; None below a warning."""
         about = {
             finding.severity
             for finding in self.findings

@@ -1,4 +1,4 @@
-"""Check programs against a kernel without its verifier: relocations, helpers, arguments, externs, licence. Pure."""
+"""Check the relocations, helpers, arguments and externs of programs. Pure."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _code(
 
 
 def _existing(linked: LinkedProgram, externs: Externs) -> frozenset[int]:
-    """Return the loads of the addresses of existing kernel functions: ``bpf_ksym_exists`` is true.
+    """Return the loads of addresses of kernel functions that exist (``bpf_ksym_exists``).
 
     The verifier knows that such an address is not zero (1057d2994596, Linux 6.4).
     """
@@ -142,7 +142,7 @@ def _existing(linked: LinkedProgram, externs: Externs) -> frozenset[int]:
 
 
 def _functions(spec: ObjectSpec, linked: LinkedProgram) -> dict[str, frozenset[int]]:
-    """Return the first instructions of the global functions, and of the exception callback among them."""
+    """Return where the global functions begin, and the exception callback among them."""
     begins = {name: start for start, name in linked.functions if start and spec.function(name).is_global}
     main = spec.function(linked.name)
     callback = exception_callback({one.name: one for one in spec.functions}, main, exception_tags(spec.btf))

@@ -60,7 +60,7 @@ def _is_suspect(spec: ObjectSpec, item: MapPlan) -> bool:
 
 
 def _may_lack(item: MapPlan, kernel: KernelTypes) -> bool:
-    """Tell whether a map lacks a function that kernels before 6.0 require; these have no links."""
+    """Tell whether a map lacks a function that kernels before 6.0 require."""
     kind = kind_of(item.type.name)
     if kind.members.optional_before_6_0 is None or has_links(kernel):
         return False

@@ -1,4 +1,4 @@
-"""One result of a check: its severity, the fact, the cause, the remedy, and the part of the object it is about."""
+"""One result of a check, and the verdict of all."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Finding(NamedTuple):
 
     @classmethod
     def of_error(cls, error: StructopsError, severity: Severity = Severity.ERROR) -> Finding:
-        """Return an error as a finding; UNKNOWN if unread modules may hold what the error misses."""
+        """Return an error as a finding; UNKNOWN if unread modules may decide it."""
         if "unread_modules" in error.fields:
             severity = Severity.UNKNOWN
         return cls(severity, error.what, error.why, error.hint, dict(error.fields))

@@ -1,4 +1,4 @@
-"""Walk a program as the verifier does, to find its effects and those that the verifier is sure to meet. Pure.
+"""Walk a program as the verifier does, and find the effects that it surely meets. Pure.
 
 The verifier skips code that it proves dead: a branch on a constant, such as the questions of CO-RE and
 read-only configuration. This walk follows the same constants. It reaches an instruction *surely*,
@@ -79,7 +79,7 @@ class _Walk:
         self.known: dict[tuple[int, tuple[Value, ...]], _Summary] = {}
 
     def function(self, start: int, arguments: tuple[Value, ...], depth: int) -> _Summary:
-        """Return the effects of one function; none for a recursive one, which the verifier refuses."""
+        """Return the effects of one function; none for a recursive call, which is refused."""
         key = start, arguments
         if key not in self.known:
             self.known[key] = _NOTHING
@@ -89,7 +89,7 @@ class _Walk:
 
 
 class _Function:
-    """One function with one set of arguments: walk until no state changes, then once more for the effects."""
+    """One function with one set of arguments, walked until no state changes."""
 
     def __init__(self, walk: _Walk, start: int, arguments: tuple[Value, ...], depth: int) -> None:
         self.walk, self.start, self.depth = walk, start, depth
@@ -119,7 +119,7 @@ class _Function:
         return _Summary(frozenset(found), result)
 
     def _settle(self) -> bool:
-        """Find the state at the start of every block, common to all paths to it; False if it takes too long.
+        """Find the common state at the start of every block; False if it takes too long.
 
         The walk takes the first block of the program first: most paths to the others lead through it.
         """
@@ -174,7 +174,7 @@ _END = -1
 
 
 def _sure_blocks(start: int, paths: Mapping[int, Sequence[tuple[int, bool]]]) -> frozenset[int]:
-    """Return the sure blocks; ``paths`` has the next blocks of each block, and whether each is certain.
+    """Return the sure blocks; ``paths`` has the next blocks, and whether each is certain.
 
     A block is sure if a sure block goes on to it for certain, or if it post-dominates a sure block: every
     path from that block to the end of the function leads through it.

@@ -82,7 +82,7 @@ class Effect(NamedTuple):
 
 
 class Code(NamedTuple):
-    """A linked program as the kernel gets it. The sets hold indexes of instructions, if not said otherwise."""
+    """A linked program as the kernel gets it; most sets hold indexes of instructions."""
 
     insns: bytes
     """With all fixups applied."""
@@ -118,7 +118,7 @@ class State(NamedTuple):
 
 
 class Path(NamedTuple):
-    """The next instruction and its state. ``sure``: the verifier goes there once it is at the branch."""
+    """The next instruction and its state; ``sure``: the verifier takes this path."""
 
     to: int
     state: State
@@ -143,7 +143,7 @@ def merge(one: State, other: State) -> State:
 
 
 class Steps:
-    """Walk one function step by step, and call back for what each step does.
+    """Walk one function step by step, and call back for each effect.
 
     ``report`` gets each effect. ``call`` gets each called function of the program and its arguments, and
     returns the result. ``hand_out`` gets each function whose address the program passes to the kernel.
@@ -309,7 +309,7 @@ def _largest_of(size_bytes: int) -> int:
 
 
 def _learnt(state: State, roots: frozenset[int]) -> State:
-    """Return the state behind a branch, which tells the verifier about all values of the same roots."""
+    """Return the state behind a branch: the verifier knows more of the values of its roots."""
     held = (*state.regs, *(value for _, value in state.stack)) if roots else ()
     if not any(value.roots and value.roots & roots for value in held):
         return state

@@ -105,7 +105,7 @@ NOT_ZERO = Value(Content.NOT_ZERO)
 
 
 def join(one: Value, other: Value) -> Value:
-    """Return the common part of two values where two paths meet; the verifier follows each path."""
+    """Return the common part of two values where two paths meet."""
     if one == other:
         return one
     if one.content == other.content == Content.ARG and one.number == other.number:
@@ -277,7 +277,7 @@ def _of_range(operation: int, bits: int, largest: int, number: int) -> tuple[Rea
 
 
 def _with_zero(operation: int, bits: int, left: Value) -> tuple[Reach, Reach]:
-    """Return the reach of both paths of a comparison with zero, for an unknown number or a pointer."""
+    """Return the reach of both paths of a comparison with zero."""
     zero = Reach.MAYBE
     if left.content == Content.BOUNDED:
         zero = Reach.SURE

@@ -80,7 +80,7 @@ class ShortText(str):
 
 
 def encode_member(kernel_type: StructOpsType, member: KernelMember, text: str) -> bytes:
-    """Return the bytes of a data member from a name, a number, an enumerator, or flags such as ``A|B``."""
+    """Return the bytes of a data member from text: a name, a number, or flags such as ``A|B``."""
     if member.proto is not None:
         raise UsageError(
             f"{kernel_type.name}.{member.name} is a function pointer, and only data members can be set",
@@ -144,9 +144,9 @@ def decode_bytes(btf: Btf, type_id: int, raw: bytes) -> MemberValue:
 
 
 def decode_part(btf: Btf, type_id: int, data: Readable, start: int, most: int | None = None) -> MemberValue:
-    """Return the value at ``start`` of ``data`` as text, number, list or mapping; None for an unknown BTF kind.
+    """Return the value at ``start`` of ``data`` as text, number, list or mapping.
 
-    With ``most``, an array ends as ``ShortList`` or ``ShortText`` after that number of elements, and a nested
+    None for an unknown BTF kind. With ``most``, an array ends as ``ShortList`` or ``ShortText`` after that number of elements, and a nested
     array after half of it. Only the shown part is read.
     """
     kind = resolve(btf, type_id)
@@ -168,7 +168,7 @@ def decode_part(btf: Btf, type_id: int, data: Readable, start: int, most: int | 
 
 
 def omitted_elements(value: MemberValue) -> int:
-    """Return the number of elements and characters that ``decode_part`` left out, in all parts."""
+    """Return the number of elements and characters that ``decode_part`` left out."""
     parts = value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
     return getattr(value, "omitted", 0) + sum(map(omitted_elements, parts))
 

@@ -1,4 +1,4 @@
-"""Plan an object for a kernel: the maps, their members, the programs and their member indexes. Pure.
+"""Plan an object for a kernel: maps, members, programs and their member indexes. Pure.
 
 The plan follows the conventions of struct_ops loaders. The variable's struct name without its ``___flavour``
 is the kernel's type. Members match by name. A member that the kernel lacks is left out if it is zero or
@@ -211,7 +211,7 @@ def _same_name(earlier: MapPlan, item: MapPlan) -> ObjectError:
 
 
 def _plan_programs(spec: ObjectSpec, maps: list[MapPlan], report: Report) -> tuple[ProgramPlan, ...]:
-    """Return each program once, in the object's order; all its maps must agree on type and index."""
+    """Return each program once; all its maps must agree on type and member index."""
     found: dict[str, ProgramPlan] = {}
     for item in maps:
         for planned in item.members:

@@ -1,4 +1,4 @@
-"""Plan the members of one struct_ops variable: a program or bytes for each of the kernel's. Pure.
+"""Plan the members of one struct_ops variable: a program or bytes for each. Pure.
 
 Members match by name. A member that the kernel lacks is left out if it is zero or has a program, and
 refused otherwise.
@@ -50,7 +50,7 @@ def plan_members(
     report: Report,
     texts: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> tuple[tuple[MemberPlan, ...], list[SkippedMember]]:
-    """Return the members to set, in the kernel's order, and the members that this kernel lacks.
+    """Return the members to set, in the kernel's order, and those that the kernel lacks.
 
     ``texts`` are the caller's data members, ``(variable or "", member)`` to text. They replace the object's;
     zero leaves out a member that this kernel lacks.
@@ -227,9 +227,9 @@ def _misfit(
 
 
 def as_the_kernels(local: BtfType, kernels: BtfType, data: bytes) -> bytes | None:
-    """Return a number in the size of the kernel's type; None if it does not fit, or if a type is no number.
+    """Return a number in the size of the kernel's type; None if it does not fit.
 
-    A number of the same size keeps its bytes, even if the signs of the types differ.
+    None too if a type is no number. A number of the same size keeps its bytes, even if the signs of the types differ.
     """
     if not isinstance(local, Scalar) or not isinstance(kernels, Scalar):
         return None

@@ -1,4 +1,4 @@
-"""Compare the object's prototype of a member with the kernel's, argument by argument. Pure.
+"""Compare the object's prototype of a member with the kernel's. Pure.
 
 The kernel passes a program one array of 64-bit words, in the layout of *its own* prototype. A program that
 was built for another prototype loads, and reads one argument for another.
@@ -188,7 +188,7 @@ def is_context(btf: Btf, proto: FuncProto) -> bool:
 
 
 def typed_body(btf: Btf, function: Function) -> FuncProto | None:
-    """Return the prototype of ``____NAME``, which BPF_PROG makes, without the array; None without one."""
+    """Return the prototype that BPF_PROG makes (``____NAME``), without the array."""
     type_id = btf.find(f"____{function.name}", BtfKind.FUNC)
     body = btf.type(type_id) if type_id else None
     proto = btf.type(body.type) if isinstance(body, Func) else None
@@ -198,7 +198,7 @@ def typed_body(btf: Btf, function: Function) -> FuncProto | None:
 
 
 def words_of(btf: Btf, proto: FuncProto) -> tuple[int, ...]:
-    """Return the position (from 1) of the argument in each word of the array; a struct may take two words."""
+    """Return the position (from 1) of the argument in each word; a struct may take two."""
     found: list[int] = []
     for position, param in enumerate(proto.params, 1):
         try:

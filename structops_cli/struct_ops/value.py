@@ -1,4 +1,4 @@
-"""The bytes of a map's value, ``struct bpf_struct_ops_X``: written for an update, read from a lookup.
+"""The bytes of a map's value, ``struct bpf_struct_ops_X``, for updates and lookups.
 
 An update has the fd of a program where the struct has a function pointer; a lookup has the program's id
 (kernel/bpf/bpf_struct_ops.c, ``bpf_struct_ops_map_update_elem`` and ``bpf_struct_ops_map_sys_lookup_elem``).
@@ -47,7 +47,7 @@ WORD = struct.Struct("<I")
 
 
 class DecodedMember(NamedTuple):
-    """A member of a looked-up value: ``program_id`` (0: none) for a function pointer, else ``value``."""
+    """A member of a looked-up value: ``program_id`` (0: none) or ``value``."""
 
     member: KernelMember
     program_id: int
@@ -63,7 +63,7 @@ class StructOpsValue(NamedTuple):
 
 
 def encode_value(plan: MapPlan, program_fds: Mapping[str, int]) -> bytes:
-    """Return the value for MAP_UPDATE_ELEM; state, refcnt and holes are zero, as the kernel requires."""
+    """Return the value for MAP_UPDATE_ELEM; state, refcnt and holes are zero."""
     value = bytearray(plan.type.value.size_bytes)
     for item in plan.members:
         start = plan.type.data_offset + item.member.offset_bytes
@@ -141,13 +141,13 @@ def member_bytes(kernel_type: StructOpsType, raw: bytes, member: KernelMember) -
 
 
 def program_fd(kernel_type: StructOpsType, raw: bytes, member: KernelMember) -> int:
-    """Return the program fd of a function member: the kernel reads 8 bytes and keeps them as an ``int``."""
+    """Return the program fd of a function member; the kernel keeps 4 of its 8 bytes."""
     word: int = POINTER.unpack(member_bytes(kernel_type, raw, member))[0]
     return (word & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
 
 
 def kernel_name(kernel_type: StructOpsType, raw: bytes) -> str:
-    """Return the name of a value for comparisons, byte by byte as Latin-1; "" for a type without names."""
+    """Return the name of a value byte by byte as Latin-1; "" for a type without names."""
     return _name_bytes(kernel_type, raw).decode("latin-1")
 
 
@@ -169,7 +169,7 @@ def is_module_pointer(kernel_type: StructOpsType, member: KernelMember) -> bool:
 
 
 def first_hole_byte(btf: Btf, struct: Struct, raw: bytes) -> int | None:
-    """Return the offset of the first byte that lies in no member and is not zero (``check_zero_holes``)."""
+    """Return the first non-zero byte outside of all members (``check_zero_holes``)."""
     end = 0
     for member in struct.members:
         start = member.bit_offset // 8

@@ -1,4 +1,7 @@
-"""The kernel's own test bed: ``bpf_dummy_ops`` (net/bpf/bpf_dummy_struct_ops.c). It runs and never registers."""
+"""The kernel's own test bed: ``bpf_dummy_ops`` (net/bpf/bpf_dummy_struct_ops.c).
+
+Its programs run on their own, and it never registers.
+"""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class ProgramRules(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One struct_ops type. ``proven``: the rules were tried on a running kernel, and not only read in its source."""
+    """One struct_ops type. ``proven``: a running kernel confirmed the rules."""
 
     name: str
     members: MemberRules = MemberRules()

@@ -1,4 +1,4 @@
-"""Schedulers: ``sched_ext_ops`` (kernel/sched/ext.c, ``bpf_scx_init_member`` and ``scx_enable``)."""
+"""Schedulers: ``sched_ext_ops`` (kernel/sched/ext.c)."""
 
 from __future__ import annotations
 

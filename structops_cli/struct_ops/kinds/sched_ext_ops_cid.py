@@ -1,4 +1,4 @@
-"""Schedulers that number CPUs by topology: ``sched_ext_ops_cid`` (kernel/sched/ext.c, Linux 7.2)."""
+"""Schedulers that number CPUs by topology: ``sched_ext_ops_cid`` (Linux 7.2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The choice of connections that try SMC: ``smc_hs_ctrl`` (net/smc/smc_hs_bpf.c, Linux 6.19 with CONFIG_SMC_HS_CTRL_BPF).
+"""The choice of connections that try SMC: ``smc_hs_ctrl`` (net/smc/smc_hs_bpf.c).
 
-Debian builds no kernel with it: these rules were read in the source and never tried.
+It came with Linux 6.19 and CONFIG_SMC_HS_CTRL_BPF. Debian builds no kernel with it: these rules were read in the source and never tried.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["KIND", "SmcHsCtrlFlags"]
 
 
 class SmcHsCtrlFlags(IntEnum):
-    """``SMC_HS_CTRL_FLAG_INHERITABLE`` (include/net/smc.h): new network namespaces inherit it from the initial one."""
+    """``SMC_HS_CTRL_FLAG_INHERITABLE`` of include/net/smc.h: new namespaces inherit it."""
 
     INHERITABLE = 1 << 0
 

@@ -1,4 +1,4 @@
-"""TCP congestion control: ``tcp_congestion_ops`` (net/ipv4/bpf_tcp_ca.c, net/ipv4/tcp_cong.c)."""
+"""TCP congestion control: ``tcp_congestion_ops`` (net/ipv4/bpf_tcp_ca.c, tcp_cong.c)."""
 
 from __future__ import annotations
 

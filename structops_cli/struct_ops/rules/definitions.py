@@ -1,4 +1,4 @@
-"""The rules of MAP_CREATE for maps besides struct_ops maps: definitions that every kernel refuses.
+"""The rules of MAP_CREATE for maps besides struct_ops maps.
 
 Each rule is a check of ``map_create`` (kernel/bpf/syscall.c), or of a map type's ``map_alloc_check`` or
 ``map_alloc`` in ``kernel/bpf``. The kernel decides all that depends on its version, the machine or the caller.
@@ -95,7 +95,7 @@ class MapFault(NamedTuple):
 
 
 def map_faults(spec: MapSpec) -> Iterator[MapFault]:
-    """Yield every rule that a definition breaks, the certain ones first; none for an unknown type."""
+    """Yield every rule that a definition breaks, the certain ones first."""
     if spec.map_type not in KNOWN_FLAGS:
         return
     yield from _flags(spec)
@@ -181,7 +181,7 @@ def _sizes(spec: MapSpec) -> Iterator[MapFault]:
 
 
 def _entries(spec: MapSpec) -> Iterator[MapFault]:
-    """Yield the faults of the number of entries; a load fills in the CPUs of a perf event array."""
+    """Yield the faults of max_entries; a load fills in those of a perf event array."""
     kind, entries = spec.map_type, spec.max_entries
     if kind in UNSIZED and entries:
         yield _fault(f"local storage has no size, and max_entries is {entries}", "leave max_entries out")

@@ -1,4 +1,4 @@
-"""Go from an errno back to the rules: all rules of an errno, those that a live map breaks, and the one of a call."""
+"""Go from an errno back to the rules that answer it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ OPERATIONS: dict[str, tuple[str, ...]] = {
 
 
 class Possible(NamedTuple):
-    """One possible cause of an errno. ``rule`` is "" where no rule states it; ``member`` is "" where unknown."""
+    """One possible cause of an errno; ``rule`` is "" for a cause of the tables."""
 
     operation: str
     errno: int
@@ -133,7 +133,7 @@ def _rules_of(operation: str, errno: int) -> list[Rule]:
 
 
 def only_cause(operation: str, errno: int) -> Cause | None:
-    """Return the cause of an errno if all its rules state the same one, without words of a case; else None."""
+    """Return the one cause of an errno that needs no words of a case; None for several."""
     causes = {Cause(rule.why, rule.hint) for rule in _rules_of(operation, errno)}
     return causes.pop() if len(causes) == 1 and not any("{" in cause.why for cause in causes) else None
 

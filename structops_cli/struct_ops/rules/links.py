@@ -69,7 +69,7 @@ def _relink(case: Case) -> UpdateLink:
 
 
 def _link(case: Case) -> str | None:
-    """Return the handle of the map behind the link, "" for a detached link, None for no such link."""
+    """Return the handle of the map behind the link; "": detached, None: no such link."""
     return case.model.links.get(getattr(case.operation, "link", ""))
 
 

@@ -1,4 +1,4 @@
-"""The rules of lookup, next key, delete and freeze (kernel/bpf/bpf_struct_ops.c, kernel/bpf/syscall.c)."""
+"""The rules of lookup, next key, delete and freeze (kernel/bpf/bpf_struct_ops.c)."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ __all__ = [
 
 
 class MapModel(NamedTuple):
-    """A struct_ops map. ``value`` is the value of a lookup, without state and refcnt; empty before an update."""
+    """A struct_ops map; ``value`` is that of a lookup, without state and refcnt."""
 
     type: StructOpsType
     map_flags: int = 0
@@ -54,14 +54,14 @@ class MapModel(NamedTuple):
 
 
 class Model(NamedTuple):
-    """The caller's maps and links by handle. A link has the handle of its map, "" once it is detached."""
+    """The caller's maps and links by handle; a detached link has the map ""."""
 
     maps: Mapping[str, MapModel] = {}
     links: Mapping[str, str] = {}
 
 
 class ProgramFacts(NamedTuple):
-    """The parts of a program that an update reads. ``member_index`` is its expected_attach_type; None: unknown."""
+    """The parts of a program that an update reads; ``member_index`` is None if unknown."""
 
     id: int
     prog_type: int

@@ -1,4 +1,4 @@
-"""The rules of registering a *type*: the reasons why a kernel does not offer a type of its BTF. Pure.
+"""The rules of registering a *type*: why a kernel does not offer a type of its BTF. Pure.
 
 They follow ``bpf_struct_ops_desc_init`` and ``is_valid_value_type`` (kernel/bpf/bpf_struct_ops.c) and
 ``btf_distill_func_proto`` (kernel/bpf/btf.c). The kernel writes a line to its log and offers no such type.
@@ -45,7 +45,7 @@ class WhyNot(NamedTuple):
 
 
 def not_offered(kernel: KernelTypes) -> tuple[WhyNot, ...]:
-    """Return the first reason for each ``struct bpf_struct_ops_X`` that cannot be registered, by name."""
+    """Return the first reason for each type that cannot be registered, by name."""
     capabilities = capabilities_of(kernel)
     found = []
     for module, btf in [("", kernel.vmlinux), *((item.name, item.btf) for item in kernel.modules())]:
@@ -57,7 +57,7 @@ def not_offered(kernel: KernelTypes) -> tuple[WhyNot, ...]:
 
 
 def why_not(btf: Btf, value: Struct, capabilities: Capabilities, module: str = "") -> Iterator[WhyNot]:
-    """Yield the reasons why the type of a value struct cannot be registered, in the kernel's order."""
+    """Yield the reasons why a type cannot be registered, in the kernel's order."""
     name = value.name.removeprefix(VALUE_PREFIX)
     no = partial(WhyNot, name, module)
     if name in KERNELS_OWN:

@@ -149,7 +149,7 @@ def _of_programs(
 
 
 def _of_map(plan: Plan, item: MapPlan, model: Model, world: World) -> tuple[Model, list[Prediction]]:
-    """Create, update and link one map in the model, and stop at the first operation that breaks rules."""
+    """Create, update and link one map in the model, up to the first broken rules."""
     flags = (BPF_F_LINK if item.link else 0) | (BPF_F_VTYPE_BTF_OBJ_FD if item.type.module else 0)
     create = CreateMap(
         item.variable,

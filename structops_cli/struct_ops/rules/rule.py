@@ -17,7 +17,7 @@ Facts: TypeAlias = Mapping[str, object]
 
 
 class Case(NamedTuple):
-    """One operation in its circumstances; ``member`` is set while the members of a value are walked."""
+    """One operation in its circumstances; ``member`` is set in a walk of the members."""
 
     operation: Operation
     type: StructOpsType
@@ -68,7 +68,7 @@ class Broken(NamedTuple):
 
 
 class KernelAnswer(NamedTuple):
-    """The kernel's answer: errno (0: success), the broken rule ("": none), and the value of a lookup.
+    """The kernel's answer: errno (0: success), broken rule ("": none), value of a lookup.
 
     ``result`` is the call's positive answer where it is not an fd.
     """
@@ -98,7 +98,7 @@ def broken(rules: Sequence[Rule], case: Case) -> Iterator[Broken]:
 
 
 def answer_of(found: Broken, variable: str = "") -> KernelAnswer:
-    """Return the answer that a broken rule means; ``variable`` is the object's, if there is an object."""
+    """Return the answer of a broken rule; ``variable`` is the object's, if there is one."""
     rule, words = found.rule, dict(found.facts)
     if found.member:
         words["member"] = found.member
@@ -122,7 +122,7 @@ class _Words(dict[str, object]):
 
 
 def filled(sentence: str, type_name: str = "", variable: str = "", facts: Facts | None = None) -> str:
-    """Return a rule's sentence with the words of a type and of a case; ``MEMBER`` for a missing word."""
+    """Return a sentence with the words of a type and a case; ``MEMBER`` if one is missing."""
     naming = kind_of(type_name).naming
     words = _Words({
         "ELSEWHERE": f" and {naming.listed_in}" if naming.listed_in else "",

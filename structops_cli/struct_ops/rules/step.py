@@ -1,4 +1,4 @@
-"""Apply one operation to the model, and return the kernel's answer and the model afterwards. Pure."""
+"""Apply one operation to the model: the kernel's answer, and the model afterwards. Pure."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
 
 
 def step(model: Model, operation: Operation, world: World) -> tuple[Model, KernelAnswer]:
-    """Return the model after an operation, and the answer; a refused operation changes nothing."""
+    """Return the model after an operation and the answer; a refusal changes nothing."""
     first = next(broken_by(model, operation, world), None)
     if first is not None:
         return model, answer_of(first)
@@ -129,7 +129,7 @@ def _updated(model: Model, operation: Update, world: World) -> Model:
 
 
 def looked_up(model: Model, handle: str) -> bytes:
-    """Return the value that a lookup shows: zeros before an update, then state, count of holders and members.
+    """Return the value of a lookup: zeros before an update, then state, count and members.
 
     The count has registrations only; sockets hold a congestion control too.
     """

@@ -1,4 +1,4 @@
-"""The rules of one subsystem for a value: ``init_member`` for a member, ``validate`` for all, and ``reg``.
+"""The rules of one subsystem for a value: ``init_member``, ``validate`` and ``reg``.
 
 The fields of ``kinds/`` drive them. They follow bpf_tcp_ca_init_member, tcp_validate_congestion_control
 and tcp_register_congestion_control (net/ipv4), bpf_scx_init_member (kernel/sched/ext.c) and their like.
@@ -24,13 +24,13 @@ OPERATION = "MAP_UPDATE_ELEM"
 
 
 def is_handled(case: Case, member: KernelMember) -> bool:
-    """Tell whether the subsystem accepts a data member; an unknown subsystem is taken to accept all."""
+    """Tell whether the subsystem accepts a data member; an unknown one accepts all."""
     settable = case.kind.data.settable
     return member.proto is None and (settable is None or member.name in settable)
 
 
 def value_of(case: Case) -> bytes:
-    """Return the value to register: the bytes of an update, or the value that a link map holds."""
+    """Return the value to register: that of an update, or of a link map."""
     if isinstance(case.operation, Update):
         return case.operation.value
     return case.map.value if case.map else b""
@@ -61,7 +61,7 @@ def _is_name(case: Case) -> bool:
 
 
 def _is_allowed(byte: int) -> bool:
-    """Tell whether a name may hold a byte: ``isalnum`` of lib/ctype.c, which knows Latin-1, '_' and '.'."""
+    """Tell whether a name may hold a byte: '_', '.', or ``isalnum`` of lib/ctype.c (Latin-1)."""
     letter = chr(byte)
     return letter in "_." or (letter.isalnum() and (byte < 0x80 or byte >= 0xC0))
 
@@ -84,7 +84,7 @@ def _name_taken_early(case: Case) -> Facts | None:
 
 
 def _flag_mask(case: Case) -> int | None:
-    """Return the bits that a flags member may have: the kernel's answer, or the named bits; None: unknown."""
+    """Return the allowed bits of a flags member: the kernel's answer, or the named bits."""
     name, data = _member(case).name, case.kind.data
     asked = case.world.flag_masks.get((case.type.name, name))
     if asked is not None:
@@ -122,7 +122,7 @@ def _at_least(case: Case) -> Facts | None:
 
 
 def _required_early(case: Case) -> Facts | None:
-    """Find a function that a kernel before 6.0 requires; that kernel checks each member in turn."""
+    """Find a missing function that kernels before 6.0 require; they check member by member."""
     member, rules = _member(case), case.kind.members
     optional = rules.optional_before_6_0
     if not case.capabilities.every_member_required or optional is None or member.proto is None:

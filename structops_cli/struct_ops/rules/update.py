@@ -1,4 +1,4 @@
-"""The rules of MAP_UPDATE_ELEM, in the order of ``bpf_struct_ops_map_update_elem`` (kernel/bpf/bpf_struct_ops.c).
+"""The rules of MAP_UPDATE_ELEM, in the order of ``bpf_struct_ops_map_update_elem``.
 
 The kernel checks the call and the value as a whole, then each member, then the subsystem's demands on all
 of them. It stops at the first broken rule; ``update_findings`` goes on, to report all.
@@ -97,7 +97,7 @@ CALL_RULES = (
 
 
 def _owner(case: Case) -> Facts | None:
-    """Find a non-zero module pointer; the kernel returns the result of the member before it, which is no errno."""
+    """Find a non-zero module pointer: the kernel returns, with the result of the member before."""
     member = _member(case)
     if not is_module_pointer(case.type, member) or not any(
         member_bytes(case.type, _update(case).value, member)
@@ -164,7 +164,7 @@ def _program_member(case: Case) -> Facts | None:
 
 
 def _trampoline_pages(case: Case) -> Facts | None:
-    """Lay the trampolines out as the kernel does: in the order of members, none across two pages."""
+    """Lay the trampolines out as the kernel does: by member, none across two pages."""
     sizes, pages, room = case.world.trampoline_bytes, 0, 0
     if not _fd(case):
         return None

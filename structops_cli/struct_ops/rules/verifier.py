@@ -1,4 +1,4 @@
-"""The verifier's rules for programs of a type: the array of arguments, the structs behind it, and helpers.
+"""The verifier's rules for arguments, the structs behind them, and helpers.
 
 They follow ``btf_ctx_access`` and ``btf_struct_walk`` (kernel/bpf/btf.c), ``check_ptr_to_btf_access``
 (kernel/bpf/verifier.c) and each subsystem's ``get_func_proto``. An unknown subsystem may have an
@@ -52,7 +52,7 @@ def refused_context(
 def refused_struct(
     kernel_type: StructOpsType, member: KernelMember, position: int, at: int, size_bytes: int
 ) -> Refused | None:
-    """Return the reason to refuse an access behind argument ``position`` (from 1), None for none."""
+    """Return the reason to refuse an access behind an argument, None for none."""
     assert member.proto is not None
     btf, param = kernel_type.btf, member.proto.params[position - 1]
     pointer = resolve(btf, param.type)
