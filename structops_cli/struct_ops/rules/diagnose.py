@@ -13,9 +13,6 @@ from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.kinds import REGISTRY, kind_of
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.struct_ops.rules.causes import EVERYWHERE, OTHER_PROGRAM, REGISTERING, UNDECIDED, Cause
-from structops_cli.struct_ops.rules.create import CREATE_RULES
-from structops_cli.struct_ops.rules.links import DETACH_RULES, LINK_RULES, RELINK_RULES
-from structops_cli.struct_ops.rules.maps import DELETE_RULES, FREEZE_RULES, LOOKUP_RULES, NEXT_KEY_RULES
 from structops_cli.struct_ops.rules.model import (
     CreateLink,
     Delete,
@@ -29,10 +26,8 @@ from structops_cli.struct_ops.rules.model import (
     UpdateLink,
     World,
 )
-from structops_cli.struct_ops.rules.programs import LOAD_RULES, RUN_RULES
 from structops_cli.struct_ops.rules.rule import Rule, answer_of, broken, filled
-from structops_cli.struct_ops.rules.step import broken_by, case_of
-from structops_cli.struct_ops.rules.update import RULES as UPDATE_RULES
+from structops_cli.struct_ops.rules.step import RULES, broken_by, case_of
 from structops_cli.syscall.uapi import BpfCmd
 
 __all__ = [
@@ -51,20 +46,8 @@ __all__ = [
     "unknown_cause",
 ]
 
-ALL_RULES: tuple[Rule, ...] = (
-    *CREATE_RULES,
-    *UPDATE_RULES,
-    *LOOKUP_RULES,
-    *NEXT_KEY_RULES,
-    *DELETE_RULES,
-    *FREEZE_RULES,
-    *LINK_RULES,
-    *RELINK_RULES,
-    *DETACH_RULES,
-    *LOAD_RULES,
-    *RUN_RULES,
-)
-"""Every rule of the model; those of one operation stand in the kernel's order."""
+ALL_RULES: tuple[Rule, ...] = tuple(rule for rules in RULES.values() for rule in rules)
+"""Every rule of the model."""
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "create": ("MAP_CREATE",),

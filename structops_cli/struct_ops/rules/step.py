@@ -32,6 +32,7 @@ from structops_cli.struct_ops.rules.model import (
 )
 from structops_cli.struct_ops.rules.programs import LOAD_RULES, RUN_RULES
 from structops_cli.struct_ops.rules.rule import Broken, Case, KernelAnswer, Rule, answer_of, broken
+from structops_cli.struct_ops.rules.update import RULES as UPDATE_RULES
 from structops_cli.struct_ops.rules.update import update_findings
 from structops_cli.struct_ops.value import POINTER, WORD, program_fd
 from structops_cli.syscall.uapi import BPF_F_LINK, StructOpsState
@@ -39,7 +40,7 @@ from structops_cli.syscall.uapi import BPF_F_LINK, StructOpsState
 if TYPE_CHECKING:
     from structops_cli.btf.btf import Btf
 
-__all__ = ["broken_by", "case_of", "looked_up", "step"]
+__all__ = ["RULES", "broken_by", "case_of", "looked_up", "step"]
 
 NOTHING = Struct(0, "", 0, (), kind_flag=False)
 NO_TYPE = StructOpsType("", "", cast("Btf", None), NOTHING, NOTHING, 0, 0, 0, ())
@@ -49,6 +50,7 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     CreateMap: CREATE_RULES,
     GetNextKey: NEXT_KEY_RULES,
     Lookup: LOOKUP_RULES,
+    Update: UPDATE_RULES,
     Delete: DELETE_RULES,
     Freeze: FREEZE_RULES,
     CreateLink: LINK_RULES,
@@ -58,7 +60,7 @@ RULES: Mapping[type, tuple[Rule, ...]] = {
     LoadProgram: LOAD_RULES,
     RunProgram: RUN_RULES,
 }
-"""The rules of each operation; those of Update walk the members (``update_findings``)."""
+"""The rules of each operation, in the kernel's order; those of Update walk the members (``update_findings``)."""
 
 
 def step(model: Model, operation: Operation, world: World) -> tuple[Model, KernelAnswer]:
