@@ -46,7 +46,7 @@ class BtfBuilder:
 
     def btf(self, origin: str = "a written kernel") -> Btf:
         """Return what was collected."""
-        return Btf.from_bytes(encode(self.types), origin=origin)
+        return Btf(encode(self.types), origin=origin)
 
 
 def kernel(

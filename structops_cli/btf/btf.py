@@ -44,7 +44,12 @@ class Btf:
         origin: str = "BTF",
         partial: bool = False,
     ) -> None:
-        """Read a BTF, as ``from_bytes`` does."""
+        """Read a BTF. It borrows ``data``, which must not change; a memoryview is copied.
+
+        Raises BtfError for a damaged header, record or string section. ``check``
+        compares the types with each other. ``partial`` keeps the types in front of
+        a damaged record, and ``damage`` then holds the error.
+        """
         self.origin = origin
         """The file or section, for messages."""
         self.base = base
@@ -84,23 +89,6 @@ class Btf:
         self.resolved: dict[int, BtfType] = {}
         """The cache of ``layout.resolve``, by type id."""
         self._decoded: dict[int, BtfType] = {0: _VOID}
-
-    @classmethod
-    def from_bytes(
-        cls,
-        data: bytes | mmap | memoryview,
-        *,
-        base: Btf | None = None,
-        origin: str = "BTF",
-        partial: bool = False,
-    ) -> Btf:
-        """Read a BTF. It borrows ``data``, which must not change; a memoryview is copied.
-
-        Raises BtfError for a damaged header, record or string section. ``check``
-        compares the types with each other. ``partial`` keeps the types in front of
-        a damaged record, and ``damage`` then holds the error.
-        """
-        return cls(data, base=base, origin=origin, partial=partial)
 
     @property
     def damage(self) -> BtfError | None:

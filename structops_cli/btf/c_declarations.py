@@ -5,33 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
+from structops_cli.btf import types as t
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_layout import Filler, Padding, lay_out
 from structops_cli.btf.layout import CUT, innermost, may_be_cut, resolve
-from structops_cli.btf.types import (
-    Array,
-    BtfType,
-    Composite,
-    Const,
-    Enum,
-    Enum64,
-    Float,
-    Func,
-    FuncProto,
-    Fwd,
-    Int,
-    Member,
-    Ptr,
-    Restrict,
-    Struct,
-    Typedef,
-    TypeTag,
-    Union,
-    UnknownKind,
-    Var,
-    Void,
-    Volatile,
-)
 from structops_cli.errors import BtfError
 
 __all__ = ["Printer", "declare", "definition", "keyword", "prototype"]
@@ -43,15 +20,15 @@ _MAX_DEPTH = 32
 _MAX_CHAIN = 64
 _UNITS = {8: "char", 16: "short", 32: "int", 64: "long"}
 _ENUM_MODES = {1: "QI", 2: "HI", 8: "DI"}
-_QUALIFIERS: dict[type, str] = {Const: "const", Volatile: "volatile", Restrict: "restrict"}
-_Tagged: TypeAlias = Struct | Union | Enum | Enum64 | Fwd
+_QUALIFIERS: dict[type, str] = {t.Const: "const", t.Volatile: "volatile", t.Restrict: "restrict"}
+_Tagged: TypeAlias = t.Struct | t.Union | t.Enum | t.Enum64 | t.Fwd
 
 
 def keyword(target: _Tagged) -> str:
     """Return ``struct``, ``union`` or ``enum``."""
-    if isinstance(target, Enum | Enum64):
+    if isinstance(target, t.Enum | t.Enum64):
         return "enum"
-    is_union = target.is_union if isinstance(target, Fwd) else isinstance(target, Union)
+    is_union = target.is_union if isinstance(target, t.Fwd) else isinstance(target, t.Union)
     return "union" if is_union else "struct"
 
 
@@ -83,7 +60,7 @@ class Printer:
         self._fillers = 0
         self._depth = 0
 
-    def name(self, target: Typedef | _Tagged) -> str:
+    def name(self, target: t.Typedef | _Tagged) -> str:
         """Return the name of a type, after renaming."""
         return self._names.get(target.id, target.name)
 
@@ -98,22 +75,22 @@ class Printer:
         after_pointer = False
         target = self._btf.type(type_id)
         for _ in range(_MAX_CHAIN):
-            if isinstance(target, Const | Volatile | Restrict):
+            if isinstance(target, t.Const | t.Volatile | t.Restrict):
                 word = _QUALIFIERS[type(target)]
                 qualifiers += [word] if word not in qualifiers else []
-            elif isinstance(target, Ptr):
+            elif isinstance(target, t.Ptr):
                 declarator = "*" + " ".join([*qualifiers, declarator] if declarator else qualifiers)
                 qualifiers = []
                 after_pointer = True
-            elif isinstance(target, Array | FuncProto):
+            elif isinstance(target, t.Array | t.FuncProto):
                 declarator = f"({declarator})" if after_pointer else declarator
                 after_pointer = False
-                if isinstance(target, Array):
+                if isinstance(target, t.Array):
                     declarator += f"[{target.count}]"
                 else:
                     declarator += f"({self._params(target, indent)})"
                     qualifiers = []  # those of a function mean nothing
-            elif not isinstance(target, TypeTag):
+            elif not isinstance(target, t.TypeTag):
                 break
             target = self._btf.type(_following(target))
         else:
@@ -121,11 +98,11 @@ class Printer:
         text = " ".join([*qualifiers, self._specifier(target, indent, pointed_at=after_pointer)])
         return f"{text} {declarator}" if declarator else text
 
-    def prototype(self, proto: FuncProto, name: str) -> str:
+    def prototype(self, proto: t.FuncProto, name: str) -> str:
         """Declare a function with this prototype."""
         return self.declare(proto.return_type, f"{name}({self._params(proto, 0)})")
 
-    def _params(self, proto: FuncProto, indent: int) -> str:
+    def _params(self, proto: t.FuncProto, indent: int) -> str:
         if not proto.params:
             return "void"
         if len(proto.params) == 1 and proto.params[0].type == 0:
@@ -137,28 +114,28 @@ class Printer:
         self._depth -= 1
         return ", ".join(texts)
 
-    def _specifier(self, target: BtfType, indent: int, *, pointed_at: bool) -> str:
+    def _specifier(self, target: t.BtfType, indent: int, *, pointed_at: bool) -> str:
         """Return the first words of a declaration. A pointer to an unknown kind is ``void``."""
-        if isinstance(target, Void) or (isinstance(target, UnknownKind) and pointed_at):
+        if isinstance(target, t.Void) or (isinstance(target, t.UnknownKind) and pointed_at):
             return "void"
-        if isinstance(target, Int | Float):
+        if isinstance(target, t.Int | t.Float):
             return target.name or "int"
-        if isinstance(target, Typedef):
+        if isinstance(target, t.Typedef):
             return self.name(target)
-        if isinstance(target, Struct | Union | Enum | Enum64 | Fwd):
-            if target.name or isinstance(target, Fwd):
+        if isinstance(target, t.Struct | t.Union | t.Enum | t.Enum64 | t.Fwd):
+            if target.name or isinstance(target, t.Fwd):
                 return f"{keyword(target)} {self.name(target)}"
             return self.body(target, indent) if self._bodies else f"{keyword(target)} {{ ... }}"
-        if isinstance(target, UnknownKind) and not self._bodies:
+        if isinstance(target, t.UnknownKind) and not self._bodies:
             return f"<BTF kind {target.kind}>"
-        if isinstance(target, UnknownKind):
+        if isinstance(target, t.UnknownKind):
             raise self._error(target.id, f"it is {target.describe()}")
         raise self._error(target.id, f"kind {type(target).__name__} is not a type of C")
 
-    def body(self, target: Composite | Enum | Enum64, indent: int = 0, *, tagged: bool = True) -> str:
+    def body(self, target: t.Composite | t.Enum | t.Enum64, indent: int = 0, *, tagged: bool = True) -> str:
         """Write a struct, union or enum up to the closing brace and its attributes."""
         tag = f"{self.name(target)} " if tagged and target.name else ""
-        if isinstance(target, Enum | Enum64):
+        if isinstance(target, t.Enum | t.Enum64):
             lines, attribute = self._enumerators(target)
         else:
             lines, attribute = self._members(target, indent)
@@ -166,7 +143,7 @@ class Printer:
         inside = "".join(f"{margin}\t{line}\n" for line in lines)
         return f"{keyword(target)} {tag}{{\n{inside}{margin}}}{attribute}"
 
-    def _members(self, target: Composite, indent: int) -> tuple[list[str], str]:
+    def _members(self, target: t.Composite, indent: int) -> tuple[list[str], str]:
         self._deepen(target.id)
         known, unknown = self._split(target)
         packed, items = lay_out(self._btf, known)
@@ -174,20 +151,20 @@ class Printer:
         self._depth -= 1
         return lines, " __attribute__((packed))" if packed else ""
 
-    def _split(self, target: Composite) -> tuple[Composite, list[str]]:
+    def _split(self, target: t.Composite) -> tuple[t.Composite, list[str]]:
         """Separate the members of unknown kinds, and describe each in a comment."""
         comments = []
         known = []
         for member in target.members:
             inner = innermost(self._btf, member.type)
-            if isinstance(inner, UnknownKind):
+            if isinstance(inner, t.UnknownKind):
                 place = f"at byte {member.bit_offset // 8}"
                 comments.append(f"/* {place}: {member.name or 'a member'}, {inner.describe()} */")
             else:
                 known.append(member)
         return (target._replace(members=tuple(known)) if comments else target), comments
 
-    def _item(self, item: Member | Padding | Filler, owner: Composite, indent: int) -> str:
+    def _item(self, item: t.Member | Padding | Filler, owner: t.Composite, indent: int) -> str:
         self._count(owner.id)
         if isinstance(item, Padding):
             return f"{_UNITS[item.unit_bits]}: {item.bits}"
@@ -196,13 +173,13 @@ class Printer:
             return f"unsigned char __btf_pad{self._fillers}[{item.size_bytes}]"
         if not item.name:
             inner = resolve(self._btf, item.type)
-            if isinstance(inner, Struct | Union):
+            if isinstance(inner, t.Struct | t.Union):
                 # also of a named type, as -fms-extensions allows: its members are those of the owner
                 return self.body(inner, indent, tagged=False)
         bits = f": {item.bit_size}" if item.bit_size else ""
         return self.declare(item.type, item.name, indent) + bits
 
-    def _enumerators(self, target: Enum | Enum64) -> tuple[list[str], str]:
+    def _enumerators(self, target: t.Enum | t.Enum64) -> tuple[list[str], str]:
         self._count(target.id, len(target.values))
         lines = [f"{self._enumerator(item.name)} = {_constant(item.value)}," for item in target.values]
         mode = _ENUM_MODES.get(target.size_bytes)
@@ -228,11 +205,13 @@ class Printer:
         )
 
 
-def _following(target: Ptr | Array | FuncProto | Const | Volatile | Restrict | TypeTag | Func | Var) -> int:
+def _following(
+    target: t.Ptr | t.Array | t.FuncProto | t.Const | t.Volatile | t.Restrict | t.TypeTag | t.Func | t.Var,
+) -> int:
     """Return the next type of a declarator."""
-    if isinstance(target, Array):
+    if isinstance(target, t.Array):
         return target.element_type
-    return target.return_type if isinstance(target, FuncProto) else target.type
+    return target.return_type if isinstance(target, t.FuncProto) else target.type
 
 
 def _constant(value: int) -> str:
@@ -252,12 +231,12 @@ def declare(btf: Btf, type_id: int, name: str = "") -> str:
     ``<BTF kind 20>``. Raises BtfError for a type that C does not have.
     """
     target = btf.type(type_id)
-    if isinstance(target, Func | Var):
+    if isinstance(target, t.Func | t.Var):
         return Printer(btf).declare(target.type, name or target.name)
     return Printer(btf).declare(type_id, name)
 
 
-def prototype(btf: Btf, proto: FuncProto, name: str) -> str:
+def prototype(btf: Btf, proto: t.FuncProto, name: str) -> str:
     """Declare a function, such as ``void cong_avoid(struct sock *sk, u32 ack, u32 acked)``."""
     return Printer(btf).prototype(proto, name)
 
@@ -271,13 +250,13 @@ def definition(btf: Btf, type_id: int) -> str:
     """
     printer = Printer(btf, bodies=True)
     target = btf.type(type_id)
-    if isinstance(target, Typedef):
+    if isinstance(target, t.Typedef):
         return f"typedef {printer.declare(target.type, target.name)};"
-    if isinstance(target, Fwd) or (isinstance(target, Enum | Enum64) and not target.values):
+    if isinstance(target, t.Fwd) or (isinstance(target, t.Enum | t.Enum64) and not target.values):
         return f"{keyword(target)} {target.name};"
-    if isinstance(target, Struct | Union | Enum | Enum64):
+    if isinstance(target, t.Struct | t.Union | t.Enum | t.Enum64):
         return f"{printer.body(target)};"
-    if isinstance(target, Func | Var):
+    if isinstance(target, t.Func | t.Var):
         return f"{printer.declare(target.type, target.name)};"
     why = f"kind {type(target).__name__} has no definition of its own"
     raise BtfError(f"{btf.origin}: type {type_id} cannot be written as C", why=why, type_id=type_id)

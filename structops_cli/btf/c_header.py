@@ -4,27 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
+from structops_cli.btf import types as t
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import Printer, keyword
-from structops_cli.btf.types import (
-    Array,
-    BtfType,
-    Composite,
-    Const,
-    Enum,
-    Enum64,
-    Enumerator,
-    FuncProto,
-    Fwd,
-    Ptr,
-    Restrict,
-    Struct,
-    Typedef,
-    TypeTag,
-    Union,
-    UnknownKind,
-    Volatile,
-)
 from structops_cli.errors import BtfError, NotFoundError
 from structops_cli.syscall.uapi import BtfKind
 
@@ -70,7 +52,7 @@ def _find(btf: Btf, name: str) -> list[int]:
     if found == [None, None]:
         why = f"{btf.origin} has no struct, union, enum or typedef of that name"
         later = [btf.type(type_id) for type_id in btf.ids(name) if btf.kind(type_id) is None]
-        if later and isinstance(later[0], UnknownKind):
+        if later and isinstance(later[0], t.UnknownKind):
             why = f"{btf.origin} has {later[0].describe()}"
         raise NotFoundError(f"there is no type {name!r}", why=why, type_name=name)
     return [type_id for type_id in found if type_id is not None]
@@ -116,26 +98,26 @@ class _HeaderWriter:
             raise self._error(type_id, f"more than {_MAX_DEPTH} types are nested")
         target = self._btf.type(type_id)
         self._name(target)
-        if isinstance(target, Struct | Union) and target.name and whole:
+        if isinstance(target, t.Struct | t.Union) and target.name and whole:
             self._define(target, depth)
-        elif isinstance(target, Struct | Union | Fwd) and target.name:
+        elif isinstance(target, t.Struct | t.Union | t.Fwd) and target.name:
             self._declare(target)
-        elif isinstance(target, Enum | Enum64):
+        elif isinstance(target, t.Enum | t.Enum64):
             self._enum(target)
-        elif isinstance(target, Typedef):
+        elif isinstance(target, t.Typedef):
             self._typedef(target, whole=whole, depth=depth)
         else:
             for needed, as_whole in _parts(target, whole=whole):
                 self.need(needed, whole=as_whole, depth=depth + 1)
         self._seen.add((type_id, whole))
 
-    def _name(self, target: BtfType) -> None:
+    def _name(self, target: t.BtfType) -> None:
         """Choose the name of a type. A declared type shares the name of the defined one."""
         if target.id in self._names:
             return
-        if isinstance(target, Typedef):
+        if isinstance(target, t.Typedef):
             self._names[target.id] = self._ordinary_name(target.name)
-        elif isinstance(target, Struct | Union | Enum | Enum64) and target.name:
+        elif isinstance(target, t.Struct | t.Union | t.Enum | t.Enum64) and target.name:
             name = _free(target.name, self._tags)
             self._tags[name] = target.id
             self._names[target.id] = name
@@ -146,7 +128,7 @@ class _HeaderWriter:
         self._ordinary.add(name)
         return name
 
-    def _define(self, target: Composite, depth: int) -> None:
+    def _define(self, target: t.Composite, depth: int) -> None:
         if target.id in self._open:
             raise self._error(target.id, "it contains itself")
         self._open.add(target.id)
@@ -158,7 +140,7 @@ class _HeaderWriter:
         self._declared.add(name)
         self._blocks.append(("", f"{self._printer.body(target)};"))
 
-    def _declare(self, target: Composite | Fwd) -> None:
+    def _declare(self, target: t.Composite | t.Fwd) -> None:
         name = self._printer.name(target)
         if name not in self._declared:
             self._declared.add(name)
@@ -173,7 +155,7 @@ class _HeaderWriter:
             if declared in {"", name}:
                 return
 
-    def _enum(self, target: Enum | Enum64) -> None:
+    def _enum(self, target: t.Enum | t.Enum64) -> None:
         if not target.name:
             return  # written where it is used
         if target.id not in self._written:
@@ -181,12 +163,12 @@ class _HeaderWriter:
             whole = target
             if not target.values:
                 # clang gives a declared-only enum no size, and BTF_LOAD then refuses the whole object
-                whole = Enum(
-                    target.id, target.name, 4, signed=False, values=(Enumerator(_opaque(target.name), 0),)
+                whole = t.Enum(
+                    target.id, target.name, 4, signed=False, values=(t.Enumerator(_opaque(target.name), 0),)
                 )
             self._blocks.append(("", f"{self._printer.body(whole)};"))
 
-    def _typedef(self, target: Typedef, *, whole: bool, depth: int) -> None:
+    def _typedef(self, target: t.Typedef, *, whole: bool, depth: int) -> None:
         """Write a typedef before its struct, whose members may use the typedef."""
         if target.id in self._open:
             return
@@ -206,17 +188,17 @@ class _HeaderWriter:
         )
 
 
-def _parts(target: BtfType, *, whole: bool) -> list[tuple[int, bool]]:
+def _parts(target: t.BtfType, *, whole: bool) -> list[tuple[int, bool]]:
     """Return the types that an unnamed type needs, and whether it needs them whole."""
-    if isinstance(target, Ptr):
+    if isinstance(target, t.Ptr):
         return [(target.type, False)]
-    if isinstance(target, Array):
+    if isinstance(target, t.Array):
         return [(target.element_type, True)]
-    if isinstance(target, Const | Volatile | Restrict | TypeTag):
+    if isinstance(target, t.Const | t.Volatile | t.Restrict | t.TypeTag):
         return [(target.type, whole)]
-    if isinstance(target, FuncProto):
+    if isinstance(target, t.FuncProto):
         return [(target.return_type, False), *((param.type, False) for param in target.params)]
-    if isinstance(target, Struct | Union):
+    if isinstance(target, t.Struct | t.Union):
         return [(member.type, True) for member in target.members]
     return []
 

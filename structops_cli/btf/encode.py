@@ -7,34 +7,10 @@ from struct import Struct as Layout
 from struct import error as layout_error
 from typing import Any
 
+from structops_cli.btf import types as t
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.decode import VLEN
 from structops_cli.btf.header import parse_sections
-from structops_cli.btf.types import (
-    Array,
-    BtfType,
-    Composite,
-    Const,
-    Datasec,
-    DeclTag,
-    Enum,
-    Enum64,
-    Float,
-    Func,
-    FuncProto,
-    Fwd,
-    Int,
-    Member,
-    Ptr,
-    Restrict,
-    Struct,
-    Typedef,
-    TypeTag,
-    Union,
-    UnknownKind,
-    Var,
-    Volatile,
-)
 from structops_cli.errors import BtfError
 from structops_cli.syscall.uapi import BTF_MAGIC, BtfKind
 
@@ -52,7 +28,7 @@ _UNSIGNED_64 = Layout("<IQ")
 _SIGNED_64 = Layout("<Iq")
 
 
-def encode(types: Iterable[BtfType], *, base: Btf | None = None) -> bytes:
+def encode(types: Iterable[t.BtfType], *, base: Btf | None = None) -> bytes:
     """Encode types as a whole BTF, or as a split BTF on top of ``base``.
 
     Ids must be consecutive, from 1 or from ``base.end_id``. Each string is
@@ -67,7 +43,7 @@ def encode(types: Iterable[BtfType], *, base: Btf | None = None) -> bytes:
     return join(b"".join(records), strings)
 
 
-def encode_records(types: Iterable[BtfType], strings_start: int) -> tuple[list[bytes], bytes]:
+def encode_records(types: Iterable[t.BtfType], strings_start: int) -> tuple[list[bytes], bytes]:
     """Encode types of any ids. Returns their records, and the new strings.
 
     ``strings_start`` is the offset of the first new string.
@@ -114,11 +90,11 @@ class _Encoder:
             self._end += len(encoded)
         return offset
 
-    def record(self, target: BtfType) -> bytes:
+    def record(self, target: t.BtfType) -> bytes:
         """Encode one type."""
         encoders = _ENCODERS.get(type(target))
         if encoders is None:
-            known = not isinstance(target, UnknownKind)
+            known = not isinstance(target, t.UnknownKind)
             why = "it is void, type 0 of every BTF" if known else "its kind is unknown"
             raise BtfError(f"type {target.id} cannot be encoded", why=why, type_id=target.id)
         kind, encoder = encoders
@@ -135,25 +111,25 @@ class _Encoder:
             raise layout_error(f"{vlen} members")
         return _RECORD.pack(self._name(name), kind << 24 | kind_flag << 31 | vlen, size_or_type)
 
-    def integer(self, kind: int, target: Int) -> bytes:
+    def integer(self, kind: int, target: t.Int) -> bytes:
         if not (target.encoding < 1 << 4 and target.bit_offset < 1 << 8 and target.bits < 1 << 8):
             raise layout_error(f"{target.bits} bits at {target.bit_offset}, encoding {target.encoding}")
         word = target.encoding << 24 | target.bit_offset << 16 | target.bits
         return self._record(kind, target.name, target.size_bytes) + _WORD.pack(word)
 
-    def reference(self, kind: int, target: Ptr | Volatile | Const | Restrict) -> bytes:
+    def reference(self, kind: int, target: t.Ptr | t.Volatile | t.Const | t.Restrict) -> bytes:
         return self._record(kind, "", target.type)
 
-    def named_reference(self, kind: int, target: Typedef) -> bytes:
+    def named_reference(self, kind: int, target: t.Typedef) -> bytes:
         return self._record(kind, target.name, target.type)
 
-    def type_tag(self, kind: int, target: TypeTag) -> bytes:
+    def type_tag(self, kind: int, target: t.TypeTag) -> bytes:
         return self._record(kind, target.name, target.type, kind_flag=target.kind_flag)
 
-    def array(self, kind: int, target: Array) -> bytes:
+    def array(self, kind: int, target: t.Array) -> bytes:
         return self._record(kind, "", 0) + _TRIPLE.pack(target.element_type, target.index_type, target.count)
 
-    def composite(self, kind: int, target: Composite) -> bytes:
+    def composite(self, kind: int, target: t.Composite) -> bytes:
         head = self._record(
             kind, target.name, target.size_bytes, vlen=len(target.members), kind_flag=target.kind_flag
         )
@@ -161,7 +137,7 @@ class _Encoder:
             [self._member(member, kind_flag=target.kind_flag) for member in target.members]
         )
 
-    def _member(self, member: Member, *, kind_flag: bool) -> bytes:
+    def _member(self, member: t.Member, *, kind_flag: bool) -> bytes:
         where = member.bit_offset
         if kind_flag:
             if where >= 1 << 24 or member.bit_size >= 1 << 8:
@@ -171,67 +147,67 @@ class _Encoder:
             raise layout_error(f"{member.bit_size} bits without kind_flag")
         return _TRIPLE.pack(self._name(member.name), member.type, where)
 
-    def enum(self, kind: int, target: Enum) -> bytes:
+    def enum(self, kind: int, target: t.Enum) -> bytes:
         return self._enumerators(kind, target, _SIGNED_PAIR if target.signed else _PAIR)
 
-    def enum64(self, kind: int, target: Enum64) -> bytes:
+    def enum64(self, kind: int, target: t.Enum64) -> bytes:
         return self._enumerators(kind, target, _SIGNED_64 if target.signed else _UNSIGNED_64)
 
-    def _enumerators(self, kind: int, target: Enum | Enum64, layout: Layout) -> bytes:
+    def _enumerators(self, kind: int, target: t.Enum | t.Enum64, layout: Layout) -> bytes:
         head = self._record(
             kind, target.name, target.size_bytes, vlen=len(target.values), kind_flag=target.signed
         )
         return head + b"".join([layout.pack(self._name(value.name), value.value) for value in target.values])
 
-    def fwd(self, kind: int, target: Fwd) -> bytes:
+    def fwd(self, kind: int, target: t.Fwd) -> bytes:
         return self._record(kind, target.name, 0, kind_flag=target.is_union)
 
-    def func(self, kind: int, target: Func) -> bytes:
+    def func(self, kind: int, target: t.Func) -> bytes:
         return self._record(kind, target.name, target.type, vlen=target.linkage)
 
-    def func_proto(self, kind: int, target: FuncProto) -> bytes:
+    def func_proto(self, kind: int, target: t.FuncProto) -> bytes:
         head = self._record(kind, "", target.return_type, vlen=len(target.params))
         return head + b"".join([_PAIR.pack(self._name(param.name), param.type) for param in target.params])
 
-    def var(self, kind: int, target: Var) -> bytes:
+    def var(self, kind: int, target: t.Var) -> bytes:
         return self._record(kind, target.name, target.type) + _WORD.pack(target.linkage)
 
-    def datasec(self, kind: int, target: Datasec) -> bytes:
+    def datasec(self, kind: int, target: t.Datasec) -> bytes:
         head = self._record(kind, target.name, target.size_bytes, vlen=len(target.entries))
         return head + b"".join([_TRIPLE.pack(*entry) for entry in target.entries])
 
-    def floating(self, kind: int, target: Float) -> bytes:
+    def floating(self, kind: int, target: t.Float) -> bytes:
         return self._record(kind, target.name, target.size_bytes)
 
-    def decl_tag(self, kind: int, target: DeclTag) -> bytes:
+    def decl_tag(self, kind: int, target: t.DeclTag) -> bytes:
         head = self._record(kind, target.name, target.type, kind_flag=target.kind_flag)
         return head + _SIGNED_WORD.pack(target.component)
 
 
 _ENCODERS: dict[type, tuple[BtfKind, Callable[[_Encoder, int, Any], bytes]]] = {
-    Int: (BtfKind.INT, _Encoder.integer),
-    Ptr: (BtfKind.PTR, _Encoder.reference),
-    Array: (BtfKind.ARRAY, _Encoder.array),
-    Struct: (BtfKind.STRUCT, _Encoder.composite),
-    Union: (BtfKind.UNION, _Encoder.composite),
-    Enum: (BtfKind.ENUM, _Encoder.enum),
-    Fwd: (BtfKind.FWD, _Encoder.fwd),
-    Typedef: (BtfKind.TYPEDEF, _Encoder.named_reference),
-    Volatile: (BtfKind.VOLATILE, _Encoder.reference),
-    Const: (BtfKind.CONST, _Encoder.reference),
-    Restrict: (BtfKind.RESTRICT, _Encoder.reference),
-    Func: (BtfKind.FUNC, _Encoder.func),
-    FuncProto: (BtfKind.FUNC_PROTO, _Encoder.func_proto),
-    Var: (BtfKind.VAR, _Encoder.var),
-    Datasec: (BtfKind.DATASEC, _Encoder.datasec),
-    Float: (BtfKind.FLOAT, _Encoder.floating),
-    DeclTag: (BtfKind.DECL_TAG, _Encoder.decl_tag),
-    TypeTag: (BtfKind.TYPE_TAG, _Encoder.type_tag),
-    Enum64: (BtfKind.ENUM64, _Encoder.enum64),
+    t.Int: (BtfKind.INT, _Encoder.integer),
+    t.Ptr: (BtfKind.PTR, _Encoder.reference),
+    t.Array: (BtfKind.ARRAY, _Encoder.array),
+    t.Struct: (BtfKind.STRUCT, _Encoder.composite),
+    t.Union: (BtfKind.UNION, _Encoder.composite),
+    t.Enum: (BtfKind.ENUM, _Encoder.enum),
+    t.Fwd: (BtfKind.FWD, _Encoder.fwd),
+    t.Typedef: (BtfKind.TYPEDEF, _Encoder.named_reference),
+    t.Volatile: (BtfKind.VOLATILE, _Encoder.reference),
+    t.Const: (BtfKind.CONST, _Encoder.reference),
+    t.Restrict: (BtfKind.RESTRICT, _Encoder.reference),
+    t.Func: (BtfKind.FUNC, _Encoder.func),
+    t.FuncProto: (BtfKind.FUNC_PROTO, _Encoder.func_proto),
+    t.Var: (BtfKind.VAR, _Encoder.var),
+    t.Datasec: (BtfKind.DATASEC, _Encoder.datasec),
+    t.Float: (BtfKind.FLOAT, _Encoder.floating),
+    t.DeclTag: (BtfKind.DECL_TAG, _Encoder.decl_tag),
+    t.TypeTag: (BtfKind.TYPE_TAG, _Encoder.type_tag),
+    t.Enum64: (BtfKind.ENUM64, _Encoder.enum64),
 }
 
 
-def rewrite(btf: Btf, types: Iterable[BtfType], *, layout: bool = True) -> bytes:
+def rewrite(btf: Btf, types: Iterable[t.BtfType], *, layout: bool = True) -> bytes:
     """Return ``btf`` with each of ``types`` in place of its own type of that id.
 
     Types with the ids behind the last one are added. New names follow the

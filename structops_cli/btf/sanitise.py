@@ -14,28 +14,9 @@ from enum import StrEnum
 from string import ascii_letters, digits
 from typing import TypeAlias
 
+from structops_cli.btf import types as t
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.encode import rewrite
-from structops_cli.btf.types import (
-    BtfType,
-    Const,
-    Datasec,
-    DeclTag,
-    Enum,
-    Enum64,
-    Float,
-    Func,
-    FuncProto,
-    Fwd,
-    Int,
-    Restrict,
-    Struct,
-    Typedef,
-    TypeTag,
-    Union,
-    Var,
-    Volatile,
-)
 from structops_cli.syscall.uapi import BtfIntEncoding, BtfKind
 
 __all__ = ["BtfFeature", "features_used", "sanitise"]
@@ -43,7 +24,7 @@ __all__ = ["BtfFeature", "features_used", "sanitise"]
 OLD_NAME_LEN = 128
 """The most characters of a name before 6.1 (``KSYM_NAME_LEN``)."""
 SECTION_CHARACTERS = frozenset(ascii_letters + digits + "_.")
-_Named: TypeAlias = Func | Struct | Union | Enum | Fwd | Typedef | Var | Datasec
+_Named: TypeAlias = t.Func | t.Struct | t.Union | t.Enum | t.Fwd | t.Typedef | t.Var | t.Datasec
 
 
 class BtfFeature(StrEnum):
@@ -70,8 +51,8 @@ def sanitise(btf: Btf, lacking: Collection[BtfFeature]) -> bytes:
 
     Types of unknown kinds become empty structs.
     """
-    changed: dict[int, BtfType] = {
-        type_id: Struct(type_id, "", 0, (), False) for type_id in btf.of_unknown_kinds()
+    changed: dict[int, t.BtfType] = {
+        type_id: t.Struct(type_id, "", 0, (), False) for type_id in btf.of_unknown_kinds()
     }
     for rule in _RULES:
         if rule.feature is None or rule.feature in lacking:
@@ -97,13 +78,13 @@ class _Substitution:
     """
 
     def __init__(
-        self, feature: BtfFeature | None, change: Callable[[Btf, BtfType], BtfType], *kinds: BtfKind
+        self, feature: BtfFeature | None, change: Callable[[Btf, t.BtfType], t.BtfType], *kinds: BtfKind
     ) -> None:
         self.feature = feature
         self._change = change
         self._kinds = kinds
 
-    def changes(self, btf: Btf, changed: dict[int, BtfType]) -> Iterator[BtfType]:
+    def changes(self, btf: Btf, changed: dict[int, t.BtfType]) -> Iterator[t.BtfType]:
         """Yield each type that this substitution replaces. ``changed`` has earlier results."""
         for type_id in btf.of_kinds(*self._kinds):
             before = changed.get(type_id) or btf.type(type_id)
@@ -112,51 +93,51 @@ class _Substitution:
                 yield after
 
 
-def _float(_: Btf, target: BtfType) -> BtfType:
+def _float(_: Btf, target: t.BtfType) -> t.BtfType:
     """Return an unnamed struct: C allows no struct with the name ``float``."""
-    return Struct(target.id, "", target.size_bytes, (), False) if isinstance(target, Float) else target
+    return t.Struct(target.id, "", target.size_bytes, (), False) if isinstance(target, t.Float) else target
 
 
-def _decl_tag(_: Btf, target: BtfType) -> BtfType:
+def _decl_tag(_: Btf, target: t.BtfType) -> t.BtfType:
     """Return an integer of one byte. No type refers to it."""
-    return Int(target.id, target.name, 1, 0, 0, 8) if isinstance(target, DeclTag) else target
+    return t.Int(target.id, target.name, 1, 0, 0, 8) if isinstance(target, t.DeclTag) else target
 
 
-def _type_tag(_: Btf, target: BtfType) -> BtfType:
-    return Const(target.id, target.type) if isinstance(target, TypeTag) else target
+def _type_tag(_: Btf, target: t.BtfType) -> t.BtfType:
+    return t.Const(target.id, target.type) if isinstance(target, t.TypeTag) else target
 
 
-def _attribute_tag(btf: Btf, target: BtfType) -> BtfType:
-    if isinstance(target, DeclTag | TypeTag) and target.kind_flag:
+def _attribute_tag(btf: Btf, target: t.BtfType) -> t.BtfType:
+    if isinstance(target, t.DeclTag | t.TypeTag) and target.kind_flag:
         return _type_tag(btf, _decl_tag(btf, target))
     return target
 
 
-def _enum64(_: Btf, target: BtfType) -> BtfType:
+def _enum64(_: Btf, target: t.BtfType) -> t.BtfType:
     """Return an integer, which a global function may take and return."""
-    if isinstance(target, Enum64):
+    if isinstance(target, t.Enum64):
         encoding = BtfIntEncoding.SIGNED if target.signed else 0
-        return Int(target.id, target.name, target.size_bytes, encoding, 0, 8 * target.size_bytes)
-    if isinstance(target, Enum) and target.signed:
+        return t.Int(target.id, target.name, target.size_bytes, encoding, 0, 8 * target.size_bytes)
+    if isinstance(target, t.Enum) and target.signed:
         values = tuple(value._replace(value=value.value & 0xFFFFFFFF) for value in target.values)
         return target._replace(signed=False, values=values)
     return target
 
 
-def _long_name(_: Btf, target: BtfType) -> BtfType:
+def _long_name(_: Btf, target: t.BtfType) -> t.BtfType:
     if isinstance(target, _Named) and len(target.name) > OLD_NAME_LEN:
         return target._replace(name=target.name[:OLD_NAME_LEN])
     return target
 
 
-def _dotted_name(_: Btf, target: BtfType) -> BtfType:
+def _dotted_name(_: Btf, target: t.BtfType) -> t.BtfType:
     if isinstance(target, _Named) and "." in target.name:
         return target._replace(name=target.name.replace(".", "_"))
     return target
 
 
-def _section_name(_: Btf, target: BtfType) -> BtfType:
-    if not isinstance(target, Datasec):
+def _section_name(_: Btf, target: t.BtfType) -> t.BtfType:
+    if not isinstance(target, t.Datasec):
         return target
     name = "".join(c if c in SECTION_CHARACTERS else "_" for c in target.name)
     name = name if name[0] not in digits else f"_{name[1:]}"
@@ -166,35 +147,35 @@ def _section_name(_: Btf, target: BtfType) -> BtfType:
 # What no kernel accepts, and compilers write
 
 
-def _declared_enum(_: Btf, target: BtfType) -> BtfType:
+def _declared_enum(_: Btf, target: t.BtfType) -> t.BtfType:
     """Give a declared enum its size (``btf_enum_check_meta``)."""
-    return target._replace(size_bytes=4) if isinstance(target, Enum) and not target.size_bytes else target
+    return target._replace(size_bytes=4) if isinstance(target, t.Enum) and not target.size_bytes else target
 
 
-def _empty_variables(_: Btf, target: BtfType) -> BtfType:
+def _empty_variables(_: Btf, target: t.BtfType) -> t.BtfType:
     """Drop variables without bytes (``btf_datasec_check_meta``). An empty section is a struct."""
-    if not isinstance(target, Datasec):
+    if not isinstance(target, t.Datasec):
         return target
     if not target.size_bytes:
-        return Struct(target.id, "", 0, (), False)
+        return t.Struct(target.id, "", 0, (), False)
     entries = tuple(entry for entry in target.entries if entry.size_bytes)
     return target._replace(entries=entries) if len(entries) != len(target.entries) else target
 
 
-def _unnamed_parameters(btf: Btf, target: BtfType) -> BtfType:
+def _unnamed_parameters(btf: Btf, target: t.BtfType) -> t.BtfType:
     """Return the prototype of a function with names for unnamed parameters."""
-    proto = btf.type(target.type) if isinstance(target, Func) else None
-    if isinstance(proto, FuncProto) and (named := proto.named()) is not proto:
+    proto = btf.type(target.type) if isinstance(target, t.Func) else None
+    if isinstance(proto, t.FuncProto) and (named := proto.named()) is not proto:
         return named
     return target
 
 
-def _late_tag(btf: Btf, target: BtfType) -> BtfType:
+def _late_tag(btf: Btf, target: t.BtfType) -> t.BtfType:
     """Replace a tag behind a qualifier or typedef (``btf_check_type_tags``)."""
-    if not isinstance(target, Const | Volatile | Restrict | Typedef):
+    if not isinstance(target, t.Const | t.Volatile | t.Restrict | t.Typedef):
         return target
     inner = btf.type(target.type)
-    return Const(inner.id, inner.type) if isinstance(inner, TypeTag) else target
+    return t.Const(inner.id, inner.type) if isinstance(inner, t.TypeTag) else target
 
 
 _NAMED = (BtfKind.FUNC, BtfKind.STRUCT, BtfKind.UNION, BtfKind.ENUM, BtfKind.FWD, BtfKind.TYPEDEF)

@@ -92,7 +92,7 @@ def _in_their_sections(elf: ElfObject, btf: Btf) -> Btf:
 
     for stray in strays:
         _add(btf, changed, symbols, stray)
-    return Btf.from_bytes(rewrite(btf, map(_not_empty, changed.values())), origin=btf.origin)
+    return Btf(rewrite(btf, map(_not_empty, changed.values())), origin=btf.origin)
 
 
 def _data_symbols(elf: ElfObject) -> dict[str, Counter[str]]:

@@ -91,7 +91,7 @@ def _btf(elf: ElfObject) -> Btf:
     section = elf.section(".BTF")
     if section is None:
         raise ElfError("this object has no BTF", why="there is no section .BTF", hint="compile it with -g")
-    btf = repair_datasecs(elf, Btf.from_bytes(bytes(section.data), origin=f"{elf.name} .BTF"))
+    btf = repair_datasecs(elf, Btf(bytes(section.data), origin=f"{elf.name} .BTF"))
     btf.check()
     return btf
 

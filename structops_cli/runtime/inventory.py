@@ -220,7 +220,7 @@ def _module_btf(kernel: KernelTypes, module: str, btf_id: int) -> Btf:
     if kernel.unread:
         raise kernel.unread if isinstance(kernel.unread, BtfError) else BtfError(str(kernel.unread))
     with bpf.btf_get_fd_by_id(btf_id) as fd:
-        return Btf.from_bytes(btf_bytes(fd), base=kernel.vmlinux, origin=f"module {module}")
+        return Btf(btf_bytes(fd), base=kernel.vmlinux, origin=f"module {module}")
 
 
 def _without_ejected(stock: list[LiveMap]) -> tuple[LiveMap, ...]:

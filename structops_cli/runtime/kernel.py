@@ -54,7 +54,7 @@ def readable_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
     try:
         vmlinux = _vmlinux(folder, partial=True)
     except (BtfError, UnsupportedError) as error:
-        return KernelTypes(Btf.from_bytes(NO_TYPES, origin="the running kernel"), unread=error)
+        return KernelTypes(Btf(NO_TYPES, origin="the running kernel"), unread=error)
     if vmlinux.damage:
         return KernelTypes(vmlinux, unread=vmlinux.damage)
     return KernelTypes(vmlinux, lambda: _modules(folder, vmlinux), _absent)
@@ -75,7 +75,7 @@ def _vmlinux(folder: str, *, partial: bool = False) -> Btf:
         ) from None
     except OSError as error:
         raise BtfError("this kernel's BTF cannot be read", why=f"{path}: {error.strerror}") from None
-    return Btf.from_bytes(data, origin="the running kernel", partial=partial)
+    return Btf(data, origin="the running kernel", partial=partial)
 
 
 def _absent(name: str) -> tuple[AbsentModule, ...]:
@@ -117,7 +117,7 @@ def kernel_from_file(path: str) -> KernelTypes:
 
     data = read_kernel_btf(path)
     try:
-        return KernelTypes(Btf.from_bytes(data, origin=path))
+        return KernelTypes(Btf(data, origin=path))
     except InputError as error:
         error.add(object=path)
         if data[:2] == BTF_MAGIC.to_bytes(2, "little") and os.path.exists(f"{os.path.dirname(path)}/vmlinux"):
@@ -162,7 +162,7 @@ def read_module(
     A bare header is valid: a module may have no types of its own.
     """
     try:
-        return ModuleBtf(name, Btf.from_bytes(read(), base=vmlinux, origin=origin), btf_obj_id)
+        return ModuleBtf(name, Btf(read(), base=vmlinux, origin=origin), btf_obj_id)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -105,7 +105,7 @@ def _program(program_id: int) -> ProgInfo:
     with bpf.btf_get_fd_by_id(info.btf_id) as btf_fd:
         data = btf_bytes(btf_fd)
     try:
-        name = Btf.from_bytes(data, origin=f"BTF {info.btf_id}", partial=True).name(func_type)
+        name = Btf(data, origin=f"BTF {info.btf_id}", partial=True).name(func_type)
     except BtfError:  # newer BTF than structops reads: keep the short name
         return info
     return info._replace(name=name) if name.startswith(info.name) else info

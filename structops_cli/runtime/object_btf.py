@@ -42,6 +42,6 @@ def _sanitised(data: bytes) -> bytes:
     from structops_cli.runtime.btf_probes import accepts
     from structops_cli.runtime.probes import ProbeAnswer
 
-    btf = Btf.from_bytes(data)
+    btf = Btf(data)
     lacking = [feature for feature in features_used(btf) if accepts(feature) is not ProbeAnswer.YES]
     return sanitise(btf, lacking)

@@ -89,7 +89,7 @@ def _registrations(bench: Bench, path: Path, ours: Path, theirs: Path) -> dict[s
 
 def by_kernel_size(bench: Bench) -> Curve:
     """Open written BTF of more and more types and relocate against it, in process."""
-    local = Btf.from_bytes(encode(_types(ASKED)), origin="object")
+    local = Btf(encode(_types(ASKED)), origin="object")
     relos = [
         CoreRelo(number, struct_id, f"0:{number % len(MEMBERS)}", CoreReloKind.FIELD_BYTE_OFFSET)
         for number, struct_id in enumerate(range(2, 2 + ASKED))
@@ -98,7 +98,7 @@ def by_kernel_size(bench: Bench) -> Curve:
     def relocation_against(data: bytes) -> Callable[[], Sample]:
         def run() -> Sample:
             with timed() as taken:
-                compute_fixups(local, KernelTypes(Btf.from_bytes(data, origin="written")), relos)
+                compute_fixups(local, KernelTypes(Btf(data, origin="written")), relos)
             return taken[0]
 
         return run

@@ -243,7 +243,7 @@ def _program_name(number: int) -> str:
 @lru_cache(maxsize=8)
 def _loaded_btf(number: int) -> Btf:
     with bpf.btf_get_fd_by_id(number) as fd:
-        return Btf.from_bytes(btf_bytes(fd), origin=f"BTF {number}")
+        return Btf(btf_bytes(fd), origin=f"BTF {number}")
 
 
 def _btf(number: int, vmlinux: Btf | None = None) -> Btf | None:

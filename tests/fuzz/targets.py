@@ -100,7 +100,7 @@ def _use_object(spec: ObjectSpec) -> None:
     relocator = Relocator(spec.btf, Target(_a_kernel()))
     programs = [function.name for function in spec.functions if function.is_program]
     with suppress(StructopsError):
-        sanitise(Btf.from_bytes(loadable_btf(spec)), set(BtfFeature))
+        sanitise(Btf(loadable_btf(spec)), set(BtfFeature))
     for linked in link_programs(spec, programs[:MOST]):
         with suppress(StructopsError):
             _fill_in_externs(spec, linked)
@@ -175,7 +175,7 @@ def _code_seeds() -> Iterable[bytes]:
 def read_any_btf(data: bytes) -> None:
     """Read BTF and ask it all that can be asked; what passes its check must encode to the same types."""
     with suppress(StructopsError):
-        _use_btf(Btf.from_bytes(data))
+        _use_btf(Btf(data))
 
 
 def _use_btf(btf: Btf) -> None:
@@ -191,8 +191,8 @@ def _use_btf(btf: Btf) -> None:
     btf.check()
     types = list(btf.types())
     if not btf.unknown_kinds():
-        assert list(Btf.from_bytes(encode(types)).types()) == types
-    again = Btf.from_bytes(sanitise(btf, set(BtfFeature)))
+        assert list(Btf(encode(types)).types()) == types
+    again = Btf(sanitise(btf, set(BtfFeature)))
     assert (again.end_id, again.unknown_parts(), again.has_layout) == (btf.end_id, (), False)
 
 
@@ -202,7 +202,7 @@ def _use_btf(btf: Btf) -> None:
 def read_any_kernel(data: bytes) -> None:
     """Take the bytes for a kernel's BTF: what it offers, and how an object would meet it."""
     with suppress(StructopsError):
-        found = KernelTypes(Btf.from_bytes(data))
+        found = KernelTypes(Btf(data))
         offered_types(found)
         spec = _spec()
         plan = plan_object(spec, found)
@@ -225,7 +225,7 @@ def _spec() -> ObjectSpec:
 
 @cache
 def _base() -> Btf:
-    return Btf.from_bytes(_section(compile_object(OBJECTS / "btf_kinds.bpf.c"), ".BTF"))
+    return Btf(_section(compile_object(OBJECTS / "btf_kinds.bpf.c"), ".BTF"))
 
 
 def read_any_ext(data: bytes) -> None:

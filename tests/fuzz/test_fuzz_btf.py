@@ -104,7 +104,7 @@ def use(btf: Btf) -> None:
 
 def check_and_use(data: bytes, base: Btf | None = None) -> None:
     started = time.monotonic()
-    btf = answer(lambda: Btf.from_bytes(data, base=base))
+    btf = answer(lambda: Btf(data, base=base))
     if btf is not None:
         accepted = answer(lambda: btf.check() or True)
         use(btf)
@@ -127,14 +127,14 @@ def assert_sound(btf: Btf) -> None:
                 )
                 align_of(btf, member.type)
     if not btf.unknown_kinds():
-        again = Btf.from_bytes(encode(types, base=btf.base), base=btf.base)
+        again = Btf(encode(types, base=btf.base), base=btf.base)
         assert list(again.types()) == types
         again.check()
 
 
 def test_the_seeds_themselves_are_accepted(seeds: dict[str, bytes]) -> None:
     for name in ("hand", "later", ".BTF"):
-        btf = Btf.from_bytes(seeds[name])
+        btf = Btf(seeds[name])
         btf.check()
         use(btf)
         assert_sound(btf)
@@ -151,7 +151,7 @@ def test_damaged_btf(seeds: dict[str, bytes], seed: str, changes: list[tuple[int
 @fuzz
 @given(changes=CHANGES, cut=CUTS)
 def test_damaged_split_btf(seeds: dict[str, bytes], changes: list[tuple[int, int]], cut: int) -> None:
-    base = Btf.from_bytes(seeds[".BTF"])
+    base = Btf(seeds[".BTF"])
     check_and_use(changed(write_btf(every_kind(), strings_start=base.strings.end), changes, cut), base)
 
 
@@ -176,13 +176,13 @@ def test_random_bytes(data: bytes) -> None:
 @fuzz
 @given(changes=CHANGES, cut=CUTS)
 def test_damaged_ext(seeds: dict[str, bytes], changes: list[tuple[int, int]], cut: int) -> None:
-    btf = Btf.from_bytes(seeds[".BTF"])
+    btf = Btf(seeds[".BTF"])
     answer(parse_ext, changed(seeds[".BTF.ext"], changes, cut), btf)
 
 
 @fuzz
 @given(data=st.binary(max_size=200))
 def test_random_bytes_as_ext(data: bytes, seeds: dict[str, bytes]) -> None:
-    btf = Btf.from_bytes(seeds[".BTF"])
+    btf = Btf(seeds[".BTF"])
     answer(parse_ext, data, btf)
     answer(parse_ext, seeds[".BTF.ext"][:32] + data, btf)

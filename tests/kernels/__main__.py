@@ -73,7 +73,7 @@ def main(versions: Iterable[str]) -> None:
         image = _image(version, "-cloud-amd64")
         release, package = _package(image)
         raw = read_kernel_btf(str(image))
-        btf = Btf.from_bytes(raw, origin=release)
+        btf = Btf(raw, origin=release)
         roots = [type_id for name in (*STRUCTS, *MORE) for type_id in _whole(btf, name)]
         (HERE / f"debian-{version}.btf").write_bytes(excerpt(btf, roots))
         with tempfile.TemporaryDirectory() as folder:
@@ -87,7 +87,7 @@ def main(versions: Iterable[str]) -> None:
 
 def _write_others(image: Path) -> None:
     """Write the types of other subsystems, of the flavour that has all of them."""
-    btf = Btf.from_bytes(read_kernel_btf(str(image)), origin=_package(image)[0])
+    btf = Btf(read_kernel_btf(str(image)), origin=_package(image)[0])
     roots = [type_id for name in OTHERS for type_id in _whole(btf, name)]
     roots += [type_id for name in FUNCTIONS for type_id in btf.ids(name, BtfKind.FUNC)]
     (HERE / f"debian-{OF_OTHERS}.btf").write_bytes(excerpt(btf, roots))

@@ -22,7 +22,7 @@ OF_OTHERS = "7.3-amd64"
 def kernel_types(version: str) -> KernelTypes:
     """Return the types of one."""
     data = (_FOLDER / f"debian-{version}.btf").read_bytes()
-    return KernelTypes(Btf.from_bytes(data, origin=f"Debian's {version}"))
+    return KernelTypes(Btf(data, origin=f"Debian's {version}"))
 
 
 @cache

@@ -56,7 +56,7 @@ def fields_of(btf: Btf, struct: str) -> Iterator[Member]:
 
 def write_table(btf_file: Path, bpftool: str, structs: Iterable[str], folder: Path) -> str:
     """Return the table of these structs, as clang lays out bpftool's C."""
-    btf = Btf.from_bytes(btf_file.read_bytes())
+    btf = Btf(btf_file.read_bytes())
     asked = {struct: list(fields_of(btf, struct)) for struct in structs}
     dump = [bpftool, "btf", "dump", "file", str(btf_file), "format", "c"]
     source = subprocess.run(dump, capture_output=True, text=True, check=True).stdout

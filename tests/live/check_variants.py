@@ -274,7 +274,7 @@ def _rebuilt(spec: ObjectSpec, struct: Struct, more: tuple[BtfType, ...] = ()) -
     types = [struct if one.id == struct.id else one for one in spec.btf.types()]
     # the strings are encoded anew, and lines name their text by its place among them
     functions = tuple(one._replace(line_info=()) for one in spec.functions)
-    return spec._replace(functions=functions, btf=Btf.from_bytes(encode([*types, *more]), origin=spec.name))
+    return spec._replace(functions=functions, btf=Btf(encode([*types, *more]), origin=spec.name))
 
 
 def _struct(spec: ObjectSpec) -> Struct:

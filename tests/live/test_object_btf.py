@@ -59,7 +59,7 @@ def old_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def all_off(spec: ObjectSpec) -> bytes:
-    return sanitise(Btf.from_bytes(loadable_btf(spec)), set(BtfFeature))
+    return sanitise(Btf(loadable_btf(spec)), set(BtfFeature))
 
 
 @pytest.mark.parametrize("feature", BtfFeature, ids=lambda feature: feature.name)
@@ -146,13 +146,13 @@ def test_btf_that_is_newer_than_this_kernel_is_cut_down_to_what_it_knows() -> No
     """A layout section (7.1), and a type of a kind that no kernel knows."""
     spec = opened("reno")
     data = newer(spec.btf.raw(), [Record(20, 0, 3, vlen=1, rest=(0, 1, 2)), ptr(1)])
-    spec = spec._replace(btf=Btf.from_bytes(data, origin="newer"))
+    spec = spec._replace(btf=Btf(data, origin="newer"))
     spec.btf.check()
     with pytest.raises(KernelError) as caught:
         bpf.btf_load(loadable_btf(spec))
     assert caught.value.errno == (EINVAL if accepts(BtfFeature.LAYOUT) is ProbeAnswer.YES else E2BIG)
     with object_btf.load_object_btf(spec) as fd:
-        held = Btf.from_bytes(btf_bytes(fd))
+        held = Btf(btf_bytes(fd))
     assert held.end_id == spec.btf.end_id
     assert (held.kind(spec.btf.end_id - 2), held.unknown_kinds()) == (BtfKind.STRUCT, {})
 
@@ -162,7 +162,7 @@ def test_what_this_kernel_knows_stays() -> None:
     spec = opened("new_btf.bpf.c")
     known = [feature for feature in BtfFeature if accepts(feature) is ProbeAnswer.YES]
     with object_btf.load_object_btf(spec) as fd:
-        held = Btf.from_bytes(btf_bytes(fd))
+        held = Btf(btf_bytes(fd))
     kinds = {
         BtfFeature.FLOAT: BtfKind.FLOAT, BtfFeature.DECL_TAG: BtfKind.DECL_TAG,
         BtfFeature.TYPE_TAG: BtfKind.TYPE_TAG, BtfFeature.ENUM64: BtfKind.ENUM64,

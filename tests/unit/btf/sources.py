@@ -24,7 +24,7 @@ def section(data: bytes, name: str) -> bytes:
 
 @cache
 def _read() -> Btf:
-    return Btf.from_bytes(VMLINUX.read_bytes(), origin="this kernel")
+    return Btf(VMLINUX.read_bytes(), origin="this kernel")
 
 
 def vmlinux() -> Btf:

@@ -30,13 +30,13 @@ from tests.btf_writers import (
 
 
 def test_kind_and_name_do_not_decode() -> None:
-    btf = Btf.from_bytes(write_btf([struct_("sock", 4, M(0x7FFFFFFF, 1))]))
+    btf = Btf(write_btf([struct_("sock", 4, M(0x7FFFFFFF, 1))]))
     assert (btf.kind(1), btf.name(1)) == (BtfKind.STRUCT, "sock")
     with pytest.raises(BtfError):
         btf.type(1)
 
 
-BASE = Btf.from_bytes(write_btf([int_("int"), struct_("sock", 4, M("id", 1))]), origin="vmlinux")
+BASE = Btf(write_btf([int_("int"), struct_("sock", 4, M("id", 1))]), origin="vmlinux")
 BASE_STRINGS = len("\0int\0sock\0id\0")
 
 
@@ -44,7 +44,7 @@ def test_split_btf_continues_its_base() -> None:
     data = write_btf(
         [ptr(2), struct_("sock", 12, M(1, 1), M("up", 3, 32)), typedef(5, 4)], strings_start=BASE_STRINGS
     )
-    split = Btf.from_bytes(data, base=BASE, origin="module")
+    split = Btf(data, base=BASE, origin="module")
     split.check()
     assert (split.base, split.start_id, split.end_id) == (BASE, 3, 6)
     assert split.type(2) is BASE.type(2)
@@ -63,8 +63,8 @@ def test_split_btf_continues_its_base() -> None:
 
 
 def test_split_btf_on_split_btf() -> None:
-    middle = Btf.from_bytes(write_btf([ptr(2)], strings_start=BASE_STRINGS, more_strings=["own"]), base=BASE)
-    top = Btf.from_bytes(
+    middle = Btf(write_btf([ptr(2)], strings_start=BASE_STRINGS, more_strings=["own"]), base=BASE)
+    top = Btf(
         write_btf([typedef(BASE_STRINGS, 3), typedef(1, 4)], strings_start=BASE_STRINGS + 4), base=middle
     )
     top.check()
@@ -73,7 +73,7 @@ def test_split_btf_on_split_btf() -> None:
 
 
 def test_split_btf_may_have_no_strings_of_its_own() -> None:
-    split = Btf.from_bytes(write_btf([ptr(2)], strings_start=BASE_STRINGS), base=BASE)
+    split = Btf(write_btf([ptr(2)], strings_start=BASE_STRINGS), base=BASE)
     split.check()
     assert split.type(3) == Ptr(3, 2)
     assert split.find("sock") == 2
@@ -81,26 +81,26 @@ def test_split_btf_may_have_no_strings_of_its_own() -> None:
 
 def test_a_split_btf_whose_strings_do_not_end() -> None:
     with pytest.raises(BtfError, match="the string section does not end with a NUL"):
-        Btf.from_bytes(write_btf([ptr(2)], strings_start=BASE_STRINGS, last_string=b"x"), base=BASE)
+        Btf(write_btf([ptr(2)], strings_start=BASE_STRINGS, last_string=b"x"), base=BASE)
 
 
 def test_a_split_btf_names_the_offset_in_itself() -> None:
     data = write_btf([ptr(2), typedef(BASE_STRINGS, 1)], strings_start=BASE_STRINGS)
     with pytest.raises(BtfError) as caught:
-        Btf.from_bytes(data, base=BASE, origin="module")
+        Btf(data, base=BASE, origin="module")
     assert str(caught.value) == (
         f"module is damaged at type 4, byte 36: its name is at offset {BASE_STRINGS}, beyond the strings"
     )
 
 
 def test_an_id_beyond_a_split_btf() -> None:
-    split = Btf.from_bytes(write_btf([ptr(2)], strings_start=BASE_STRINGS), base=BASE, origin="module")
+    split = Btf(write_btf([ptr(2)], strings_start=BASE_STRINGS), base=BASE, origin="module")
     with pytest.raises(BtfError) as caught:
         split.type(4)
     assert str(caught.value) == "module has no type 4: the last one is 3"
 
 
-SECTIONS = Btf.from_bytes(
+SECTIONS = Btf(
     write_btf(
         [
             int_("int"),  # 1
@@ -126,7 +126,7 @@ def test_sections_get_their_sizes_and_offsets() -> None:
     assert SECTIONS.type(4) == Datasec(4, ".data", 0, (DatasecEntry(2, 0, 4), DatasecEntry(3, 0, 4)))
     assert len(changed.raw()) == len(SECTIONS.raw())
     assert changed.origin == "object"
-    assert Btf.from_bytes(changed.raw()).type(4) == repaired
+    assert Btf(changed.raw()).type(4) == repaired
 
 
 def test_no_sections_change_nothing() -> None:
@@ -162,8 +162,6 @@ def test_a_section_that_cannot_be_changed(datasec: Datasec, why: str) -> None:
 
 def test_sections_of_a_split_btf() -> None:
     data = write_btf([var("v", 1), datasec(".data", 0, (3, 0, 4))], strings_start=BASE_STRINGS)
-    changed = Btf.from_bytes(data, base=BASE).with_datasecs(
-        [Datasec(4, ".data", 4, (DatasecEntry(3, 0, 4),))]
-    )
+    changed = Btf(data, base=BASE).with_datasecs([Datasec(4, ".data", 4, (DatasecEntry(3, 0, 4),))])
     assert changed.type(4) == Datasec(4, ".data", 4, (DatasecEntry(3, 0, 4),))
     assert changed.base is BASE

@@ -39,7 +39,7 @@ INT = int_("int")
 
 
 def test_every_kind_is_accepted() -> None:
-    Btf.from_bytes(write_btf(every_kind())).check()
+    Btf(write_btf(every_kind())).check()
 
 
 TAGS = pytest.mark.parametrize(
@@ -50,14 +50,14 @@ TAGS = pytest.mark.parametrize(
 @TAGS
 def test_a_tag_may_hold_any_text(text: str) -> None:
     """The kernel asks of a tag's text no more than that it is not empty: ``btf_decl_tag_check_meta``."""
-    btf = Btf.from_bytes(write_btf([INT, type_tag(text, 1), typedef("t", 1), decl_tag(text, 3)]))
+    btf = Btf(write_btf([INT, type_tag(text, 1), typedef("t", 1), decl_tag(text, 3)]))
     btf.check()
     assert [btf.name(2), btf.name(4)] == [text, text]
 
 
 def refusal(*records: Record) -> str:
     with pytest.raises(BtfError) as caught:
-        Btf.from_bytes(write_btf(records), origin="x").check()
+        Btf(write_btf(records), origin="x").check()
     return str(caught.value)
 
 
@@ -214,7 +214,7 @@ def test_a_type_that_contains_itself(records: list[Record], where: int, other: i
 
 def test_a_pointer_may_lead_back() -> None:
     node = struct_("node", 16, M("next", 3), M("down", 4, 64))
-    Btf.from_bytes(write_btf([INT, node, ptr(2), ptr(5), const(4)])).check()
+    Btf(write_btf([INT, node, ptr(2), ptr(5), const(4)])).check()
 
 
 def test_what_a_compiler_writes_is_accepted() -> None:
@@ -244,7 +244,7 @@ def test_what_a_compiler_writes_is_accepted() -> None:
         datasec(".ksyms.more", 0, (21, 0, 0)),  # 22
         union("shifted", 8, M("a", 1, 32), M("b", 1)),  # 23
     ]
-    Btf.from_bytes(write_btf(records)).check()
+    Btf(write_btf(records)).check()
 
 
 def test_a_chain_that_is_too_long_is_refused() -> None:
@@ -252,19 +252,19 @@ def test_a_chain_that_is_too_long_is_refused() -> None:
     message = refusal(INT, *chain, struct_("s", 4, M("a", 70)))
     assert message.endswith("member 0: type 70 goes through too many typedefs, modifiers and arrays")
     short = [const(number) for number in range(1, 61)]
-    Btf.from_bytes(write_btf([INT, *short, struct_("s", 4, M("a", 61))])).check()
+    Btf(write_btf([INT, *short, struct_("s", 4, M("a", 61))])).check()
 
 
 def test_a_split_btf_is_checked_on_its_base() -> None:
-    base = Btf.from_bytes(write_btf([INT, proto(0, ("a", 1))]), origin="base")
+    base = Btf(write_btf([INT, proto(0, ("a", 1))]), origin="base")
     start = len(b"\0int\0a\0")
     fine = [struct_("s", 4, M("a", 1)), func("f", 2), typedef("t", 3)]
-    Btf.from_bytes(write_btf(fine, strings_start=start), base=base).check()
+    Btf(write_btf(fine, strings_start=start), base=base).check()
     with pytest.raises(BtfError) as caught:
-        Btf.from_bytes(write_btf([func("f", 1)], strings_start=start), base=base, origin="x").check()
+        Btf(write_btf([func("f", 1)], strings_start=start), base=base, origin="x").check()
     assert str(caught.value) == "x is damaged at type 3, byte 24: type 1 is of a kind that cannot be there"
     with pytest.raises(BtfError) as caught:
-        Btf.from_bytes(write_btf([ptr(4)], strings_start=start), base=base, origin="x").check()
+        Btf(write_btf([ptr(4)], strings_start=start), base=base, origin="x").check()
     assert str(caught.value) == "x is damaged at type 3, byte 24: there is no type 4, the last one is 3"
 
 
@@ -276,7 +276,7 @@ def test_hostile_shapes_take_no_time() -> None:
     shared = [INT] + [struct_("s", 0xFFFFFFFF, *[M("m", number)] * 8) for number in range(1, 8_000)]
     started = time.monotonic()
     for records in (cycle, chain, shared):
-        btf = Btf.from_bytes(write_btf(records))
+        btf = Btf(write_btf(records))
         before = time.monotonic()
         with contextlib.suppress(BtfError):
             btf.check()

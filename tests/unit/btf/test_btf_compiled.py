@@ -41,7 +41,7 @@ def compiled(text: str, keywords: Sequence[tuple[str, str]], folder: Path) -> Bt
     source = folder / "types.bpf.c"
     variables = "".join(f"{keyword} {name} v_{name};\n" for keyword, name in keywords)
     source.write_text(f'#include "types.h"\n{variables}')
-    btf = Btf.from_bytes(section(compile_object(source, flags=WARNINGS), ".BTF"), origin="clang")
+    btf = Btf(section(compile_object(source, flags=WARNINGS), ".BTF"), origin="clang")
     btf.check()
     return btf
 
@@ -108,7 +108,7 @@ def _type_of(btf: Btf, variable: int) -> int:
     return target.type
 
 
-ODD = Btf.from_bytes(
+ODD = Btf(
     write_btf(
         [
             int_("char", 1, encoding=1),  # 1
@@ -187,12 +187,12 @@ def test_odd_layouts_compile_to_what_they_were(tmp_path: Path) -> None:
 
 
 def test_every_kind_compiles(tmp_path: Path) -> None:
-    btf = Btf.from_bytes(write_btf(every_kind()))
+    btf = Btf(write_btf(every_kind()))
     assert_compiles_to_the_same(btf, named(btf), tmp_path)
 
 
 def test_one_definition_compiles_with_what_it_names(tmp_path: Path) -> None:
-    btf = Btf.from_bytes(write_btf(every_kind()))
+    btf = Btf(write_btf(every_kind()))
     texts = [definition(btf, type_id) for type_id in (9, 10, 11, 6, 27, 7, 8, 25)]
     made = compiled(
         "\n".join(texts), [("struct", "sock"), ("struct", "cursor"), ("enum", "offset")], tmp_path
@@ -238,18 +238,18 @@ def test_a_sample_of_all_the_kernels_types_in_one_header(tmp_path: Path) -> None
 
 def test_clangs_own_btf_is_accepted_and_comes_out_as_it_was() -> None:
     data = compile_object(OBJECTS / "btf_kinds.bpf.c")
-    btf = Btf.from_bytes(section(data, ".BTF"))
+    btf = Btf(section(data, ".BTF"))
     btf.check()
     assert btf.find("tcp_sock___local", BtfKind.STRUCT) == btf.candidates("tcp_sock")[0]
     types = list(btf.types())
-    again = list(Btf.from_bytes(encode(types)).types())
+    again = list(Btf(encode(types)).types())
     assert again == types
     assert [type(item) for item in again] == [type(item) for item in types]
 
 
 def test_clangs_btf_ext() -> None:
     data = compile_object(OBJECTS / "btf_kinds.bpf.c")
-    btf = Btf.from_bytes(section(data, ".BTF"))
+    btf = Btf(section(data, ".BTF"))
     ext = parse_ext(section(data, ".BTF.ext"), btf)
     functions = {name: [btf.name(info.type_id) for info in infos] for name, infos in ext.func_info.items()}
     assert functions == {

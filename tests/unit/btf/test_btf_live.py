@@ -75,7 +75,7 @@ def test_some_of_it_encoded_on_top_of_it() -> None:
     """Types of a module that only say what they refer to in vmlinux."""
     kernel = vmlinux()
     sock = struct(kernel, "sock")
-    split = Btf.from_bytes(encode([sock._replace(id=kernel.end_id)], base=kernel), base=kernel)
+    split = Btf(encode([sock._replace(id=kernel.end_id)], base=kernel), base=kernel)
     split.check()
     assert split.type(kernel.end_id)[1:] == sock[1:]
     assert split.find("sock", BtfKind.STRUCT) == sock.id
@@ -91,7 +91,7 @@ def test_it_can_be_read_where_it_lies() -> None:
             release = tuple(int(part) for part in os.uname().release.split(".")[:2])
             assert release < (6, 16), "this kernel lets its BTF be mapped"
             pytest.skip("waits for Linux 6.16, which lets its BTF be mapped")
-    assert Btf.from_bytes(area).find("tcp_congestion_ops", BtfKind.STRUCT) == expected
+    assert Btf(area).find("tcp_congestion_ops", BtfKind.STRUCT) == expected
 
 
 def test_a_truncated_one_is_refused() -> None:
@@ -99,4 +99,4 @@ def test_a_truncated_one_is_refused() -> None:
     data = VMLINUX.read_bytes()
     for length in (0, 23, 24, len(data) // 2, len(data) - 1):
         with pytest.raises(BtfError):
-            Btf.from_bytes(data[:length])
+            Btf(data[:length])

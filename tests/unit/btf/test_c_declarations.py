@@ -49,7 +49,7 @@ COMMON = [
 
 def text(*records: Record, name: str = "x") -> str:
     """Declare something of the last record's type; its first record is type 10."""
-    btf = Btf.from_bytes(write_btf([*COMMON, *records]), origin="b")
+    btf = Btf(write_btf([*COMMON, *records]), origin="b")
     btf.check()
     return declare(btf, btf.end_id - 1, name)
 
@@ -133,11 +133,11 @@ def test_without_a_name(records: list[Record], expected: str) -> None:
 
 
 def test_void() -> None:
-    assert declare(Btf.from_bytes(write_btf()), 0, "nothing") == "void nothing"
+    assert declare(Btf(write_btf()), 0, "nothing") == "void nothing"
 
 
 def test_a_prototype() -> None:
-    btf = Btf.from_bytes(write_btf([*COMMON, proto(6, ("sk", 3))]))
+    btf = Btf(write_btf([*COMMON, proto(6, ("sk", 3))]))
     simple, returns_a_function = btf.type(5), btf.type(10)
     assert isinstance(simple, FuncProto)
     assert isinstance(returns_a_function, FuncProto)
@@ -162,7 +162,7 @@ def test_what_is_no_type_of_c(records: list[Record], why: str) -> None:
 
 
 def test_declarations_that_do_not_end() -> None:
-    btf = Btf.from_bytes(
+    btf = Btf(
         write_btf([ptr(1), const(3), ptr(2), proto(5), ptr(4), proto(0, ("a", 7)), ptr(6), var("v", 8)]),
         origin="b",
     )
@@ -185,7 +185,7 @@ def test_a_small_btf_cannot_be_a_huge_text(monkeypatch: pytest.MonkeyPatch) -> N
     records = [ptr(0)]
     for number in range(30):
         records += [proto(0, ("a", 2 * number + 1), ("b", 2 * number + 1)), ptr(2 * number + 2)]
-    btf = Btf.from_bytes(write_btf(records), origin="b")
+    btf = Btf(write_btf(records), origin="b")
     btf.check()
     with pytest.raises(BtfError) as caught:
         declare(btf, 61, "x")

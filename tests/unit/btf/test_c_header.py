@@ -43,7 +43,7 @@ BOTTOM = """
 
 def body(records: list[Record], *names: str) -> str:
     """Return the header of some types without what every header begins and ends with."""
-    btf = Btf.from_bytes(write_btf(records), origin="b")
+    btf = Btf(write_btf(records), origin="b")
     btf.check()
     text = header(btf, names)
     assert text.startswith(TOP)
@@ -323,7 +323,7 @@ def test_modifiers_and_tags_lead_on() -> None:
 @pytest.mark.parametrize("name", ["nothing", "", "id", "unsigned int", "ops\0"])
 def test_a_name_that_no_such_type_has(name: str) -> None:
     with pytest.raises(NotFoundError) as caught:
-        header(Btf.from_bytes(write_btf(OPS), origin="b"), ["ops", name])
+        header(Btf(write_btf(OPS), origin="b"), ["ops", name])
     assert str(caught.value) == (
         f"there is no type {name!r}: b has no struct, union, enum or typedef of that name"
     )
@@ -331,11 +331,11 @@ def test_a_name_that_no_such_type_has(name: str) -> None:
 
 
 def test_without_names_there_is_nothing() -> None:
-    assert header(Btf.from_bytes(write_btf(OPS)), []) == TOP + BOTTOM
+    assert header(Btf(write_btf(OPS)), []) == TOP + BOTTOM
 
 
 def test_a_type_that_contains_itself() -> None:
-    btf = Btf.from_bytes(write_btf([struct_("a", 8, M("b", 2)), struct_("b", 8, M("a", 1))]), origin="b")
+    btf = Btf(write_btf([struct_("a", 8, M("b", 2)), struct_("b", 8, M("a", 1))]), origin="b")
     with pytest.raises(BtfError) as caught:
         header(btf, ["a"])
     assert str(caught.value) == "b: type 1 cannot be written as C: it contains itself"
@@ -343,14 +343,14 @@ def test_a_type_that_contains_itself() -> None:
 
 def test_types_that_lie_too_deep_in_one_another() -> None:
     records = [int_("int")] + [struct_(f"s{at}", 4, M("m", at)) for at in range(1, 1000)]
-    btf = Btf.from_bytes(write_btf(records), origin="b")
+    btf = Btf(write_btf(records), origin="b")
     assert "struct s150 {" in header(btf, ["s150"])
     with pytest.raises(BtfError, match="more than 200 types are nested"):
         header(btf, ["s900"])
 
 
 def test_a_type_that_is_only_declared_cannot_be_a_member() -> None:
-    btf = Btf.from_bytes(write_btf([fwd("later"), struct_("s", 4, M("a", 1))]), origin="b")
+    btf = Btf(write_btf([fwd("later"), struct_("s", 4, M("a", 1))]), origin="b")
     with pytest.raises(BtfError, match="type 1 has no size: it is a Fwd"):
         header(btf, ["s"])
 
@@ -364,7 +364,7 @@ def test_what_is_of_a_later_kind_is_named_and_its_bytes_are_padding() -> None:
         struct_("s", 32, M("a", 1), M("odd", 3, 32), M("at", 4, 128), M("b", 1, 192)),  # 5
         typedef("t", 2),  # 6
     ]
-    btf = Btf.from_bytes(write_btf(records, layout=LATER), origin="b")
+    btf = Btf(write_btf(records, layout=LATER), origin="b")
     assert header(btf, ["s"]).removeprefix(TOP).removesuffix(BOTTOM) == (
         "struct s {\n"
         "\tint a;\n"

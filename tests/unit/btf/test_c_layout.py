@@ -43,7 +43,7 @@ COMMON = [
 
 
 def text(*records: Record) -> str:
-    btf = Btf.from_bytes(write_btf([*COMMON, *records]), origin="b")
+    btf = Btf(write_btf([*COMMON, *records]), origin="b")
     return definition(btf, btf.end_id - 1)
 
 
@@ -165,7 +165,7 @@ def test_layouts(record: Record, expected: str) -> None:
 
 
 def test_fillers_of_nested_bodies_have_names_of_their_own() -> None:
-    btf = Btf.from_bytes(
+    btf = Btf(
         write_btf(
             [
                 int_("int"),
@@ -193,7 +193,7 @@ struct s {
 
 def test_an_anonymous_member_of_a_named_type_has_its_members_written() -> None:
     """-fms-extensions, which the kernel uses from 6.19 on."""
-    btf = Btf.from_bytes(
+    btf = Btf(
         write_btf(
             [
                 int_("int"),
@@ -266,7 +266,7 @@ def test_a_small_btf_cannot_be_a_huge_definition(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(c_declarations, "_MAX_PARTS", 5000)
     records = [int_("int")] + [struct_("", 0, *[M("", number)] * 8) for number in range(1, 30)]
     records[1] = struct_("", 0)
-    btf = Btf.from_bytes(write_btf(records), origin="b")
+    btf = Btf(write_btf(records), origin="b")
     with pytest.raises(BtfError) as caught:
         definition(btf, 30)
     assert str(caught.value).endswith("cannot be written as C: it has more than 5000 parts")

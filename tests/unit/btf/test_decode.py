@@ -42,7 +42,7 @@ from tests.btf_writers import (
     write_btf,
 )
 
-EVERY = Btf.from_bytes(write_btf(every_kind()), origin="every kind")
+EVERY = Btf(write_btf(every_kind()), origin="every kind")
 
 
 DECODED: list[BtfType] = [
@@ -122,7 +122,7 @@ def test_an_id_that_does_not_exist(access: str, type_id: int) -> None:
 
 
 def test_a_member_named_beyond_the_strings() -> None:
-    btf = Btf.from_bytes(write_btf([int_(), struct_("sock", 4, M(400, 1))]), origin="x")
+    btf = Btf(write_btf([int_(), struct_("sock", 4, M(400, 1))]), origin="x")
     with pytest.raises(BtfError) as caught:
         btf.type(2)
     assert (

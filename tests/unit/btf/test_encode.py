@@ -30,12 +30,12 @@ from tests.btf_writers import enum64, every_kind, int_, ptr, typedef, write_btf
 
 def test_every_kind_comes_out_as_it_was_written() -> None:
     data = write_btf(every_kind())
-    assert encode(Btf.from_bytes(data).types()) == data
+    assert encode(Btf(data).types()) == data
 
 
 def test_decoding_gives_back_what_was_encoded() -> None:
-    types = list(Btf.from_bytes(write_btf(every_kind())).types())
-    again = list(Btf.from_bytes(encode(types)).types())
+    types = list(Btf(write_btf(every_kind())).types())
+    again = list(Btf(encode(types)).types())
     assert again == types
     assert [type(item) for item in again] == [type(item) for item in types]
 
@@ -50,19 +50,19 @@ def test_nothing_is_a_btf() -> None:
 
 
 def test_split_btf_uses_the_empty_string_of_its_base() -> None:
-    base = Btf.from_bytes(write_btf([int_("int")]))
+    base = Btf(write_btf([int_("int")]))
     assert encode([Ptr(2, 1), Typedef(3, "p", 2)], base=base) == write_btf(
         [ptr(1), typedef("p", 2)], strings_start=5
     )
 
 
 def test_split_btf() -> None:
-    base = Btf.from_bytes(write_btf([]))
+    base = Btf(write_btf([]))
     types: list[BtfType] = [Int(1, "int", 4, 1, 0, 32), Ptr(2, 1)]
-    split = Btf.from_bytes(encode(types, base=base), base=base)
+    split = Btf(encode(types, base=base), base=base)
     assert list(split.types()) == types
     above: list[BtfType] = [Typedef(3, "p", 2), Ptr(4, 3)]
-    top = Btf.from_bytes(encode(above, base=split), base=split)
+    top = Btf(encode(above, base=split), base=split)
     assert list(top.types()) == above
     assert top.string(0) == ""
 
@@ -129,12 +129,12 @@ def test_a_number_that_no_field_holds(item: BtfType) -> None:
 
 def test_nothing_changed_is_the_same_bytes() -> None:
     data = write_btf(every_kind())
-    assert rewrite(Btf.from_bytes(data), ()) == data
+    assert rewrite(Btf(data), ()) == data
 
 
 def test_a_type_of_another_size_moves_no_id() -> None:
-    btf = Btf.from_bytes(write_btf([int_("int"), enum64("e", {"A": 1, "B": 2}), ptr(2), typedef("t", 3)]))
-    again = Btf.from_bytes(rewrite(btf, [Int(2, "e", 8, 0, 0, 64)]))
+    btf = Btf(write_btf([int_("int"), enum64("e", {"A": 1, "B": 2}), ptr(2), typedef("t", 3)]))
+    again = Btf(rewrite(btf, [Int(2, "e", 8, 0, 0, 64)]))
     assert list(again.types()) == [
         Int(1, "int", 4, 0, 0, 32),
         Int(2, "e", 8, 0, 0, 64),
@@ -145,35 +145,35 @@ def test_a_type_of_another_size_moves_no_id() -> None:
 
 
 def test_strings_stay_where_they_are_and_new_ones_go_behind() -> None:
-    btf = Btf.from_bytes(write_btf([int_("int"), ptr(1)], more_strings=["a line of C"]))
+    btf = Btf(write_btf([int_("int"), ptr(1)], more_strings=["a line of C"]))
     end = btf.strings.end
-    again = Btf.from_bytes(rewrite(btf, [Struct(2, "new", 4, (), False)]))
+    again = Btf(rewrite(btf, [Struct(2, "new", 4, (), False)]))
     assert again.raw().endswith(b"a line of C\0new\0")
     assert again.strings.text(end - 12) == "a line of C"
 
 
 def test_types_may_be_added_behind_the_last_one() -> None:
-    btf = Btf.from_bytes(write_btf([int_("int")]))
-    again = Btf.from_bytes(rewrite(btf, [Ptr(3, 2), Const(2, 1)]))
+    btf = Btf(write_btf([int_("int")]))
+    again = Btf(rewrite(btf, [Ptr(3, 2), Const(2, 1)]))
     assert list(again.types())[1:] == [Const(2, 1), Ptr(3, 2)]
 
 
 def test_a_split_btf_stays_one() -> None:
-    base = Btf.from_bytes(write_btf([int_("int")]))
-    split = Btf.from_bytes(write_btf([ptr(1), typedef("p", 2)], strings_start=5), base=base)
-    again = Btf.from_bytes(rewrite(split, [TypeTag(2, "user", 1, False)]), base=base)
+    base = Btf(write_btf([int_("int")]))
+    split = Btf(write_btf([ptr(1), typedef("p", 2)], strings_start=5), base=base)
+    again = Btf(rewrite(split, [TypeTag(2, "user", 1, False)]), base=base)
     assert list(again.types()) == [TypeTag(2, "user", 1, False), Typedef(3, "p", 2)]
 
 
 @pytest.mark.parametrize("type_id", [0, 3, 9])
 def test_an_id_that_is_none_of_its_own_is_refused(type_id: int) -> None:
-    btf = Btf.from_bytes(write_btf([int_("int")]))
+    btf = Btf(write_btf([int_("int")]))
     with pytest.raises(BtfError, match="BTF cannot be changed") as caught:
         rewrite(btf, [Ptr(type_id, 1)])
     assert caught.value.fields["type_id"] in (type_id, 2)
 
 
 def test_a_value_that_does_not_fit_is_refused() -> None:
-    btf = Btf.from_bytes(write_btf([int_("int")]))
+    btf = Btf(write_btf([int_("int")]))
     with pytest.raises(BtfError, match="type 1 cannot be encoded"):
         rewrite(btf, [Enum64(1, "e", 8, False, (Enumerator("A", -1),))])

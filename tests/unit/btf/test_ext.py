@@ -17,7 +17,7 @@ DATA = write_btf(
     [int_("int"), proto(0), func("f", 2)],
     more_strings=["struct_ops", "struct_ops.s", "f.c", "return 0;", "0:1"],
 )
-BTF = Btf.from_bytes(DATA)
+BTF = Btf(DATA)
 OPS, OPS_S, FILE, LINE, ACCESS = (
     string_offset(DATA, text) for text in ("struct_ops", "struct_ops.s", "f.c", "return 0;", "0:1")
 )

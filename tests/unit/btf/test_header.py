@@ -116,30 +116,30 @@ WELL_FORMED = write_btf([int_(), ptr(1)])
 )
 def test_a_damaged_header_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(BtfError) as caught:
-        Btf.from_bytes(data, origin="x")
+        Btf(data, origin="x")
     assert str(caught.value) == message
 
 
 def test_the_other_byte_order_has_a_hint() -> None:
     with pytest.raises(BtfError) as caught:
-        Btf.from_bytes(write_btf(header={"magic": 0x9FEB}))
+        Btf(write_btf(header={"magic": 0x9FEB}))
     assert caught.value.hint == "build it for a little-endian target"
 
 
 def test_offsets_of_errors_are_absolute() -> None:
     with pytest.raises(BtfError) as caught:
-        Btf.from_bytes(write_btf([int_()], header={"str_off": 12}))
+        Btf(write_btf([int_()], header={"str_off": 12}))
     assert caught.value.fields["offset"] == 36
 
 
 def test_a_longer_header_that_is_zero_is_accepted() -> None:
-    btf = Btf.from_bytes(write_btf([int_("long", 8)], tail=bytes(16)))
+    btf = Btf(write_btf([int_("long", 8)], tail=bytes(16)))
     assert btf.name(1) == "long"
 
 
 @pytest.mark.parametrize("layout", [LAYOUT, LAYOUT[:2], ()])
 def test_a_header_with_a_layout(layout: tuple[tuple[int, int], ...]) -> None:
-    btf = Btf.from_bytes(write_btf([int_("long", 8), ptr(1)], layout=layout))
+    btf = Btf(write_btf([int_("long", 8), ptr(1)], layout=layout))
     btf.check()
     assert (btf.end_id, btf.name(1), btf.unknown_parts()) == (3, "long", ())
     assert btf.has_layout == bool(layout)
@@ -147,24 +147,24 @@ def test_a_header_with_a_layout(layout: tuple[tuple[int, int], ...]) -> None:
 
 def test_a_longer_header_than_is_known_is_read_and_named() -> None:
     data = write_btf([int_("long", 8)], layout=LAYOUT, tail=b"\1\0\0\0\0\0\0\0")
-    btf = Btf.from_bytes(data)
+    btf = Btf(data)
     assert (btf.end_id, btf.name(1)) == (2, "long")
     assert btf.unknown_parts() == ("the last 8 bytes of the header",)
 
 
 def test_bytes_between_and_behind_the_sections_are_ignored() -> None:
-    btf = Btf.from_bytes(write_btf([int_("long", 8)], gap=b"????", behind=b"more"))
+    btf = Btf(write_btf([int_("long", 8)], gap=b"????", behind=b"more"))
     assert (btf.end_id, btf.name(1)) == (2, "long")
 
 
 def test_the_strings_may_come_first() -> None:
     types = write_btf([int_(1)])[24:40]
     data = write_btf(header={"type_off": 8, "type_len": 16, "str_off": 0, "str_len": 5})[:24]
-    btf = Btf.from_bytes(data + b"\0abc\0\0\0\0" + types)
+    btf = Btf(data + b"\0abc\0\0\0\0" + types)
     assert (btf.end_id, btf.name(1)) == (2, "abc")
 
 
 def test_no_types_at_all_is_a_btf() -> None:
-    btf = Btf.from_bytes(write_btf())
+    btf = Btf(write_btf())
     btf.check()
     assert (btf.start_id, btf.end_id, list(btf.types())) == (1, 1, [])

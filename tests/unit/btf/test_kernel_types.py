@@ -9,13 +9,13 @@ from structops_cli.btf.kernel_types import KernelTypes, ModuleBtf
 from structops_cli.syscall.uapi import BtfKind
 from tests.btf_writers import int_, ptr, struct_, typedef, write_btf
 
-VMLINUX = Btf.from_bytes(write_btf([int_("int"), struct_("sock", 0)]), origin="vmlinux")
+VMLINUX = Btf(write_btf([int_("int"), struct_("sock", 0)]), origin="vmlinux")
 START = len(b"\0int\0sock\0")
 
 
 def module(name: str, number: int, *names: str) -> ModuleBtf:
     data = write_btf([typedef(item, 2) for item in names], strings_start=START)
-    return ModuleBtf(name, Btf.from_bytes(data, base=VMLINUX, origin=name), number)
+    return ModuleBtf(name, Btf(data, base=VMLINUX, origin=name), number)
 
 
 def test_what_vmlinux_has_needs_no_module() -> None:
@@ -46,7 +46,7 @@ def test_modules_are_read_once() -> None:
 
 
 def test_without_modules() -> None:
-    kernel = KernelTypes(Btf.from_bytes(write_btf([ptr(0)])))
+    kernel = KernelTypes(Btf(write_btf([ptr(0)])))
     assert kernel.modules() == ()
     assert kernel.find("sock") is None
 

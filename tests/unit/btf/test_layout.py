@@ -32,7 +32,7 @@ from tests.btf_writers import (
     write_btf,
 )
 
-BTF = Btf.from_bytes(
+BTF = Btf(
     write_btf(
         [
             int_("char", 1),  # 1
@@ -163,7 +163,7 @@ def test_resolve_goes_through_names_and_modifiers_only() -> None:
 
 
 def test_find_member_is_direct() -> None:
-    btf = Btf.from_bytes(write_btf(every_kind()))
+    btf = Btf(write_btf(every_kind()))
     sock = btf.type(6)
     assert isinstance(sock, Struct)
     assert find_member(btf, sock, "rest") == Member("rest", 2, 577, 31)
@@ -183,7 +183,7 @@ def test_no_pointer_to_a_function(type_id: int) -> None:
     assert pointee_proto(BTF, type_id) is None
 
 
-LOOPS = Btf.from_bytes(
+LOOPS = Btf(
     write_btf(
         [
             typedef("a", 2),  # 1
@@ -227,4 +227,4 @@ def test_shared_members_are_looked_at_once() -> None:
     records += [
         struct_(f"s{number}", 0, *[M(f"m{at}", number) for at in range(8)]) for number in range(1, 61)
     ]
-    assert align_of(Btf.from_bytes(write_btf(records)), 61) == 4
+    assert align_of(Btf(write_btf(records)), 61) == 4

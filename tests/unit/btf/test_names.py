@@ -19,7 +19,7 @@ from tests.btf_writers import (
 def test_long_names_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(names, "MAX_TAG_BYTES", 1024)
     records = [type_tag(letter * 512, 0) for letter in "abc"]
-    btf = Btf.from_bytes(write_btf(records), origin="x")
+    btf = Btf(write_btf(records), origin="x")
     assert [btf.name(1), btf.name(2), btf.name(1)] == ["a" * 512, "b" * 512, "a" * 512]
     with pytest.raises(BtfError, match="its names longer than 511 characters have more than"):
         btf.name(3)
@@ -27,7 +27,7 @@ def test_long_names_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_strings() -> None:
-    btf = Btf.from_bytes(write_btf([int_("int")], more_strings=["tp->snd_cwnd = 1;"]), origin="x")
+    btf = Btf(write_btf([int_("int")], more_strings=["tp->snd_cwnd = 1;"]), origin="x")
     assert (btf.string(0), btf.string(1), btf.string(2), btf.string(5)) == (
         "",
         "int",
@@ -41,7 +41,7 @@ def test_strings() -> None:
 
 
 def test_bytes_that_are_no_text_are_shown() -> None:
-    btf = Btf.from_bytes(write_btf([int_(1)], last_string=b"a\xff\xc3\xa9\0"))
+    btf = Btf(write_btf([int_(1)], last_string=b"a\xff\xc3\xa9\0"))
     assert btf.name(1) == "a\\xff\u00e9"
 
 
@@ -69,6 +69,6 @@ def test_bytes_that_are_no_text_are_shown() -> None:
 def test_essential_names_here_and_in_the_index(name: str, essential: str) -> None:
     assert essential_name(name) == essential
     if name:
-        btf = Btf.from_bytes(write_btf([struct_(name, 0)]))
+        btf = Btf(write_btf([struct_(name, 0)]))
         assert btf.candidates(essential) == (1,)
         assert essential == name or btf.candidates(name) == ()

@@ -50,8 +50,8 @@ LONG = "n" * 130
 
 def after(records: Sequence[Record], *lacking: BtfFeature) -> list[BtfType]:
     """Return the types behind the first, ``int``, of what these records become."""
-    btf = Btf.from_bytes(write_btf([int_("int"), *records], layout=LATER))
-    again = Btf.from_bytes(sanitise(btf, lacking))
+    btf = Btf(write_btf([int_("int"), *records], layout=LATER))
+    again = Btf(sanitise(btf, lacking))
     assert again.has_layout == (BtfFeature.LAYOUT not in lacking)
     assert again.end_id == btf.end_id, "no id moves"
     again.check()
@@ -59,7 +59,7 @@ def after(records: Sequence[Record], *lacking: BtfFeature) -> list[BtfType]:
 
 
 def kept(records: Sequence[Record]) -> list[BtfType]:
-    return list(Btf.from_bytes(write_btf([int_("int"), *records])).types())[1:]
+    return list(Btf(write_btf([int_("int"), *records])).types())[1:]
 
 
 CASES: dict[BtfFeature, tuple[list[Record], list[BtfType]]] = {
@@ -131,7 +131,7 @@ def test_the_features_that_a_btf_uses_are_told(feature: BtfFeature) -> None:
     before, _ = CASES[feature]
     more = {BtfFeature.ATTRIBUTE_TAGS: {BtfFeature.DECL_TAG, BtfFeature.TYPE_TAG}}
     layout = LATER if feature is BtfFeature.LAYOUT else None
-    assert features_used(Btf.from_bytes(write_btf([int_("int"), *before], layout=layout))) == {
+    assert features_used(Btf(write_btf([int_("int"), *before], layout=layout))) == {
         feature,
         *more.get(feature, ()),
     }
@@ -146,8 +146,8 @@ def test_a_type_of_a_later_kind_becomes_an_empty_struct(lacking: tuple[BtfFeatur
 
 def test_a_header_that_is_longer_than_is_known_is_cut() -> None:
     data = write_btf([int_("int")], layout=LATER, tail=b"\1\0\0\0")
-    made = sanitise(Btf.from_bytes(data), ())
-    assert Btf.from_bytes(made).unknown_parts() == ()
+    made = sanitise(Btf(data), ())
+    assert Btf(made).unknown_parts() == ()
     assert made == write_btf([int_("int")], layout=LATER)
 
 
@@ -194,5 +194,5 @@ def test_a_tag_behind_a_qualifier_is_one_more_qualifier() -> None:
 
 def test_what_every_kernel_accepts_is_the_same_bytes() -> None:
     data = write_btf([int_("int"), ptr(1), enum("e", {"A": 1}), proto(1, ("a", 1)), func("f", 4)])
-    assert sanitise(Btf.from_bytes(data), set(BtfFeature)) == data
-    assert features_used(Btf.from_bytes(data)) == set()
+    assert sanitise(Btf(data), set(BtfFeature)) == data
+    assert features_used(Btf(data)) == set()

@@ -34,7 +34,7 @@ def kernels(tmp_path: Path) -> Path:
     folder = tmp_path / "kernels"
     folder.mkdir()
     (folder / "5.10.btf").write_bytes((EXCERPTS / "debian-5.10.btf").read_bytes())
-    newer = Btf.from_bytes((EXCERPTS / "debian-6.12.btf").read_bytes())
+    newer = Btf((EXCERPTS / "debian-6.12.btf").read_bytes())
     link = Struct(newer.end_id, "bpf_struct_ops_link", 0, (), False)
     (folder / "6.12.btf").write_bytes(encode([*newer.types(), link]))
     return folder
@@ -387,7 +387,7 @@ def test_a_program_that_takes_an_argument_where_the_array_is(tmp_path: Path, com
 def test_kinds_that_only_a_module_has_are_counted_and_named(tmp_path: Path) -> None:
     base = (EXCERPTS / "debian-6.12.btf").read_bytes()
     (tmp_path / "vmlinux").write_bytes(base)
-    start = Btf.from_bytes(base).strings.end
+    start = Btf(base).strings.end
     for name, kinds in {"t_a": (20, 21, 20), "t_b": (21,)}.items():
         records = [Record(kind, rest=(0,) if kind == 20 else ()) for kind in kinds]
         (tmp_path / name).write_bytes(write_btf(records, layout=LATER, strings_start=start))

@@ -65,7 +65,7 @@ U32, VOID, RQ, BOOL, U64, TEXT, T_FUNCTION, OTHER_FUNCTION = 1, 5, 6, 7, 8, 10, 
 
 
 def local() -> Btf:
-    btf = Btf.from_bytes(encode(LOCAL_TYPES), origin="t.bpf.o .BTF")
+    btf = Btf(encode(LOCAL_TYPES), origin="t.bpf.o .BTF")
     layout = lay_out_kconfig(btf)
     assert layout is not None
     return btf.with_datasecs([layout])

@@ -367,7 +367,7 @@ def test_a_member_of_a_kind_that_is_not_known_is_named() -> None:
     local = World()
     sock = local.struct("sock", 8, at("a", local.integer("u32", 4), 0), at("odd", 1, 4))
     records = [int_("u32"), Record(20, "sites", 0, rest=(0,)), struct_("sock", 8, M("a", 1), M("odd", 2, 32))]
-    vmlinux = Btf.from_bytes(write_btf(records, layout=LATER), origin="vmlinux")
+    vmlinux = Btf(write_btf(records, layout=LATER), origin="vmlinux")
     target = KernelTypes(vmlinux)
     assert fix(local, target, sock, "0:0", Kind.FIELD_BYTE_OFFSET).target_value == 0
     assert fix(local, target, sock, "0:1", Kind.FIELD_BYTE_OFFSET).poison == (

@@ -45,7 +45,7 @@ LOCAL = world().btf("object").raw()
 @settings(derandomize=True, max_examples=300, deadline=None)
 @given(st.lists(RELO, max_size=6), st.binary(min_size=0, max_size=80))
 def test_any_relocation_of_any_instruction(relos: list[CoreRelo], insns: bytes) -> None:
-    local = Btf.from_bytes(LOCAL, origin="object")
+    local = Btf(LOCAL, origin="object")
     for relo in relos:
         try:
             fixups = compute_fixups(local, TARGET, [relo])
@@ -66,7 +66,7 @@ def test_types_that_are_damaged(relos: list[CoreRelo], damage: list[tuple[int, i
     for place, value in damage:
         data[place] = value
     try:
-        damaged = Btf.from_bytes(bytes(data), origin="object")
+        damaged = Btf(bytes(data), origin="object")
     except StructopsError:
         return
     for relo in relos:

@@ -34,7 +34,7 @@ TYPES = (
     Volatile(18, 17),
     Const(19, 18),
 )
-BTF = Btf.from_bytes(encode(TYPES))
+BTF = Btf(encode(TYPES))
 (
     BOOL,
     CHAR,

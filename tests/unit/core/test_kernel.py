@@ -34,7 +34,7 @@ def vmlinux() -> Btf:
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
-    return Btf.from_bytes(VMLINUX.read_bytes(), origin="vmlinux")
+    return Btf(VMLINUX.read_bytes(), origin="vmlinux")
 
 
 @pytest.fixture(scope="module")

@@ -72,12 +72,12 @@ KERNEL_TYPES: tuple[BtfType, ...] = (
     Func(10, "__x64_sys_bpf", 4, 1),
 )
 MODULE_TYPES: tuple[BtfType, ...] = (Func(11, "m_function", 4, 1), Var(12, "m_counter", 1, 1))
-VMLINUX = Btf.from_bytes(encode(KERNEL_TYPES), origin="a written kernel")
+VMLINUX = Btf(encode(KERNEL_TYPES), origin="a written kernel")
 
 
 def module(name: str) -> ModuleBtf:
     data = encode(MODULE_TYPES, base=VMLINUX)
-    return ModuleBtf(name, Btf.from_bytes(data, base=VMLINUX, origin=f"module {name}"), 7)
+    return ModuleBtf(name, Btf(data, base=VMLINUX, origin=f"module {name}"), 7)
 
 
 KERNEL = KernelTypes(VMLINUX, lambda: (module("m_first"), module("m_second")))
@@ -175,8 +175,8 @@ def test_a_function_that_may_be_in_a_module_that_cannot_be_read() -> None:
 def test_a_kernel_whose_programs_call_no_functions() -> None:
     """Linux before 5.13 has functions in its BTF like any other."""
     types = (*KERNEL_TYPES, Struct(11, "bpf_prog_aux", 0, (), False))
-    old = KernelTypes(Btf.from_bytes(encode(types), origin="an old kernel"))
-    new = KernelTypes(Btf.from_bytes(encode((*types, Struct(12, "bpf_kfunc_desc_tab", 0, (), False)))))
+    old = KernelTypes(Btf(encode(types), origin="an old kernel"))
+    new = KernelTypes(Btf(encode((*types, Struct(12, "bpf_kfunc_desc_tab", 0, (), False)))))
     why = "its programs call no kernel functions: that came with Linux 5.13"
     error = refused(extern("t_function", FUNCTION, T_FUNCTION), calling("t_function"), kernel=old)
     assert error.what == "this kernel has no kernel function t_function, which t_init of t.bpf.o uses"
@@ -301,7 +301,7 @@ def test_an_option_of_another_type(*, weak: bool) -> None:
 def virtual(name: str, kernel: KernelTypes, *, weak: bool = False) -> Externs:
     """Resolve a variable of libbpf's own in place of LINUX_KERNEL_VERSION, which has its type and place."""
     types = [one._replace(name=name) if isinstance(one, Var) and one.id == 17 else one for one in LOCAL_TYPES]
-    btf = Btf.from_bytes(encode(types))
+    btf = Btf(encode(types))
     layout = lay_out_kconfig(btf)
     assert layout is not None
     one = extern(name, KCONFIG, U32, weak=weak)
@@ -312,7 +312,7 @@ def virtual(name: str, kernel: KernelTypes, *, weak: bool = False) -> Externs:
 
 @pytest.mark.parametrize("name", ["LINUX_HAS_BPF_COOKIE", "LINUX_HAS_SYSCALL_WRAPPER"])
 def test_what_libbpf_tells_of_a_kernel(name: str) -> None:
-    lesser = KernelTypes(Btf.from_bytes(encode(KERNEL_TYPES[:8])))
+    lesser = KernelTypes(Btf(encode(KERNEL_TYPES[:8])))
     for kernel, expected in ((KERNEL, 1), (lesser, 0)):
         kconfig = virtual(name, kernel).kconfig
         assert kconfig is not None
@@ -340,7 +340,7 @@ TYPES = [
 
 
 def found(name: str, *records: Record) -> bool:
-    btf = Btf.from_bytes(write_btf([*TYPES, *records]))
+    btf = Btf(write_btf([*TYPES, *records]))
     type_id = btf.find(name, BtfKind.FUNC)
     assert type_id
     function = btf.type(type_id)

@@ -19,7 +19,7 @@ U32, S64, POINTER, WORDS = (
     Array(4, 1, 1, 3),
 )
 U64 = Int(5, "u64", 8, 0, 0, 64)
-BTF = Btf.from_bytes(encode([U32, S64, POINTER, WORDS, U64]), origin="a kernel")
+BTF = Btf(encode([U32, S64, POINTER, WORDS, U64]), origin="a kernel")
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ class World:
         )
 
     def btf(self, origin: str = "vmlinux") -> Btf:
-        return Btf.from_bytes(encode(self.types, base=self.base), base=self.base, origin=origin)
+        return Btf(encode(self.types, base=self.base), base=self.base, origin=origin)
 
 
 def at(name: str, type_id: int, byte: int) -> Member:

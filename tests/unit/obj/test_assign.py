@@ -236,7 +236,7 @@ def test_zeroed_data_can_be_set(everything: ObjectSpec) -> None:
 
 def test_the_name_of_a_value_that_may_be_cut_to_32_bits_is_refused() -> None:
     """Compilers before clang 15 write 64-bit enumerators into an 8-byte BTF_KIND_ENUM."""
-    btf = Btf.from_bytes(write_btf([enum("flags", {"HIGH": 0}, size=8)]))
+    btf = Btf(write_btf([enum("flags", {"HIGH": 0}, size=8)]))
     with pytest.raises(UsageError) as caught:
         stored(btf, bytes(8), locate(btf, 1, "flags", ""), "HIGH")
     assert caught.value.why == (

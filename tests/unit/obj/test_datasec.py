@@ -22,7 +22,7 @@ def repaired(**changes: Any) -> Btf:
     elf = read_elf(small_object(**changes), "x.o")
     section = elf.section(".BTF")
     assert section is not None
-    return repair_datasecs(elf, Btf.from_bytes(bytes(section.data)))
+    return repair_datasecs(elf, Btf(bytes(section.data)))
 
 
 def places(btf: Btf, name: str) -> list[tuple[str, int, int]]:
@@ -156,7 +156,7 @@ def test_a_section_that_btf_does_not_describe() -> None:
     elf = read_elf(small_object(types=other), "x.o")
     section = elf.section(".BTF")
     assert section is not None
-    btf = repair_datasecs(elf, Btf.from_bytes(bytes(section.data)))
+    btf = repair_datasecs(elf, Btf(bytes(section.data)))
     with pytest.raises(ObjectError) as caught:
         variables_of_section(elf, btf, ".maps")
     assert str(caught.value) == "section .maps is not described by BTF: it has 32 bytes and no Datasec"
@@ -170,5 +170,5 @@ def test_a_section_with_something_that_is_no_variable() -> None:
     section = elf.section(".BTF")
     assert section is not None
     with pytest.raises(ObjectError) as caught:
-        variables_of_section(elf, Btf.from_bytes(bytes(section.data)), ".maps")
+        variables_of_section(elf, Btf(bytes(section.data)), ".maps")
     assert str(caught.value) == "section .maps has an entry that is not a variable: type 9 is not a Var"

@@ -87,7 +87,7 @@ def test_an_undefined_symbol(section: str) -> None:
 def test_the_types_that_the_kernel_takes() -> None:
     """Variables and functions are global, parameters named, .ksyms a struct, and every id is what it was."""
     spec = read_object(compile_object(OBJECTS / "externs.bpf.c"), "externs.bpf.o")
-    before, after = spec.btf, Btf.from_bytes(loadable_btf(spec))
+    before, after = spec.btf, Btf(loadable_btf(spec))
     assert after.end_id == before.end_id
     after.check()
     changed = {one.id for one in before.types() if after.type(one.id) != one}
@@ -116,7 +116,7 @@ def test_the_types_that_the_kernel_takes() -> None:
 
 
 def written(*types: BtfType) -> Btf:
-    return Btf.from_bytes(encode(types), origin="a written object")
+    return Btf(encode(types), origin="a written object")
 
 
 def test_without_externs_nothing_changes() -> None:

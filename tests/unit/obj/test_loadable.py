@@ -20,7 +20,7 @@ def test_a_hidden_subprogram_is_a_static_one_to_the_verifier() -> None:
     changed = {"half": {"binding": GLOBAL, "other": 2}}
     spec = read_object(small_object(symbols=changed, types={HALF_FUNC: GLOBAL_HALF}), "x.o")
     assert not spec.function("half").is_global
-    assert Btf.from_bytes(loadable_btf(spec)).type(HALF_FUNC) == GLOBAL_HALF._replace(linkage=0)
+    assert Btf(loadable_btf(spec)).type(HALF_FUNC) == GLOBAL_HALF._replace(linkage=0)
 
 
 def test_a_global_subprogram_and_a_hidden_program_stay() -> None:
@@ -43,7 +43,7 @@ def test_a_large_enum_is_a_number_to_a_global_function() -> None:
             types={HALF_PROTO: proto, HALF_FUNC: half},
             more_types=types,
         )
-        btf = Btf.from_bytes(loadable_btf(read_object(data, "x.o")))
+        btf = Btf(loadable_btf(read_object(data, "x.o")))
         btf.check()
         changed = btf.type(HALF_PROTO)
         assert isinstance(changed, FuncProto)

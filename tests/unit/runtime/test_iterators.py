@@ -22,7 +22,7 @@ from tests.unit.syscall.fake_lib import Answer, FakeLib, real_fd, writing_log
 def with_iterators() -> KernelTypes:
     """Return a kernel that has all the iterators, and no type that a program could be relocated to."""
     functions = [Func(number + 2, f"bpf_iter_{name}", 1, 1) for number, name in enumerate(TARGETS.values())]
-    return KernelTypes(Btf.from_bytes(encode([FuncProto(1, 0, ()), *functions])))
+    return KernelTypes(Btf(encode([FuncProto(1, 0, ()), *functions])))
 
 
 def test_a_kernel_without_the_iterator_cannot_tell() -> None:

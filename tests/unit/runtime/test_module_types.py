@@ -47,7 +47,7 @@ def kernel_with_module() -> KernelTypes:
             members=(common, Member("data", first, data.bit_offset, 0)),
         ),
     ]
-    split = Btf.from_bytes(encode(types, base=vmlinux), base=vmlinux, origin="t_module")
+    split = Btf(encode(types, base=vmlinux), base=vmlinux, origin="t_module")
     return KernelTypes(vmlinux, lambda: [ModuleBtf("t_module", split, 7)])
 
 

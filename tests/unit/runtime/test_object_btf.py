@@ -17,7 +17,7 @@ from structops_cli.syscall import command
 from tests.unit.struct_ops.objects import spec
 from tests.unit.syscall.fake_lib import FakeLib, real_fd
 
-OBJECT = spec()._replace(btf=Btf.from_bytes(encode([t.Float(1, "float", 4)])), functions=())
+OBJECT = spec()._replace(btf=Btf(encode([t.Float(1, "float", 4)])), functions=())
 
 
 def test_a_kernel_that_knows_all_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:

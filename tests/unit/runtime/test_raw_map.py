@@ -12,6 +12,6 @@ from tests.elf_writers import small_btf
 
 
 def test_a_map_has_no_slash_in_its_name() -> None:
-    kernel = KernelTypes(Btf.from_bytes(small_btf()))
+    kernel = KernelTypes(Btf(small_btf()))
     with pytest.raises(UsageError, match="no name for a map"):
         raw_map.create(kernel, "t_kernel_ops", "t/map", "/sys/fs/bpf/t_map", link=False)

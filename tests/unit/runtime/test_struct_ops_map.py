@@ -20,7 +20,7 @@ VALUE = Struct(7, "bpf_struct_ops_t_ops", 64, (), False)
 
 def kernel_type() -> StructOpsType:
     struct = Struct(5, "t_ops", 16, (), False)
-    return StructOpsType("t_ops", "", Btf.from_bytes(small_btf()), struct, VALUE, 8, 4, 0, ())
+    return StructOpsType("t_ops", "", Btf(small_btf()), struct, VALUE, 8, 4, 0, ())
 
 
 def test_a_type_that_seems_absent_is_asked_for_again_after_a_program(monkeypatch: pytest.MonkeyPatch) -> None:

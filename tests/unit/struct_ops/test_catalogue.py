@@ -77,7 +77,7 @@ def with_a_later_member() -> Btf:
         struct_("odd_ops", 32, M("fn", 4), M("odd", 2, 64), M("flags", 1, 192)),  # 5
         struct_("bpf_struct_ops_odd_ops", 128, M("refcnt", 1), M("state", 1, 32), M("data", 5, 512)),  # 6
     ]
-    return Btf.from_bytes(write_btf(records, layout=LATER), origin="later")
+    return Btf(write_btf(records, layout=LATER), origin="later")
 
 
 def test_a_member_of_a_kind_that_is_not_known_ends_at_the_next_one() -> None:
@@ -94,7 +94,7 @@ def test_a_member_of_a_kind_that_is_not_known_ends_at_the_next_one() -> None:
 
 def module(name: str, base: Btf, *records: Record) -> ModuleBtf:
     data = write_btf(records, strings_start=base.strings.end)
-    return ModuleBtf(name, Btf.from_bytes(data, base=base, origin=name), 0)
+    return ModuleBtf(name, Btf(data, base=base, origin=name), 0)
 
 
 def test_a_module_whose_types_are_damaged_is_left_out() -> None:

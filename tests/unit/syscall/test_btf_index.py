@@ -79,7 +79,7 @@ from tests.btf_writers import (
 )
 def test_a_damaged_record_is_refused(record: Record, message: str) -> None:
     with pytest.raises(BtfError) as caught:
-        Btf.from_bytes(write_btf([int_(), int_("long", 8), record]), origin="x")
+        Btf(write_btf([int_(), int_("long", 8), record]), origin="x")
     assert str(caught.value) == f"x is damaged at type 3, byte 56: {message}"
     assert caught.value.fields == {"type_id": 3, "offset": 56}
 
@@ -90,7 +90,7 @@ def test_a_later_kind_of_unknown_size_is_refused(
     kind: int, layout: tuple[tuple[int, int], ...] | None
 ) -> None:
     with pytest.raises(BtfError) as caught:
-        Btf.from_bytes(write_btf([int_(), Record(kind, "later"), int_("long", 8)], layout=layout), origin="x")
+        Btf(write_btf([int_(), Record(kind, "later"), int_("long", 8)], layout=layout), origin="x")
     at = 40 if layout is None else 48
     assert str(caught.value) == (
         f"x cannot be read at type 2, byte {at}: "
@@ -113,7 +113,7 @@ LATER_TYPES = [
 
 
 def test_later_kinds_are_skipped_by_the_layout() -> None:
-    btf = Btf.from_bytes(write_btf(LATER_TYPES, layout=LATER))
+    btf = Btf(write_btf(LATER_TYPES, layout=LATER))
     btf.check()
     assert btf.end_id == len(LATER_TYPES) + 1
     assert btf.unknown_kinds() == {20: 2, 21: 1}
@@ -132,41 +132,41 @@ def test_later_kinds_are_skipped_by_the_layout() -> None:
 
 
 def test_split_btf_without_a_layout_has_that_of_its_base() -> None:
-    base = Btf.from_bytes(write_btf([int_()], layout=LATER))
+    base = Btf(write_btf([int_()], layout=LATER))
     records = [Record(20, "sites", 7, vlen=1, rest=(0, 1, 2)), struct_("of_module", 4, M("a", 1))]
-    split = Btf.from_bytes(write_btf(records, strings_start=base.strings.end), base=base)
+    split = Btf(write_btf(records, strings_start=base.strings.end), base=base)
     assert (split.unknown_kinds(), split.find("of_module")) == ({20: 1}, 3)
 
 
 def test_a_record_of_a_later_kind_that_is_not_whole_is_refused() -> None:
     records = [int_(), Record(20, "sites", 7, vlen=3, rest=(0xDEAD, 1, 2, 3, 4))]
     with pytest.raises(BtfError, match="its record ends 8 bytes beyond the type section"):
-        Btf.from_bytes(write_btf(records, layout=LATER))
+        Btf(write_btf(records, layout=LATER))
 
 
 def test_more_members_than_16_bits_count() -> None:
     """The info word of Linux 7.2 has 24 bits of vlen."""
     values = {f"V{number}": number for number in range(0x10003)}
-    btf = Btf.from_bytes(write_btf([enum("large", values), int_("after")]))
+    btf = Btf(write_btf([enum("large", values), int_("after")]))
     btf.check()
     large = btf.type(1)
     assert isinstance(large, Enum)
     assert (len(large.values), large.values[-1].value, btf.name(2)) == (0x10003, 0x10002, "after")
-    assert list(Btf.from_bytes(encode(btf.types())).types()) == list(btf.types())
+    assert list(Btf(encode(btf.types())).types()) == list(btf.types())
 
 
 def test_types_in_front_of_a_fault_can_be_read() -> None:
     data = write_btf([int_(), struct_("sock", 4), Record(99, "later"), struct_("behind", 4)])
-    btf = Btf.from_bytes(data, origin="x", partial=True)
+    btf = Btf(data, origin="x", partial=True)
     assert (btf.end_id, btf.find("sock"), btf.find("behind")) == (3, 2, None)
     assert str(btf.damage).startswith("x cannot be read at type 3, byte 52: it is of kind 99")
-    assert Btf.from_bytes(write_btf([int_()]), partial=True).damage is None
+    assert Btf(write_btf([int_()]), partial=True).damage is None
 
 
 def test_a_name_at_the_very_end_of_the_strings_is_none() -> None:
     data = write_btf([ptr(1).but(name=5)], more_strings=["abc"])
     with pytest.raises(BtfError, match="its name is at offset 5, beyond the strings"):
-        Btf.from_bytes(data)
+        Btf(data)
 
 
 def test_more_types_than_a_kernel_takes_are_refused() -> None:
@@ -177,7 +177,7 @@ def test_more_types_than_a_kernel_takes_are_refused() -> None:
         + b"\0"
     )
     with pytest.raises(BtfError) as caught:
-        Btf.from_bytes(data, origin="x")
+        Btf(data, origin="x")
     assert str(caught.value) == (
         "x is damaged at type 1048576, byte 12582924: a kernel takes 1048575 types at most"
     )
@@ -191,7 +191,7 @@ def test_the_index_does_not_trust_its_caller() -> None:
         BtfIndex(data, (24, 16), (40, 4))
 
 
-NAMES = Btf.from_bytes(
+NAMES = Btf(
     write_btf(
         [
             struct_("tcp_sock", 0),  # 1
@@ -266,7 +266,7 @@ def test_names_of_every_length_are_found(length: int) -> None:
     name = ("sock" * 200)[:length]
     flavoured = f"{name}___x"[:MAX_NAME]
     for before in ("a", "abcd", "p" * 250):
-        btf = Btf.from_bytes(write_btf([struct_(before, 0), struct_(name, 0), struct_(flavoured, 0)]))
+        btf = Btf(write_btf([struct_(before, 0), struct_(name, 0), struct_(flavoured, 0)]))
         if length == MAX_NAME:
             assert btf.ids(name) == (2, 3)
         else:
@@ -277,19 +277,19 @@ def test_names_of_every_length_are_found(length: int) -> None:
 def test_a_flavour_is_seen_wherever_it_lies_in_the_strings() -> None:
     """`___` across the blocks of 256 bytes, and at the end of the section."""
     for before in range(230, 270):
-        btf = Btf.from_bytes(write_btf([struct_("x" * before, 0), struct_("sock___v", 0)]))
+        btf = Btf(write_btf([struct_("x" * before, 0), struct_("sock___v", 0)]))
         assert btf.candidates("sock") == (2,), before
 
 
 def test_a_name_too_long_for_the_index_is_not_found_and_does_no_harm() -> None:
     long_name = "a" * (MAX_NAME + 1)
-    btf = Btf.from_bytes(write_btf([struct_(long_name, 0), struct_("b", 0)]))
+    btf = Btf(write_btf([struct_(long_name, 0), struct_("b", 0)]))
     assert btf.ids("b") == (2,)
     assert btf.ids(long_name[:MAX_NAME]) == ()
 
 
 def test_many_types_of_one_name() -> None:
-    btf = Btf.from_bytes(write_btf([struct_("same", 0)] * 3000))
+    btf = Btf(write_btf([struct_("same", 0)] * 3000))
     assert btf.ids("same") == tuple(range(1, 3001))
     assert btf.candidates("same") == btf.ids("same")
 
@@ -299,7 +299,7 @@ def test_an_index_may_be_asked_by_several_threads_at_once() -> None:
     records = [struct_(f"name_{number}", 0) for number in range(20_000)]
     data = write_btf(records)
     for _ in range(3):
-        btf = Btf.from_bytes(data)
+        btf = Btf(data)
         found: list[int | None] = []
         start = threading.Barrier(4)
 
@@ -325,7 +325,7 @@ def test_data_may_come_in_several_sorts_and_lives_as_long_as_the_index(sort: str
             "mmap": area,
             "memoryview": memoryview(area),
         }
-        btf = Btf.from_bytes(sorts.pop(sort))
+        btf = Btf(sorts.pop(sort))
         sorts.clear()
         gc.collect()
         if sort == "mmap":  # borrowed; a view is copied
