@@ -9,10 +9,19 @@ from pathlib import Path
 import click
 import pytest
 
+import structops_cli
 from structops_cli.cli.main import cli
 from structops_cli.errors import ExitCode
 from tests.doc_pages import PAGES, ROOT, Block, Call, agrees, blocks_of, read, with_outputs
+from tests.unit.test_imports import LAYERS
 
+FOLDERS = [
+    module.split(".")[1]
+    for layer in LAYERS
+    for module in layer
+    if module.count(".") and (Path(structops_cli.__file__).parent / module.split(".")[1]).is_dir()
+]
+"""The folders of the package, from the inside out."""
 CONTEXT = click.Context(cli, info_name="structops")
 COMMANDS = cli.list_commands(CONTEXT)
 COMMAND_PAGES = ROOT / "docs" / "reference" / "commands"
@@ -64,6 +73,16 @@ def test_every_path_that_a_page_names_exists(page: str) -> None:
 def test_every_link_leads_to_a_file(page: str) -> None:
     for target in LINK.findall(read(page)):
         assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_the_import_graph_of_the_page_is_the_one_that_is_held() -> None:
+    text = read("docs/architecture.md")
+    [graph] = re.findall(r"^```\n(errors .*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    lines = [line[:24] for line in graph.splitlines() if line[0] != " "]
+    names = [name for line in lines for name in re.findall(r"([a-z_]+)/", line) if name != "structops_cli"]
+    assert [name for name in dict.fromkeys(names) if name != "syscall"] == [
+        name for name in dict.fromkeys(FOLDERS) if name != "syscall"
+    ]
 
 
 def test_the_readme_is_short() -> None:
