@@ -10,7 +10,7 @@ import click
 from structops_cli.errors import UsageError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.objects import open_object
-from structops_cli.struct_ops.plan import Selection
+from structops_cli.struct_ops.plan import Selection, member_overrides
 
 __all__ = ["changing_options", "constants_from", "map_attributes_from", "open_changed", "selection_from"]
 
@@ -33,11 +33,7 @@ def selection_from(
     only: tuple[str, ...], link: bool | None, members: tuple[str, ...], also: tuple[str, ...] = ()
 ) -> Selection:
     """Return the selection of --only, --link, --set and --with."""
-    overrides = {}
-    for text in members:
-        path, value = _split(text, "--set")
-        variable, dot, member = path.partition(".")
-        overrides[(variable, member) if dot and variable else ("", path)] = value
+    overrides = member_overrides(dict(_split(text, "--set") for text in members))
     return Selection(only, link, overrides, also)
 
 

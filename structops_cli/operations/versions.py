@@ -8,7 +8,7 @@ it is kept: which map it is, the kernel is asked each time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from errno import EEXIST, ENOENT
 from typing import NamedTuple
@@ -38,6 +38,7 @@ __all__ = [
     "KEPT_VERSIONS",
     "Dropped",
     "Version",
+    "all_versions",
     "drop",
     "holds",
     "keep",
@@ -92,6 +93,22 @@ def versions_of(stock: Iterable[LiveMap], type_name: str, name: str) -> tuple[Ve
     return tuple(
         sorted(found, key=lambda one: (not one.is_current, -one.kept_ns, -one.loaded_ns, -one.live.info.id))
     )
+
+
+def all_versions(maps: Sequence[LiveMap], name: str | None = None) -> tuple[Version, ...]:
+    """Return the versions of one name, or of all names that are registered or kept, sorted by name.
+
+    Raises ``NotFoundError`` if no map has the name.
+    """
+    keys = {
+        (live.name, live.type.name)
+        for live in maps
+        if live.name == name or (name is None and (live.state == MapState.REGISTERED or kept_pins(live)))
+    }
+    found = tuple(one for key, type_name in sorted(keys) for one in versions_of(maps, type_name, key))
+    if name is not None and not found:
+        raise NotFoundError(f"no version of {name} is here", hint="structops list shows what there is")
+    return found
 
 
 def _version(live: LiveMap) -> Version | None:

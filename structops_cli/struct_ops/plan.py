@@ -29,6 +29,7 @@ __all__ = [
     "Plan",
     "ProgramPlan",
     "Selection",
+    "member_overrides",
     "plan_object",
     "select",
 ]
@@ -50,6 +51,15 @@ class Selection(NamedTuple):
     link: bool | None = None
     members: Mapping[tuple[str, str], str] = {}
     also: tuple[str, ...] = ()
+
+
+def member_overrides(members: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """Return ``Selection.members`` for the keys ``VAR.MEMBER`` and ``VAR``."""
+    overrides = {}
+    for path, text in members.items():
+        variable, dot, member = path.partition(".")
+        overrides[(variable, member) if dot and variable else ("", path)] = text
+    return overrides
 
 
 class MapPlan(NamedTuple):

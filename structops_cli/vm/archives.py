@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import BinaryIO, NamedTuple
 
-import structops_cli
 from structops_cli.errors import NotFoundError, UsageError
 from structops_cli.vm.cpio import CpioWriter, is_complete
 from structops_cli.vm.kernels import Kernel
@@ -32,7 +31,7 @@ HOME = "/root"
 """The working directory of a command in the guest, to which relative paths refer."""
 KEEP_UNUSED_S = 7 * 24 * 3600
 HERE = os.path.dirname(os.path.abspath(__file__))
-PACKAGE = os.path.dirname(os.path.abspath(structops_cli.__file__))
+PACKAGE = os.path.dirname(HERE)
 
 
 class Job(NamedTuple):

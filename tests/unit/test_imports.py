@@ -21,7 +21,6 @@ UNTESTED = UNIT_TESTS / "modules_without_test.txt"
 
 LAYERS = (
     (
-        "structops_cli",
         "structops_cli.counted",
         "structops_cli.errors",
         "structops_cli.shell_words",
@@ -41,6 +40,7 @@ LAYERS = (
     ("structops_cli.net",),
     ("structops_cli.operations",),
     ("structops_cli.vm",),
+    ("structops_cli", "structops_cli.library"),
     ("structops_cli.cli", "structops_cli.__main__"),
 )
 """From the inside out. A module imports from its own layer and from those before it."""
