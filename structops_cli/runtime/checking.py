@@ -52,7 +52,7 @@ def _creates(spec: MapSpec) -> bool | None:
 
 
 def taken_names() -> frozenset[tuple[str, str]]:
-    """Return (type, name) of each registered struct_ops with a unique name, from the kernel's lists."""
+    """Return (type, name) of registered struct_ops with unique names, from the kernel's lists."""
     return frozenset(
         (kind.name, name)
         for kind in REGISTRY.values()

@@ -146,7 +146,7 @@ def data_map_name(object_name: str, section: str) -> str:
     """Return the name of a data section's map as libbpf forms it, before the cut to 15 bytes.
 
     It has up to 8 characters of the object's name and the section's name. A section with
-    a name of its own, such as ``.data.mine``, keeps it.
+    a second dot, such as ``.data.mine``, keeps its name.
     """
     if section.count(".") > 1:
         return section

@@ -149,7 +149,7 @@ class AlgorithmReader:
         return tuple([self._socket(fields) for fields in found if not of_maps or fields[1] in maps])
 
     def ended_in_queues(self) -> EndedInQueues:
-        """Return ended struct_ops connections in the accept queues of the calling thread's namespace.
+        """Return ended struct_ops connections in accept queues of the thread's namespace.
 
         No table has them. Needs Linux 5.17.
         """

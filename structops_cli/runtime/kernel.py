@@ -159,7 +159,7 @@ def read_module(
 ) -> ModuleBtf | SkippedModule:
     """Return the types of a module on top of its kernel's, or the reason to skip it.
 
-    A bare header is valid: a module may have no types of its own.
+    A bare header is valid: a module may have no types.
     """
     try:
         return ModuleBtf(name, Btf(read(), base=vmlinux, origin=origin), btf_obj_id)

@@ -135,7 +135,7 @@ def may_be_kernel(path: str) -> bool:
 
 
 def lies_beside_kernels(path: str) -> bool:
-    """Tell by its name whether a file or folder is one that every /boot has and that is no kernel, or a configuration."""
+    """Tell by name whether an entry of a /boot is a usual one that is no kernel."""
     name = os.path.basename(path)
     is_boot_folder = name in BOOT_FOLDERS and os.path.isdir(path)
     return is_boot_folder or name.startswith(NO_KERNEL) or _CONFIGURATION.match(name) is not None

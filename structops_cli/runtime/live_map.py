@@ -18,7 +18,7 @@ __all__ = ["LiveLink", "LiveMap", "LiveProgram", "MapState", "kernel_rendering",
 
 
 class MapState(StrEnum):
-    """The state of a struct_ops map, from the kernel's own state, its links and its reference count."""
+    """The state of a struct_ops map, from the kernel's state, links and reference count."""
 
     UNSET = "unset"
     """The map has no value yet."""

@@ -47,7 +47,7 @@ OVERFLOW_UID = 65534
 
 
 class Writers(Enum):
-    """The users who may write in a directory."""
+    """The users that may write in a directory."""
 
     CALLER = "the caller"
     TRUSTED = "root and the caller; others may add entries if the sticky bit keeps them from removing ours"
@@ -212,7 +212,7 @@ def _not_a_directory(parent: Fd, walked: str, path: str) -> StructopsError:
         return StructopsError(
             f"{walked} is not a directory",
             why=f"it is a pin or another file, and belongs to {owner}",
-            hint="unregister what is pinned there (structops list shows it), or choose another directory",
+            hint="unregister the pinned map (structops list shows it), or choose another directory",
         )
     if status.st_uid not in (0, os.geteuid()):
         hint = f"remove it: {shell_words('rm', walked)}"

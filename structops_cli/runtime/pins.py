@@ -102,7 +102,7 @@ def check_lasting(path: str) -> None:
         return
     raise UsageError(
         f"{path} would not outlive this command",
-        why=f"ip netns exec {name} gives it a /sys of its own, without the machine's bpffs and what is pinned there",
+        why=f"ip netns exec {name} mounts another /sys for it, without the machine's bpffs and its pins",
         hint=f"run it outside, with {shell_words('--netns', name)} where a command takes that, "
         f"or with {shell_words('nsenter', f'--net=/run/netns/{name}')}",
     )
@@ -125,10 +125,10 @@ def _sys_of_ip_netns() -> str:
 def unreachable_pins() -> str:
     """Return why this process cannot reach the machine's pins; "" if it reaches them."""
     if name := _sys_of_ip_netns():
-        return f"ip netns exec {shell_words(name)} gives this a /sys of its own, without the machine's bpffs"
+        return f"ip netns exec {shell_words(name)} mounts another /sys for this command, without the machine's bpffs"
     with suppress(OSError):  # unreadable: no answer
         if os.stat(f"/proc/1/root{bpffs.DEFAULT}").st_dev != os.stat(bpffs.DEFAULT).st_dev:
-            return f"process 1 has another {bpffs.DEFAULT}: this is a mount namespace of its own"
+            return f"process 1 has another {bpffs.DEFAULT}: this process is in another mount namespace"
     return ""
 
 

@@ -153,7 +153,10 @@ def _member(kernel_type: StructOpsType, name: str) -> KernelMember:
 
 
 def _open_program(text: str) -> Fd:
-    """Open a program by id or by pin. Raises ``StructopsError`` for a pin that another user can have put there."""
+    """Open a program by id or pin.
+
+    Raises ``StructopsError`` for a pin that another user could have put there.
+    """
     try:
         if is_path(text):
             return open_trusted(text)

@@ -1,7 +1,7 @@
-"""Register a loaded object, and read the state back: the kernel can report success and register nothing.
+"""Register a loaded object, and read the state back.
 
-Each step pushes its undo before it acts. An exception at any point, Ctrl-C
-included, leaves the kernel as it was.
+The kernel can report success and register nothing. Each step pushes its undo before it
+acts. An exception at any point, Ctrl-C included, leaves the kernel as it was.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def is_path(selector: str) -> bool:
 
 
 def map_of_pin(path: str, *, to_change: bool) -> Fd | None:
-    """Open the struct_ops map of its own pin or its link's pin; None for a detached link.
+    """Open the struct_ops map of a map's or a link's pin; None for a detached link.
 
     The caller owns the fd. Raises ``NotFoundError`` without a pin, ``UsageError`` for a
     pin of another object.

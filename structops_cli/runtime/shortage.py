@@ -1,4 +1,4 @@
-"""Name what a command lacked: memory, room for open files, /proc or /sys. It fails for no fault of the kernel or the object."""
+"""Name the missing resource of a failed command: memory, open files, /proc or /sys."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ __all__ = ["refusal_of_system", "shortage_of"]
 
 UNFINISHED = "the command could not be completed"
 OURS = (os.path.dirname(os.path.dirname(__file__)), sys.prefix, sys.base_prefix)
-"""Where this package and Python lie: an import reads files there, and the user named none of them."""
+"""Folders of this package and of Python. An import reads files there that no user named."""
 NO_MEMORY = ("failed to map segment", "cannot allocate memory")
 """Messages of dlopen(3), in lower case; Python raises ImportError with them."""
 NO_EXCEPTION = ("without exception set", "without setting an exception")
-"""Messages of Python's SystemError for a C function that failed and had no memory for an exception."""
+"""Messages of Python's SystemError for a C function without memory for an exception."""
 
 
 def shortage_of(error: BaseException) -> StructopsError | None:
-    """Return an error that says which resource was missing; None if ``error`` has another reason.
+    """Return an error that names the missing resource; None if ``error`` has another reason.
 
-    The reason may be an earlier error: an import fails when no file can be
-    opened, while the refusal of a system call is handled.
+    The reason may be an earlier error: an import fails when no file can be opened, while
+    the refusal of a system call is handled.
     """
     chain = tuple(_chain(error))
     number = next(filter(None, map(_shortage, chain)), 0)
@@ -34,7 +34,7 @@ def shortage_of(error: BaseException) -> StructopsError | None:
     if number:
         operation = known.operation if isinstance(known, KernelError) else ""
         for one in chain:
-            one.__traceback__ = None  # lets go of what the frames hold: there may be too little for a message
+            one.__traceback__ = None  # frees the frames: a message needs memory
         why, hint = _files(number) if number != ENOMEM else _memory()
         return _like(known, KernelError(what, why=why, hint=hint, errno=number, operation=operation))
     for one in chain:
@@ -47,13 +47,13 @@ def shortage_of(error: BaseException) -> StructopsError | None:
 
 
 def _like(known: StructopsError | None, error: StructopsError) -> StructopsError:
-    """Give an error the facts of the one whose reason it names."""
+    """Give an error the fields of the error whose reason it names."""
     error.fields = known.fields if known else {}
     return error
 
 
 def refusal_of_system(error: OSError) -> KernelError:
-    """Return the error of a file or a system call that was refused, where nobody on the way up had better words."""
+    """Return the error for a refused file or system call that no caller has explained."""
     why = error.strerror or str(error)
     return KernelError.from_errno(_what(error), why=why, errno=error.errno or 0, operation="")
 
@@ -69,7 +69,7 @@ def _what(error: BaseException) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that it was raised from, or while handling."""
+    """Yield an error, its causes and its contexts."""
     seen: list[BaseException] = []
     while error is not None and error not in seen:
         seen.append(error)
@@ -120,9 +120,9 @@ def _memory() -> tuple[str, str]:
 
 
 def _limit(name: str) -> int | None:
-    """Return a resource limit; None without one, and where nothing can be imported any more."""
+    """Return a resource limit; None without one, and when no import works any more."""
     try:
-        import resource  # a file of its own, that only this needs
+        import resource  # an extension module that only this needs
     except (ImportError, OSError, MemoryError):
         return None
     soft: int = resource.getrlimit(getattr(resource, name))[0]

@@ -44,7 +44,7 @@ class CheckTarget(NamedTuple):
 
 
 class SkippedFiles(NamedTuple):
-    """The names of the files and folders in ``folder`` that are not read, and the reason."""
+    """The names of unread files and folders in ``folder``, and the reason."""
 
     folder: str
     names: tuple[str, ...]
@@ -115,16 +115,16 @@ def _names(folder: str) -> list[str]:
 
 
 def skipped_files(path: str, *, one_kernel: bool = False) -> SkippedFiles | None:
-    """Return the entries of a folder that are read neither as a kernel nor as a module; None if there are none.
+    """Return the entries of a folder that are read neither as kernel nor as module, or None.
 
-    Files that lie beside kernels as a rule, such as those of a /boot, are not among them. With ``one_kernel`` the
-    folder is one kernel with modules, as for ``kernel_from_folder``; else what it is, ``targets_of`` says.
+    The usual neighbours of kernels in a /boot are left out. With ``one_kernel`` the folder
+    is one kernel with modules, as for ``kernel_from_folder``; else as for ``targets_of``.
     """
     from structops_cli.runtime.kernel_image import lies_beside_kernels, may_be_kernel  # only folders need it
 
     try:
         places = {name: os.path.join(path, name) for name in sorted(os.listdir(path))}
-    except OSError:  # no folder, or an error of its own
+    except OSError:  # no folder, or an error that opening it raises
         return None
     one_kernel = one_kernel or _is_raw_btf(os.path.join(path, VMLINUX))
     is_read = _may_be_module if one_kernel else may_be_kernel
@@ -153,7 +153,7 @@ def kernel_from_path(path: str) -> KernelTypes:
 
 
 def kernel_from_folder(folder: str) -> KernelTypes:
-    """Return the kernel of a folder like /sys/kernel/btf; its modules are read when first asked for."""
+    """Return the kernel of a folder like /sys/kernel/btf; modules are read at their first use."""
     base = kernel_from_file(os.path.join(folder, VMLINUX)).vmlinux
     names = [
         name for name in _names(folder) if name != VMLINUX and _may_be_module(os.path.join(folder, name))

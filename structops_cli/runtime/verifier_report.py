@@ -61,7 +61,7 @@ def _paragraph(lines: list[str]) -> str:
 
 
 def _marked(lines: list[str]) -> int | None:
-    """Return the marked instruction. The source context has marked lines of its own."""
+    """Return the marked instruction, after the heading: the source context has marks as well."""
     among = False
     for line in lines:
         among = among or line.strip() == INSTRUCTIONS

@@ -33,8 +33,8 @@ class BtfIndex:
 
     ``data`` is the whole BTF; ``types``, ``strings`` and ``layout`` are (offset, length)
     in it. The index borrows ``data``, which must not change, and keeps it alive. It
-    continues the ids and string offsets of ``base``, and uses the layout of ``base``
-    when it has none of its own, as libbpf does.
+    continues the ids and string offsets of ``base``. Without a layout it uses the layout of
+    ``base``, as libbpf does.
     """
 
     __slots__ = (
@@ -172,7 +172,7 @@ _REASONS: dict[int, str] = {
     lib.SO_BTF_TOO_LARGE: "type {value} has 2**32 bytes or more",
     lib.SO_BTF_ORDER: "bit {value} is before the member in front of it",
     lib.SO_BTF_OUTSIDE: "it begins at bit {value} and ends beyond the size of the whole",
-    lib.SO_BTF_COMPONENT: "what it tags has no component {value}",
+    lib.SO_BTF_COMPONENT: "the tagged type has no component {value}",
 }
 """By ``SO_BTF_*`` of ``native_btf.h``. "it" is the type, or the part that the sentence names."""
 

@@ -1,4 +1,7 @@
-"""Build ``structops_cli.syscall._native``, the only compiled part: run by setuptools, or by hand to build in place."""
+"""Build ``structops_cli.syscall._native``, the only compiled part.
+
+setuptools runs this; run by hand it builds in place.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path("structops_cli/syscall")
-"""Relative to the project's root: setuptools wants source paths so, and they end up in no message."""
+"""Relative to the project's root, as setuptools wants source paths."""
 PARTS = ("native", "native_btf", "native_sockets")
 SOURCES = (*PARTS, "native_btf_check")
 
 
 def declarations(header: str) -> str:
-    """Return the declarations of a header without comments and guards, as cffi's parser takes them."""
+    """Return the declarations of a header without comments and guards, for cffi's parser."""
     without_comments = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
     return "\n".join(
         line

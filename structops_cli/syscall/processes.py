@@ -53,7 +53,10 @@ def new_net_namespace() -> int:
 
 
 def die_with_parent(number: int) -> None:
-    """Have the kernel send this process a signal when the thread that forked it ends (PR_SET_PDEATHSIG)."""
+    """Have the kernel send this process a signal when its parent thread ends.
+
+    ``PR_SET_PDEATHSIG`` of prctl(2).
+    """
     lib.so_die_with_parent(number)
 
 

@@ -1,58 +1,12 @@
 """Constants of the kernel's user-space interface, under the kernel's names.
 
-From ``include/uapi/linux/bpf.h``, ``include/uapi/linux/btf.h`` and, for what
-the kernel shows but exports nowhere, the file named beside it. Only what the
-project uses is here. Pure data: importing this module touches nothing.
+They come from ``include/uapi/linux/bpf.h`` and ``include/uapi/linux/btf.h``; for others the
+docstring names the file. Only constants that the project uses are here. Pure data.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-
-__all__ = [
-    "BPF_F_CLONE",
-    "BPF_F_INNER_MAP",
-    "BPF_F_LINK",
-    "BPF_F_MMAPABLE",
-    "BPF_F_NO_COMMON_LRU",
-    "BPF_F_NO_PREALLOC",
-    "BPF_F_NO_USER_CONV",
-    "BPF_F_NUMA_NODE",
-    "BPF_F_PRESERVE_ELEMS",
-    "BPF_F_RB_OVERWRITE",
-    "BPF_F_RDONLY",
-    "BPF_F_RDONLY_PROG",
-    "BPF_F_REPLACE",
-    "BPF_F_SEGV_ON_FAULT",
-    "BPF_F_SLEEPABLE",
-    "BPF_F_STACK_BUILD_ID",
-    "BPF_F_TOKEN_FD",
-    "BPF_F_VTYPE_BTF_OBJ_FD",
-    "BPF_F_WRONLY",
-    "BPF_F_WRONLY_PROG",
-    "BPF_F_ZERO_SEED",
-    "BPF_OBJ_NAME_LEN",
-    "BPF_STATS_RUN_TIME",
-    "BPF_STRUCT_OPS",
-    "BPF_TRACE_ITER",
-    "BTF_MAGIC",
-    "CLONE_NEWNET",
-    "MAPS_OF_MAPS",
-    "SO_NETNS_COOKIE",
-    "TCP_CA_BUF_MAX",
-    "TCP_CA_NAME_MAX",
-    "BpfCmd",
-    "BpfLinkType",
-    "BpfMapType",
-    "BpfProgType",
-    "BtfFuncLinkage",
-    "BtfIntEncoding",
-    "BtfKind",
-    "BtfVarLinkage",
-    "CoreReloKind",
-    "StructOpsState",
-    "TcpCongFlags",
-]
 
 BPF_OBJ_NAME_LEN = 16
 """Bytes of an object's name in the kernel, the NUL included."""
@@ -75,7 +29,7 @@ BPF_F_SEGV_ON_FAULT = 1 << 17
 BPF_F_NO_USER_CONV = 1 << 18
 BPF_F_RB_OVERWRITE = 1 << 19
 BPF_F_TOKEN_FD = 1 << 16
-"""In the flags of MAP_CREATE, PROG_LOAD and BTF_LOAD: act with the BPF token whose fd is given."""
+"""Flag of MAP_CREATE, PROG_LOAD and BTF_LOAD: use the BPF token of the given fd."""
 BPF_F_REPLACE = 1 << 2
 BPF_F_SLEEPABLE = 1 << 4
 BPF_STRUCT_OPS = 44
@@ -87,11 +41,11 @@ BTF_MAGIC = 0xEB9F
 CLONE_NEWNET = 0x40000000
 """``include/uapi/linux/sched.h``; ``os.CLONE_NEWNET`` is there from Python 3.12 on."""
 SO_NETNS_COOKIE = 71
-"""Socket option: a number of the socket's network namespace that no other gets until reboot (Linux 5.14)."""
+"""Socket option: the namespace's number, unique until reboot (Linux 5.14)."""
 TCP_CA_NAME_MAX = 16
 """Bytes of a congestion control's name, the NUL included (``include/net/tcp.h``)."""
 TCP_CA_BUF_MAX = 128 * TCP_CA_NAME_MAX
-"""Bytes of a list of congestion controls: what the kernel shows and takes at most (``include/net/tcp.h``)."""
+"""Bytes of the longest list of congestion controls (``include/net/tcp.h``)."""
 
 
 class BpfCmd(IntEnum):
@@ -170,7 +124,7 @@ MAPS_OF_MAPS = frozenset({BpfMapType.ARRAY_OF_MAPS, BpfMapType.HASH_OF_MAPS})
 
 
 class BpfProgType(IntEnum):
-    """``enum bpf_prog_type``; the types that this project loads."""
+    """``enum bpf_prog_type``: the types that this project loads."""
 
     UNSPEC = 0
     SOCKET_FILTER = 1
@@ -179,7 +133,7 @@ class BpfProgType(IntEnum):
 
 
 class BpfLinkType(IntEnum):
-    """``enum bpf_link_type``; the one type that this project makes."""
+    """``enum bpf_link_type``: the type that this project creates."""
 
     UNSPEC = 0
     STRUCT_OPS = 9
@@ -211,7 +165,7 @@ class BtfKind(IntEnum):
 
 
 class BtfIntEncoding(IntEnum):
-    """``BTF_INT_SIGNED`` and its siblings: bits."""
+    """Bits of a BTF integer: ``BTF_INT_SIGNED`` and others."""
 
     SIGNED = 1
     CHAR = 2
@@ -227,7 +181,7 @@ class BtfFuncLinkage(IntEnum):
 
 
 class BtfVarLinkage(IntEnum):
-    """``BTF_VAR_STATIC`` and its siblings."""
+    """``BTF_VAR_STATIC`` and others."""
 
     STATIC = 0
     GLOBAL_ALLOCATED = 1

@@ -170,11 +170,15 @@ def test_one_thing_wrong(record: Record, why: str) -> None:
         (
             [proto(0, ("a", 1)), func("f", 2), decl_tag("t", 3, component=1)],
             4,
-            "what it tags has no component 1",
+            "the tagged type has no component 1",
         ),
-        ([var("v", 1), decl_tag("t", 2, component=0)], 3, "what it tags has no component 0"),
-        ([typedef("v", 1), decl_tag("t", 2, component=-2)], 3, "what it tags has no component 4294967294"),
-        ([struct_("s", 4, M("a", 1)), decl_tag("t", 2, component=1)], 3, "what it tags has no component 1"),
+        ([var("v", 1), decl_tag("t", 2, component=0)], 3, "the tagged type has no component 0"),
+        ([typedef("v", 1), decl_tag("t", 2, component=-2)], 3, "the tagged type has no component 4294967294"),
+        (
+            [struct_("s", 4, M("a", 1)), decl_tag("t", 2, component=1)],
+            3,
+            "the tagged type has no component 1",
+        ),
         ([ptr(1), array(1, 2, 1)], 3, "index: type 2 is of a kind that cannot be there"),
         (
             [ptr(1), struct_("s", 8, M("a", 2, bits=3))],
