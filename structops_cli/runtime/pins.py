@@ -115,21 +115,21 @@ def is_mounted(path: str) -> bool:
     )
 
 
-def _sys_of_ip_netns() -> str:
-    """Return the namespace that ``/sys`` is mounted for, "" for the machine's own."""
+def _sys_of_ip_netns() -> str | None:
+    """Return the namespace that ``/sys`` is mounted for, None for the machine's own."""
     sources = [item.source for item in mounted("sysfs") if item.path == "/sys"]
     source = sources[-1] if sources else ""
-    return source if source and os.path.exists(f"/run/netns/{source}") else ""
+    return source if source and os.path.exists(f"/run/netns/{source}") else None
 
 
-def unreachable_pins() -> str:
-    """Return why this process cannot reach the machine's pins; "" if it reaches them."""
+def unreachable_pins() -> str | None:
+    """Return why this process cannot reach the machine's pins; None if it reaches them."""
     if name := _sys_of_ip_netns():
         return f"ip netns exec {shell_words(name)} mounts another /sys for this command, without the machine's bpffs"
     with suppress(OSError):  # unreadable: no answer
         if os.stat(f"/proc/1/root{bpffs.DEFAULT}").st_dev != os.stat(bpffs.DEFAULT).st_dev:
             return f"process 1 has another {bpffs.DEFAULT}: this process is in another mount namespace"
-    return ""
+    return None
 
 
 def check_pin_dir(path: str, writers: Writers = Writers.CALLER) -> None:
@@ -163,18 +163,18 @@ def pin_with_undo(fd: Fd, path: str, undo: ExitStack, writers: Writers = Writers
             bpf.obj_pin(fd, place.path)
         except KernelError as error:
             if error.errno == EEXIST:
-                error.why = _taken_by_another(place)
+                error.why = _taken_by_another(place) or ""
             raise
         undo.callback(_unlink_quietly, path)
 
 
-def _taken_by_another(place: PinPath) -> str:
-    """Return the foreign owner of the object at a pin's path; "" for root and the caller."""
+def _taken_by_another(place: PinPath) -> str | None:
+    """Return the foreign owner of the object at a pin's path; None for root and the caller."""
     with suppress(OSError):
         owner = os.stat(place.name, dir_fd=place.folder.fileno(), follow_symlinks=False).st_uid
         if owner not in (0, os.geteuid()):
             return f"the path exists, and belongs to {owner_text(owner)}"
-    return ""
+    return None
 
 
 def pin_again(fd: Fd, path: str) -> None:

@@ -50,18 +50,12 @@ def explain_refusal(
     missing: Sequence[Resolved] = (),
 ) -> VerifierError:
     """Return the refusal with program, member, source line and the verifier's last lines."""
-    report = report_in(error.log)
-    insn = refusing_instruction(error.log)
-    words = _about_the_cause(meaningful_lines(error.log), plan.name)
-    if error.errno == E2BIG and _is_cut(error.log):
-        insn, words = None, (CUT,)
-    elif report:
-        insn, words = (insn if report.insn is None else report.insn), (report.reason.rstrip("."),)
-    hint = (report.suggestion.rstrip(".") if report else "") or hint_for(words, plan)
+    insn, words = _reported(error, plan)
+    hint = _hint(error.log, words, plan)
     absent = _absent_symbol(error.log, insn, spec, linked, missing)
     poisoned = _poisoned(error.log, fixups) or _poisoned_call(error.log, spec, missing)
     if poisoned:
-        words, hint = (poisoned,), ""
+        words, hint = (poisoned,), None
     elif not words:
         words = (_silent_refusal(spec, plan, linked, error.errno or 0),)
     elif linked.sleepable and UNSUPPORTED in error.log:
@@ -69,10 +63,7 @@ def explain_refusal(
     elif is_too_large(words):
         words = (*words, f"{plan.name} has {_size(spec, linked)}")
     if absent:
-        differs = any(one.differs for one in missing if one.extern.name == absent)
-        hint = f"test the weak symbol before it is used: if (&{absent}) ...; " + (
-            f"or declare {absent} as this kernel has it" if differs else f"this kernel lacks {absent}"
-        )
+        hint = _hint_for_weak(absent, missing)
     line = source_line(spec, linked, insn) if insn is not None else ""
     answer = VerifierError(
         f"the verifier refused {plan.name} of {spec.name} (member {plan.member.name})",
@@ -87,6 +78,28 @@ def explain_refusal(
     if insn is not None:
         answer.add(insn=insn)
     return answer
+
+
+def _reported(error: VerifierError, plan: ProgramPlan) -> tuple[int | None, tuple[str, ...]]:
+    """Return the refused instruction and the cause in the verifier's words."""
+    insn = refusing_instruction(error.log)
+    if error.errno == E2BIG and _is_cut(error.log):
+        return None, (CUT,)
+    if report := report_in(error.log):
+        return insn if report.insn is None else report.insn, (report.reason.rstrip("."),)
+    return insn, _about_the_cause(meaningful_lines(error.log), plan.name)
+
+
+def _hint(log: str, words: Sequence[str], plan: ProgramPlan) -> str | None:
+    """Return the suggestion of the report, else the hint for known words."""
+    report = report_in(log)
+    return (report.suggestion.rstrip(".") if report else None) or hint_for(words, plan)
+
+
+def _hint_for_weak(name: str, missing: Sequence[Resolved]) -> str:
+    differs = any(one.differs for one in missing if one.extern.name == name)
+    other = f"or declare {name} as this kernel has it" if differs else f"this kernel lacks {name}"
+    return f"test the weak symbol before it is used: if (&{name}) ...; {other}"
 
 
 def _about_the_cause(words: tuple[str, ...], program: str) -> tuple[str, ...]:
@@ -146,31 +159,31 @@ def refusing_instruction(log: str) -> int | None:
     return last
 
 
-def _poisoned(log: str, fixups: tuple[Fixup, ...]) -> str:
+def _poisoned(log: str, fixups: tuple[Fixup, ...]) -> str | None:
     match = INVALID_CALL.search(log)
     index = poisoned_relocation(int(match.group(1))) if match else None
     if index is None or index >= len(fixups):
-        return ""
+        return None
     return f"it reaches a CO-RE relocation that this kernel cannot satisfy: {why_poisoned(fixups[index])}"
 
 
-def _poisoned_call(log: str, spec: ObjectSpec, missing: Sequence[Resolved]) -> str:
+def _poisoned_call(log: str, spec: ObjectSpec, missing: Sequence[Resolved]) -> str | None:
     match = INVALID_CALL.search(log)
     if not match or not missing:
-        return ""
+        return None
     from structops_cli.core.externs import poisoned_extern  # only objects with externs need it
 
     name = poisoned_extern(spec, int(match.group(1)))
     why = next((one.absence() for one in missing if one.extern.name == name), "")
-    return f"it calls the kernel function {name}, {why}" if name else ""
+    return f"it calls the kernel function {name}, {why}" if name else None
 
 
 def _absent_symbol(
     log: str, insn: int | None, spec: ObjectSpec, linked: LinkedProgram, missing: Sequence[Resolved]
-) -> str:
-    """Return the missing weak symbol that the refused instruction uses; "" for none."""
+) -> str | None:
+    """Return the missing weak symbol that the refused instruction uses."""
     if not missing:
-        return ""
+        return None
     from structops_cli.core.externs import poisoned_extern  # only objects with externs need it
     from structops_cli.obj.link import link_program
 
@@ -181,7 +194,7 @@ def _absent_symbol(
         return name
     loads = {item.insn_index: item.symbol for item in link_program(spec, linked.name).relocations}
     place = _load_of_the_base(linked.insns, insn, loads) if insn is not None else None
-    return loads[place] if place is not None and loads[place] in names else ""
+    return loads[place] if place is not None and loads[place] in names else None
 
 
 def _load_of_the_base(insns: bytes, index: int, loads: Container[int]) -> int | None:
@@ -198,7 +211,7 @@ def _load_of_the_base(insns: bytes, index: int, loads: Container[int]) -> int | 
     return None
 
 
-def _with_the_log(log: str, hint: str) -> str:
+def _with_the_log(log: str, hint: str | None) -> str:
     """Add the option that shows the whole log to a hint."""
     if NO_ADDRESS in log:
         return "variables of the kernel need one that was built with CONFIG_KALLSYMS_ALL=y"

@@ -122,8 +122,8 @@ KNOWN = (
 )
 
 
-def hint_for(words: Sequence[str], plan: ProgramPlan) -> str:
-    """Return the hint for the last known line; "" for none."""
+def hint_for(words: Sequence[str], plan: ProgramPlan) -> str | None:
+    """Return the hint for the last known line."""
     for line in reversed(words):
         for known in KNOWN:
             if match := known.words.search(line):
@@ -133,7 +133,7 @@ def hint_for(words: Sequence[str], plan: ProgramPlan) -> str:
                     member=plan.member.name,
                     sleep=_of_sleeping(plan),
                 )
-    return ""
+    return None
 
 
 def is_too_large(words: Sequence[str]) -> bool:
