@@ -139,7 +139,7 @@ NUMBER_COLUMNS = (
 
 
 def _by_algorithm(algorithms: Sequence[str | None]) -> Sequence[int]:
-    """Return the order of the lines: sorted by name, no name last, else as the kernel sent them."""
+    """Return the order of the lines: by name, no name last, else as the kernel sent them."""
     names = sorted(set(algorithms), key=lambda name: (name is None, name or ""))
     rank = {name: place for place, name in enumerate(names)}
     ranks = [rank[name] for name in algorithms]

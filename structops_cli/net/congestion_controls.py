@@ -29,7 +29,7 @@ class CongestionControls(NamedTuple):
 
 
 def read_congestion_controls() -> CongestionControls:
-    """Read the available, allowed and default congestion controls of the calling thread's namespace.
+    """Read the congestion control sysctls of the calling thread's namespace.
 
     Follows ``net/ipv4/sysctl_net_ipv4.c``. Raises ``UnsupportedError`` without these sysctls,
     ``KernelError`` when one cannot be read.

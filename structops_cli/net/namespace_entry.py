@@ -58,7 +58,7 @@ def in_new_thread(before: Callable[[], None], function: Callable[[], Result]) ->
 
 
 def namespace_identity() -> int:
-    """Return a unique number of the calling thread's namespace: its cookie, before Linux 5.14 its inode.
+    """Return the cookie of the calling thread's namespace, before Linux 5.14 its inode.
 
     The kernel reuses inodes of namespaces that are gone, and never cookies until reboot. Raises
     ``KernelError`` when the kernel has cookies and does not show this one.

@@ -59,7 +59,7 @@ class NetNamespace(NamedTuple):
 
     @property
     def title(self) -> str:
-        """``initial``, a printable name, or ``net:[INODE]``. ``select_namespaces`` accepts each of them."""
+        """``initial``, a printable name, or ``net:[INODE]``: words for ``select_namespaces``."""
         if self.is_initial:
             return INITIAL
         names = (name for name in self.names if name.isprintable() and name != INITIAL)
@@ -116,7 +116,7 @@ def own_namespace() -> NetNamespace:
 
 
 def own_inode() -> int:
-    """Return the inode of the calling thread's namespace. Raises ``KernelError`` without ``/proc``."""
+    """Return the inode of the calling thread's namespace; ``KernelError`` without /proc."""
     try:
         return os.stat(OWN_NAMESPACE).st_ino
     except OSError as error:
@@ -198,7 +198,7 @@ def _ambiguous(word: str, matches: list[NetNamespace]) -> AmbiguousError:
 
 
 def _namespaces_of_processes() -> Iterator[tuple[int, int, str]]:
-    """Yield (process, inode, path) for each process, and for each thread with another namespace."""
+    """Yield (process, inode, path) of each process, and of threads in other namespaces."""
     for word in filter(str.isdecimal, os.listdir("/proc")):
         own = _linked_inode(f"/proc/{word}/ns/net")
         if own is not None:
@@ -303,7 +303,7 @@ def _descriptors() -> Iterator[tuple[str, str]]:
 
 
 def _descriptor_inode(process: str, number: str) -> int | None:
-    """Return the inode of a descriptor's namespace; a descriptor opened by name links to its path."""
+    """Return the inode of a descriptor's namespace, None for another file."""
     path = f"/proc/{process}/fd/{number}"
     try:
         link = os.readlink(path)

@@ -89,7 +89,10 @@ class NetlinkSocket:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        error_class: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -112,9 +115,9 @@ class NetlinkSocket:
     ) -> list[Taken]:
         """Request a list, and return what ``take`` returns for each datagram.
 
-        A datagram is valid during the call of ``take`` only. A list that changed meanwhile, or that was cut for
-        want of memory or room, is requested again; each attempt starts with ``restart``. Raises ``KernelError`` when
-        the kernel refuses, ``StateError`` when every attempt was interrupted.
+        A datagram is valid during the call of ``take`` only. A list that changed meanwhile, or that was cut
+        for want of memory or room, is requested again; each attempt starts with ``restart``. Raises
+        ``KernelError`` when the kernel refuses, ``StateError`` when every attempt was interrupted.
         """
         for _ in range(DUMP_TRIES):
             restart()
@@ -127,15 +130,15 @@ class NetlinkSocket:
         )
 
     def request(self, message_type: int, payload: bytes, operation: str, flags: int = 0) -> None:
-        """Send one request and wait for its acknowledgement. Raises ``KernelError`` with the kernel's text."""
+        """Send one request and wait for its end. Raises ``KernelError`` with the kernel's text."""
         self._send(message_type, payload, NLM_F_REQUEST | NLM_F_ACK | flags, operation)
         while True:
             datagram = self._receive(operation)
             if datagram is None:
                 raise _refused(f"{operation} was not answered whole", operation, ENOBUFS)
-            for kind, end_flags, body in self._answers(datagram):
-                if kind in (NLMSG_ERROR, NLMSG_DONE):
-                    _check_end(kind, end_flags, body, operation)
+            for answer, answer_flags, body in self._answers(datagram):
+                if answer in (NLMSG_ERROR, NLMSG_DONE):
+                    _check_end(answer, answer_flags, body, operation)
                     return
 
     def _dump_once(
@@ -151,10 +154,10 @@ class NetlinkSocket:
                 whole = False
                 continue
             ended = False
-            for kind, flags, body in self._answers(datagram, first_only=self._is_bulk(datagram)):
+            for answer, flags, body in self._answers(datagram, first_only=self._is_bulk(datagram)):
                 whole = whole and not flags & NLM_F_DUMP_INTR
-                if kind in (NLMSG_ERROR, NLMSG_DONE):
-                    _check_end(kind, flags, body, operation)
+                if answer in (NLMSG_ERROR, NLMSG_DONE):
+                    _check_end(answer, flags, body, operation)
                     ended = True
                     break
             found.append(take(datagram))
@@ -189,9 +192,9 @@ class NetlinkSocket:
 
     def _answers(self, datagram: bytes | memoryview, *, first_only: bool = False) -> Iterator[Message]:
         """Yield the datagram's messages that answer the last request; ``first_only`` looks at one."""
-        for offset, end, kind, flags, sequence in _frames(datagram):
+        for offset, end, message_type, flags, sequence in _frames(datagram):
             if sequence == self._sequence:
-                yield kind, flags, memoryview(datagram)[offset + HEADER.size : end]
+                yield message_type, flags, memoryview(datagram)[offset + HEADER.size : end]
             if first_only:
                 return
 
@@ -213,9 +216,9 @@ def messages(datagrams: list[bytes]) -> Iterator[tuple[int, memoryview]]:
     """
     for datagram in datagrams:
         view = memoryview(datagram)
-        for offset, end, kind, _, _ in _frames(datagram):
-            if kind not in (NLMSG_ERROR, NLMSG_DONE):
-                yield kind, view[offset + HEADER.size : end]
+        for offset, end, message_type, _, _ in _frames(datagram):
+            if message_type not in (NLMSG_ERROR, NLMSG_DONE):
+                yield message_type, view[offset + HEADER.size : end]
 
 
 def attributes(body: memoryview, offset: int = 0) -> dict[int, memoryview]:
@@ -226,10 +229,10 @@ def attributes(body: memoryview, offset: int = 0) -> dict[int, memoryview]:
     found: dict[int, memoryview] = {}
     size = len(body)
     while offset + ATTRIBUTE.size <= size:
-        length, kind = ATTRIBUTE.unpack_from(body, offset)
+        length, attribute_type = ATTRIBUTE.unpack_from(body, offset)
         if length < ATTRIBUTE.size or offset + length > size:
             raise damaged(f"an attribute of {length} bytes at {offset} of {size}")
-        found[kind & NLA_TYPE_MASK] = body[offset + ATTRIBUTE.size : offset + length]
+        found[attribute_type & NLA_TYPE_MASK] = body[offset + ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
     return found
 
@@ -243,26 +246,26 @@ def _frames(datagram: bytes | memoryview) -> Iterator[tuple[int, int, int, int, 
     """Yield offset, end, type, flags and sequence number of each message."""
     offset, size = 0, len(datagram)
     while offset + HEADER.size <= size:
-        length, kind, flags, sequence, _ = HEADER.unpack_from(datagram, offset)
+        length, message_type, flags, sequence, _ = HEADER.unpack_from(datagram, offset)
         if length < HEADER.size or offset + length > size:
             raise damaged(f"a message of {length} bytes at {offset} of {size}")
-        yield offset, offset + length, kind, flags, sequence
+        yield offset, offset + length, message_type, flags, sequence
         offset += (length + 3) & ~3
 
 
-def _check_end(kind: int, flags: int, body: memoryview, operation: str) -> None:
+def _check_end(message_type: int, flags: int, body: memoryview, operation: str) -> None:
     """Raise the error that an NLMSG_ERROR or NLMSG_DONE carries, if any."""
     number = -ERROR.unpack_from(body)[0] if len(body) >= ERROR.size else 0
     if number > 0:
-        raise _refused(f"{operation} was refused", operation, number, _kernel_text(kind, flags, body))
+        raise _refused(f"{operation} was refused", operation, number, _kernel_text(message_type, flags, body))
 
 
-def _kernel_text(kind: int, flags: int, body: memoryview) -> str | None:
+def _kernel_text(message_type: int, flags: int, body: memoryview) -> str | None:
     """Return the kernel's text for an error (NETLINK_EXT_ACK), None without one."""
     if not flags & NLM_F_ACK_TLVS:
         return None
     start = ERROR.size
-    if kind == NLMSG_ERROR:
+    if message_type == NLMSG_ERROR:
         if len(body) < ERROR.size + HEADER.size:
             return None
         echoed = HEADER.size if flags & NLM_F_CAPPED else HEADER.unpack_from(body, ERROR.size)[0]

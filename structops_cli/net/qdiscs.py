@@ -1,4 +1,4 @@
-"""Read the queueing disciplines of the calling thread's network namespace: their kinds, by device.
+"""Read the kinds of the queueing disciplines in the calling thread's namespace.
 
 Raw netlink, because ``status`` and ``unregister`` must not pay for importing pyroute2. The kernel shows
 the kind of a queueing discipline, and never the version of a registered ``Qdisc_ops``.
@@ -25,7 +25,10 @@ DEFAULT_QDISC = "/proc/sys/net/core/default_qdisc"
 
 
 class DeviceQdisc(NamedTuple):
-    """A queueing discipline of a device; the kernel calls its name ``kind``. ``handle`` and ``parent`` are major << 16 | minor."""
+    """A queueing discipline of a device. The kernel calls its name ``kind``.
+
+    ``handle`` and ``parent`` are major << 16 | minor.
+    """
 
     device: str
     kind: str
@@ -34,9 +37,10 @@ class DeviceQdisc(NamedTuple):
 
 
 def read_device_qdiscs() -> tuple[DeviceQdisc, ...]:
-    """Return the queueing disciplines of every device, those that the kernel adds below others included.
+    """Return the queueing disciplines of every device, with those that the kernel adds.
 
-    Raises ``KernelError`` when the kernel refuses, ``InputError`` for a damaged answer. Follows ``tc_dump_qdisc``.
+    Follows ``tc_dump_qdisc``. Raises ``KernelError`` when the kernel refuses, ``InputError`` for a
+    damaged answer.
     """
     request = TCMSG.pack(0, 0, 0, 0, 0) + FLAG.pack(FLAG.size, TCA_DUMP_INVISIBLE)
     with NetlinkSocket(NETLINK_ROUTE) as netlink:
@@ -45,7 +49,7 @@ def read_device_qdiscs() -> tuple[DeviceQdisc, ...]:
 
 
 def default_qdisc() -> str | None:
-    """Return the kind of net.core.default_qdisc, None where this kernel or namespace does not show it."""
+    """Return the kind of net.core.default_qdisc, None where the kernel does not show it."""
     try:
         with open(DEFAULT_QDISC, encoding="ascii", errors="replace") as file:
             return file.read().strip() or None

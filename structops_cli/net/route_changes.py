@@ -1,4 +1,4 @@
-"""Make, change and delete routes: one rtnetlink request each, in the calling thread's namespace.
+"""Make, change and delete routes of the calling thread's namespace.
 
 A changed route is sent back as the kernel showed it, but for its congestion control: no attribute that
 this project does not know is lost. Raw netlink, because pyroute2 0.9.7 cannot do that: its route message drops
@@ -64,12 +64,12 @@ def add_route(spec: RouteSpec, name: str, *, locked: bool) -> None:
         RouteAttribute.PRIORITY: NUMBER.pack(spec.metric) if spec.metric else None,
         RouteAttribute.OIF: NUMBER.pack(_index(spec.device)) if spec.device else None,
     }
-    parts = {kind: raw for kind, raw in wanted.items() if raw}
+    parts = {attribute: raw for attribute, raw in wanted.items() if raw}
     _send(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, header, parts, "cannot make the route")
 
 
 def change_route(route: Route, name: str | None, *, locked: bool) -> None:
-    """Give an existing route a congestion control, or take it off (None); keep everything else."""
+    """Give a route a congestion control, or take it off (None); keep all else."""
     header, parts = _as_request(route)
     metrics = attributes(memoryview(route.message), RTMSG.size).get(RouteAttribute.METRICS)
     changed = _metrics(attributes(metrics) if metrics else {}, name, locked=locked)
@@ -87,7 +87,7 @@ def delete_route(route: Route) -> None:
 def _send(
     message_type: int, flags: int, header: tuple[int, ...], parts: Mapping[int, bytes], what: str
 ) -> None:
-    body = RTMSG.pack(*header) + b"".join(_attribute(kind, raw) for kind, raw in parts.items())
+    body = RTMSG.pack(*header) + b"".join(_attribute(attribute, raw) for attribute, raw in parts.items())
     operation = "RTM_DELROUTE" if message_type == RTM_DELROUTE else "RTM_NEWROUTE"
     try:
         with NetlinkSocket(NETLINK_ROUTE) as netlink:
@@ -109,14 +109,14 @@ def _as_request(route: Route) -> tuple[tuple[int, ...], dict[int, bytes]]:
     *fields, flags = RTMSG.unpack_from(route.message)
     shown = attributes(memoryview(route.message), RTMSG.size)
     left_out = SHOWN_ONLY | (OF_NEXT_HOP_OBJECT if RouteAttribute.NH_ID in shown else frozenset())
-    parts = {kind: bytes(raw) for kind, raw in shown.items() if kind not in left_out}
+    parts = {attribute: bytes(raw) for attribute, raw in shown.items() if attribute not in left_out}
     if RouteAttribute.MULTIPATH in parts:
         parts[RouteAttribute.MULTIPATH] = _next_hops(parts[RouteAttribute.MULTIPATH])
     return (*fields, flags & RTNH_F_ONLINK), _expiry(shown) | parts
 
 
 def _expiry(shown: Mapping[int, memoryview]) -> dict[int, bytes]:
-    """Return the lifetime of a route: the kernel shows it in one attribute and takes it in another."""
+    """Return a route's lifetime: the kernel shows it in one attribute, takes it in another."""
     info = shown.get(RouteAttribute.CACHEINFO, b"")
     expires = CACHEINFO.unpack_from(info)[2] if len(info) >= CACHEINFO.size else 0
     return {RouteAttribute.EXPIRES: NUMBER.pack(max(expires // 100, 1))} if expires > 0 else {}
@@ -134,18 +134,22 @@ def _next_hops(raw: bytes) -> bytes:
 
 def _metrics(before: Mapping[int, memoryview], name: str | None, *, locked: bool) -> bytes:
     """Return the content of RTA_METRICS with another congestion control, or with none."""
-    parts = {kind: bytes(raw) for kind, raw in before.items() if kind not in (RTAX_LOCK, RTAX_CC_ALGO)}
+    parts = {
+        attribute: bytes(raw)
+        for attribute, raw in before.items()
+        if attribute not in (RTAX_LOCK, RTAX_CC_ALGO)
+    }
     lock = NUMBER.unpack(before[RTAX_LOCK])[0] if RTAX_LOCK in before else 0
     lock = lock & ~(1 << RTAX_CC_ALGO) | (1 << RTAX_CC_ALGO if locked and name else 0)
     if lock:
         parts[RTAX_LOCK] = NUMBER.pack(lock)
     if name:
         parts[RTAX_CC_ALGO] = name.encode() + b"\0"
-    return b"".join(_attribute(kind, raw) for kind, raw in sorted(parts.items()))
+    return b"".join(_attribute(attribute, raw) for attribute, raw in sorted(parts.items()))
 
 
-def _attribute(kind: int, raw: bytes) -> bytes:
-    return ATTRIBUTE.pack(ATTRIBUTE.size + len(raw), kind) + raw + b"\0" * (-len(raw) % 4)
+def _attribute(attribute: int, raw: bytes) -> bytes:
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(raw), attribute) + raw + b"\0" * (-len(raw) % 4)
 
 
 def _index(device: str) -> int:

@@ -80,7 +80,7 @@ class Route(NamedTuple):
     """One route as the kernel shows it.
 
     ``congctl`` is None without one, and while its algorithm is not registered; ``locked`` then tells that
-    there is one. ``address`` has the family's 4 or 16 bytes. ``message`` is ``struct rtmsg`` with its attributes.
+    there is one. ``address`` has the family's 4 or 16 bytes. ``message`` is ``struct rtmsg`` and attributes.
     """
 
     family: int
@@ -150,7 +150,7 @@ def routes_in(namespace: NetNamespace, *, every: bool = False) -> list[Route]:
 
 
 def routes_naming(name: str, found: Iterable[NetNamespace]) -> list[tuple[NetNamespace, Route]]:
-    """Return the routes of these namespaces that choose an algorithm; skip a namespace that is gone."""
+    """Return the routes that choose an algorithm; skip a namespace that is gone."""
     naming = []
     for namespace in found:
         with suppress(NotFoundError):
@@ -194,12 +194,12 @@ def _choice(metrics: memoryview | None) -> tuple[str | None, bool]:
     return name or None, bool(_number(parts, RTAX_LOCK, 0) >> RTAX_CC_ALGO & 1)
 
 
-def _number(parts: Mapping[int, memoryview], kind: int, default: int) -> int:
-    raw = parts.get(kind)
+def _number(parts: Mapping[int, memoryview], attribute: int, default: int) -> int:
+    raw = parts.get(attribute)
     if raw is None:
         return default
     if len(raw) != NUMBER.size:
-        raise damaged(f"attribute {kind} of a route has {len(raw)} bytes")
+        raise damaged(f"attribute {attribute} of a route has {len(raw)} bytes")
     number: int = NUMBER.unpack(raw)[0]
     return number
 
@@ -210,7 +210,7 @@ def _gateway(parts: Mapping[int, memoryview], family: int, size: int) -> str | N
 
 
 def _device(index: int) -> str | None:
-    """Return a device's name in the calling thread's namespace, ``ifN`` when the device is gone."""
+    """Return a device's name, ``ifN`` when the device is gone."""
     try:
         return socket.if_indextoname(index) if index else None
     except OSError:
@@ -221,7 +221,7 @@ def _device(index: int) -> str | None:
 
 
 def parse_route(words: Sequence[str]) -> RouteSpec:
-    """Parse the words of a route (``GRAMMAR``). Raises ``UsageError`` that names the wrong word."""
+    """Parse the words of a route (``GRAMMAR``); ``UsageError`` names the wrong word."""
     if not words or words[0] in KEYWORDS:
         raise UsageError("a route begins with its destination", hint=GRAMMAR)
     given = _keyword_values(words[1:])
@@ -245,7 +245,7 @@ def parse_route(words: Sequence[str]) -> RouteSpec:
 
 
 def words_of(route: Route) -> str:
-    """Return the words that name this route and no other, quoted for a shell; they leave out its tos."""
+    """Return the words, quoted for a shell, that name this route only; tos is left out."""
     destination = "::/0" if route.family == socket.AF_INET6 and not route.prefix_bits else route.destination
     words = [destination]
     words += ["via", route.gateway] if route.gateway else []

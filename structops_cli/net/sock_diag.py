@@ -1,4 +1,4 @@
-"""Read every TCP socket of a network namespace from the kernel's own tables, with or without an owner.
+"""Read every TCP socket of a network namespace from the kernel's tables.
 
 Follows ``net/ipv4/inet_diag.c`` and ``tcp_diag.c``. Raw netlink, because pyroute2's inet_diag takes 20
 times as long. The tables lack sockets that were never bound nor connected; before Linux 6.8
@@ -136,7 +136,7 @@ def tcp_sockets(
 
 
 def add_records(diag: NetlinkSocket, records: SocketRecords, *, states: int = ALL_STATES) -> int:
-    """Append the TCP sockets of a namespace as records, and return their number. Raises as ``tcp_sockets``."""
+    """Append a namespace's TCP sockets, return their number; raises as ``tcp_sockets``."""
     first = len(records.data)
     try:
         _dump(diag, records, TCPDIAG_GETSOCK, REQUEST_OF_ALL.pack(EXTENSIONS, states))

@@ -1,9 +1,10 @@
 """Destroy TCP sockets with SOCK_DESTROY, and find out what this kernel destroys.
 
-Linux before 6.11 accepts SOCK_DESTROY for a connection that no process owns and does harm; so does a
-stable kernel without bac76cf89816 ("tcp: fix forever orphan socket caused by tcp_abort"). ``tcp_abort`` drops the data that the connection had to send, its FIN
-included, and leaves the socket. With nothing to send no timer ends the socket: it uses its congestion
-control until its peer resets it. Neither BTF nor the version tells, so ``orphans_are_destroyed`` tries it.
+Linux before 6.11 accepts SOCK_DESTROY for a connection that no process owns and does harm; so does a stable
+kernel without bac76cf89816 ("tcp: fix forever orphan socket caused by tcp_abort"). ``tcp_abort`` drops the
+data that the connection had to send, its FIN included, and leaves the socket. With nothing to send no
+timer ends the socket: it uses its congestion control until its peer resets it. Neither BTF nor the version
+tells, so ``orphans_are_destroyed`` tries it.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ __all__ = ["destroy", "orphans_are_destroyed"]
 SOCK_DESTROY = 21
 """``include/uapi/linux/sock_diag.h``."""
 LINGER_S = 120
-"""Longer than TIME_WAIT (60 s): ``tcp_close`` then keeps an orphan in FIN_WAIT2 as a full socket with a timer."""
+"""More than TIME_WAIT (60 s): ``tcp_close`` then keeps an orphan in FIN_WAIT2 as a full socket."""
 
 
 def destroy(diag: NetlinkSocket, tcp: TcpSocket) -> bool:
-    """Reset a connection or close a listener of any owner; return False if it was gone already.
+    """Reset a connection or close a listener of any owner; return False if it was gone.
 
     The owner reads ECONNABORTED. Needs CAP_NET_ADMIN over the namespace. Raises ``UnsupportedError``
     without CONFIG_INET_DIAG_DESTROY. Follows ``tcp_diag_destroy`` and ``tcp_abort``.

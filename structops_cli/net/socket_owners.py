@@ -1,7 +1,8 @@
 """Find the processes that have a socket open, by one walk over ``/proc/PID/fd``.
 
-The kernel's socket tables name an inode and no process. A socket without an owner here is the kernel's own,
-is in transit in a message (SCM_RIGHTS), is held by io_uring, or belongs to an unreachable process.
+The kernel's socket tables name an inode and no process. A socket without an owner here is
+the kernel's own, or belongs to an unreachable process. It may also be held by io_uring, or be in
+transit in a message (SCM_RIGHTS).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["CommandNames", "Owner", "OwnerWalk", "SocketOwners", "command_of", "
 
 
 class Owner(NamedTuple):
-    """A process and its descriptor; ``thread`` has the descriptor table, mostly the process itself."""
+    """A process and its descriptor; ``thread`` has the descriptor table."""
 
     process: int
     fd: int
@@ -25,7 +26,7 @@ class Owner(NamedTuple):
 
 
 class SocketOwners(NamedTuple):
-    """The owners of each socket inode, and the processes whose descriptors this process may not read."""
+    """The owners of each socket inode, and the processes that may not be read."""
 
     by_inode: dict[int, list[Owner]]
     unreadable: tuple[int, ...]
@@ -66,7 +67,7 @@ class OwnerWalk:
         self._thread = start_thread(self._run, "owners", daemon=True)
 
     def result(self) -> tuple[list[int], list[int]]:
-        """Wait for the end, and return the inode of each socket descriptor and the process that has it."""
+        """Wait for the end; return each socket descriptor's inode, and its process."""
         self._thread.join()
         if self._errors:
             raise self._errors[0]
@@ -80,7 +81,7 @@ class OwnerWalk:
 
 
 def command_of(process: int) -> str:
-    """Return a process's ``comm``, "" when the process has ended; it may hold any byte but NUL."""
+    """Return a process's ``comm``, "" after its end; it may hold any byte but NUL."""
     try:
         with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace", newline="") as file:
             return file.read().removesuffix("\n")

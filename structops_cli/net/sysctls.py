@@ -1,4 +1,4 @@
-"""Write the two congestion control sysctls: the default of a namespace, and the allowed list.
+"""Write the congestion control sysctls: a namespace's default, and the allowed list.
 
 An open file of ``/proc/sys/net`` belongs to its namespace, in any thread or child process that
 uses it. Opening it for writing already fails where a write would be refused.
@@ -44,7 +44,10 @@ class _HeldSysctl:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        error_class: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -91,8 +94,8 @@ class DefaultSysctl(_HeldSysctl):
     def write(self, name: str) -> None:
         """Make a registered algorithm the default, and read the default back.
 
-        Raises ``StructopsError`` before the write when the name is not allowed here, ``KernelError`` when
-        the kernel refuses the write, ``StateError`` when it accepts the write and shows another default.
+        Raises ``StructopsError`` before the write when the name is not allowed here. Raises ``KernelError``
+        when the kernel refuses, ``StateError`` when it accepts the write and shows another default.
         """
         check_congestion_control_name(name)
         if not self.namespace.is_initial and name not in read_congestion_controls().allowed:
@@ -112,7 +115,10 @@ class DefaultSysctl(_HeldSysctl):
         what = f"cannot make {name} the default of {self.namespace.title}"
         operation = f"write {DEFAULT_SYSCTL}"
         if number == EPERM and not self.namespace.is_initial:
-            why = f"{name} left tcp_allowed_congestion_control meanwhile; the kernel keeps a reference to it until reboot"
+            why = (
+                f"{name} left tcp_allowed_congestion_control meanwhile; "
+                "the kernel keeps a reference to it until reboot"
+            )
             return KernelError(what, why=why, errno=number, operation=operation)
         causes = {
             ENOENT: f"no congestion control {name} is registered",
@@ -125,7 +131,7 @@ class DefaultSysctl(_HeldSysctl):
 
 
 class AllowedList(_HeldSysctl):
-    """Own the open list of algorithms that every process may choose; one list serves all namespaces.
+    """Own the open list of algorithms that every process may choose, in all namespaces.
 
     An algorithm is on the list while it has the flag TCP_CONG_NON_RESTRICTED
     (``tcp_set_allowed_congestion_control``). The value of its map does not show a flag that the list set.
@@ -190,14 +196,14 @@ class AllowedList(_HeldSysctl):
 def open_default(namespace: NetNamespace, *, writable: bool = True) -> DefaultSysctl:
     """Open the default of a namespace; the caller owns the result.
 
-    Raises ``NotFoundError`` when the namespace is gone, ``NotPermittedError`` without the privilege to enter it
-    or to write, ``KernelError`` for a read-only ``/proc/sys``, ``UnsupportedError`` without the sysctl.
+    Raises ``NotFoundError`` when the namespace is gone, ``NotPermittedError`` without the privilege.
+    Raises ``KernelError`` for a read-only ``/proc/sys``, ``UnsupportedError`` without the sysctl.
     """
     return inside(namespace, lambda: _open_default_here(namespace, writable=writable))
 
 
 def open_allowed(initial: NetNamespace, *, writable: bool = True) -> AllowedList:
-    """Open the allowed list in the initial namespace, which alone may write it. Raises as ``open_default``."""
+    """Open the allowed list in the initial namespace; raises as ``open_default``."""
     return inside(
         initial,
         lambda: AllowedList(ALLOWED_SYSCTL, _open_sysctl(ALLOWED_SYSCTL, initial.title, writable=writable)),
@@ -205,12 +211,13 @@ def open_allowed(initial: NetNamespace, *, writable: bool = True) -> AllowedList
 
 
 def not_allowed(name: str, titles: Sequence[str]) -> StructopsError:
-    """Return the error for a default that is not in the allowed list: the write would leak a reference."""
+    """Return the error for a default that is not allowed: the write would leak."""
     return StructopsError(
         f"cannot make {name} the default of {', '.join(titles)}",
         why=f"{name} is not in tcp_allowed_congestion_control: outside the initial namespace the kernel refuses it, "
         "and the refused write keeps a reference to a BPF algorithm until reboot",
-        hint=f"{shell_words('structops', 'default', name)} --allow {netns_options_of(*titles)} adds it to the list, and any process may then choose it; "
+        hint=f"{shell_words('structops', 'default', name)} --allow {netns_options_of(*titles)} adds it to the list, "
+        "and any process may then choose it; "
         "or register it with --set flags=non_restricted",
     )
 
@@ -228,7 +235,7 @@ def _open_default_here(namespace: NetNamespace, *, writable: bool) -> DefaultSys
 
 
 def _open_sysctl(path: str, title: str, *, writable: bool) -> Fd:
-    """Open a sysctl of the calling thread's namespace; ``title`` names that namespace in errors."""
+    """Open a sysctl of the calling thread's namespace; errors name it by ``title``."""
     try:
         return Fd(os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC))
     except FileNotFoundError:

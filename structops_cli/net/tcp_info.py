@@ -46,7 +46,7 @@ _MEMBERS = (
 
 
 class TcpInfo(NamedTuple):
-    """Part of ``struct tcp_info``: the kernel's member names without ``tcpi_``, some with a unit.
+    """Members of ``struct tcp_info`` without ``tcpi_``, some with a unit.
 
     Counts without a unit are in segments. ``bytes_acked`` counts SYN and FIN as
     one each. Rates are in bytes per second.

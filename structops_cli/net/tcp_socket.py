@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from _socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, SOL_SOCKET, TCP_CONGESTION, TCP_INFO
-from _socket import socket as RawSocket  # noqa: N812 -- the base class of socket.socket, without that module's imports
+from _socket import socket as RawSocket  # noqa: N812 -- a class; socket costs more imports
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EBADF, EBUSY, ENOENT, ESRCH
@@ -99,7 +99,7 @@ def tcp_info_of(tcp: RawSocket) -> TcpInfo:
 
 
 def connection_has_ended(tcp: RawSocket) -> bool:
-    """Return whether a socket had a connection that is closed now; False where the kernel does not tell."""
+    """Return whether a socket's connection has ended; False where the kernel does not tell."""
     with suppress(OSError, UnsupportedError):
         info = tcp_info_of(tcp)
         return info.state == TcpState.CLOSE and info.segs_out > 0
@@ -107,7 +107,7 @@ def connection_has_ended(tcp: RawSocket) -> bool:
 
 
 def namespace_of(tcp: RawSocket) -> Fd:
-    """Open the network namespace of a socket. Raises ``OSError``; needs CAP_NET_ADMIN over the namespace."""
+    """Open a socket's network namespace; ``OSError`` without CAP_NET_ADMIN over it."""
     import fcntl  # rare: only for sockets whose namespace no other file holds
 
     return Fd(fcntl.ioctl(tcp.fileno(), SIOCGSKNS))

@@ -65,7 +65,10 @@ class ThrowawayNamespace:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self,
+        error_class: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._close()
 
@@ -79,16 +82,16 @@ class ThrowawayNamespace:
             raise UsageError("the throwaway namespace is not open", hint="use it inside its with block")
         return self._worker.submit(function).result()
 
-    def open_socket(self, family: AddressFamily = AF_INET, kind: SocketKind = SOCK_STREAM) -> socket:
+    def open_socket(self, family: AddressFamily = AF_INET, socket_type: SocketKind = SOCK_STREAM) -> socket:
         """Open a socket inside the namespace; any thread may use it.
 
         The namespace owns the socket and closes it at its end; closing it earlier is fine.
         """
-        return self.run(lambda: self._adopt(family, kind))
+        return self.run(lambda: self._adopt(family, socket_type))
 
-    def _adopt(self, family: AddressFamily, kind: SocketKind) -> socket:
+    def _adopt(self, family: AddressFamily, socket_type: SocketKind) -> socket:
         # On the namespace's thread, which Ctrl-C does not interrupt: the socket always has an owner.
-        opened = socket(family, kind | SOCK_CLOEXEC)
+        opened = socket(family, socket_type | SOCK_CLOEXEC)
         self._sockets.append(opened)
         return opened
 

@@ -1,4 +1,4 @@
-"""Send real TCP data through a socket with a given congestion control, with packet loss on request.
+"""Send real TCP data with a given congestion control, and lose packets on request.
 
 One loop on the calling thread serves both ends, which are in one namespace: Ctrl-C interrupts it at once.
 Each socket resets its connection when closed: a half-closed socket would keep the congestion control.
@@ -92,12 +92,12 @@ def send_traffic(
     loss_percent: float = 0.0,
     timeout_s: float | None = None,
 ) -> TrafficReport:
-    """Send bytes through a TCP connection with a congestion control, and check that they arrive unchanged.
+    """Send bytes over TCP with a congestion control; check that they arrive unchanged.
 
     Without ``namespace`` a throwaway one is used. ``loss_percent`` of the packets are dropped at random.
-    ``timeout_s`` is 30 seconds, and one more for every 16 MiB, if not given. Raises ``UsageError`` for impossible
-    arguments, ``KernelError`` when the kernel refuses (ENOENT: no such congestion control), ``StateError`` when bytes
-    are late or changed.
+    ``timeout_s`` defaults to 30 seconds and one more for every 16 MiB. Raises ``UsageError`` for impossible
+    arguments, ``KernelError`` when the kernel refuses (ENOENT: no such congestion control), ``StateError``
+    when bytes are late or changed.
     """
     check_congestion_control_name(congestion_control)
     check_loss_percent(loss_percent)
@@ -115,7 +115,7 @@ def send_traffic(
 def tcp_pair(
     namespace: ThrowawayNamespace, congestion_control: str, *, loss_percent: float = 0.0
 ) -> Iterator[TcpPair]:
-    """Hold one connection over loopback inside a namespace; its sender uses the congestion control.
+    """Hold one connection over loopback; its sender uses the congestion control.
 
     Raises ``StateError`` when the connected socket uses another one.
     """

@@ -1,4 +1,4 @@
-"""Find the struct_ops map of each socket's congestion control, also where several maps have its name."""
+"""Find the struct_ops map of each socket, also where several maps have one name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Versions(NamedTuple):
     by_cookie: Mapping[int, int]
 
     def of(self, name: str | None, cookie: int) -> int | None:
-        """Return the map id of a socket's algorithm, None for a built-in one and for an unknown map."""
+        """Return the map id of a socket's algorithm, None for a built-in one or unknown map."""
         ids = self.by_name.get(name, ()) if name else ()
         return ids[0] if len(ids) == 1 else self.by_cookie.get(cookie) or None
 
@@ -59,7 +59,7 @@ def read_versions(survey: SocketSurvey, by_name: Mapping[str, tuple[int, ...]]) 
 
 
 def only_of_map(survey: SocketSurvey, name: str, map_id: int) -> tuple[SocketSurvey, str | None]:
-    """Keep the sockets of one map; else return all of its name, and why they cannot be told apart."""
+    """Keep the sockets of one map; else return all, and why they cannot be told apart."""
     by_name = maps_by_name()
     if by_name.get(name) == (map_id,):
         return survey, None

@@ -47,7 +47,7 @@ def survey_sockets(
 
 
 def _open_each(words: Sequence[str]) -> tuple[list[tuple[NetNamespace, NetlinkSocket]], list[str]]:
-    """Open inet_diag in the namespaces that words name, or in all reachable ones; note the failures.
+    """Open inet_diag in the named or in all reachable namespaces; note the failures.
 
     The caller closes the sockets.
     """

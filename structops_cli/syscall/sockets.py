@@ -93,7 +93,7 @@ def bytes_column(records: bytes | bytearray, name: str) -> list[int]:
 def info_column(
     records: bytes | bytearray, begin: int, end: int, lengths: Sequence[int]
 ) -> Sequence[int | None]:
-    """Return one number of every record's ``struct tcp_info``, None where the kernel did not send it.
+    """Return one number of every record's ``struct tcp_info``, None where it is missing.
 
     ``begin`` and ``end`` are its offsets there; ``lengths`` is the column ``info_len``.
     """
@@ -124,7 +124,7 @@ def _swapped(word: int) -> int:
 
 
 class SocketFds:
-    """Find the sockets in folders of descriptors (``/proc/PID/fd``), with one buffer for all folders."""
+    """Find the sockets in folders of descriptors (``/proc/PID/fd``), with one buffer."""
 
     def __init__(self) -> None:
         self._room = 1 << 16
@@ -142,7 +142,7 @@ class SocketFds:
 
 
 def socket_walk(processes: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Return the inode of each socket descriptor of these processes, and the process that has it.
+    """Return the inode of each socket descriptor of these processes, and its process.
 
     One native call, during which other Python threads run.
     """

@@ -95,7 +95,7 @@ def held_by_a_socket_alone(before: Callable[[], object]) -> Iterator[int]:
     """Call a function in a new network namespace that nothing but a socket holds then; give its inode."""
     with ThrowawayNamespace() as namespace:
         namespace.run(before)
-        inode, kept = namespace.inode, namespace.open_socket(kind=SOCK_DGRAM).dup()
+        inode, kept = namespace.inode, namespace.open_socket(socket_type=SOCK_DGRAM).dup()
     with kept:
         # a thread that was joined may be on its way out still, and lead there until it is gone
         assert eventually(lambda: all(one.inode != inode for one in find_namespaces()))

@@ -390,7 +390,7 @@ def test_the_default_needs_a_target(namespace: ThrowawayNamespace) -> None:
     [
         (("t_nobody",), 3, "no congestion control matches"),
         (("reno", "--to", "t_nobody"), 3, "is registered"),
-        (("reno", "--to", "no name"), 2, "is no name"),
+        (("reno", "--to", "no name"), 2, "cannot be the name"),
         (("id:1",), 3, "no congestion control matches"),
         (("reno", "--to", "cubic", "--netns", "t_nowhere"), 3, "no network namespace"),
     ],
