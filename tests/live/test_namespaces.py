@@ -1,4 +1,4 @@
-"""Network namespaces as this kernel has them: found, named, entered, gone."""
+"""Find, name and enter network namespaces on this kernel."""
 
 from __future__ import annotations
 

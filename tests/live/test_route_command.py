@@ -156,7 +156,7 @@ def test_one_of_several_is_asked_for(place: NetNamespace, name: str) -> None:
     route("clear", f"{V4} metric 2", place)
 
 
-def test_what_ip_made_is_listed_and_not_remembered(place: NetNamespace, name: str) -> None:
+def test_a_route_of_ip_is_listed_and_not_saved(place: NetNamespace, name: str) -> None:
     ip(place, f"route add {V4} via 192.0.2.9 congctl {name}")
     assert listed_routes(place)[V4]["congctl"] == name
     assert route("add", f"{V4} via 192.0.2.9 congctl {name}", place)["changed"] is False
@@ -184,7 +184,7 @@ def test_a_dangling_one_that_ip_made_is_cleared_though_nothing_shows_it(
     assert not os.path.exists(MEMORY_PATH)
 
 
-def test_what_was_replaced_since_is_not_called_dangling(place: NetNamespace, name: str) -> None:
+def test_a_route_that_was_replaced_since_is_not_dangling(place: NetNamespace, name: str) -> None:
     route("add", f"{V4} via 192.0.2.9 congctl {name}", place)
     ip(place, f"route replace {V4} via 192.0.2.8")
     assert listed_routes(place) == {}
@@ -205,7 +205,9 @@ def test_what_was_replaced_since_is_not_called_dangling(place: NetNamespace, nam
         (("add", "192.0.2.1/24", "congctl", "reno"), 2, "192.0.2.1/24 is no destination"),
     ],
 )
-def test_what_cannot_be(place: NetNamespace, words: tuple[str, ...], exit_code: int, what: str) -> None:
+def test_an_impossible_route_is_refused(
+    place: NetNamespace, words: tuple[str, ...], exit_code: int, what: str
+) -> None:
     error = refused("route", *words, "--netns", place.title, exit_code=exit_code)
     assert what in error["what"]
     assert not os.path.exists(MEMORY_PATH)
@@ -265,7 +267,7 @@ def chosen(place: NetNamespace) -> list[dict[str, Any]]:
     return found
 
 
-def test_what_the_kernel_refuses_is_not_remembered(
+def test_a_refused_change_is_not_saved(
     place: NetNamespace, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

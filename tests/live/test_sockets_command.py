@@ -1,4 +1,4 @@
-"""``structops sockets``: what the kernel and the processes say, as text and as JSON."""
+"""``structops sockets`` against the kernel and the processes, as text and as JSON."""
 
 from __future__ import annotations
 

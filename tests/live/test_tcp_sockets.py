@@ -1,4 +1,4 @@
-"""The kernel's own list of TCP sockets: every state, both families, orphans, and the end of a connection."""
+"""List TCP sockets: every state, both families, orphans, and destroyed connections."""
 
 from __future__ import annotations
 

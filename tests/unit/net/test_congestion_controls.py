@@ -1,4 +1,4 @@
-"""Names of congestion controls, and the reading of the three sysctls."""
+"""Check names of congestion controls, and read the three sysctls."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_name_of_up_to_15_bytes_passes(name: str) -> None:
         ("\ud800", "ASCII"),
     ],
 )
-def test_what_is_no_name_says_why(name: str, why: str) -> None:
+def test_an_impossible_name_has_a_cause(name: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
         check_congestion_control_name(name)
 

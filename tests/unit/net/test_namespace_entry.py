@@ -1,4 +1,4 @@
-"""Call functions in namespaces: the caller's own one, one that is gone, and one that may not be entered."""
+"""Call functions in namespaces: the own one, one that is gone, one that refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Netlink answers that are whole, cut, interrupted, refused, damaged: given by a socket pair in the kernel's place."""
+"""Read netlink answers that are whole, cut, interrupted, refused or damaged."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def attribute(kind: int, data: bytes) -> bytes:
 
 
 class Scripted:
-    """Stands for the socket: each receive takes the next datagram, or raises the next error."""
+    """Replace the socket: each receive takes the next datagram, or raises the next error."""
 
     def __init__(self, script: list[bytes | OSError], port: int = 0) -> None:
         self.script, self.port, self.sent = script, port, 0
@@ -80,7 +80,7 @@ def test_an_end_within_the_last_datagram(opened: NetlinkSocket) -> None:
     assert dumped(opened) == [(KIND, b"one")]
 
 
-def test_what_only_looks_like_an_end(opened: NetlinkSocket) -> None:
+def test_a_message_that_only_looks_like_an_end(opened: NetlinkSocket) -> None:
     scripted(opened, message(KIND, bytes(8) + done()), message(KIND, b"two") + done())
     assert [len(body) for _, body in dumped(opened)] == [28, 3]
 
@@ -121,7 +121,7 @@ def test_somebody_else_is_not_listened_to(opened: NetlinkSocket) -> None:
 
 
 @pytest.mark.parametrize(("number", "kind"), [(EINVAL, KernelError), (EPERM, NotPermittedError)])
-def test_what_the_kernel_refuses(opened: NetlinkSocket, number: int, kind: type[KernelError]) -> None:
+def test_a_dump_that_is_refused(opened: NetlinkSocket, number: int, kind: type[KernelError]) -> None:
     words = attribute(1, b"Not like this\0")
     body = pack("=i", -number) + pack("=IHHII", 16, KIND, 0, 1, 0) + words
     scripted(opened, message(ERROR, body, flags=0x300))

@@ -1,4 +1,4 @@
-"""Messages of queueing disciplines, written: what is in them, and what is damaged."""
+"""Read the messages of queueing disciplines, damaged ones included."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def message(*, index: int, handle: int = 0x10000, parent: int = 0xFFFFFFFF, kind
     return pack("=BBHiIII", 0, 0, 0, index, handle, parent, 2) + pack("=HH", 4 + len(kind), 1) + padded
 
 
-def test_what_a_message_says() -> None:
+def test_a_message_has_device_kind_handle_and_parent() -> None:
     found = _qdisc(memoryview(message(index=1, handle=0x20003, parent=5)))
     assert (found.device, found.kind, found.handle, found.parent) == ("lo", "fq", 0x20003, 5)
 

@@ -1,4 +1,4 @@
-"""Requests that change routes: they keep every attribute of a shown route, and name each refusal."""
+"""Change routes: a request keeps every attribute of the route, a refusal has a cause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A route's message: read as the kernel writes it, and nothing but the project's errors for any other bytes."""
+"""Read route messages, damaged ones included, and parse the words of a route."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_dangling_lock_is_all_that_the_kernel_shows() -> None:
     assert (route.congctl, route.locked) == (None, True)
 
 
-def test_what_has_no_metrics_and_what_is_an_exception() -> None:
+def test_routes_without_metrics_and_exceptions_of_routes() -> None:
     assert _route(message(DESTINATION), every=False) is None
     assert _route(message(DESTINATION), every=True) is not None
     assert _route(message(DESTINATION, flags=0x200), every=True) is None
@@ -153,7 +153,7 @@ def test_words_that_are_none(text: str, what: str) -> None:
         "2001:db8::1 via fe80::1 dev 't$0' metric 4294967295",
     ],
 )
-def test_what_is_written_means_the_same_route(text: str) -> None:
+def test_printed_words_parse_to_the_same_route(text: str) -> None:
     meant = parse_route(shlex.split(text))
     gateway = inet_ntop(meant.family, meant.gateway) if meant.gateway else None
     where = (meant.family, meant.address, meant.prefix_bits, meant.table, meant.metric or 0, 0)

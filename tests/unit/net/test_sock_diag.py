@@ -1,4 +1,4 @@
-"""Sockets out of inet_diag's messages: every shape of attributes, and bytes that no kernel sends."""
+"""Read sockets from inet_diag's messages: each shape of attributes, and any bytes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_one_without_attributes() -> None:
 
 
 def test_sockets_of_different_shapes_and_the_same_length() -> None:
-    """Their lengths are alike, so that the shape of the first would fit the second."""
+    """Two messages of one length have different attributes."""
     first = socket_message(attribute(CONG, b"bbr\0"), attribute(SHUTDOWN, b"\1\0\0\0"), cookie=1)
     second = socket_message(attribute(SHUTDOWN, b"\1\0\0\0"), attribute(CONG, b"dctc"), cookie=2)
     single = socket_message(attribute(CONG, b"a_name_of_12"), cookie=3)
@@ -137,7 +137,7 @@ def test_one_byte_is_another(position: int, value: int) -> None:
 
 
 class Diag:
-    """Answers each request with datagrams that are known, or an errno."""
+    """Answer each request with given datagrams, or with an errno."""
 
     def __init__(self, answers: dict[int, list[bytes] | int]) -> None:
         self._answers = answers

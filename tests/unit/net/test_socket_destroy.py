@@ -1,4 +1,4 @@
-"""Destroying a socket: the request names exactly one, and each answer has its meaning."""
+"""Destroy a socket: the request names exactly one, and each answer has its meaning."""
 
 from __future__ import annotations
 

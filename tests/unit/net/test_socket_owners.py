@@ -1,4 +1,4 @@
-"""Who has a socket: this process, a child that shares it, a thread with a table of its own."""
+"""Find owners: this process, a child that shares a socket, a thread with its own table."""
 
 from __future__ import annotations
 

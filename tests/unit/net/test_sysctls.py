@@ -1,4 +1,4 @@
-"""Write the default and the allowed list: no write that leaks, no list that was cut, every refusal named."""
+"""Write default and allowed list: no leak, no cut list, a cause for every refusal."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_name_that_vanishes_meanwhile_is_no_failure() -> None:
 
 
 @pytest.mark.parametrize(("number", "kind"), [(EPERM, NotPermittedError), (EINVAL, KernelError)])
-def test_what_the_kernel_refuses_is_said(number: int, kind: type[KernelError]) -> None:
+def test_a_list_that_the_kernel_refuses(number: int, kind: type[KernelError]) -> None:
     kernel = Kernel("reno", "t_one", allowed="reno", refusing=number)
     with pytest.raises(kind, match="cannot write") as raised:
         kernel.add("t_one")

@@ -1,4 +1,4 @@
-"""``struct tcp_info``: the right bytes under the right names, and nothing read past the end."""
+"""Unpack ``struct tcp_info``: each name has its bytes, and nothing is read past the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kernel's answers to TCP_CONGESTION become."""
+"""Choose the congestion control of a socket, and open sockets of other processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from structops_cli.net.tcp_socket import (
 
 
 class RefusingSocket(socket.socket):
-    """Answers every setsockopt with one errno."""
+    """Answer every setsockopt with one errno."""
 
     number = 0
 
@@ -94,7 +94,7 @@ def test_the_same_socket_with_another_descriptor() -> None:
 
 
 @pytest.mark.parametrize("kind", [(socket.AF_INET, socket.SOCK_DGRAM), (socket.AF_UNIX, socket.SOCK_STREAM)])
-def test_what_is_no_tcp(kind: tuple[int, int]) -> None:
+def test_a_socket_that_is_not_tcp(kind: tuple[int, int]) -> None:
     with socket.socket(*kind) as one, foreign_socket(os.getpid(), one.fileno(), inode_of(one)) as mine:
         assert mine is None
 
@@ -108,7 +108,7 @@ def test_another_file_by_now() -> None:
             assert mine is None
 
 
-def test_what_is_gone() -> None:
+def test_a_process_or_descriptor_that_is_gone() -> None:
     child = os.fork()
     if child == 0:
         os._exit(0)

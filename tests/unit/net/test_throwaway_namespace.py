@@ -1,4 +1,4 @@
-"""The namespace's errors and its order of use; what the kernel does with it is in tests/live."""
+"""Errors of a throwaway namespace, and its order of use; tests/live uses a real one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 
 
 class RefusingRoute:
-    """Stands for pyroute2's IPRoute on a system that refuses."""
+    """Replace pyroute2's IPRoute, and refuse."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

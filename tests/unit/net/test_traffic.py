@@ -1,4 +1,4 @@
-"""The transfer between two sockets: the count, the content, the clock. No namespace and no root."""
+"""Transfer bytes between two sockets, and lose packets: no namespace, no root."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TIMEOUT_S = 20.0
 
 
 class PlainSockets:
-    """Stands for a throwaway namespace: opens its sockets in the present one."""
+    """Replace a throwaway namespace: open its sockets in the present one."""
 
     def open_socket(self) -> socket.socket:
         return socket.socket()
@@ -51,7 +51,7 @@ def pair_with_receiver(kind: type[socket.socket] = socket.socket) -> Iterator[Tc
 
 
 class Flipping(socket.socket):
-    """Changes the first byte of what comes."""
+    """Change the first byte that arrives."""
 
     def recv_into(self, buffer: Any, *args: int) -> int:
         size = super().recv_into(buffer, *args)
@@ -60,7 +60,7 @@ class Flipping(socket.socket):
 
 
 class Swallowing(socket.socket):
-    """Loses the first byte of all."""
+    """Lose the first byte."""
 
     lost = False
 
@@ -72,21 +72,21 @@ class Swallowing(socket.socket):
 
 
 class Stalled(socket.socket):
-    """Never has anything."""
+    """Never receive anything."""
 
     def recv_into(self, *_: Any) -> int:
         raise BlockingIOError(errno.EAGAIN, "not yet")
 
 
 class Broken(socket.socket):
-    """Loses its connection."""
+    """Lose the connection."""
 
     def recv_into(self, *_: Any) -> int:
         raise ConnectionResetError(errno.ECONNRESET, "gone")
 
 
 class Terse(socket.socket):
-    """Answers with half an answer and hangs up."""
+    """Send half an answer and hang up."""
 
     def send(self, data: Any, *args: int) -> int:
         sent = super().send(data[:6], *args)
@@ -95,7 +95,7 @@ class Terse(socket.socket):
 
 
 class Mute(socket.socket):
-    """Takes everything and answers nothing."""
+    """Receive everything and answer nothing."""
 
     def send(self, data: Any, *_: Any) -> int:
         return len(data)
