@@ -98,7 +98,7 @@ class Route(NamedTuple):
     @property
     def destination(self) -> str:
         """The destination as ``ip route`` writes it."""
-        return destination_of(self.family, self.address, self.prefix_bits)
+        return _destination_text(self.family, self.address, self.prefix_bits)
 
 
 class RouteSpec(NamedTuple):
@@ -117,10 +117,10 @@ class RouteSpec(NamedTuple):
     @property
     def destination(self) -> str:
         """The destination as ``ip route`` writes it."""
-        return destination_of(self.family, self.address, self.prefix_bits)
+        return _destination_text(self.family, self.address, self.prefix_bits)
 
 
-def destination_of(family: int, address: bytes, prefix_bits: int) -> str:
+def _destination_text(family: int, address: bytes, prefix_bits: int) -> str:
     """Return a destination as ``ip route`` writes it."""
     if not prefix_bits:
         return "default" if family == socket.AF_INET else "default (IPv6)"
