@@ -36,7 +36,6 @@ __all__ = [
     "MAX_SIZE",
     "POINTER_SIZE",
     "align_of",
-    "find_member",
     "innermost",
     "is_packed",
     "may_be_cut",
@@ -193,14 +192,6 @@ def _is_natural(btf: Btf, member: Member, align: int) -> bool:
 def may_be_cut(target: BtfType) -> bool:
     """Tell whether an enum may have 64-bit values in 32-bit fields."""
     return isinstance(target, Enum) and target.size_bytes == ENUM64_SIZE
-
-
-def find_member(btf: Btf, composite: Composite, name: str) -> Member | None:  # noqa: ARG001  (the shape of the others)
-    """Return the direct member of that name, or None."""
-    for member in composite.members:
-        if member.name == name:
-            return member
-    return None
 
 
 def pointee_proto(btf: Btf, type_id: int) -> FuncProto | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
-from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.layout import CUT, may_be_cut, resolve
 from structops_cli.core.access import (
     ASKS,
@@ -35,7 +34,7 @@ from structops_cli.core.values import (
 from structops_cli.errors import RelocationError, StructopsError
 from structops_cli.syscall.uapi import CoreReloKind
 
-__all__ = ["Fixup", "Relocator", "compute_fixups"]
+__all__ = ["Fixup", "Relocator"]
 
 _KINDS = tuple(CoreReloKind)
 _new = tuple.__new__
@@ -78,15 +77,6 @@ class Fixup(NamedTuple):
         return text
 
 
-def compute_fixups(local: Btf, kernel: KernelTypes, relos: Sequence[CoreRelo]) -> tuple[Fixup, ...]:
-    """Return one fixup for each relocation, in order.
-
-    Raises BtfError for a relocation that does not fit the object's types, and
-    RelocationError for several values. Use one ``Relocator`` for many programs.
-    """
-    return Relocator(local, Target(kernel)).fixups(relos)
-
-
 class Relocator:
     """The relocations of one object on one kernel. It computes equal ones once."""
 
@@ -97,7 +87,11 @@ class Relocator:
         self._known: dict[tuple[int, str, int], Fixup] = {}
 
     def fixups(self, relos: Iterable[CoreRelo]) -> tuple[Fixup, ...]:
-        """Return one fixup for each relocation, in order. Raises as ``compute_fixups``."""
+        """Return one fixup for each relocation, in order.
+
+        Raises BtfError for a relocation that does not fit the object's types, and
+        RelocationError for several values.
+        """
         return tuple([self._fixup(relo) for relo in relos])
 
     def _fixup(self, relo: CoreRelo) -> Fixup:

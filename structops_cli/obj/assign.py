@@ -96,10 +96,8 @@ def _steps(name: str, rest: str) -> Iterator[tuple[str, str]]:
         end = step.end()
         yield step[1] or "", step[2] or ""
     if end != len(rest):
-        why, hint = (
-            f"{rest[end:]} is neither a member nor an element",
-            "write members as .NAME, elements as [NUMBER]",
-        )
+        why = f"{rest[end:]} is neither a member nor an element"
+        hint = "write members as .NAME, elements as [NUMBER]"
         raise UsageError(f"{name}{rest} is not a path", why=why, hint=hint, variable=name)
 
 

@@ -44,10 +44,8 @@ def read_data(elf: ElfObject, btf: Btf) -> tuple[DataSection, ...]:
 def contents(section: Section) -> SparseBytes:
     """Return the initial bytes of a section. They share memory with the file."""
     if section.size_bytes > LARGEST_SECTION:
-        what, why = (
-            f"section {section.name} is too large",
-            f"it has {section.size_bytes} bytes; the kernel takes a map's value of up to {LARGEST_SECTION}",
-        )
+        what = f"section {section.name} is too large"
+        why = f"it has {section.size_bytes} bytes; the kernel takes a map's value of up to {LARGEST_SECTION}"
         raise ObjectError(what, why=why, hint="keep it in a map of many elements", section=section.name)
     stored = [(0, section.data)] if section.type != "SHT_NOBITS" else []
     return SparseBytes(section.size_bytes, stored)

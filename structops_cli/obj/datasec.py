@@ -66,10 +66,8 @@ def variables_of(btf: Btf, datasec: Datasec) -> Iterator[tuple[Var, DatasecEntry
     for entry in datasec.entries:
         var = btf.type(entry.type)
         if not isinstance(var, Var):
-            what, why = (
-                f"section {datasec.name} has an entry that is not a variable",
-                f"type {entry.type} is not a Var",
-            )
+            what = f"section {datasec.name} has an entry that is not a variable"
+            why = f"type {entry.type} is not a Var"
             raise ObjectError(what, why=why, section=datasec.name, type_id=entry.type)
         yield var, entry
 
@@ -190,10 +188,8 @@ def variables_of_section(elf: ElfObject, btf: Btf, name: str) -> tuple[tuple[Var
         return ()
     datasec = datasec_of(btf, name)
     if datasec is None:
-        what, why = (
-            f"section {name} is not described by BTF",
-            f"it has {section.size_bytes} bytes and no Datasec",
-        )
+        what = f"section {name} is not described by BTF"
+        why = f"it has {section.size_bytes} bytes and no Datasec"
         raise ObjectError(what, why=why, hint="compile with -g", section=name)
     return tuple(variables_of(btf, datasec))
 

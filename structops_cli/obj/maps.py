@@ -206,10 +206,8 @@ def _number(btf: Btf, name: str, member: Member) -> int:
 def _pointee(btf: Btf, name: str, member: Member) -> int:
     target = resolve(btf, member.type)
     if not isinstance(target, Ptr):
-        what, why = (
-            f"attribute {member.name} of map {name} is not a type",
-            f"it is {type(target).__name__}, not a pointer",
-        )
+        what = f"attribute {member.name} of map {name} is not a type"
+        why = f"it is {type(target).__name__}, not a pointer"
         raise ObjectError(what, why=why, hint=f"write it as __type({member.name}, TYPE)", member=member.name)
     return target.type
 

@@ -85,10 +85,8 @@ def _check_slots(one: MapSpec, programs: Collection[str]) -> None:
 def _check_slot(one: MapSpec, slot: MapSlot, programs: Collection[str]) -> None:
     if one.map_type != BpfMapType.HASH_OF_MAPS and slot.element >= one.max_entries:
         what = f"map {one.name} has no element {slot.element} that could hold {slot.symbol}"
-        why, hint = (
-            f"max_entries is {one.max_entries}",
-            f"give it more: --map {one.name}.max_entries={slot.element + 1}",
-        )
+        why = f"max_entries is {one.max_entries}"
+        hint = f"give it more: --map {one.name}.max_entries={slot.element + 1}"
         raise ObjectError(what, why=why, hint=hint, map=one.name, symbol=slot.symbol, member="values")
     if one.inner is None and slot.symbol not in programs:
         what = f"element {slot.element} of map {one.name} is the program {slot.symbol}, which is not loaded"

@@ -37,10 +37,8 @@ def read_object(data: bytes | mmap, name: str) -> ObjectSpec:
     """
     spec = read_functions(data, name)
     if not spec.struct_ops:
-        what, why = (
-            "this object has nothing to register",
-            "no variable is in section .struct_ops or .struct_ops.link",
-        )
+        what = "this object has nothing to register"
+        why = "no variable is in section .struct_ops or .struct_ops.link"
         hint = 'define one: SEC(".struct_ops.link") struct tcp_congestion_ops NAME = {...}'
         raise ObjectError(f"{name}: {what}", why=why, hint=hint, object=name)
     return spec

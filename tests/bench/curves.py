@@ -12,13 +12,13 @@ from structops_cli.btf.encode import encode
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.types import BtfType, Int, Member, Struct
-from structops_cli.core.fixup import compute_fixups
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.syscall.uapi import CoreReloKind
 from tests.bench.figures import Bench
 from tests.bench.generated_sources import FIELDS, common_layouts, compiled, many_relocations
 from tests.bench.kernel import private_bpffs
 from tests.bench.timing import Contender, Sample, compare, timed
+from tests.core_fixups import compute_fixups
 
 __all__ = ["CURVES", "Curve", "Line", "Point", "line_through"]
 

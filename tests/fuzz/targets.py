@@ -21,7 +21,7 @@ from structops_cli.btf.layout import align_of, size_of
 from structops_cli.btf.sanitise import BtfFeature, sanitise
 from structops_cli.core.apply import apply_fixups
 from structops_cli.core.externs import KernelFacts, apply_externs, facts_needed
-from structops_cli.core.fixup import Relocator, compute_fixups
+from structops_cli.core.fixup import Relocator
 from structops_cli.core.kconfig import option_bytes
 from structops_cli.core.resolve_externs import resolve_externs
 from structops_cli.core.target import Target
@@ -40,6 +40,7 @@ from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.value import decode_value, encode_value
 from tests.btf_writers import LATER, M, Record, every_kind, newer, struct_, write_btf
 from tests.compile import OBJECTS, compile_object
+from tests.core_fixups import compute_fixups
 from tests.elf_writers import small_object
 from tests.kernel_images import bzimage
 from tests.synthetic_kernels import kernel

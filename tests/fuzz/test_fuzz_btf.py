@@ -21,7 +21,7 @@ from structops_cli.btf.c_declarations import declare, definition
 from structops_cli.btf.c_header import header
 from structops_cli.btf.encode import encode
 from structops_cli.btf.ext import parse_ext
-from structops_cli.btf.layout import align_of, find_member, innermost, pointee_proto, resolve, size_of
+from structops_cli.btf.layout import align_of, innermost, pointee_proto, resolve, size_of
 from structops_cli.btf.types import Struct, Union, UnknownKind
 from structops_cli.errors import BtfError, NotFoundError
 from tests.btf_writers import every_kind, write_btf
@@ -88,9 +88,7 @@ def use(btf: Btf) -> None:
             answer(call, type_id)
         for function in (resolve, size_of, align_of, pointee_proto, declare, definition):
             answer(function, btf, type_id)
-        target = answer(btf.type, type_id)
-        if isinstance(target, Struct | Union):
-            find_member(btf, target, "flag")
+        answer(btf.type, type_id)
         name = answer(btf.name, type_id)
         if name:
             names.append(name)

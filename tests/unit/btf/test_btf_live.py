@@ -10,7 +10,7 @@ import pytest
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.c_declarations import declare
 from structops_cli.btf.encode import encode
-from structops_cli.btf.layout import align_of, find_member, pointee_proto, resolve, size_of
+from structops_cli.btf.layout import align_of, pointee_proto, resolve, size_of
 from structops_cli.btf.types import Int, Struct
 from structops_cli.errors import BtfError
 from structops_cli.syscall.uapi import BtfKind
@@ -43,10 +43,8 @@ def test_what_every_kernel_has() -> None:
 def test_the_congestion_controls_struct() -> None:
     kernel = vmlinux()
     ops = struct(kernel, "tcp_congestion_ops")
-    ssthresh = find_member(kernel, ops, "ssthresh")
-    name = find_member(kernel, ops, "name")
-    assert ssthresh is not None
-    assert name is not None
+    members = {member.name: member for member in ops.members}
+    ssthresh, name = members["ssthresh"], members["name"]
     proto = pointee_proto(kernel, ssthresh.type)
     assert proto is not None
     assert len(proto.params) == 1

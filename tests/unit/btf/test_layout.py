@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from structops_cli.btf.btf import Btf
-from structops_cli.btf.layout import align_of, find_member, is_packed, pointee_proto, resolve, size_of
-from structops_cli.btf.types import FuncProto, Int, Member, Struct, Union, Void
+from structops_cli.btf.layout import align_of, is_packed, pointee_proto, resolve, size_of
+from structops_cli.btf.types import FuncProto, Int, Struct, Union, Void
 from structops_cli.errors import BtfError
 from tests.btf_writers import (
     M,
@@ -15,7 +15,6 @@ from tests.btf_writers import (
     datasec,
     enum,
     enum64,
-    every_kind,
     float_,
     func,
     fwd,
@@ -160,15 +159,6 @@ def test_resolve_goes_through_names_and_modifiers_only() -> None:
     assert resolve(BTF, 39) == BTF.type(39)
     assert resolve(BTF, 6) == BTF.type(6)
     assert resolve(BTF, 0) == Void()
-
-
-def test_find_member_is_direct() -> None:
-    btf = Btf(write_btf(every_kind()))
-    sock = btf.type(6)
-    assert isinstance(sock, Struct)
-    assert find_member(btf, sock, "rest") == Member("rest", 2, 577, 31)
-    assert find_member(btf, sock, "whole") is None
-    assert find_member(btf, sock, "") == Member("", 5, 512, 0)
 
 
 @pytest.mark.parametrize("type_id", [27, 28, 29])

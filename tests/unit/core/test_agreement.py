@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from structops_cli.btf.ext import CoreRelo
-from structops_cli.core.fixup import compute_fixups
 from structops_cli.errors import RelocationError
 from structops_cli.syscall.uapi import CoreReloKind as Kind
+from tests.core_fixups import compute_fixups
 from tests.unit.core.worlds import World, at, kernel
 
 

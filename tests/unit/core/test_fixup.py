@@ -7,11 +7,12 @@ import pytest
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.btf.kernel_types import KernelTypes
-from structops_cli.core.fixup import Relocator, compute_fixups
+from structops_cli.core.fixup import Relocator
 from structops_cli.core.target import Target
 from structops_cli.errors import BtfError, RelocationError
 from structops_cli.syscall.uapi import CoreReloKind as Kind
 from tests.btf_writers import LATER, M, Record, int_, struct_, write_btf
+from tests.core_fixups import compute_fixups
 from tests.unit.core.worlds import World, at, bits, fix, kernel
 
 FIELD_KINDS = (

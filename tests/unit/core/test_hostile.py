@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo
 from structops_cli.core.apply import apply_fixups
-from structops_cli.core.fixup import compute_fixups
 from structops_cli.errors import StructopsError
+from tests.core_fixups import compute_fixups
 from tests.unit.core.worlds import World, at, bits, kernel
 
 ACCESS = st.one_of(

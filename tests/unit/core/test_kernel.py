@@ -14,13 +14,14 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.btf.types import Composite, Enum, Member
 from structops_cli.core.access import ASKS, subject
 from structops_cli.core.apply import apply_fixups, poisoned_relocation
-from structops_cli.core.fixup import Fixup, Relocator, compute_fixups
+from structops_cli.core.fixup import Fixup, Relocator
 from structops_cli.core.target import Target
 from structops_cli.obj.reader import read_object
 from structops_cli.obj.spec import Function, ObjectSpec
 from structops_cli.syscall.uapi import BtfKind
 from structops_cli.syscall.uapi import CoreReloKind as Kind
 from tests.compile import compile_object
+from tests.core_fixups import compute_fixups
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 LDX_W, LDX_DW = 0x61, 0x79

@@ -31,8 +31,9 @@ from structops_cli.btf.types import (
     Typedef,
     Union,
 )
-from structops_cli.core.fixup import Fixup, compute_fixups
+from structops_cli.core.fixup import Fixup
 from structops_cli.syscall.uapi import BtfIntEncoding, CoreReloKind
+from tests.core_fixups import compute_fixups
 
 
 class World:
