@@ -35,7 +35,10 @@ myst_heading_anchors = 3
 smartquotes = False
 highlight_language = "text"
 nitpicky = False
-suppress_warnings = ["misc.highlighting_failure"]  # output of a console is no Python
+suppress_warnings = [
+    "misc.highlighting_failure",  # output of a console is no Python
+    "ref.python",  # the type `object` has the name of two fields
+]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
