@@ -24,6 +24,7 @@ extensions = [
     "sphinx_click",
     "command_line",
     "json_fields",
+    "public_names",
 ]
 exclude_patterns = ["_extensions", "reference/schemas"]
 
@@ -41,6 +42,7 @@ suppress_warnings = [
 ]
 
 autodoc_member_order = "bysource"
+toc_object_entries = False  # a table of contents with every field is no help
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 
