@@ -53,7 +53,7 @@ class Btf:
         self.origin = origin
         """The file or section, for messages."""
         self.base = base
-        # A view in a reference cycle is cleared before what cffi borrowed of it: CPython 3.11 then crashes.
+        # CPython 3.11 crashes when it clears a view in a reference cycle before cffi's borrow of it.
         self._data: bytes | mmap = bytes(data) if isinstance(data, memoryview) else data
         sections = parse_sections(self._data, origin, split=base is not None)
         self.unknown_header = sections.unknown_header

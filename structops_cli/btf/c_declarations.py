@@ -89,7 +89,7 @@ class Printer:
                     declarator += f"[{target.count}]"
                 else:
                     declarator += f"({self._params(target, indent)})"
-                    qualifiers = []  # those of a function mean nothing
+                    qualifiers = []  # qualifiers of a function have no meaning
             elif not isinstance(target, t.TypeTag):
                 break
             target = self._btf.type(_following(target))
@@ -106,7 +106,7 @@ class Printer:
         if not proto.params:
             return "void"
         if len(proto.params) == 1 and proto.params[0].type == 0:
-            return ""  # the old style, with nothing said: C has no `(...)` before C23
+            return ""  # an old-style declaration: C has no `(...)` before C23
         self._deepen(proto.id)
         texts = [
             self.declare(param.type, param.name, indent) if param.type else "..." for param in proto.params
@@ -174,7 +174,7 @@ class Printer:
         if not item.name:
             inner = resolve(self._btf, item.type)
             if isinstance(inner, t.Struct | t.Union):
-                # also of a named type, as -fms-extensions allows: its members are those of the owner
+                # The type may have a name (-fms-extensions): its members belong to the owner.
                 return self.body(inner, indent, tagged=False)
         bits = f": {item.bit_size}" if item.bit_size else ""
         return self.declare(item.type, item.name, indent) + bits
@@ -184,7 +184,7 @@ class Printer:
         lines = [f"{self._enumerator(item.name)} = {_constant(item.value)}," for item in target.values]
         mode = _ENUM_MODES.get(target.size_bytes)
         if mode == "DI" and any(not -(1 << 31) <= item.value < 1 << 32 for item in target.values):
-            mode = None  # it has 8 bytes by itself
+            mode = None  # it has 8 bytes without the attribute
         if target.values and may_be_cut(target):
             lines.insert(0, "/* " + CUT + " */")
         return lines, f" __attribute__((mode({mode})))" if mode else ""

@@ -157,12 +157,12 @@ class _HeaderWriter:
 
     def _enum(self, target: t.Enum | t.Enum64) -> None:
         if not target.name:
-            return  # written where it is used
+            return  # its use contains it
         if target.id not in self._written:
             self._written.add(target.id)
             whole = target
             if not target.values:
-                # clang gives a declared-only enum no size, and BTF_LOAD then refuses the whole object
+                # clang gives a declared enum no size, and BTF_LOAD then refuses the object.
                 whole = t.Enum(
                     target.id, target.name, 4, signed=False, values=(t.Enumerator(_opaque(target.name), 0),)
                 )

@@ -144,7 +144,7 @@ def _section_name(_: Btf, target: t.BtfType) -> t.BtfType:
     return target._replace(name=name) if name != target.name else target
 
 
-# What no kernel accepts, and compilers write
+# Types that compilers write and no kernel accepts
 
 
 def _declared_enum(_: Btf, target: t.BtfType) -> t.BtfType:

@@ -180,7 +180,7 @@ class Relocator:
                 return CandidateValue(type_value(btf, target_id, kind))
             return Mismatch(f"{spell_type(btf, target_id)} is a different type in {btf.origin}")
 
-        # A linker renumbers types and leaves the instructions alone: an id that stands there says nothing.
+        # A linker renumbers types but not the ids in instructions, so those prove nothing.
         checked = kind != CoreReloKind.TYPE_ID_TARGET
         local_value = type_value(local, type_id, kind)
         return _fixup(relo, kind, local_value, self._agreement.ask(relo, question), checked=checked)

@@ -188,7 +188,7 @@ class _Search:
             return (type_id, module) if _has(self.kernel.vmlinux, CALLS_FUNCTIONS) else NO_CALLS
         here, there = declare(self.spec.btf, local.id), declare(btf, type_id)
         why = f"the object declares '{here}', and {btf.origin} has '{there}'"
-        # a weak function of another prototype is another function, and not used (libbpf: likewise)
+        # As in libbpf, a weak function with another prototype counts as missing.
         return _Missing(why, "", differs=True) if use.extern.weak else Mismatch(why)
 
     def _variable(self, use: ExternReference) -> _Answer:

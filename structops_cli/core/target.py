@@ -75,7 +75,7 @@ class Target:
     def _member(self, btf: Btf, composite: BtfType, name: str, depth: int) -> Slot | None:
         key = btf, composite.id, name
         if key not in self._slots:
-            # for now: an anonymous member that leads back here has nothing to add
+            # An anonymous member that leads back here finds nothing.
             self._slots[key] = None
             if isinstance(composite, Composite) and depth > 0:
                 self._slots[key] = self._find(btf, composite, name, depth - 1)

@@ -32,7 +32,7 @@ __all__ = [
 _SIZED = (Int, Struct, Union, Enum, Enum64)
 _MEMORY_SIZES = (1, 2, 4, 8)
 _LARGEST_LOAD = 8
-# Looking up a member of an enum costs more than all the arithmetic here.
+# An enum lookup costs more than all the arithmetic below.
 _BYTE_OFFSET = CoreReloKind.FIELD_BYTE_OFFSET
 _BYTE_SIZE = CoreReloKind.FIELD_BYTE_SIZE
 _SIGNED = CoreReloKind.FIELD_SIGNED

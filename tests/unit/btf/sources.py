@@ -1,4 +1,4 @@
-"""Real BTF for tests: the running kernel's (reading it needs no privilege, any kernel will do) and clang's."""
+"""Real BTF for tests: the running kernel's, readable without privilege, and clang's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Types by id: decoding of every kind, the cache, split BTF, and changed sections."""
+"""Types by id: the cache, split BTF, and changed sections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the types say about each other: one thing wrong at a time, and the exact answer."""
+"""Faults between the types of a BTF, one at a time, with the exact error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What clang makes of our headers, and what we make of clang's BTF. Needs clang; in CI it must be there."""
+"""Compile our headers with clang, and read clang's BTF. CI must have clang."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The BTF of whatever kernel runs the tests."""
+"""The BTF of the running kernel."""
 
 from __future__ import annotations
 

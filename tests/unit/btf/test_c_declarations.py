@@ -1,4 +1,4 @@
-"""C declarations of one thing: every shape of declarator, as golden text."""
+"""C declarations of one variable: every shape of declarator."""
 
 from __future__ import annotations
 

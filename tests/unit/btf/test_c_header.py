@@ -1,4 +1,4 @@
-"""Headers: what is in them, and in which order, as golden text."""
+"""C headers: their contents and their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole definitions: bodies, bit-fields, padding and attributes, as golden text."""
+"""Whole definitions: bodies, bit-fields, padding and attributes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder against the decoder, and against BTF that was written by hand."""
+"""Encode types, compare with the decoder and with handwritten BTF, and rewrite types."""
 
 from __future__ import annotations
 

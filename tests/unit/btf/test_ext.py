@@ -1,4 +1,4 @@
-"""``.BTF.ext``: what it says, and everything that can be wrong with it."""
+"""``.BTF.ext``: its records, and each possible fault."""
 
 from __future__ import annotations
 

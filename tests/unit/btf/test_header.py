@@ -1,4 +1,4 @@
-"""The header of a BTF: every field that can be wrong, and the exact answer."""
+"""The header of a BTF: each wrong field with the exact error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vmlinux first, then the modules, which are read when first needed."""
+"""Types of vmlinux come first, then those of modules, which are read at first use."""
 
 from __future__ import annotations
 

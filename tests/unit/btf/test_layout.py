@@ -1,4 +1,4 @@
-"""Sizes, alignments and what lies behind typedefs."""
+"""Sizes, alignments, and the types behind typedefs."""
 
 from __future__ import annotations
 

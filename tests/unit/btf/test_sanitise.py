@@ -1,4 +1,4 @@
-"""What an object's BTF becomes for a kernel that lacks a feature, type by type."""
+"""Rewrite each type for a kernel that lacks a feature."""
 
 from __future__ import annotations
 

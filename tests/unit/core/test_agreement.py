@@ -1,4 +1,4 @@
-"""Several types of one name: those that match must agree."""
+"""Several types of one name: the matching ones must agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three comparisons of a local type with a kernel's."""
+"""The three comparisons of a local type with a kernel's type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Golden answers: every relocation kind, against kernels that have the type moved, resized, renamed or not at all."""
+"""Every relocation kind, on kernels whose type is moved, resized, renamed or missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever the object says, only the project's own errors come out."""
+"""Hostile objects raise only the project's own errors."""
 
 from __future__ import annotations
 

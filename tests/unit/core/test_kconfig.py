@@ -1,4 +1,4 @@
-"""A kernel's configuration in the types that objects ask for."""
+"""Convert a kernel's configuration to the types of an object's variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CO-RE against this kernel's own BTF: what a compiler emitted, and every struct against itself."""
+"""CO-RE on the running kernel's BTF: a compiled object, and every struct with itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an object leaves to a kernel is found in written BTF, facts and configuration, and put into instructions."""
+"""Find externs in written BTF, facts and configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Variables set from text: every type, every path, and every refusal."""
+"""Set variables from text: every type, every path and every refusal."""
 
 from __future__ import annotations
 

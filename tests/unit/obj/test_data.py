@@ -1,4 +1,4 @@
-"""Data sections: bytes, and what cannot be one."""
+"""Data sections: their bytes, and refused sections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ELF container: what is kept of a sound one, and one refusal for each way of being none."""
+"""The ELF container: the values of a sound file, each refusal, and compressed sections."""
 
 from __future__ import annotations
 

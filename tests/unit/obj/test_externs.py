@@ -1,4 +1,4 @@
-"""What an object leaves to the kernel."""
+"""Externs of an object, and the BTF that the kernel gets for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jump tables: their entries, by function and by program, and those that cannot be."""
+"""Jump tables: their entries by function and by program, and refused tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An object's BTF as it goes to the kernel."""
+"""The BTF that BTF_LOAD gets for an object."""
 
 from __future__ import annotations
 

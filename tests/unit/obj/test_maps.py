@@ -1,4 +1,4 @@
-"""Maps defined through BTF: every attribute, and every way of not being one."""
+"""Maps defined through BTF: every attribute and every refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which maps a load needs, and initial contents that cannot be."""
+"""The maps that a load needs, refused initial contents, and maps that need a user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is read from a real object, value by value, and the refusals that concern an object as a whole."""
+"""Read a real object value by value, and refuse objects as a whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""References from instructions: each kind resolved, and each way of referring to nothing."""
+"""References from instructions: each sort resolved, and each refusal."""
 
 from __future__ import annotations
 

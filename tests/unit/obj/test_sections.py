@@ -1,4 +1,4 @@
-"""What a section's name means, and sections that cannot be honoured."""
+"""Meanings of section names, and refused sections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user sets of an object before it is loaded: constants, global variables, attributes of maps."""
+"""A user's settings of an object: constants, global variables, map attributes."""
 
 from __future__ import annotations
 

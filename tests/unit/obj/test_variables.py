@@ -1,4 +1,4 @@
-"""struct_ops variables, and pointers in them that point at no program."""
+"""struct_ops variables, and pointers in them that lead to no program."""
 
 from __future__ import annotations
 
