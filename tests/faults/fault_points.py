@@ -69,13 +69,13 @@ def run_scene(
     """
     with turn(), stage.used():
         command = (*program, *scene.prepare(stage))
-        before = stage.look()
+        before = stage.look(folders=scene.folders)
         calls = calls_of(command, scene.exit_code)
-        after = stage.look()
+        after = stage.look(folders=scene.folders)
     for point in _points(calls, faults, every=every):
         with turn(), stage.used():
             again = (*program, *scene.prepare(stage))
-            assert stage.look() == before, "the scene is not the same twice"
+            assert stage.look(folders=scene.folders) == before, "the scene is not the same twice"
             ended = point.run(again)
             stage.wait_for_recovery()
             outcome = _judged(scene, point, ended, stage, before, after)
@@ -100,7 +100,7 @@ def _points(calls: Sequence[Call], faults: Sequence[str], *, every: bool) -> Ite
 def _judged(
     scene: Scene, point: Point, ended: Ended, stage: Stage, before: dict[str, Any], after: dict[str, Any]
 ) -> Outcome:
-    now = _settled(stage, (before, after))
+    now = _settled(stage, scene, (before, after))
     if scene.piecewise and set(now["sockets"]) <= {*before["sockets"], *after["sockets"]}:
         after = after | {"sockets": now["sockets"]}
         before = after if ended.exit_code else before
@@ -108,12 +108,14 @@ def _judged(
     return Outcome(scene.name, str(point), ended.exit_code, now == after, problem)
 
 
-def _settled(stage: Stage, expected: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+def _settled(stage: Stage, scene: Scene, expected: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     """Look again while the kernel frees maps without a link, and return the last look."""
     deadline = time.monotonic() + FREED_S
-    while (now := stage.look()) not in expected and _is_freeing(now) and time.monotonic() < deadline:
+    while True:
+        now = stage.look(folders=scene.folders)
+        if now in expected or not _is_freeing(now) or time.monotonic() > deadline:
+            return now
         time.sleep(0.02)
-    return now
 
 
 def _is_freeing(look: dict[str, Any]) -> bool:

@@ -18,11 +18,14 @@ __all__ = ["PLANTS", "planted_command"]
 
 
 class MissingUndo(_Run):
-    """The first step is never undone."""
+    """The first step with a reported change is never undone."""
 
     def __init__(self, steps: Sequence[Step], commit: int, recovery: Recovery) -> None:
-        without = [step._replace(undo=lambda: None) for step in steps[:1]]
-        super().__init__([*without, *steps[1:]], commit, recovery)
+        first = next((index for index, step in enumerate(steps) if step.change is not None), len(steps))
+        planted = [
+            step._replace(undo=lambda: None) if index == first else step for index, step in enumerate(steps)
+        ]
+        super().__init__(planted, commit, recovery)
 
 
 class ForwardUndo(_Run):

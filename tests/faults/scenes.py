@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from structops_cli.syscall.bpffs import DEFAULT as BPFFS
 from tests.faults.stage import Stage
 
 __all__ = ["SCENES", "Scene"]
@@ -15,12 +16,14 @@ class Scene(NamedTuple):
 
     The command ends with ``exit_code`` if it gets no fault. A ``piecewise`` command
     changes one socket after the other: some may be as before and others as after.
+    ``folders`` compares the folders of the bpffs too: an undo in the wrong order leaves one.
     """
 
     name: str
     prepare: Callable[[Stage], tuple[str, ...]]
     piecewise: bool = False
     exit_code: int = 0
+    folders: bool = False
 
 
 def _register(stage: Stage) -> tuple[str, ...]:
@@ -80,9 +83,15 @@ def _register_two(stage: Stage) -> tuple[str, ...]:
 
 
 def _register_two_refused(stage: Stage) -> tuple[str, ...]:
-    """The name of the second object is taken: the registration of the first is undone."""
+    """The name of the second object is taken: registration and folder of the first are undone."""
     stage.run(*_register(stage))
-    return ("register", stage.renamed("reno", f"{stage.name}r"), stage.renamed("cubic", stage.name))
+    return (
+        "register",
+        "--pin-dir",
+        f"{BPFFS}/{stage.name}",
+        stage.renamed("reno", f"{stage.name}r"),
+        stage.renamed("cubic", stage.name),
+    )
 
 
 def _default(stage: Stage) -> tuple[str, ...]:
@@ -112,7 +121,7 @@ SCENES = {
         Scene("unregister-no-link", _unregister_without_a_link),
         Scene("drain", _drain, piecewise=True),
         Scene("register-two", _register_two),
-        Scene("register-two-refused", _register_two_refused, exit_code=1),
+        Scene("register-two-refused", _register_two_refused, exit_code=1, folders=True),
         Scene("default", _default),
         Scene("default-restore", _restore),
     )

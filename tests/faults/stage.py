@@ -83,7 +83,7 @@ class Stage:
 
         inside(place, open_them)
 
-    def look(self) -> dict[str, Any]:
+    def look(self, *, folders: bool = False) -> dict[str, Any]:
         """Return the state of the stage in the kernel, without ids, which differ from run to run."""
         stock = [item for item in list_maps(live_kernel()) if self._is_ours(item)]
         versions = {item.info.id: version_of(item) for item in stock}
@@ -103,6 +103,7 @@ class Stage:
                 for path in bpffs.pins(bpffs.DEFAULT)
                 if not path.endswith(".debug")
             ),
+            "folders": _folders(bpffs.DEFAULT) if folders else (),
             "sockets": sorted(map(congestion_control_of, self.sockets)),
             "defaults": {name: self._default(name, versions) for name in self.namespaces},
         }
@@ -153,6 +154,10 @@ def version_of(item: LiveMap) -> str:
         return "unset"
     programs = sorted((one.members, one.info.tag) for one in programs_of(item))
     return hashlib.sha256(repr(programs).encode()).hexdigest()[:8]
+
+
+def _folders(folder: str) -> list[str]:
+    return sorted(os.path.join(place, name) for place, names, _ in os.walk(folder) for name in names)
 
 
 def _empty(folder: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from structops_cli.operations import transaction
-from structops_cli.operations.transaction import Step, Transaction, _Run
+from structops_cli.operations.transaction import Change, Step, Transaction, _Run
 from tests.faults.plants import PLANTS
 
 
@@ -27,7 +27,8 @@ class System:
             self.done.discard(name)
             self.undone.append(name)
 
-        return Step(lambda: self.done.add(name), lambda: name in self.done, undo)
+        change = Change(name, {"done": False}, {"done": True})
+        return Step(lambda: self.done.add(name), lambda: name in self.done, undo, change)
 
     @staticmethod
     def _fail() -> None:
