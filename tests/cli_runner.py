@@ -1,4 +1,4 @@
-"""Run the command: in this process, or as a process of its own where signals, exit codes or privileges count."""
+"""Run the command in this process, or in a process of its own to test signals and privileges."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMAND = (sys.executable, "-m", "structops_cli")
 OWN_PID_NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
 """Runs a command where the processes of others are hidden, as in a container."""
 TIMEOUT_S = scaled(30.0)
-"""How long a process may take before a test gives up on it."""
+"""The time limit of a process."""
 
 
 WAITED = re.compile(
@@ -31,12 +31,12 @@ WAITED = re.compile(
 
 
 def without_waiting(stderr: str) -> str:
-    """Leave out that a command waited for the lock file: another process may change the machine meanwhile."""
+    """Remove the line that a command prints while another process holds the lock file."""
     return WAITED.sub("", stderr)
 
 
 class Result(NamedTuple):
-    """What a run of the command gave."""
+    """Exit code and output of a command."""
 
     exit_code: int
     stdout: str
@@ -62,7 +62,7 @@ def _object(text: str) -> dict[str, Any]:
 
 
 def run_cli(*arguments: str) -> Result:
-    """Run the command in this process, whose signals are let in again afterwards."""
+    """Run the command in this process, and restore the signal mask."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
         with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
@@ -82,19 +82,19 @@ def _checked(arguments: Sequence[str], result: Result) -> Result:
 
 
 def done(*arguments: str) -> Result:
-    """Run the command in this process and hold that it succeeded."""
+    """Run the command in this process; it must succeed."""
     result = run_cli(*arguments)
     assert result.exit_code == 0, result.stderr
     return result
 
 
 def done_json(*arguments: str) -> dict[str, Any]:
-    """Run the command with ``--json``, hold that it succeeded, and return what it printed."""
+    """Run the command with ``--json``; it must succeed. Return its JSON object."""
     return done(*arguments, "--json").json()
 
 
 def refused(*arguments: str, exit_code: int = 1) -> dict[str, Any]:
-    """Run the command with ``--json``, hold that it failed with that code and no data, and return the error."""
+    """Run the command with ``--json``; it must fail with the exit code and print no data. Return the error."""
     result = run_cli(*arguments, "--json")
     assert (result.exit_code, result.stdout) == (exit_code, ""), result
     return result.error()
@@ -103,7 +103,7 @@ def refused(*arguments: str, exit_code: int = 1) -> dict[str, Any]:
 def run_process(
     *arguments: str, environment: Mapping[str, str] | None = None, before: tuple[str, ...] = ()
 ) -> Result:
-    """Run the command as a process of its own, behind the command ``before``."""
+    """Run the command in a process of its own; ``before`` begins the command line."""
     result = run_python(*COMMAND[1:], *arguments, environment=environment, before=before)
     return _checked(arguments, result)
 
@@ -111,7 +111,7 @@ def run_process(
 def run_python(
     *arguments: str, environment: Mapping[str, str] | None = None, before: tuple[str, ...] = ()
 ) -> Result:
-    """Run this Python with some arguments, behind the command ``before`` (such as ``unshare``)."""
+    """Run this Python with arguments; ``before`` begins the command line, such as ``unshare``."""
     done = subprocess.run(
         [*before, sys.executable, *arguments],
         capture_output=True,
@@ -125,7 +125,7 @@ def run_python(
 
 @contextmanager
 def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Start the command as a process of its own, which is ended with the block at the latest."""
+    """Start the command in a process of its own, and kill it at the end of the block."""
     with subprocess.Popen(
         [*COMMAND, *arguments],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Compile BPF C for tests, once per source: results are kept in a folder under the system's temporary one."""
+"""Compile BPF C for tests, and keep each object in a folder of the temporary directory."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ REPOSITORY = Path(__file__).parents[1]
 FLAGS = ("-O2", "-g", "-mcpu=v3")
 NEWEST, GCC = "clang-newest", "bpf-gcc"
 FETCHED = ("clang-9", "clang-11", "clang-13", "clang-14", "clang-15", "clang-16", NEWEST, GCC)
-"""Compilers that are downloaded where they are not installed: of older releases of Debian, and of its newest."""
+"""Compilers of other releases of Debian, downloaded if they are not installed."""
 
 
 def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str] = FLAGS) -> bytes:
-    """Return the object that ``clang`` makes of ``source``; without the compiler: a failure in CI, a skip elsewhere.
+    """Compile ``source``, or return the prebuilt object in a guest, which has no compiler.
 
-    A guest of ``make vmtest`` has no compiler: its objects were made before.
+    Without the compiler the test is skipped; in CI it fails.
     """
     request = ObjectRequest(os.path.relpath(source, REPOSITORY), clang, tuple(flags))
     if (made_before := prebuilt(request)) is not None:
         return made_before
-    if request.names:  # each test has a name of its own, and each run others: one object serves them all
+    if request.names:  # one object serves the names of all tests and runs
         return request.renamed(compile_object(source, clang=clang, flags=request.for_any_name.flags))
     data = compile_with(source, clang, flags)
     record_request(request, _folder())
@@ -42,7 +42,7 @@ def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str
 
 
 def compile_with(source: Path, clang: str, flags: Sequence[str]) -> bytes:
-    """Return the object of just these flags: the one that is kept, or a new one."""
+    """Compile a source with exactly these flags, or return the object that was kept."""
     command = [compiler(clang), *([] if clang == GCC else ["-target", "bpf"]), *flags]
     text = _run([*command, "-E", "-P", source])
     key = sha256(
@@ -52,7 +52,7 @@ def compile_with(source: Path, clang: str, flags: Sequence[str]) -> bytes:
     if not kept.exists():
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
             made = Path(folder) / "made.o"
-            # a name without the folder: objects do not depend on where the tree is
+            # a name without the folder: the object does not depend on the path of the tree
             _run([*command, "-c", source.name, "-o", made], cwd=source.parent)
             made.replace(kept)
     return kept.read_bytes()
@@ -60,27 +60,27 @@ def compile_with(source: Path, clang: str, flags: Sequence[str]) -> bytes:
 
 @cache
 def _version(path: str) -> bytes:
-    """Return what a compiler says that it is: asking costs as much as preprocessing does."""
+    """Return the version of a compiler; asking once saves as much time as preprocessing takes."""
     return _run([path, "--version"])
 
 
 def prebuild_objects(into: Path, more: Iterable[ObjectRequest] = ()) -> None:
-    """Fill a folder with every object that was ever asked for here, compiled again where its source has changed."""
+    """Fill a folder with every object that tests have requested, compiled again if its source has changed."""
     into.mkdir(parents=True, exist_ok=True)
     for request in {*more, *recorded_requests(_folder())}:
-        # a source that is gone, or no longer compiles so, or a compiler that is not here: a request of long ago, or of elsewhere
+        # an old request: its source is gone or does not compile, or its compiler is not here
         with suppress(AssertionError, pytest.skip.Exception, pytest.fail.Exception):
             data = compile_object(REPOSITORY / request.source, clang=request.clang, flags=request.flags)
             (into / request.key).write_bytes(data)
 
 
 def bpftool() -> str:
-    """Return the path of a bpftool to compare with; without it: a failure in CI, a skip elsewhere."""
+    """Return the path of bpftool; without it the test is skipped, or fails in CI."""
     return _fetched("bpftool", "bpftool")
 
 
 def link(*objects: bytes) -> bytes:
-    """Return the object that bpftool's static linker makes of several, or of one."""
+    """Link objects by bpftool's static linker."""
     with tempfile.TemporaryDirectory() as folder:
         made, parts = Path(folder) / "made.o", [Path(folder) / f"{n}.o" for n in range(len(objects))]
         for path, data in zip(parts, objects, strict=True):
@@ -99,7 +99,7 @@ def strip(data: bytes, *, tool: str = "llvm-strip-19") -> bytes:
 
 
 def compiler(name: str) -> str:
-    """Return the path of a compiler or another tool; without it: a failure in CI, a skip elsewhere."""
+    """Return the path of a compiler or another tool; without it the test is skipped, or fails in CI."""
     path = shutil.which(name)
     if path is None and name in FETCHED:
         return _fetched("compiler", "compilers", name)
@@ -108,7 +108,7 @@ def compiler(name: str) -> str:
 
 @cache
 def _fetched(script: str, folder: str, *words: str) -> str:
-    """Have ``.ci/fetch-SCRIPT`` find or download a program into FOLDER of the store of ``vm``, and return its path."""
+    """Run ``.ci/fetch-SCRIPT``, which finds a program or downloads it into a folder of the store."""
     command: list[str | Path] = [
         REPOSITORY / ".ci" / f"fetch-{script}",
         store_folder(folder),

@@ -1,4 +1,4 @@
-"""What every test relies on: the guard of the live tests, and a machine that is left as it was."""
+"""Hooks and fixtures of all tests: live tests need root, and leave the kernel unchanged."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from tests.kernel_lock import RUN, hold_kernel_lock, own_prefix
 
 IN_CI = os.environ.get("CI") == "true"
 MOUNTED = pytest.StashKey[bool]()
-"""Whether this run has mounted the machine's bpffs."""
+"""Whether this run mounted /sys/fs/bpf."""
 
 
 LIVE = Path(__file__).parent / "live"
 KEPT = pytest.StashKey[list[str]]()
-"""Descriptors that are open at the end of the run, or of a process of it."""
+"""Lines about descriptors and programs that the run, or a process of it, left."""
 KEPT_FDS = "kept_fds"
-"""Of what a process of pytest-xdist gives back: its descriptors that nobody would close."""
+"""The key of these lines in the output of a pytest-xdist process."""
 LIMIT = pytest.StashKey[Any]()
-"""The time limit of a test, as pytest-timeout has it."""
+"""The settings of pytest-timeout for a test."""
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Add the option that writes the golden files anew; a Python without pytest-timeout runs the tests without limits."""
+    """Add ``--update-golden``. Without pytest-timeout the tests have no time limit."""
     parser.addoption(
         "--update-golden", action="store_true", help="write tests/golden anew instead of comparing"
     )
@@ -44,40 +44,40 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)
 def pytest_timeout_set_timer(item: pytest.Item, settings: object) -> Generator[None, object, object]:
-    """Note the limit of a test for its end."""
+    """Keep the time limit of a test for its teardown."""
     item.stash[LIMIT] = settings
     return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Give the fixtures a time of their own: that of the test may be over, and a hanging fixture must not hang the run."""
+    """Start a new time limit for the teardown: the test may have used its own."""
     if settings := item.stash.get(LIMIT, None):
         usual = float(item.config.getini("timeout"))
         _begin_limit(item, settings._replace(timeout=max(settings.timeout, usual)))
 
 
 def _begin_limit(item: pytest.Item, settings: Any) -> None:
-    """Give a test its time from now on."""
+    """Start the time limit of a test now."""
     item.ihook.pytest_timeout_cancel_timer(item=item)
     item.ihook.pytest_timeout_set_timer(item=item, settings=settings)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def signals_are_heeded() -> Iterator[None]:
-    """Have SIGINT and SIGHUP end the programs that tests start, and SIGINT a test, where this run is to ignore them."""
+    """Restore SIGINT and SIGHUP if this run was started with them ignored."""
     with default_signals():
         yield
 
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
-    """Return what compares a text with a file of ``tests/golden``."""
+    """Compare a text with a file of ``tests/golden``."""
     return Golden(update=request.config.getoption("--update-golden"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Live tests need root. Elsewhere than in CI they may be left out; in CI that is a failure."""
+    """Skip live tests without root; in CI they fail. Skip tests that need a missing feature."""
     if item.get_closest_marker("live") and os.geteuid() != 0:
         if IN_CI:
             pytest.fail("the live tests need root, and in CI they must run", pytrace=False)
@@ -91,19 +91,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name bytes after their argument: compressed ones hold the time, and both processes have to name a test alike."""
+    """Name long bytes after their argument: compressed data contains the time, and test names must not differ."""
     return argname if isinstance(val, bytes) and len(val) > 16 else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever lies in tests/live is a live test."""
+    """Mark the tests of tests/live."""
     for item in items:
         if "live" in item.path.parts:
             item.add_marker(pytest.mark.live)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run that went well and left something open, or in CI one of all live tests of which none passed."""
+    """Fail a run that left descriptors or programs, or in CI a run of all live tests without a pass."""
     kept = session.config.stash.setdefault(KEPT, [])
     kept += _kept_fds()
     if output := getattr(session.config, "workeroutput", None):
@@ -114,7 +114,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take what a process of pytest-xdist has kept open."""
+    """Take the lines of a pytest-xdist process."""
     node.config.stash.setdefault(KEPT, []).extend(getattr(node, "workeroutput", {}).get(KEPT_FDS, ()))
 
 
@@ -126,7 +126,7 @@ def _kept_fds() -> list[str]:
 
 
 def _tell(session: pytest.Session, kept: list[str]) -> bool:
-    """Name the descriptors that nobody would close; return whether there are any."""
+    """Print the lines; return whether there are any."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if kept and reporter:
         reporter.write_line("\n" + "\n".join(kept), red=True)
@@ -134,7 +134,7 @@ def _tell(session: pytest.Session, kept: list[str]) -> bool:
 
 
 def _lacks_live_tests(session: pytest.Session) -> bool:
-    """Tell whether a run in CI was to have all live tests, and none of them passed."""
+    """Tell whether this run has all live tests, in CI, and none of them passed."""
     if not IN_CI or not any(LIVE.is_relative_to(session.startpath / word) for word in session.config.args):
         return False
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -143,7 +143,7 @@ def _lacks_live_tests(session: pytest.Session) -> bool:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Take away what this run mounted, unless somebody has pinned something there since. The debug files are the kernel's."""
+    """Unmount the bpffs of this run, unless it contains pins. The debug files are the kernel's."""
     if not config.stash.get(MOUNTED, False):
         return
     from structops_cli.syscall import bpffs
@@ -157,7 +157,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def machine_left_as_it_was(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
-    """Hold, for every live test, that the kernel is afterwards as it was before."""
+    """Check after every live test that the kernel is as before."""
     if not request.node.get_closest_marker("live") or os.geteuid() != 0:
         yield
         return
@@ -165,7 +165,7 @@ def machine_left_as_it_was(
     if settings:
         request.node.ihook.pytest_timeout_cancel_timer(item=request.node)
     with hold_kernel_lock():
-        if settings:  # other runs took what it waited
+        if settings:  # waiting for other runs does not count
             _begin_limit(request.node, settings)
         _mount_bpffs(request.config)
         from tests.leak_check import check_unchanged
@@ -179,9 +179,9 @@ def machine_left_as_it_was(
 
 
 def _mount_bpffs(config: pytest.Config) -> None:
-    """Mount the bpffs that commands would mount for themselves, so that no test is the one that leaves it behind.
+    """Mount /sys/fs/bpf until the end of the run, so that no command has to mount it.
 
-    Unmounted at the end of the run. Not for each test: the kernel makes maps and programs of its own with a mount.
+    Each mount makes the kernel load maps and programs of its own.
     """
     from structops_cli.syscall import bpffs
 

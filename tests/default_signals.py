@@ -1,4 +1,4 @@
-"""Signals that a run of tests may be told to ignore: a job in the background has SIGINT ignored, as many CI runners have, and nohup SIGHUP."""
+"""Restore SIGINT and SIGHUP, which a background job, many CI runners and nohup ignore."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["default_signals"]
 
 @contextmanager
 def default_signals() -> Iterator[None]:
-    """Let SIGINT raise KeyboardInterrupt here, and SIGINT and SIGHUP end the programs that are started here.
+    """Let SIGINT raise KeyboardInterrupt here, and SIGINT and SIGHUP end programs that this process starts.
 
-    However this run was started. A program that is executed gets the default for a signal with a handler,
-    and so a SIGHUP that this process is to ignore has one that does nothing.
+    An executed program gets the default action for a signal that has a handler. So an
+    ignored SIGHUP gets a handler that does nothing.
     """
     handlers: dict[int, Callable[[int, FrameType | None], object]] = {
         signal.SIGINT: signal.default_int_handler

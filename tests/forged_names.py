@@ -1,4 +1,4 @@
-"""Names that would forge a line, and what holds that none does."""
+"""Write objects whose names try to forge a line of output, and check that none does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from structops_cli.runtime.objects import object_bytes
 from tests.cli_runner import Result, run_cli
 
 FORGED = "\nFORGED\x1b\t"
-"""A line break, a word that no line may begin with, a character that a terminal obeys, and a tab."""
+"""A line break, a word that no line may begin with, an escape character and a tab."""
 FILE_NAME = f"a{FORGED}\udcff.o"
 ENDING = b"\nF\x1b"
 PROGRAMS = (b"aimd_ssthresh", b"aimd_cong_avoid", b"aimd_init", b"aimd_release", b"flow_of")
@@ -21,7 +21,7 @@ LINE_BREAKS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
 
 
 def forging_object(folder: Path) -> str:
-    """Write the bundled aimd with such names of its file, programs, a subprogram and sections; return its path."""
+    """Write the bundled aimd with forged names of file, programs, a subprogram and sections; return its path."""
     data = object_bytes("aimd")
     table = ELFFile(io.BytesIO(data)).get_section_by_name(".strtab")
     assert table is not None
@@ -36,7 +36,7 @@ def forging_object(folder: Path) -> str:
 
 
 def tame(*words: str, exit_codes: tuple[int, ...] = (0,)) -> Result:
-    """Run the command, hold that no line of its text is a forged one, and return what it printed."""
+    """Run the command, check that no line is a forged one, and return the result."""
     result = run_cli(*words)
     assert result.exit_code in exit_codes, result.stderr
     for text in (result.stdout, result.stderr):

@@ -1,4 +1,4 @@
-"""Compare what a command prints with a file of ``tests/golden``, what differs from run to run taken out.
+"""Compare the output of a command with a file of ``tests/golden``, without the parts that differ from run to run.
 
 ``pytest --update-golden`` writes the files anew; read the difference before
 you keep it.
@@ -20,7 +20,7 @@ VOLATILE = frozenset({
     "duration_ns", "run_time_ns", "runs", "struct_id", "value_id", "link_ids", "crc32", "local", "remote", "tcp_info",
     "contents", "candidates", "default_before", "default_after",
 })  # fmt: skip
-"""JSON fields whose value is of one run, or of one machine."""
+"""JSON fields whose values differ between runs or machines."""
 
 _IN_TEXT = (
     (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}:\d+"), "ADDRESS"),
@@ -33,9 +33,9 @@ _IN_TEXT = (
     (re.compile(r"(?<=\.c:)\d+"), "N"),
     (re.compile(r"(?<=at off )\d+"), "N"),
 )
-"""What differs from run to run, told by what is beside it; every other number is part of what is compared."""
+"""Parts that differ from run to run, with their context. All other numbers are compared."""
 _ROW = re.compile(r"^ *(?:\d+|new) {2,}")
-"""A row of a table whose first column is an id, or will be one: all its numbers are of one run."""
+"""A row of a table whose first column is an id: all its numbers differ from run to run."""
 _NUMBER = re.compile(r"(?<=[ ,])\d+(?=[ ,]|$)")
 _BLANKS = re.compile(r"(?<=\S) {2,}")
 
@@ -43,7 +43,7 @@ _BLANKS = re.compile(r"(?<=\S) {2,}")
 def normalised_text(text: str, words: Mapping[str, str], *, exact: bool = False) -> str:
     """Return a text with ``words`` replaced and runs of blanks as two.
 
-    Unless ``exact``, what differs from run to run is replaced by its kind.
+    Unless ``exact``, parts that differ from run to run are replaced by placeholders.
     """
     for word, stands_for in words.items():
         text = text.replace(word, stands_for)
@@ -56,7 +56,7 @@ def _steady_line(line: str) -> str:
 
 
 def steady(text: str) -> str:
-    """Return a text with ids, times, addresses and the like by their kind."""
+    """Return a text with placeholders for ids, times, addresses and the like."""
     for pattern, stands_for in _IN_TEXT:
         text = pattern.sub(stands_for, text)
     return text
@@ -81,20 +81,20 @@ def _steady(data: Any, volatile: frozenset[str]) -> Any:
 
 
 def _shape(value: Any) -> Any:
-    """Return what sort of thing a value is: null and empty stay, for they are facts."""
+    """Return the type of a value as text. null and empty values stay."""
     if value is None or value in ([], {}, ""):
         return value
     return {int: "N", float: "N", str: "TEXT", list: "LIST", dict: "OBJECT", bool: value}[type(value)]
 
 
 class Golden:
-    """One way to compare: fails with the difference, or writes the file when asked to."""
+    """Compares texts with golden files, or writes the files with ``--update-golden``."""
 
     def __init__(self, *, update: bool) -> None:
         self._update = update
 
     def check(self, name: str, text: str) -> None:
-        """Hold that ``text`` is what ``tests/golden/NAME`` has."""
+        """Check that ``tests/golden/NAME`` contains ``text``."""
         path = FOLDER / name
         if self._update:
             path.write_text(text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Tests that wait for a kernel: left out where a feature is absent, and a failure where a newer kernel lacks it.
+"""Skip tests on a kernel without a feature, and fail them on a newer kernel that lacks it.
 
 ``@needs(LINKS)`` on a test, or ``pytestmark = needs(LINKS)`` for a module.
 A probe decides; the release only guards against a probe that is wrong.
@@ -54,14 +54,14 @@ __all__ = [
 
 
 class Feature(NamedTuple):
-    """Something that kernels have from a release on; those with an ``option`` only where they are built with it."""
+    """A feature of kernels from a release on; with an ``option``, of those that are built with it."""
 
     what: str
     since: tuple[int, int]
     present: Callable[[], bool]
     option: str = ""
     symbol: str = ""
-    """A function that comes with the option, for a kernel that does not show its configuration."""
+    """A function of the option, for a kernel that does not show its configuration."""
 
 
 def _knows_struct(name: str) -> bool:
@@ -116,7 +116,7 @@ FEW_REQUIRED = Feature(
     (6, 0),
     lambda: not capabilities_of(live_kernel()).every_member_required,
 )
-"""Of tcp_congestion_ops, and cong_avoid among them."""
+"""Members of tcp_congestion_ops, such as cong_avoid, that may be absent."""
 
 SLEEPABLE = Feature("programs that sleep", (6, 3), lambda: capabilities_of(live_kernel()).sleepable)
 """Of struct_ops, and the member test_sleepable of bpf_dummy_ops, which came to try them."""
@@ -184,12 +184,12 @@ OWNED_ARGUMENTS = Feature(
 
 
 def needs(*features: Feature) -> pytest.MarkDecorator:
-    """Return the mark of a test that runs only where these features are."""
+    """Mark a test that needs features."""
     return pytest.mark.needs(*features)
 
 
 def require(feature: Feature) -> None:
-    """Skip the test that runs now where a feature is absent and may be; fail where it may not."""
+    """Skip the running test if a feature is absent; fail it if the kernel must have the feature."""
     if _is_there(feature):
         return
     _fail_where_it_must_be(feature)
@@ -200,7 +200,7 @@ def require(feature: Feature) -> None:
 
 
 def require_absence(feature: Feature) -> None:
-    """Skip the test that runs now where a feature is present: it is of what kernels without it do."""
+    """Skip the running test if a feature is present: it is about kernels without it."""
     if _is_there(feature):
         major, minor = feature.since
         pytest.skip(f"of Linux before {major}.{minor}, which lacks {feature.what}")
@@ -209,7 +209,7 @@ def require_absence(feature: Feature) -> None:
 
 @cache
 def _is_there(feature: Feature) -> bool:
-    """Probe once: some probes start a process, and a kernel does not change."""
+    """Probe once, because some probes start a process."""
     return feature.present()
 
 

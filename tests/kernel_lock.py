@@ -1,4 +1,4 @@
-"""One live test at a time on a kernel: two at once would each find the other's maps left behind."""
+"""Run one live test at a time on a kernel, because each checks that the kernel is left unchanged."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from contextlib import contextmanager
 __all__ = ["RUN", "hold_kernel_lock", "own_prefix"]
 
 LOCK = "/proc/self/ns/user"
-"""A file of nsfs, which is one file system for the whole kernel: another root, container or TMPDIR opens the same file."""
+"""A file of nsfs, of which each kernel has only one: another root, container or TMPDIR opens the same file."""
 RUN = "STRUCTOPS_TEST_RUN"
-"""In the environment of every program that a run starts: the process id of pytest, with ``.PART`` behind it in parts of the run."""
+"""Set in the environment of every program of a run: the process id of pytest, and ``.PART`` in a part of the run."""
 HELD = "STRUCTOPS_LIVE_TEST"
-"""Set while this run holds the lock: a run of pytest that a live test starts is part of that test, and does not wait."""
+"""Set while this run holds the lock. A pytest that a live test starts is part of the test and does not wait."""
 
 
 def own_prefix() -> str:
-    """Return the beginning of every name that this run registers or gives to a network namespace."""
+    """Return the prefix of all names of this run: registered names and network namespaces."""
     process, _, _ = os.environ.get(RUN, str(os.getpid())).partition(".")
     return f"t_{int(process):x}_"
 
 
 @contextmanager
 def hold_kernel_lock() -> Iterator[None]:
-    """Wait for the live test of any other run, and keep others waiting."""
+    """Wait for the live tests of other runs, and let them wait during the block."""
     if HELD in os.environ:
         yield
         return

@@ -1,7 +1,7 @@
-"""The modules of ``tests/modules``: loaded and unloaded in a guest that has them, and nowhere else.
+"""Load and unload the kernel modules of ``tests/modules``, in guests only.
 
-``python -m tests.vm`` builds them and takes them along; two variables say where
-they are, or why there are none.
+``python -m tests.vm`` builds them and copies them to the guest. One variable names
+their folder, another one the reason why there are none.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ANSWER_BYTES = 64
 
 
 def module_file(name: str) -> Path:
-    """Return the file of a module; skip the test where there are none."""
+    """Return the file of a module; skip the test if there are none."""
     folder = os.environ.get(FOLDER_VARIABLE)
     if not folder:
         why = os.environ.get(REASON_VARIABLE) or "modules are built for guests only: python -m tests.vm"
@@ -42,17 +42,17 @@ def module_file(name: str) -> Path:
 
 
 def load_file(path: Path) -> subprocess.CompletedProcess[str]:
-    """Load a module from a file, and return what insmod said."""
+    """Load a module from a file, and return the result of insmod."""
     return subprocess.run(["insmod", path], check=False, capture_output=True, text=True)
 
 
 def try_to_unload(name: str) -> bool:
-    """Unload a module, and tell whether the kernel let it go."""
+    """Unload a module, and tell whether that succeeded."""
     return subprocess.run(["rmmod", name], check=False, capture_output=True).returncode == 0
 
 
 def unload(name: str) -> None:
-    """Unload a module if it is loaded; what held it goes with its programs, which the kernel frees in its own time."""
+    """Unload a module if it is loaded; wait until the kernel has freed the programs that use it."""
     assert eventually(lambda: not is_loaded(name) or try_to_unload(name)), f"{name} is held"
 
 
@@ -62,7 +62,7 @@ def is_loaded(name: str) -> bool:
 
 
 def call(label: str, member: str, number: int) -> int:
-    """Have t_module call a member of what is registered under a label, and return what that returned."""
+    """Let t_module call a member of the struct_ops with a label, and return the result."""
     fd = os.open(DEBUGFS / "call", os.O_RDWR | os.O_CLOEXEC)
     try:
         os.write(fd, f"{label} {member} {number}".encode())
@@ -72,6 +72,6 @@ def call(label: str, member: str, number: int) -> int:
 
 
 def state() -> dict[str, int]:
-    """Return what t_module counts: registrations, updates, removals, and tickets that nobody gave back."""
+    """Return the counters of t_module: registrations, updates, removals and tickets that were not returned."""
     lines = (DEBUGFS / "state").read_text().splitlines()
     return {name: int(value) for name, value in map(str.split, lines) if name != "label"}

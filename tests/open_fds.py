@@ -1,4 +1,4 @@
-"""What of the run's own descriptors is still open at its end, and would be closed by the interpreter's end only."""
+"""Find the descriptors that a run of tests has not closed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["unclosed_fds"]
 
 
 def unclosed_fds() -> list[str]:
-    """Return a line for each ``Fd`` that something still holds open; a forgotten one warns as it is collected here."""
+    """Return a line for each open ``Fd``; one without a reference warns when it is collected here."""
     gc.collect()
-    return [_said(one) for one in gc.get_objects() if type(one) is Fd and not one.closed]
+    return [_described(one) for one in gc.get_objects() if type(one) is Fd and not one.closed]
 
 
-def _said(fd: Fd) -> str:
+def _described(fd: Fd) -> str:
     made = tracemalloc.get_object_traceback(fd)
     where = "; ".join(line.strip() for line in made.format()) if made else "-X tracemalloc=12 says where"
     return f"{fd!r} is still open: {where}"

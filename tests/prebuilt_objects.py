@@ -20,12 +20,12 @@ __all__ = ["PREBUILT", "ObjectRequest", "parse_request", "prebuilt", "record_req
 
 PREBUILT = "STRUCTOPS_TEST_OBJECTS"
 ANY_NAME = {"NAME": "t_of_any_name_x", "SECOND": "t_of_any_second"}
-"""By macro, each as long as a congestion control's name can be."""
+"""By macro; each has the maximum length of a congestion control's name."""
 _NAME = re.compile(r'^-D(NAME|SECOND)="(t_(?!of_any_)\w{1,13})"$', re.MULTILINE)
 
 
 class ObjectRequest(NamedTuple):
-    """An object that a test asks for; ``source`` counts from the root of the tree."""
+    """An object that a test needs; ``source`` is relative to the repository."""
 
     source: str
     clang: str
@@ -33,26 +33,26 @@ class ObjectRequest(NamedTuple):
 
     @property
     def of_this_tree(self) -> bool:
-        """Tell whether another machine has the source as well; what a test wrote is its own."""
+        """Tell whether the source is in the repository, and not written by a test."""
         return not self.source.startswith("..")
 
     @property
     def key(self) -> str:
-        """Return a name for it that needs neither compiler nor source."""
+        """Return a file name that depends on neither compiler nor source text."""
         return sha256("\0".join([self.source, self.clang, *self.flags]).encode()).hexdigest()[:24]
 
     @property
     def for_any_name(self) -> ObjectRequest:
-        """Return the object whose registered names can be replaced: each test has its own, and each run others."""
+        """Return the request for an object with placeholders, since each test registers another name."""
         return self._replace(flags=tuple(_NAME.sub(_any_name, flag) for flag in self.flags))
 
     @property
     def names(self) -> dict[str, str]:
-        """The registered names that it asks for, by macro."""
+        """The registered names of the object, by macro."""
         return dict(_NAME.findall("\n".join(self.flags)))
 
     def renamed(self, data: bytes) -> bytes:
-        """Put the names into the object for any name, where each fills an array of 16 bytes with zeros behind it."""
+        """Replace the placeholders, each of which fills an array of 16 bytes."""
         for macro, name in self.names.items():
             old = ANY_NAME[macro].encode()
             data = data.replace(old, name.encode().ljust(len(old), b"\0"))
@@ -60,18 +60,18 @@ class ObjectRequest(NamedTuple):
 
     @property
     def text(self) -> str:
-        """Return it as ``parse_request`` reads it."""
+        """Return the text that ``parse_request`` reads."""
         return json.dumps(self._asdict())
 
 
 def parse_request(text: str | bytes) -> ObjectRequest:
-    """Return a request from its text."""
+    """Read a request."""
     data = json.loads(text)
     return ObjectRequest(data["source"], data["clang"], tuple(data["flags"]))
 
 
 def prebuilt(request: ObjectRequest) -> bytes | None:
-    """Return an object that was made elsewhere; None where objects are made when they are asked for."""
+    """Return a prebuilt object; None on a machine with a compiler."""
     folder, _, requests = os.environ.get(PREBUILT, "").partition(":")
     if not folder or not request.of_this_tree:
         return None
@@ -91,7 +91,7 @@ def _any_name(found: re.Match[str]) -> str:
 
 
 def record_request(request: ObjectRequest, folder: Path) -> None:
-    """Note below a folder that an object was asked for."""
+    """Record a request in a folder."""
     request = request.for_any_name
     path = folder / "requests" / request.key
     if request.of_this_tree and not path.exists():
@@ -100,5 +100,5 @@ def record_request(request: ObjectRequest, folder: Path) -> None:
 
 
 def recorded_requests(folder: Path) -> list[ObjectRequest]:
-    """Return all that was noted below a folder."""
+    """Return the requests that were recorded in a folder."""
     return [parse_request(path.read_bytes()) for path in (folder / "requests").glob("*")]

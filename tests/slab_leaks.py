@@ -1,4 +1,4 @@
-"""The kernel's slab memory by count of objects: what grows by one with each time that something was done is lost."""
+"""Find kernel memory leaks: slab caches that grow by an object with each repetition."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ OF_OTHERS = frozenset({
     "buffer_head", "dentry", "inode_cache", "proc_inode_cache", "ext4_inode_cache", "extent_status", "radix_tree_node", "lsm_inode_cache",
     "maple_node", "ftrace_event_field",
 })  # fmt: skip
-"""What any process that reads a file or maps memory makes grow; the last is one cache with DAMON's regions, where the kernel merges caches."""
+"""Caches that grow with any file or mapping. The kernel may merge the last one with DAMON's regions."""
 
 
 class Slab(NamedTuple):
-    """One cache: objects in use, and how many of them one slab holds."""
+    """One cache: the number of objects in use, and of objects in one slab."""
 
     objects: int
     per_slab: int
 
 
 def count_slabs() -> dict[str, Slab]:
-    """Count the objects of every cache, with the free ones that processors keep for themselves given back before."""
+    """Count the objects of every cache, after the processors have returned their free ones."""
     for name in os.listdir(CACHES):
         with suppress(OSError), open(os.path.join(CACHES, name, "shrink"), "w", encoding="ascii") as file:
             file.write("1")
@@ -35,16 +35,16 @@ def count_slabs() -> dict[str, Slab]:
 
 
 def parse_slabinfo(table: str) -> dict[str, Slab]:
-    """Read /proc/slabinfo: after two lines of head, a name, objects in use, objects, their size, objects of a slab."""
+    """Read /proc/slabinfo: two lines of head, then name, objects in use, objects, size, objects per slab."""
     rows = (line.split() for line in table.splitlines()[2:])
     return {row[0]: Slab(int(row[1]), int(row[4])) for row in rows}
 
 
 def find_leaks(before: Mapping[str, Slab], after: Mapping[str, Slab], times: int) -> dict[str, int]:
-    """Return the growth of each cache that has grown by an object or more for each time.
+    """Return the growth of each cache that grew by an object or more per repetition.
 
-    A cache that keeps more objects in one slab than were asked for is left out, for
-    its count goes up and down by whole slabs.
+    A cache with more objects per slab than ``times`` is left out, because its count
+    changes by whole slabs.
     """
     grown = {name: slab.objects - before[name].objects for name, slab in after.items() if name in before}
     return {

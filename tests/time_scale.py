@@ -1,4 +1,4 @@
-"""How long a test waits for what another process or the kernel does: longer where everything is slower."""
+"""Scale the time limits of tests on a slow machine, such as an emulated one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 __all__ = ["EMULATED", "scaled"]
 
 FACTOR = float(os.environ.get("STRUCTOPS_TEST_TIME_SCALE", "1"))
-"""Under emulation 10."""
+"""10 under emulation."""
 EMULATED = FACTOR > 1
-"""Whether what only repeats itself is better done less often."""
+"""Whether tests repeat things less often."""
 
 
 def scaled(seconds: float) -> float:
-    """Return a time of a machine of its own, as long as it has to be on this one."""
+    """Return a time limit for this machine, given that of an idle one."""
     return seconds * FACTOR

@@ -1,8 +1,8 @@
-"""Run a program that drops its privileges where Python and this checkout are readable for everybody.
+"""Run a program without privileges where every user can read Python and this checkout.
 
-Both may lie below a directory that only its owner may enter, such as a home with mode
-0700. ``READABLE`` begins a command, as ``nice`` does. In a mount namespace of the
-command's own it covers each such directory by one with mode 0755 that shows only what is needed.
+Both may be below a directory that only its owner may enter, such as a home with mode
+0700. ``READABLE`` begins a command, as ``nice`` does. In a mount namespace of its own
+it covers such a directory by one with mode 0755 that contains only these two.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLONE_NEWNS = 0x20000
 
 
 def _closed(path: str) -> str:
-    """Return the topmost directory above or at a path that others may not enter and read, "" for none."""
+    """Return the topmost directory of a path that others may not enter or read, else ""."""
     parts = path.split("/")
     above = ["/".join(parts[: end + 1]) for end in range(1, len(parts))]
     return next((one for one in above if os.stat(one).st_mode & 0o5 != 0o5), "")
@@ -31,11 +31,11 @@ def _closed(path: str) -> str:
 
 CLOSED = tuple(sorted({closed for path in NEEDED if (closed := _closed(path))}))
 READABLE = (sys.executable, os.path.abspath(__file__)) if CLOSED else ()
-"""The beginning of a command, empty where everybody can read all that is needed."""
+"""The beginning of a command, empty if every user can read both already."""
 
 
 def _uncover(closed: str, needed: Sequence[str]) -> None:
-    """Cover a directory, and show below it what is needed, at its own path."""
+    """Cover a directory, and mount the needed paths in it."""
     with tempfile.TemporaryDirectory() as kept:
         _run("mount", "--rbind", closed, kept)
         _run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", closed)
@@ -46,7 +46,7 @@ def _uncover(closed: str, needed: Sequence[str]) -> None:
 
 
 def _readable_parts(path: str) -> Iterator[str]:
-    """Return a tree, or what is in it where others may not enter its root."""
+    """Return a tree, or its parts if others may not enter its root."""
     if not os.path.isdir(path) or os.stat(path).st_mode & 0o5 == 0o5:
         yield path
         return
@@ -72,7 +72,7 @@ def _run(*words: str) -> None:
 
 
 def main(command: Sequence[str]) -> None:
-    """Enter a mount namespace in which everybody can read what is needed, and become the command."""
+    """Enter a mount namespace with readable paths, and execute the command."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS):
         raise OSError(ctypes.get_errno(), "unshare")
     _run("mount", "--make-rprivate", "/")
