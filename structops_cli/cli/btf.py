@@ -30,11 +30,10 @@ def command() -> None:
 @common_options
 @click.pass_obj
 def header(output: Output, names: tuple[str, ...], btf_file: str | None) -> None:
-    """Print C declarations, with CO-RE attributes, of just what the named types need.
+    """Print C declarations, with CO-RE attributes, of the named types and the types they need.
 
-    What is only pointed at is declared and not defined, so the answer for one
-    type has tens of lines and not the 150,000 of a whole vmlinux.h. Types of a
-    module are found as well, those of one module at a time.
+    A type behind a pointer is declared and not defined, so one type takes tens of lines
+    instead of the 150,000 of a whole vmlinux.h. The types may be of the kernel and of one module.
     """
     kernel = kernel_from_path(btf_file) if btf_file else live_kernel()
     if btf_file:

@@ -20,11 +20,11 @@ COLOURS = {OK: "green", NOTE: "yellow", PROBLEM: "red"}
 @common_options
 @click.pass_obj
 def command(output: Output) -> int:
-    """Say what this machine can do for struct_ops, what is in the way, and what is to be repaired.
+    """Examine this machine: its abilities for struct_ops, obstacles, and things to repair.
 
-    Each line is ok, a note (something to know, or that could not be looked at)
-    or a problem, with why it matters and what to do. Ends with 1 when there is a problem. Changes nothing, and
-    needs no root: what only root may see is a note then.
+    Each line is ok, a note (worth knowing, or could not be inspected) or a problem, with the
+    reason and a remedy. Exits with 1 if there is a problem. Changes nothing. Needs no root;
+    a note stands for each check that only root may make.
     """
     found = examine()
     healthy = is_healthy(found)

@@ -13,16 +13,12 @@ from structops_cli.errors import errno_name
 from structops_cli.struct_ops.rules.diagnose import (
     Possible,
     errno_number,
-    narrowed,
     operations_named,
     possible_causes,
     unknown_cause,
 )
 
 __all__ = ["command"]
-
-UNDECIDED = frozenset({"", "capable", "trampoline-pages"})
-"""The rules that an object alone does not decide; "" is what the model does not know."""
 
 
 @click.command()
@@ -32,7 +28,7 @@ UNDECIDED = frozenset({"", "capable", "trampoline-pages"})
 @common_options
 @click.pass_obj
 def command(output: Output, operation: str, errno: str, subject: str | None) -> None:
-    """Say what an errno of a struct_ops operation means.
+    """Explain an errno of a struct_ops operation.
 
     OPERATION is a command of bpf(2) (MAP_UPDATE_ELEM), or a word for it: create,
     update, lookup, delete, next-key, freeze, load, run, link, replace, detach,
@@ -40,10 +36,10 @@ def command(output: Output, operation: str, errno: str, subject: str | None) -> 
 
     Without a third argument every cause is listed, the likeliest first, with the
     command that tells it from the others. With an object or a live map (its name,
-    id:N or the path of its pin) only those causes are left that apply to it on this kernel.
+    id:N or the path of its pin) only the causes that apply to it on this kernel are listed.
     """
-    number = errno_number(errno)
-    found, by = _look(operations_named(operation), number, subject)
+    number, operations = errno_number(errno), operations_named(operation)
+    found, by = _causes(operations, number, subject)
     data = {
         "operation": operation,
         "errno": errno_name(number),
@@ -51,76 +47,19 @@ def command(output: Output, operation: str, errno: str, subject: str | None) -> 
         "narrowed_by": by,
         "causes": [item._asdict() | {"errno": errno_name(item.errno)} for item in found],
     }
-    output.result(
-        "explain",
-        data,
-        lambda: _text(
-            operations_named(operation), number, found, f" for {shown(subject)}" if subject else ""
-        ),
-    )
+    about = f" for {shown(subject)}" if subject else ""
+    output.result("explain", data, lambda: _text(operations, number, found, about))
 
 
-def _look(operations: tuple[str, ...], number: int, subject: str | None) -> tuple[tuple[Possible, ...], str]:
-    """Return the causes that are left, and what narrowed them: "", ``object`` or ``map``."""
+def _causes(
+    operations: tuple[str, ...], number: int, subject: str | None
+) -> tuple[tuple[Possible, ...], str]:
+    """Return the causes, and the word of JSON for the subject that narrowed them."""
     if subject is None:
-        return _of_all(operations, number, ""), ""
-    from structops_cli.runtime.objects import bundled_objects  # an object costs pyelftools
-    from structops_cli.runtime.selection import is_path
-    from structops_cli.syscall.bpffs import is_bpffs
+        return tuple(item for name in operations for item in possible_causes(name, number)), ""
+    from structops_cli.operations.explain import narrowed_causes  # an object costs pyelftools
 
-    is_object = subject.endswith(".o") or subject in bundled_objects()
-    if is_path(subject):
-        is_object = not is_bpffs(subject)
-    if is_object:
-        return _of_object(operations, number, subject), "object"
-    return _of_map(operations, number, subject), "map"
-
-
-def _of_all(operations: tuple[str, ...], number: int, type_name: str) -> tuple[Possible, ...]:
-    return tuple(item for name in operations for item in possible_causes(name, number, type_name))
-
-
-def _of_object(operations: tuple[str, ...], number: int, name: str) -> tuple[Possible, ...]:
-    """Return the rules that an object breaks on this kernel; else those that it cannot decide."""
-    from structops_cli.runtime.checking import taken_names
-    from structops_cli.runtime.kernel import live_kernel
-    from structops_cli.runtime.objects import open_object
-    from structops_cli.struct_ops.plan import plan_object
-    from structops_cli.struct_ops.rules.predict import predict_registration
-
-    spec, kernel = open_object(name), live_kernel()
-    plan = plan_object(spec, kernel)
-    findings = predict_registration(
-        plan,
-        kernel,
-        taken_names=taken_names(),
-        licence=spec.licence,
-        sleepable=[function.name for function in spec.functions if function.sleepable],
-    )
-    broken = tuple(
-        Possible(
-            item.operation, item.errno, item.rule, item.member, f"{item.variable}: {item.why}", item.hint
-        )
-        for item in findings
-        if item.operation in operations and item.errno == number
-    )
-    type_name = plan.maps[0].type.name
-    return broken or tuple(item for item in _of_all(operations, number, type_name) if item.rule in UNDECIDED)
-
-
-def _of_map(operations: tuple[str, ...], number: int, selector: str) -> tuple[Possible, ...]:
-    from structops_cli.runtime.inventory import list_maps
-    from structops_cli.runtime.kernel import live_kernel
-    from structops_cli.runtime.selection import find_one
-    from structops_cli.struct_ops.capabilities import capabilities_of
-    from structops_cli.struct_ops.rules.model import MapModel, Model, World
-
-    kernel = live_kernel()
-    live = find_one(list_maps(kernel), selector)
-    held = MapModel(live.type, live.info.map_flags, live.kernel_state, live.raw)
-    model = Model({"map": held}, {str(link.id): "map" for link in live.links})
-    world = World(capabilities_of(kernel), fds=None)
-    return narrowed(_of_all(operations, number, live.type.name), model, "map", world)
+    return narrowed_causes(operations, number, subject)
 
 
 def _text(operations: tuple[str, ...], number: int, found: tuple[Possible, ...], subject: str) -> str:
@@ -139,7 +78,7 @@ def _text(operations: tuple[str, ...], number: int, found: tuple[Possible, ...],
 
 
 def _cause(place: int, group: list[Possible], *, several: bool) -> str:
-    """Return one cause, once, though several rules may have it: of several operations, or of old and new kernels."""
+    """Return one cause, with all the rules, operations and kernels that share it."""
     first = group[0]
     kernels = [item.kernels for item in group]
     rest: list[tuple[str, Any]] = [

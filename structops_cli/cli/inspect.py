@@ -40,10 +40,10 @@ SHORTENED = "Long arrays are shortened; --all shows every element."
 @common_options
 @click.pass_obj
 def command(output: Output, object_name: str, *, whole: bool) -> None:
-    """Say what an object holds: struct_ops variables, programs, maps, global data, externs, relocations, licence.
+    """Show the contents of an object: struct_ops variables, programs, maps, global data, externs, licence.
 
-    Reads the object only: needs no root and no kernel with BTF. OBJ is the name of
-    a bundled object, or a path: with a slash or ending in .o. -v lists every CO-RE relocation in words.
+    Reads only the object: needs no root and no kernel with BTF. OBJ is the name of a
+    bundled object, or a path: with a slash or ending in .o. -v also lists every CO-RE relocation.
     """
     spec = open_object(object_name)
     data = _data(spec, None if whole else MOST_ELEMENTS)
@@ -111,7 +111,7 @@ def _map(item: MapSpec) -> dict[str, Any]:
 
 
 def _map_rows(maps: Iterable[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
-    """Yield a row for each map, and one behind it for what a map of maps holds."""
+    """Yield a row for each map, and another one for the inner map of a map of maps."""
     for item in maps:
         more = [f"flags {item['flags']:#x}"] if item["flags"] else []
         more += [f"extra {item['extra']:#x}"] if item["extra"] else []
@@ -146,7 +146,7 @@ def _function(spec: ObjectSpec, function: Function) -> dict[str, Any]:
 
 
 def _core_relocation(spec: ObjectSpec, item: CoreRelo) -> dict[str, Any]:
-    """Return a CO-RE relocation in words; one that only a loader would refuse is shown as it stands."""
+    """Return a CO-RE relocation in words, or in numbers if it is invalid."""
     try:
         kind = CoreReloKind(item.kind)
         words = {"kind": kind.name.lower(), "about": subject(spec.btf, item.type_id, item.access, kind)}
@@ -205,7 +205,7 @@ def _text(data: dict[str, Any], *, relocations: bool) -> str:
 
 
 def _omitted(data: dict[str, Any]) -> bool:
-    """Tell whether elements of any value are left out."""
+    """Tell whether elements of a value are omitted."""
     shown = [one for section in data["data"] for one in section["variables"]]
     shown += [one for item in data["struct_ops"] for one in item["members"]]
     return any(one.get("omitted") for one in shown)
@@ -218,7 +218,7 @@ def _relocation_rows(data: dict[str, Any]) -> Iterator[tuple[object, ...]]:
 
 
 def _section(header: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    """Return a table, or nothing where there are no rows."""
+    """Return a table, "" without rows."""
     found = list(rows)
     return table(header, found) if found else ""
 

@@ -1,4 +1,4 @@
-"""A live struct_ops map as JSON and as text, for the commands that show one."""
+"""Show a live struct_ops map, as JSON and as text."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def map_data(live: LiveMap) -> dict[str, Any]:
 
 
 def one_or_several(selectors: Sequence[str], maps: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return the JSON for the maps of some selectors: one map's own fields for one selector, ``maps`` for several."""
+    """Return the JSON of maps: the fields of the map for one selector, ``maps`` for several."""
     return maps[0] if len(selectors) == 1 else {"maps": list(maps)}
 
 
@@ -81,17 +81,17 @@ def member_data(live: LiveMap) -> list[dict[str, Any]]:
 
 
 def pins_of(live: LiveMap) -> list[str]:
-    """Return every path that keeps this map or its link alive."""
+    """Return the pins of a map and of its links."""
     return [*(pin for link in live.links for pin in link.pins), *live.pins]
 
 
 def holders(live: LiveMap) -> str:
-    """Return the kernel's count of who holds a map; a dash where it counts nothing."""
+    """Return the kernel's reference count of a map; a dash if it counts nothing."""
     return str(live.refcnt) if live.state in (MapState.REGISTERED, MapState.RETIRED) else "-"
 
 
 def c_text(value: MemberValue) -> str:
-    """Return a value as C would initialise it."""
+    """Return a value as a C initialiser."""
     omitted = getattr(value, "omitted", 0)
     more = [f"/* {omitted} more */"] if omitted else []
     if isinstance(value, bool):
@@ -106,7 +106,7 @@ def c_text(value: MemberValue) -> str:
 
 
 def _element_texts(values: list[MemberValue]) -> Iterator[str]:
-    """Yield each element of an array as C would; an element that occurs again is the same object."""
+    """Yield each element of an array as C source. Equal elements are one object, rendered once."""
     texts: dict[int, str] = {}
     for value in values:
         if type(value) is int:

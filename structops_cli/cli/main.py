@@ -1,4 +1,4 @@
-"""The ``structops`` command: its table of commands, and the one place where errors end.
+"""The ``structops`` command: the table of commands, and the one place that handles errors.
 
 A command's module is imported when that command runs; ``structops --help``
 imports none of them.
@@ -20,32 +20,41 @@ from structops_cli.errors import ExitCode, StructopsError
 __all__ = ["COMMANDS", "cli", "run"]
 
 COMMANDS = {
-    "demo": ("Register, send real TCP traffic in a throwaway namespace, show the proof, unregister.", "demo"),
+    "demo": (
+        "Register, send real TCP traffic in a temporary namespace, show that the programs ran, unregister.",
+        "demo",
+    ),
     "register": ("Register the struct_ops of compiled objects, all or nothing.", "register"),
-    "update": ("Replace what is registered by another version, atomically; keep the old one.", "update"),
-    "rollback": ("Go back to a version that was kept.", "rollback"),
-    "versions": ("List the registered version and those that are kept.", "versions"),
-    "unregister": ("Unregister, the right way for what is found.", "unregister"),
-    "list": ("List every struct_ops map with the truth about it.", "list_maps"),
+    "update": ("Replace a registered map by another version, atomically; keep the old one.", "update"),
+    "rollback": ("Go back to a kept version.", "rollback"),
+    "versions": ("List the registered version and the kept ones.", "versions"),
+    "unregister": ("Unregister maps, and remove their links and pins.", "unregister"),
+    "list": ("List every struct_ops map with its true state.", "list_maps"),
     "show": ("Show one struct_ops map with its links, pins and programs.", "show"),
-    "status": ("Say who holds each struct_ops map: sockets, defaults, links, pins, processes.", "status"),
-    "watch": ("Say what is registered, replaced, retired, freed and made a default, as it happens.", "watch"),
+    "status": (
+        "Show the holders of each struct_ops map: sockets, defaults, links, pins, processes.",
+        "status",
+    ),
+    "watch": ("Report each registration, replacement, retirement and new default as it happens.", "watch"),
     "dump": ("Dump the whole value of a struct_ops map.", "dump"),
-    "default": ("Make a congestion control the default of network namespaces, or put one back.", "default"),
-    "route": ("Choose a congestion control per route, and list the routes that do.", "route"),
-    "doctor": ("Say what this machine can do, what is in the way, and what is to be repaired.", "doctor"),
-    "types": ("List the struct_ops types of this kernel, or one type's members.", "types"),
-    "check": ("Say whether objects would register, here or on other kernels. Needs no root.", "check"),
-    "inspect": ("Say what an object holds. Needs no root.", "inspect"),
+    "default": (
+        "Make a congestion control the default of network namespaces, or restore the old one.",
+        "default",
+    ),
+    "route": ("Choose a congestion control per route, and list such routes.", "route"),
+    "doctor": ("Examine this machine: abilities, obstacles, and things to repair.", "doctor"),
+    "types": ("List the struct_ops types of this kernel, or the members of one.", "types"),
+    "check": ("Tell whether objects would register, here or on other kernels. Needs no root.", "check"),
+    "inspect": ("Show the contents of an object. Needs no root.", "inspect"),
     "sockets": ("Show TCP sockets by congestion control, in every namespace.", "sockets"),
     "drain": ("Move open sockets off a congestion control, live, in every namespace.", "drain"),
     "run": ("Run a bpf_dummy_ops program once.", "run"),
     "map": ("Raw operations on a struct_ops map, with the kernel's answers explained.", "raw_map"),
-    "explain": ("Say what an errno of a struct_ops operation means, and what to do.", "explain"),
+    "explain": ("Explain an errno of a struct_ops operation, and how to mend it.", "explain"),
     "vm": ("Run commands on other kernels, under QEMU.", "vm"),
     "btf": ("Print C declarations from the kernel's BTF.", "btf"),
 }
-"""Command name to its one-line help and the module of this package that holds it."""
+"""Command name to its one-line help and its module in this package."""
 
 EPILOG = """\b
 OBJ is a bundled object's name (reno), or a path: with a slash (./reno) or ending in .o.
@@ -59,15 +68,15 @@ Exit codes:
   2   usage
   3   nothing matches the selector
   4   not permitted
-  77  this kernel cannot, or check cannot tell
+  77  this kernel lacks a feature, or check cannot tell
 """
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' one-line help without importing them."""
+    """A group that has the one-line help of its commands without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of the table: what people need first comes first."""
+        """Return the commands in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -95,26 +104,26 @@ class LazyGroup(click.Group):
 @common_options
 @click.version_option(__version__, prog_name="structops", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Register BPF struct_ops on the running kernel, and tell the truth about them."""
+    """Register BPF struct_ops on the running kernel, and report their true state."""
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command and return its exit code; every error ends here, as text or as JSON."""
+    """Run the command and return its exit code. Report every error, as text or as JSON."""
     output = Output.from_arguments(arguments)
     try:
         answer = cli.main(args=arguments, prog_name="structops", standalone_mode=False, obj=output)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 -- the last boundary: a user never sees a bare traceback
         try:
-            return _ended_by(error, output)
-        except (OSError, MemoryError):  # stderr takes nothing, or there is nothing to say it with
+            return _report_end(error, output)
+        except (OSError, MemoryError):  # stderr is full, or there is no memory for a report
             return int(ExitCode.FAILED)
     return answer if isinstance(answer, int) else int(ExitCode.DONE)
 
 
-def _ended_by(error: BaseException, output: Output) -> int:
-    """Say what ended the command, and return the exit code that tells it to scripts."""
+def _report_end(error: BaseException, output: Output) -> int:
+    """Report the error that ended the command, and return the exit code."""
     code: int = ExitCode.FAILED
-    match error := _named(error):
+    match error := _with_cause(error):
         case StructopsError():
             output.failed(error)
             code = error.exit_code
@@ -126,16 +135,16 @@ def _ended_by(error: BaseException, output: Output) -> int:
             code = ExitCode.USAGE
         case KeyboardInterrupt() | click.Abort():
             code = 128 + signal.SIGINT
-        case ReaderGone():  # no error, unless something was changed that nobody is told of
+        case ReaderGone():  # an error only if a change was made and could not be reported
             _close_stdout()
             code = 128 + signal.SIGPIPE
             if error.stands:
-                output.failed(_unwritten(error))
+                output.failed(_lost_output(error))
         case OutputLost():
-            output.failed(_unwritten(error))
+            output.failed(_lost_output(error))
         case OSError() if not output.at_work:  # click wrote its help
-            output.failed(_unwritten(OutputLost(error.strerror or "")))
-        case OSError():  # what nobody expects to be refused: no memory, a security module
+            output.failed(_lost_output(OutputLost(error.strerror or "")))
+        case OSError():  # an unexpected refusal, such as that of a security module
             from structops_cli.runtime.shortage import refusal_of_system  # only an error needs it
 
             failed = refusal_of_system(error)
@@ -147,8 +156,8 @@ def _ended_by(error: BaseException, output: Output) -> int:
     return int(code)
 
 
-def _named(error: BaseException) -> BaseException:
-    """Return an error that names the memory, the descriptors or the folder that was missing, or the error itself."""
+def _with_cause(error: BaseException) -> BaseException:
+    """Return an error that names the missing memory, descriptors or folder, or the error itself."""
     if not isinstance(error, StructopsError | OSError | MemoryError | ImportError | SystemError):
         return error
     with suppress(OSError, MemoryError, ImportError):  # nothing can be imported any more
@@ -158,8 +167,8 @@ def _named(error: BaseException) -> BaseException:
     return error
 
 
-def _unwritten(lost: OutputLost) -> StructopsError:
-    """Return the error of output that was lost, which tells of the change that stands all the same."""
+def _lost_output(lost: OutputLost) -> StructopsError:
+    """Return the error of lost output. It names the change that was made."""
     if not lost.stands:
         return StructopsError("the output could not be written", why=lost.why)
     what = f"{lost.stands.what}, and the output that says so could not be written"
@@ -167,5 +176,5 @@ def _unwritten(lost: OutputLost) -> StructopsError:
 
 
 def _close_stdout() -> None:
-    """Point stdout at nothing: its reader is gone, and Python would complain of that once more at exit."""
+    """Point stdout at /dev/null: its reader is gone, and Python would complain again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""What options take as numbers, and what is said of the rest."""
+"""Types of numeric options."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class WholeNumber(click.IntRange):
 
 
 class Seconds(click.FloatRange):
-    """A number of seconds within bounds; who waits for ever says so by another option, or by none."""
+    """A finite number of seconds within bounds."""
 
     name = "number of seconds"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number; neither "nan" nor "inf" is one that can be waited for."""
+        """Return the number. Refuse "nan" and "inf"."""
         number: float = super().convert(value, param, ctx)
         if not isfinite(number):
             self.fail(f"{value!r} is not a valid {self.name}.", param, ctx)

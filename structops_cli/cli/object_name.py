@@ -1,4 +1,4 @@
-"""OBJ as the type of an argument, with completion."""
+"""The type of the argument OBJ, with completion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ObjectName(click.Path):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Offer bundled names and the ``.o`` files here; behind a slash, files."""
+        """Complete bundled names and ``.o`` files of this folder, or files after a slash."""
         from click.shell_completion import CompletionItem  # completion must not slow parsing
 
         from structops_cli.runtime.objects import bundled_objects
@@ -28,7 +28,7 @@ class ObjectName(click.Path):
         if os.sep in incomplete:
             return [CompletionItem(incomplete, type="file")]
         words = [(name, "bundled") for name in bundled_objects()]
-        with suppress(OSError):  # a folder that the caller may not list
+        with suppress(OSError):  # the caller may not list this folder
             words += [(name, "file") for name in sorted(os.listdir()) if name.endswith(".o")]
         found = [CompletionItem(word, help=text) for word, text in words if word.startswith(incomplete)]
         return [CompletionItem(incomplete, type="dir"), *found]  # shells use it where no word matches

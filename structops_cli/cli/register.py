@@ -65,12 +65,17 @@ HOLD_POLL_MS = 500
     help="Directory of a bpffs for maps that are shared by name.  [default: the bpffs]",
 )
 @click.option(
-    "--no-check", "check", is_flag=True, flag_value=False, default=True, help="Leave the rules to the kernel."
+    "--no-check",
+    "check",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    help="Do not check the object before loading it.",
 )
 @click.option(
     "--token",
     metavar="DIR",
-    help="Act with the BPF token that this bpffs delegates.  [default: the usual bpffs, if it delegates]",
+    help="Use the BPF token that this bpffs delegates.  [default: the usual bpffs, if it delegates]",
 )
 @dry_run_option
 @common_options
@@ -92,13 +97,13 @@ def command(
     token: str | None,
     dry_run: bool,
 ) -> None:
-    """Register the struct_ops of compiled objects, or of the bundled default: all of it, or nothing.
+    """Register the struct_ops of compiled objects, or of the bundled default: all of them or none.
 
-    OBJ is the name of a bundled object, or a path: with a slash or ending in .o. If one step fails, all that
-    was done before is undone. A link is pinned, so that it outlives this
-    command; --transient holds it instead, and Ctrl-C unregisters. What is
-    registered already, the same programs, data and constants, is left as it is;
-    a global variable that --set names has to hold that value now.
+    OBJ is the name of a bundled object, or a path: with a slash or ending in .o. If one
+    step fails, all earlier steps are undone. A link is pinned, so that it outlives this
+    command; --transient holds it instead, and Ctrl-C unregisters. A map that is registered
+    already, with the same programs, data and constants, stays as it is. A global variable
+    that --set names must have that value now.
     """
     if transient and pin_dir is not None:
         raise UsageError("--transient pins nothing", hint="leave out --pin-dir or --transient")
@@ -121,7 +126,7 @@ def command(
 
 
 def _hold(output: Output, held: list[Registered]) -> None:
-    """Wait until Ctrl-C, or until the kernel takes one of the links away (it says so from 6.11 on)."""
+    """Wait until Ctrl-C, or until a link is detached: the kernel reports POLLHUP from 6.11 on."""
     poll = select.poll()
     links = {one.link.fileno(): one for one in held if one.link is not None}
     for number in links:
@@ -130,7 +135,7 @@ def _hold(output: Output, held: list[Registered]) -> None:
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         output.note("held until SIGTERM: SIGINT is ignored here" if ignored else "held until Ctrl-C")
         while not (events := poll.poll(HOLD_POLL_MS)):
-            pass  # a signal that came just before the wait is seen at its end
+            pass  # a signal that came just before the wait is handled at its end
         for number, _ in events:
             gone = links[number]
             raise StateError(

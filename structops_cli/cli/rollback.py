@@ -18,8 +18,8 @@ from structops_cli.cli.replaced import (
 )
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.cli.unread_btf import warn_unread_types
-from structops_cli.operations.rollback import RolledBack, rollback
-from structops_cli.runtime.kernel import readable_kernel
+from structops_cli.library import rollback
+from structops_cli.operations.rollback import RolledBack
 
 __all__ = ["command"]
 
@@ -39,13 +39,11 @@ def command(
 ) -> None:
     """Go back to a version that structops update replaced and kept.
 
-    It takes the place of the registered one as atomically as that took its own,
-    and what it replaces is kept in turn. Once more is nothing to do; --to goes
-    back further, or forward again. structops versions shows what is kept.
+    The kept version replaces the registered one atomically, as an update does. The
+    replaced version is kept in turn. A second rollback changes nothing; --to goes back
+    further, or forward again. structops versions shows the kept versions.
     """
-    done = rollback(
-        readable_kernel(), selector, to, keep=keep, restart=restart, dry_run=dry_run, caller=caller_of(output)
-    )
+    done = rollback(selector, to, keep=keep, restart=restart, dry_run=dry_run, caller=caller_of(output))
     warn_unread_types(output, [done.live], "defaults of namespaces were not written again")
     data = change_data(done.changes, dry_run=dry_run)
     data |= replaced_data(done.replaced, done.outdated)

@@ -1,4 +1,4 @@
-"""SELECTOR as an argument, with completion from the maps that are there now."""
+"""The argument SELECTOR, with completion from the present maps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def complete_selector(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer names and ids of the maps there are, none where the caller may not look; behind a slash, files."""
+    """Complete names and ids of maps, or files after a slash. Offer nothing without permission."""
     from click.shell_completion import CompletionItem  # completion must not slow parsing
 
     from structops_cli.runtime.inventory import list_maps
@@ -41,17 +41,17 @@ def complete_selector(ctx: click.Context, param: click.Parameter, incomplete: st
 
 
 def selector_argument(function: Function) -> Function:
-    """Give a command its SELECTOR."""
+    """Add SELECTOR to a command."""
     return click.argument("selector", shell_complete=complete_selector)(function)
 
 
 def selectors_argument(function: Function) -> Function:
-    """Give a command one SELECTOR or several."""
+    """Add one or several SELECTORs to a command."""
     return click.argument(
         "selectors", metavar="SELECTOR...", nargs=-1, required=True, shell_complete=complete_selector
     )(function)
 
 
 def optional_selector_argument(function: Function) -> Function:
-    """Give a command a SELECTOR that may be left out, for everything there is."""
+    """Add an optional SELECTOR to a command."""
     return click.argument("selector", required=False, shell_complete=complete_selector)(function)

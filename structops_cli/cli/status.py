@@ -14,10 +14,10 @@ from structops_cli.cli.output import Output, common_options, fields, shown, tabl
 from structops_cli.cli.selectors import optional_selector_argument
 from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.counted import counted
+from structops_cli.library import status as find_status
 from structops_cli.net.socket_owners import CommandNames
-from structops_cli.operations.status import MapStatus, Status, find_status, has_leaked, held_by
+from structops_cli.operations.status import MapStatus, Status, has_leaked, held_by
 from structops_cli.operations.uses import SocketHolder, Uses
-from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.selection import is_kernels_own, is_path
 
 __all__ = ["command"]
@@ -32,24 +32,24 @@ HEADER = ("ID", "NAME", "TYPE", "STATE", "HELD BY")
 @common_options
 @click.pass_obj
 def command(output: Output, selector: str | None) -> None:
-    """Say of every struct_ops map what it is, and who holds it: links, pins, defaults, sockets, processes.
+    """Show every struct_ops map with its holders: links, pins, defaults, sockets, processes.
 
-    Two versions under one name are told apart by the map that each socket and
-    default really uses. What could not be looked at is said on stderr, and is
-    "unseen" in JSON.
+    Two versions under one name are told apart by the map that each socket and default
+    really uses. Notes on stderr name the parts of the system that could not be inspected;
+    JSON has them as "unseen".
     """
-    status = find_status(readable_kernel(), selector)
+    status = find_status(selector)
     lost = "defaults, routes, sockets and devices that use it cannot be told"
     warn_unread_types(output, [one.live for one in status.maps], lost)
     for sentence in status.uses.unseen:
         output.note(f"not seen: {sentence}")
     if selector is not None:
-        _say_other_name(output, selector, status)
+        _note_other_name(output, selector, status)
     output.result("status", lambda: _data(status), lambda: _text(output, status))
 
 
-def _say_other_name(output: Output, selector: str, status: Status) -> None:
-    """Say that a selector is only the name of maps that are registered under another, or of the kernel's own algorithm."""
+def _note_other_name(output: Output, selector: str, status: Status) -> None:
+    """Note that a selector is the map name of maps with another registered name, or a built-in algorithm."""
     if is_path(selector) or any(selector in (one.live.name, f"id:{one.live.info.id}") for one in status.maps):
         return
     names = ", ".join(dict.fromkeys(one.live.name for one in status.maps))

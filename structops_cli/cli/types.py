@@ -29,15 +29,19 @@ __all__ = ["command"]
     help="Read a BTF file, a vmlinux, or a folder like /sys/kernel/btf instead of this kernel's.",
 )
 @click.option(
-    "--all", "-a", "everything", is_flag=True, help="Also what looks like a type and cannot be one, and why."
+    "--all",
+    "-a",
+    "everything",
+    is_flag=True,
+    help="Also show structs that look like a type but are none, and why.",
 )
 @common_options
 @click.pass_obj
 def command(output: Output, name: str | None, btf_file: str | None, *, everything: bool) -> None:
     """List the struct_ops types of this kernel, or every member of the type NAME.
 
-    BTF shows which types a kernel knows; whether a subsystem offers one, only
-    the kernel can say: column OFFERED asks it (as root, of this kernel only).
+    BTF shows the types that a kernel knows, but not whether a subsystem offers them.
+    Column OFFERED asks the kernel (as root, this kernel only).
     """
     kernel = kernel_from_path(btf_file) if btf_file else live_kernel()
     if btf_file:

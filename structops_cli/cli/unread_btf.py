@@ -25,7 +25,7 @@ __all__ = [
 
 
 def warn_skipped_files(output: Output, path: str, *, one_kernel: bool = False) -> None:
-    """Warn of the files of a folder that are read neither as a kernel nor as a module; call it before ``Output.result``."""
+    """Warn of files in a folder that are neither a kernel nor a module. Call before ``Output.result``."""
     from structops_cli.runtime.targets import skipped_files  # only a path needs it
 
     if (found := skipped_files(path, one_kernel=one_kernel)) is None:
@@ -38,7 +38,7 @@ def warn_skipped_files(output: Output, path: str, *, one_kernel: bool = False) -
 
 
 def warn_skipped_modules(output: Output, kernel: KernelTypes, label: str = "") -> None:
-    """Warn of the modules whose BTF could not be read, of those that were needed; call it before ``Output.result``."""
+    """Warn of modules that were needed and whose BTF cannot be read. Call before ``Output.result``."""
     if not kernel.skipped:
         return
     names = ", ".join(item.name for item in kernel.skipped)
@@ -51,7 +51,7 @@ def warn_skipped_modules(output: Output, kernel: KernelTypes, label: str = "") -
 
 
 def note_unknown_in_kernel(output: Output, kernel: KernelTypes) -> None:
-    """Name the parts of a kernel's BTF, and of its modules that were read, that a newer tool wrote."""
+    """Note parts of the BTF of a kernel and its modules that a newer tool wrote."""
     _note_skipped(output, kernel.vmlinux.unknown_parts(), kernel.vmlinux.origin)
     if found := kernel.unknown_in_modules():
         parts = [f"{name} ({', '.join(parts)})" for name, parts in found.items()]
@@ -59,7 +59,7 @@ def note_unknown_in_kernel(output: Output, kernel: KernelTypes) -> None:
 
 
 def note_unknown_in_object(output: Output, spec: ObjectSpec) -> None:
-    """Name the parts of an object's BTF that a newer compiler wrote."""
+    """Note parts of an object's BTF that a newer compiler wrote."""
     _note_skipped(output, spec.btf.unknown_parts(), spec.btf.origin)
     _note_skipped(output, spec.unknown_ext, f"{spec.name} .BTF.ext")
 
@@ -70,7 +70,7 @@ def _note_skipped(output: Output, parts: Sequence[str], owner: str) -> None:
 
 
 def warn_unread_types(output: Output, maps: Iterable[LiveMap], lost: str = "") -> None:
-    """Warn of the maps whose types could not be read, and of what is ``lost`` by it; call it before ``Output.result``."""
+    """Warn of maps whose types cannot be read. ``lost`` is the consequence. Call before ``Output.result``."""
     unread = [item for item in maps if item.type.unread]
     if not unread:
         return

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from structops_cli.cli.output import Output, common_options, table
 from structops_cli.cli.unread_btf import warn_unread_types
-from structops_cli.errors import NotFoundError
-from structops_cli.operations.versions import Version, kept_pins, versions_of
+from structops_cli.operations.versions import Version, all_versions
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
-from structops_cli.runtime.live_map import LiveMap, MapState
-from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
-    from structops_cli.operations.status import MapStatus
+    from structops_cli.operations.version_holders import VersionHolders
 
 __all__ = ["command"]
 
@@ -29,60 +26,37 @@ __all__ = ["command"]
 @common_options
 @click.pass_obj
 def command(output: Output, name: str | None) -> None:
-    """Show the versions of NAME, or of everything: the registered one, those that are kept, those still in use.
+    """Show the versions of NAME, or of all names: the registered one, kept ones, and those still in use.
 
-    HOLDERS is the kernel's own count of who uses a version: sockets and defaults,
-    and for the registered one its link. With NAME they are looked for, in every
-    namespace: SOCKETS is how many run that version, HELD BY who keeps it. DIGEST is
-    the same for two versions with the same programs, data and constants.
+    HOLDERS is the kernel's own count of references: sockets and defaults, and for the
+    registered version its link. With NAME every namespace is inspected: SOCKETS is the
+    number of sockets that run the version, HELD BY names the holders. Two versions with
+    the same programs, data and constants have the same DIGEST.
     """
     kernel = readable_kernel()
-    stock = list_maps(kernel)
-    found = [one for key in _names(stock, name) for one in versions_of(stock, *key)]
-    if name is not None and not found:
-        raise NotFoundError(f"no version of {name} is here", hint="structops list shows the maps")
+    found = all_versions(list_maps(kernel), name)
     warn_unread_types(output, [one.live for one in found])
-    holders = _look(output, kernel, name) if name is not None else Holders({}, exact=False)
+    holders = _holders(output, kernel, name)
     output.result(
         "versions",
-        lambda: {"exact": holders.exact, "versions": [_data(one) | _held(one, holders) for one in found]},
-        lambda: _text(found, holders if name is not None else None),
+        lambda: {
+            "exact": bool(holders and holders.exact),
+            "versions": [_data(one) | _held(one, holders) for one in found],
+        },
+        lambda: _text(found, holders),
     )
 
 
-class Holders(NamedTuple):
-    """Who holds each map, by its id; not ``exact``: the kernel does not tell versions of one name apart."""
+def _holders(output: Output, kernel: KernelTypes, name: str | None) -> VersionHolders | None:
+    """Return the holders of the versions of a name; None without a name."""
+    if name is None:
+        return None
+    from structops_cli.operations.version_holders import find_holders  # inspects every namespace
 
-    by_id: dict[int, MapStatus]
-    exact: bool
-
-    def sockets(self, one: Version) -> int | None:
-        """Return how many sockets run a version, None where that cannot be told, or is no question."""
-        held = self.by_id.get(one.live.info.id)
-        known = held is not None and self.exact and kind_of(one.live.type.name).naming.chosen_by_name
-        return len(held.sockets) if held is not None and known else None
-
-
-def _look(output: Output, kernel: KernelTypes, name: str) -> Holders:
-    from structops_cli.operations.status import find_status  # looks at every namespace: only for a name
-
-    try:
-        status = find_status(kernel, name)
-    except NotFoundError:  # it went meanwhile
-        return Holders({}, exact=False)
-    for sentence in status.uses.unseen:
+    holders = find_holders(kernel, name)
+    for sentence in holders.not_inspected:
         output.note(f"not seen: {sentence}")
-    return Holders({one.live.info.id: one for one in status.maps}, status.uses.exact)
-
-
-def _names(stock: Iterable[LiveMap], wanted: str | None) -> list[tuple[str, str]]:
-    """Return the (type, name) of what is asked for: of one name, or of all that are registered or kept."""
-    keys = [
-        (live.type.name, live.name)
-        for live in stock
-        if live.name == wanted or (wanted is None and (live.state == MapState.REGISTERED or kept_pins(live)))
-    ]
-    return sorted(set(keys), key=lambda key: key[1])
+    return holders
 
 
 def _data(one: Version) -> dict[str, Any]:
@@ -106,24 +80,24 @@ def _data(one: Version) -> dict[str, Any]:
     }
 
 
-def _held(one: Version, holders: Holders) -> dict[str, Any]:
-    """Return who holds a version; null where it was not looked for, or cannot be told."""
-    held = holders.by_id.get(one.live.info.id) if holders.exact else None
+def _held(one: Version, holders: VersionHolders | None) -> dict[str, Any]:
+    """Return the holders of a version; null if they are unknown."""
+    held = holders.status_of(one) if holders else None
     return {
-        "sockets": holders.sockets(one),
+        "sockets": holders.sockets(one) if holders else None,
         "defaults": [use.netns for use in held.defaults] if held else None,
         "references": held.references._asdict() if held else None,
     }
 
 
 def _loaded_at(one: Version) -> float | None:
-    """Return when the programs were loaded, in seconds since the epoch; None where they are not known."""
+    """Return the time when the programs were loaded, in seconds since 1970; None if it is unknown."""
     if one.live.type.unread:
         return None
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + one.loaded_ns / 1e9
 
 
-def _text(found: Iterable[Version], holders: Holders | None) -> str:
+def _text(found: Iterable[Version], holders: VersionHolders | None) -> str:
     rows = [
         (
             one.live.info.id,
@@ -142,8 +116,6 @@ def _text(found: Iterable[Version], holders: Holders | None) -> str:
     return table(("ID", "NAME", "VERSION", "HOLDERS", *more, "PROGRAMS", "DIGEST", "LOADED", "PIN"), rows)
 
 
-def _cells(one: Version, holders: Holders) -> tuple[int | str, str]:
-    from structops_cli.operations.status import held_by
-
-    sockets, held = holders.sockets(one), holders.by_id.get(one.live.info.id)
-    return "-" if sockets is None else sockets, (held_by(held) if held and holders.exact else "") or "-"
+def _cells(one: Version, holders: VersionHolders) -> tuple[int | str, str]:
+    sockets = holders.sockets(one)
+    return "-" if sockets is None else sockets, holders.words(one) or "-"

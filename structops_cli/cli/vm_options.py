@@ -1,4 +1,4 @@
-"""What the options of commands that boot a guest are made of."""
+"""Parse the options of commands that boot a guest."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from structops_cli.errors import UsageError
 __all__ = ["file_from", "variable_from", "wish_from"]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-"""Of a variable that a shell can set."""
+"""The name of a variable that a shell can set."""
 
 
 def wish_from(text: str) -> tuple[str, str]:
-    """Return what is to be brought back, and to where."""
+    """Return the path in the guest and the path here of --fetch."""
     there, _, here = text.partition(":")
     if not (there and here):
         raise UsageError(
@@ -24,7 +24,7 @@ def wish_from(text: str) -> tuple[str, str]:
 
 
 def variable_from(text: str) -> tuple[str, str]:
-    """Return a variable and its value, which may be empty and have any letter."""
+    """Return the name and the value of --env. The value may be any text."""
     name, equals, value = text.partition("=")
     if not equals or not _NAME.fullmatch(name):
         raise UsageError(
@@ -38,6 +38,6 @@ def variable_from(text: str) -> tuple[str, str]:
 
 
 def file_from(text: str) -> tuple[str, str]:
-    """Return what is to be taken along, and to where; a file whose name has a colon is that file."""
+    """Return the path here and the path in the guest of --file. The path here may contain a colon."""
     here, _, there = (text, "", "") if os.path.lexists(text) else text.partition(":")
     return here, there or os.path.basename(os.path.abspath(here))

@@ -30,26 +30,25 @@ __all__ = ["command"]
     default=0.5,
     show_default=True,
     metavar="SECONDS",
-    help="Between two looks.",
+    help="Time between two reads of the kernel.",
 )
 @click.option("--count", type=WholeNumber(min=1), metavar="N", help="End after N events.")
 @click.option(
     "--timeout",
     type=Seconds(min=0),
     metavar="SECONDS",
-    help="End after so long; with --count and fewer events, with exit code 1.",
+    help="End after this time; with --count and fewer events, exit with 1.",
 )
 @common_options
 @click.pass_obj
 def command(output: Output, interval: float, count: int | None, timeout: float | None) -> int:
-    """Say what changes, as it changes: a line for each event, one JSON object a line with --json.
+    """Report changes as they happen: one line for each event, with --json one object a line.
 
     Events: registered, replaced (the link names another map now), detached,
     retired, ejected, freed, default (of a network namespace). The kernel is
-    looked at every --interval seconds: what comes and goes between two looks is
-    missed. Ctrl-C ends it.
+    read every --interval seconds, and a shorter state may be missed. Ctrl-C ends it.
     """
-    gc.enable()  # this one lives long
+    gc.enable()  # this command lives long
     left = count
     with Watcher(readable_kernel()) as watcher:
         try:
@@ -59,14 +58,14 @@ def command(output: Output, interval: float, count: int | None, timeout: float |
                 left = left and left - 1
                 if left == 0:
                     break
-        except KeyboardInterrupt:  # the usual end, but of who waits for events
+        except KeyboardInterrupt:  # the usual end, but an error for a caller that waits for --count
             if left:
                 raise
     return ExitCode.FAILED if left else ExitCode.DONE
 
 
 def _events(output: Output, watcher: Watcher, interval: float, timeout: float | None) -> Iterator[Event]:
-    """Go through the events until time is up, each as soon as it is seen."""
+    """Yield the events until the time is over."""
     end = inf if timeout is None else time.monotonic() + timeout
     first = watcher.begin()
     output.note(f"watching {counted(len(first.maps), 'map')} and {counted(len(first.defaults), 'namespace')}")
@@ -76,12 +75,12 @@ def _events(output: Output, watcher: Watcher, interval: float, timeout: float | 
 
 
 def _wait(seconds: float) -> None:
-    """Sleep, or until whoever reads stdout has gone: ``watch | head -1`` is to end, and not with the next event."""
+    """Sleep, but raise ``ReaderGone`` at once if the reader of stdout ends, as in ``watch | head -1``."""
     poll = select.poll()
     try:
-        poll.register(sys.stdout.fileno(), 0)  # no event is asked for: POLLERR comes all the same
+        poll.register(sys.stdout.fileno(), 0)  # POLLERR arrives without being requested
         gone = poll.poll(max(seconds, 0) * 1000)
-    except (OSError, ValueError):  # a stdout that is no file
+    except (OSError, ValueError):  # stdout is no file
         time.sleep(max(seconds, 0))
         return
     if any(happened & (select.POLLERR | select.POLLHUP) for _, happened in gone):
