@@ -115,10 +115,10 @@ def check_arguments(
     vmlinux: Btf,
 ) -> Iterator[Finding]:
     """Find accesses to arguments that the verifier refuses, or that the author cannot mean."""
-    return iter(_Check(spec, plan, linked, arguments, vmlinux).findings(effects))
+    return iter(_ArgumentCheck(spec, plan, linked, arguments, vmlinux).findings(effects))
 
 
-class _Check:
+class _ArgumentCheck:
     """One program's arguments."""
 
     def __init__(

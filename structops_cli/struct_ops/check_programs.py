@@ -60,10 +60,10 @@ def check_program(
 
     ``allows`` asks the kernel whether a program may call a helper, and returns None without an answer.
     """
-    return _Check(spec, program, linked, externs, kernel, allows).report(plan, relocator)
+    return _ProgramCheck(spec, program, linked, externs, kernel, allows).report(plan, relocator)
 
 
-class _Check:
+class _ProgramCheck:
     """The check of one program."""
 
     def __init__(

@@ -59,21 +59,20 @@ def plan_members(
     assert isinstance(local_struct, Struct)
     known = {member.name: member for member in kernel_type.members}
     chosen = {name: text for (wanted, name), text in texts.items() if wanted in ("", variable.name)}
-    pointers = {item.offset_bytes: item.function for item in variable.functions}
     _check_known(spec.btf, variable, local_struct, kernel_type, chosen)
     planned, skipped = _chosen_members(kernel_type, chosen), []
     for local in local_struct.members:
         try:
             if local.name in chosen:
                 continue
-            data, program = _local_value(spec.btf, variable, local, pointers)
+            mine = _LocalMember(spec.btf, variable, local, kernel_type)
+            data, program = mine.value()
             if not program and not any(data):
                 continue
             if local.name in known:
-                member = known[local.name]
-                planned.append(_plan_member(spec.btf, variable, local, member, kernel_type, program, data))
+                planned.append(mine.planned(known[local.name], program, data))
             elif any(data):
-                raise _unknown(variable, local, kernel_type)
+                raise mine.unknown()
             else:
                 skipped.append(SkippedMember(variable.name, local.name, program))
         except (FitError, ObjectError) as error:
@@ -124,105 +123,94 @@ def _is_zero(btf: Btf, member: Member, text: str) -> bool:
     return not any(encode_text(btf, member.type, text, member.name))
 
 
-def _unknown(variable: StructOpsVariable, local: Member, kernel_type: StructOpsType) -> FitError:
-    why = "the kernel's struct has no such member, and it is not zero"
-    hint = f"--set {variable.name}.{local.name}=0 leaves it out; or register on a kernel that has it"
-    return _misfit(variable, local, kernel_type, why, hint)
+class _LocalMember(NamedTuple):
+    """A member of the object's struct, and the kernel's type that it has to fit."""
 
+    btf: Btf
+    variable: StructOpsVariable
+    member: Member
+    type: StructOpsType
 
-def _local_value(
-    btf: Btf, variable: StructOpsVariable, local: Member, pointers: Mapping[int, str]
-) -> tuple[bytes, str]:
-    """Return the bytes of a member in the object, and the program that it points at (or "")."""
-    if local.bit_size or local.bit_offset % 8:
-        raise ObjectError(
-            f"{variable.name}.{local.name} is a bit-field",
-            why="no struct_ops type may have one",
-            variable=variable.name,
-            member=local.name,
-        )
-    start, size = local.bit_offset // 8, size_of(btf, local.type)
-    if not isinstance(resolve(btf, local.type), Ptr):
-        _check_no_program_within(variable, local, range(start, start + size))
-    return variable.data[start : start + size], pointers.get(start, "")
+    @property
+    def name(self) -> str:
+        """The name in errors."""
+        return f"{self.variable.name}.{self.member.name}"
 
+    def value(self) -> tuple[bytes, str]:
+        """Return the bytes of the member, and the program that it points at (or "")."""
+        member = self.member
+        if member.bit_size or member.bit_offset % 8:
+            raise ObjectError(
+                f"{self.name} is a bit-field",
+                why="no struct_ops type may have one",
+                variable=self.variable.name,
+                member=member.name,
+            )
+        start, size = member.bit_offset // 8, size_of(self.btf, member.type)
+        programs = {item.offset_bytes: item.function for item in self.variable.functions}
+        if not isinstance(resolve(self.btf, member.type), Ptr):
+            self._check_no_program_within(programs, range(start, start + size))
+        return self.variable.data[start : start + size], programs.get(start, "")
 
-def _check_no_program_within(variable: StructOpsVariable, local: Member, places: range) -> None:
-    """Refuse programs in nested structs and arrays: the kernel would never call them."""
-    for item in variable.functions:
-        if item.offset_bytes in places:
+    def _check_no_program_within(self, programs: Mapping[int, str], places: range) -> None:
+        """Refuse programs in nested structs and arrays: the kernel would never call them."""
+        for at in programs.keys() & set(places):
             raise FitError(
-                f"{variable.name}.{local.name} has the program {item.function} within it",
-                why=f"at byte {item.offset_bytes} of the variable; the kernel calls programs of the struct itself only",
+                f"{self.name} has the program {programs[at]} within it",
+                why=f"at byte {at} of the variable; the kernel calls programs of the struct itself only",
                 hint="give the program to a member that is a pointer to a function",
-                variable=variable.name,
-                member=local.name,
-                program=item.function,
+                variable=self.variable.name,
+                member=self.member.name,
+                program=programs[at],
             )
 
+    def planned(self, member: KernelMember, program: str, data: bytes) -> MemberPlan:
+        """Plan the kernel's member; ``FitError`` if the types do not agree."""
+        mine, kernels = resolve(self.btf, self.member.type), resolve(self.type.btf, member.type_id)
+        numbers = isinstance(mine, Scalar) and isinstance(kernels, Scalar)
+        if type(mine) is not type(kernels) and not numbers:
+            why = f"it is {_kind_word(mine)} in the object and {_kind_word(kernels)} in the kernel"
+            raise self._misfit(why, self._declare_it())
+        if program and member.proto is None:
+            why = f"it points at the program {program}, and the kernel's is no pointer to a function"
+            raise self._misfit(why, "set it to zero in the object")
+        if program:
+            return MemberPlan(member, program, b"")
+        if isinstance(kernels, Ptr):
+            raise self._misfit("it is a pointer and not zero", "set it to zero in the object")
+        fitting = as_the_kernels(mine, kernels, data) if numbers else data
+        if fitting is None:
+            why = f"its value needs more than the {member.size_bytes} bytes that it has in the kernel"
+            raise self._misfit(
+                why, f"--set {self.name}=VALUE, with a value that {member.size_bytes} bytes hold"
+            )
+        if len(fitting) != member.size_bytes:
+            why = f"it has {len(data)} bytes in the object and {member.size_bytes} in the kernel"
+            raise self._misfit(why, self._declare_it())
+        return MemberPlan(member, "", fitting)
 
-def _plan_member(
-    btf: Btf,
-    variable: StructOpsVariable,
-    local: Member,
-    member: KernelMember,
-    kernel_type: StructOpsType,
-    program: str,
-    data: bytes,
-) -> MemberPlan:
-    mine, kernels = resolve(btf, local.type), resolve(kernel_type.btf, member.type_id)
-    numbers = isinstance(mine, Scalar) and isinstance(kernels, Scalar)
-    if type(mine) is not type(kernels) and not numbers:
-        why = f"it is {_kind_word(mine)} in the object and {_kind_word(kernels)} in the kernel"
-        raise _misfit(
-            variable,
-            local,
-            kernel_type,
-            why,
-            f"declare it as this kernel does: structops btf header {kernel_type.name}",
+    def unknown(self) -> FitError:
+        """Return the error of a member that the kernel lacks, and that is not zero."""
+        hint = f"--set {self.name}=0 leaves it out; or register on a kernel that has it"
+        return self._misfit("the kernel's struct has no such member, and it is not zero", hint)
+
+    def _declare_it(self) -> str:
+        return f"declare it as this kernel does: structops btf header {self.type.name}"
+
+    def _misfit(self, why: str, hint: str) -> FitError:
+        return FitError(
+            f"{self.name} does not fit the kernel's struct {self.type.name}",
+            why=why,
+            hint=hint,
+            variable=self.variable.name,
+            member=self.member.name,
+            type_name=self.type.name,
         )
-    if program:
-        if member.proto is None:
-            raise _misfit(variable, local, kernel_type, f"it points at the program {program}, and the kernel's is no "
-                          "pointer to a function", "set it to zero in the object")  # fmt: skip
-        return MemberPlan(member, program, b"")
-    if isinstance(kernels, Ptr):
-        raise _misfit(
-            variable, local, kernel_type, "it is a pointer and not zero", "set it to zero in the object"
-        )
-    fitting = as_the_kernels(mine, kernels, data) if numbers else data
-    if fitting is None:
-        why = f"its value needs more than the {member.size_bytes} bytes that it has in the kernel"
-        hint = f"--set {variable.name}.{local.name}=VALUE, with a value that {member.size_bytes} bytes hold"
-        raise _misfit(variable, local, kernel_type, why, hint)
-    if len(fitting) != member.size_bytes:
-        why = f"it has {len(data)} bytes in the object and {member.size_bytes} in the kernel"
-        raise _misfit(
-            variable,
-            local,
-            kernel_type,
-            why,
-            f"declare it as this kernel does: structops btf header {kernel_type.name}",
-        )
-    return MemberPlan(member, "", fitting)
 
 
 def _kind_word(resolved: object) -> str:
     return {"Ptr": "a pointer", "Int": "an integer", "Enum": "an enum", "Enum64": "an enum"}.get(
         type(resolved).__name__, f"of kind {type(resolved).__name__.lower()}"
-    )
-
-
-def _misfit(
-    variable: StructOpsVariable, local: Member, kernel_type: StructOpsType, why: str, hint: str
-) -> FitError:
-    return FitError(
-        f"{variable.name}.{local.name} does not fit the kernel's struct {kernel_type.name}",
-        why=why,
-        hint=hint,
-        variable=variable.name,
-        member=local.name,
-        type_name=kernel_type.name,
     )
 
 
