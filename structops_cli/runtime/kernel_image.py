@@ -43,7 +43,7 @@ NO_KERNEL = (".", "System.map", "config", "initramfs", "initrd", "memtest86", "s
 BOOT_FOLDERS = frozenset({"EFI", "efi", "extlinux", "grub", "grub2", "loader", "lost+found", "syslinux"})
 """Folders of a /boot: of boot loaders, and of the file system."""
 _CONFIGURATION = re.compile(r".*\.config(\.gz)?$")
-"""``NAME.config`` beside a kernel, which ``file_facts`` reads."""
+"""``NAME.config`` beside a kernel, which ``kernel_config`` reads."""
 _NAMED_KERNEL = re.compile(r"vmlinu(?!.*\.h$)|bzImage|.*\.btf(\.|$)")
 
 

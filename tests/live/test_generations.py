@@ -322,7 +322,7 @@ CHARGED = """
 import sys
 from structops_cli.syscall import bpf, bpf_maps, command
 from structops_cli.errors import KernelError
-memlock.lift = lambda: False
+command._lift_memlock = lambda: False
 try:
     bpf_maps.map_create(2, key_size=4, value_size=1 << 20, max_entries=1).close()
 except KernelError as error:
