@@ -63,6 +63,8 @@ def _padded(title: str, values: Sequence[Value], text: Callable[[Value], str]) -
     texts = {value: text(value) for value in set(values)}
     width = max(len(title), *map(len, texts.values()), 0)
     padded = {value: cell.ljust(width) for value, cell in texts.items()}
+    if len(padded) == 1:  # most columns of idle sockets
+        return [title.ljust(width), *repeat(padded[values[0]], len(values))]
     return [title.ljust(width), *map(padded.__getitem__, values)]
 
 
