@@ -17,7 +17,7 @@ import tempfile
 from typing import NamedTuple
 
 from structops_cli.errors import StructopsError
-from structops_cli.operations.memory import MEMORY_PATH, Memory
+from structops_cli.operations.state_store import STATE_PATH, StateStore
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.live_map import LiveMap
@@ -128,11 +128,10 @@ def _in_path(path: str, prefixes: tuple[str, ...]) -> bool:
 
 def _is_own_saved_state(path: str, owner: Owner) -> bool:
     """Tell whether a pin is a saved state without an algorithm of another process."""
-    if path != MEMORY_PATH:
+    if path != STATE_PATH:
         return False
     try:
-        with Memory() as memory:
-            return not any(entry.name.startswith(owner.others) for entry in memory.defaults().values())
+        return not any(entry.name.startswith(owner.others) for entry in StateStore().defaults().values())
     except StructopsError:  # a test has put something else there
         return True
 

@@ -10,7 +10,7 @@ from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace_entry import inside, namespace_identity
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.routes import Route, read_routes, words_of
-from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedRoute, RouteKey
+from structops_cli.operations.state_store import STATE_PATH, RouteKey, SavedRoute, StateStore
 from structops_cli.shell_words import netns_options_of
 
 __all__ = ["ChosenRoute", "clearing", "list_routes", "route_key"]
@@ -29,17 +29,16 @@ class ChosenRoute(NamedTuple):
 
 
 def list_routes(
-    found: Iterable[NetNamespace], path: str = MEMORY_PATH
+    found: Iterable[NetNamespace], path: str = STATE_PATH
 ) -> tuple[tuple[ChosenRoute, ...], tuple[str, ...]]:
     """Return every route that chooses a congestion control, and notes on what could not be looked at. Changes nothing.
 
     Without a lock the kernel shows nothing of a dangling route: only those that structops made or changed are known.
     """
     notes: list[str] = []
-    remembered: dict[RouteKey, RememberedRoute] = {}
+    remembered: dict[RouteKey, SavedRoute] = {}
     try:
-        with Memory(path) as memory:
-            remembered = memory.routes()
+        remembered = StateStore(path).routes()
     except StructopsError as error:
         notes.append(f"dangling routes are not known: {error}")
     seen: list[ChosenRoute] = []
@@ -53,7 +52,7 @@ def list_routes(
     return tuple(seen), tuple(notes)
 
 
-def _chosen_here(namespace: NetNamespace, remembered: dict[RouteKey, RememberedRoute]) -> list[ChosenRoute]:
+def _chosen_here(namespace: NetNamespace, remembered: dict[RouteKey, SavedRoute]) -> list[ChosenRoute]:
     identity = namespace_identity()
     mine = {key: entry for key, entry in remembered.items() if key.namespace == identity}
     available = read_congestion_controls().available

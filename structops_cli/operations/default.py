@@ -13,10 +13,10 @@ from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sysctls import AllowedList, DefaultSysctl, open_allowed, open_default
 from structops_cli.operations.default_plan import DefaultPlan, LeftAlone, Step, plan_default, plan_restore
 from structops_cli.operations.default_versions import older_versions
-from structops_cli.operations.forgetting import vanished_namespaces
-from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefault
 from structops_cli.operations.recovery import recovery_process
+from structops_cli.operations.state_store import STATE_PATH, SavedDefault, StateStore
 from structops_cli.operations.transaction import Change, changed
+from structops_cli.operations.vanished_namespaces import vanished_namespaces
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "restore_defaults",
 ]
 
-Planner = Callable[[Sequence[DefaultSysctl], dict[int, RememberedDefault]], DefaultPlan]
+Planner = Callable[[Sequence[DefaultSysctl], dict[int, SavedDefault]], DefaultPlan]
 
 
 class NamespaceDefault(NamedTuple):
@@ -40,7 +40,7 @@ class NamespaceDefault(NamedTuple):
     namespace: NetNamespace
     default: str
     retired: bool
-    remembered: RememberedDefault | None
+    remembered: SavedDefault | None
     older_map_id: int | None = None
 
 
@@ -57,14 +57,13 @@ class DefaultsChanged(NamedTuple):
 
 
 def read_defaults(
-    found: Iterable[NetNamespace], path: str = MEMORY_PATH
+    found: Iterable[NetNamespace], path: str = STATE_PATH
 ) -> tuple[tuple[NamespaceDefault, ...], tuple[str, ...]]:
     """Return the default of each namespace, and notes on what could not be looked at. Changes nothing."""
     notes: list[str] = []
-    remembered: dict[int, RememberedDefault] = {}
+    remembered: dict[int, SavedDefault] = {}
     try:
-        with Memory(path) as memory:
-            remembered = memory.defaults()
+        remembered = StateStore(path).defaults()
     except StructopsError as error:
         notes.append(f"what was the default before is not known: {error}")
     seen = []
@@ -99,14 +98,14 @@ def make_default(
     *,
     allow: bool = False,
     dry_run: bool = False,
-    path: str = MEMORY_PATH,
+    path: str = STATE_PATH,
 ) -> DefaultsChanged:
     """Make a registered algorithm the default of namespaces, and remember what it was before.
 
     ``found`` are all namespaces of the machine: the initial one is where the
     allowed list is written. The machine's lock is the caller's. Everything is
     checked before the first write; a failure later undoes what was written.
-    Raises what ``plan_default``, ``open_default`` and ``Memory`` raise.
+    Raises what ``plan_default``, ``open_default`` and ``StateStore`` raise.
     """
     controls = read_congestion_controls()
     return _change(
@@ -132,7 +131,7 @@ def restore_defaults(
     allow: bool = False,
     force: bool = False,
     dry_run: bool = False,
-    path: str = MEMORY_PATH,
+    path: str = STATE_PATH,
 ) -> DefaultsChanged:
     """Put back the defaults that ``make_default`` remembers, as ``plan_restore`` says; else as ``make_default``."""
     controls = read_congestion_controls()
@@ -153,7 +152,8 @@ def _change(
     dry_run: bool,
     path: str,
 ) -> DefaultsChanged:
-    with ExitStack() as open_files, Memory(path) as memory:
+    memory = StateStore(path)
+    with ExitStack() as open_files:
         sysctls, gone = _open_all(targets, open_files)
         plan = planned(sysctls, memory.defaults())
         allowed = open_files.enter_context(_allowed_list(plan, found))
@@ -201,7 +201,7 @@ class _Effects:
     """What a plan does to the kernel: all of it, or after a failure nothing. Safe to be applied again from any point on."""
 
     def __init__(
-        self, plan: DefaultPlan, allowed: AllowedList | None, memory: Memory, vanished: tuple[int, ...]
+        self, plan: DefaultPlan, allowed: AllowedList | None, memory: StateStore, vanished: tuple[int, ...]
     ) -> None:
         self._plan = plan
         self._allowed = allowed
@@ -226,12 +226,10 @@ class _Effects:
             if kept and isinstance(error, StructopsError):
                 error.hint = "; ".join([*filter(None, [error.hint]), *kept])
             raise
-        finally:
-            self._memory.tidy()
 
     def _begin(self) -> None:
         for namespace in self._vanished:
-            self._memory.forget_namespace(namespace)
+            self._memory.delete_namespace(namespace)
         for name in self._plan.allow:
             if self._allowed:
                 self._allowed.add(name)
@@ -259,8 +257,8 @@ class _Effects:
             kept.append(str(error))
         return kept
 
-    def _remember(self, step: Step, entry: RememberedDefault | None) -> None:
+    def _remember(self, step: Step, entry: SavedDefault | None) -> None:
         if entry is None:
-            self._memory.forget_default(step.sysctl.identity)
+            self._memory.delete_default(step.sysctl.identity)
         else:
-            self._memory.remember_default(entry)
+            self._memory.save_default(entry)

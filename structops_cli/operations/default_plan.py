@@ -9,7 +9,7 @@ from structops_cli.errors import NotFoundError
 from structops_cli.net.congestion_controls import CongestionControls, check_congestion_control_name
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sysctls import DefaultSysctl, not_allowed
-from structops_cli.operations.memory import RememberedDefault
+from structops_cli.operations.state_store import SavedDefault
 from structops_cli.operations.transaction import Change
 from structops_cli.shell_words import netns_options_of, shell_words
 
@@ -25,8 +25,8 @@ class Step(NamedTuple):
     sysctl: DefaultSysctl
     before: str
     after: str
-    entry_before: RememberedDefault | None
-    entry_after: RememberedDefault | None
+    entry_before: SavedDefault | None
+    entry_after: SavedDefault | None
     older: bool = False
 
     @property
@@ -68,7 +68,7 @@ class DefaultPlan(NamedTuple):
 def plan_default(
     name: str,
     sysctls: Sequence[DefaultSysctl],
-    remembered: Mapping[int, RememberedDefault],
+    remembered: Mapping[int, SavedDefault],
     controls: CongestionControls,
     *,
     allow: bool,
@@ -91,17 +91,17 @@ def plan_default(
     return DefaultPlan(_ordered(steps, controls), needed, _thereby(steps, controls))
 
 
-def _set(sysctl: DefaultSysctl, name: str, entry: RememberedDefault | None, *, older: bool) -> Step:
+def _set(sysctl: DefaultSysctl, name: str, entry: SavedDefault | None, *, older: bool) -> Step:
     """Make one step; an entry that is not of the default there now is somebody else's past, and goes."""
     before = sysctl.read()
     if before == name:
         return Step(sysctl, before, name, entry, entry if entry and entry.name == name else None, older)
-    return Step(sysctl, before, name, entry, RememberedDefault(sysctl.identity, before, name))
+    return Step(sysctl, before, name, entry, SavedDefault(sysctl.identity, before, name))
 
 
 def plan_restore(
     sysctls: Sequence[DefaultSysctl],
-    remembered: Mapping[int, RememberedDefault],
+    remembered: Mapping[int, SavedDefault],
     controls: CongestionControls,
     *,
     allow: bool,
@@ -124,7 +124,7 @@ def plan_restore(
 
 
 def _obstacle(
-    step: Step, entry: RememberedDefault, controls: CongestionControls, *, allow: bool, force: bool
+    step: Step, entry: SavedDefault, controls: CongestionControls, *, allow: bool, force: bool
 ) -> tuple[str, str] | None:
     """Return why a default is not put back and what to do about it; None when nothing is in the way."""
     if step.before == entry.previous:
@@ -149,7 +149,7 @@ def _obstacle(
 
 
 def another_default(
-    defaults: Iterable[tuple[NetNamespace, str, RememberedDefault | None]], controls: CongestionControls
+    defaults: Iterable[tuple[NetNamespace, str, SavedDefault | None]], controls: CongestionControls
 ) -> str:
     """Return the commands that give namespaces another default: the previous one where it is saved and registered.
 
@@ -203,5 +203,5 @@ def _is_initial(step: Step) -> bool:
     return step.sysctl.namespace.is_initial
 
 
-def _previous(entry: RememberedDefault | None) -> str | None:
+def _previous(entry: SavedDefault | None) -> str | None:
     return entry.previous if entry else None

@@ -16,7 +16,7 @@ from structops_cli.operations.chosen_routes import clearing, list_routes, route_
 from structops_cli.operations.default import read_defaults
 from structops_cli.operations.default_plan import another_default
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding, Tree
-from structops_cli.operations.memory import MEMORY_PATH, Memory
+from structops_cli.operations.state_store import STATE_PATH, StateStore
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.pin_directory import exposure_of
 from structops_cli.runtime.pins import DEFAULT_PIN_DIR, KEPT_FOLDER, check_pin_dir, is_dead, pinned_name
@@ -78,10 +78,10 @@ def routes(found: Sequence[NetNamespace]) -> Iterator[Finding]:
         yield Finding("routes", OK, f"{len(chosen)} choose a congestion control, none is dangling")
 
 
-def memory(found: Sequence[NetNamespace], path: str = MEMORY_PATH) -> Iterator[Finding]:
+def memory(found: Sequence[NetNamespace], path: str = STATE_PATH) -> Iterator[Finding]:
     """Compare what is remembered with the kernel."""
-    with Memory(path) as remembered:
-        entries, routes_known = remembered.defaults(), remembered.routes()
+    store = StateStore(path)
+    entries, routes_known = store.defaults(), store.routes()
     by_identity: dict[int, NetNamespace] = {}
     for namespace in found:
         with suppress(StructopsError):

@@ -12,11 +12,11 @@ from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.route_changes import add_route, change_route, delete_route
 from structops_cli.net.routes import Route, RouteSpec, read_routes
 from structops_cli.operations.chosen_routes import route_key
-from structops_cli.operations.forgetting import vanished_namespaces
-from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedRoute, RouteKey
 from structops_cli.operations.recovery import recovery_process
 from structops_cli.operations.route_goal import RouteGoal, goal_of, metric_of
+from structops_cli.operations.state_store import STATE_PATH, RouteKey, SavedRoute, StateStore
 from structops_cli.operations.transaction import Change
+from structops_cli.operations.vanished_namespaces import vanished_namespaces
 from structops_cli.runtime.interrupts import from_here_uninterrupted
 from structops_cli.shell_words import shell_words
 
@@ -31,7 +31,7 @@ def change_one_route(
     *,
     locked: bool = False,
     dry_run: bool = False,
-    path: str = MEMORY_PATH,
+    path: str = STATE_PATH,
 ) -> Change:
     """Carry out ``add``, ``change``, ``clear`` or ``del`` for one route of a namespace; return what was before and what is now.
 
@@ -43,16 +43,16 @@ def change_one_route(
     if verb in ("add", "change"):
         _check_registered(words.congctl or "")
     identity = inside(namespace, namespace_identity)
-    with Memory(path) as memory:
-        known = {key for key in memory.routes() if key.namespace == identity}
-        goal = goal_of(verb, words, _going_there(words, namespace), known, identity, locked=locked)
-        effects = _Effects(namespace, identity, words, goal, memory, vanished_namespaces(memory, found))
-        if not dry_run and effects.are_any():
-            from_here_uninterrupted()
-            with recovery_process(effects.apply):
-                effects.apply()
-        what = f"route to {_destination(words, goal)} of {namespace.title}"
-        return Change(what, effects.before(), effects.after())
+    memory = StateStore(path)
+    known = {key for key in memory.routes() if key.namespace == identity}
+    goal = goal_of(verb, words, _going_there(words, namespace), known, identity, locked=locked)
+    effects = _Effects(namespace, identity, words, goal, memory, vanished_namespaces(memory, found))
+    if not dry_run and effects.are_any():
+        from_here_uninterrupted()
+        with recovery_process(effects.apply):
+            effects.apply()
+    what = f"route to {_destination(words, goal)} of {namespace.title}"
+    return Change(what, effects.before(), effects.after())
 
 
 def _check_registered(name: str) -> None:
@@ -84,7 +84,7 @@ class _Effects:
         identity: int,
         words: RouteSpec,
         goal: RouteGoal,
-        memory: Memory,
+        memory: StateStore,
         vanished: tuple[int, ...],
     ) -> None:
         self._namespace, self._words, self._goal, self._memory = namespace, words, goal, memory
@@ -92,7 +92,7 @@ class _Effects:
         priority = goal.before.priority if goal.before else metric_of(words)
         self._key = RouteKey(identity, words.family, words.table, priority, words.address, words.prefix_bits)
         self._entry_before = memory.routes().get(self._key)
-        entry = RememberedRoute(self._key, goal.name, goal.locked) if goal.name else None
+        entry = SavedRoute(self._key, goal.name, goal.locked) if goal.name else None
         # a choice that somebody else made is theirs to remember
         is_theirs = _state(goal.before) == self._goal_state() and self._entry_before is None
         self._entry = None if is_theirs else entry
@@ -118,15 +118,13 @@ class _Effects:
         """Do it; forget or remember again when the kernel refuses."""
         try:
             for namespace in self._vanished:
-                self._memory.forget_namespace(namespace)
+                self._memory.delete_namespace(namespace)
             self._remember(self._entry)
             inside(self._namespace, self._request)
         except BaseException:
             with suppress(StructopsError):
                 self._remember(self._entry_before)
             raise
-        finally:
-            self._memory.tidy()
 
     def _request(self) -> None:
         now = self._now()
@@ -165,11 +163,11 @@ class _Effects:
         same_hop = before is None or (route.gateway, route.device) == (before.gateway, before.device)
         return route.tos == 0 and same_hop and route_key(self._key.namespace, route) == self._key
 
-    def _remember(self, entry: RememberedRoute | None) -> None:
+    def _remember(self, entry: SavedRoute | None) -> None:
         if entry is None:
-            self._memory.forget_route(self._key)
+            self._memory.delete_route(self._key)
         else:
-            self._memory.remember_route(entry)
+            self._memory.save_route(entry)
 
 
 def _request_for(now: Route | None, goal: RouteGoal, words: RouteSpec) -> Callable[[], None]:
@@ -187,7 +185,7 @@ def _state(route: Route | None) -> dict[str, object]:
     return {"exists": True, "congctl": route.congctl or "", "locked": route.locked}
 
 
-def _name(entry: RememberedRoute | None) -> str | None:
+def _name(entry: SavedRoute | None) -> str | None:
     return entry.name if entry else None
 
 

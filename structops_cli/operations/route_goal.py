@@ -8,7 +8,7 @@ from typing import NamedTuple
 from structops_cli.errors import AmbiguousError, NotFoundError, StructopsError
 from structops_cli.net.routes import Route, RouteSpec, words_of
 from structops_cli.operations.chosen_routes import route_key
-from structops_cli.operations.memory import RouteKey
+from structops_cli.operations.state_store import RouteKey
 
 __all__ = ["RouteGoal", "goal_of", "metric_of", "told"]
 

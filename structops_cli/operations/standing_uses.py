@@ -16,7 +16,7 @@ from structops_cli.struct_ops.kinds import kind_of
 if TYPE_CHECKING:
     from structops_cli.net.namespaces import NetNamespace
     from structops_cli.net.routes import Route
-    from structops_cli.operations.memory import RememberedDefault
+    from structops_cli.operations.state_store import SavedDefault
 
 __all__ = ["Uses", "refuse_in_use", "uses_of"]
 
@@ -78,12 +78,12 @@ def _another_default(name: str, namespaces: Sequence[NetNamespace]) -> str:
     from structops_cli.net.congestion_controls import read_congestion_controls
     from structops_cli.net.namespace_entry import inside, namespace_identity
     from structops_cli.operations.default_plan import another_default
-    from structops_cli.operations.memory import Memory  # few are a default
+    from structops_cli.operations.state_store import StateStore  # few are a default
 
-    saved: dict[int, RememberedDefault] = {}
-    with suppress(StructopsError), Memory() as memory:
-        saved = memory.defaults()
-    entries: list[tuple[NetNamespace, str, RememberedDefault | None]] = []
+    saved: dict[int, SavedDefault] = {}
+    with suppress(StructopsError):
+        saved = StateStore().defaults()
+    entries: list[tuple[NetNamespace, str, SavedDefault | None]] = []
     for namespace in namespaces:
         entry = None
         with suppress(StructopsError):

@@ -12,7 +12,7 @@ import pytest
 
 from structops_cli.net.congestion_controls import SYSCTL_DIR, read_congestion_controls
 from structops_cli.net.namespaces import find_namespaces, select_namespaces
-from structops_cli.operations.memory import MEMORY_PATH
+from structops_cli.operations.state_store import STATE_PATH
 from structops_cli.syscall import bpffs
 from tests.cli_runner import COMMAND, done
 from tests.kernel_lock import own_prefix
@@ -58,4 +58,4 @@ def test_that_hangs() -> None:
 
 def test_behind_it() -> None:
     assert [str(one) for one in take_snapshot() if own_prefix() in str(one)] == []
-    assert not os.path.exists(MEMORY_PATH)
+    assert not os.path.exists(STATE_PATH)

@@ -11,8 +11,8 @@ from typing import Any
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace_entry import inside
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
-from structops_cli.operations.forgetting import vanished_namespaces
-from structops_cli.operations.memory import Memory
+from structops_cli.operations.state_store import StateStore
+from structops_cli.operations.vanished_namespaces import vanished_namespaces
 from tests.cli_runner import done_json
 from tests.time_scale import scaled
 
@@ -55,8 +55,7 @@ def freed(cookie: int) -> bool:
     """Wait until a network namespace with a saved default has gone, 10 to 100 ms after its last user."""
 
     def is_gone() -> bool:
-        with Memory() as memory:
-            return cookie in vanished_namespaces(memory, find_namespaces())
+        return cookie in vanished_namespaces(StateStore(), find_namespaces())
 
     return eventually(is_gone)
 

@@ -17,7 +17,7 @@ from structops_cli.net.namespace_entry import inside
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.net.sysctls import DefaultSysctl, open_allowed
 from structops_cli.operations.default import make_default
-from structops_cli.operations.memory import MEMORY_PATH, Memory, RememberedDefault
+from structops_cli.operations.state_store import STATE_PATH, SavedDefault, StateStore
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.uapi import BpfMapType
@@ -70,9 +70,8 @@ def other_than(default: str) -> str:
     return "reno" if default != "reno" else read_congestion_controls().allowed[-1]
 
 
-def memory() -> dict[int, RememberedDefault]:
-    with Memory() as found:
-        return found.defaults()
+def memory() -> dict[int, SavedDefault]:
+    return StateStore().defaults()
 
 
 FREE = ("--set", "flags=non_restricted")
@@ -107,7 +106,7 @@ def test_it_is_made_the_default_and_put_back(name: str, pin_dir: str, place: Net
         assert default_in(place) == before
         twice = done_json("default", "--restore", "--netns", place.title)
         assert (twice["changed"], twice["left"]) == (False, [])
-        assert not os.path.exists(MEMORY_PATH), "what is empty is removed"
+        assert not os.path.exists(STATE_PATH), "what is empty is removed"
 
 
 def test_what_is_out_of_sight_of_a_container_is_not_forgotten(
@@ -138,7 +137,7 @@ def test_a_restricted_one_is_refused_before_it_leaks(name: str, pin_dir: str, pl
         assert f"structops default {name} --allow --netns {place.title} adds it" in error["hint"]
         assert default_in(place) == before
         assert refused("default", name, "--netns", place.title, "--dry-run") == error
-        assert not os.path.exists(MEMORY_PATH)
+        assert not os.path.exists(STATE_PATH)
 
 
 def test_allow_puts_it_on_the_list_first(name: str, pin_dir: str, place: NetNamespace) -> None:
@@ -148,7 +147,7 @@ def test_allow_puts_it_on_the_list_first(name: str, pin_dir: str, place: NetName
         words = ("default", name, "--allow", "--netns", place.title)
         dry = done("default", name, "--allow", "--netns", place.title, "--dry-run")
         assert read_congestion_controls().allowed == listed_before
-        assert not os.path.exists(MEMORY_PATH)
+        assert not os.path.exists(STATE_PATH)
         data = done_json(*words)
         assert data["allowed_added"] == [name]
         assert set(read_congestion_controls().allowed) == {*listed_before, name}
@@ -188,7 +187,7 @@ def test_what_somebody_else_changed_is_left_without_force(
         assert shown["remembered"] == {"previous": before, "set": name, "is_current": False}
         done("default", "--restore", "--force", "--netns", place.title)
         assert default_in(place) == before
-        assert not os.path.exists(MEMORY_PATH)
+        assert not os.path.exists(STATE_PATH)
 
 
 def test_an_entry_of_the_past_goes_with_the_next_change(place: NetNamespace) -> None:
@@ -198,7 +197,7 @@ def test_an_entry_of_the_past_goes_with_the_next_change(place: NetNamespace) -> 
     inside(place, lambda: Path("/proc/sys/net/ipv4/tcp_congestion_control").write_text(before))
     data = done_json("default", before, "--netns", place.title)
     assert data["changes"][0]["after"] == {"default": before, "older_version": False, "remembered": None}
-    assert not os.path.exists(MEMORY_PATH)
+    assert not os.path.exists(STATE_PATH)
 
 
 def test_what_is_not_registered_any_more_is_not_put_back(
@@ -340,7 +339,7 @@ def test_a_failure_in_the_middle_undoes_the_rest(
         with pytest.raises(KernelError, match="refused"), uninterrupted():
             make_default(name, [place, second], [*found, second], allow=True)
         assert (default_in(place), default_in(second), read_congestion_controls().allowed) == before
-        assert not os.path.exists(MEMORY_PATH)
+        assert not os.path.exists(STATE_PATH)
 
 
 def test_what_cannot_be_undone_is_said(
@@ -381,29 +380,29 @@ def test_what_is_remembered_of_a_namespace_goes_with_it(place: NetNamespace, nam
         [remembered] = memory()
     assert freed(remembered)
     done("default", "--restore", "--netns", place.title)
-    assert not os.path.exists(MEMORY_PATH)
+    assert not os.path.exists(STATE_PATH)
 
 
 @pytest.mark.parametrize("what", ["map", "program"])
 def test_somebody_elses_pin_in_the_way(what: str, place: NetNamespace) -> None:
-    os.makedirs(os.path.dirname(MEMORY_PATH), exist_ok=True)
+    os.makedirs(os.path.dirname(STATE_PATH), exist_ok=True)
     before = default_in(place)
     if what == "map":
         fd = bpf_maps.map_create(BpfMapType.ARRAY, key_size=4, value_size=4, max_entries=1, name="t_other")
     else:
         fd = bpf.prog_load(1, bytes.fromhex("b700000000000000 9500000000000000"), licence="GPL", name="t_o")
     with fd:
-        bpf.obj_pin(fd, MEMORY_PATH)
+        bpf.obj_pin(fd, STATE_PATH)
     try:
         error = refused("default", other_than(before), "--netns", place.title)
-        assert error["what"] == f"{MEMORY_PATH} is not what structops pins there"
+        assert error["what"] == f"{STATE_PATH} is not what structops pins there"
         assert default_in(place) == before
         shown = run_cli("default", "--netns", place.title)
         assert shown.exit_code == 0
         assert "what was the default before is not known" in shown.stderr
     finally:
-        os.unlink(MEMORY_PATH)
-        os.rmdir(os.path.dirname(MEMORY_PATH))
+        os.unlink(STATE_PATH)
+        os.rmdir(os.path.dirname(STATE_PATH))
 
 
 def test_a_read_only_proc_sys_has_its_own_words(place: NetNamespace) -> None:

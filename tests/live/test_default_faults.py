@@ -16,7 +16,7 @@ import pytest
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations.lock_file import lock_file
-from structops_cli.operations.memory import MEMORY_PATH
+from structops_cli.operations.state_store import STATE_PATH
 from tests.cli_runner import Result, done, run_python
 from tests.live.live_setup import named_namespace
 from tests.live.live_state import default_in, eventually, listed
@@ -81,7 +81,7 @@ class Invariant:
             entries = memory()
         remembered = {(entry.previous, entry.name) for entry in entries.values()}
         if defaults == self.before and not entries:
-            assert not os.path.exists(MEMORY_PATH)
+            assert not os.path.exists(STATE_PATH)
             assert allowed - {self.name} == self.allowed
             return "before"
         assert defaults == (self.name,) * len(self.places)

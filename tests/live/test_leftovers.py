@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from structops_cli.operations.memory import MEMORY_PATH
+from structops_cli.operations.state_store import STATE_PATH
 from tests.cli_runner import Result, done, run_python
 from tests.kernel_features import LINKS, needs
 from tests.kernel_lock import RUN, own_prefix
@@ -75,7 +75,7 @@ def test_what_failed_tests_leave_is_named_and_taken_away(tmp_path: Path) -> None
         f"allowed algorithm {name}n,",
         f"algorithm {name}p,",
         f"pin /sys/fs/bpf/structops/{name},",
-        f"pin {MEMORY_PATH},",
+        f"pin {STATE_PATH},",
         "/bpffs,",
         f"/bpffs/pins/{name}m,",
         "--transient",

@@ -468,7 +468,7 @@ import os
 from contextlib import ExitStack
 import pytest
 from structops_cli.errors import NotPermittedError, StructopsError
-from structops_cli.operations.memory import Memory
+from structops_cli.operations.state_store import StateStore
 from structops_cli.runtime.pins import prepare_pin_dir
 from structops_cli.syscall import bpffs
 from tests.live.forked import forked
@@ -497,8 +497,8 @@ def child():
     error = refused(NotPermittedError, "/sys/fs/bpf/roots")
     assert error.why == "/sys/fs/bpf/roots belongs to uid 0 (root)", error
     assert "run as root" in error.hint
-    with pytest.raises(NotPermittedError, match="cannot be opened"), Memory():
-        pass
+    with pytest.raises(NotPermittedError, match="cannot be opened"):
+        StateStore().defaults()
 result = forked(child)
 assert result.exit_code == 0, result.stderr
 """

@@ -16,7 +16,7 @@ from structops_cli.errors import KernelError
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.net.routes import parse_route, routes_naming
 from structops_cli.operations import route as operation
-from structops_cli.operations.memory import MEMORY_PATH, Memory
+from structops_cli.operations.state_store import STATE_PATH, StateStore
 from structops_cli.runtime.interrupts import uninterrupted
 from tests.cli_runner import COMMAND, done, done_json, refused, run_cli
 from tests.faults.calls import calls_of, failing_at
@@ -100,7 +100,7 @@ def test_added_dangling_back_and_deleted(
     assert route("del", which, place)["after"]["exists"] is False
     assert route("del", which, place)["changed"] is False
     assert listed_routes(place) == {}
-    assert not os.path.exists(MEMORY_PATH)
+    assert not os.path.exists(STATE_PATH)
 
 
 @pytest.mark.parametrize(("destination", "more"), [("192.0.2.0/24", ()), ("2001:db8::/64", ("--lock",))])
@@ -160,7 +160,7 @@ def test_a_route_of_ip_is_listed_and_not_saved(place: NetNamespace, name: str) -
     ip(place, f"route add {V4} via 192.0.2.9 congctl {name}")
     assert listed_routes(place)[V4]["congctl"] == name
     assert route("add", f"{V4} via 192.0.2.9 congctl {name}", place)["changed"] is False
-    assert not os.path.exists(MEMORY_PATH)
+    assert not os.path.exists(STATE_PATH)
 
 
 def test_a_dangling_one_that_ip_made_is_cleared_though_nothing_shows_it(
@@ -181,7 +181,7 @@ def test_a_dangling_one_that_ip_made_is_cleared_though_nothing_shows_it(
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     assert listed_routes(place) == {}, "it does not come back"
     assert ip(place, f"route show {V4}") == before
-    assert not os.path.exists(MEMORY_PATH)
+    assert not os.path.exists(STATE_PATH)
 
 
 def test_a_route_that_was_replaced_since_is_not_dangling(place: NetNamespace, name: str) -> None:
@@ -189,7 +189,7 @@ def test_a_route_that_was_replaced_since_is_not_dangling(place: NetNamespace, na
     ip(place, f"route replace {V4} via 192.0.2.8")
     assert listed_routes(place) == {}
     route("clear", V4, place)
-    assert not os.path.exists(MEMORY_PATH)
+    assert not os.path.exists(STATE_PATH)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_an_impossible_route_is_refused(
 ) -> None:
     error = refused("route", *words, "--netns", place.title, exit_code=exit_code)
     assert what in error["what"]
-    assert not os.path.exists(MEMORY_PATH)
+    assert not os.path.exists(STATE_PATH)
 
 
 def test_the_initial_namespace_has_to_be_named() -> None:
@@ -253,7 +253,7 @@ def test_the_fix_that_is_printed_takes_off_that_route_and_no_other(
     assert sorted(seen["congctl"] for seen in chosen(place)) == ["cubic"] * 3
     for other in others:
         route("del", " ".join(other), place)
-    assert not os.path.exists(MEMORY_PATH)
+    assert not os.path.exists(STATE_PATH)
 
 
 def run_fix(command: str) -> None:
@@ -278,9 +278,8 @@ def test_a_refused_change_is_not_saved(
         operation.change_one_route(
             "change", parse_route(["192.0.2.0/24", "congctl", name]), place, find_namespaces()
         )
-    with Memory() as memory:
-        assert memory.routes() == {}
-    assert not os.path.exists(MEMORY_PATH)
+    assert StateStore().routes() == {}
+    assert not os.path.exists(STATE_PATH)
 
 
 @pytest.mark.parametrize("verb", ["add", "del"])
@@ -298,8 +297,7 @@ def test_at_whatever_answer_it_fails_it_is_done_and_remembered_or_neither(
     for call in calls:
         done(*back)
         ended = failing_at(call, errno.ENOMEM, (*COMMAND, *words))
-        with Memory() as memory:
-            remembered = bool(memory.routes())
+        remembered = bool(StateStore().routes())
         is_there = V4 in ip(place, "route show")
         was_done = ended.exit_code == 0
         assert (is_there, remembered) == ((was_done, was_done) if verb == "add" else (not was_done,) * 2), (

@@ -11,7 +11,7 @@ from structops_cli.net.congestion_controls import CongestionControls
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sysctls import DefaultSysctl
 from structops_cli.operations.default_plan import another_default, plan_default, plan_restore
-from structops_cli.operations.memory import RememberedDefault
+from structops_cli.operations.state_store import SavedDefault
 
 CONTROLS = CongestionControls(("reno", "bbr", "cubic", "t_new"), ("reno", "bbr"), "bbr")
 
@@ -32,8 +32,8 @@ def sysctls(*held: Held) -> list[DefaultSysctl]:
     return cast("list[DefaultSysctl]", list(held))
 
 
-def remembered(held: Held, previous: str, name: str) -> dict[int, RememberedDefault]:
-    return {held.identity: RememberedDefault(held.identity, previous, name)}
+def remembered(held: Held, previous: str, name: str) -> dict[int, SavedDefault]:
+    return {held.identity: SavedDefault(held.identity, previous, name)}
 
 
 def test_what_was_before_is_remembered() -> None:
@@ -43,7 +43,7 @@ def test_what_was_before_is_remembered() -> None:
     assert (step.before, step.after, step.entry_after) == (
         "bbr",
         "reno",
-        RememberedDefault(one.identity, "bbr", "reno"),
+        SavedDefault(one.identity, "bbr", "reno"),
     )
     assert (plan.allow, plan.left) == ((), ())
 
@@ -143,7 +143,7 @@ def test_the_commands_that_give_namespaces_another_default() -> None:
         known = [
             (item.namespace, "t_new", None)
             if isinstance(item, Held)
-            else (item[0].namespace, "t_new", RememberedDefault(item[0].identity, *item[1:]))
+            else (item[0].namespace, "t_new", SavedDefault(item[0].identity, *item[1:]))
             for item in entries
         ]
         return another_default(known, CONTROLS)

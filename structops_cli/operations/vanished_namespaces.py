@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable
 from structops_cli.errors import NotFoundError, NotPermittedError, StructopsError, UnsupportedError
 from structops_cli.net.namespace_entry import inside, namespace_identity
 from structops_cli.net.namespaces import NetNamespace, descriptor_namespaces, unreadable_processes
-from structops_cli.operations.memory import Memory
+from structops_cli.operations.state_store import StateStore
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.syscall.processes import sees_all_processes
 
 __all__ = ["vanished_namespaces"]
 
 
-def vanished_namespaces(memory: Memory, found: Iterable[NetNamespace]) -> tuple[int, ...]:
+def vanished_namespaces(memory: StateStore, found: Iterable[NetNamespace]) -> tuple[int, ...]:
     """Return the remembered namespaces that are surely no more; ``found`` are those in sight.
 
     One look, without waiting. The kernel frees a namespace asynchronously and lists it for some 10 to 100 ms after its

@@ -9,9 +9,9 @@ import pytest
 
 from structops_cli.errors import UnsupportedError
 from structops_cli.net.namespaces import NetNamespace
-from structops_cli.operations import forgetting
-from structops_cli.operations.forgetting import vanished_namespaces
-from structops_cli.operations.memory import Memory
+from structops_cli.operations import vanished_namespaces as module
+from structops_cli.operations.state_store import StateStore
+from structops_cli.operations.vanished_namespaces import vanished_namespaces
 from structops_cli.runtime.holders import DefaultReference, Defaults
 
 
@@ -48,15 +48,13 @@ def vanished(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return what is vanished where namespace 1 is in sight, and 2 is open in a process."""
 
     def ask(answer: Defaults | None, *, sees_all: bool = True, hidden: int = 0) -> tuple[int, ...]:
-        monkeypatch.setattr(forgetting, "unreadable_processes", lambda: hidden)
+        monkeypatch.setattr(module, "unreadable_processes", lambda: hidden)
         monkeypatch.setattr(Reader, "answer", answer)
-        monkeypatch.setattr(forgetting, "AlgorithmReader", Reader)
-        monkeypatch.setattr(forgetting, "sees_all_processes", lambda: sees_all)
-        monkeypatch.setattr(forgetting, "inside", lambda namespace, _: namespace.inode - 100)
-        monkeypatch.setattr(
-            forgetting, "descriptor_namespaces", lambda **_: (NetNamespace(102, "/proc/7/fd/3"),)
-        )
-        return vanished_namespaces(cast("Memory", Remembered()), [NetNamespace(101, "/run/netns/t_a")])
+        monkeypatch.setattr(module, "AlgorithmReader", Reader)
+        monkeypatch.setattr(module, "sees_all_processes", lambda: sees_all)
+        monkeypatch.setattr(module, "inside", lambda namespace, _: namespace.inode - 100)
+        monkeypatch.setattr(module, "descriptor_namespaces", lambda **_: (NetNamespace(102, "/proc/7/fd/3"),))
+        return vanished_namespaces(cast("StateStore", Remembered()), [NetNamespace(101, "/run/netns/t_a")])
 
     return ask
 
