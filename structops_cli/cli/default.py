@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from structops_cli.cli.mutation import change_data, dry_run_option, mutating
-from structops_cli.cli.netns import meant_namespaces, netns_options
+from structops_cli.cli.mutation import caller_of, change_data, dry_run_option
+from structops_cli.cli.netns import netns_options
 from structops_cli.cli.output import Output, Stands, common_options, fields, shown, table
 from structops_cli.errors import ExitCode, StructopsError, UsageError
 from structops_cli.net.congestion_controls import (
@@ -20,10 +20,11 @@ from structops_cli.net.namespaces import find_namespaces, select_namespaces
 from structops_cli.operations.default import (
     DefaultsChanged,
     NamespaceDefault,
-    make_default,
     read_defaults,
-    restore_defaults,
+    restore_default,
+    set_default,
 )
+from structops_cli.operations.target_namespaces import NamespaceChoice
 from structops_cli.operations.transaction import Change
 
 __all__ = ["command"]
@@ -84,14 +85,12 @@ def command(
             "--restore takes no NAME, and --force goes with --restore only",
             hint="structops default NAME --netns NS, or structops default --restore --netns NS",
         )
-    with mutating(output, dry_run=dry_run):
-        found = find_namespaces()
-        targets = meant_namespaces(found, netns, every=all_netns)
-        if name is None:
-            done = restore_defaults(targets, found, allow=allow, force=force, dry_run=dry_run)
-        else:
-            done = make_default(name, targets, found, allow=allow, dry_run=dry_run)
-        _say(output, done, restore=restore, dry_run=dry_run)
+    choice = NamespaceChoice(netns, all_netns)
+    if name is None:
+        done = restore_default(choice, allow=allow, force=force, dry_run=dry_run, caller=caller_of(output))
+    else:
+        done = set_default(name, choice, allow=allow, dry_run=dry_run, caller=caller_of(output))
+    _report(output, done, restore=restore, dry_run=dry_run)
     return ExitCode.FAILED if done.left else ExitCode.DONE
 
 
@@ -103,10 +102,10 @@ def _check_only_shown(*, allow: bool, force: bool, dry_run: bool) -> None:
         )
 
 
-# Saying what was done
+# Report
 
 
-def _say(output: Output, done: DefaultsChanged, *, restore: bool, dry_run: bool) -> None:
+def _report(output: Output, done: DefaultsChanged, *, restore: bool, dry_run: bool) -> None:
     data = {
         **change_data(done.changes, dry_run=dry_run),
         "allowed_added": list(done.allowed),
@@ -168,11 +167,11 @@ def _shown_data(seen: Sequence[NamespaceDefault], controls: CongestionControls) 
                 "default": item.default,
                 "registered": not item.retired,
                 "older_map_id": item.older_map_id,
-                "remembered": item.remembered
+                "remembered": item.saved
                 and {
-                    "previous": item.remembered.previous,
-                    "set": item.remembered.name,
-                    "is_current": item.remembered.name == item.default,
+                    "previous": item.saved.previous,
+                    "set": item.saved.name,
+                    "is_current": item.saved.name == item.default,
                 },
             }
             for item in seen
@@ -203,5 +202,5 @@ def _state(item: NamespaceDefault, controls: CongestionControls) -> str:
 
 def _before(item: NamespaceDefault) -> str:
     """Return what --restore would put back; a dash where there is nothing that it would."""
-    entry = item.remembered
+    entry = item.saved
     return entry.previous if entry and entry.name == item.default else "-"

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 import click
 
-from structops_cli.cli.mutation import change_data, dry_run_option, mutating
+from structops_cli.cli.mutation import caller_of, change_data, dry_run_option
 from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.output import Output, Stands, common_options, shown, table
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.counted import counted
 from structops_cli.errors import ExitCode
 from structops_cli.net.sock_diag import state_name
-from structops_cli.operations.drain import drain
-from structops_cli.operations.drain_plan import choose_source
+from structops_cli.operations.drain import DRAIN_S, DrainOptions, drain
 from structops_cli.operations.drain_report import Drained, Left
-from structops_cli.operations.transaction import Change
+from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.shell_words import netns_options_of
 
 __all__ = ["command"]
@@ -31,7 +29,7 @@ __all__ = ["command"]
     "timeout_s",
     metavar="S",
     type=Seconds(0),
-    default=10.0,
+    default=DRAIN_S,
     show_default=True,
     help="How long to go on while some are left.",
 )
@@ -61,18 +59,18 @@ def command(
     What no process owns cannot be moved: named with the reason, and destroyed by --kill. Ends with 1 when
     anything is left, or may be where this cannot look. Nothing of it is undone when it is interrupted: a socket has the old algorithm or the new one.
     """
-    with mutating(output, dry_run=dry_run):
-        source = choose_source(selector, to)
-        done = drain(source, namespaces, timeout_s=timeout_s, kill=kill, dry_run=dry_run, say=output.note)
-    _say(output, done, dry_run=dry_run)
-    return ExitCode.FAILED if (done.left or done.unseen) and not dry_run else ExitCode.DONE
+    options = DrainOptions(to, timeout_s, kill, namespaces)
+    done = drain(
+        readable_kernel(), selector, options, dry_run=dry_run, caller=caller_of(output), progress=output.note
+    )
+    _report(output, done, dry_run=dry_run)
+    return ExitCode.FAILED if (done.left or done.not_inspected) and not dry_run else ExitCode.DONE
 
 
-def _say(output: Output, done: Drained, *, dry_run: bool) -> None:
-    """Tell what was done; the lock is free by now, for the reader may take its time."""
+def _report(output: Output, done: Drained, *, dry_run: bool) -> None:
     stands = Stands(f"sockets were moved off {done.source.name}", "see structops sockets")
     output.result("drain", _data(done, dry_run=dry_run), lambda: _text(done, dry_run=dry_run), stands)
-    for sentence in done.unseen:
+    for sentence in done.not_inspected:
         output.note(f"not seen: {sentence}")
     for note in done.notes:
         output.note(f"note: {note}")
@@ -82,22 +80,8 @@ def _say(output: Output, done: Drained, *, dry_run: bool) -> None:
         )
 
 
-def _changes(done: Drained) -> list[Change]:
-    left = Counter(item.namespace.title for item in done.left)
-    titles = dict.fromkeys([*done.targets, *done.moved, *left])
-    return [
-        Change(
-            f"sockets of {title} that use {done.source.name}",
-            {"sockets": done.moved.get(title, 0) + left[title]},
-            {"sockets": left[title]},
-        )
-        for title in titles
-        if done.moved.get(title, 0) + left[title]
-    ]
-
-
 def _data(done: Drained, *, dry_run: bool) -> dict[str, Any]:
-    data = change_data(_changes(done), dry_run=dry_run)
+    data = change_data(done.changes, dry_run=dry_run)
     return data | {
         "changed": data["changed"] or bool(done.destroyed),
         "name": done.source.name,
@@ -113,7 +97,7 @@ def _data(done: Drained, *, dry_run: bool) -> dict[str, Any]:
         "passes": done.passes,
         "still_default_of": list(done.defaults),
         "notes": list(done.notes),
-        "unseen": list(done.unseen),
+        "unseen": list(done.not_inspected),
     }
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -11,7 +10,7 @@ import click
 from structops_cli.cli.output import Output
 from structops_cli.operations.transaction import Caller, Change, changed
 
-__all__ = ["caller_of", "change_data", "did", "dry_run_option", "mutating"]
+__all__ = ["caller_of", "change_data", "did", "dry_run_option"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -20,20 +19,6 @@ def dry_run_option(function: Function) -> Function:
     """Give a command ``--dry-run``: the same answer, and nothing done."""
     option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
     return option(function)
-
-
-@contextmanager
-def mutating(output: Output, *, dry_run: bool) -> Iterator[None]:
-    """Hold the machine's lock while a command changes something; a dry run needs none."""
-    if dry_run:
-        yield
-        return
-    from structops_cli.operations.lock_file import lock_file  # a dry run needs none
-
-    with lock_file(waiting=output.note) as held:
-        if not held:
-            output.debug("note: no lock: /run is not writable here")
-        yield
 
 
 def caller_of(output: Output) -> Caller:

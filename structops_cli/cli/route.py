@@ -7,14 +7,13 @@ from typing import Any, TypeVar
 
 import click
 
-from structops_cli.cli.mutation import change_data, dry_run_option, mutating
-from structops_cli.cli.netns import meant_namespaces
+from structops_cli.cli.mutation import caller_of, change_data, dry_run_option
 from structops_cli.cli.output import Output, Stands, common_options, shown, table
-from structops_cli.errors import UsageError
 from structops_cli.net.namespaces import find_namespaces, select_namespaces
-from structops_cli.net.routes import GRAMMAR, parse_route
+from structops_cli.net.routes import parse_route
 from structops_cli.operations.chosen_routes import ChosenRoute, list_routes
 from structops_cli.operations.route import change_one_route
+from structops_cli.operations.route_goal import RouteVerb
 from structops_cli.operations.transaction import Change
 
 __all__ = ["command"]
@@ -61,7 +60,7 @@ def add(output: Output, words: tuple[str, ...], netns: str | None, *, lock: bool
     ROUTE is DEST [via GATEWAY] [dev DEVICE] [table T] [metric N] [src ADDRESS] congctl NAME.
     A route that is there already is left alone: change gives it a congestion control.
     """
-    _change(output, "add", words, netns, lock=lock, dry_run=dry_run)
+    _change(output, RouteVerb.ADD, words, netns, lock=lock, dry_run=dry_run)
 
 
 @command.command("change")
@@ -73,7 +72,7 @@ def change(output: Output, words: tuple[str, ...], netns: str | None, *, lock: b
 
     ROUTE is DEST [via GATEWAY] [dev DEVICE] [table T] [metric N] congctl NAME.
     """
-    _change(output, "change", words, netns, lock=lock, dry_run=dry_run)
+    _change(output, RouteVerb.CHANGE, words, netns, lock=lock, dry_run=dry_run)
 
 
 @command.command("clear")
@@ -86,7 +85,7 @@ def clear(output: Output, words: tuple[str, ...], netns: str | None, *, dry_run:
 
     ROUTE is DEST [via GATEWAY] [dev DEVICE] [table T] [metric N].
     """
-    _change(output, "clear", words, netns, lock=False, dry_run=dry_run)
+    _change(output, RouteVerb.CLEAR, words, netns, lock=False, dry_run=dry_run)
 
 
 @command.command("del")
@@ -97,26 +96,21 @@ def delete(output: Output, words: tuple[str, ...], netns: str | None, *, dry_run
 
     ROUTE is DEST [via GATEWAY] [dev DEVICE] [table T] [metric N].
     """
-    _change(output, "del", words, netns, lock=False, dry_run=dry_run)
+    _change(output, RouteVerb.DEL, words, netns, lock=False, dry_run=dry_run)
 
 
 def _change(
-    output: Output, verb: str, words: Sequence[str], netns: str | None, *, lock: bool, dry_run: bool
+    output: Output, verb: RouteVerb, words: Sequence[str], netns: str | None, *, lock: bool, dry_run: bool
 ) -> None:
-    wanted = parse_route(words)
-    if bool(wanted.congctl) != (verb in ("add", "change")):
-        what = f"route {verb} takes no congctl" if wanted.congctl else "which congestion control?"
-        raise UsageError(what, hint=GRAMMAR)
-    with mutating(output, dry_run=dry_run):
-        found = find_namespaces()
-        [namespace] = meant_namespaces(found, (netns,) if netns else (), one=True)
-        done = change_one_route(verb, wanted, namespace, found, locked=lock, dry_run=dry_run)
-        again = verb == "clear" and not done.is_change
-        data = {**change_data([done], dry_run=dry_run), "written_again": again}
-        stands = Stands(f"{done.what}: the change is made", "see structops route list")
-        output.result(f"route {verb}", data, lambda: shown(_line(done, again=again, dry_run=dry_run)), stands)
-        if dry_run and verb == "add" and done.is_change:
-            output.note("note: whether the kernel takes its gateway, device and source is not checked")
+    done = change_one_route(
+        verb, parse_route(words), netns, locked=lock, dry_run=dry_run, caller=caller_of(output)
+    )
+    again = verb == RouteVerb.CLEAR and not done.is_change
+    data = {**change_data([done], dry_run=dry_run), "written_again": again}
+    stands = Stands(f"{done.what}: the change is made", "see structops route list")
+    output.result(f"route {verb}", data, lambda: shown(_line(done, again=again, dry_run=dry_run)), stands)
+    if dry_run and verb == RouteVerb.ADD and done.is_change:
+        output.note("note: whether the kernel takes its gateway, device and source is not checked")
 
 
 def _line(done: Change, *, again: bool, dry_run: bool) -> str:

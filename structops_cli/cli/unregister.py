@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from structops_cli.cli.mutation import change_data, did, dry_run_option, mutating
+from structops_cli.cli.mutation import caller_of, change_data, did, dry_run_option
 from structops_cli.cli.numbers import Seconds
 from structops_cli.cli.output import Output, Stands, common_options, shown
 from structops_cli.cli.selectors import selectors_argument
 from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.counted import counted
-from structops_cli.errors import NotFoundError, StateError, StructopsError, UsageError
-from structops_cli.operations.standing_uses import Uses, refuse_in_use, uses_of
-from structops_cli.operations.transaction import Change
-from structops_cli.operations.unregistering import (
+from structops_cli.errors import UsageError
+from structops_cli.operations.unregister import (
     Retired,
-    changes_of,
-    choose,
-    drain_first,
-    named_in_errors,
-    rehearse,
-    unregister_all,
-    wait_until_gone,
+    UnregisterOptions,
+    UnregisterResult,
+    refuse_not_freed,
+    unregister,
+    wait_until_freed,
 )
-from structops_cli.operations.versions import drop
-from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
-from structops_cli.runtime.live_map import LiveMap
-from structops_cli.runtime.pins import remove_pin
-from structops_cli.runtime.unregistration import Unregistered
-from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.kinds import kind_of
 
 if TYPE_CHECKING:
+    from structops_cli.btf.kernel_types import KernelTypes
+    from structops_cli.operations.dependents import Dependents
     from structops_cli.operations.drain_report import Drained
+    from structops_cli.runtime.live_map import LiveMap
+    from structops_cli.runtime.unregistration import Unregistered
 
 __all__ = ["command"]
-
-DRAIN_S = 10.0
-"""How long sockets are moved when --wait says nothing."""
 
 
 @click.command()
@@ -85,145 +75,100 @@ def command(
     if to is not None and not drain:
         raise UsageError("--to says where --drain moves sockets", hint="give --drain as well")
     kernel = readable_kernel()
-    with mutating(output, dry_run=dry_run):
-        stock = list_maps(kernel)
-        found = choose(stock, selectors, every=every)
-        if not if_present:
-            _refuse_absent(found.absent)
-        chosen, dead = found.maps, found.dead_pins
-        lost = "it cannot be told whether a namespace, a route or a device uses it"
-        warn_unread_types(output, chosen, lost)
-        uses = [uses_of(live) for live in chosen]
-        for one in uses:
-            if not force:
-                refuse_in_use(one)
-        drained = (
-            drain_first(
-                stock,
-                chosen,
-                to,
-                timeout_s=DRAIN_S if wait is None else wait,
-                dry_run=dry_run,
-                say=output.note,
+    options = UnregisterOptions(every, if_present, force, drain, to, wait)
+    done = unregister(
+        kernel,
+        selectors,
+        options,
+        dry_run=dry_run,
+        caller=caller_of(output),
+        progress=output.note,
+        drained=lambda item: _note_drained(output, item, dry_run=dry_run),
+    )
+    _note_dependents(output, done)
+    left = _wait(output, kernel, done, wait) if wait is not None and not dry_run else ()
+    gone = {item.done.map_id for item in done.retired} - {live.info.id for live in left}
+    _report(output, done, gone=gone if wait is not None else None, dry_run=dry_run)
+    refuse_not_freed(done, left, wait or 0)
+
+
+def _note_drained(output: Output, done: Drained, *, dry_run: bool) -> None:
+    for sentence in done.not_inspected:
+        output.note(f"not seen: {sentence}")
+    for note in done.notes:
+        output.note(f"note: {note}")
+    moved = sum(done.moved.values())
+    if moved or done.left:
+        ids = ", ".join(f"id:{number}" for number in done.source.of_maps)
+        again = " && ".join(f"structops drain id:{number}" for number in done.source.of_maps)
+        left = f", {len(done.left)} left: {again} says why" if done.left else ""
+        verb = "would be moved" if dry_run else "moved"
+        output.note(f"{counted(moved, 'socket')} {verb} off {done.source.name} ({ids}){left}")
+
+
+def _note_dependents(output: Output, done: UnregisterResult) -> None:
+    lost = "it cannot be told whether a namespace, a route or a device uses it"
+    warn_unread_types(output, done.selected, lost)
+    for one in done.dependents:
+        _note_forced(output, one)
+        for title in one.unreachable:
+            output.note(
+                f"note: {one.live.name} is the default of {title}, which nothing in sight leads into: it is on its end, "
+                "or new sockets there get the retired one"
             )
-            if drain
-            else ()
-        )
-        _say_left(output, drained, dry_run=dry_run)
-        done = rehearse(kernel, stock, chosen, drained) if dry_run else unregister_all(stock, chosen)
-        for one in uses:
-            _say_forced(output, one)
-            _say_hidden(output, one)
-        if not dry_run:
-            with named_in_errors(done):
-                _unpin(dead)
-    for error in found.absent.values():
+    for error in done.absent.values():
         output.note(f"note: {error}: nothing to do")
-    left = _wait(output, done, wait) if wait is not None and not dry_run else ()
-    gone = {item.done.map_id for item in done} - {live.info.id for live in left}
-    data = change_data([*changes_of(done, drained), *map(_unpinned, dead)], dry_run=dry_run)
-    data["absent"] = list(found.absent)
-    data["dead_pins"] = list(dead)
-    data["drained"] = [
-        {"map_ids": list(item.source.of_maps), "moved": sum(item.moved.values()), "left": len(item.left)}
-        for item in drained
-    ]
-    data["unregistered"] = [_data(item, waited=wait is not None, gone=gone) for item in done]
-    lines = [
-        *(_line(item, dry_run=dry_run) for item in done),
-        *(_dead_line(one, dry_run=dry_run) for one in dead),
-    ]
-    stands = Stands(_done_words(done, dead), "see structops list")
-    output.result("unregister", data, lambda: "\n".join(map(shown, lines)), stands)
-    if left:
-        raise _not_gone(left, wait or 0)
-    if still := [pin for item in done for pin in item.still_kept]:
-        raise StructopsError(
-            f"{len(still)} of the kept versions could not be removed",
-            why=f"all else is done; still there: {', '.join(still)}",
-            hint=f"remove them: {shell_words('rm', *still)}",
-        )
 
 
-def _unpin(dead: Sequence[str]) -> None:
-    for path in dead:
-        remove_pin(path)
-    drop(dead)  # the folders, where they are empty now
-
-
-def _say_left(output: Output, drained: Sequence[Drained], *, dry_run: bool) -> None:
-    for item in drained:
-        for sentence in item.unseen:
-            output.note(f"not seen: {sentence}")
-        for note in item.notes:
-            output.note(f"note: {note}")
-        moved = sum(item.moved.values())
-        if moved or item.left:
-            ids = ", ".join(f"id:{number}" for number in item.source.of_maps)
-            again = " && ".join(f"structops drain id:{number}" for number in item.source.of_maps)
-            left = f", {len(item.left)} left: {again} says why" if item.left else ""
-            verb = "would be moved" if dry_run else "moved"
-            output.note(f"{counted(moved, 'socket')} {verb} off {item.source.name} ({ids}){left}")
-
-
-def _say_forced(output: Output, uses: Uses) -> None:
-    name = uses.live.name
-    if uses.defaults:
+def _note_forced(output: Output, one: Dependents) -> None:
+    name = one.live.name
+    if one.defaults:
         output.warn(
-            f"{name} is still the default of {', '.join(uses.defaults)}",
+            f"{name} is still the default of {', '.join(one.defaults)}",
             why="new sockets there get the retired one",
-            fix=uses.another_default,
+            fix=one.another_default or "",
         )
-    for namespace, route in uses.routes:
+    for namespace, route in one.routes:
         where = f"the route to {route.destination} in {namespace.title}"
         output.note(f"note: {where} names {name}: nothing until that name is registered again")
-    if uses.default_of_devices:
+    if one.default_of_devices:
         output.note(f"note: {name} is net.core.default_qdisc: new network devices get the retired one")
-    for device, title in uses.devices:
+    for device, title in one.devices:
         output.note(f"note: {device} in {title} goes on with the retired {name}")
 
 
-def _say_hidden(output: Output, uses: Uses) -> None:
-    for title in uses.hidden:
-        output.note(
-            f"note: {uses.live.name} is the default of {title}, which nothing in sight leads into: it is on its end, "
-            "or new sockets there get the retired one"
-        )
-
-
-def _refuse_absent(absent: Mapping[str, NotFoundError]) -> None:
-    """Raise the error of the first selector that matches nothing; it lists the others."""
-    for error in absent.values():
-        if len(absent) > 1:
-            error.add(absent=list(absent))
-        raise error
-
-
-def _wait(output: Output, done: Sequence[Retired], seconds: float) -> tuple[LiveMap, ...]:
-    """Wait for the kernel; Ctrl-C ends the waiting, and what was done is said first."""
-    kernel = readable_kernel()
+def _wait(output: Output, kernel: KernelTypes, done: UnregisterResult, seconds: float) -> tuple[LiveMap, ...]:
+    """Wait for the kernel. If Ctrl-C ends the wait, report first."""
+    map_ids = {item.done.map_id for item in done.retired}
     try:
-        return wait_until_gone(lambda: list_maps(kernel), done, seconds, output.note)
+        return wait_until_freed(kernel, map_ids, seconds, output.note)
     except KeyboardInterrupt:
-        for item in done:
+        for item in done.retired:
             output.note(_line(item, dry_run=False))
         raise
 
 
-def _not_gone(left: Sequence[LiveMap], seconds: float) -> StateError:
-    first = left[0]
-    pins = f", and it is pinned at {', '.join(first.pins)}" if first.pins else ""
-    return StateError(
-        f"{first.name} (id:{first.info.id}) is unregistered, and not gone after {seconds:g} s",
-        why=f"{first.refcnt or 'no sockets or defaults'} still hold it{pins}",
-        hint=f"structops status id:{first.info.id} says who",
-        candidates=[f"id:{live.info.id}" for live in left],
-    )
+def _report(output: Output, done: UnregisterResult, *, gone: set[int] | None, dry_run: bool) -> None:
+    """Report the result. ``gone`` are the freed maps after a wait, None without one."""
+    data = change_data(done.changes, dry_run=dry_run)
+    data["absent"] = list(done.absent)
+    data["dead_pins"] = list(done.dead_pins)
+    data["drained"] = [
+        {"map_ids": list(item.source.of_maps), "moved": sum(item.moved.values()), "left": len(item.left)}
+        for item in done.drained
+    ]
+    data["unregistered"] = [_data(item, gone) for item in done.retired]
+    lines = [
+        *(_line(item, dry_run=dry_run) for item in done.retired),
+        *(_dead_line(one, dry_run=dry_run) for one in done.dead_pins),
+    ]
+    stands = Stands(_done_words(done), "see structops list")
+    output.result("unregister", data, lambda: "\n".join(map(shown, lines)), stands)
 
 
-def _data(item: Retired, *, waited: bool, gone: set[int]) -> dict[str, Any]:
+def _data(item: Retired, gone: set[int] | None) -> dict[str, Any]:
     done = item.done
-    is_gone = done.map_id in gone if waited else done.gone
+    is_gone = done.gone if gone is None else done.map_id in gone
     return {
         "map_id": done.map_id,
         "name": done.name,
@@ -262,14 +207,10 @@ def _dead_line(path: str, *, dry_run: bool) -> str:
     return f"{did('unpinned', 'unpin', dry_run=dry_run)} {path}: its link was detached before"
 
 
-def _done_words(done: Sequence[Retired], dead: Sequence[str]) -> str:
-    """Return what is undone by now, in one sentence."""
-    names = dict.fromkeys(item.done.name for item in done if item.changed)
-    return f"unregistered {', '.join([*names, *dead])}"
-
-
-def _unpinned(path: str) -> Change:
-    return Change(f"pin {path}", {"pinned": True}, {"pinned": False})
+def _done_words(done: UnregisterResult) -> str:
+    """Return a sentence that names the unregistered maps and the removed pins."""
+    names = dict.fromkeys(item.done.name for item in done.retired if item.changed)
+    return f"unregistered {', '.join([*names, *done.dead_pins])}"
 
 
 def _held(done: Unregistered) -> str:

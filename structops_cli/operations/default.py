@@ -1,4 +1,8 @@
-"""Make an algorithm the default of namespaces, put back what it was before, and show both: all or nothing."""
+"""Make an algorithm the default of namespaces, restore the previous defaults, and show them.
+
+The steps: delete the saved state of vanished namespaces; add the names to the allowed
+list; then one step per namespace, which saves the previous default and writes the sysctl.
+"""
 
 from __future__ import annotations
 
@@ -9,43 +13,42 @@ from typing import NamedTuple
 from structops_cli.errors import NotFoundError, NotPermittedError, StructopsError
 from structops_cli.net.congestion_controls import CongestionControls, read_congestion_controls
 from structops_cli.net.namespace_entry import inside, namespace_identity
-from structops_cli.net.namespaces import NetNamespace
+from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.net.sysctls import AllowedList, DefaultSysctl, open_allowed, open_default
-from structops_cli.operations.default_plan import DefaultPlan, LeftAlone, Step, plan_default, plan_restore
+from structops_cli.operations.default_plan import (
+    DefaultPlan,
+    LeftAlone,
+    PlannedDefault,
+    plan_default,
+    plan_restore,
+)
 from structops_cli.operations.default_versions import older_versions
-from structops_cli.operations.recovery import recovery_process
-from structops_cli.operations.state_store import STATE_PATH, SavedDefault, StateStore
-from structops_cli.operations.transaction import Change, changed
-from structops_cli.operations.vanished_namespaces import vanished_namespaces
-from structops_cli.runtime.interrupts import from_here_uninterrupted
+from structops_cli.operations.state_store import SavedDefault, StateStore
+from structops_cli.operations.target_namespaces import NamespaceChoice, target_namespaces
+from structops_cli.operations.transaction import Caller, Change, Recovery, Step, Transaction, transaction
+from structops_cli.operations.vanished_namespaces import delete_vanished_step
 
-__all__ = [
-    "DefaultsChanged",
-    "NamespaceDefault",
-    "make_default",
-    "read_defaults",
-    "restore_defaults",
-]
+__all__ = ["DefaultsChanged", "NamespaceDefault", "read_defaults", "restore_default", "set_default"]
 
 Planner = Callable[[Sequence[DefaultSysctl], dict[int, SavedDefault]], DefaultPlan]
 
 
 class NamespaceDefault(NamedTuple):
-    """The default of one namespace as it is now, and what is remembered of it.
+    """The default of one namespace, and the saved one.
 
-    ``retired``: new sockets get what is not registered any more. ``older_map_id``
-    is of the map that they get while another version has its name, None otherwise.
+    ``retired``: the default is not registered any more. ``older_map_id`` is the id of its
+    map if another version has its name, None otherwise.
     """
 
     namespace: NetNamespace
     default: str
     retired: bool
-    remembered: SavedDefault | None
+    saved: SavedDefault | None
     older_map_id: int | None = None
 
 
 class DefaultsChanged(NamedTuple):
-    """What was done, or would be: each namespace, the allowed list, what was left alone, and which namespaces are gone."""
+    """The result. ``allowed`` are the names that the allowed list got; ``gone`` are vanished namespaces."""
 
     changes: tuple[Change, ...]
     allowed: tuple[str, ...]
@@ -53,17 +56,15 @@ class DefaultsChanged(NamedTuple):
     gone: tuple[str, ...]
 
 
-# Showing
+# Reading
 
 
-def read_defaults(
-    found: Iterable[NetNamespace], path: str = STATE_PATH
-) -> tuple[tuple[NamespaceDefault, ...], tuple[str, ...]]:
-    """Return the default of each namespace, and notes on what could not be looked at. Changes nothing."""
+def read_defaults(found: Iterable[NetNamespace]) -> tuple[tuple[NamespaceDefault, ...], tuple[str, ...]]:
+    """Return the default of each namespace, and notes on those that could not be inspected."""
     notes: list[str] = []
-    remembered: dict[int, SavedDefault] = {}
+    saved: dict[int, SavedDefault] = {}
     try:
-        remembered = StateStore(path).defaults()
+        saved = StateStore().defaults()
     except StructopsError as error:
         notes.append(f"what was the default before is not known: {error}")
     seen = []
@@ -76,7 +77,7 @@ def read_defaults(
             notes.append(f"{namespace.title} is left out: {error.why}")
         else:
             retired = controls.default not in controls.available
-            seen.append(NamespaceDefault(namespace, controls.default, retired, remembered.get(identity)))
+            seen.append(NamespaceDefault(namespace, controls.default, retired, saved.get(identity)))
     older = older_versions({item.default for item in seen})
     return (
         tuple(item._replace(older_map_id=older.get(item.namespace.inode)) for item in seen),
@@ -91,85 +92,69 @@ def _read_here() -> tuple[CongestionControls, int]:
 # Changing
 
 
-def make_default(
+def set_default(
     name: str,
-    targets: Sequence[NetNamespace],
-    found: Sequence[NetNamespace],
+    choice: NamespaceChoice,
     *,
     allow: bool = False,
     dry_run: bool = False,
-    path: str = STATE_PATH,
+    caller: Caller | None = None,
 ) -> DefaultsChanged:
-    """Make a registered algorithm the default of namespaces, and remember what it was before.
+    """Make a registered algorithm the default of namespaces, and save the previous defaults.
 
-    ``found`` are all namespaces of the machine: the initial one is where the
-    allowed list is written. The machine's lock is the caller's. Everything is
-    checked before the first write; a failure later undoes what was written.
-    Raises what ``plan_default``, ``open_default`` and ``StateStore`` raise.
+    Open sockets keep their algorithm. ``allow``: add the name to the allowed list if it is
+    needed there. Raises as ``plan_default`` and ``open_default`` do, before the first write.
     """
-    controls = read_congestion_controls()
-    return _change(
-        targets,
-        found,
-        lambda sysctls, remembered: plan_default(
-            name, sysctls, remembered, controls, allow=allow, older=_older(name, sysctls)
-        ),
-        dry_run=dry_run,
-        path=path,
-    )
+
+    def planned(sysctls: Sequence[DefaultSysctl], saved: dict[int, SavedDefault]) -> DefaultPlan:
+        older = older_versions({name}) if any(item.read() == name for item in sysctls) else {}
+        return plan_default(name, sysctls, saved, read_congestion_controls(), allow=allow, older=older)
+
+    with transaction(dry_run=dry_run, caller=caller) as run:
+        return _change(run, choice, planned)
 
 
-def _older(name: str, sysctls: Sequence[DefaultSysctl]) -> dict[int, int]:
-    """Look for earlier versions only where the name is the default already."""
-    return older_versions({name}) if any(item.read() == name for item in sysctls) else {}
-
-
-def restore_defaults(
-    targets: Sequence[NetNamespace],
-    found: Sequence[NetNamespace],
+def restore_default(
+    choice: NamespaceChoice,
     *,
     allow: bool = False,
     force: bool = False,
     dry_run: bool = False,
-    path: str = STATE_PATH,
+    caller: Caller | None = None,
 ) -> DefaultsChanged:
-    """Put back the defaults that ``make_default`` remembers, as ``plan_restore`` says; else as ``make_default``."""
-    controls = read_congestion_controls()
-    return _change(
-        targets,
-        found,
-        lambda sysctls, remembered: plan_restore(sysctls, remembered, controls, allow=allow, force=force),
-        dry_run=dry_run,
-        path=path,
-    )
+    """Restore the defaults that ``set_default`` saved.
+
+    ``force``: also where another process has changed the default since. Raises as ``set_default``.
+    """
+
+    def planned(sysctls: Sequence[DefaultSysctl], saved: dict[int, SavedDefault]) -> DefaultPlan:
+        return plan_restore(sysctls, saved, read_congestion_controls(), allow=allow, force=force)
+
+    with transaction(dry_run=dry_run, caller=caller) as run:
+        return _change(run, choice, planned)
 
 
-def _change(
-    targets: Sequence[NetNamespace],
-    found: Sequence[NetNamespace],
-    planned: Planner,
-    *,
-    dry_run: bool,
-    path: str,
-) -> DefaultsChanged:
-    memory = StateStore(path)
+def _change(run: Transaction, choice: NamespaceChoice, planned: Planner) -> DefaultsChanged:
+    store = StateStore()
+    found = find_namespaces()
     with ExitStack() as open_files:
-        sysctls, gone = _open_all(targets, open_files)
-        plan = planned(sysctls, memory.defaults())
+        sysctls, gone = _open_all(target_namespaces(found, choice), open_files)
+        plan = planned(sysctls, store.defaults())
         allowed = open_files.enter_context(_allowed_list(plan, found))
-        effects = _Effects(plan, allowed, memory, () if dry_run else vanished_namespaces(memory, found))
-        if not dry_run and effects.are_any():
-            from_here_uninterrupted()
-            with recovery_process(effects.apply):
-                effects.apply()
-        changes = tuple(step.change for step in plan.steps)
+        steps = [] if run.dry_run else delete_vanished_step(store, found)
+        if allowed is not None and plan.allow:
+            steps.append(_allow_step(allowed, plan.allow))
+        steps += [_default_step(one, store, allowed) for one in plan.defaults]
+        changes = tuple(one.change for one in plan.defaults)
+        if len(steps) > len(changes) or any(one.is_change for one in changes):
+            changes = run.steps(steps, recovery=Recovery.FORWARD)
         return DefaultsChanged(changes, (*plan.allow, *plan.allowed_thereby), plan.left, gone)
 
 
 def _open_all(
     targets: Sequence[NetNamespace], open_files: ExitStack
 ) -> tuple[list[DefaultSysctl], tuple[str, ...]]:
-    """Open the default of each namespace for writing; one that is gone meanwhile is named, and no failure."""
+    """Open the default of each namespace for writing; return the titles of those that have vanished, too."""
     sysctls, gone = [], []
     for namespace in targets:
         try:
@@ -181,9 +166,9 @@ def _open_all(
 
 @contextmanager
 def _allowed_list(plan: DefaultPlan, found: Sequence[NetNamespace]) -> Iterator[AllowedList | None]:
-    """Open the allowed list where the plan changes it: by a name that it needs, or by the default of the initial namespace."""
+    """Open the allowed list if the plan changes it: by a name, or by the default of the initial namespace."""
     initial = [namespace for namespace in found if namespace.is_initial]
-    writes_initial = any(step.sysctl.namespace.is_initial and step.change.is_change for step in plan.steps)
+    writes_initial = any(one.is_initial and one.change.is_change for one in plan.defaults)
     if not (plan.allow or (writes_initial and initial)):
         yield None
         return
@@ -197,68 +182,53 @@ def _allowed_list(plan: DefaultPlan, found: Sequence[NetNamespace]) -> Iterator[
         yield allowed
 
 
-class _Effects:
-    """What a plan does to the kernel: all of it, or after a failure nothing. Safe to be applied again from any point on."""
+# Steps. Each may run again at any point, so the recovery process repeats all of them.
 
-    def __init__(
-        self, plan: DefaultPlan, allowed: AllowedList | None, memory: StateStore, vanished: tuple[int, ...]
-    ) -> None:
-        self._plan = plan
-        self._allowed = allowed
-        self._memory = memory
-        self._vanished = vanished
-        self._allowed_before = allowed.read() if allowed else ()
 
-    def are_any(self) -> bool:
-        """Tell whether there is anything to do at all."""
-        return bool(self._vanished or self._plan.allow) or changed([s.change for s in self._plan.steps])
+def _allow_step(allowed: AllowedList, names: Sequence[str]) -> Step:
+    """Return the step that adds names to the allowed list."""
+    before = allowed.read()
 
-    def apply(self) -> None:
-        """Do it, in an order in which nothing leaks; undo what was done when a step fails."""
-        done: list[Step] = []
+    def do() -> None:
+        for name in names:
+            allowed.add(name)
+
+    def undo() -> None:
+        for name in names:
+            if name not in before:
+                allowed.remove(name)
+
+    return Step(do, lambda: False, undo)
+
+
+def _default_step(one: PlannedDefault, store: StateStore, allowed: AllowedList | None) -> Step:
+    """Return the step that saves the previous default of a namespace, and writes the new one.
+
+    The kernel puts the default of the initial namespace on the allowed list.
+    """
+    is_added = allowed is not None and one.is_initial and one.after not in allowed.read()
+
+    def do() -> None:
+        _save(store, one.sysctl, one.saved_after)
+        if one.older or one.sysctl.read() != one.after:
+            one.sysctl.write(one.after)
+
+    def undo() -> None:
         try:
-            self._begin()
-            for step in self._plan.steps:
-                done.append(step)
-                self._do(step)
-        except BaseException as error:
-            kept = self._undo(done)
-            if kept and isinstance(error, StructopsError):
-                error.hint = "; ".join([*filter(None, [error.hint]), *kept])
-            raise
-
-    def _begin(self) -> None:
-        for namespace in self._vanished:
-            self._memory.delete_namespace(namespace)
-        for name in self._plan.allow:
-            if self._allowed:
-                self._allowed.add(name)
-
-    def _do(self, step: Step) -> None:
-        self._remember(step, step.entry_after)
-        if step.older or step.sysctl.read() != step.after:
-            step.sysctl.write(step.after)
-
-    def _undo(self, done: list[Step]) -> list[str]:
-        """Put everything back, the last first; return what could not be, in words."""
-        kept = []
-        for step in reversed(done):
-            try:
-                if step.sysctl.read() != step.before:
-                    step.sysctl.write(step.before)
-                self._remember(step, step.entry_before)
-            except StructopsError as error:
-                kept.append(f"{step.sysctl.namespace.title} keeps {step.after}: {error}")
-        try:
-            for name in {*self._plan.allow, *(step.after for step in done)}:
-                if self._allowed and name not in self._allowed_before:
-                    self._allowed.remove(name)
+            if one.sysctl.read() != one.before:
+                one.sysctl.write(one.before)
+            _save(store, one.sysctl, one.saved_before)
         except StructopsError as error:
-            kept.append(str(error))
-        return kept
+            error.what = f"{one.sysctl.namespace.title} keeps {one.after}: {error.what}"
+            raise
+        if allowed is not None and is_added:
+            allowed.remove(one.after)
 
-    def _remember(self, step: Step, entry: SavedDefault | None) -> None:
-        if entry is None:
-            self._memory.delete_default(step.sysctl.identity)
-        else:
-            self._memory.save_default(entry)
+    return Step(do, lambda: False, undo, one.change)
+
+
+def _save(store: StateStore, sysctl: DefaultSysctl, entry: SavedDefault | None) -> None:
+    if entry is None:
+        store.delete_default(sysctl.identity)
+    else:
+        store.save_default(entry)

@@ -1,4 +1,4 @@
-"""What making a default, or putting one back, means for each namespace: found out before the first write."""
+"""Plan the change of each default before the first write."""
 
 from __future__ import annotations
 
@@ -13,38 +13,48 @@ from structops_cli.operations.state_store import SavedDefault
 from structops_cli.operations.transaction import Change
 from structops_cli.shell_words import netns_options_of, shell_words
 
-__all__ = ["DefaultPlan", "LeftAlone", "Step", "another_default", "plan_default", "plan_restore"]
+__all__ = ["DefaultPlan", "LeftAlone", "PlannedDefault", "another_default", "plan_default", "plan_restore"]
 
 
-class Step(NamedTuple):
-    """One namespace: its default and what is remembered of it, before and after.
+class PlannedDefault(NamedTuple):
+    """The default of one namespace and its saved state, before and after.
 
-    ``older`` says that the default has the name of ``after`` already, and is an earlier version of it.
+    ``older``: the default is an earlier version with the name ``after``.
     """
 
     sysctl: DefaultSysctl
     before: str
     after: str
-    entry_before: SavedDefault | None
-    entry_after: SavedDefault | None
+    saved_before: SavedDefault | None
+    saved_after: SavedDefault | None
     older: bool = False
 
     @property
     def change(self) -> Change:
-        """The step as what a command answers."""
+        """The reported change."""
         return Change(
             f"default of {self.sysctl.namespace.title}",
             {
                 "default": self.before,
                 "older_version": self.older,
-                "remembered": _previous(self.entry_before),
+                "remembered": _previous(self.saved_before),
             },
-            {"default": self.after, "older_version": False, "remembered": _previous(self.entry_after)},
+            {"default": self.after, "older_version": False, "remembered": _previous(self.saved_after)},
         )
+
+    @property
+    def is_write(self) -> bool:
+        """Whether the sysctl is written."""
+        return self.older or self.before != self.after
+
+    @property
+    def is_initial(self) -> bool:
+        """Whether it is the default of the initial namespace."""
+        return self.sysctl.namespace.is_initial
 
 
 class LeftAlone(NamedTuple):
-    """A namespace whose default is not put back, and why."""
+    """A default that is not restored. ``remembered`` is the saved one."""
 
     title: str
     default: str
@@ -54,12 +64,13 @@ class LeftAlone(NamedTuple):
 
 
 class DefaultPlan(NamedTuple):
-    """All that is to be done: ``allow`` are the names to be put on the allowed list first.
+    """The planned defaults, in the order of their writes.
 
-    ``allowed_thereby`` get on it without that, by becoming the default of the initial namespace.
+    ``allow`` are the names that the allowed list needs before. ``allowed_thereby`` get on it
+    because they become the default of the initial namespace.
     """
 
-    steps: tuple[Step, ...]
+    defaults: tuple[PlannedDefault, ...]
     allow: tuple[str, ...] = ()
     allowed_thereby: tuple[str, ...] = ()
     left: tuple[LeftAlone, ...] = ()
@@ -68,71 +79,72 @@ class DefaultPlan(NamedTuple):
 def plan_default(
     name: str,
     sysctls: Sequence[DefaultSysctl],
-    remembered: Mapping[int, SavedDefault],
+    saved: Mapping[int, SavedDefault],
     controls: CongestionControls,
     *,
     allow: bool,
     older: Collection[int] = (),
 ) -> DefaultPlan:
-    """Plan to make an algorithm the default of namespaces; in ``older`` (inodes) it is an earlier version of it.
+    """Plan to make an algorithm the default of namespaces.
 
-    Raises ``NotFoundError`` when none of that name is registered, and
-    the error of ``not_allowed`` when a write would leak.
+    ``older`` are the inodes of the namespaces whose default is an earlier version of it. Raises
+    ``NotFoundError`` if the name is not registered, and ``not_allowed`` if a write would leak.
     """
     check_congestion_control_name(name)
     _check_registered(name, controls)
-    steps = [
-        _set(item, name, remembered.get(item.identity), older=item.namespace.inode in older)
-        for item in sysctls
+    planned = [
+        _set(item, name, saved.get(item.identity), older=item.namespace.inode in older) for item in sysctls
     ]
-    needed = _needed(steps, controls)
+    needed = _needed(planned, controls)
     if needed and not allow:
-        raise not_allowed(name, _titles(steps))
-    return DefaultPlan(_ordered(steps, controls), needed, _thereby(steps, controls))
+        raise not_allowed(name, _titles(planned))
+    return DefaultPlan(_ordered(planned, controls), needed, _thereby(planned, controls))
 
 
-def _set(sysctl: DefaultSysctl, name: str, entry: SavedDefault | None, *, older: bool) -> Step:
-    """Make one step; an entry that is not of the default there now is somebody else's past, and goes."""
+def _set(sysctl: DefaultSysctl, name: str, entry: SavedDefault | None, *, older: bool) -> PlannedDefault:
+    """Plan one default. A saved state that does not describe the present default is deleted."""
     before = sysctl.read()
     if before == name:
-        return Step(sysctl, before, name, entry, entry if entry and entry.name == name else None, older)
-    return Step(sysctl, before, name, entry, SavedDefault(sysctl.identity, before, name))
+        return PlannedDefault(
+            sysctl, before, name, entry, entry if entry and entry.name == name else None, older
+        )
+    return PlannedDefault(sysctl, before, name, entry, SavedDefault(sysctl.identity, before, name))
 
 
 def plan_restore(
     sysctls: Sequence[DefaultSysctl],
-    remembered: Mapping[int, SavedDefault],
+    saved: Mapping[int, SavedDefault],
     controls: CongestionControls,
     *,
     allow: bool,
     force: bool,
 ) -> DefaultPlan:
-    """Plan to put back what was the default before; where somebody else changed it since, only with ``force``."""
-    steps, left = [], []
+    """Plan to restore saved defaults; with ``force`` also those that another process has changed since."""
+    planned, left = [], []
     for sysctl in sysctls:
-        entry, now = remembered.get(sysctl.identity), sysctl.read()
+        entry, now = saved.get(sysctl.identity), sysctl.read()
         if entry is None:
-            steps.append(Step(sysctl, now, now, None, None))
+            planned.append(PlannedDefault(sysctl, now, now, None, None))
             continue
-        step = Step(sysctl, now, entry.previous, entry, None)
-        if (reason := _obstacle(step, entry, controls, allow=allow, force=force)) is None:
-            steps.append(step)
+        one = PlannedDefault(sysctl, now, entry.previous, entry, None)
+        if (reason := _obstacle(one, entry, controls, allow=allow, force=force)) is None:
+            planned.append(one)
         else:
             left.append(LeftAlone(sysctl.namespace.title, now, entry.previous, *reason))
-    needed = _needed(steps, controls) if allow else ()
-    return DefaultPlan(_ordered(steps, controls), needed, _thereby(steps, controls), tuple(left))
+    needed = _needed(planned, controls) if allow else ()
+    return DefaultPlan(_ordered(planned, controls), needed, _thereby(planned, controls), tuple(left))
 
 
 def _obstacle(
-    step: Step, entry: SavedDefault, controls: CongestionControls, *, allow: bool, force: bool
+    one: PlannedDefault, entry: SavedDefault, controls: CongestionControls, *, allow: bool, force: bool
 ) -> tuple[str, str] | None:
-    """Return why a default is not put back and what to do about it; None when nothing is in the way."""
-    if step.before == entry.previous:
-        return None  # somebody was here before us: only the entry is to go
-    where = netns_options_of(step.sysctl.namespace.title)
-    if step.before != entry.name and not force:
+    """Return the reason why a default is not restored, and the fix; None if it can be."""
+    if one.before == entry.previous:
+        return None  # another process has restored it: only the saved state is deleted
+    where = netns_options_of(one.sysctl.namespace.title)
+    if one.before != entry.name and not force:
         return (
-            f"it is {step.before} now, and not {entry.name}, which structops had set: somebody else changed it",
+            f"it is {one.before} now, and not {entry.name}, which structops had set: somebody else changed it",
             f"structops default --restore --force {where} makes it {entry.previous} all the same",
         )
     if entry.previous not in controls.available:
@@ -140,7 +152,7 @@ def _obstacle(
             f"{entry.previous} is not registered any more",
             f"choose another one: structops default NAME {where}",
         )
-    if not (step.sysctl.namespace.is_initial or allow or entry.previous in controls.allowed):
+    if not (one.sysctl.namespace.is_initial or allow or entry.previous in controls.allowed):
         return (
             f"{entry.previous} is not in tcp_allowed_congestion_control, and the refused write may leak",
             f"structops default --restore --allow {where} adds it to the list, and any process may then choose it",
@@ -174,33 +186,25 @@ def _check_registered(name: str, controls: CongestionControls) -> None:
         )
 
 
-def _needed(steps: Sequence[Step], controls: CongestionControls) -> tuple[str, ...]:
-    """Return the names that have to be on the allowed list and are not, nor get there by the steps that come first."""
-    wanted = {step.after for step in steps if _is_write(step) and not _is_initial(step)}
-    return tuple(sorted(wanted - {*controls.allowed, *_thereby(steps, controls)}))
+def _needed(planned: Sequence[PlannedDefault], controls: CongestionControls) -> tuple[str, ...]:
+    """Return the names that have to be added to the allowed list before the writes."""
+    wanted = {one.after for one in planned if one.is_write and not one.is_initial}
+    return tuple(sorted(wanted - {*controls.allowed, *_thereby(planned, controls)}))
 
 
-def _thereby(steps: Sequence[Step], controls: CongestionControls) -> tuple[str, ...]:
-    """Return what the kernel itself puts on the allowed list: the initial namespace's default (tcp_set_default_congestion_control)."""
-    made = {step.after for step in steps if _is_write(step) and _is_initial(step)}
+def _thereby(planned: Sequence[PlannedDefault], controls: CongestionControls) -> tuple[str, ...]:
+    """Return the names that the kernel adds: the default of the initial namespace (tcp_set_default_congestion_control)."""
+    made = {one.after for one in planned if one.is_write and one.is_initial}
     return tuple(sorted(made - {*controls.allowed}))
 
 
-def _ordered(steps: Sequence[Step], controls: CongestionControls) -> tuple[Step, ...]:
-    """Put the initial namespace first, and last what could not be undone."""
-    return tuple(sorted(steps, key=lambda step: (not _is_initial(step), step.before not in controls.allowed)))
+def _ordered(planned: Sequence[PlannedDefault], controls: CongestionControls) -> tuple[PlannedDefault, ...]:
+    """Put the initial namespace first, and last the defaults that could not be written back."""
+    return tuple(sorted(planned, key=lambda one: (not one.is_initial, one.before not in controls.allowed)))
 
 
-def _titles(steps: Sequence[Step]) -> list[str]:
-    return [step.sysctl.namespace.title for step in steps if _is_write(step) and not _is_initial(step)]
-
-
-def _is_write(step: Step) -> bool:
-    return step.older or step.before != step.after
-
-
-def _is_initial(step: Step) -> bool:
-    return step.sysctl.namespace.is_initial
+def _titles(planned: Sequence[PlannedDefault]) -> list[str]:
+    return [one.sysctl.namespace.title for one in planned if one.is_write and not one.is_initial]
 
 
 def _previous(entry: SavedDefault | None) -> str | None:

@@ -42,7 +42,7 @@ def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:
             PROBLEM,
             f"new sockets of {item.namespace.title} get {item.default}, which is unregistered",
             "a namespace keeps its default until another one is set",
-            another_default([(item.namespace, item.default, item.remembered)], read_congestion_controls()),
+            another_default([(item.namespace, item.default, item.saved)], read_congestion_controls()),
         )
     older = [item for item in seen if item.older_map_id is not None]
     for item in older:
@@ -94,8 +94,8 @@ def memory(found: Sequence[NetNamespace], path: str = STATE_PATH) -> Iterator[Fi
             f"remembered of {counted(len(gone), 'network namespace')} out of sight, or no more",
             "its entries go with the next change of a default or a route",
         )
-    seen, _ = read_defaults(by_identity.values(), path)
-    stale = [item for item in seen if item.remembered and item.remembered.name != item.default]
+    seen, _ = read_defaults(by_identity.values())
+    stale = [item for item in seen if item.saved and item.saved.name != item.default]
     for item in stale:
         where = netns_options_of(item.namespace.title)
         yield Finding(

@@ -1,32 +1,27 @@
-"""Move every socket that a process owns off a congestion control, live, in every namespace.
+"""Move every socket that a process owns off a congestion control, in every namespace.
 
-In passes, until none is left: sockets are made meanwhile, by listeners, by defaults, by
-programs that choose. Each socket is moved by one system call, so whatever ends
-this between two of them leaves every socket on the old algorithm or on the new one.
+Each pass moves the sockets that it finds, until none is left: listeners, defaults and
+programs make new sockets meanwhile. One system call moves one socket, so an interrupted
+run leaves each socket on the old algorithm or on the new one.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
 from errno import EPERM
 from typing import NamedTuple
 
-from structops_cli.counted import counted
-from structops_cli.errors import (
-    NotFoundError,
-    NotPermittedError,
-    StructopsError,
-    UnsupportedError,
-    UsageError,
-)
+from structops_cli.btf.kernel_types import KernelTypes
+from structops_cli.errors import NotPermittedError, StructopsError, UnsupportedError, UsageError
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace_entry import inside
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sock_diag import TcpSocket, accept_queues, tcp_sockets
-from structops_cli.net.socket_owners import command_of, find_owners
+from structops_cli.net.socket_destroy import destroy, orphans_are_destroyed
+from structops_cli.net.socket_owners import command_of
 from structops_cli.net.tcp_socket import (
     SOCKET_GONE,
     RawSocket,
@@ -35,82 +30,72 @@ from structops_cli.net.tcp_socket import (
     connection_has_ended,
     foreign_socket,
 )
-from structops_cli.operations.drain_kill import destroy_all, is_spared, without_hope
-from structops_cli.operations.drain_places import Place, Places
-from structops_cli.operations.drain_plan import BUILT_IN, CAP_SYS_PTRACE, Source, has_capability
-from structops_cli.operations.drain_report import (
-    LASTING,
-    NOT_ACCEPTED,
-    STILL_OPEN,
-    Drained,
-    Left,
-    why_ended,
-    why_left,
-)
-from structops_cli.runtime.holders import AlgorithmReader
+from structops_cli.operations.drain_finders import OpenSocket, choose_finder
+from structops_cli.operations.drain_namespaces import HeldNamespace, HeldNamespaces
+from structops_cli.operations.drain_report import LASTING, Drained, Left, LeftReason, why_ended, why_left
+from structops_cli.operations.drain_source import BUILT_IN, Source, choose_source
+from structops_cli.operations.transaction import Caller, Recovery, Step, Transaction, transaction
 from structops_cli.shell_words import shell_words
 
-__all__ = ["drain"]
+__all__ = ["DRAIN_S", "DrainOptions", "drain", "drain_sockets"]
 
+DRAIN_S = 10.0
+"""Default time for moving sockets."""
 PAUSE_S = 0.1
-"""Between two passes: what is left then waits for somebody, a listener's owner or the peer."""
+"""Pause between two passes that moved nothing: the sockets wait for a listener's owner or the peer."""
 ENDED_IN_QUEUE = "a connection that was destroyed before it was accepted holds its algorithm until it is accepted, or its listener closed"
+ORPHANS_STAY = "this kernel does not destroy what no process owns: it would only lose its data and stay (tcp_abort before Linux 6.11)"
 
 
-class Candidate(NamedTuple):
-    """A descriptor that may be of a socket to move; ``namespace`` is an inode, 0 if it is not known yet."""
+class DrainOptions(NamedTuple):
+    """``to``: the new algorithm; None for the default of each namespace. ``kill``: destroy the sockets that cannot be moved.
 
-    process: int
-    thread: int
-    fd: int
-    inode: int
-    namespace: int
+    ``namespaces``: only these namespaces, as ``--netns`` takes them.
+    """
+
+    to: str | None = None
+    timeout_s: float = DRAIN_S
+    kill: bool = False
+    namespaces: tuple[str, ...] = ()
 
 
 def drain(
-    source: Source,
-    words: Sequence[str] = (),
+    kernel: KernelTypes,
+    selector: str,
+    options: DrainOptions | None = None,
     *,
-    timeout_s: float,
-    kill: bool = False,
     dry_run: bool = False,
-    say: Callable[[str], object] = str,
+    caller: Caller | None = None,
+    progress: Callable[[str], object] = str,
 ) -> Drained:
-    """Move sockets until none is left, nothing more can be done, or the time is over; ``say`` is told the progress.
+    """Move sockets off the algorithm that a selector names, until none is left or the time is over.
 
-    ``words`` mean the namespaces, all without. ``kill`` destroys what cannot be moved. Raises
-    ``UsageError`` when a namespace has no target, ``UnsupportedError`` when versions have to be told apart and cannot
-    be here, before anything is done; ``NotPermittedError`` when nothing was found and not everything could be looked at.
+    Raises ``UsageError`` if a namespace has no target, ``UnsupportedError`` if versions of one
+    name have to be distinguished and cannot be, both before the first change. Raises
+    ``NotPermittedError`` if no socket was found and not everything could be inspected.
     """
-    with ExitStack() as stack:
-        work = _Work(source, words, stack, dry_run=dry_run)
-        work.places.look()
-        deadline = time.monotonic() + timeout_s
-        left = work.run_pass()
-        if dry_run:
-            return _seen(work.report(work.rehearse_kill(left) if kill else left))
-        said = 0
-        while left and time.monotonic() < deadline and not (kill and not work.moves):
-            if work.total != said:
-                said = work.total
-                say(f"{said} moved, {len(left)} left")
-            if not work.moves:
-                if all(item.reason in LASTING for item in left):
-                    break
-                time.sleep(PAUSE_S)
-            work.places.look()
-            left = work.run_pass()
-        if kill and left:
-            left = work.kill(left)
-        return _seen(work.report(left))
+    options = options or DrainOptions()
+    with transaction(dry_run=dry_run, caller=caller) as run:
+        return drain_sockets(run, choose_source(kernel, selector, options.to), options, progress)
 
 
-def _seen(done: Drained) -> Drained:
-    """Hold that "none" is not said of what could not be looked at."""
-    if done.unseen and not (done.left or done.moved or done.destroyed):
+def drain_sockets(
+    run: Transaction, source: Source, options: DrainOptions, progress: Callable[[str], object] = str
+) -> Drained:
+    """Execute a drain as one step, which an error or a signal leaves half-done. Raises as ``drain``."""
+    results: list[Drained] = []
+
+    def passes(*, dry_run: bool) -> None:
+        with ExitStack() as stack:
+            results.append(_Drain(source, options, stack, dry_run=dry_run).run(progress))
+
+    step = Step(lambda: passes(dry_run=False), lambda: False, check=lambda: passes(dry_run=True))
+    run.steps([step], recovery=Recovery.NONE)
+    [done] = results
+    if done.not_inspected and not (done.left or done.moved or done.destroyed):
         raise NotPermittedError(
-            f"the sockets that use {done.source.name} could not be looked for",
-            why=f"none is in sight, and this may not be looked at: {'; '.join(done.unseen)}",
+            f"the sockets that use {source.name} could not be looked for",
+            why=f"none is in sight, and this may not be looked at: {'; '.join(done.not_inspected)}",
             hint="run as root; or say which namespace is meant, with --netns",
             errno=EPERM,
             operation="open",
@@ -118,256 +103,242 @@ def _seen(done: Drained) -> Drained:
     return done
 
 
-class _Work:
-    """The state of one drain: the namespaces in hand, and what has been done so far."""
+class _Drain:
+    """The state of one drain: the namespaces, and the results of the passes so far."""
 
-    def __init__(self, source: Source, words: Sequence[str], stack: ExitStack, *, dry_run: bool) -> None:
-        self._source, self._dry_run = source, dry_run
-        self.places = Places(source, words, stack)
-        self._reader = _reader(stack)
+    def __init__(self, source: Source, options: DrainOptions, stack: ExitStack, *, dry_run: bool) -> None:
+        self._source, self._options, self._dry_run = source, options, dry_run
+        self._namespaces = HeldNamespaces(source, options.namespaces, stack)
+        self._finder = choose_finder(source, self._namespaces, stack)
         self._moved: Counter[str] = Counter()
         self._done: set[int] = set()
-        self._no_tcp: set[int] = set()
         self._killed: set[int] = set()
-        self._destroyed = self._passes = self.moves = self._hidden = 0
-        if self._reader is None and source.versions_matter and source.target != source.name:
+        self._destroyed = self._passes = self._moves = 0
+        if source.versions_matter and source.target != source.name and not self._finder.exact:
             raise UnsupportedError(
                 f"the versions of {source.name} cannot be told apart here",
                 why="this kernel has no BPF iterators over sockets, or this process may not load them",
                 hint=f"select by name, {shell_words('structops', 'drain', source.name)}, to move the sockets of all of them",
             )
 
-    @property
-    def total(self) -> int:
-        """How many sockets have been moved so far."""
-        return sum(self._moved.values())
+    def run(self, progress: Callable[[str], object]) -> Drained:
+        """Make passes until nothing is left, nothing can be moved, or the time is over."""
+        kill = self._options.kill
+        self._namespaces.look()
+        deadline = time.monotonic() + self._options.timeout_s
+        left = self._pass()
+        if self._dry_run:
+            return self._report(self._check_kill(left) if kill else left)
+        reported = 0
+        while left and time.monotonic() < deadline and not (kill and not self._moves):
+            if (total := self._moved.total()) != reported:
+                reported = total
+                progress(f"{total} moved, {len(left)} left")
+            if not self._moves:
+                if all(item.reason in LASTING for item in left):
+                    break
+                time.sleep(PAUSE_S)
+            self._namespaces.look()
+            left = self._pass()
+        return self._report(self._kill(left) if kill and left else left)
 
     # One pass
 
-    def run_pass(self) -> list[Left]:
-        """Move what can be moved, and return what is left afterwards."""
+    def _pass(self) -> list[Left]:
+        """Move the sockets that can be moved, and return those that are left."""
         self._passes += 1
-        self.moves = 0
+        self._moves = 0
         refused: dict[int, Left] = {}
-        seen: set[int] = set()
-        if self._reader is None:
-            known = self._in_tables()
-        self._move_each(self._candidates(), refused, seen)
-        if self._reader is not None:
-            known = self._in_tables()
-            self._move_each(self._of_tables(known - seen - {0}), refused, seen)
-        return self._left(refused, known - seen)
-
-    def _move_each(self, candidates: Iterable[Candidate], refused: dict[int, Left], seen: set[int]) -> None:
-        for candidate in candidates:
-            if candidate.inode not in seen and candidate.inode not in self._no_tcp:
-                with suppress(_Vanished):
-                    left = self._move(candidate)
+        handled: set[int] = set()
+        for one in self._finder.open_sockets(self._list_tables, handled):
+            if one.inode not in handled:
+                with suppress(_SocketGoneError):
+                    left = self._move(one)
                     if left is None:
-                        refused.pop(candidate.inode, None)
+                        refused.pop(one.inode, None)
                     else:
-                        refused[candidate.inode] = left
-                    if (
-                        left is None or left.reason != "permission"
-                    ):  # another owner may be one that may be traced
-                        seen.add(candidate.inode)
+                        refused[one.inode] = left
+                    # another owner of the socket may be one that may be traced
+                    if left is None or left.reason != LeftReason.PERMISSION:
+                        handled.add(one.inode)
+        return self._left(refused, self._finder.listed - handled)
 
-    def _in_tables(self) -> set[int]:
-        return {tcp.inode for place in self.places for tcp in self._still_there(place)}
+    def _list_tables(self) -> set[int]:
+        return {tcp.inode for held in self._namespaces for tcp in self._in_tables(held)}
 
-    def _of_tables(self, wanted: set[int]) -> Iterator[Candidate]:
-        """Go through owners of sockets that the iterator did not show: of threads with descriptors of their own, and new ones."""
-        if wanted:
-            for one in self._of_owners():
-                if one.inode in wanted:
-                    yield one
-
-    def _of_owners(self) -> Iterator[Candidate]:
-        """Go through all descriptors of sockets that may be looked at."""
-        found = find_owners(threads=True)
-        self._hidden = max(len(found.unreadable), self.places.hidden)
-        for inode, owners in found.by_inode.items():
-            for owner in owners:
-                yield Candidate(owner.process, owner.thread, owner.fd, inode, 0)
-
-    def _candidates(self) -> Iterator[Candidate]:
-        """Go through descriptors of sockets that may be meant."""
-        if self._reader is not None:
-            ids = self._source.map_ids
-            for file in self._reader.open_files():
-                if file.socket is not None and file.socket.map_id in ids:
-                    yield Candidate(file.process, 0, file.fd, file.inode, file.socket.netns)
-            return
-        yield from self._of_owners()
-        if self._hidden:  # what is in no table is known by its descriptor alone
-            said = f"the open files of {counted(self._hidden, 'process', 'processes')}"
-            if has_capability(CAP_SYS_PTRACE):
-                self.places.notes[f"{said} cannot be looked at"] = None
-            else:
-                self.places.unseen["files"] = said
-
-    def _move(self, one: Candidate) -> Left | None:
-        """Move one socket if it is meant; return why not when it cannot be, ``_Vanished`` when it has gone."""
+    def _move(self, one: OpenSocket) -> Left | None:
+        """Move one socket if it uses the source. Return the reason if it cannot be moved."""
         try:
             with foreign_socket(one.process, one.fd, one.inode, one.thread) as tcp:
                 if tcp is None:
-                    if self._reader is None:
-                        self._no_tcp.add(one.inode)
-                    raise _Vanished
+                    self._finder.not_tcp(one.inode)
+                    raise _SocketGoneError
                 if congestion_control_of(tcp) != self._source.name or self._is_settled(one):
                     return None
-                place = self.places.of_socket(one.namespace, tcp)
-                if place is None:
-                    return None
-                return self._set(one, tcp, place)
+                held = self._namespaces.of_socket(one.namespace, tcp)
+                return None if held is None else self._set(one, tcp, held)
         except OSError as error:
             if error.errno in SOCKET_GONE:
-                raise _Vanished from None
+                raise _SocketGoneError from None
             if error.errno in NotPermittedError.ERRNOS:
-                who = f"process {one.process} ({command_of(one.process) or '?'})"
-                return self._untouched(one, "permission", f"{who} may not be traced by this one")
-            return self._untouched(one, "refused", error.strerror or "")
+                process = f"process {one.process} ({command_of(one.process) or '?'})"
+                return self._untouched(one, LeftReason.PERMISSION, f"{process} may not be traced by this one")
+            return self._untouched(one, LeftReason.REFUSED, error.strerror or "")
 
-    def _is_settled(self, one: Candidate) -> bool:
-        """Tell whether a socket that shows the same name before and after was moved in an earlier pass."""
-        return self._reader is None and self._source.target == self._source.name and one.inode in self._done
+    def _is_settled(self, one: OpenSocket) -> bool:
+        """Tell whether an earlier pass moved a socket to another version of the same name."""
+        same_name = self._source.target == self._source.name
+        return not self._finder.exact and same_name and one.inode in self._done
 
-    def _set(self, one: Candidate, tcp: RawSocket, place: Place) -> Left | None:
+    def _set(self, one: OpenSocket, tcp: RawSocket, held: HeldNamespace) -> Left | None:
         try:
-            place = self.places.with_target(place)
+            target = self._namespaces.target_of(held)
             if not self._dry_run:
-                choose_algorithm(tcp, place.target)
+                choose_algorithm(tcp, target)
         except UsageError as error:
-            return Left(place.namespace, None, "refused", error.hint, one.process, one.inode)
+            return Left(held.namespace, None, LeftReason.REFUSED, error.hint, one.process, one.inode)
         except OSError as error:
+            reason, why = LeftReason.REFUSED, error.strerror or ""
             if one.inode in self._killed or connection_has_ended(tcp):
+                reason = LeftReason.STILL_OPEN
                 why = "its connection has ended; the kernel lets go when its process closes it"
-                return Left(place.namespace, None, STILL_OPEN, why, one.process, one.inode)
-            why = error.strerror or ""
-            if error.errno == EPERM:
+            elif error.errno == EPERM:
                 why = "a route with a locked congctl chose it, or CAP_NET_ADMIN over its namespace is missing"
-            return Left(place.namespace, None, "refused", why, one.process, one.inode)
+            return Left(held.namespace, None, reason, why, one.process, one.inode)
         self._done.add(one.inode)
-        self._moved[place.namespace.title] += 1
-        self.moves += 1
+        self._moved[held.namespace.title] += 1
+        self._moves += 1
         return None
 
-    def _untouched(self, one: Candidate, reason: str, why: str) -> Left | None:
-        """Return what is said of a socket that could not be had; None when its namespace is not meant."""
-        place = self.places.get(one.namespace)
-        if place is None and self.places.are_chosen:
+    def _untouched(self, one: OpenSocket, reason: LeftReason, why: str) -> Left | None:
+        """Describe a socket that could not be opened; None if its namespace was not chosen."""
+        held = self._namespaces.get(one.namespace)
+        if held is None and self._namespaces.are_chosen:
             return None
-        namespace = place.namespace if place else NetNamespace(one.namespace, "")
+        namespace = held.namespace if held else NetNamespace(one.namespace or 0, "")
         return Left(namespace, None, reason, why, one.process, one.inode)
 
-    # What is left
+    # Left sockets
 
     def _left(self, refused: dict[int, Left], unowned: set[int]) -> list[Left]:
-        """Look at the kernel's tables once more; what has no address is known from the pass alone.
+        """Return the sockets that still are in the kernel's tables, and refused sockets without an address.
 
-        ``unowned`` are sockets that were there when owners were looked for, and had none.
+        ``unowned`` are those that were there before the search for owners, which found none.
         """
         found: list[Left] = []
         in_tables = set()
-        for place in self.places:
-            for tcp in self._still_there(place):
+        for held in self._namespaces:
+            for tcp in self._in_tables(held):
                 in_tables.add(tcp.inode)
                 known = refused.get(tcp.inode) if tcp.inode else None
                 if known is not None:
-                    found.append(known._replace(tcp=tcp, namespace=place.namespace))
+                    found.append(known._replace(tcp=tcp, namespace=held.namespace))
                 elif not (self._dry_run and tcp.inode in self._done):
                     new = tcp.inode not in unowned
-                    found.append(why_left(place.namespace, tcp, new=new, hidden=self._hidden))
-            found += self._ended(place)
-        if (
-            self._reader is None or BUILT_IN in self._source.map_ids
-        ):  # then nothing tells that such a socket is meant
-            return found
+                    found.append(why_left(held.namespace, tcp, new=new, hidden=self._finder.hidden))
+            found += self._ended(held)
+        if not self._finder.exact or BUILT_IN in self._source.map_ids:
+            return found  # nothing tells whether a socket without an address uses the source
         return found + [item for inode, item in refused.items() if inode not in in_tables]
 
-    def _still_there(self, place: Place) -> list[TcpSocket]:
-        found = tcp_sockets(place.diag, algorithm=self._source.name)
+    def _in_tables(self, held: HeldNamespace) -> list[TcpSocket]:
+        found = tcp_sockets(held.diag, algorithm=self._source.name)
         if not self._source.versions_matter or not found:
             return found
-        if self._reader is None:
-            return [item for item in found if item.inode not in self._done]
-        with suppress(NotFoundError):
-            uses = inside(place.namespace, self._reader.sockets)
-            return [item for item in found if uses.get(item.cookie) in self._source.map_ids]
-        return []
+        return self._finder.of_versions(held.namespace, found, self._done)
 
-    def _ended(self, place: Place) -> list[Left]:
-        """Return what has ended in a listener's queue, and is in no table any more."""
-        if self._reader is None or BUILT_IN in self._source.map_ids:  # then nothing tells what it used
-            return []
-        queues = [one for one in accept_queues(place.diag) if one.ended]
+    def _ended(self, held: HeldNamespace) -> list[Left]:
+        """Return the connections that ended in a listener's queue: they are in no table."""
+        queues = [one for one in accept_queues(held.diag) if one.ended]
         if not queues:
             return []
-        with suppress(NotFoundError, UnsupportedError):
-            uses = inside(place.namespace, self._reader.ended_in_queues).uses
-            mine = [use for use in uses if use.map_id in self._source.map_ids]
-            return [why_ended(place.namespace, queues)] * len(mine)
-        return []
+        return [why_ended(held.namespace, queues)] * self._finder.ended_in_queues(held.namespace)
 
-    def kill(self, left: list[Left]) -> list[Left]:
-        """Look again, destroy what nobody can move even then, and return what is left after that."""
+    # --kill
+
+    def _kill(self, left: list[Left]) -> list[Left]:
+        """Make another pass, destroy the sockets that it could not move either, and return the rest."""
         time.sleep(PAUSE_S)
-        self.places.look()
-        done = destroy_all(self.places, without_hope(self.run_pass(), left))
-        self._killed |= done.inodes
-        self._destroyed += done.destroyed
-        left = self.run_pass()
-        if done.queued and not any(item.reason == NOT_ACCEPTED for item in left):
-            self.places.notes[ENDED_IN_QUEUE] = None
+        self._namespaces.look()
+        queued = self._destroy(without_hope(self._pass(), left))
+        left = self._pass()
+        if queued and not any(item.reason == LeftReason.NOT_ACCEPTED for item in left):
+            self._namespaces.notes[ENDED_IN_QUEUE] = None
         return left
 
-    def rehearse_kill(self, left: list[Left]) -> list[Left]:
-        """Count what would be destroyed, as far as one look tells, and return what would be left after that."""
-        doomed = [item for item in without_hope(left, left) if not is_spared(item)]
+    def _destroy(self, doomed: Iterable[Left]) -> bool:
+        """Destroy connections; tell whether one of them was not accepted yet."""
+        queued = False
+        for item in doomed:
+            held = self._namespaces.get(item.namespace.inode)
+            if held is None or item.tcp is None:
+                continue
+            if _is_spared(item):
+                self._namespaces.notes[ORPHANS_STAY] = None
+                continue
+            try:
+                done = destroy(held.diag, item.tcp)
+            except StructopsError as error:
+                self._namespaces.notes[f"{error.what}: {error.why}"] = None
+                continue
+            self._killed.add(item.tcp.inode)
+            self._destroyed += done
+            queued |= done and item.reason == LeftReason.NOT_ACCEPTED
+        return queued
+
+    def _check_kill(self, left: list[Left]) -> list[Left]:
+        """Count the sockets that would be destroyed, and return the rest."""
+        doomed = [item for item in without_hope(left, left) if not _is_spared(item)]
         self._destroyed = len(doomed)
         return [item for item in left if item not in doomed]
 
-    def report(self, left: list[Left]) -> Drained:
-        """Return the whole of it."""
-        places = [place for place in self.places if place.target]
+    # Report
+
+    def _report(self, left: list[Left]) -> Drained:
         return Drained(
             self._source,
-            {place.namespace.title: place.target for place in places},
+            {held.namespace.title: held.target for held in self._namespaces if held.target is not None},
             dict(self._moved),
             tuple(left),
             self._destroyed,
             self._passes,
             self._defaults(),
-            tuple(self.places.notes),
-            self._reader is not None or not self._source.versions_matter,
-            tuple(self.places.unseen.values()),
+            tuple(self._namespaces.notes),
+            self._finder.exact or not self._source.versions_matter,
+            tuple(self._namespaces.not_inspected.values()),
         )
 
     def _defaults(self) -> tuple[str, ...]:
-        """Return the namespaces whose new sockets get what is being drained, versions told apart where they can be."""
-        suspects = [place for place in self.places if place.default == self._source.name]
-        return tuple(place.namespace.title for place in suspects if self._gives(place))
+        """Return the namespaces whose new sockets get the source."""
+        suspects = [held for held in self._namespaces if held.default == self._source.name]
+        return tuple(held.namespace.title for held in suspects if self._gives(held.namespace))
 
-    def _gives(self, place: Place) -> bool:
-        """Tell whether a namespace gives new sockets what is being drained, now."""
+    def _gives(self, namespace: NetNamespace) -> bool:
         with suppress(StructopsError):
-            if inside(place.namespace, read_congestion_controls).default != self._source.name:
+            if inside(namespace, read_congestion_controls).default != self._source.name:
                 return False
-            if self._reader is None or not self._source.versions_matter:
-                return True
-            return inside(place.namespace, self._reader.default) in self._source.map_ids
+            map_id = self._finder.default_map(namespace) if self._source.versions_matter else None
+            return map_id is None or map_id in self._source.map_ids
         return False
 
 
-class _Vanished(Exception):  # noqa: N818 -- no error: the process ended, or closed it
-    """What a candidate meant is there no more."""
+class _SocketGoneError(Exception):
+    """The process has ended, or has closed the socket."""
 
 
-def _reader(stack: ExitStack) -> AlgorithmReader | None:
-    """Return what tells versions apart and sees sockets without an address, None where that is not to be had."""
-    try:
-        reader = stack.enter_context(AlgorithmReader())
-        reader.open_files()
-    except (UnsupportedError, NotPermittedError):
-        return None
-    return reader
+def without_hope(left: Iterable[Left], before: Iterable[Left]) -> list[Left]:
+    """Return the sockets that are left after two passes, if owners were searched for in both.
+
+    A socket that one process hands to another, or that is just being accepted, has no owner for a moment.
+    """
+    known = {item.tcp.cookie for item in before if item.tcp and item.reason != LeftReason.CAME_BACK}
+    return [
+        item
+        for item in left
+        if item.tcp is not None and item.tcp.cookie in known and item.reason != LeftReason.CAME_BACK
+    ]
+
+
+def _is_spared(item: Left) -> bool:
+    """Tell whether this kernel would not destroy a connection."""
+    return item.reason == LeftReason.ORPHANED and not orphans_are_destroyed()

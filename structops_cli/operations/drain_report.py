@@ -1,60 +1,62 @@
-"""What a drain did, and what it left with the reason why."""
+"""The result of a drain: the moved sockets, and those that are left, with the reason."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import NamedTuple
 
 from structops_cli.counted import counted
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sock_diag import AcceptQueue, TcpSocket, TcpState
-from structops_cli.operations.drain_plan import Source
+from structops_cli.operations.drain_source import Source
+from structops_cli.operations.transaction import Change
 
-__all__ = [
-    "CAME_BACK",
-    "LASTING",
-    "NOT_ACCEPTED",
-    "ORPHANED",
-    "STILL_OPEN",
-    "Drained",
-    "Left",
-    "why_ended",
-    "why_left",
-]
+__all__ = ["LASTING", "Drained", "Left", "LeftReason", "why_ended", "why_left"]
 
-WITHOUT_OWNER = {TcpState.FIN_WAIT1, TcpState.FIN_WAIT2, TcpState.CLOSING, TcpState.LAST_ACK}
-"""What a connection is in after close(2)."""
+CLOSED = {TcpState.FIN_WAIT1, TcpState.FIN_WAIT2, TcpState.CLOSING, TcpState.LAST_ACK}
+"""The states of a connection after close(2)."""
 SHOWN = 3
-"""So many listeners are named in one line."""
-ORPHANED = "orphaned"
-"""The reason of one whose process has closed it."""
-NOT_ACCEPTED = "not accepted"
-"""The reason of one that waits in a listener's queue."""
-CAME_BACK = "came back"
-"""The reason of one that nobody has looked for an owner of."""
-STILL_OPEN = "still open"
-"""The reason of one whose connection has ended, and whose process has a descriptor of it."""
-LASTING = frozenset({"permission", "refused", STILL_OPEN, "no owner in sight"})
+"""The number of listeners that one line names."""
+
+
+class LeftReason(StrEnum):
+    """The reason why a socket was not moved."""
+
+    ORPHANED = "orphaned"
+    NOT_ACCEPTED = "not accepted"
+    CAME_BACK = "came back"
+    """No owner was searched for: the socket is new."""
+    STILL_OPEN = "still open"
+    """Its connection has ended, and a process has a descriptor of it."""
+    PERMISSION = "permission"
+    REFUSED = "refused"
+    NO_OWNER = "no owner in sight"
+
+
+LASTING = frozenset({LeftReason.PERMISSION, LeftReason.REFUSED, LeftReason.STILL_OPEN, LeftReason.NO_OWNER})
 """Reasons that waiting does not change."""
 
 
 class Left(NamedTuple):
-    """A socket that still uses the algorithm, and why. ``tcp`` is None of one that is in no table: it has no address."""
+    """A socket that still uses the algorithm. ``tcp`` is None if it is in no table: it has no address."""
 
     namespace: NetNamespace
     tcp: TcpSocket | None
-    reason: str
+    reason: LeftReason
     why: str
-    process: int = 0
-    inode: int = 0
+    process: int | None = None
+    inode: int | None = None
 
 
 class Drained(NamedTuple):
-    """What was done, or in a dry run would be.
+    """The result, expected in a dry run.
 
-    ``targets`` and ``moved`` are by the title of a namespace. ``defaults`` are
-    the namespaces that still give new sockets this algorithm. ``exact`` says that versions under one name were told apart.
-    ``unseen`` says what could not be looked at: sockets there are neither moved nor left.
+    ``targets`` and ``moved`` are by the title of a namespace. ``defaults`` are the
+    namespaces whose new sockets still get this algorithm. ``exact``: the versions of
+    one name were distinguished. ``not_inspected`` names where sockets may be that are
+    neither moved nor left.
     """
 
     source: Source
@@ -66,31 +68,56 @@ class Drained(NamedTuple):
     defaults: tuple[str, ...]
     notes: tuple[str, ...]
     exact: bool
-    unseen: tuple[str, ...] = ()
+    not_inspected: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """The number of sockets in each namespace."""
+        left = Counter(item.namespace.title for item in self.left)
+        titles = dict.fromkeys([*self.targets, *self.moved, *left])
+        return tuple(
+            Change(
+                f"sockets of {title} that use {self.source.name}",
+                {"sockets": self.moved.get(title, 0) + left[title]},
+                {"sockets": left[title]},
+            )
+            for title in titles
+            if self.moved.get(title, 0) + left[title]
+        )
 
 
 def why_left(namespace: NetNamespace, tcp: TcpSocket, *, new: bool, hidden: int = 0) -> Left:
-    """Say why nobody could be found who owns a socket.
+    """Describe a socket without a known owner.
 
-    ``new`` is one that somebody has, or may have: it came after owners were looked for. ``hidden`` is the number of
-    processes that may not be looked at.
+    ``new``: it came after the search for owners. ``hidden`` is the number of processes that
+    could not be inspected.
     """
-    if tcp.inode == 0 and tcp.state in WITHOUT_OWNER:
+    if tcp.inode == 0 and tcp.state in CLOSED:
         return Left(
-            namespace, tcp, ORPHANED, "its process has closed it, and TCP is still ending the connection"
+            namespace,
+            tcp,
+            LeftReason.ORPHANED,
+            "its process has closed it, and TCP is still ending the connection",
         )
     if tcp.inode == 0:
-        return Left(namespace, tcp, NOT_ACCEPTED, "it waits in a listener's queue to be accepted")
+        return Left(namespace, tcp, LeftReason.NOT_ACCEPTED, "it waits in a listener's queue to be accepted")
     if new:
-        return Left(namespace, tcp, CAME_BACK, "it was moved, or came, while this was looking", 0, tcp.inode)
+        return Left(
+            namespace,
+            tcp,
+            LeftReason.CAME_BACK,
+            "it was moved, or came, while this was looking",
+            None,
+            tcp.inode,
+        )
     why = "the kernel's own (NFS, SMB), on its way in a message, or of another process namespace"
     if hidden:
         why = f"of one of the {counted(hidden, 'process', 'processes')} that may not be looked at, or {why}"
-    return Left(namespace, tcp, "no owner in sight", f"no process in sight has it: {why}", 0, tcp.inode)
+    return Left(namespace, tcp, LeftReason.NO_OWNER, f"no process in sight has it: {why}", None, tcp.inode)
 
 
 def why_ended(namespace: NetNamespace, queues: Sequence[AcceptQueue]) -> Left:
-    """Say what a connection waits for that has ended, and of which nothing but its place in a queue is left."""
+    """Describe a connection that has ended, and of which only the place in a queue is left."""
     listeners = ", ".join(one.title for one in queues[:SHOWN]) + (", ..." if len(queues) > SHOWN else "")
     why = "its connection has ended; the kernel lets go when it is accepted all the same, or its listener closed"
-    return Left(namespace, None, NOT_ACCEPTED, f"{why} ({listeners})")
+    return Left(namespace, None, LeftReason.NOT_ACCEPTED, f"{why} ({listeners})")

@@ -1,8 +1,9 @@
-"""What is to become of one route, by what is there and what was asked for."""
+"""Compute the goal of a change of one route, from the present routes and the request."""
 
 from __future__ import annotations
 
 import socket
+from enum import StrEnum
 from typing import NamedTuple
 
 from structops_cli.errors import AmbiguousError, NotFoundError, StructopsError
@@ -10,45 +11,54 @@ from structops_cli.net.routes import Route, RouteSpec, words_of
 from structops_cli.operations.chosen_routes import route_key
 from structops_cli.operations.state_store import RouteKey
 
-__all__ = ["RouteGoal", "goal_of", "metric_of", "told"]
+__all__ = ["RouteGoal", "RouteVerb", "goal_of", "metric_of"]
 
 DEFAULT_METRIC = {int(socket.AF_INET): 0, int(socket.AF_INET6): 1024}
-"""What a route gets that names none (IP6_RT_PRIO_USER)."""
+"""The metric of a route that names none (IP6_RT_PRIO_USER)."""
+
+
+class RouteVerb(StrEnum):
+    """The change of a route, as the command line names it."""
+
+    ADD = "add"
+    CHANGE = "change"
+    CLEAR = "clear"
+    DEL = "del"
 
 
 class RouteGoal(NamedTuple):
-    """What is to become of one route: ``name`` None says that it is to be no more, "" that it chooses nothing."""
+    """The goal of a change. ``name`` is None if the route is deleted, and "" if it chooses nothing."""
 
     before: Route | None
     name: str | None
     locked: bool
 
 
-def metric_of(words: RouteSpec) -> int:
-    """Return the metric that a new route of these words gets."""
-    return DEFAULT_METRIC[words.family] if words.metric is None else words.metric
+def metric_of(spec: RouteSpec) -> int:
+    """Return the metric of a new route."""
+    return DEFAULT_METRIC[spec.family] if spec.metric is None else spec.metric
 
 
 def goal_of(
-    verb: str, words: RouteSpec, there: list[Route], known: set[RouteKey], identity: int, *, locked: bool
+    verb: RouteVerb, spec: RouteSpec, there: list[Route], saved: set[RouteKey], identity: int, *, locked: bool
 ) -> RouteGoal:
-    """Return what ``add``, ``change``, ``clear`` or ``del`` makes of the routes to a destination.
+    """Return the goal for the routes ``there`` to a destination.
 
-    ``known`` are those that are remembered. Raises ``NotFoundError`` and
-    ``AmbiguousError`` for none or more than one, ``StructopsError`` for what is left alone.
+    ``saved`` are the keys of saved routes. Raises ``NotFoundError`` for no route,
+    ``AmbiguousError`` for several, ``StructopsError`` for a route that structops does not change.
     """
-    if verb == "add":
-        return _goal_of_add(words, there, locked=locked)
-    routes = [route for route in there if _is_meant(words, route)]
+    if verb == RouteVerb.ADD:
+        return _goal_of_add(spec, there, locked=locked)
+    routes = [route for route in there if _is_meant(spec, route)]
     if len(routes) > 1:
         raise AmbiguousError(
             f"{len(routes)} routes go there",
-            why="; ".join(told(route) for route in routes),
+            why="; ".join(route_words(route) for route in routes),
             hint="say which: via GATEWAY, dev DEVICE, metric N",
-            candidates=[told(route) for route in routes],
+            candidates=[route_words(route) for route in routes],
         )
-    if verb == "del":
-        return _goal_of_del(routes, known, identity)
+    if verb == RouteVerb.DEL:
+        return _goal_of_del(routes, saved, identity)
     if not routes:
         raise NotFoundError(
             "no route goes there",
@@ -61,42 +71,44 @@ def goal_of(
             why="the kernel changes the first of them, whichever was asked for",
             hint="give them metrics of their own",
         )
-    return RouteGoal(routes[0], words.congctl if verb == "change" else "", locked and verb == "change")
-
-
-def _is_meant(words: RouteSpec, route: Route) -> bool:
-    gateway = socket.inet_ntop(words.family, words.gateway) if words.gateway else None
-    return (
-        words.metric in (None, route.priority)
-        and gateway in (None, route.gateway)
-        and words.device in (None, route.device)
+    return RouteGoal(
+        routes[0], spec.congctl if verb == RouteVerb.CHANGE else "", locked and verb == RouteVerb.CHANGE
     )
 
 
-def _goal_of_add(words: RouteSpec, routes: list[Route], *, locked: bool) -> RouteGoal:
-    there = [route for route in routes if route.priority == metric_of(words)]
+def _is_meant(spec: RouteSpec, route: Route) -> bool:
+    gateway = socket.inet_ntop(spec.family, spec.gateway) if spec.gateway else None
+    return (
+        spec.metric in (None, route.priority)
+        and gateway in (None, route.gateway)
+        and spec.device in (None, route.device)
+    )
+
+
+def _goal_of_add(spec: RouteSpec, routes: list[Route], *, locked: bool) -> RouteGoal:
+    there = [route for route in routes if route.priority == metric_of(spec)]
     for route in there:
-        if (route.congctl, route.locked) == (words.congctl, locked) and _is_meant(words, route):
-            return RouteGoal(route, words.congctl, locked)
+        if (route.congctl, route.locked) == (spec.congctl, locked) and _is_meant(spec, route):
+            return RouteGoal(route, spec.congctl, locked)
     if there:
         raise StructopsError(
             "a route goes there already",
-            why=told(there[0]),
+            why=route_words(there[0]),
             hint="structops route change ROUTE gives it a congestion control; another metric makes another route",
         )
-    return RouteGoal(None, words.congctl, locked)
+    return RouteGoal(None, spec.congctl, locked)
 
 
-def _goal_of_del(routes: list[Route], known: set[RouteKey], identity: int) -> RouteGoal:
-    if routes and not (routes[0].congctl or routes[0].locked or route_key(identity, routes[0]) in known):
+def _goal_of_del(routes: list[Route], saved: set[RouteKey], identity: int) -> RouteGoal:
+    if routes and not (routes[0].congctl or routes[0].locked or route_key(identity, routes[0]) in saved):
         raise StructopsError(
             "that route is left alone",
-            why=f"it chooses no congestion control: {told(routes[0])}",
+            why=f"it chooses no congestion control: {route_words(routes[0])}",
             hint="ip route del deletes any route",
         )
     return RouteGoal(routes[0] if routes else None, None, False)
 
 
-def told(route: Route) -> str:
-    """Return a route in the words of ``ip route``."""
+def route_words(route: Route) -> str:
+    """Return a route as ``ip route`` shows it."""
     return f"{words_of(route)} congctl {route.congctl}" if route.congctl else words_of(route)

@@ -1,4 +1,4 @@
-"""What is remembered of network namespaces that are no more."""
+"""Find the saved namespaces that the kernel has freed, and delete their entries."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from structops_cli.errors import NotFoundError, NotPermittedError, StructopsErro
 from structops_cli.net.namespace_entry import inside, namespace_identity
 from structops_cli.net.namespaces import NetNamespace, descriptor_namespaces, unreadable_processes
 from structops_cli.operations.state_store import StateStore
+from structops_cli.operations.transaction import Step
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.syscall.processes import sees_all_processes
 
-__all__ = ["vanished_namespaces"]
+__all__ = ["delete_vanished_step", "vanished_namespaces"]
 
 
-def vanished_namespaces(memory: StateStore, found: Iterable[NetNamespace]) -> tuple[int, ...]:
-    """Return the remembered namespaces that are surely no more; ``found`` are those in sight.
+def vanished_namespaces(store: StateStore, found: Iterable[NetNamespace]) -> tuple[int, ...]:
+    """Return the saved namespaces that surely do not exist any more; ``found`` are the reachable ones.
 
-    One look, without waiting. The kernel frees a namespace asynchronously and lists it for some 10 to 100 ms after its
-    last user, and a look then cannot tell it from one that an open socket holds. Waiting would delay every command
-    for the few that follow such a deletion; an entry that is kept harms nobody, for cookies are never given again, and the next
-    change of a default or a route removes it.
+    One look, without waiting. The kernel frees a namespace 10 to 100 ms after its last user and
+    lists it meanwhile, as it lists one that an open socket holds. The next change looks again:
+    an old entry harms nobody, because the kernel never reuses a cookie.
 
-    The kernel's own list of them decides. Where it cannot be had, it is who sees all processes that may say so: one that is none
-    of those found then, nor open in a process, is no more. One that only an open socket holds is forgotten there as well.
+    The kernel's own list decides. Without it, a process that sees all processes decides: a
+    namespace that is neither found nor open in a process has vanished, though a socket may hold it.
     """
     usual = tuple(found)
-    vanished = _not_among(memory.namespaces(), usual)
+    vanished = _not_among(store.namespaces(), usual)
     if not vanished:
         return ()
     try:
         cookies = _cookies_of_all()
-    except StructopsError:  # another time, then
+    except StructopsError:  # the next change looks again
         return ()
     if cookies:
         return tuple(one for one in vanished if one not in cookies)
@@ -40,8 +40,19 @@ def vanished_namespaces(memory: StateStore, found: Iterable[NetNamespace]) -> tu
     return _not_among(vanished, descriptor_namespaces(known={item.inode for item in usual}))
 
 
+def delete_vanished_step(store: StateStore, found: Iterable[NetNamespace]) -> list[Step]:
+    """Return the step that deletes the entries of vanished namespaces, if there are any."""
+    vanished = vanished_namespaces(store, found)
+
+    def do() -> None:
+        for namespace in vanished:
+            store.delete_namespace(namespace)
+
+    return [Step(do, lambda: False)] if vanished else []
+
+
 def _cookies_of_all() -> frozenset[int]:
-    """Return the cookie of every namespace of the kernel, in sight or not; none where it does not tell all of them (before 5.17)."""
+    """Return the cookies of all namespaces of the kernel; none if it does not list all of them (before 5.17)."""
     try:
         with AlgorithmReader() as reader:
             seen = reader.defaults()
@@ -51,8 +62,8 @@ def _cookies_of_all() -> frozenset[int]:
     return cookies if seen.complete and 0 not in cookies else frozenset()
 
 
-def _not_among(remembered: Collection[int], found: Iterable[NetNamespace]) -> tuple[int, ...]:
-    if not remembered:
+def _not_among(saved: Collection[int], found: Iterable[NetNamespace]) -> tuple[int, ...]:
+    if not saved:
         return ()
     alive: set[int] = set()
     for namespace in found:
@@ -62,4 +73,4 @@ def _not_among(remembered: Collection[int], found: Iterable[NetNamespace]) -> tu
             continue
         except StructopsError:
             return ()
-    return tuple(sorted({*remembered} - alive))
+    return tuple(sorted({*saved} - alive))

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["HELD_BACK", "from_here_uninterrupted", "interruptible", "uninterrupted"]
+__all__ = ["HELD_BACK", "interruptible", "uninterrupted"]
 
 HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -29,11 +29,3 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def from_here_uninterrupted() -> None:
-    """Block these signals until the process ends: only the report of the result is left.
-
-    Ctrl-C would otherwise report a finished command as interrupted.
-    """
-    signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)

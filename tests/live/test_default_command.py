@@ -16,9 +16,10 @@ from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace_entry import inside
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.net.sysctls import DefaultSysctl, open_allowed
-from structops_cli.operations.default import make_default
+from structops_cli.operations import default
+from structops_cli.operations.default import set_default
 from structops_cli.operations.state_store import STATE_PATH, SavedDefault, StateStore
-from structops_cli.runtime.interrupts import uninterrupted
+from structops_cli.operations.target_namespaces import NamespaceChoice
 from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.uapi import BpfMapType
 from tests.cli_runner import (
@@ -333,11 +334,10 @@ def test_a_failure_in_the_middle_undoes_the_rest(
         write(self, wanted)
 
     monkeypatch.setattr(DefaultSysctl, "write", failing)
-    found = find_namespaces()
     with named_namespace(f"{name}b") as second, registered(name, pin_dir), allowed_list_put_back():
         before = default_in(place), default_in(second), read_congestion_controls().allowed
-        with pytest.raises(KernelError, match="refused"), uninterrupted():
-            make_default(name, [place, second], [*found, second], allow=True)
+        with pytest.raises(KernelError, match="refused"):
+            set_default(name, NamespaceChoice((place.title, second.title)), allow=True)
         assert (default_in(place), default_in(second), read_congestion_controls().allowed) == before
         assert not os.path.exists(STATE_PATH)
 
@@ -356,19 +356,23 @@ def test_what_cannot_be_undone_is_said(
     with named_namespace(f"{name}b") as second, registered(name, pin_dir, *FREE):
         with monkeypatch.context() as patch:
             patch.setattr(DefaultSysctl, "write", failing)
-            with pytest.raises(KernelError) as raised, uninterrupted():
-                make_default(name, [place, second], find_namespaces())
+            with pytest.raises(KernelError) as raised:
+                set_default(name, NamespaceChoice((place.title, second.title)))
         assert f"{place.title} keeps {name}" in raised.value.hint
         assert default_in(place) == name
         done("default", "--restore", "--netns", place.title)
         assert default_in(place) == before
 
 
-def test_a_namespace_that_is_gone_meanwhile_is_no_failure(place: NetNamespace, name: str) -> None:
+def test_a_namespace_that_is_gone_meanwhile_is_no_failure(
+    place: NetNamespace, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with named_namespace(f"{name}b") as second:
         pass
-    with uninterrupted():  # as it leaves the signals of a command that is done
-        done_ = make_default(other_than(default_in(place)), [second, place], find_namespaces())
+    found = (*find_namespaces(), second)
+    monkeypatch.setattr(default, "find_namespaces", lambda: found)
+    choice = NamespaceChoice((second.title, place.title))
+    done_ = set_default(other_than(default_in(place)), choice)
     assert done_.gone == (second.title,)
     assert [item.is_change for item in done_.changes] == [True]
     done("default", "--restore", "--netns", place.title)

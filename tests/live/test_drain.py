@@ -28,10 +28,9 @@ from structops_cli.net.tcp_socket import (
 )
 from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 from structops_cli.operations import drain as drain_module
-from structops_cli.operations import drain_kill
-from structops_cli.operations.drain_places import Places
-from structops_cli.operations.drain_plan import BUILT_IN, Source
+from structops_cli.operations.drain_namespaces import HeldNamespaces
 from structops_cli.operations.drain_report import Left
+from structops_cli.operations.drain_source import BUILT_IN, Source
 from tests.cli_runner import Result, done, done_json, refused, run_cli, run_python
 from tests.kernel_features import MPTCP, OPEN_FILE_ITERATOR, needs
 from tests.live.live_setup import on_two_versions
@@ -89,7 +88,7 @@ def test_what_is_left_is_destroyed(
 ) -> None:
     """Orphans only where the kernel does that: where it does not, they end in their own time, with all their data."""
     if not orphans_too:
-        monkeypatch.setattr(drain_kill, "orphans_are_destroyed", lambda: False)
+        monkeypatch.setattr(drain_module, "orphans_are_destroyed", lambda: False)
     with every_state(namespace, lambda one: set_congestion_control(one, algorithm)) as made:
         waiting = run_cli("drain", algorithm, "--to", OTHER, "--timeout", "0", "--json").json()["left"]
         orphans = sum(item["reason"] == "orphaned" for item in waiting)
@@ -262,9 +261,9 @@ def test_what_comes_while_owners_are_looked_for_is_not_destroyed(
 ) -> None:
     """It has an owner like any other: it is moved by the next look, or left and said to be new."""
     made: list[socket] = []
-    left = drain_module._Work._left
+    left = drain_module._Drain._left
 
-    def later(work: drain_module._Work, refused: dict[int, Left], unowned: set[int]) -> list[Left]:
+    def later(work: drain_module._Drain, refused: dict[int, Left], unowned: set[int]) -> list[Left]:
         one = namespace.open_socket()
         made.append(one)
         set_congestion_control(one, algorithm)
@@ -272,7 +271,7 @@ def test_what_comes_while_owners_are_looked_for_is_not_destroyed(
         one.listen()
         return left(work, refused, unowned)
 
-    monkeypatch.setattr(drain_module._Work, "_left", later)
+    monkeypatch.setattr(drain_module._Drain, "_left", later)
     result = run_cli("drain", algorithm, "--to", OTHER, "--timeout", "0", "--kill", "--json")
     data = result.json()
     assert (result.exit_code, data["destroyed"]) == (1, 0)
@@ -425,7 +424,7 @@ def _with(sockets: list[socket], algorithm: str) -> list[socket]:
 @pytest.fixture
 def no_iterators(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand for a kernel without BPF iterators over the sockets of descriptors (before 5.11)."""
-    monkeypatch.setattr("structops_cli.operations.drain._reader", lambda *_: None)
+    monkeypatch.setattr("structops_cli.operations.drain_finders._reader", lambda *_: None)
 
 
 @pytest.mark.usefixtures("no_iterators")
@@ -577,7 +576,7 @@ def test_a_namespace_is_in_hand_when_the_process_that_led_to_it_has_ended() -> N
         )
         assert eventually(lambda: os.stat(f"/proc/{second.pid}/ns/net").st_ino == inode)
         source = Source("reno", frozenset({BUILT_IN}), frozenset(), OTHER)
-        places = Places(source, (f"pid:{first.pid}",), stack)
+        places = HeldNamespaces(source, (f"pid:{first.pid}",), stack)
         places.look()
         first.kill()
         first.wait()

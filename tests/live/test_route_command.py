@@ -16,8 +16,8 @@ from structops_cli.errors import KernelError
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.net.routes import parse_route, routes_naming
 from structops_cli.operations import route as operation
+from structops_cli.operations.route_goal import RouteVerb
 from structops_cli.operations.state_store import STATE_PATH, StateStore
-from structops_cli.runtime.interrupts import uninterrupted
 from tests.cli_runner import COMMAND, done, done_json, refused, run_cli
 from tests.faults.calls import calls_of, failing_at
 from tests.live.live_setup import named_namespace
@@ -274,9 +274,9 @@ def test_a_refused_change_is_not_saved(
         raise KernelError("refused", errno=12, operation="RTM_NEWROUTE")
 
     monkeypatch.setattr(operation, "change_route", refuse)
-    with pytest.raises(KernelError, match="refused"), uninterrupted():
+    with pytest.raises(KernelError, match="refused"):
         operation.change_one_route(
-            "change", parse_route(["192.0.2.0/24", "congctl", name]), place, find_namespaces()
+            RouteVerb.CHANGE, parse_route(["192.0.2.0/24", "congctl", name]), place.title
         )
     assert StateStore().routes() == {}
     assert not os.path.exists(STATE_PATH)

@@ -204,7 +204,7 @@ def test_an_error_names_what_is_unregistered_already(
 ) -> None:
     one, _ = register(name, pin_dir), register(f"{name}o", pin_dir)
     monkeypatch.setattr(
-        "structops_cli.operations.unregistering.unregister",
+        "structops_cli.operations.unregister.unregister_map",
         lambda live: (
             unregister_map(live)
             if live.name == name
@@ -212,7 +212,7 @@ def test_an_error_names_what_is_unregistered_already(
         ),
     )
     error = refused("unregister", name, f"{name}o")
-    assert error["what"] == f"no; unregistered before: {name} (id:{one['map_id']})"
+    assert error["what"] == f"no; done before: tcp_congestion_ops {name} (id:{one['map_id']})"
     assert available(f"{name}o")
 
 

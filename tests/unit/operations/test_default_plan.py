@@ -39,8 +39,8 @@ def remembered(held: Held, previous: str, name: str) -> dict[int, SavedDefault]:
 def test_what_was_before_is_remembered() -> None:
     one = Held("t_one", "bbr")
     plan = plan_default("reno", sysctls(one), {}, CONTROLS, allow=False)
-    [step] = plan.steps
-    assert (step.before, step.after, step.entry_after) == (
+    [step] = plan.defaults
+    assert (step.before, step.after, step.saved_after) == (
         "bbr",
         "reno",
         SavedDefault(one.identity, "bbr", "reno"),
@@ -50,15 +50,19 @@ def test_what_was_before_is_remembered() -> None:
 
 def test_the_same_again_is_no_change_and_keeps_what_is_remembered() -> None:
     one = Held("t_one", "reno")
-    [step] = plan_default("reno", sysctls(one), remembered(one, "bbr", "reno"), CONTROLS, allow=False).steps
+    [step] = plan_default(
+        "reno", sysctls(one), remembered(one, "bbr", "reno"), CONTROLS, allow=False
+    ).defaults
     assert not step.change.is_change
-    assert step.entry_after == step.entry_before
+    assert step.saved_after == step.saved_before
 
 
 def test_what_somebody_elses_change_made_stale_is_forgotten() -> None:
     one = Held("t_one", "reno")
-    [step] = plan_default("reno", sysctls(one), remembered(one, "bbr", "cubic"), CONTROLS, allow=False).steps
-    assert step.entry_after is None
+    [step] = plan_default(
+        "reno", sysctls(one), remembered(one, "bbr", "cubic"), CONTROLS, allow=False
+    ).defaults
+    assert step.saved_after is None
     assert step.change.is_change
 
 
@@ -80,7 +84,7 @@ def test_the_initial_namespace_comes_first_and_allows_it_for_the_others() -> Non
     """Its default gets on the list by being that (tcp_set_default_congestion_control)."""
     places = sysctls(Held("t_one", "bbr"), Held("host", "bbr", initial=True))
     plan = plan_default("t_new", places, {}, CONTROLS, allow=False)
-    assert [step.sysctl.namespace.title for step in plan.steps] == ["initial", "t_one"]
+    assert [step.sysctl.namespace.title for step in plan.defaults] == ["initial", "t_one"]
     assert (plan.allow, plan.allowed_thereby) == ((), ("t_new",))
     already = sysctls(Held("t_one", "bbr"), Held("host", "t_new", initial=True))
     with pytest.raises(StructopsError, match="cannot make t_new the default of t_one:"):
@@ -90,7 +94,7 @@ def test_the_initial_namespace_comes_first_and_allows_it_for_the_others() -> Non
 def test_what_could_not_be_undone_comes_last() -> None:
     places = sysctls(Held("t_one", "cubic"), Held("t_two", "bbr"))
     plan = plan_default("reno", places, {}, CONTROLS, allow=False)
-    assert [step.sysctl.namespace.title for step in plan.steps] == ["t_two", "t_one"]
+    assert [step.sysctl.namespace.title for step in plan.defaults] == ["t_two", "t_one"]
 
 
 def test_what_is_not_registered_is_refused() -> None:
@@ -101,8 +105,8 @@ def test_what_is_not_registered_is_refused() -> None:
 def test_putting_back() -> None:
     one = Held("t_one", "t_new")
     plan = plan_restore(sysctls(one), remembered(one, "bbr", "t_new"), CONTROLS, allow=False, force=False)
-    [step] = plan.steps
-    assert (step.before, step.after, step.entry_after) == ("t_new", "bbr", None)
+    [step] = plan.defaults
+    assert (step.before, step.after, step.saved_after) == ("t_new", "bbr", None)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,7 @@ def test_putting_back() -> None:
 def test_what_is_not_put_back(default: str, previous: str, name: str, why: str) -> None:
     one = Held("t_one", default)
     plan = plan_restore(sysctls(one), remembered(one, previous, name), CONTROLS, allow=False, force=False)
-    assert plan.steps == ()
+    assert plan.defaults == ()
     assert why in plan.left[0].why
 
 
@@ -124,7 +128,7 @@ def test_force_and_allow_put_back_what_else_is_left() -> None:
     one, two = Held("t_one", "reno"), Held("t_two", "t_new")
     known = remembered(one, "bbr", "t_new") | remembered(two, "cubic", "t_new")
     plan = plan_restore(sysctls(one, two), known, CONTROLS, allow=True, force=True)
-    assert {step.after for step in plan.steps} == {"bbr", "cubic"}
+    assert {step.after for step in plan.defaults} == {"bbr", "cubic"}
     assert (plan.allow, plan.left) == (("cubic",), ())
 
 
@@ -132,8 +136,8 @@ def test_who_was_put_back_by_hand_is_only_forgotten() -> None:
     one = Held("t_one", "bbr")
     [step] = plan_restore(
         sysctls(one), remembered(one, "bbr", "t_new"), CONTROLS, allow=False, force=False
-    ).steps
-    assert (step.before, step.after, step.entry_after) == ("bbr", "bbr", None)
+    ).defaults
+    assert (step.before, step.after, step.saved_after) == ("bbr", "bbr", None)
 
 
 def test_the_commands_that_give_namespaces_another_default() -> None:

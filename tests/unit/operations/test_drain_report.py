@@ -6,8 +6,8 @@ import pytest
 
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.sock_diag import AcceptQueue, TcpSocket, TcpState
-from structops_cli.operations.drain_kill import without_hope
-from structops_cli.operations.drain_report import LASTING, Left, why_ended, why_left
+from structops_cli.operations.drain import without_hope
+from structops_cli.operations.drain_report import LASTING, Left, LeftReason, why_ended, why_left
 
 
 def tcp(state: TcpState, inode: int) -> TcpSocket:
@@ -28,7 +28,7 @@ def tcp(state: TcpState, inode: int) -> TcpSocket:
 )
 def test_reasons(state: TcpState, inode: int, new: bool, reason: str) -> None:
     found = why_left(NetNamespace(1, "/nowhere"), tcp(state, inode), new=new)
-    assert (found.reason, found.inode) == (reason, inode)
+    assert (found.reason, found.inode) == (reason, inode or None)
     assert found.why
     assert (reason in LASTING) == (reason == "no owner in sight")
 
@@ -48,10 +48,16 @@ def test_listeners_are_named() -> None:
 
 
 def test_what_one_look_alone_found_without_an_owner_is_not_destroyed() -> None:
-    def left(cookie: int, reason: str) -> Left:
+    def left(cookie: int, reason: LeftReason) -> Left:
         return Left(HERE, tcp(TcpState.ESTABLISHED, 5)._replace(cookie=cookie), reason, "")
 
-    nobody, new = "no owner in sight", "came back"
-    before = [left(1, nobody), left(2, new), left(3, nobody), Left(HERE, None, "refused", "")]
-    after = [left(1, nobody), left(2, nobody), left(3, new), left(4, nobody), Left(HERE, None, "refused", "")]
+    nobody, new = LeftReason.NO_OWNER, LeftReason.CAME_BACK
+    before = [left(1, nobody), left(2, new), left(3, nobody), Left(HERE, None, LeftReason.REFUSED, "")]
+    after = [
+        left(1, nobody),
+        left(2, nobody),
+        left(3, new),
+        left(4, nobody),
+        Left(HERE, None, LeftReason.REFUSED, ""),
+    ]
     assert [item.tcp.cookie for item in without_hope(after, before) if item.tcp] == [1]

@@ -7,7 +7,6 @@ import signal
 import pytest
 
 from structops_cli.runtime.interrupts import HELD_BACK, uninterrupted
-from tests.cli_runner import run_python
 
 
 @pytest.fixture(autouse=True)
@@ -54,19 +53,6 @@ def test_blocks_within_blocks() -> None:
     except KeyboardInterrupt:
         steps.append("interrupted")
     assert steps == ["inner ended", "interrupted"]
-
-
-def test_from_here_to_the_end_of_the_process() -> None:
-    script = """if True:
-        import signal
-        from structops_cli.runtime.interrupts import from_here_uninterrupted
-        from_here_uninterrupted()
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGTERM)
-        print("done")
-    """
-    result = run_python("-c", script)
-    assert (result.exit_code, result.stdout) == (0, "done\n")
 
 
 def test_an_error_in_the_block_lets_signals_in_again() -> None:

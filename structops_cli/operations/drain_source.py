@@ -1,9 +1,10 @@
-"""What is to be drained, and where to: found out and checked before anything is done."""
+"""Find the versions whose sockets are drained, and the algorithm that they get."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import NotFoundError, NotPermittedError, UsageError
 from structops_cli.net.congestion_controls import (
     CongestionControls,
@@ -11,7 +12,6 @@ from structops_cli.net.congestion_controls import (
     read_congestion_controls,
 )
 from structops_cli.runtime.inventory import list_maps
-from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.runtime.selection import is_path, maps_to_change, none_to_change
 from structops_cli.shell_words import netns_options_of
@@ -20,17 +20,16 @@ from structops_cli.struct_ops.kinds import kind_of
 __all__ = ["BUILT_IN", "CAP_SYS_PTRACE", "Source", "choose_source", "default_target", "has_capability"]
 
 BUILT_IN = 0
-"""In the place of a map's id: the kernel's own algorithm of that name."""
+"""Stands for the map id of the kernel's own algorithm of a name."""
 CAP_NET_ADMIN, CAP_SYS_PTRACE = 12, 19
 """``include/uapi/linux/capability.h``."""
 
 
 class Source(NamedTuple):
-    """What sockets are to leave, and what for.
+    """The versions that sockets leave, by map id or ``BUILT_IN``.
 
-    ``map_ids`` are of the struct_ops maps in question, ``BUILT_IN`` for the kernel's own algorithm;
-    ``others`` are the other versions of that name, which are left alone. ``target`` is None where each namespace's
-    default is.
+    ``others`` are the other versions of the name, whose sockets stay. ``target`` is the
+    new algorithm; None for the default of each namespace.
     """
 
     name: str
@@ -40,26 +39,27 @@ class Source(NamedTuple):
 
     @property
     def versions_matter(self) -> bool:
-        """Whether a socket's name alone does not tell if it is meant."""
+        """Whether the name of its algorithm does not tell if a socket is moved."""
         return bool(self.others)
 
     @property
     def of_maps(self) -> tuple[int, ...]:
-        """The ids of the struct_ops maps in question, none of one of the kernel's own algorithms."""
+        """The map ids without ``BUILT_IN``."""
         return tuple(sorted(self.map_ids - {BUILT_IN}))
 
 
-def choose_source(selector: str, to: str | None) -> Source:
-    """Find out what a selector means: every version of a name, or one map by id or pin.
+def choose_source(kernel: KernelTypes, selector: str, to: str | None) -> Source:
+    """Resolve a selector: every version of a name, or one map by id or pin.
 
-    A name may be one of the kernel's own algorithms; a map's name is no selector. Without ``to`` older versions go to the one that has the name
-    now, if there is one. Raises ``NotFoundError``, ``UsageError``, ``NotPermittedError``.
+    A name may be of one of the kernel's own algorithms. A map's name is not a selector. Without
+    ``to``, sockets of older versions go to the registered version of the name, if there is one.
+    Raises ``NotFoundError``, ``UsageError``, ``NotPermittedError``.
     """
     controls = read_congestion_controls()
-    stock = tuple(item for item in _stock() if kind_of(item.type.name).naming.chosen_by_name)
-    name, wanted = _meant(stock, selector, controls)
-    live = _registered(stock, name, controls)
-    versions = live | {item.info.id for item in stock if item.name == name}
+    maps = tuple(item for item in _maps(kernel) if kind_of(item.type.name).naming.chosen_by_name)
+    name, wanted = _meant(maps, selector, controls)
+    live = _registered(maps, name, controls)
+    versions = live | {item.info.id for item in maps if item.name == name}
     if wanted is None:
         wanted = versions
     if to is None and live and wanted - live:
@@ -76,7 +76,7 @@ def choose_source(selector: str, to: str | None) -> Source:
 
 
 def default_target(source: Source, default: str, title: str) -> str:
-    """Return where the sockets of a namespace go without ``--to``; ``UsageError`` when its default is what they are to leave."""
+    """Return the target, or without one the default of a namespace. Raises ``UsageError`` if that is the source."""
     if source.target is not None:
         return source.target
     if default == source.name:
@@ -89,7 +89,7 @@ def default_target(source: Source, default: str, title: str) -> str:
 
 
 def has_capability(number: int) -> bool:
-    """Tell whether this process has a capability, in its user namespace."""
+    """Tell whether this process has a capability in its user namespace."""
     with open("/proc/self/status", encoding="ascii", errors="replace") as status:
         for line in status:
             if line.startswith("CapEff:"):
@@ -97,24 +97,24 @@ def has_capability(number: int) -> bool:
     return False
 
 
-def _stock() -> tuple[LiveMap, ...]:
+def _maps(kernel: KernelTypes) -> tuple[LiveMap, ...]:
     try:
-        return list_maps(readable_kernel())
-    except NotPermittedError:  # the kernel's own algorithms can be drained all the same
+        return list_maps(kernel)
+    except NotPermittedError:  # the kernel's own algorithms can be drained nevertheless
         return ()
 
 
 def _meant(
-    stock: tuple[LiveMap, ...], selector: str, controls: CongestionControls
+    maps: tuple[LiveMap, ...], selector: str, controls: CongestionControls
 ) -> tuple[str, frozenset[int] | None]:
-    """Return the name that a selector means, and the maps if not all of that name."""
+    """Return the name that a selector means, and the map ids; None for all maps of the name."""
     if selector in controls.available:
         return selector, None
-    found = maps_to_change(stock, selector)
+    found = maps_to_change(maps, selector)
     if found:
         return found[0].name, frozenset(item.info.id for item in found)
-    if is_path(selector) or any(item.info.name == selector for item in stock):
-        raise none_to_change(stock, selector)
+    if is_path(selector) or any(item.info.name == selector for item in maps):
+        raise none_to_change(maps, selector)
     raise NotFoundError(
         f"no congestion control matches {selector}",
         why=f"there are: {' '.join(controls.available)}; and no struct_ops map of that id or name",
@@ -122,14 +122,14 @@ def _meant(
     )
 
 
-def _registered(stock: tuple[LiveMap, ...], name: str, controls: CongestionControls) -> frozenset[int]:
-    """Return what has a name now: a map, the kernel's own algorithm, or nothing."""
-    live = frozenset(item.info.id for item in stock if (item.name, item.state) == (name, MapState.REGISTERED))
+def _registered(maps: tuple[LiveMap, ...], name: str, controls: CongestionControls) -> frozenset[int]:
+    """Return the registered version of a name: a map, ``BUILT_IN``, or none."""
+    live = frozenset(item.info.id for item in maps if (item.name, item.state) == (name, MapState.REGISTERED))
     return live or frozenset({BUILT_IN} if name in controls.available else ())
 
 
 def _checked(name: str, to: str | None, controls: CongestionControls, *, live: bool) -> str | None:
-    """Hold that the target is there and may be chosen."""
+    """Return the target, or raise if it is not registered or this process may not choose it."""
     if to is None:
         return None
     check_congestion_control_name(to)

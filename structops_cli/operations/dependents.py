@@ -1,8 +1,8 @@
-"""Who counts on what is to be unregistered: defaults, routes, devices, and processes that hold its link."""
+"""Find what depends on a registered map: defaults, routes, devices, and processes that hold its link."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from structops_cli.net.routes import Route
     from structops_cli.operations.state_store import SavedDefault
 
-__all__ = ["Uses", "refuse_in_use", "uses_of"]
+__all__ = ["Dependents", "find_dependents", "refuse_dependents"]
 
 ELSEWHERE = ("nsenter", "-t", "1", "-m", "structops")
 """Runs the command in the mount namespace of process 1, where the machine's bpffs is."""
@@ -26,13 +26,14 @@ SHOWN_ROUTES = 3
 """How many commands one hint has room for."""
 
 
-class Uses(NamedTuple):
-    """What an unregistered struct_ops would still be asked for: by title, the namespaces whose default it is; the routes that name it.
+class Dependents(NamedTuple):
+    """What depends on a registered map.
 
-    ``held_links`` are its links without a pin: a process holds them, and did not ask for anything.
-    ``hidden`` are titles of namespaces whose default it is and that nothing in sight leads into: they may be on their end.
-    ``another_default`` are the commands that give those namespaces another default.
-    ``devices`` run it as their queueing discipline: (device, title of the namespace); it may be the ``default_of_devices``.
+    ``defaults`` are the titles of the namespaces whose default it is; ``unreachable`` are those
+    that no process, mount or descriptor leads into: the kernel may be about to free them.
+    ``another_default`` are the commands that give ``defaults`` another default.
+    ``held_links`` are links without a reachable pin. ``devices`` (device, title of the namespace)
+    run the map as queueing discipline, and ``default_of_devices`` says that new devices will.
     """
 
     live: LiveMap
@@ -41,40 +42,40 @@ class Uses(NamedTuple):
     held_links: tuple[int, ...] = ()
     devices: tuple[tuple[str, str], ...] = ()
     default_of_devices: bool = False
-    hidden: tuple[str, ...] = ()
-    another_default: str = ""
+    unreachable: tuple[str, ...] = ()
+    another_default: str | None = None
 
 
-def uses_of(live: LiveMap) -> Uses:
-    """Look at who counts on a registered map; for one that is not registered, nobody."""
+def find_dependents(live: LiveMap) -> Dependents:
+    """Find the dependents of a map; one that is not registered has none."""
     if live.state not in (MapState.REGISTERED, MapState.EJECTED):
-        return Uses(live)
+        return Dependents(live)
     held = tuple(link.id for link in live.links if not link.pins)
-    return _with_the_network(Uses(live, (), (), held, *_of_devices(live)))
+    return _with_the_network(Dependents(live, (), (), held, *_of_devices(live)))
 
 
-def _with_the_network(uses: Uses) -> Uses:
+def _with_the_network(one: Dependents) -> Dependents:
     """Add the namespaces whose default a congestion control is, and the routes that name it."""
-    live = uses.live
+    live = one.live
     if not kind_of(live.type.name).naming.chosen_by_name:
-        return uses
+        return one
     from structops_cli.net.namespaces import find_namespaces
     from structops_cli.net.routes import routes_naming
     from structops_cli.operations.default_sysctls import namespaces_of_default  # no other type is any of that
 
     of_default = namespaces_of_default(live)
     places = {item.inode: item for item in (*find_namespaces(), *of_default.namespaces)}
-    return uses._replace(
+    return one._replace(
         defaults=tuple(one.title for one in of_default.namespaces),
         routes=tuple(routes_naming(live.name, places.values())),
-        hidden=tuple(one.title for one in of_default.unreachable),
+        unreachable=tuple(one.title for one in of_default.unreachable),
         another_default=_another_default(live.name, of_default.namespaces),
     )
 
 
-def _another_default(name: str, namespaces: Sequence[NetNamespace]) -> str:
+def _another_default(name: str, namespaces: Sequence[NetNamespace]) -> str | None:
     if not namespaces:
-        return ""
+        return None
     from structops_cli.net.congestion_controls import read_congestion_controls
     from structops_cli.net.namespace_entry import inside, namespace_identity
     from structops_cli.operations.default_plan import another_default
@@ -105,30 +106,34 @@ def _of_devices(live: LiveMap) -> tuple[tuple[tuple[str, str], ...], bool]:
     return tuple(found), uses.default == live.name
 
 
-def refuse_in_use(uses: Uses) -> None:
+def refuse_dependents(one: Dependents) -> None:
     """Raise ``StateError`` for what is somebody's default, or is held by another process."""
-    name = f"{uses.live.name} (id:{uses.live.info.id})"
-    if uses.held_links:
-        raise _held(uses, name)
-    if uses.defaults:
+    name = f"{one.live.name} (id:{one.live.info.id})"
+    if one.held_links:
+        raise _held(one, name)
+    if one.defaults:
         raise StateError(
             f"{name} is not unregistered: it is a default",
-            why=f"new sockets of {', '.join(uses.defaults)} get it, and would get the retired one",
-            hint=f"choose another first: {uses.another_default}; or --force",
+            why=f"new sockets of {', '.join(one.defaults)} get it, and would get the retired one",
+            hint=f"choose another first: {one.another_default}; or --force",
         )
-    if uses.routes:
-        said = ", ".join(f"{route.destination} in {namespace.title}" for namespace, route in uses.routes)
+    if one.routes:
+        said = ", ".join(f"{route.destination} in {namespace.title}" for namespace, route in one.routes)
         raise StateError(
             f"{name} is not unregistered: routes choose it",
             why=f"it is the choice of {said}, and would be again as soon as anything has that name",
-            hint=f"clear them first: {_clearing(uses)}; or --force",
+            hint=f"clear them first: {_clearing(one)}; or --force",
         )
-    _refuse_on_devices(uses, name)
+    _refuse_on_devices(one, name)
 
 
-def _held(uses: Uses, name: str) -> StateError:
+def _held(one: Dependents, name: str) -> StateError:
     """Return the error of links without a pin in sight: a process holds them, or a pin that is out of sight does."""
-    links, processes, unseen = ", ".join(map(str, uses.held_links)), _holders(uses), unreachable_pins()
+    links, processes, unseen = (
+        ", ".join(map(str, one.held_links)),
+        _holders(one.held_links),
+        unreachable_pins(),
+    )
     if not unseen:
         return StateError(
             f"{name} is not unregistered: a process holds it",
@@ -139,32 +144,32 @@ def _held(uses: Uses, name: str) -> StateError:
     return StateError(
         f"{name} is not unregistered: something out of sight may hold it",
         why=f"link {links} has no pin in sight, and {holders}; {unseen}",
-        hint=f"look where the pins are: {shell_words(*ELSEWHERE, 'unregister')} {shell_words(uses.live.name)}; "
+        hint=f"look where the pins are: {shell_words(*ELSEWHERE, 'unregister')} {shell_words(one.live.name)}; "
         "or detach the link with --force, and a pin stays without it",
     )
 
 
-def _clearing(uses: Uses) -> str:
+def _clearing(one: Dependents) -> str:
     from structops_cli.operations.chosen_routes import clearing  # only a refusal needs it
 
-    first = [clearing(namespace, route) for namespace, route in uses.routes[:SHOWN_ROUTES]]
-    more = len(uses.routes) - len(first)
+    first = [clearing(namespace, route) for namespace, route in one.routes[:SHOWN_ROUTES]]
+    more = len(one.routes) - len(first)
     return " && ".join(first) + (f", and {more} more" if more else "")
 
 
-def _refuse_on_devices(uses: Uses, name: str) -> None:
-    if uses.default_of_devices:
+def _refuse_on_devices(one: Dependents, name: str) -> None:
+    if one.default_of_devices:
         raise StateError(
             f"{name} is not unregistered: it is net.core.default_qdisc",
             why="new network devices get it, and would get the retired one",
             hint="choose another first: echo KIND >/proc/sys/net/core/default_qdisc; or --force",
         )
-    if uses.devices:
-        said = ", ".join(f"{device} in {title}" for device, title in uses.devices)
+    if one.devices:
+        said = ", ".join(f"{device} in {title}" for device, title in one.devices)
         raise StateError(
             f"{name} is not unregistered: network devices run it",
             why=f"it is the queueing discipline of {said}, and they would go on with the retired one",
-            hint=f"replace it first: {_replacing(*uses.devices[0])}; or --force",
+            hint=f"replace it first: {_replacing(*one.devices[0])}; or --force",
         )
 
 
@@ -175,12 +180,12 @@ def _replacing(device: str, title: str) -> str:
     return f"tc {command}" if title == "initial" else f"tc {shell_words('-n', title)} {command}"
 
 
-def _holders(uses: Uses) -> str:
-    """Name the processes that hold a link, as far as this kernel tells; "" for none."""
+def _holders(links: Container[int]) -> str | None:
+    """Name the processes that hold links; None if none is found, or without BPF iterators."""
     from structops_cli.runtime.holders import AlgorithmReader  # only a refusal needs it
 
     with suppress(StructopsError), AlgorithmReader() as reader:
-        found = sorted({one.process for one in reader.open_files() if one.link_id in uses.held_links})
+        found = sorted({one.process for one in reader.open_files() if one.link_id in links})
         if found:
             return f"process {', '.join(map(str, found))}"
-    return ""
+    return None
