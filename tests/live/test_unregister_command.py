@@ -323,7 +323,7 @@ def test_what_was_not_unregistered_is_not_said_to_be_retired(
     register(name, pin_dir, "--set", "flags=non_restricted")
     with named_namespace(f"{name}n") as namespace:
         done("default", name, "--netns", namespace.title)
-        monkeypatch.setattr("structops_cli.cli.unregister.unregister_all", refuse)
+        monkeypatch.setattr("structops_cli.operations.unregister.unregister_map", refuse)
         said = run_cli("unregister", name, "--force")
         assert (said.exit_code, "retired" in said.stderr) == (1, False)
         done("default", "--restore", "--netns", namespace.title)
@@ -377,7 +377,7 @@ def test_waiting_for_the_kernel(name: str, pin_dir: str) -> None:
         assert result.json()["unregistered"][0]["gone"] is False
         assert f"waiting for {name} (id:{one['map_id']}): 1 still hold it" in result.stderr
         assert "is unregistered, and not gone after 0.2 s" in result.stderr
-        assert f"structops status id:{one['map_id']} says who" in result.stderr
+        assert f"structops status id:{one['map_id']} names the holders" in result.stderr
     [gone] = (
         done_json("unregister", name, "--wait", "20")["unregistered"] if listed(name) else [{"gone": True}]
     )
