@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from structops_cli.operations.rollback import RolledBack
     from structops_cli.operations.status import MapStatus, Status
     from structops_cli.operations.transaction import Caller, Change
-    from structops_cli.operations.unregistering import Retired
+    from structops_cli.operations.unregister import Retired
     from structops_cli.operations.update import Updated
     from structops_cli.operations.versions import Version
     from structops_cli.operations.watch import Event
@@ -156,7 +156,7 @@ _HOMES = {
     "operations.rollback": "RolledBack",
     "operations.status": "MapStatus Status",
     "operations.transaction": "Caller Change",
-    "operations.unregistering": "Retired",
+    "operations.unregister": "Retired",
     "operations.update": "Updated",
     "operations.versions": "Version",
     "operations.watch": "Event",

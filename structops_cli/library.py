@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from structops_cli.operations.rollback import RolledBack
     from structops_cli.operations.status import Status
     from structops_cli.operations.transaction import Caller
-    from structops_cli.operations.unregistering import Retired
+    from structops_cli.operations.unregister import Retired
     from structops_cli.operations.update import Updated
     from structops_cli.operations.versions import Version
     from structops_cli.operations.watch import Event
@@ -337,23 +337,12 @@ def unregister(
     ``AmbiguousError``. Raises ``StateError`` for a map that is a default, the choice of a
     route or held by another process, unless ``force``. The example of ``register`` shows it.
     """
-    from structops_cli.operations.standing_uses import refuse_in_use, uses_of
-    from structops_cli.operations.transaction import transaction
-    from structops_cli.operations.unregistering import choose, rehearse, unregister_all
-    from structops_cli.runtime.inventory import list_maps as read_maps
+    from structops_cli.operations.unregister import UnregisterOptions
+    from structops_cli.operations.unregister import unregister as retire
     from structops_cli.runtime.kernel import readable_kernel
 
-    kernel = readable_kernel()
-    with transaction(dry_run=dry_run):
-        maps = read_maps(kernel)
-        chosen = choose(maps, selectors, every=every)
-        for error in chosen.absent.values():
-            raise error
-        for live in () if force else chosen.maps:
-            refuse_in_use(uses_of(live))
-        if dry_run:
-            return rehearse(kernel, maps, chosen.maps, ())
-        return unregister_all(maps, chosen.maps)
+    options = UnregisterOptions(every=every, force=force)
+    return retire(readable_kernel(), selectors, options, dry_run=dry_run).retired
 
 
 # The state of the machine
@@ -468,13 +457,10 @@ def set_default(name: str, *netns: str, allow: bool = False, dry_run: bool = Fal
         planned = structops.set_default("reno", "initial", dry_run=True)
         assert [change.after["default"] for change in planned.changes] == ["reno"]
     """
-    from structops_cli.net.namespaces import find_namespaces, select_namespaces
-    from structops_cli.operations.default import make_default
-    from structops_cli.operations.transaction import transaction
+    from structops_cli.operations.default import set_default as change
+    from structops_cli.operations.target_namespaces import NamespaceChoice
 
-    with transaction(dry_run=dry_run):
-        found = find_namespaces()
-        return make_default(name, select_namespaces(found, netns), found, allow=allow, dry_run=dry_run)
+    return change(name, NamespaceChoice(netns), allow=allow, dry_run=dry_run)
 
 
 def restore_defaults(
@@ -488,14 +474,10 @@ def restore_defaults(
 
         structops.restore_defaults("initial", dry_run=True)
     """
-    from structops_cli.net.namespaces import find_namespaces, select_namespaces
     from structops_cli.operations.default import restore_defaults as restore
-    from structops_cli.operations.transaction import transaction
+    from structops_cli.operations.target_namespaces import NamespaceChoice
 
-    with transaction(dry_run=dry_run):
-        found = find_namespaces()
-        targets = select_namespaces(found, netns)
-        return restore(targets, found, allow=allow, force=force, dry_run=dry_run)
+    return restore(NamespaceChoice(netns), allow=allow, force=force, dry_run=dry_run)
 
 
 def sockets(algorithm: str | None = None, *netns: str) -> tuple[NamespaceSockets, ...]:
@@ -539,13 +521,11 @@ def drain(
             done = structops.drain("t_library", "reno", timeout_s=1)
             assert done.left == ()
     """
+    from structops_cli.operations.drain import DrainOptions
     from structops_cli.operations.drain import drain as move
-    from structops_cli.operations.drain_plan import choose_source
-    from structops_cli.operations.transaction import transaction
+    from structops_cli.runtime.kernel import readable_kernel
 
-    with transaction(dry_run=dry_run):
-        source = choose_source(selector, to)
-        return move(source, netns, timeout_s=timeout_s, kill=kill, dry_run=dry_run)
+    return move(readable_kernel(), selector, DrainOptions(to, timeout_s, kill, netns), dry_run=dry_run)
 
 
 def _spec(obj: Object) -> ObjectSpec:

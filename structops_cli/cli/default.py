@@ -21,7 +21,7 @@ from structops_cli.operations.default import (
     DefaultsChanged,
     NamespaceDefault,
     read_defaults,
-    restore_default,
+    restore_defaults,
     set_default,
 )
 from structops_cli.operations.target_namespaces import NamespaceChoice
@@ -87,7 +87,7 @@ def command(
         )
     choice = NamespaceChoice(netns, all_netns)
     if name is None:
-        done = restore_default(choice, allow=allow, force=force, dry_run=dry_run, caller=caller_of(output))
+        done = restore_defaults(choice, allow=allow, force=force, dry_run=dry_run, caller=caller_of(output))
     else:
         done = set_default(name, choice, allow=allow, dry_run=dry_run, caller=caller_of(output))
     _report(output, done, restore=restore, dry_run=dry_run)

@@ -28,7 +28,7 @@ from structops_cli.operations.target_namespaces import NamespaceChoice, target_n
 from structops_cli.operations.transaction import Caller, Change, Recovery, Step, Transaction, transaction
 from structops_cli.operations.vanished_namespaces import delete_vanished_step
 
-__all__ = ["DefaultsChanged", "NamespaceDefault", "read_defaults", "restore_default", "set_default"]
+__all__ = ["DefaultsChanged", "NamespaceDefault", "read_defaults", "restore_defaults", "set_default"]
 
 Planner = Callable[[Sequence[DefaultSysctl], dict[int, SavedDefault]], DefaultPlan]
 
@@ -114,7 +114,7 @@ def set_default(
         return _change(run, choice, planned)
 
 
-def restore_default(
+def restore_defaults(
     choice: NamespaceChoice,
     *,
     allow: bool = False,
