@@ -182,7 +182,12 @@ class _Run:
         self._changes: list[Change] = []
 
     def protected(self) -> AbstractContextManager[None]:
-        """Return the context in which the steps are executed."""
+        """Return the context in which the steps are executed.
+
+        A run that goes FORWARD blocks signals first: the recovery process would complete it.
+        """
+        if self._steps and self._recovery is Recovery.FORWARD:
+            _block_signals()
         alone = len(self._steps) == 1 and self._steps[0].atomic
         if alone or not self._steps or self._recovery is Recovery.NONE:
             return nullcontext()
@@ -192,7 +197,7 @@ class _Run:
         """Do every step in order."""
         try:
             for index, step in enumerate(self._steps):
-                if self._is_final(index):
+                if self._recovery is Recovery.BACK and index == self._commit:
                     _block_signals()
                 self._started = index + 1
                 self._changes += _reported([step.do() or step.change])
@@ -200,12 +205,6 @@ class _Run:
             self._failed(error)
             raise
         return tuple(self._changes)
-
-    def _is_final(self, index: int) -> bool:
-        """Tell whether the run goes on to its end from this step on, whatever signal arrives."""
-        if self._recovery is Recovery.BACK:
-            return index == self._commit
-        return self._recovery is Recovery.FORWARD
 
     def _failed(self, error: BaseException) -> None:
         if self._recovery is not Recovery.NONE and self._started <= self._commit + 1:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 import pytest
@@ -175,6 +175,22 @@ def test_signals_are_blocked_from_the_commit_point_on(recovery: Recovery, expect
     assert seen == expected
 
 
+@pytest.mark.parametrize(("recovery", "expected"), [(Recovery.BACK, False), (Recovery.FORWARD, True)])
+def test_a_run_that_goes_forward_blocks_signals_before_its_recovery_process(
+    monkeypatch: pytest.MonkeyPatch, recovery: Recovery, *, expected: bool
+) -> None:
+    """A signal in between would end this process, and the recovery process would do all in silence."""
+    seen: list[bool] = []
+
+    def started(_: object) -> AbstractContextManager[None]:
+        seen.append(blocked())
+        return nullcontext()
+
+    monkeypatch.setattr(module, "recovery_process", started)
+    Transaction().steps([Step(lambda: None, lambda: True)] * 2, recovery=recovery)
+    assert seen == [expected]
+
+
 @pytest.mark.parametrize("ends_with_report", [False, True])
 def test_a_library_caller_gets_its_signals_back(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: Log, *, ends_with_report: bool
@@ -245,7 +261,7 @@ def test_held_steps_are_undone_when_one_fails(log: Log) -> None:
 
 KILLED = """
 import os, sys
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from structops_cli.errors import StructopsError
 from structops_cli.operations.transaction import Recovery, Step, Transaction
