@@ -367,7 +367,7 @@ def list_maps() -> tuple[LiveMap, ...]:
 def status(selector: str | None = None) -> Status:
     """Return maps with the links, pins, defaults, routes, sockets and files that hold them.
 
-    ``None`` selects all maps. ``status.uses.unseen`` names what could not be inspected.
+    ``None`` selects all maps. ``status.references.not_inspected`` names what could not be inspected.
     Raises ``NotFoundError`` if nothing matches.
 
     Example::

@@ -16,8 +16,8 @@ from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.counted import counted
 from structops_cli.library import status as find_status
 from structops_cli.net.socket_owners import CommandNames
+from structops_cli.operations.references import References, SocketHolder
 from structops_cli.operations.status import MapStatus, Status, has_leaked, held_by
-from structops_cli.operations.uses import SocketHolder, Uses
 from structops_cli.runtime.selection import is_kernels_own, is_path
 
 __all__ = ["command"]
@@ -35,13 +35,13 @@ def command(output: Output, selector: str | None) -> None:
     """Show every struct_ops map with its holders: links, pins, defaults, sockets, processes.
 
     Two versions under one name are told apart by the map that each socket and default
-    really uses. Notes on stderr name the parts of the system that could not be inspected;
+    really found. Notes on stderr name the parts of the system that could not be inspected;
     JSON has them as "unseen".
     """
     status = find_status(selector)
     lost = "defaults, routes, sockets and devices that use it cannot be told"
     warn_unread_types(output, [one.live for one in status.maps], lost)
-    for sentence in status.uses.unseen:
+    for sentence in status.references.not_inspected:
         output.note(f"not seen: {sentence}")
     if selector is not None:
         _note_other_name(output, selector, status)
@@ -69,12 +69,12 @@ def _text(output: Output, status: Status) -> str:
         for one in status.maps
     ]
     commands = CommandNames()
-    details = [_details(one, status.uses, commands) for one in status.maps]
+    details = [_details(one, status.references, commands) for one in status.maps]
     return "\n\n".join([table(HEADER, rows), *[text for text in details if text]])
 
 
-def _details(one: MapStatus, uses: Uses, commands: CommandNames) -> str:
-    lines = [*_lines(one, uses, commands)]
+def _details(one: MapStatus, found: References, commands: CommandNames) -> str:
+    lines = [*_lines(one, found, commands)]
     if not lines:
         return ""
     head = shown(f"{one.live.name} id:{one.live.info.id}")
@@ -83,7 +83,7 @@ def _details(one: MapStatus, uses: Uses, commands: CommandNames) -> str:
     return f"{head}\n{fields(lines, indent=2)}"
 
 
-def _lines(one: MapStatus, uses: Uses, commands: CommandNames) -> Iterator[tuple[str, str]]:
+def _lines(one: MapStatus, found: References, commands: CommandNames) -> Iterator[tuple[str, str]]:
     if one.live.reason:
         yield "ejected", one.live.reason
     for link in one.live.links:
@@ -92,30 +92,33 @@ def _lines(one: MapStatus, uses: Uses, commands: CommandNames) -> Iterator[tuple
     for pin in one.live.pins:
         yield "pin", pin
     for use in one.defaults:
-        yield "default", f"of {uses.title(use.netns)}"
+        yield "default", f"of {found.title(use.netns)}"
     for route in one.routes:
-        yield "route", f"{route.destination} in {uses.title(route.netns)}{', locked' if route.locked else ''}"
-    yield from _socket_lines(one.sockets, uses, commands)
-    yield from _device_lines(one, uses)
+        yield (
+            "route",
+            f"{route.destination} in {found.title(route.netns)}{', locked' if route.locked else ''}",
+        )
+    yield from _socket_lines(one.sockets, found, commands)
+    yield from _device_lines(one, found)
     for process in dict.fromkeys(file.process for file in one.files):
         whats = {"link" if file.link_id else "map" for file in one.files if file.process == process}
         yield "process", f"{_process(process, commands)} has the {' and the '.join(sorted(whats))} open"
     if one.references.unexplained:
         number = counted(one.references.unexplained, "reference")
-        yield "unexplained", f"{number}: {_why_unexplained(uses)}"
+        yield "unexplained", f"{number}: {_why_unexplained(found)}"
 
 
-def _why_unexplained(uses: Uses) -> str:
-    if uses.unseen:
+def _why_unexplained(found: References) -> str:
+    if found.not_inspected:
         return "something that could not be looked at"
-    if uses.queues:
-        queues = ", ".join(f"{q.listener} in {uses.title(q.netns)} has {q.ended}" for q in uses.queues)
+    if found.queues:
+        queues = ", ".join(f"{q.listener} in {found.title(q.netns)} has {q.ended}" for q in found.queues)
         return f"{ENDED}, and are in their listeners' queues still ({queues}), or {LEAKED}"
     return LEAKED
 
 
 def _socket_lines(
-    sockets: tuple[SocketHolder, ...], uses: Uses, commands: CommandNames
+    sockets: tuple[SocketHolder, ...], found: References, commands: CommandNames
 ) -> Iterator[tuple[str, str]]:
     if not sockets:
         return
@@ -129,18 +132,18 @@ def _socket_lines(
         if ended:
             yield (
                 "sockets",
-                f"{len(members)} in {uses.title(netns)}: {ENDED}, and their listeners' queues have still",
+                f"{len(members)} in {found.title(netns)}: {ENDED}, and their listeners' queues have still",
             )
             continue
         states = Counter(state_name(holder.use.state) for holder in members)
         shown = ", ".join(f"{number} {state}" for state, number in states.most_common())
-        yield "sockets", f"{len(members)} of {_process(owner, commands)} in {uses.title(netns)}: {shown}"
+        yield "sockets", f"{len(members)} of {_process(owner, commands)} in {found.title(netns)}: {shown}"
 
 
-def _device_lines(one: MapStatus, uses: Uses) -> Iterator[tuple[str, str]]:
+def _device_lines(one: MapStatus, found: References) -> Iterator[tuple[str, str]]:
     for netns, used in groupby(sorted(one.devices), key=lambda use: use.netns):
         names = ", ".join(dict.fromkeys(use.qdisc.device for use in used))
-        yield "devices", f"{names} in {uses.title(netns)}"
+        yield "devices", f"{names} in {found.title(netns)}"
     if one.default_of_devices:
         yield "default", "of new network devices (net.core.default_qdisc)"
 
@@ -158,38 +161,38 @@ def _process(process: int, commands: CommandNames) -> str:
 def _data(status: Status) -> dict[str, Any]:
     from structops_cli.net.congestion_controls import read_congestion_controls
 
-    uses, commands = status.uses, CommandNames()
+    found, commands = status.references, CommandNames()
     controls = read_congestion_controls()
-    maps = {use.netns: use for use in uses.defaults}
+    maps = {use.netns: use for use in found.defaults}
     return {
-        "maps": [_map(one, uses, commands) for one in status.maps],
+        "maps": [_map(one, found, commands) for one in status.maps],
         "namespaces": [
             {
                 "netns": inode,
                 "title": item.title,
                 "default": maps[inode].name if inode in maps else None,
-                "default_map_id": (maps[inode].map_id or None) if inode in maps and uses.exact else None,
+                "default_map_id": (maps[inode].map_id or None) if inode in maps and found.exact else None,
             }
-            for inode, item in uses.namespaces.items()
+            for inode, item in found.namespaces.items()
         ],
         "available": list(controls.available),
         "allowed": list(controls.allowed),
-        "exact": uses.exact,
-        "unseen": list(uses.unseen),
+        "exact": found.exact,
+        "unseen": list(found.not_inspected),
     }
 
 
-def _map(one: MapStatus, uses: Uses, commands: CommandNames) -> dict[str, Any]:
+def _map(one: MapStatus, found: References, commands: CommandNames) -> dict[str, Any]:
     from structops_cli.net.sock_diag import state_name  # for JSON only
 
     references = one.references
     return map_data(one.live) | {
         "replaced_by": one.replaced_by or None,
-        "defaults": [{"netns": use.netns, "title": uses.title(use.netns)} for use in one.defaults],
+        "defaults": [{"netns": use.netns, "title": found.title(use.netns)} for use in one.defaults],
         "routes": [
             {
                 "netns": route.netns,
-                "title": uses.title(route.netns),
+                "title": found.title(route.netns),
                 "destination": route.destination,
                 "locked": route.locked,
             }
@@ -198,7 +201,7 @@ def _map(one: MapStatus, uses: Uses, commands: CommandNames) -> dict[str, Any]:
         "sockets": [
             {
                 "netns": holder.use.netns,
-                "title": uses.title(holder.use.netns),
+                "title": found.title(holder.use.netns),
                 "state": state_name(holder.use.state),
                 "cookie": holder.use.cookie or None,
                 "ended_in_queue": holder.ended_in_queue,
@@ -210,7 +213,7 @@ def _map(one: MapStatus, uses: Uses, commands: CommandNames) -> dict[str, Any]:
             for holder in one.sockets
         ],
         "devices": [
-            {"netns": use.netns, "title": uses.title(use.netns)} | use.qdisc._asdict() for use in one.devices
+            {"netns": use.netns, "title": found.title(use.netns)} | use.qdisc._asdict() for use in one.devices
         ],
         "default_of_devices": one.default_of_devices,
         "processes": [
@@ -223,6 +226,6 @@ def _map(one: MapStatus, uses: Uses, commands: CommandNames) -> dict[str, Any]:
             for file in one.files
         ],
         "references": references._asdict(),
-        "leaked": has_leaked(one, uses),
-        "unexplained_why": _why_unexplained(uses) if references.unexplained else None,
+        "leaked": has_leaked(one, found),
+        "unexplained_why": _why_unexplained(found) if references.unexplained else None,
     }

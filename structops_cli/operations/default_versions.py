@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from structops_cli.errors import NotPermittedError, UnsupportedError
-from structops_cli.operations.uses import DefaultsReader
+from structops_cli.operations.references import DefaultsReader
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.live_map import MapState

@@ -98,10 +98,10 @@ def _of_devices(live: LiveMap) -> tuple[tuple[tuple[str, str], ...], bool]:
     if not kind_of(live.type.name).naming.chosen_by_devices or not users_of(live):
         return (), False  # devices may run an older version of that name
     from structops_cli.net.namespaces import find_namespaces
-    from structops_cli.operations.device_uses import find_device_uses  # no other type has devices
+    from structops_cli.operations.references import find_device_references  # no other type has devices
 
     namespaces = {one.inode: one for one in find_namespaces()}
-    uses = find_device_uses(namespaces, {live.name})
+    uses = find_device_references(namespaces, {live.name})
     found = dict.fromkeys((one.qdisc.device, namespaces[one.netns].title) for one in uses.devices)
     return tuple(found), uses.default == live.name
 
@@ -129,12 +129,12 @@ def refuse_dependents(one: Dependents) -> None:
 
 def _held(one: Dependents, name: str) -> StateError:
     """Return the error of links without a pin in sight: a process holds them, or a pin that is out of sight does."""
-    links, processes, unseen = (
+    links, processes, not_inspected = (
         ", ".join(map(str, one.held_links)),
         _holders(one.held_links),
         unreachable_pins(),
     )
-    if not unseen:
+    if not not_inspected:
         return StateError(
             f"{name} is not unregistered: a process holds it",
             why=f"link {links} is pinned nowhere, so it is {processes or 'a process'} that holds it",
@@ -143,7 +143,7 @@ def _held(one: Dependents, name: str) -> StateError:
     holders = f"{processes} has it open" if processes else "no process in sight has it open"
     return StateError(
         f"{name} is not unregistered: something out of sight may hold it",
-        why=f"link {links} has no pin in sight, and {holders}; {unseen}",
+        why=f"link {links} has no pin in sight, and {holders}; {not_inspected}",
         hint=f"look where the pins are: {shell_words(*ELSEWHERE, 'unregister')} {shell_words(one.live.name)}; "
         "or detach the link with --force, and a pin stays without it",
     )

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from structops_cli.counted import counted
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding
+from structops_cli.operations.references import References
 from structops_cli.operations.status import MapStatus, Status, held_by
-from structops_cli.operations.uses import Uses
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.syscall.uapi import StructOpsState
 
@@ -23,7 +23,7 @@ def retired_maps(stock: Sequence[LiveMap], look: Callable[[], Status]) -> Iterat
     status = look() if retired else None
     for one in status.maps if status else ():
         if status and one.live.info.id in retired and one.live.state == MapState.RETIRED:
-            yield _held(one, status.uses)
+            yield _held(one, status.references)
     for item in stock:
         if item.state == MapState.EJECTED:
             yield Finding(
@@ -37,13 +37,13 @@ def retired_maps(stock: Sequence[LiveMap], look: Callable[[], Status]) -> Iterat
         yield Finding("retired maps", OK, "none")
 
 
-def _held(one: MapStatus, uses: Uses) -> Finding:
+def _held(one: MapStatus, found: References) -> Finding:
     """Say who holds a retired map, or that nothing in sight does."""
     live = one.live
     state = "TOBEFREE" if live.kernel_state == StructOpsState.TOBEFREE else live.state
     what = f"map {live.info.id} ({live.name}): {state}"
     if left := one.references.unexplained:
-        return _unexplained(f"{what}, {counted(left, 'reference')}", uses)
+        return _unexplained(f"{what}, {counted(left, 'reference')}", found)
     ended = [holder for holder in one.sockets if holder.ended_in_queue]
     drain = f"; structops drain id:{live.info.id} moves the sockets" if len(one.sockets) > len(ended) else ""
     queued = (
@@ -58,8 +58,8 @@ def _held(one: MapStatus, uses: Uses) -> Finding:
     )
 
 
-def _unexplained(what: str, uses: Uses) -> Finding:
-    if uses.unseen:
+def _unexplained(what: str, found: References) -> Finding:
+    if found.not_inspected:
         return Finding(
             "retired maps",
             NOTE,
@@ -67,8 +67,8 @@ def _unexplained(what: str, uses: Uses) -> Finding:
             "it may be anybody's out of sight, or have leaked",
             "structops status says what could not be looked at",
         )
-    if uses.queues:
-        listeners = ", ".join(f"{queue.listener} in {uses.title(queue.netns)}" for queue in uses.queues)
+    if found.queues:
+        listeners = ", ".join(f"{queue.listener} in {found.title(queue.netns)}" for queue in found.queues)
         return Finding(
             "retired maps",
             NOTE,

@@ -15,8 +15,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from structops_cli.operations.device_uses import DeviceUse, DeviceUses, find_device_uses
-from structops_cli.operations.uses import RouteUse, SocketHolder, Uses, find_uses
+from structops_cli.operations.references import (
+    DeviceReference,
+    DeviceReferences,
+    References,
+    RouteReference,
+    SocketHolder,
+    find_device_references,
+    find_references,
+)
 from structops_cli.runtime.holders import DefaultReference, OpenFile
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.live_map import LiveMap, MapState
@@ -26,7 +33,7 @@ from structops_cli.struct_ops.kinds import kind_of
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["MapStatus", "References", "Status", "find_status", "has_leaked", "held_by"]
+__all__ = ["MapStatus", "ReferenceCount", "Status", "find_status", "has_leaked", "held_by"]
 
 Item = TypeVar("Item")
 LOOKS = 3
@@ -34,7 +41,7 @@ LOOK_AGAIN_S = 0.02
 """Sockets come and go between the kernel's count and the finding: what is unexplained in one look only was that."""
 
 
-class References(NamedTuple):
+class ReferenceCount(NamedTuple):
     """The kernel's count of a map's references, and what was found of them.
 
     ``unexplained`` is None where what was found cannot be told apart by map, or
@@ -61,11 +68,11 @@ class MapStatus(NamedTuple):
     live: LiveMap
     replaced_by: int
     defaults: tuple[DefaultReference, ...]
-    routes: tuple[RouteUse, ...]
+    routes: tuple[RouteReference, ...]
     sockets: tuple[SocketHolder, ...]
     files: tuple[OpenFile, ...]
-    references: References
-    devices: tuple[DeviceUse, ...] = ()
+    references: ReferenceCount
+    devices: tuple[DeviceReference, ...] = ()
     default_of_devices: bool = False
 
 
@@ -73,7 +80,7 @@ class Status(NamedTuple):
     """All maps that were asked for, and what they were joined with."""
 
     maps: tuple[MapStatus, ...]
-    uses: Uses
+    references: References
 
 
 def find_status(kernel: KernelTypes, selector: str | None = None) -> Status:
@@ -97,30 +104,30 @@ def _look(kernel: KernelTypes, selector: str | None, *, closely: bool = False) -
     if selector is not None and not chosen:
         raise no_match(stock, selector)
     names = {item.name for item in chosen if kind_of(item.type.name).naming.chosen_by_name}
-    uses = find_uses(kernel, names, closely=closely)
+    found = find_references(kernel, names, closely=closely)
     kinds = {item.name for item in chosen if kind_of(item.type.name).naming.chosen_by_devices}
-    devices = find_device_uses(uses.namespaces, kinds)
-    uses = uses._replace(unseen=(*uses.unseen, *devices.unseen))
-    join = _Join(stock, uses, devices)
-    return Status(tuple([join.status_of(item) for item in chosen]), uses)
+    devices = find_device_references(found.namespaces, kinds)
+    found = found._replace(not_inspected=(*found.not_inspected, *devices.not_inspected))
+    join = _Join(stock, found, devices)
+    return Status(tuple([join.status_of(item) for item in chosen]), found)
 
 
 class _Join:
     """Everything that was found, by the map that it is of: by id, or where only names are known, by name."""
 
-    def __init__(self, stock: tuple[LiveMap, ...], uses: Uses, devices: DeviceUses) -> None:
-        self._uses = uses
+    def __init__(self, stock: tuple[LiveMap, ...], found: References, devices: DeviceReferences) -> None:
+        self._found = found
         self._devices = _grouped(devices.devices, lambda one: one.qdisc.kind)
         self._default_kind = devices.default
         self._bearers = Counter((item.type.name, item.name) for item in stock)
         self._registered = {
             (item.name, item.type.name): item.info.id for item in stock if item.state == MapState.REGISTERED
         }
-        self._defaults = _grouped(uses.defaults, lambda use: use.map_id if uses.exact else use.name)
-        self._sockets = _grouped(uses.sockets, lambda one: one.use.map_id if uses.exact else one.name)
-        self._routes = _grouped(uses.routes, lambda route: route.algorithm)
-        self._of_links = _grouped(uses.files, lambda file: file.link_id)
-        self._of_maps = _grouped(uses.files, lambda file: file.map_id)
+        self._defaults = _grouped(found.defaults, lambda use: use.map_id if found.exact else use.name)
+        self._sockets = _grouped(found.sockets, lambda one: one.use.map_id if found.exact else one.name)
+        self._routes = _grouped(found.routes, lambda route: route.algorithm)
+        self._of_links = _grouped(found.files, lambda file: file.link_id)
+        self._of_maps = _grouped(found.files, lambda file: file.map_id)
 
     def status_of(self, live: LiveMap) -> MapStatus:
         registered = self._registered.get((live.name, live.type.name), 0)
@@ -130,13 +137,13 @@ class _Join:
             files += self._of_links.get(link.id, ())
         if not kind_of(live.type.name).naming.chosen_by_name:
             plain = MapStatus(
-                live, replaced_by, (), (), (), tuple(files), _references(live, self._uses, 0, 0)
+                live, replaced_by, (), (), (), tuple(files), _references(live, self._found, 0, 0)
             )
             return self._with_devices(plain) if kind_of(live.type.name).naming.chosen_by_devices else plain
-        key = live.info.id if self._uses.exact else live.name
+        key = live.info.id if self._found.exact else live.name
         defaults, sockets = self._defaults.get(key, []), self._sockets.get(key, [])
         routes = [] if replaced_by else self._routes.get(live.name, [])
-        references = _references(live, self._uses, len(sockets), len(defaults))
+        references = _references(live, self._found, len(sockets), len(defaults))
         return MapStatus(
             live, replaced_by, tuple(defaults), tuple(routes), tuple(sockets), tuple(files), references
         )
@@ -150,12 +157,12 @@ class _Join:
         return one._replace(devices=tuple(devices), default_of_devices=default, references=references)
 
 
-def has_leaked(one: MapStatus, uses: Uses) -> bool | None:
+def has_leaked(one: MapStatus, found: References) -> bool | None:
     """Tell whether a map has references that are nobody's, as far as anything in sight can; None when that is not known."""
     left = one.references.unexplained
     if not left:
-        return False if left == 0 or uses.exact else None
-    if uses.unseen or left <= sum(queue.ended for queue in uses.queues):
+        return False if left == 0 or found.exact else None
+    if found.not_inspected or left <= sum(queue.ended for queue in found.queues):
         return None
     return True
 
@@ -187,13 +194,13 @@ def _grouped(items: Iterable[Item], key: Callable[[Item], int | str]) -> dict[in
     return found
 
 
-def _references(live: LiveMap, uses: Uses, sockets: int, defaults: int) -> References:
+def _references(live: LiveMap, found: References, sockets: int, defaults: int) -> ReferenceCount:
     registration = int(live.state == MapState.REGISTERED and not live.links)
     left = max(live.refcnt - registration - len(live.links) - sockets - defaults, 0)
     known = kind_of(live.type.name).naming.chosen_by_name
     others = 0 if known else left
-    unexplained = left if known and uses.exact else None
-    return References(live.refcnt, registration, len(live.links), sockets, defaults, others, unexplained)
+    unexplained = left if known and found.exact else None
+    return ReferenceCount(live.refcnt, registration, len(live.links), sockets, defaults, others, unexplained)
 
 
 def _agreed(before: Status, after: Status) -> Status:

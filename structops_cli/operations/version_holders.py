@@ -47,4 +47,4 @@ def find_holders(kernel: KernelTypes, name: str) -> VersionHolders:
     except NotFoundError:  # unregistered meanwhile
         return VersionHolders({}, exact=False)
     by_id = {one.live.info.id: one for one in status.maps}
-    return VersionHolders(by_id, status.uses.exact, status.uses.unseen)
+    return VersionHolders(by_id, status.references.exact, status.references.not_inspected)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from structops_cli.errors import KernelError
 from structops_cli.net.namespaces import find_namespaces
-from structops_cli.operations.uses import DefaultsReader
+from structops_cli.operations.references import DefaultsReader
 from structops_cli.runtime.holders import DefaultReference
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.live_map import LiveMap, MapState

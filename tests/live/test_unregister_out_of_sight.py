@@ -9,7 +9,7 @@ import pytest
 from structops_cli.net.namespace_entry import inside
 from structops_cli.net.namespaces import NetNamespace, find_namespaces
 from structops_cli.operations import default_sysctls
-from structops_cli.operations.uses import own_default
+from structops_cli.operations.references import own_default
 from tests.cli_runner import done, refused, run_process
 from tests.kernel_features import LINKS, needs
 from tests.live.live_setup import held_by_a_descriptor, held_by_a_socket_alone, named_namespace

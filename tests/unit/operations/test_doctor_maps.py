@@ -6,8 +6,8 @@ import pytest
 
 from structops_cli.operations.doctor_maps import retired_maps
 from structops_cli.operations.findings import NOTE, OK, Finding
-from structops_cli.operations.status import MapStatus, References, Status
-from structops_cli.operations.uses import QueueUse, SocketHolder, Uses
+from structops_cli.operations.references import EndedQueue, References, SocketHolder
+from structops_cli.operations.status import MapStatus, ReferenceCount, Status
 from structops_cli.runtime.holders import DefaultReference, SocketReference
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.syscall.uapi import StructOpsState
@@ -16,18 +16,20 @@ from tests.unit.operations.live_maps import live
 RETIRED = live(7, "retired", 3)
 
 
-def looked(one: LiveMap, references: References, *unseen: str) -> list[Finding]:
+def looked(one: LiveMap, references: ReferenceCount, *not_inspected: str) -> list[Finding]:
     """Return what is found of one map that is held so."""
     sockets = (SocketHolder(SocketReference(1, 0, 7, 1, 1), "", ()),) * references.sockets
     defaults = (DefaultReference(1, "t_a", 7),) * references.defaults
-    uses = Uses({}, (), (), (), (), unseen, exact=True)
+    uses = References({}, (), (), (), (), not_inspected, exact=True)
     status = Status((MapStatus(one, 0, defaults, (), sockets, (), references),), uses)
     return list(retired_maps([one], lambda: status))
 
 
-def held(*, sockets: int = 0, defaults: int = 0, others: int = 0, unexplained: int | None = 0) -> References:
+def held(
+    *, sockets: int = 0, defaults: int = 0, others: int = 0, unexplained: int | None = 0
+) -> ReferenceCount:
     counted = sockets + defaults + others + (unexplained or 0)
-    return References(counted, 0, 0, sockets, defaults, others, unexplained)
+    return ReferenceCount(counted, 0, 0, sockets, defaults, others, unexplained)
 
 
 def test_nothing_is_looked_for_where_nothing_is_retired() -> None:
@@ -63,13 +65,13 @@ def test_what_nothing_explains_is_no_problem_that_could_be_repaired() -> None:
 
 def test_what_ended_before_it_was_accepted_has_not_leaked() -> None:
     one = SocketHolder(SocketReference(1, 0, 7, 7, 1), "", (), ended_in_queue=True)
-    uses = Uses({}, (), (), (), (), (), exact=True)
+    uses = References({}, (), (), (), (), (), exact=True)
     status = Status((MapStatus(RETIRED, 0, (), (), (one,), (), held(sockets=1)),), uses)
     [only] = retired_maps([RETIRED], lambda: status)
     assert only.what.endswith("held by 1 socket")
     assert "when a listener accepts" in only.why
     assert "drain" not in only.fix
-    queues = (QueueUse(1, "127.0.0.1:80", 1),)
+    queues = (EndedQueue(1, "127.0.0.1:80", 1),)
     status = Status(
         (MapStatus(RETIRED, 0, (), (), (), (), held(unexplained=1)),), uses._replace(queues=queues)
     )

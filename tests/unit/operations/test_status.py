@@ -13,8 +13,8 @@ from structops_cli.cli.status import _data, _text
 from structops_cli.errors import NotFoundError
 from structops_cli.net.namespaces import NetNamespace
 from structops_cli.operations import status as status_module
+from structops_cli.operations.references import EndedQueue, References, RouteReference, SocketHolder
 from structops_cli.operations.status import Status, find_status
-from structops_cli.operations.uses import QueueUse, RouteUse, SocketHolder, Uses
 from structops_cli.runtime.holders import DefaultReference, OpenFile, SocketReference
 from structops_cli.runtime.live_map import LiveMap
 from tests.synthetic_kernels import kernel
@@ -22,7 +22,7 @@ from tests.unit.operations.live_maps import live
 
 KERNEL = kernel()
 INITIAL = NetNamespace(1, "/proc/1/ns/net", (), (1,), is_initial=True)
-NOTHING = Uses(MappingProxyType({1: INITIAL}), (), (), (), (), (), exact=True)
+NOTHING = References(MappingProxyType({1: INITIAL}), (), (), (), (), (), exact=True)
 
 
 def holder(map_id: int, address: int, *, owner: int = 0, name: str = "") -> SocketHolder:
@@ -41,7 +41,7 @@ class Look:
     def stock(self, _: KernelTypes) -> tuple[LiveMap, ...]:
         return self.stocks.pop(0) if len(self.stocks) > 1 else self.stocks[0]
 
-    def find_uses(self, _: KernelTypes, names: Iterable[str], *, closely: bool) -> Uses:
+    def find_references(self, _: KernelTypes, names: Iterable[str], *, closely: bool) -> References:
         self.closely.append(closely)
         self.names.append(set(names))
         return self.uses[0]
@@ -51,7 +51,7 @@ class Look:
 def look(monkeypatch: pytest.MonkeyPatch) -> Look:
     found = Look()
     monkeypatch.setattr(status_module, "list_maps", found.stock)
-    monkeypatch.setattr(status_module, "find_uses", found.find_uses)
+    monkeypatch.setattr(status_module, "find_references", found.find_references)
     monkeypatch.setattr(status_module, "LOOK_AGAIN_S", 0)
     return found
 
@@ -69,14 +69,14 @@ def test_what_nothing_explains_has_leaked(look: Look) -> None:
 
 
 def test_it_has_not_where_something_could_not_be_looked_at(look: Look) -> None:
-    look.stocks, look.uses = [(live(7, "retired", 2),)], [NOTHING._replace(unseen=("a namespace",))]
+    look.stocks, look.uses = [(live(7, "retired", 2),)], [NOTHING._replace(not_inspected=("a namespace",))]
     status = find_status(KERNEL)
     assert "2 references: something that could not be looked at" in _text(Output(), status)
     assert _data(status)["maps"][0]["leaked"] is None
 
 
 def test_it_may_not_have_where_connections_ended_in_a_queue(look: Look) -> None:
-    queue = QueueUse(1, "127.0.0.1:80", 2)
+    queue = EndedQueue(1, "127.0.0.1:80", 2)
     look.stocks, look.uses = [(live(7, "retired", 2),)], [NOTHING._replace(queues=(queue,))]
     status = find_status(KERNEL)
     assert "127.0.0.1:80 in initial has 2" in _text(Output(), status)
@@ -130,8 +130,8 @@ def test_users_of_another_type_are_counted_and_not_looked_for(look: Look) -> Non
 
 def test_a_route_belongs_to_the_version_that_is_registered(look: Look) -> None:
     look.stocks, look.uses = [(live(7, "retired", 1), live(8, "registered", 1, link=3))], [NOTHING]
-    route = RouteUse(1, "10.0.0.0/8", "t_a", locked=True)
-    look.uses = [NOTHING._replace(routes=(route, RouteUse(1, "11.0.0.0/8", "t_b", locked=False)))]
+    route = RouteReference(1, "10.0.0.0/8", "t_a", locked=True)
+    look.uses = [NOTHING._replace(routes=(route, RouteReference(1, "11.0.0.0/8", "t_b", locked=False)))]
     old, new = find_status(KERNEL).maps
     assert (old.routes, new.routes, old.replaced_by, new.replaced_by) == ((), (route,), 8, 0)
     assert "route  10.0.0.0/8 in initial, locked" in _text(Output(), find_status(KERNEL))

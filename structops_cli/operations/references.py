@@ -7,7 +7,7 @@ then, and each use is given to every map of its name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
@@ -18,6 +18,7 @@ from structops_cli.errors import KernelError, NotFoundError, NotPermittedError, 
 from structops_cli.net.congestion_controls import read_congestion_controls
 from structops_cli.net.namespace_entry import inside, namespace_identity
 from structops_cli.net.namespaces import NetNamespace, find_namespaces, own_inode
+from structops_cli.net.qdiscs import DeviceQdisc, default_qdisc, read_device_qdiscs
 from structops_cli.net.routes import read_routes
 from structops_cli.runtime.holders import AlgorithmReader, DefaultReference, OpenFile, SocketReference
 from structops_cli.syscall.processes import sees_all_processes
@@ -25,12 +26,23 @@ from structops_cli.syscall.processes import sees_all_processes
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["DefaultsReader", "QueueUse", "RouteUse", "SocketHolder", "Uses", "find_uses"]
+__all__ = [
+    "DefaultsReader",
+    "DeviceReference",
+    "DeviceReferences",
+    "EndedQueue",
+    "References",
+    "RouteReference",
+    "SocketHolder",
+    "find_device_references",
+    "find_references",
+    "own_default",
+]
 
 Result = TypeVar("Result")
 
 
-class RouteUse(NamedTuple):
+class RouteReference(NamedTuple):
     """A route that names an algorithm, in the namespace of that inode; ``locked``: a socket cannot choose another."""
 
     netns: int
@@ -51,7 +63,7 @@ class SocketHolder(NamedTuple):
     ended_in_queue: bool = False
 
 
-class QueueUse(NamedTuple):
+class EndedQueue(NamedTuple):
     """A listener in the namespace of that inode whose queue has so many ended connections of whatever algorithm."""
 
     netns: int
@@ -59,23 +71,23 @@ class QueueUse(NamedTuple):
     ended: int
 
 
-class Uses(NamedTuple):
+class References(NamedTuple):
     """What was found.
 
     ``namespaces`` are all that the kernel has, by inode, a path of "" where
     nothing in sight leads into one. ``sockets`` are those of struct_ops only.
-    ``unseen`` says in sentences what could not be looked at. ``queues`` are those that were looked for, and of whose
+    ``not_inspected`` says in sentences what could not be looked at. ``queues`` are those that were looked for, and of whose
     ended connections the kernel does not tell the algorithm.
     """
 
     namespaces: Mapping[int, NetNamespace]
     defaults: tuple[DefaultReference, ...]
-    routes: tuple[RouteUse, ...]
+    routes: tuple[RouteReference, ...]
     sockets: tuple[SocketHolder, ...]
     files: tuple[OpenFile, ...]
-    unseen: tuple[str, ...]
+    not_inspected: tuple[str, ...]
     exact: bool
-    queues: tuple[QueueUse, ...] = ()
+    queues: tuple[EndedQueue, ...] = ()
 
     def title(self, inode: int) -> str:
         """Return what people call a namespace."""
@@ -83,17 +95,17 @@ class Uses(NamedTuple):
         return known.title if known else f"net:[{inode}]"
 
 
-def find_uses(kernel: KernelTypes, names: Iterable[str], *, closely: bool = False) -> Uses:
+def find_references(kernel: KernelTypes, names: Iterable[str], *, closely: bool = False) -> References:
     """Look at every namespace and process for uses of the struct_ops of these names.
 
     Enters each namespace in a thread of its own, and changes nothing. What
-    cannot be looked at is left out and said in ``unseen``. Without names there is nothing to look for.
+    cannot be looked at is left out and said in ``not_inspected``. Without names there is nothing to look for.
     ``closely`` looks into the queues of listeners, too, for what has ended there.
     """
     wanted = frozenset(names)
     namespaces = {item.inode: item for item in find_namespaces()}
     if not wanted:
-        return Uses(namespaces, (), (), (), (), (), exact=True)
+        return References(namespaces, (), (), (), (), (), exact=True)
     with AlgorithmReader(kernel) as reader:
         try:
             return _by_address(reader, namespaces, closely=closely)
@@ -104,19 +116,19 @@ def find_uses(kernel: KernelTypes, names: Iterable[str], *, closely: bool = Fals
     return _by_name(namespaces, wanted, why)
 
 
-def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace], *, closely: bool) -> Uses:
-    unseen: list[str] = []
+def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace], *, closely: bool) -> References:
+    not_inspected: list[str] = []
     found = reader.defaults()
     defaults = {item.netns: item for item in found.uses}
     hidden = [inode for inode in defaults if inode not in namespaces]
     namespaces |= {inode: NetNamespace(inode, "") for inode in hidden}
     sockets: dict[int, SocketReference] = {}
     ended: set[int] = set()
-    queues: list[QueueUse] = []
-    routes: list[RouteUse] = []
+    queues: list[EndedQueue] = []
+    routes: list[RouteReference] = []
     for item in [item for item in namespaces.values() if item.path]:
         look_closer = not found.complete and item.inode not in defaults
-        seen = _inside(item, partial(_look, reader, closer=look_closer, closely=closely), unseen)
+        seen = _inside(item, partial(_look, reader, closer=look_closer, closely=closely), not_inspected)
         if seen is not None:
             sockets |= {use.address: use for use in seen.sockets}
             defaults |= {use.netns: use for use in seen.defaults}
@@ -131,15 +143,15 @@ def _by_address(reader: AlgorithmReader, namespaces: dict[int, NetNamespace], *,
             sockets.setdefault(one.socket.address, one.socket)
             owners.setdefault(one.socket.address, []).append((one.process, one.fd))
     if hidden:
-        unseen.append(_no_way_into(len(hidden)))
-    unseen += _other_processes()
-    return Uses(
+        not_inspected.append(_no_way_into(len(hidden)))
+    not_inspected += _other_processes()
+    return References(
         namespaces,
         tuple(defaults.values()),
         tuple(routes),
         tuple([SocketHolder(use, "", tuple(owners.get(at, ())), at in ended) for at, use in sockets.items()]),
         tuple([one for one in files if not one.socket]),
-        tuple(unseen),
+        tuple(not_inspected),
         exact=True,
         queues=tuple(queues),
     )
@@ -162,9 +174,9 @@ def _other_processes() -> list[str]:
 class _Look(NamedTuple):
     sockets: tuple[SocketReference, ...]
     defaults: tuple[DefaultReference, ...]
-    routes: list[RouteUse]
+    routes: list[RouteReference]
     ended: tuple[SocketReference, ...]
-    queues: tuple[QueueUse, ...]
+    queues: tuple[EndedQueue, ...]
 
 
 def _look(reader: AlgorithmReader, *, closer: bool, closely: bool) -> _Look:
@@ -174,7 +186,7 @@ def _look(reader: AlgorithmReader, *, closer: bool, closely: bool) -> _Look:
     return _Look(reader.socket_references(of_maps=True), defaults, _own_routes(), ended, queues)
 
 
-def _look_into_queues(reader: AlgorithmReader) -> tuple[tuple[SocketReference, ...], tuple[QueueUse, ...]]:
+def _look_into_queues(reader: AlgorithmReader) -> tuple[tuple[SocketReference, ...], tuple[EndedQueue, ...]]:
     """Return what has ended in a queue of the calling thread's namespace; the queues where that does not tell it all."""
     from structops_cli.net.sock_diag import accept_queues, open_sock_diag
 
@@ -185,27 +197,31 @@ def _look_into_queues(reader: AlgorithmReader) -> tuple[tuple[SocketReference, .
             return uses, ()
     netns = own_inode()
     with open_sock_diag() as diag:
-        return uses, tuple(QueueUse(netns, one.title, one.ended) for one in accept_queues(diag) if one.ended)
+        return uses, tuple(
+            EndedQueue(netns, one.title, one.ended) for one in accept_queues(diag) if one.ended
+        )
 
 
-def _own_routes() -> list[RouteUse]:
+def _own_routes() -> list[RouteReference]:
     """Return the calling thread's namespace's routes that name an algorithm."""
     netns = own_inode()
     return [
-        RouteUse(netns, route.destination, route.congctl, route.locked)
+        RouteReference(netns, route.destination, route.congctl, route.locked)
         for route in read_routes()
         if route.congctl
     ]
 
 
-def _inside(namespace: NetNamespace, function: Callable[[], Result], unseen: list[str]) -> Result | None:
+def _inside(
+    namespace: NetNamespace, function: Callable[[], Result], not_inspected: list[str]
+) -> Result | None:
     """Call a function in a namespace; None for one that has gone, or may not be entered, which is said."""
     try:
         return inside(namespace, function)
     except NotFoundError:  # gone: nothing of it is left to count
         return None
     except KernelError as error:
-        unseen.append(f"the network namespace {namespace.title}: {error.why or error.what}")
+        not_inspected.append(f"the network namespace {namespace.title}: {error.why or error.what}")
         return None
 
 
@@ -257,15 +273,15 @@ def own_default() -> DefaultReference:
 # By name alone
 
 
-def _by_name(namespaces: dict[int, NetNamespace], names: frozenset[str], why: str) -> Uses:
+def _by_name(namespaces: dict[int, NetNamespace], names: frozenset[str], why: str) -> References:
     """Ask each namespace for its default and its sockets of these names; which map they use is not known: 0."""
     from structops_cli.net.sock_diag import open_sock_diag, tcp_sockets
     from structops_cli.net.socket_owners import find_owners
 
-    unseen = [why]
+    not_inspected = [why]
     defaults: list[DefaultReference] = []
     sockets: list[SocketHolder] = []
-    routes: list[RouteUse] = []
+    routes: list[RouteReference] = []
     owners = find_owners()
 
     def look(inode: int) -> None:
@@ -279,9 +295,57 @@ def _by_name(namespaces: dict[int, NetNamespace], names: frozenset[str], why: st
                     sockets.append(SocketHolder(use, name, tuple(held)))
 
     for item in namespaces.values():
-        _inside(item, partial(look, item.inode), unseen)
-    unseen += _other_processes()
+        _inside(item, partial(look, item.inode), not_inspected)
+    not_inspected += _other_processes()
     if owners.unreadable:
-        unseen.append(f"the open files of {len(owners.unreadable)} processes")
-    unseen.append("sockets without an address, which inet_diag does not show")
-    return Uses(namespaces, tuple(defaults), tuple(routes), tuple(sockets), (), tuple(unseen), exact=False)
+        not_inspected.append(f"the open files of {len(owners.unreadable)} processes")
+    not_inspected.append("sockets without an address, which inet_diag does not show")
+    return References(
+        namespaces, tuple(defaults), tuple(routes), tuple(sockets), (), tuple(not_inspected), exact=False
+    )
+
+
+# Network devices
+
+
+class DeviceReference(NamedTuple):
+    """A queueing discipline of a device in the namespace of that inode."""
+
+    netns: int
+    qdisc: DeviceQdisc
+
+
+class DeviceReferences(NamedTuple):
+    """What was found, by kind; ``default`` is the kind of net.core.default_qdisc if it is one of them; it holds a reference, too."""
+
+    devices: tuple[DeviceReference, ...] = ()
+    default: str | None = None
+    not_inspected: tuple[str, ...] = ()
+
+
+def find_device_references(
+    namespaces: Mapping[int, NetNamespace], kinds: Collection[str]
+) -> DeviceReferences:
+    """Look at the devices of every namespace for queueing disciplines of these kinds; nothing is looked at without kinds.
+
+    What cannot be looked at is left out and said in ``not_inspected``.
+    """
+    if not kinds:
+        return DeviceReferences()
+    found: list[DeviceReference] = []
+    not_inspected = []
+    for item in namespaces.values():
+        try:
+            here = inside(item, read_device_qdiscs) if item.path else ()
+        except NotFoundError:  # gone: nothing of it is left to count
+            continue
+        except KernelError as error:
+            not_inspected.append(f"the network devices of namespace {item.title}: {error.why or error.what}")
+            continue
+        if not item.path:
+            not_inspected.append(
+                f"the network devices of namespace {item.title}, which nothing in sight leads into"
+            )
+        found += [DeviceReference(item.inode, qdisc) for qdisc in here if qdisc.kind in kinds]
+    default = default_qdisc()
+    return DeviceReferences(tuple(found), default if default in kinds else None, tuple(not_inspected))
