@@ -66,7 +66,7 @@ def decompressed(section: Section) -> Section:
 def _unknown(name: str, algorithm: int) -> ElfError:
     return ElfError(
         f"section {name} is compressed with {_ALGORITHMS.get(algorithm, f'algorithm {algorithm}')}",
-        why="structops reads only zlib",
+        why="only zlib is supported",
         hint="decompress it: "
         f"llvm-objcopy {' '.join(f'--compress-sections={one}=none' for one in _READ)} FILE, of LLVM 19 or later",
     )
