@@ -35,7 +35,7 @@ def command(output: Output, selector: str | None) -> None:
     """Show every struct_ops map with its holders: links, pins, defaults, sockets, processes.
 
     Two versions under one name are told apart by the map that each socket and default
-    really found. Notes on stderr name the parts of the system that could not be inspected;
+    really uses. Notes on stderr name the parts of the system that could not be inspected;
     JSON has them as "unseen".
     """
     status = find_status(selector)
