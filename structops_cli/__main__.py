@@ -16,8 +16,6 @@ from collections.abc import Callable
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["entry"]
-
 
 def _ended(number: int, _frame: FrameType | None) -> NoReturn:
     """Turn a signal into an exception, so that everything half done is undone, and let no other one disturb that."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["counted"]
-
 
 def counted(number: int, one: str, several: str = "") -> str:
     """Return a number with its noun; the plural ends in an s by default."""

@@ -29,28 +29,6 @@ from enum import IntEnum
 from errno import EACCES, EOPNOTSUPP, EPERM, errorcode
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
-__all__ = [
-    "AmbiguousError",
-    "BtfError",
-    "ElfError",
-    "ErrorFields",
-    "ExitCode",
-    "FitError",
-    "GuestError",
-    "InputError",
-    "KernelError",
-    "NotFoundError",
-    "NotPermittedError",
-    "ObjectError",
-    "RelocationError",
-    "StateError",
-    "StructopsError",
-    "UnsupportedError",
-    "UsageError",
-    "VerifierError",
-    "errno_name",
-]
-
 ENOTSUPP = 524
 """The kernel's internal "not supported" (include/linux/errno.h); bpf(2) returns it to user space."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["netns_options_of", "shell_words"]
-
 
 def shell_words(*words: object) -> str:
     """Return words for a shell, quoted where needed."""

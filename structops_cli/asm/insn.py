@@ -16,37 +16,6 @@ from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 
-__all__ = [
-    "ATOMIC_CMPXCHG",
-    "ATOMIC_FETCH",
-    "CALL",
-    "EXIT",
-    "FRAME_POINTER",
-    "INSN_BYTES",
-    "LD_IMM64",
-    "RETURN_ZERO",
-    "AluOp",
-    "Insn",
-    "InsnClass",
-    "InsnMode",
-    "InsnSize",
-    "JumpOp",
-    "PseudoCall",
-    "PseudoSrc",
-    "decode_insn",
-    "encode_insn",
-    "find_opcode",
-    "imm64_at",
-    "imm_at",
-    "instructions",
-    "opcode_at",
-    "put_insn",
-    "set_imm",
-    "set_imm64",
-    "set_src_reg",
-    "src_reg_at",
-]
-
 INSN_BYTES = 8
 FRAME_POINTER = 10
 """The register that points at the end of the stack frame, the last that exists."""

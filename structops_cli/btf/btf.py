@@ -21,8 +21,6 @@ from structops_cli.syscall.uapi import BtfKind
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["Btf"]
-
 _VOID = Void()
 _KINDS = tuple(BtfKind)
 _WORD = Layout("<I")

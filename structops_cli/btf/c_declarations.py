@@ -11,8 +11,6 @@ from structops_cli.btf.c_layout import Filler, Padding, lay_out
 from structops_cli.btf.layout import CUT, innermost, may_be_cut, resolve
 from structops_cli.errors import BtfError
 
-__all__ = ["Printer", "declare", "definition", "keyword", "prototype"]
-
 _MAX_PARTS = 200_000
 """The most declarations in one text. Types share parts, so a small BTF can be a huge text."""
 _MAX_DEPTH = 32

@@ -10,8 +10,6 @@ from structops_cli.btf.c_declarations import Printer, keyword
 from structops_cli.errors import BtfError, NotFoundError
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["header"]
-
 _TAGS = (BtfKind.STRUCT, BtfKind.UNION, BtfKind.ENUM, BtfKind.ENUM64)
 _MAX_DEPTH = 200
 _BUILT_IN = ("__builtin_va_list",)

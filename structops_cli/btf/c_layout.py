@@ -14,8 +14,6 @@ from structops_cli.btf.layout import align_of, is_packed, size_of
 from structops_cli.btf.types import Composite, Member, Struct, Union
 from structops_cli.errors import BtfError
 
-__all__ = ["Filler", "Layout", "Padding", "lay_out"]
-
 _UNITS = (8, 16, 32, 64)
 _MOST_PADDING = 512
 """The most bits of unnamed bit-fields. A larger hole becomes one array."""

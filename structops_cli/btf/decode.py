@@ -41,8 +41,6 @@ from structops_cli.btf.types import (
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["decode"]
-
 KIND = 0x7F
 """The kind, from bit 24 of ``info`` on. Linux 7.2 widened it from 5 bits, and vlen from 16."""
 VLEN = 0xFFFFFF

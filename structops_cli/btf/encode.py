@@ -14,8 +14,6 @@ from structops_cli.btf.header import parse_sections
 from structops_cli.errors import BtfError
 from structops_cli.syscall.uapi import BTF_MAGIC, BtfKind
 
-__all__ = ["encode", "encode_records", "join", "rewrite"]
-
 _HEADER = Layout("<HBBIIIII")
 _LONG_HEADER = Layout("<HBBIIIIIII")
 _RECORD = Layout("<III")

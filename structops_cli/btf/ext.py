@@ -15,8 +15,6 @@ from structops_cli.btf.header import parse_preamble
 from structops_cli.errors import BtfError
 from structops_cli.syscall.uapi import BtfKind, CoreReloKind
 
-__all__ = ["BtfExt", "CoreRelo", "FuncInfo", "LineInfo", "parse_ext"]
-
 _INSN_SIZE = 8
 _PREAMBLE_SIZE = 8
 _OLD_LENGTH, _LENGTH = 24, 32

@@ -17,8 +17,6 @@ from structops_cli.syscall.uapi import BTF_MAGIC
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["Preamble", "Sections", "parse_preamble", "parse_sections"]
-
 _PREAMBLE = Struct("<HBBI")
 _LENGTHS = Struct("<IIII")
 _LAYOUT = Struct("<II")

@@ -9,8 +9,6 @@ from structops_cli.btf.btf import Btf
 from structops_cli.errors import StructopsError
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["AbsentModule", "KernelTypes", "ModuleBtf", "SkippedModule"]
-
 
 class ModuleBtf(NamedTuple):
     """The split BTF of a module. ``btf_obj_id`` is for BTF_GET_FD_BY_ID."""

@@ -31,19 +31,6 @@ from structops_cli.btf.types import (
 )
 from structops_cli.errors import BtfError
 
-__all__ = [
-    "CUT",
-    "MAX_SIZE",
-    "POINTER_SIZE",
-    "align_of",
-    "innermost",
-    "is_packed",
-    "may_be_cut",
-    "pointee_proto",
-    "resolve",
-    "size_of",
-]
-
 POINTER_SIZE = 8
 """Bytes of a pointer, in the kernel and in BPF."""
 ENUM64_SIZE = 8

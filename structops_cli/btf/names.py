@@ -10,8 +10,6 @@ from structops_cli.syscall.btf_index import MAX_NAME
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["NameCache", "Strings", "essential_name"]
-
 
 def essential_name(name: str) -> str:
     """Return a name without its flavour: ``tcp_sock`` for ``tcp_sock___old``.

@@ -19,8 +19,6 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.encode import rewrite
 from structops_cli.syscall.uapi import BtfIntEncoding, BtfKind
 
-__all__ = ["BtfFeature", "features_used", "sanitise"]
-
 OLD_NAME_LEN = 128
 """The most characters of a name before 6.1 (``KSYM_NAME_LEN``)."""
 SECTION_CHARACTERS = frozenset(ascii_letters + digits + "_.")

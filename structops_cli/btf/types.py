@@ -12,37 +12,6 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-__all__ = [
-    "Array",
-    "BtfType",
-    "Composite",
-    "Const",
-    "Datasec",
-    "DatasecEntry",
-    "DeclTag",
-    "Enum",
-    "Enum64",
-    "Enumerator",
-    "Float",
-    "Func",
-    "FuncProto",
-    "Fwd",
-    "Int",
-    "Member",
-    "Modifier",
-    "Param",
-    "Ptr",
-    "Restrict",
-    "Struct",
-    "TypeTag",
-    "Typedef",
-    "Union",
-    "UnknownKind",
-    "Var",
-    "Void",
-    "Volatile",
-]
-
 
 class Void(NamedTuple):
     """Type 0."""

@@ -24,8 +24,6 @@ from typing import Any, NoReturn, TypeAlias
 
 from structops_cli.cli.main import run
 
-__all__ = ["Answer", "answer_of", "register_and_remove"]
-
 Answer: TypeAlias = dict[str, Any]
 """The end of a command: ``exit_code`` (negative for a signal), ``data`` from stdout, ``error`` from stderr."""
 LIMIT_S = 90

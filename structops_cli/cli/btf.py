@@ -10,8 +10,6 @@ from structops_cli.cli.unread_btf import note_unknown_in_kernel, warn_skipped_fi
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.targets import kernel_from_path
 
-__all__ = ["command"]
-
 
 @click.group()
 @common_options

@@ -12,8 +12,6 @@ from structops_cli.obj.spec import ObjectSpec
 from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.plan import Selection, member_overrides
 
-__all__ = ["changing_options", "constants_from", "map_attributes_from", "open_changed", "selection_from"]
-
 
 def changing_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --set, --const and --map to a command."""

@@ -42,8 +42,6 @@ from structops_cli.runtime.targets import CheckTarget, targets_of
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["command", "register_options"]
-
 RUNNER = ("python3", "-m", "structops_cli.cli.boot_check")
 
 

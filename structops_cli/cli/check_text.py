@@ -13,8 +13,6 @@ from structops_cli.struct_ops.check_members import MemberRow, VariableReport
 from structops_cli.struct_ops.check_programs import ProgramReport
 from structops_cli.struct_ops.findings import Finding, Severity, Verdict
 
-__all__ = ["checked_data", "checked_text", "problem_lines"]
-
 COLORS = {Verdict.WOULD: "green", Verdict.WOULD_NOT: "red", Verdict.UNDECIDABLE: "yellow"}
 CELLS = {Verdict.WOULD: "yes", Verdict.WOULD_NOT: "no", Verdict.UNDECIDABLE: "cannot tell"}
 NOT_ATTACHED = "not_attached"

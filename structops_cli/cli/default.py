@@ -27,8 +27,6 @@ from structops_cli.operations.default import (
 from structops_cli.operations.target_namespaces import NamespaceChoice
 from structops_cli.operations.transaction import Change
 
-__all__ = ["command"]
-
 HEADER = ("NAMESPACE", "DEFAULT", "STATE", "BEFORE", "PROCESSES")
 
 

@@ -22,8 +22,6 @@ from structops_cli.operations.demonstration import LOSS_PERCENT, Demonstration, 
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.member_text import MemberValue
 
-__all__ = ["command"]
-
 DEFAULT = ("aimd", "aimd_link")
 """The bundled object and variable of the demo: the one whose programs count what they do."""
 

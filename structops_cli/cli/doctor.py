@@ -11,8 +11,6 @@ from structops_cli.errors import ExitCode
 from structops_cli.operations.doctor import examine, is_healthy
 from structops_cli.operations.findings import NOTE, OK, PROBLEM, Finding
 
-__all__ = ["command"]
-
 COLOURS = {OK: "green", NOTE: "yellow", PROBLEM: "red"}
 
 

@@ -18,8 +18,6 @@ from structops_cli.operations.drain_report import Drained, Left
 from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.shell_words import netns_options_of
 
-__all__ = ["command"]
-
 
 @click.command()
 @selector_argument

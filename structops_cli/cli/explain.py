@@ -18,8 +18,6 @@ from structops_cli.struct_ops.rules.diagnose import (
     unknown_cause,
 )
 
-__all__ = ["command"]
-
 
 @click.command()
 @click.argument("operation")

@@ -29,8 +29,6 @@ from structops_cli.runtime.objects import open_object
 from structops_cli.struct_ops.member_text import MOST_ELEMENTS, decode_part, omitted_elements
 from structops_cli.syscall.uapi import BpfMapType, CoreReloKind
 
-__all__ = ["command"]
-
 SHORTENED = "Long arrays are shortened; --all shows every element."
 
 

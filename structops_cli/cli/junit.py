@@ -11,8 +11,6 @@ from structops_cli.errors import UsageError
 from structops_cli.operations.check import CheckedObject, problems_of
 from structops_cli.struct_ops.findings import Severity, Verdict
 
-__all__ = ["junit_xml", "write_junit"]
-
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no way to write; names in objects can hold anything."""
 

@@ -11,8 +11,6 @@ from structops_cli.library import list_maps
 from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.pin_directory import exposure_of
 
-__all__ = ["command"]
-
 EXPOSED = " (others can change it)"
 """Marks a pin that users other than root and the caller can change. ``doctor`` tells why."""
 HEADER = ("ID", "NAME", "TYPE", "STATE", "LINK", "HOLDERS", "PROGRAMS", "PIN")

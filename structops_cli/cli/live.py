@@ -12,8 +12,6 @@ from structops_cli.struct_ops.value import state_name
 if TYPE_CHECKING:
     from structops_cli.struct_ops.member_text import MemberValue
 
-__all__ = ["c_text", "holders", "map_data", "member_data", "one_or_several", "pins_of", "program_data"]
-
 
 def map_data(live: LiveMap) -> dict[str, Any]:
     """Return a live map as plain data, without its value."""

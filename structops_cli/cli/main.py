@@ -17,8 +17,6 @@ from structops_cli import __version__
 from structops_cli.cli.output import Output, OutputLost, ReaderGone, common_options
 from structops_cli.errors import ExitCode, StructopsError
 
-__all__ = ["COMMANDS", "cli", "run"]
-
 COMMANDS = {
     "demo": (
         "Register, send real TCP traffic in a temporary namespace, show that the programs ran, unregister.",

@@ -10,8 +10,6 @@ import click
 from structops_cli.cli.output import Output
 from structops_cli.operations.transaction import Caller, Change, changed
 
-__all__ = ["caller_of", "change_data", "did", "dry_run_option"]
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

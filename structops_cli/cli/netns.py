@@ -10,8 +10,6 @@ import click
 from structops_cli.errors import StructopsError
 from structops_cli.net.namespaces import find_namespaces
 
-__all__ = ["netns_options"]
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

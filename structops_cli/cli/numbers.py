@@ -7,8 +7,6 @@ from typing import Any
 
 import click
 
-__all__ = ["MapId", "Seconds", "WholeNumber"]
-
 
 class WholeNumber(click.IntRange):
     """A whole number within bounds."""

@@ -11,8 +11,6 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["ObjectName"]
-
 
 class ObjectName(click.Path):
     """The name of a bundled object, or a path: with a slash, or ending in ``.o``."""

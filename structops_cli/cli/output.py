@@ -17,18 +17,6 @@ import click
 
 from structops_cli.errors import KernelError, StructopsError, VerifierError, errno_name
 
-__all__ = [
-    "SCHEMA_VERSION",
-    "Output",
-    "OutputLost",
-    "ReaderGone",
-    "Stands",
-    "common_options",
-    "fields",
-    "shown",
-    "table",
-]
-
 SCHEMA_VERSION = 1
 """Of the JSON: raised when a field changes its meaning or goes; new fields do not raise it."""
 

@@ -15,8 +15,6 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.pins import raw_map_path
 from structops_cli.struct_ops.value import state_name
 
-__all__ = ["command"]
-
 MEANINGS = {
     "unset": "it holds no value yet",
     "init": "it holds no value yet",

@@ -32,8 +32,6 @@ from structops_cli.runtime.registration import Registered
 from structops_cli.runtime.token import acting
 from structops_cli.syscall import bpffs
 
-__all__ = ["command"]
-
 HOLD_POLL_MS = 500
 
 

@@ -14,18 +14,6 @@ from structops_cli.runtime.registration import Registered
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.left_out import absent_links, absent_members, not_attached, programs_left_out
 
-__all__ = [
-    "not_attached_data",
-    "programs_data",
-    "programs_text",
-    "registered_data",
-    "registered_text",
-    "registration_stands",
-    "say_aside",
-    "warn_left_out",
-    "warn_not_attached",
-]
-
 
 def warn_left_out(output: Output, item: RegisteredObject, *, lasts: bool = True) -> None:
     """Warn of what the object asks for and is not done; to be called before ``result``.

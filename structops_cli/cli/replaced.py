@@ -17,16 +17,6 @@ from structops_cli.runtime.live_map import LiveMap
 from structops_cli.shell_words import shell_words
 from structops_cli.struct_ops.kinds import kind_of
 
-__all__ = [
-    "keep_option",
-    "note_old_version",
-    "outdated_text",
-    "replaced_data",
-    "replaced_fields",
-    "replaced_stands",
-    "restart_option",
-]
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

@@ -21,8 +21,6 @@ from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.library import rollback
 from structops_cli.operations.rollback import RolledBack
 
-__all__ = ["command"]
-
 
 @click.command()
 @selector_argument

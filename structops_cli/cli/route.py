@@ -16,8 +16,6 @@ from structops_cli.operations.route import change_one_route
 from structops_cli.operations.route_goal import RouteVerb
 from structops_cli.operations.transaction import Change
 
-__all__ = ["command"]
-
 HEADER = ("NAMESPACE", "DESTINATION", "VIA", "DEV", "TABLE", "METRIC", "CONGCTL", "STATE")
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -11,8 +11,6 @@ from structops_cli.cli.output import Output, common_options, fields
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.program_run import ProgramRun, run_program
 
-__all__ = ["command"]
-
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("object_name", metavar="OBJ", type=ObjectName())

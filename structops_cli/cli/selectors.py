@@ -12,8 +12,6 @@ from structops_cli.errors import StructopsError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["complete_selector", "optional_selector_argument", "selector_argument", "selectors_argument"]
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 

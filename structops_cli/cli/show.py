@@ -13,8 +13,6 @@ from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.live_map import LiveMap, programs_of
 from structops_cli.runtime.selection import find_each
 
-__all__ = ["command"]
-
 
 @click.command()
 @selectors_argument

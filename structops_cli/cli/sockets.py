@@ -14,8 +14,6 @@ from structops_cli.shell_words import shell_words
 if TYPE_CHECKING:
     from structops_cli.operations.tcp_sockets import SocketSurvey
 
-__all__ = ["command"]
-
 
 @click.command()
 @click.argument("selector", required=False)

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from structops_cli.operations.socket_versions import Versions
     from structops_cli.operations.tcp_sockets import SocketSurvey
 
-__all__ = ["sockets_data", "sockets_table"]
-
 NO_VALUE = "-"
 NUMBERS = (
     "rtt_us", "rttvar_us", "min_rtt_us", "rto_us", "snd_mss_bytes", "unacked", "lost", "total_retrans", "bytes_sent",

@@ -20,8 +20,6 @@ from structops_cli.operations.references import References, SocketHolder
 from structops_cli.operations.status import MapStatus, Status, has_leaked, held_by
 from structops_cli.runtime.selection import is_kernels_own, is_path
 
-__all__ = ["command"]
-
 LEAKED = "leaked, until the next boot, or of a socket that no process has open: on its way to one in a message, or in io_uring"
 ENDED = "connections that ended before they were accepted"
 HEADER = ("ID", "NAME", "TYPE", "STATE", "HELD BY")

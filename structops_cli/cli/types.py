@@ -14,10 +14,9 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.probes import ProbeAnswer, is_registered
 from structops_cli.runtime.targets import kernel_from_path
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, absence, offered_types
-from structops_cli.struct_ops.kinds import Need, kind_of
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.kinds.kind import Need
 from structops_cli.struct_ops.rules.offered import not_offered
-
-__all__ = ["command"]
 
 
 @click.command()

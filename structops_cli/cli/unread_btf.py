@@ -15,14 +15,6 @@ if TYPE_CHECKING:
     from structops_cli.obj.spec import ObjectSpec
     from structops_cli.runtime.live_map import LiveMap
 
-__all__ = [
-    "note_unknown_in_kernel",
-    "note_unknown_in_object",
-    "warn_skipped_files",
-    "warn_skipped_modules",
-    "warn_unread_types",
-]
-
 
 def warn_skipped_files(output: Output, path: str, *, one_kernel: bool = False) -> None:
     """Warn of files in a folder that are neither a kernel nor a module. Call before ``Output.result``."""

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from structops_cli.runtime.live_map import LiveMap
     from structops_cli.runtime.unregistration import Unregistered
 
-__all__ = ["command"]
-
 
 @click.command()
 @selectors_argument

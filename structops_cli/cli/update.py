@@ -33,8 +33,6 @@ from structops_cli.operations.update import Updated, UpdateOptions, update
 from structops_cli.runtime.kernel import start_live_kernel
 from structops_cli.syscall import bpffs
 
-__all__ = ["command"]
-
 
 @click.command()
 @selector_argument

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
     from structops_cli.operations.version_holders import VersionHolders
 
-__all__ = ["command"]
-
 
 @click.command()
 @click.argument("name", required=False)

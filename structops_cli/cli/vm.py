@@ -18,8 +18,6 @@ from structops_cli.vm.guest import GuestRun, run_in_guest
 from structops_cli.vm.kernels import Kernel, Offer, best_match, kept_kernels, kernel_for, offered_kernels
 from structops_cli.vm.results import has, write_back
 
-__all__ = ["command"]
-
 
 @click.group()
 @common_options

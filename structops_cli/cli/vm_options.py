@@ -7,8 +7,6 @@ import re
 
 from structops_cli.errors import UsageError
 
-__all__ = ["file_from", "variable_from", "wish_from"]
-
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 """The name of a variable that a shell can set."""
 

@@ -20,8 +20,6 @@ from structops_cli.errors import ExitCode
 from structops_cli.operations.watch import Event, Watcher
 from structops_cli.runtime.kernel import readable_kernel
 
-__all__ = ["command"]
-
 
 @click.command()
 @click.option(

@@ -20,23 +20,6 @@ from structops_cli.errors import BtfError
 from structops_cli.syscall.uapi import BtfKind
 from structops_cli.syscall.uapi import CoreReloKind as Kind
 
-__all__ = [
-    "ASKS",
-    "ENUM_KINDS",
-    "MAX_STEPS",
-    "TYPE_KINDS",
-    "AccessStep",
-    "Field",
-    "FieldAccess",
-    "check_whole_type",
-    "element_offset",
-    "read_enumerator",
-    "read_field",
-    "spell_field",
-    "spell_type",
-    "subject",
-]
-
 MAX_STEPS = 64
 """The most indexes of an access string (libbpf's BPF_CORE_SPEC_MAX_LEN)."""
 _TAG_WORDS = {BtfKind.STRUCT: "struct", BtfKind.UNION: "union", BtfKind.ENUM: "enum", BtfKind.ENUM64: "enum"}

@@ -19,8 +19,6 @@ from structops_cli.core.target import Mismatch, Target, TypeCandidate
 from structops_cli.errors import RelocationError
 from structops_cli.syscall.uapi import BtfKind, CoreReloKind
 
-__all__ = ["Agreement", "CandidateValue", "Question"]
-
 
 class CandidateValue(NamedTuple):
     """The number that a type candidate gives for a relocation.

@@ -27,8 +27,6 @@ from structops_cli.core.fixup import Fixup
 from structops_cli.errors import RelocationError
 from structops_cli.syscall.uapi import CoreReloKind
 
-__all__ = ["POISON_BASE", "POISON_COUNT", "apply_fixups", "poisoned_relocation", "why_poisoned"]
-
 POISON_BASE = 2_100_000_000
 """A poisoned instruction calls the helper POISON_BASE + index of its fixup."""
 POISON_COUNT = 40_000_000

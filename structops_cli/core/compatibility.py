@@ -34,8 +34,6 @@ from structops_cli.btf.types import (
 from structops_cli.errors import RelocationError
 from structops_cli.syscall.uapi import BtfIntEncoding
 
-__all__ = ["MAX_NESTING", "fields_compatible", "types_compatible", "types_match"]
-
 MAX_NESTING = 64
 """The deepest nesting of types. It ends walks through circular BTF."""
 

@@ -35,21 +35,6 @@ from structops_cli.obj.spec import (
     RelocationTarget,
 )
 
-__all__ = [
-    "EXTERN_POISON_BASE",
-    "OPTION",
-    "VERSION",
-    "ExternReference",
-    "Externs",
-    "FactsNeeded",
-    "KernelFacts",
-    "Resolved",
-    "apply_externs",
-    "extern_references",
-    "facts_needed",
-    "poisoned_extern",
-]
-
 OPTION = "CONFIG_"
 """The prefix of variables that are options of the kernel's configuration."""
 VERSION = "LINUX_KERNEL_VERSION"

@@ -34,8 +34,6 @@ from structops_cli.core.values import (
 from structops_cli.errors import RelocationError, StructopsError
 from structops_cli.syscall.uapi import CoreReloKind
 
-__all__ = ["Fixup", "Relocator"]
-
 _KINDS = tuple(CoreReloKind)
 _new = tuple.__new__
 """Builds a NamedTuple in half the time of its constructor."""

@@ -18,8 +18,6 @@ from structops_cli.btf.types import Array, Enum, Enum64, Int
 from structops_cli.core.target import Mismatch
 from structops_cli.syscall.uapi import BtfIntEncoding
 
-__all__ = ["is_option_value", "number_bytes", "option_bytes", "version_code", "version_of"]
-
 TRISTATE = "libbpf_tristate"
 """The enum of ``bpf_helpers.h`` with TRI_NO, TRI_YES and TRI_MODULE."""
 TRISTATE_NUMBERS = {"n": 0, "y": 1, "m": 2}

@@ -44,8 +44,6 @@ from structops_cli.obj.spec import (
 )
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["lacks_implementation", "resolve_externs"]
-
 VIRTUAL = "LINUX_"
 SYSCALL_WRAPPERS = ("__x64_sys_bpf", "__arm64_sys_bpf", "__riscv_sys_bpf", "__s390x_sys_bpf")
 """The function behind bpf(2) on kernels that pass arguments in ``struct pt_regs``."""

@@ -18,8 +18,6 @@ from structops_cli.core.access import Field, FieldAccess, element_offset, spell_
 from structops_cli.core.compatibility import MAX_NESTING, fields_compatible
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["Mismatch", "Slot", "Target", "TypeCandidate", "match_enumerator", "match_field"]
-
 _new = tuple.__new__
 """Makes what there is one of for every relocation: the constructor of a NamedTuple takes twice as long."""
 

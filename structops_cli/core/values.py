@@ -17,18 +17,6 @@ from structops_cli.core.access import Field
 from structops_cli.errors import RelocationError
 from structops_cli.syscall.uapi import BtfIntEncoding, CoreReloKind
 
-__all__ = [
-    "FieldExtent",
-    "access_size",
-    "enum_value",
-    "field_value",
-    "is_checked",
-    "is_signed",
-    "measure",
-    "refuse_resize",
-    "type_value",
-]
-
 _SIZED = (Int, Struct, Union, Enum, Enum64)
 _MEMORY_SIZES = (1, 2, 4, 8)
 _LARGEST_LOAD = 8

@@ -12,8 +12,6 @@ from typing import NamedTuple
 from structops_cli.errors import KernelError, UnsupportedError, UsageError
 from structops_cli.syscall.uapi import TCP_CA_NAME_MAX
 
-__all__ = ["CongestionControls", "check_congestion_control_name", "read_congestion_controls"]
-
 SYSCTL_DIR = "/proc/sys/net/ipv4"
 
 

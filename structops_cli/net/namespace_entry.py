@@ -16,8 +16,6 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.processes import enter_net_namespace
 from structops_cli.syscall.uapi import SO_NETNS_COOKIE
 
-__all__ = ["in_new_thread", "inside", "namespace_identity"]
-
 NAMESPACE_GONE = frozenset({ENOENT, ENOTDIR, ESRCH})
 """open(2) answers one of these when the mount or the process of a namespace's path is gone."""
 

@@ -19,18 +19,6 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.mount_table import mounted
 from structops_cli.syscall.uapi import CLONE_NEWNET
 
-__all__ = [
-    "OWN_NAMESPACE",
-    "NetNamespace",
-    "descriptor_namespaces",
-    "find_namespaces",
-    "own_inode",
-    "own_namespace",
-    "select_namespaces",
-    "unreadable_processes",
-    "with_descriptors",
-]
-
 OWN_NAMESPACE = "/proc/thread-self/ns/net"
 """Of the calling thread; ``/proc/self/ns/net`` is that of the main thread."""
 KTHREADD = 2

@@ -16,17 +16,6 @@ from typing import Self, TypeAlias, TypeVar
 
 from structops_cli.errors import InputError, KernelError, StateError
 
-__all__ = [
-    "ATTRIBUTE",
-    "NETLINK_ROUTE",
-    "NETLINK_SOCK_DIAG",
-    "NLM_F_DUMP",
-    "NetlinkSocket",
-    "attributes",
-    "damaged",
-    "messages",
-]
-
 NETLINK_ROUTE = 0
 NETLINK_SOCK_DIAG = 4
 NLMSG_ERROR = 2

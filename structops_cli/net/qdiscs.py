@@ -12,8 +12,6 @@ from typing import NamedTuple
 
 from structops_cli.net.netlink import NETLINK_ROUTE, NetlinkSocket, attributes, damaged, messages
 
-__all__ = ["DeviceQdisc", "default_qdisc", "read_device_qdiscs"]
-
 RTM_NEWQDISC, RTM_GETQDISC = 36, 38
 TCMSG = Struct("=B3xiIII")
 """``struct tcmsg``: family, device index, handle, parent, info."""

@@ -16,8 +16,6 @@ from structops_cli.errors import KernelError, NotFoundError
 from structops_cli.net.netlink import ATTRIBUTE, NETLINK_ROUTE, NetlinkSocket, attributes
 from structops_cli.net.routes import NUMBER, RTAX_CC_ALGO, RTAX_LOCK, RTMSG, Route, RouteAttribute, RouteSpec
 
-__all__ = ["add_route", "change_route", "delete_route"]
-
 RTM_NEWROUTE, RTM_DELROUTE = 24, 25
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 RTPROT_STATIC = 4

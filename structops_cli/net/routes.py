@@ -24,22 +24,6 @@ from structops_cli.net.namespaces import NetNamespace
 from structops_cli.net.netlink import NETLINK_ROUTE, NetlinkSocket, attributes, damaged, messages
 from structops_cli.shell_words import shell_words
 
-__all__ = [
-    "GRAMMAR",
-    "NUMBER",
-    "RTAX_CC_ALGO",
-    "RTAX_LOCK",
-    "RTMSG",
-    "Route",
-    "RouteAttribute",
-    "RouteSpec",
-    "parse_route",
-    "read_routes",
-    "routes_in",
-    "routes_naming",
-    "words_of",
-]
-
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 RTM_F_CLONED = 0x200
 """Marks an exception of a route, such as a path MTU, which nobody configured."""

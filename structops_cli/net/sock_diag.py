@@ -19,20 +19,6 @@ from structops_cli.net.netlink import NETLINK_SOCK_DIAG, NetlinkSocket
 from structops_cli.net.tcp_info import parse_tcp_info
 from structops_cli.syscall.sockets import RECORD, SocketRecords, column, field_offset
 
-__all__ = [
-    "ALL_STATES",
-    "REQUEST",
-    "AcceptQueue",
-    "TcpSocket",
-    "TcpState",
-    "accept_queues",
-    "add_records",
-    "open_sock_diag",
-    "sockets_of",
-    "state_name",
-    "tcp_sockets",
-]
-
 TCPDIAG_GETSOCK = 18
 """The older request, for all families at once: half the walks through the table that all namespaces share."""
 SOCK_DIAG_BY_FAMILY = 20

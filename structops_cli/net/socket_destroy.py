@@ -18,8 +18,6 @@ from structops_cli.net.netlink import NetlinkSocket
 from structops_cli.net.sock_diag import REQUEST, TcpSocket, open_sock_diag, tcp_sockets
 from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 
-__all__ = ["destroy", "orphans_are_destroyed"]
-
 SOCK_DESTROY = 21
 """``include/uapi/linux/sock_diag.h``."""
 LINGER_S = 120

@@ -14,8 +14,6 @@ from typing import NamedTuple
 from structops_cli.runtime.threads import start_thread
 from structops_cli.syscall.sockets import SocketFds, socket_walk
 
-__all__ = ["CommandNames", "Owner", "OwnerWalk", "SocketOwners", "command_of", "find_owners"]
-
 
 class Owner(NamedTuple):
     """A process and its descriptor; ``thread`` has the descriptor table."""

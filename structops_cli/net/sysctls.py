@@ -25,8 +25,6 @@ from structops_cli.shell_words import netns_options_of, shell_words
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import TCP_CA_BUF_MAX, TCP_CA_NAME_MAX
 
-__all__ = ["AllowedList", "DefaultSysctl", "not_allowed", "open_allowed", "open_default"]
-
 DEFAULT_SYSCTL = "/proc/sys/net/ipv4/tcp_congestion_control"
 ALLOWED_SYSCTL = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
 LIST_TRIES = 8

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from structops_cli.errors import UnsupportedError
 
-__all__ = ["TCP_INFINITE_SSTHRESH", "TcpInfo", "member_place", "parse_tcp_info"]
-
 TCP_INFINITE_SSTHRESH = 0x7FFFFFFF
 """``snd_ssthresh`` of a connection that never left its first slow start (``include/net/tcp.h``)."""
 

@@ -6,12 +6,13 @@ flags, buffers and peer stay as they are. The call needs ptrace rights over the 
 
 from __future__ import annotations
 
+import _socket
 import os
 from _socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM, SOL_SOCKET, TCP_CONGESTION, TCP_INFO
-from _socket import socket as RawSocket  # noqa: N812 -- a class; socket costs more imports
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from errno import EBADF, EBUSY, ENOENT, ESRCH
+from typing import TypeAlias
 
 from structops_cli.errors import KernelError, NotPermittedError, UnsupportedError
 from structops_cli.net.congestion_controls import check_congestion_control_name, read_congestion_controls
@@ -21,17 +22,8 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.processes import open_process, shared_fd
 from structops_cli.syscall.uapi import TCP_CA_NAME_MAX
 
-__all__ = [
-    "SOCKET_GONE",
-    "RawSocket",
-    "choose_algorithm",
-    "congestion_control_of",
-    "connection_has_ended",
-    "foreign_socket",
-    "namespace_of",
-    "set_congestion_control",
-    "tcp_info_of",
-]
+RawSocket: TypeAlias = _socket.socket
+"""A socket of the C module: importing ``socket`` costs more."""
 
 SO_PROTOCOL, SO_DOMAIN = 38, 39
 """``include/uapi/asm-generic/socket.h``."""

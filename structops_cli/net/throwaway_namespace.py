@@ -20,8 +20,6 @@ from structops_cli.net.namespaces import own_inode
 from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.syscall.processes import new_net_namespace
 
-__all__ = ["ThrowawayNamespace"]
-
 LOOPBACK_INDEX = 1
 """Loopback is the first device of every namespace (``include/net/net_namespace.h``: LOOPBACK_IFINDEX)."""
 LOOPBACK_MTU_BYTES = 1500

@@ -25,16 +25,6 @@ from structops_cli.net.tcp_info import TcpInfo
 from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_control, tcp_info_of
 from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 
-__all__ = [
-    "TcpPair",
-    "TrafficReport",
-    "check_loss_percent",
-    "drop_at_random",
-    "send_traffic",
-    "tcp_pair",
-    "transfer",
-]
-
 PATIENCE_S = 30.0
 """Time to connect, and time of a transfer beside that of its bytes (``SLOWEST_BYTES_PER_S``)."""
 SLOWEST_BYTES_PER_S = 16 << 20

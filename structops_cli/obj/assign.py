@@ -24,8 +24,6 @@ from structops_cli.errors import UsageError
 from structops_cli.obj.sparse_bytes import SparseBytes
 from structops_cli.syscall.uapi import BtfIntEncoding
 
-__all__ = ["Location", "locate", "out_of_place", "stored"]
-
 _BOOLS = {"true": 1, "false": 0, "1": 1, "0": 0}
 _MAX_SUGGESTIONS = 64
 

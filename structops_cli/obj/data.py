@@ -18,16 +18,6 @@ from structops_cli.syscall.uapi import BtfVarLinkage
 if TYPE_CHECKING:
     from structops_cli.obj.assign import Location
 
-__all__ = [
-    "LARGEST_SECTION",
-    "contents",
-    "locate_in_section",
-    "read_data",
-    "section_of_variable",
-    "set_variable",
-    "split_place",
-]
-
 LARGEST_SECTION = (1 << 31) - 1
 """The most bytes of a map's value (``array_map_alloc_check``). A data section is one value."""
 

@@ -28,8 +28,6 @@ from structops_cli.obj.elf_values import ElfObject, Section, Symbol, SymbolType
 from structops_cli.obj.sections import KCONFIG, is_data
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["datasec_of", "lay_out_kconfig", "repair_datasecs", "variables_of"]
-
 
 def repair_datasecs(elf: ElfObject, btf: Btf) -> Btf:
     """Return ``btf`` with every Datasec of a section as the symbols place its variables.

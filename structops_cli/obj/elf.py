@@ -27,8 +27,6 @@ from structops_cli.obj.elf_values import ElfObject, Section
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["MAX_BYTES", "MAX_SECTIONS", "btf_section", "decompressed", "read_elf"]
-
 MAX_BYTES = 64 << 20
 """The most bytes of one decompressed section."""
 

@@ -15,8 +15,6 @@ from typing import Unpack
 from structops_cli.errors import ElfError, ErrorFields
 from structops_cli.obj.elf_values import ElfRelocation, RelocationType, Section, Symbol
 
-__all__ = ["damaged", "name_at", "read_relocations", "read_symbols", "symbol_table"]
-
 MAX_SYMBOLS = 1 << 18
 MAX_RELOCATIONS = 1 << 18
 MAX_NAME_BYTES = 1024

@@ -5,8 +5,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import NamedTuple
 
-__all__ = ["ElfObject", "ElfRelocation", "RelocationType", "Section", "Symbol", "SymbolBinding", "SymbolType"]
-
 SHF_ALLOC = 2
 SHF_EXECINSTR = 4
 

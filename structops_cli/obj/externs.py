@@ -14,8 +14,6 @@ from structops_cli.obj.sections import KCONFIG, KSYMS
 from structops_cli.obj.spec import Extern, ExternCategory
 from structops_cli.shell_words import shell_words
 
-__all__ = ["read_externs"]
-
 
 def read_externs(elf: ElfObject, btf: Btf) -> tuple[Extern, ...]:
     """Return the undefined symbols of an object, in the order of its symbol table.

@@ -17,8 +17,6 @@ from structops_cli.obj.sections import holds_functions, is_other, is_program, is
 from structops_cli.obj.spec import Function, JumpTable, OtherProgram, Record, Relocation, moved
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["FunctionExtent", "check_ext", "function_extents", "other_programs", "read_function"]
-
 _AGAIN = "the file is damaged: compile it or copy it again"
 
 

@@ -24,8 +24,6 @@ from structops_cli.obj.spec import (
     RelocationTarget,
 )
 
-__all__ = ["jump_tables_of", "linked_jump_tables"]
-
 _ENTRY = Struct("<Q")
 
 

@@ -28,8 +28,6 @@ from structops_cli.obj.spec import (
 )
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["exception_callback", "exception_tags", "link_program", "link_programs"]
-
 _REFERENCES = (RelocationTarget.CALL, RelocationTarget.FUNCTION)
 
 

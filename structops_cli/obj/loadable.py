@@ -19,8 +19,6 @@ from structops_cli.obj.sections import KCONFIG, KSYMS
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.syscall.uapi import BtfFuncLinkage, BtfKind, BtfVarLinkage
 
-__all__ = ["extern_types", "loadable_btf"]
-
 
 def loadable_btf(spec: ObjectSpec) -> bytes:
     """Return the bytes for BTF_LOAD. Ids are those of ``spec.btf``.

@@ -25,8 +25,6 @@ from structops_cli.obj.sections import MAPS, is_other
 from structops_cli.obj.spec import MapSlot, MapSpec, RelocationTarget
 from structops_cli.syscall.uapi import MAPS_OF_MAPS, BpfMapType
 
-__all__ = ["SLOT_BYTES", "SlotPlace", "map_places", "read_maps", "read_slots"]
-
 SLOT_BYTES = 8
 """Bytes of an address in an object."""
 _ADDRESSES = (RelocationType.ABS64, RelocationType.R64_64)

@@ -18,8 +18,6 @@ from structops_cli.errors import ObjectError
 from structops_cli.obj.spec import DataSection, MapSlot, MapSpec, ObjectSpec
 from structops_cli.syscall.uapi import BPF_F_SEGV_ON_FAULT, BpfMapType, BtfKind
 
-__all__ = ["NeededMaps", "UserHeld", "needed_maps", "user_held"]
-
 
 class NeededMaps(NamedTuple):
     """The maps to create: ordinary maps, data sections, and the arena with its section."""

@@ -24,8 +24,6 @@ from structops_cli.obj.variables import read_struct_ops
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["read_functions", "read_object"]
-
 COMPILER = re.compile(rb"clang version [\w.+~-]{1,40}|GNU C\d* [\w.+~-]{1,40}")
 
 

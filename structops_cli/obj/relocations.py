@@ -27,8 +27,6 @@ from structops_cli.obj.functions import FunctionExtent
 from structops_cli.obj.sections import JUMP_TABLES, MAPS, holds_functions, is_data, is_other
 from structops_cli.obj.spec import Relocation, RelocationTarget
 
-__all__ = ["AddressMap", "Referent", "function_relocations"]
-
 
 class Referent(NamedTuple):
     """The thing at an address. ``addend`` is the byte in a data section."""

@@ -12,24 +12,6 @@ from typing import NamedTuple
 from structops_cli.errors import ObjectError
 from structops_cli.obj.elf_values import ElfObject, Section
 
-__all__ = [
-    "ARENA",
-    "JUMP_TABLES",
-    "KCONFIG",
-    "KSYMS",
-    "MAPS",
-    "SUBPROGRAMS",
-    "StructOpsSection",
-    "check_sections",
-    "holds_functions",
-    "is_data",
-    "is_other",
-    "is_program",
-    "is_read_only",
-    "is_sleepable",
-    "struct_ops_section",
-]
-
 ARENA = ".addr_space.1"
 """Global variables of address space 1: those of an arena (clang 19 and later)."""
 JUMP_TABLES = ".jumptables"

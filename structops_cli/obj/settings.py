@@ -13,8 +13,6 @@ from structops_cli.obj.spec import DataSection, MapSpec, ObjectSpec
 from structops_cli.shell_words import shell_words
 from structops_cli.syscall.uapi import BPF_F_NUMA_NODE
 
-__all__ = ["ChosenGlobals", "chosen_globals", "with_constants", "with_globals", "with_map_attributes"]
-
 LIMITS = {
     "max_entries": (1 << 32) - 1,
     "map_flags": (1 << 32) - 1,

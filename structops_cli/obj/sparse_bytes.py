@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
-__all__ = ["SparseBytes"]
-
 Buffer: TypeAlias = "bytes | memoryview"
 
 _COMPARED_BYTES = 1 << 20

@@ -15,28 +15,6 @@ from structops_cli.btf.btf import Btf
 from structops_cli.btf.ext import CoreRelo, FuncInfo, LineInfo
 from structops_cli.obj.sparse_bytes import SparseBytes
 
-__all__ = [
-    "DataAddress",
-    "DataSection",
-    "DataVariable",
-    "Extern",
-    "ExternCategory",
-    "Function",
-    "JumpTable",
-    "LinkedProgram",
-    "MapSlot",
-    "MapSpec",
-    "MemberFunction",
-    "ObjectSpec",
-    "OtherProgram",
-    "Record",
-    "Relocation",
-    "RelocationTarget",
-    "StructOpsVariable",
-    "moved",
-    "source_line",
-]
-
 
 class RelocationTarget(StrEnum):
     """The sort of thing that an instruction refers to."""

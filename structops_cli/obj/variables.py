@@ -16,8 +16,6 @@ from structops_cli.obj.relocations import AddressMap
 from structops_cli.obj.sections import StructOpsSection, struct_ops_section
 from structops_cli.obj.spec import Function, MemberFunction, RelocationTarget, StructOpsVariable
 
-__all__ = ["read_struct_ops"]
-
 _POINTER_BYTES = 8
 _LARGEST_STRUCT = 1 << 20
 """Bytes. Every struct_ops type of the kernel is far smaller."""

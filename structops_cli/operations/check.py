@@ -20,20 +20,6 @@ if TYPE_CHECKING:
 
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = [
-    "BootResult",
-    "CheckOptions",
-    "CheckedObject",
-    "InputObject",
-    "check_one",
-    "check_pairs",
-    "exit_code_of",
-    "kernel_values",
-    "problems_of",
-    "read_objects",
-    "refuse_unused_values",
-]
-
 
 class BootResult(NamedTuple):
     """The answer of a kernel that was booted for an object.

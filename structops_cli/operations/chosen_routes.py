@@ -13,8 +13,6 @@ from structops_cli.net.routes import Route, read_routes, words_of
 from structops_cli.operations.state_store import STATE_PATH, RouteKey, SavedRoute, StateStore
 from structops_cli.shell_words import netns_options_of
 
-__all__ = ["ChosenRoute", "clearing", "list_routes", "route_key"]
-
 
 class ChosenRoute(NamedTuple):
     """A route that chooses a congestion control. ``dangling``: none of that name is registered, and who registers it gets the route.

@@ -28,8 +28,6 @@ from structops_cli.operations.target_namespaces import NamespaceChoice, target_n
 from structops_cli.operations.transaction import Caller, Change, Recovery, Step, Transaction, transaction
 from structops_cli.operations.vanished_namespaces import delete_vanished_step
 
-__all__ = ["DefaultsChanged", "NamespaceDefault", "read_defaults", "restore_defaults", "set_default"]
-
 Planner = Callable[[Sequence[DefaultSysctl], dict[int, SavedDefault]], DefaultPlan]
 
 

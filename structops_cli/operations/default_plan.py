@@ -13,8 +13,6 @@ from structops_cli.operations.state_store import SavedDefault
 from structops_cli.operations.transaction import Change
 from structops_cli.shell_words import netns_options_of, shell_words
 
-__all__ = ["DefaultPlan", "LeftAlone", "PlannedDefault", "another_default", "plan_default", "plan_restore"]
-
 
 class PlannedDefault(NamedTuple):
     """The default of one namespace and its saved state, before and after.

@@ -30,15 +30,6 @@ from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.value import decode_value
 
-__all__ = [
-    "DefaultNamespaces",
-    "DefaultSysctls",
-    "NamespaceResult",
-    "OutdatedDefaults",
-    "namespaces_of_default",
-    "rewrite_outdated",
-]
-
 TRIES = 2
 """Attempts for a write that may fail with ENOMEM after the commit point."""
 

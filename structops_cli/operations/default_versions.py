@@ -14,8 +14,6 @@ from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.runtime.live_map import MapState
 
-__all__ = ["older_versions"]
-
 
 def older_versions(names: Collection[str]) -> dict[int, int]:
     """Return the namespaces (by inode) whose default is a map that is not registered any more, while its name is; and that map's id.

@@ -31,8 +31,6 @@ from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.info import ProgInfo, prog_info
 from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME
 
-__all__ = ["LOSS_PERCENT", "Demonstration", "Proof", "demonstrate"]
-
 LOSS_PERCENT = 0.5
 """Of the packets, at random: a connection that loses nothing never asks an algorithm what to do about a loss."""
 

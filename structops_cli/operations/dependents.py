@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from structops_cli.net.routes import Route
     from structops_cli.operations.state_store import SavedDefault
 
-__all__ = ["Dependents", "find_dependents", "refuse_dependents"]
-
 ELSEWHERE = ("nsenter", "-t", "1", "-m", "structops")
 """Runs the command in the mount namespace of process 1, where the machine's bpffs is."""
 SHOWN_ROUTES = 3

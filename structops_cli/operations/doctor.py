@@ -17,8 +17,6 @@ from structops_cli.operations.sysctl_writers import sysctl_writers
 from structops_cli.runtime.inventory import list_settled_maps
 from structops_cli.runtime.kernel import live_kernel, readable_kernel
 
-__all__ = ["examine", "is_healthy"]
-
 Value = TypeVar("Value")
 
 

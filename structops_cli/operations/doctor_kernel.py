@@ -20,21 +20,6 @@ from structops_cli.syscall import bpffs
 from structops_cli.syscall.mount_table import FOLDERS
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = [
-    "bpffs_mounted",
-    "capabilities",
-    "configuration",
-    "folders",
-    "jit",
-    "kernel_btf",
-    "links",
-    "lockdown",
-    "memlock",
-    "offered",
-    "tokens",
-    "unprivileged_bpf",
-]
-
 OPTIONS = {
     "CONFIG_BPF_SYSCALL": "there is no bpf(2) at all",
     "CONFIG_BPF_JIT": "struct_ops programs are machine code that the kernel calls",

@@ -11,8 +11,6 @@ from structops_cli.operations.status import MapStatus, Status, held_by
 from structops_cli.runtime.live_map import LiveMap, MapState
 from structops_cli.syscall.uapi import StructOpsState
 
-__all__ = ["retired_maps"]
-
 
 def retired_maps(stock: Sequence[LiveMap], look: Callable[[], Status]) -> Iterator[Finding]:
     """Look for maps that are unregistered and still held, and for those that the kernel has ejected.

@@ -23,8 +23,6 @@ from structops_cli.runtime.pins import DEFAULT_PIN_DIR, KEPT_FOLDER, check_pin_d
 from structops_cli.shell_words import netns_options_of, shell_words
 from structops_cli.syscall import bpffs
 
-__all__ = ["defaults", "memory", "modules", "pins", "routes"]
-
 KEPT = f"{DEFAULT_PIN_DIR}/{KEPT_FOLDER}"
 """Where earlier versions are kept for a rollback: kept/NAME/ID."""
 MODULE = re.compile(r"^\S*/tcp_(\w+)\.ko", re.MULTILINE)

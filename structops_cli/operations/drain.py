@@ -37,8 +37,6 @@ from structops_cli.operations.drain_source import BUILT_IN, Source, choose_sourc
 from structops_cli.operations.transaction import Caller, Recovery, Step, Transaction, transaction
 from structops_cli.shell_words import shell_words
 
-__all__ = ["DRAIN_S", "DrainOptions", "drain", "drain_sockets"]
-
 DRAIN_S = 10.0
 """Default time for moving sockets."""
 PAUSE_S = 0.1

@@ -21,8 +21,6 @@ from structops_cli.operations.drain_namespaces import HeldNamespaces
 from structops_cli.operations.drain_source import BUILT_IN, CAP_SYS_PTRACE, Source, has_capability
 from structops_cli.runtime.holders import AlgorithmReader
 
-__all__ = ["OpenSocket", "SocketFinder", "choose_finder"]
-
 
 class OpenSocket(NamedTuple):
     """A descriptor that may be of a socket to move; ``namespace`` is an inode, None if it is unknown."""

@@ -24,8 +24,6 @@ from structops_cli.net.tcp_socket import RawSocket, namespace_of
 from structops_cli.operations.drain_source import CAP_SYS_PTRACE, Source, default_target, has_capability
 from structops_cli.syscall.fd import Fd
 
-__all__ = ["HeldNamespace", "HeldNamespaces"]
-
 
 class HeldNamespace(NamedTuple):
     """A network namespace and its inet_diag. ``target`` is the new algorithm of its sockets, None until it is needed."""

@@ -13,8 +13,6 @@ from structops_cli.net.sock_diag import AcceptQueue, TcpSocket, TcpState
 from structops_cli.operations.drain_source import Source
 from structops_cli.operations.transaction import Change
 
-__all__ = ["LASTING", "Drained", "Left", "LeftReason", "why_ended", "why_left"]
-
 CLOSED = {TcpState.FIN_WAIT1, TcpState.FIN_WAIT2, TcpState.CLOSING, TcpState.LAST_ACK}
 """The states of a connection after close(2)."""
 SHOWN = 3

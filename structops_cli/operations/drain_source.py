@@ -17,8 +17,6 @@ from structops_cli.runtime.selection import is_path, maps_to_change, none_to_cha
 from structops_cli.shell_words import netns_options_of
 from structops_cli.struct_ops.kinds import kind_of
 
-__all__ = ["BUILT_IN", "CAP_SYS_PTRACE", "Source", "choose_source", "default_target", "has_capability"]
-
 BUILT_IN = 0
 """Stands for the map id of the kernel's own algorithm of a name."""
 CAP_NET_ADMIN, CAP_SYS_PTRACE = 12, 19

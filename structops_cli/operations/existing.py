@@ -18,8 +18,6 @@ from structops_cli.syscall.info import map_info
 if TYPE_CHECKING:
     from structops_cli.runtime.live_map import LiveMap
 
-__all__ = ["described_live", "find_existing", "refuse_existing"]
-
 
 def find_existing(
     loaded: Loaded, plan: MapPlan, *, mine: Container[int] = (), refused: bool = False

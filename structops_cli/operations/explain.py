@@ -18,8 +18,6 @@ from structops_cli.struct_ops.rules.model import MapModel, Model, World
 from structops_cli.struct_ops.rules.predict import predict_registration
 from structops_cli.syscall.bpffs import is_bpffs
 
-__all__ = ["NarrowedBy", "NarrowedCauses", "narrowed_causes"]
-
 UNDECIDED = frozenset({"", "capable", "trampoline-pages"})
 """Rules that an object alone does not decide; "" marks a cause outside the model."""
 

@@ -10,8 +10,6 @@ from structops_cli.errors import KernelError, NotPermittedError, StructopsError
 from structops_cli.struct_ops.rules.causes import EVERYWHERE
 from structops_cli.syscall.mount_table import unmounted
 
-__all__ = ["NOTE", "OK", "PROBLEM", "Check", "Finding", "Tree", "looked_at"]
-
 OK, NOTE, PROBLEM = "ok", "note", "problem"
 """A problem is something to repair; a note, something to know, or that could not be looked at."""
 LARGEST_FILE = 1 << 20

@@ -13,8 +13,6 @@ from typing import NamedTuple
 
 from structops_cli.operations.findings import NOTE, Finding, Tree
 
-__all__ = ["hook_scripts"]
-
 
 class Hooks(NamedTuple):
     """Folders of scripts, the first ones' before those of the same name in others; ``when`` who runs them, and for what."""

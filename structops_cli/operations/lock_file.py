@@ -16,8 +16,6 @@ from errno import EACCES, EPERM, EROFS
 from structops_cli.errors import StructopsError
 from structops_cli.syscall.fd import Fd
 
-__all__ = ["LOCK_PATH", "lock_file"]
-
 LOCK_PATH = "/run/structops.lock"
 WAIT_S = 30.0
 POLL_S = 0.02

@@ -26,18 +26,6 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 from structops_cli.syscall.uapi import StructOpsState
 
-__all__ = [
-    "ReadyMap",
-    "copy_map",
-    "detach",
-    "is_as_before",
-    "is_link_pinned",
-    "is_registered",
-    "ready_live",
-    "ready_loaded",
-    "register_ready",
-]
-
 RETRY_S = 2.0
 """Time for the kernel to free the name of a map that was just unregistered, or whose process died."""
 PAUSE_S = 0.0002

@@ -18,8 +18,6 @@ from typing import NoReturn
 from structops_cli.errors import KernelError
 from structops_cli.runtime.interrupts import HELD_BACK, uninterrupted
 
-__all__ = ["recovery_process"]
-
 DONE = 1
 
 

@@ -26,19 +26,6 @@ from structops_cli.syscall.processes import sees_all_processes
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = [
-    "DefaultsReader",
-    "DeviceReference",
-    "DeviceReferences",
-    "EndedQueue",
-    "References",
-    "RouteReference",
-    "SocketHolder",
-    "find_device_references",
-    "find_references",
-    "own_default",
-]
-
 Result = TypeVar("Result")
 
 

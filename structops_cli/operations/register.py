@@ -43,16 +43,6 @@ from structops_cli.syscall import bpf_maps, bpffs
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 
-__all__ = [
-    "PinDirs",
-    "Registration",
-    "hold_registered",
-    "pin_dir_step",
-    "register",
-    "shared_map_steps",
-    "without_ids",
-]
-
 
 class PinDirs(NamedTuple):
     """The pin directories: of links (None: this process holds the links), and of maps that are shared by name."""

@@ -31,14 +31,6 @@ from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 
-__all__ = [
-    "Replaced",
-    "Replacement",
-    "refuse_unregistered",
-    "refuse_unreplaceable",
-    "replace",
-]
-
 
 class Replacement(NamedTuple):
     """A plan: ``new`` replaces ``live``, whose map is pinned at ``keep_at`` (None: it is not kept).

@@ -26,8 +26,6 @@ from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info, map_info
 
-__all__ = ["restart_step"]
-
 
 def restart_step(attempt: Attempt, owner: ExitStack) -> Step:
     """Return the step that unregisters the old map and registers the new one.

@@ -35,8 +35,6 @@ from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.selection import find_to_change
 from structops_cli.shell_words import shell_words
 
-__all__ = ["RolledBack", "find_version", "rollback"]
-
 
 class RolledBack(NamedTuple):
     """The result of a rollback: ``version`` is registered now.

@@ -23,8 +23,6 @@ from structops_cli.operations.transaction import Caller, Change, Recovery, Step,
 from structops_cli.operations.vanished_namespaces import delete_vanished_step
 from structops_cli.shell_words import shell_words
 
-__all__ = ["change_one_route"]
-
 
 def change_one_route(
     verb: RouteVerb,

@@ -11,8 +11,6 @@ from structops_cli.net.routes import Route, RouteSpec, words_of
 from structops_cli.operations.chosen_routes import route_key
 from structops_cli.operations.state_store import RouteKey
 
-__all__ = ["RouteGoal", "RouteVerb", "goal_of", "metric_of"]
-
 DEFAULT_METRIC = {int(socket.AF_INET): 0, int(socket.AF_INET6): 1024}
 """The metric of a route that names none (IP6_RT_PRIO_USER)."""
 

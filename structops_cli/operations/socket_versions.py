@@ -14,8 +14,6 @@ from structops_cli.runtime.kernel import readable_kernel
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.syscall.sockets import RECORD, algorithm_column, column
 
-__all__ = ["Versions", "maps_by_name", "only_of_map", "read_versions", "sockets_elsewhere"]
-
 
 class Versions(NamedTuple):
     """Map ids by name, and by the cookie of a socket where several maps have the name."""

@@ -34,14 +34,6 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import ObjectType, map_info, object_type
 from structops_cli.syscall.uapi import BPF_F_NO_PREALLOC, TCP_CA_NAME_MAX, BpfMapType
 
-__all__ = [
-    "STATE_PATH",
-    "RouteKey",
-    "SavedDefault",
-    "SavedRoute",
-    "StateStore",
-]
-
 STATE_PATH = f"{DEFAULT_PIN_DIR}/{STATE_NAME}"
 """No link is pinned under this name: ``pin_path`` reserves it."""
 MAP_NAME = "structops_memor"

@@ -33,8 +33,6 @@ from structops_cli.struct_ops.kinds import kind_of
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["MapStatus", "ReferenceCount", "Status", "find_status", "has_leaked", "held_by"]
-
 Item = TypeVar("Item")
 LOOKS = 3
 LOOK_AGAIN_S = 0.02

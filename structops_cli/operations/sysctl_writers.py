@@ -15,16 +15,6 @@ from typing import NamedTuple
 from structops_cli.operations.findings import NOTE, OK, Finding, Tree
 from structops_cli.operations.hook_scripts import hook_scripts
 
-__all__ = [
-    "KEYS",
-    "Line",
-    "command_line_lines",
-    "sysctl_lines",
-    "sysctl_writers",
-    "tuned_lines",
-    "unread_lines",
-]
-
 FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d", "/lib/sysctl.d")
 SYSCTL_CONF = "/etc/sysctl.conf"
 TUNED_FOLDERS = ("/etc/tuned/profiles", "/etc/tuned", "/usr/lib/tuned/profiles", "/usr/lib/tuned")

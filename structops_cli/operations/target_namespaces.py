@@ -8,8 +8,6 @@ from typing import NamedTuple
 from structops_cli.errors import UsageError
 from structops_cli.net.namespaces import NetNamespace, own_namespace, select_namespaces
 
-__all__ = ["NamespaceChoice", "target_namespaces"]
-
 
 class NamespaceChoice(NamedTuple):
     """The namespaces ``words`` (see ``select_namespaces``), and with ``every`` all but the initial one.

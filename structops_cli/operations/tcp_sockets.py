@@ -13,8 +13,6 @@ from structops_cli.net.sock_diag import add_records, open_sock_diag
 from structops_cli.net.socket_owners import OwnerWalk
 from structops_cli.syscall.sockets import SocketRecords
 
-__all__ = ["SocketSurvey", "survey_sockets"]
-
 
 class SocketSurvey(NamedTuple):
     """Sockets as records (``syscall.sockets``), one namespace after the other.

@@ -25,8 +25,6 @@ from structops_cli.operations.lock_file import lock_file
 from structops_cli.operations.recovery import recovery_process
 from structops_cli.runtime.interrupts import HELD_BACK, uninterrupted
 
-__all__ = ["Caller", "Change", "Held", "Recovery", "State", "Step", "Transaction", "changed", "transaction"]
-
 State: TypeAlias = Mapping[str, Any]
 """Plain data, as JSON has it. ``before`` and ``after`` of one change have the same keys."""
 

@@ -31,15 +31,6 @@ if TYPE_CHECKING:
     from structops_cli.operations.drain_report import Drained
     from structops_cli.operations.drain_source import Source
 
-__all__ = [
-    "Retired",
-    "UnregisterOptions",
-    "UnregisterResult",
-    "refuse_not_freed",
-    "unregister",
-    "wait_until_freed",
-]
-
 POLL_S = 0.05
 
 

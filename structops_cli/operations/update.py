@@ -41,8 +41,6 @@ from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
 from structops_cli.syscall import bpffs
 
-__all__ = ["UpdateOptions", "Updated", "superfluous", "unchanged", "update"]
-
 
 class UpdateOptions(NamedTuple):
     """``keep``: number of replaced versions that stay pinned. ``restart``: unregister and register if there is no other way.

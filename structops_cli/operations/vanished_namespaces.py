@@ -12,8 +12,6 @@ from structops_cli.operations.transaction import Step
 from structops_cli.runtime.holders import AlgorithmReader
 from structops_cli.syscall.processes import sees_all_processes
 
-__all__ = ["delete_vanished_step", "vanished_namespaces"]
-
 
 def vanished_namespaces(store: StateStore, found: Iterable[NetNamespace]) -> tuple[int, ...]:
     """Return the saved namespaces that surely do not exist any more; ``found`` are the reachable ones.

@@ -12,8 +12,6 @@ from structops_cli.struct_ops.kinds import kind_of
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["VersionHolders", "find_holders"]
-
 
 class VersionHolders(NamedTuple):
     """The holders of each map by its id. ``exact`` tells that versions of one name were told apart.

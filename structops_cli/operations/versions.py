@@ -34,25 +34,6 @@ from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info, prog_info
 
-__all__ = [
-    "KEPT_VERSIONS",
-    "Dropped",
-    "Version",
-    "all_versions",
-    "drop",
-    "holds",
-    "keep",
-    "kept_path",
-    "kept_pins",
-    "loaded_ns",
-    "needs_restart",
-    "not_kept",
-    "pin_folder",
-    "pin_of",
-    "users_of",
-    "versions_of",
-]
-
 KEPT_VERSIONS = 5
 """How many replaced versions of one struct_ops are kept when nobody says otherwise; the oldest go first."""
 

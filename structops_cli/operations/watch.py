@@ -26,8 +26,6 @@ from structops_cli.syscall.info import link_info
 if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
-__all__ = ["Event", "Snapshot", "Watcher", "compare", "settled"]
-
 TRIES = 3
 """Of a look in whose middle something was replaced."""
 ALIVE = (MapState.REGISTERED, MapState.RETIRED, MapState.EJECTED)

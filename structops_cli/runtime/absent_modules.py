@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from structops_cli.btf.kernel_types import AbsentModule
 from structops_cli.errors import StructopsError
 
-__all__ = ["absent_modules"]
-
 LOADED = "/sys/module"
 TYPES = "/sys/kernel/btf"
 NOT_OF_THE_KERNEL = ("updates", "extra", "extramodules", "misc", "weak-updates")

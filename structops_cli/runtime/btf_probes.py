@@ -11,8 +11,6 @@ from structops_cli.errors import KernelError
 from structops_cli.runtime.probes import ProbeAnswer
 from structops_cli.syscall import bpf
 
-__all__ = ["accepts"]
-
 _INT = t.Int(1, "int", 4, 0, 0, 32)
 _VAR = t.Var(2, "v", 1, 1)
 _EXAMPLES: dict[BtfFeature, tuple[t.BtfType, ...]] = {

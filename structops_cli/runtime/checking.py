@@ -15,8 +15,6 @@ from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.kinds import REGISTRY
 from structops_cli.syscall.mount_table import unmounted
 
-__all__ = ["file_surroundings", "live_surroundings", "taken_names", "verified"]
-
 
 def live_surroundings() -> Surroundings:
     """Return the sources of facts of the running kernel. Only the taken names are read now."""

@@ -27,8 +27,6 @@ from structops_cli.syscall.uapi import (
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["DataMapValue", "create_data_map", "data_map_name", "fill_arena"]
-
 OBJECT_PREFIX_LEN = 8
 """Characters of the object's name in the name of a data section's map, as libbpf does."""
 LARGE_BYTES = 1 << 20

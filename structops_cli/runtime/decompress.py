@@ -11,8 +11,6 @@ from typing import Any, NamedTuple, Protocol
 
 from structops_cli.errors import InputError, UnsupportedError
 
-__all__ = ["LARGEST_OUTPUT", "Compression", "compression_of", "decompress"]
-
 LZ4_WORD = 4
 """Bytes of the magic, and of each size in a legacy frame."""
 LARGEST_OUTPUT = 512 << 20

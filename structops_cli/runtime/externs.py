@@ -12,8 +12,6 @@ from structops_cli.core.resolve_externs import resolve_externs
 from structops_cli.errors import NotPermittedError, StructopsError, UnsupportedError
 from structops_cli.obj.spec import LinkedProgram, ObjectSpec
 
-__all__ = ["KALLSYMS", "find_externs", "live_facts", "read_symbols"]
-
 
 def find_externs(spec: ObjectSpec, programs: Sequence[LinkedProgram], kernel: KernelTypes) -> Externs:
     """Resolve each extern that the programs use. Errors as ``resolve_externs``."""

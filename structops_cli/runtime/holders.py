@@ -18,8 +18,6 @@ from structops_cli.errors import UnsupportedError
 from structops_cli.runtime.iterators import Iterators
 from structops_cli.runtime.kernel import readable_kernel
 
-__all__ = ["AlgorithmReader", "DefaultReference", "Defaults", "EndedInQueues", "OpenFile", "SocketReference"]
-
 TARGETS = {
     "maps": "bpf_map",
     "links": "bpf_link",

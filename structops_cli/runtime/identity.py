@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from structops_cli.runtime.loaded import Loaded
     from structops_cli.struct_ops.plan import MapPlan
 
-__all__ = ["Identity", "identity_of_live", "identity_of_planned", "is_same"]
-
 Bits: TypeAlias = "tuple[tuple[int, int], ...]"
 """Parts of a map's value as (first bit, number of bits)."""
 NOTHING: Mapping[str, Bits] = {}

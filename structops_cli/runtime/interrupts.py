@@ -6,8 +6,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["HELD_BACK", "interruptible", "uninterrupted"]
-
 HELD_BACK = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -45,13 +45,6 @@ from structops_cli.syscall.info import (
 )
 from structops_cli.syscall.uapi import BpfLinkType, BpfMapType, StructOpsState
 
-__all__ = [
-    "list_maps",
-    "list_settled_maps",
-    "type_of_map",
-]
-
-
 NO_OBJECT = frozenset({ENOENT, ENOTDIR, ELOOP, EINVAL})
 """Answers of OBJ_GET for a path that is gone, or that is no BPF object."""
 NOT_OURS = frozenset({EACCES, EPERM})

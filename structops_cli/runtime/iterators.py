@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from structops_cli.core.target import Target
     from structops_cli.obj.spec import ObjectSpec
 
-__all__ = ["Iterators"]
-
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "objects", "iterators")
 FUNC_INFO = struct.Struct("<II")
 READ_BYTES = 1 << 20

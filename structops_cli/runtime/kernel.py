@@ -19,17 +19,6 @@ from structops_cli.syscall.info import btf_info
 from structops_cli.syscall.mount_table import unmounted
 from structops_cli.syscall.uapi import BTF_MAGIC
 
-__all__ = [
-    "BTF_FOLDER",
-    "btf_ids",
-    "kernel_from_file",
-    "live_kernel",
-    "open_module",
-    "read_module",
-    "readable_kernel",
-    "start_live_kernel",
-]
-
 BTF_FOLDER = "/sys/kernel/btf"
 NO_TYPES = struct.pack("<HBBIIIII", BTF_MAGIC, 1, 0, 24, 0, 0, 0, 1) + b"\0"
 """BTF without a type."""

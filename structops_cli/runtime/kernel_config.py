@@ -11,17 +11,6 @@ from structops_cli.core.externs import OPTION, VERSION, FactsNeeded, KernelFacts
 from structops_cli.core.kconfig import version_code, version_of
 from structops_cli.errors import StructopsError, UnsupportedError
 
-__all__ = [
-    "KernelConfig",
-    "config_paths",
-    "facts_of_files",
-    "kernel_version",
-    "parse_options",
-    "parse_version",
-    "read_config",
-    "read_lines",
-]
-
 VERSION_SIGNATURE = "/proc/version_signature"
 """Ubuntu names the upstream release here; its uname says 5.4.0 for all of 5.4."""
 LARGEST_CONFIG = 16 << 20

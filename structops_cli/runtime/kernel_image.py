@@ -16,8 +16,6 @@ from structops_cli.errors import BtfError, InputError, NotFoundError, Unsupporte
 from structops_cli.runtime.decompress import compression_of, decompress
 from structops_cli.syscall.uapi import BTF_MAGIC
 
-__all__ = ["kernel_banner", "lies_beside_kernels", "may_be_kernel", "read_kernel_btf"]
-
 ELF_MAGIC = b"\x7fELF"
 BTF_MAGICS = (BTF_MAGIC.to_bytes(2, "little"), BTF_MAGIC.to_bytes(2, "big"))
 HEAD_BYTES = 1024

@@ -14,8 +14,6 @@ from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.info import MapInfo, ProgInfo, btf_bytes, prog_func_type, prog_info
 from structops_cli.syscall.uapi import BPF_F_LINK, BPF_OBJ_NAME_LEN
 
-__all__ = ["LiveLink", "LiveMap", "LiveProgram", "MapState", "kernel_rendering", "programs_of"]
-
 
 class MapState(StrEnum):
     """The state of a struct_ops map, from the kernel's state, links and reference count."""

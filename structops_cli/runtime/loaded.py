@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from structops_cli.core.externs import Externs
     from structops_cli.obj.settings import ChosenGlobals
 
-__all__ = ["Loaded", "SharedMap"]
-
 
 class SharedMap(NamedTuple):
     """A map that is pinned by its name; ``created`` is False if the pin existed before."""

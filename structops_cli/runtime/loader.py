@@ -23,8 +23,6 @@ from structops_cli.syscall import bpffs
 if TYPE_CHECKING:
     from structops_cli.core.externs import Externs
 
-__all__ = ["load"]
-
 
 def load(
     spec: ObjectSpec,

@@ -17,8 +17,6 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, ProgInfo
 from structops_cli.syscall.uapi import BPF_OBJ_NAME_LEN, BpfMapType
 
-__all__ = ["MapContents", "read_contents"]
-
 READABLE = frozenset(
     {BpfMapType.ARRAY, BpfMapType.HASH, BpfMapType.LRU_HASH, BpfMapType.PERCPU_ARRAY, BpfMapType.PERCPU_HASH}
 )

@@ -18,8 +18,6 @@ from structops_cli.syscall import bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BPF_F_NUMA_NODE, BpfMapType
 
-__all__ = ["adjusted", "create_maps", "creates_map", "fill_program_arrays", "possible_cpus"]
-
 NUMBER = struct.Struct("=I")
 WITHOUT_BTF = frozenset({
     BpfMapType.PERF_EVENT_ARRAY, BpfMapType.STACK_TRACE, BpfMapType.CGROUP_ARRAY, BpfMapType.ARRAY_OF_MAPS,

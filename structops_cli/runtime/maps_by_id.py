@@ -19,8 +19,6 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, map_info
 from structops_cli.syscall.uapi import BpfMapType
 
-__all__ = ["map_ids_to_open", "note_created_map", "open_map_by_id"]
-
 SETTLE_S = 0.1
 """Seconds for the kernel's work to run: microseconds when idle, a few timeslices when busy."""
 

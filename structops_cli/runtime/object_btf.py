@@ -12,8 +12,6 @@ from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf
 from structops_cli.syscall.fd import Fd
 
-__all__ = ["load_object_btf"]
-
 
 def load_object_btf(spec: ObjectSpec) -> Fd:
     """Load the BTF of an object and own the fd.

@@ -29,18 +29,6 @@ if TYPE_CHECKING:
     from structops_cli.core.externs import Resolved
     from structops_cli.obj.settings import ChosenGlobals
 
-__all__ = [
-    "DEFAULT_OBJECT",
-    "RegisteredObject",
-    "bundled_objects",
-    "describe",
-    "keep",
-    "load_object",
-    "object_bytes",
-    "object_path",
-    "open_object",
-]
-
 DEFAULT_OBJECT = "reno"
 """The bundled object of ``register`` and ``demo`` without an argument."""
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "objects")

@@ -24,20 +24,6 @@ from structops_cli.struct_ops.explain import explained
 from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
 
-__all__ = [
-    "DETACHED",
-    "Exposure",
-    "PinPath",
-    "Writers",
-    "exposure_of",
-    "open_directory",
-    "open_file",
-    "open_pin",
-    "owner_text",
-    "pin_parent",
-    "remove_if_empty",
-]
-
 DETACHED = "/proc/self/fd/"
 """The start of a path in a bpffs without a mount point, which only this process reaches."""
 FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -27,32 +27,6 @@ from structops_cli.syscall.info import ObjectType, link_info, object_type
 from structops_cli.syscall.mount_table import mounted
 from structops_cli.syscall.uapi import BpfLinkType
 
-__all__ = [
-    "DEFAULT_PIN_DIR",
-    "KEPT_FOLDER",
-    "PIN_FOLDER",
-    "STATE_NAME",
-    "absent_directories",
-    "check_lasting",
-    "check_pin_dir",
-    "dead_pins",
-    "escaped",
-    "is_dead",
-    "is_mounted",
-    "is_of_this_project",
-    "is_safe",
-    "map_pin_path",
-    "pin_again",
-    "pin_link",
-    "pin_path",
-    "pin_with_undo",
-    "pinned_name",
-    "prepare_pin_dir",
-    "raw_map_path",
-    "remove_pin",
-    "unreachable_pins",
-]
-
 PIN_FOLDER = "structops"
 """The directory of a bpffs with the pins of this project's links."""
 KEPT_FOLDER = "kept"

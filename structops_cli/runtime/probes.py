@@ -18,8 +18,6 @@ from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BpfProgType
 
-__all__ = ["NO_ROOM", "ProbeAnswer", "flag_masks", "is_registered", "may_call"]
-
 NO_ROOM = frozenset({EMFILE, ENFILE, ENOMEM})
 """Errnos of a process or kernel out of resources. They do not answer the question."""
 CLOSED_FD = 0x7FFFFFFF

@@ -22,8 +22,6 @@ from structops_cli.syscall import bpf
 from structops_cli.syscall.info import ProgInfo, prog_info
 from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME
 
-__all__ = ["Argument", "ProgramRun", "run_program"]
-
 
 class Argument(NamedTuple):
     """An argument by its prototype. ``before`` and ``after`` differ if the program wrote to it."""

@@ -28,8 +28,6 @@ from structops_cli.syscall.uapi import BPF_F_SLEEPABLE, BpfMapType, BpfProgType
 if TYPE_CHECKING:
     from structops_cli.core.externs import Externs
 
-__all__ = ["PreparedProgram", "load_programs", "prepare_programs"]
-
 FUNC_INFO = struct.Struct("<II")
 LINE_INFO = struct.Struct("<IIII")
 JUMP_TABLE_NAME = ".jumptables"

@@ -37,8 +37,6 @@ from structops_cli.syscall import bpf, bpf_maps
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, ObjectType, btf_info, map_info, object_type, prog_info
 
-__all__ = ["RawResult", "create", "delete", "lookup", "next_key", "open_map", "update"]
-
 
 class RawResult(NamedTuple):
     """The kernel's answer, and the map's value afterwards."""

@@ -26,17 +26,6 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import ProgInfo, link_info, map_info, prog_info
 from structops_cli.syscall.uapi import StructOpsState
 
-__all__ = [
-    "FindExisting",
-    "Registered",
-    "refuse_unregisterable",
-    "register",
-    "register_map",
-    "registered_map",
-    "set_ready",
-    "watch_for_ejection",
-]
-
 
 class Registered(NamedTuple):
     """One registered struct_ops map. The caller owns ``link``, None for a map without a link.

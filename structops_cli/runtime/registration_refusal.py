@@ -15,8 +15,6 @@ from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import MapPlan
 from structops_cli.struct_ops.rules.causes import Cause
 
-__all__ = ["refusal"]
-
 
 def refusal(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None = None) -> KernelError:
     """Add the broken rule, or the struct_ops pinned at ``path``, to the kernel's answer."""

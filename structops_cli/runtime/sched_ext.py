@@ -17,8 +17,6 @@ from contextlib import contextmanager
 from structops_cli.errors import KernelError, StateError
 from structops_cli.syscall.fd import Fd
 
-__all__ = ["FOLDER", "KERNEL_LOG", "TYPES", "ejections", "exit_reason", "running_schedulers", "watched"]
-
 TYPES = frozenset({"sched_ext_ops", "sched_ext_ops_cid"})
 """The struct_ops types whose links outlive a registration that the kernel ended."""
 FOLDER = "/sys/kernel/sched_ext"

@@ -17,21 +17,6 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import ObjectType, link_info, map_info, object_type
 from structops_cli.syscall.uapi import BpfLinkType, BpfMapType
 
-__all__ = [
-    "choose_one",
-    "find_each",
-    "find_one",
-    "find_to_change",
-    "is_kernels_own",
-    "is_path",
-    "map_of_pin",
-    "maps_to_change",
-    "matching",
-    "no_match",
-    "none_to_change",
-    "open_trusted",
-]
-
 ID = "id:"
 
 

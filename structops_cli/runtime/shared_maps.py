@@ -15,8 +15,6 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import MapInfo, ObjectType, map_info, object_type
 from structops_cli.syscall.uapi import BPF_F_RDONLY_PROG, BpfMapType
 
-__all__ = ["new_shared_maps", "open_pinned", "pin_maps", "shared_maps"]
-
 COMPARED = ("map_type", "key_size", "value_size", "max_entries", "map_flags", "map_extra")
 RESIZABLE = ("max_entries", "map_flags", "map_extra")
 """Attributes that the command line can change in the object's definition."""

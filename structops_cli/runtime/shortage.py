@@ -10,8 +10,6 @@ from errno import EMFILE, ENFILE, ENOMEM
 from structops_cli.errors import KernelError, StructopsError
 from structops_cli.syscall.mount_table import unmounted
 
-__all__ = ["refusal_of_system", "shortage_of"]
-
 UNFINISHED = "the command could not be completed"
 OURS = (os.path.dirname(os.path.dirname(__file__)), sys.prefix, sys.base_prefix)
 """Folders of this package and of Python. An import reads files there that no user named."""

@@ -20,8 +20,6 @@ from structops_cli.syscall.uapi import (
     BtfIntEncoding,
 )
 
-__all__ = ["create_struct_ops_map", "create_struct_ops_maps", "least_btf"]
-
 
 def create_struct_ops_maps(loaded: Loaded, btf_fd: Fd) -> None:
     """Create the map of each planned variable. Nothing is registered until it has a value."""

@@ -13,16 +13,6 @@ from structops_cli.errors import InputError, NotFoundError, StructopsError
 from structops_cli.runtime.kernel import kernel_from_file, read_module, start_live_kernel
 from structops_cli.syscall.uapi import BTF_MAGIC
 
-__all__ = [
-    "CheckTarget",
-    "SkippedFiles",
-    "kernel_from_path",
-    "live_target",
-    "skipped_files",
-    "targets_of",
-    "unreadable_target",
-]
-
 VMLINUX = "vmlinux"
 
 

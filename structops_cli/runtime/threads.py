@@ -8,8 +8,6 @@ from threading import Thread
 
 from structops_cli.errors import KernelError
 
-__all__ = ["start_thread"]
-
 
 def start_thread(run: Callable[[], object], name: str, *, daemon: bool = False) -> Thread:
     """Start a thread that runs a function, and return it.

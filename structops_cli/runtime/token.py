@@ -22,8 +22,6 @@ from structops_cli.syscall.command import using_token
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BpfCmd, BpfMapType, BpfProgType
 
-__all__ = ["ENVIRONMENT", "acting"]
-
 ENVIRONMENT = "LIBBPF_BPF_TOKEN_PATH"
 """The variable by which libbpf finds the bpffs; an empty value disables tokens."""
 INITIAL = "user:[4026531837]"

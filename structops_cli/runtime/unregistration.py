@@ -22,8 +22,6 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import link_info
 from structops_cli.syscall.uapi import StructOpsState
 
-__all__ = ["UnregisterMethod", "Unregistered", "unregister"]
-
 SETTLE_SECONDS = 0.5
 """Seconds to wait for the kernel, which frees links and maps after an RCU grace period."""
 POLL_SECONDS = 0.005

@@ -24,8 +24,6 @@ from structops_cli.struct_ops.plan import ProgramPlan
 if TYPE_CHECKING:
     from structops_cli.core.externs import Resolved
 
-__all__ = ["explain_refusal", "meaningful_lines", "refusing_instruction"]
-
 STATISTICS = re.compile(r"^(processed \d+ insns|verification time|stack depth|mark_precise:|max_states)")
 INSTRUCTION = re.compile(r"^\s*(\d+): \(")
 STATE = re.compile(

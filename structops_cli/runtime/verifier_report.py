@@ -16,8 +16,6 @@ from structops_cli.struct_ops.kinds import kind_of
 if TYPE_CHECKING:
     from structops_cli.struct_ops.plan import ProgramPlan
 
-__all__ = ["VerifierReport", "hint_for", "is_too_large", "report_in"]
-
 BEGINS = "Verification failed:"
 HEADING = re.compile(r"^([A-Z][a-z]+(?: [a-z]+)?):$")
 INSTRUCTIONS = "Instruction context:"

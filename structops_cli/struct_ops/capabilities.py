@@ -15,18 +15,6 @@ from structops_cli.btf.layout import pointee_proto, resolve
 from structops_cli.btf.types import Array, Enum, Enum64, Struct
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = [
-    "Capabilities",
-    "capabilities_of",
-    "confused_indexes",
-    "has_lazy_globals",
-    "has_links",
-    "helpers_of",
-    "map_types_of",
-    "refuses_narrow_pointers",
-    "shows_struct_ops",
-]
-
 MAX_MEMBERS = 64
 """BPF_STRUCT_OPS_MAX_NR_MEMBERS (include/linux/bpf.h), where BTF does not show it."""
 CONFUSED_TYPES = frozenset({

@@ -17,16 +17,6 @@ from structops_cli.btf.types import FuncProto, Struct, UnknownKind
 from structops_cli.errors import BtfError, UnsupportedError
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = [
-    "KernelMember",
-    "StructOpsType",
-    "absence",
-    "find_type",
-    "offered_types",
-    "type_of_value",
-    "unread_type",
-]
-
 VALUE_PREFIX = "bpf_struct_ops_"
 UNREAD = "unknown"
 """The name of an unread type."""

@@ -26,8 +26,6 @@ from structops_cli.struct_ops.left_out import absent_links, absent_members, prog
 from structops_cli.struct_ops.plan import Plan, Selection, plan_object
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["CheckReport", "Surroundings", "check_object"]
-
 GRAVEST_FIRST = tuple(Severity)
 
 

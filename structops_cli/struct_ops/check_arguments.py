@@ -16,7 +16,7 @@ from structops_cli.btf.names import essential_name
 from structops_cli.btf.types import Enum, Enum64, Func, FuncProto, Int, Ptr, Struct, Void
 from structops_cli.obj.spec import Function, LinkedProgram, ObjectSpec, source_line
 from structops_cli.struct_ops.findings import Finding, Severity
-from structops_cli.struct_ops.flow import Act, Effect
+from structops_cli.struct_ops.flow_steps import Act, Effect
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.struct_ops.prototypes import (
     Difference,
@@ -27,8 +27,6 @@ from structops_cli.struct_ops.prototypes import (
     words_of,
 )
 from structops_cli.struct_ops.rules.verifier import Refused, refused_context, refused_struct
-
-__all__ = ["Arguments", "arguments_of", "check_arguments", "pointer_words"]
 
 
 class Arguments(NamedTuple):

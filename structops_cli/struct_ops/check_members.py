@@ -16,12 +16,11 @@ from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType, find_type
 from structops_cli.struct_ops.check_programs import ProgramReport
 from structops_cli.struct_ops.findings import Finding, Severity
-from structops_cli.struct_ops.kinds import Need, kind_of
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.kinds.kind import Need
 from structops_cli.struct_ops.member_text import MemberValue, decode_member
 from structops_cli.struct_ops.plan import MapPlan, Plan, Selection, select
 from structops_cli.struct_ops.plan_members import MemberPlan
-
-__all__ = ["MemberRow", "MemberState", "PrototypeMatch", "VariableReport", "report_variables"]
 
 
 class PrototypeMatch(StrEnum):

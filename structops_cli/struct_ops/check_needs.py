@@ -17,8 +17,6 @@ from structops_cli.struct_ops.rules.causes import NO_JUMP_TABLES
 from structops_cli.struct_ops.rules.definitions import map_faults
 from structops_cli.syscall.uapi import BpfMapType
 
-__all__ = ["check_externs", "check_maps"]
-
 
 def check_maps(
     spec: ObjectSpec,

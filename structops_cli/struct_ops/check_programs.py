@@ -22,12 +22,11 @@ from structops_cli.struct_ops.check_arguments import (
     pointer_words,
 )
 from structops_cli.struct_ops.findings import Finding, Severity
-from structops_cli.struct_ops.flow import Act, Code, Effect, effects_of
+from structops_cli.struct_ops.flow import effects_of
+from structops_cli.struct_ops.flow_steps import Act, Code, Effect
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.plan import Plan, ProgramPlan
 from structops_cli.struct_ops.rules.verifier import is_allowed
-
-__all__ = ["Allows", "ProgramReport", "check_program"]
 
 Allows: TypeAlias = Callable[[ProgramPlan, int], "bool | None"]
 THROW = "bpf_throw"

@@ -16,8 +16,6 @@ from structops_cli.struct_ops.plan import MapPlan, Plan
 from structops_cli.struct_ops.rules.causes import NOT_REGISTERED
 from structops_cli.struct_ops.rules.predict import Prediction, predict_registration
 
-__all__ = ["FlagMasks", "check_offered", "check_rules"]
-
 FlagMasks: TypeAlias = Callable[[StructOpsType], Mapping[tuple[str, str], int]]
 
 TOLD_ELSEWHERE = frozenset({"member-unknown", "no-links-here"})

@@ -12,11 +12,10 @@ from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import ErrorFields, FitError
 from structops_cli.obj.spec import ObjectSpec
 from structops_cli.struct_ops.capabilities import has_links
-from structops_cli.struct_ops.kinds import Kind, kind_of
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.kinds.kind import Kind
 from structops_cli.struct_ops.plan import MapPlan, Plan
 from structops_cli.struct_ops.plan_members import MemberPlan
-
-__all__ = ["refuse_early"]
 
 COMMON_LICENCES = ("GPL", "Dual BSD/GPL")
 KNOWN_FIELDS = ("object", "variable", "member", "program", "type_name")

@@ -6,8 +6,6 @@ from structops_cli.errors import ENOTSUPP, KernelError, errno_name
 from structops_cli.struct_ops.kinds import kind_of
 from structops_cli.struct_ops.rules.causes import EVERYWHERE, REGISTERING, UNDECIDED, UNKNOWN, Cause
 
-__all__ = ["cause_of", "explained"]
-
 
 def cause_of(operation: str, errno: int, type_name: str = "", variable: str = "") -> Cause:
     """Return the cause of an errno, as far as operation and type decide it.

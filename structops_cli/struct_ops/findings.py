@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 from structops_cli.errors import StructopsError
 
-__all__ = ["Finding", "Severity", "Verdict", "verdict_of"]
-
 
 class Severity(StrEnum):
     """The consequence of a finding for a registration, the gravest first."""

@@ -25,8 +25,6 @@ from structops_cli.struct_ops.flow_steps import (
 )
 from structops_cli.struct_ops.flow_values import MAYBE, UNSET, Content, Value, join
 
-__all__ = ["Act", "Code", "Effect", "effects_of"]
-
 _MAX_STEPS = 50_000
 _MAX_CALLS = 8
 _UNKNOWN_ARGUMENTS = (MAYBE,) * 5

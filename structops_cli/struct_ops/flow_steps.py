@@ -40,8 +40,6 @@ from structops_cli.struct_ops.flow_values import (
     unknown,
 )
 
-__all__ = ["Act", "Code", "Effect", "Path", "State", "Steps", "entered", "jump_targets", "merge"]
-
 WORD_BYTES = 8
 _ARITHMETIC = (InsnClass.ALU, InsnClass.ALU64)
 _JUMPS = (InsnClass.JMP, InsnClass.JMP32)

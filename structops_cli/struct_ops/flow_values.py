@@ -13,21 +13,6 @@ from typing import NamedTuple
 
 from structops_cli.asm.insn import AluOp, JumpOp
 
-__all__ = [
-    "MAYBE",
-    "NOT_ZERO",
-    "UNSET",
-    "Content",
-    "Reach",
-    "Value",
-    "arithmetic",
-    "compare",
-    "join",
-    "narrowed",
-    "number_of",
-    "unknown",
-]
-
 
 class Content(StrEnum):
     """The content of a register, as far as it is known."""

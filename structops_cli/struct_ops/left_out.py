@@ -9,8 +9,6 @@ from structops_cli.obj.spec import ObjectSpec, OtherProgram
 from structops_cli.struct_ops.findings import Finding, Severity
 from structops_cli.struct_ops.plan import Plan
 
-__all__ = ["absent_links", "absent_members", "not_attached", "programs_left_out"]
-
 
 def absent_members(spec: ObjectSpec, plan: Plan) -> Iterator[Finding]:
     """Yield a warning for each member with a program that this kernel lacks."""

@@ -13,7 +13,8 @@ from structops_cli.btf.types import Array, BtfType, Enum, Enum64, Int, Ptr, Stru
 from structops_cli.errors import UsageError
 from structops_cli.obj.assign import locate, stored
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
-from structops_cli.struct_ops.kinds import Need, kind_of
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.kinds.kind import Need
 from structops_cli.syscall.uapi import BtfIntEncoding
 
 if TYPE_CHECKING:
@@ -24,21 +25,6 @@ if TYPE_CHECKING:
 
         def __getitem__(self, part: slice, /) -> bytes: ...
 
-
-__all__ = [
-    "MOST_ELEMENTS",
-    "EnumeratorName",
-    "MemberValue",
-    "ShortList",
-    "ShortText",
-    "decode_bytes",
-    "decode_member",
-    "decode_part",
-    "encode_member",
-    "encode_text",
-    "flag_names",
-    "omitted_elements",
-]
 
 MOST_ELEMENTS = 16
 """The elements of an array that a command shows."""

@@ -24,16 +24,6 @@ from structops_cli.struct_ops.plan_members import (
     plan_members,
 )
 
-__all__ = [
-    "MapPlan",
-    "Plan",
-    "ProgramPlan",
-    "Selection",
-    "member_overrides",
-    "plan_object",
-    "select",
-]
-
 
 def _refuse(error: StructopsError) -> None:
     raise error

@@ -18,8 +18,6 @@ from structops_cli.obj.spec import ObjectSpec, StructOpsVariable
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
 from structops_cli.syscall.uapi import BtfIntEncoding
 
-__all__ = ["MemberPlan", "Report", "Scalar", "SkippedMember", "as_the_kernels", "plan_members"]
-
 Report: TypeAlias = Callable[[StructopsError], None]
 """A function that gets an error, and raises it or returns."""
 Scalar: TypeAlias = Int | Enum | Enum64

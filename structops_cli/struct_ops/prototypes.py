@@ -30,16 +30,6 @@ from structops_cli.errors import BtfError
 from structops_cli.obj.spec import Function
 from structops_cli.syscall.uapi import BtfIntEncoding, BtfKind
 
-__all__ = [
-    "Difference",
-    "alike",
-    "compare_prototypes",
-    "describe_parameters",
-    "is_context",
-    "typed_body",
-    "words_of",
-]
-
 WORD_BYTES = 8
 _MAX_NESTING = 8
 """The depth of first members that are compared; from tcp_sock to sock there are three."""

@@ -22,24 +22,6 @@ if TYPE_CHECKING:
     from structops_cli.struct_ops.member_text import MemberValue
     from structops_cli.struct_ops.plan import MapPlan
 
-__all__ = [
-    "KEY",
-    "DecodedMember",
-    "StructOpsValue",
-    "decode_value",
-    "encode_value",
-    "first_hole_byte",
-    "first_inner_hole_byte",
-    "is_module_pointer",
-    "kernel_name",
-    "member_bytes",
-    "program_fd",
-    "read_name",
-    "read_programs",
-    "read_state",
-    "state_name",
-]
-
 KEY = struct.pack("<I", 0)
 """The only key of a struct_ops map."""
 POINTER = struct.Struct("<Q")

@@ -21,32 +21,6 @@ from structops_cli.syscall.command import address_of, attempt, call, failure, ob
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BPF_F_REPLACE, BPF_STRUCT_OPS, BPF_TRACE_ITER, BpfCmd
 
-__all__ = [
-    "RunResult",
-    "btf_get_fd_by_id",
-    "btf_ids",
-    "btf_load",
-    "enable_stats",
-    "ids",
-    "iter_create",
-    "iter_link_create",
-    "link_create",
-    "link_detach",
-    "link_get_fd_by_id",
-    "link_ids",
-    "link_update",
-    "map_get_fd_by_id",
-    "map_ids",
-    "obj_get",
-    "obj_get_info_by_fd",
-    "obj_pin",
-    "prog_bind_map",
-    "prog_get_fd_by_id",
-    "prog_load",
-    "prog_test_run",
-    "token_create",
-]
-
 LOG_SIZES = tuple(1 << shift for shift in (16, 20, 24))
 """Bytes of the log buffer, tried in turn. Each kernel accepts 16 MiB less one byte."""
 LOG_SIZE_MAX = (1 << 24) - 1

@@ -14,17 +14,6 @@ from structops_cli.syscall.uapi import BpfCmd
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = [
-    "map_create",
-    "map_delete_elem",
-    "map_freeze",
-    "map_get_next_key",
-    "map_lookup_elem",
-    "map_lookup_into",
-    "map_update_elem",
-    "write_arena",
-]
-
 
 def map_create(
     map_type: int,

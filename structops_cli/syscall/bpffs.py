@@ -15,8 +15,6 @@ from structops_cli.syscall._native import lib
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.mount_table import mounted
 
-__all__ = ["DEFAULT", "Mount", "detached", "is_bpffs", "mount", "mounts", "pins", "unmount"]
-
 DEFAULT = "/sys/fs/bpf"
 """The usual mount point."""
 

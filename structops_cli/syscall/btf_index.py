@@ -18,8 +18,6 @@ from structops_cli.syscall.uapi import BtfKind
 if TYPE_CHECKING:
     from mmap import mmap
 
-__all__ = ["ALL_KINDS", "MAX_NAME", "UNKNOWN_KINDS", "BtfIndex"]
-
 ALL_KINDS = 0xFFFFFFFF
 """The set of all kinds; bit ``1 << kind`` stands for one."""
 UNKNOWN_KINDS = 1 << lib.SO_BTF_UNKNOWN

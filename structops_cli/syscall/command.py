@@ -19,8 +19,6 @@ from structops_cli.syscall._native import ffi, lib
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BPF_F_TOKEN_FD, BPF_OBJ_NAME_LEN, BpfCmd
 
-__all__ = ["address_of", "attempt", "call", "failure", "object_name", "token_fields", "using_token"]
-
 EAGAIN_TRIES = 8
 """PROG_LOAD answers EAGAIN while a signal is pending. A longer series is a real answer."""
 CHARGED = frozenset({BpfCmd.MAP_CREATE, BpfCmd.PROG_LOAD})

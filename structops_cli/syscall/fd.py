@@ -7,8 +7,6 @@ import warnings
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Fd"]
-
 
 class Fd:
     """Own one file descriptor. ``with`` or ``close()`` closes it; a forgotten one warns."""

@@ -13,21 +13,6 @@ from structops_cli.syscall._native import ffi
 from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BpfLinkType
 
-__all__ = [
-    "BtfInfo",
-    "LinkInfo",
-    "MapInfo",
-    "ObjectType",
-    "ProgInfo",
-    "btf_bytes",
-    "btf_info",
-    "link_info",
-    "map_info",
-    "object_type",
-    "prog_func_type",
-    "prog_info",
-]
-
 
 class ObjectType(StrEnum):
     """The type of a BPF object, as ``/proc/self/fd`` names its file."""

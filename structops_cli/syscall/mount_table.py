@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from structops_cli.errors import KernelError
 
-__all__ = ["FOLDERS", "Mounted", "mounted", "unmounted"]
-
 TABLE = "/proc/self/mountinfo"
 FOLDERS = {
     "/proc": ("/proc/self", "mount -t proc proc /proc"),

@@ -7,15 +7,6 @@ import os
 from structops_cli.syscall._native import lib
 from structops_cli.syscall.fd import Fd
 
-__all__ = [
-    "die_with_parent",
-    "enter_net_namespace",
-    "new_net_namespace",
-    "open_process",
-    "sees_all_processes",
-    "shared_fd",
-]
-
 FIRST_PID_NAMESPACE = "pid:[4026531836]"
 """The initial PID namespace, ``PROC_PID_INIT_INO`` of include/uapi/linux/nsfs.h."""
 

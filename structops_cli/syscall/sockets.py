@@ -17,18 +17,6 @@ from typing import Any, Literal
 from structops_cli.errors import InputError
 from structops_cli.syscall._native import ffi, lib
 
-__all__ = [
-    "RECORD",
-    "SocketFds",
-    "SocketRecords",
-    "algorithm_column",
-    "bytes_column",
-    "column",
-    "field_offset",
-    "info_column",
-    "socket_walk",
-]
-
 RECORD = Struct("=Q4I2H2B2x16s16s16s16s240s")
 """Cookie, interface, uid, inode, length of info; ports; family, state; addresses; algorithm, ulp; info."""
 FIELDS = {

@@ -8,51 +8,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = [
-    "BPF_F_CLONE",
-    "BPF_F_INNER_MAP",
-    "BPF_F_LINK",
-    "BPF_F_MMAPABLE",
-    "BPF_F_NO_COMMON_LRU",
-    "BPF_F_NO_PREALLOC",
-    "BPF_F_NO_USER_CONV",
-    "BPF_F_NUMA_NODE",
-    "BPF_F_PRESERVE_ELEMS",
-    "BPF_F_RB_OVERWRITE",
-    "BPF_F_RDONLY",
-    "BPF_F_RDONLY_PROG",
-    "BPF_F_REPLACE",
-    "BPF_F_SEGV_ON_FAULT",
-    "BPF_F_SLEEPABLE",
-    "BPF_F_STACK_BUILD_ID",
-    "BPF_F_TOKEN_FD",
-    "BPF_F_VTYPE_BTF_OBJ_FD",
-    "BPF_F_WRONLY",
-    "BPF_F_WRONLY_PROG",
-    "BPF_F_ZERO_SEED",
-    "BPF_OBJ_NAME_LEN",
-    "BPF_STATS_RUN_TIME",
-    "BPF_STRUCT_OPS",
-    "BPF_TRACE_ITER",
-    "BTF_MAGIC",
-    "CLONE_NEWNET",
-    "MAPS_OF_MAPS",
-    "SO_NETNS_COOKIE",
-    "TCP_CA_BUF_MAX",
-    "TCP_CA_NAME_MAX",
-    "BpfCmd",
-    "BpfLinkType",
-    "BpfMapType",
-    "BpfProgType",
-    "BtfFuncLinkage",
-    "BtfIntEncoding",
-    "BtfKind",
-    "BtfVarLinkage",
-    "CoreReloKind",
-    "StructOpsState",
-    "TcpCongFlags",
-]
-
 BPF_OBJ_NAME_LEN = 16
 """Bytes of an object's name in the kernel, the NUL included."""
 BPF_F_NO_PREALLOC = 1 << 0

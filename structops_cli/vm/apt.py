@@ -15,18 +15,6 @@ from typing import NamedTuple
 from structops_cli.errors import UnsupportedError
 from structops_cli.vm.store import VARIABLE, locked_folder, store_folder
 
-__all__ = [
-    "KERNELS",
-    "SID",
-    "TOOLS",
-    "PackageSource",
-    "download",
-    "download_with_dependencies",
-    "package_names",
-    "unpack",
-    "update_lists",
-]
-
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 MIRROR = "STRUCTOPS_DEBIAN_MIRROR"
 """The variable with the address above ``debian`` and ``debian-security``, for a machine of another distribution."""

@@ -25,8 +25,6 @@ from structops_cli.vm.userland import (
     write_userland,
 )
 
-__all__ = ["HOME", "Job", "modules_archive", "userland_archive", "write_job"]
-
 HOME = "/root"
 """The working directory of a command in the guest, to which relative paths refer."""
 KEEP_UNUSED_S = 7 * 24 * 3600

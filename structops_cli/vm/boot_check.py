@@ -21,18 +21,6 @@ from structops_cli.vm.archives import HOME, Job
 from structops_cli.vm.guest import GuestRun, run_in_guest
 from structops_cli.vm.kernels import Kernel
 
-__all__ = [
-    "BootAnswer",
-    "BootRequest",
-    "BootVerdict",
-    "GuestReport",
-    "agrees",
-    "answer_of_guest",
-    "boot_check",
-    "default_timeout_s",
-    "joined_report",
-]
-
 Entry = Mapping[str, Any]
 BOOT_S = 90.0
 OBJECT_S = 30.0

@@ -29,8 +29,6 @@ from structops_cli.vm.kernels import Kernel, best_match, kept_kernels, kernel_fo
 from structops_cli.vm.side_by_side import side_by_side
 from structops_cli.vm.tools import qemu
 
-__all__ = ["BootOptions", "boot_and_check", "booted_targets"]
-
 GUESTS = 2
 """Number of kernels that run at a time. Each takes a processor and a gigabyte."""
 

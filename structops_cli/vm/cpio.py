@@ -14,8 +14,6 @@ from collections.abc import Iterable
 from errno import EINVAL
 from typing import BinaryIO, Self
 
-__all__ = ["CpioWriter", "concatenated", "is_complete"]
-
 MAGIC = b"070701"
 TRAILER = "TRAILER!!!"
 ALIGNMENT = 4

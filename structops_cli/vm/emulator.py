@@ -13,8 +13,6 @@ from structops_cli.errors import UnsupportedError
 from structops_cli.vm.store import atomic_file, store_folder
 from structops_cli.vm.tools import Tool
 
-__all__ = ["Machine", "command_line", "forget_kvm", "kvm_works"]
-
 KVM = "/dev/kvm"
 PROBE_S = 5
 BIOS_SIZE = 64 << 10

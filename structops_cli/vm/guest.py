@@ -24,8 +24,6 @@ from structops_cli.vm.results import STARTED, Results, read_exit_code, read_resu
 from structops_cli.vm.store import name_full_disk
 from structops_cli.vm.tools import Tool, qemu
 
-__all__ = ["GuestOutput", "GuestRun", "OutputHandler", "console_tail", "result_of", "run_in_guest"]
-
 OutputHandler = Callable[[bytes], object]
 """Receives the output of a command while it runs."""
 POLL_S = 0.02

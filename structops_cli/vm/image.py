@@ -18,8 +18,6 @@ from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.store import atomic_file, made_once
 from structops_cli.vm.tools import decompressor
 
-__all__ = ["vmlinux", "vmlinux_of"]
-
 SETUP_SECTORS = 0x1F1
 SIGNATURE = (0x202, b"HdrS")
 PAYLOAD = 0x248

@@ -14,16 +14,6 @@ from structops_cli.errors import NotFoundError, UnsupportedError
 from structops_cli.vm.apt import KERNELS, SID, PackageSource, download, package_names, unpack, update_lists
 from structops_cli.vm.store import atomic_folder, locked_folder, store_folder
 
-__all__ = [
-    "DEFAULT_FLAVOUR",
-    "Kernel",
-    "Offer",
-    "best_match",
-    "kept_kernels",
-    "kernel_for",
-    "offered_kernels",
-]
-
 DEFAULT_FLAVOUR = "cloud-amd64"
 """Debian's smaller flavour; ``amd64`` has HID and many more drivers."""
 NEWEST = "newest"

@@ -16,8 +16,6 @@ from structops_cli.errors import NotFoundError, UnsupportedError
 from structops_cli.vm.cpio import CpioWriter
 from structops_cli.vm.kernels import Kernel
 
-__all__ = ["USUAL", "Module", "needed_modules", "refuse_absent", "write_modules"]
-
 USUAL = (
     "veth", "dummy", "ifb", "tun", "sch_netem", "sch_fq", "sch_tbf", "cls_u32", "act_mirred", "tcp_bbr", "tcp_dctcp", "tcp_cubic",
     "tcp_diag", "inet_diag", "overlay", "hid", "uhid", "hid_generic",

@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 from structops_cli.errors import StructopsError
 
-__all__ = ["Fetched", "Results", "has", "read_exit_code", "read_results", "write_back"]
-
 FILES = "files/"
 STARTED = b"started\n"
 _ENDED = re.compile(rb"started\nended (\d+)\n")

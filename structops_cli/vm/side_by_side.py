@@ -18,8 +18,6 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 from structops_cli.errors import StructopsError
 from structops_cli.syscall.processes import die_with_parent
 
-__all__ = ["side_by_side"]
-
 T = TypeVar("T")
 Children: TypeAlias = dict[int, tuple[int, int]]
 """The reading end of a child's pipe to its process id and the number of its call."""

@@ -18,18 +18,6 @@ from typing import BinaryIO
 
 from structops_cli.errors import StructopsError, UnsupportedError
 
-__all__ = [
-    "PART",
-    "VARIABLE",
-    "atomic_file",
-    "atomic_folder",
-    "locked_folder",
-    "made_once",
-    "name_full_disk",
-    "store_folder",
-    "touch",
-]
-
 VARIABLE = "STRUCTOPS_VM_FOLDER"
 PART = ".part-"
 """The prefix of names that are not complete yet."""

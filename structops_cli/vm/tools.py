@@ -17,8 +17,6 @@ from structops_cli.errors import UnsupportedError
 from structops_cli.vm.apt import TOOLS, download_with_dependencies, unpack, update_lists
 from structops_cli.vm.store import PART, atomic_folder, made_once, store_folder
 
-__all__ = ["Tool", "busybox", "decompressor", "qemu"]
-
 PACKAGES = ("qemu-system-x86", "busybox-static", "zstd", "lz4")
 QEMU = "qemu-system-x86_64"
 VARIABLE = "STRUCTOPS_QEMU"

@@ -22,16 +22,6 @@ from structops_cli.errors import UnsupportedError
 from structops_cli.vm.cpio import CpioWriter
 from structops_cli.vm.tools import busybox
 
-__all__ = [
-    "PACKAGES",
-    "SITE",
-    "SOURCES",
-    "add_tree",
-    "bytecode",
-    "distributions",
-    "write_userland",
-]
-
 SITE = "opt/site-packages"
 """The guest's folder of packages that the project depends on."""
 SOURCES = "opt/structops"

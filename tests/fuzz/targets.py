@@ -35,7 +35,8 @@ from structops_cli.obj.spec import LinkedProgram, ObjectSpec
 from structops_cli.runtime.kernel_config import parse_options, parse_version
 from structops_cli.runtime.kernel_image import may_be_kernel, read_kernel_btf
 from structops_cli.struct_ops.catalogue import offered_types
-from structops_cli.struct_ops.flow import Code, effects_of
+from structops_cli.struct_ops.flow import effects_of
+from structops_cli.struct_ops.flow_steps import Code
 from structops_cli.struct_ops.plan import Selection, plan_object
 from structops_cli.struct_ops.value import decode_value, encode_value
 from tests.btf_writers import LATER, M, Record, every_kind, newer, struct_, write_btf

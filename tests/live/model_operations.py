@@ -6,7 +6,8 @@ import struct
 from typing import Any, TypeAlias
 
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
-from structops_cli.struct_ops.kinds import Need, kind_of
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.kinds.kind import Need
 from structops_cli.struct_ops.rules.model import (
     CloseLink,
     CreateLink,

@@ -13,7 +13,8 @@ from structops_cli.errors import KernelError
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.catalogue import StructOpsType, find_type
 from structops_cli.struct_ops.check_arguments import pointer_words
-from structops_cli.struct_ops.flow import Code, effects_of
+from structops_cli.struct_ops.flow import effects_of
+from structops_cli.struct_ops.flow_steps import Code
 from structops_cli.struct_ops.plan import ProgramPlan
 from structops_cli.syscall import bpf
 from structops_cli.syscall.uapi import BpfProgType

@@ -16,9 +16,7 @@ from structops_cli.struct_ops.kinds import (
     smc_hs_ctrl,
     tcp_congestion_ops,
 )
-from structops_cli.struct_ops.kinds.kind import Kind, Need
-
-__all__ = ["REGISTRY", "Kind", "Need", "kind_of"]
+from structops_cli.struct_ops.kinds.kind import Kind
 
 REGISTRY: dict[str, Kind] = {
     module.KIND.name: module.KIND

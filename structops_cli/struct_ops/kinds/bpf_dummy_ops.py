@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from structops_cli.struct_ops.kinds.kind import DataRules, Kind, ProgramRules, RegistrationRules, words
 
-__all__ = ["KIND"]
-
 KIND = Kind(
     "bpf_dummy_ops",
     data=DataRules(settable=frozenset()),

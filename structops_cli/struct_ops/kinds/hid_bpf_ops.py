@@ -14,8 +14,6 @@ from structops_cli.struct_ops.kinds.kind import (
     words,
 )
 
-__all__ = ["KIND", "HidBpfFlags"]
-
 
 class HidBpfFlags(IntEnum):
     """``BPF_F_BEFORE`` (include/uapi/linux/bpf.h): run before the device's other programs."""

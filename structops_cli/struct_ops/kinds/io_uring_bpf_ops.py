@@ -6,8 +6,6 @@ from errno import EBADF, EBUSY, EOPNOTSUPP
 
 from structops_cli.struct_ops.kinds.kind import DataRules, Kind, MemberRules, RegistrationRules, words
 
-__all__ = ["KIND"]
-
 A_RING = (
     "--set ring_fd=N, a ring made with IORING_SETUP_SINGLE_ISSUER and IORING_SETUP_DEFER_TASKRUN "
     "that this process has inherited as fd N"

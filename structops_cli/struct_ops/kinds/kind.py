@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
-__all__ = ["DataRules", "Kind", "MemberRules", "Naming", "Need", "ProgramRules", "RegistrationRules", "words"]
-
 
 def words(text: str) -> frozenset[str]:
     """Return the words of a text."""

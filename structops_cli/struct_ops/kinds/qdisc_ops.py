@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from structops_cli.struct_ops.kinds.kind import DataRules, Kind, MemberRules, Naming, RegistrationRules, words
 
-__all__ = ["KIND"]
-
 KIND = Kind(
     "Qdisc_ops",
     members=MemberRules(

@@ -14,8 +14,6 @@ from structops_cli.struct_ops.kinds.kind import (
     words,
 )
 
-__all__ = ["DATA", "HELPERS", "KIND", "NAMING", "REGISTRATION"]
-
 DATA = DataRules(
     settable=words(
         "dispatch_max_batch flags name timeout_ms exit_dump_len hotplug_seq"

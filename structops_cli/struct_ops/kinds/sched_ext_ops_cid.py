@@ -5,8 +5,6 @@ from __future__ import annotations
 from structops_cli.struct_ops.kinds.kind import Kind, MemberRules, ProgramRules, words
 from structops_cli.struct_ops.kinds.sched_ext_ops import DATA, HELPERS, NAMING, REGISTRATION
 
-__all__ = ["KIND"]
-
 KIND = Kind(
     "sched_ext_ops_cid",
     members=MemberRules(reserved=words("priv")),

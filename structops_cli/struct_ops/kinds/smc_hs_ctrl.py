@@ -9,8 +9,6 @@ from enum import IntEnum
 
 from structops_cli.struct_ops.kinds.kind import DataRules, Kind, MemberRules, Naming, RegistrationRules, words
 
-__all__ = ["KIND", "SmcHsCtrlFlags"]
-
 
 class SmcHsCtrlFlags(IntEnum):
     """``SMC_HS_CTRL_FLAG_INHERITABLE`` of include/net/smc.h: new namespaces inherit it."""

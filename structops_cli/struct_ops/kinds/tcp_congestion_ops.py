@@ -13,8 +13,6 @@ from structops_cli.struct_ops.kinds.kind import (
 )
 from structops_cli.syscall.uapi import TcpCongFlags
 
-__all__ = ["KIND"]
-
 KIND = Kind(
     "tcp_congestion_ops",
     members=MemberRules(

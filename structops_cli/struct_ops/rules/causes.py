@@ -26,30 +26,6 @@ from typing import NamedTuple
 
 from structops_cli.errors import ENOTSUPP
 
-__all__ = [
-    "DELEGATE_ALL",
-    "EVERYWHERE",
-    "LINK_NOT_OPEN",
-    "MAP_NOT_OPEN",
-    "NAME_TAKEN",
-    "NOT_REGISTERED",
-    "NO_CAPABILITY",
-    "NO_JUMP_TABLES",
-    "NO_LINKS",
-    "ONE_AT_A_TIME",
-    "ONE_KEY",
-    "OTHER_PROGRAM",
-    "OTHER_PROGRAM_OF_ARRAY",
-    "OTHER_SHAPE",
-    "REGISTERING",
-    "TEST_RUNS_ONLY",
-    "TEST_TYPE",
-    "UNDECIDED",
-    "UNKNOWN",
-    "USED_BEFORE",
-    "Cause",
-]
-
 
 class Cause(NamedTuple):
     """The cause of an errno and its remedy. Words in braces are filled in by ``rule.filled``."""

@@ -16,8 +16,6 @@ from structops_cli.struct_ops.rules.model import BtfFacts, CreateMap, FdFacts
 from structops_cli.struct_ops.rules.rule import Case, Facts, Rule, when
 from structops_cli.syscall.uapi import BPF_F_LINK, BPF_F_VTYPE_BTF_OBJ_FD
 
-__all__ = ["CREATE_RULES"]
-
 OPERATION = "MAP_CREATE"
 
 

@@ -33,8 +33,6 @@ from structops_cli.syscall.uapi import (
 )
 from structops_cli.syscall.uapi import BpfMapType as Type
 
-__all__ = ["MapFault", "map_faults"]
-
 STORAGE = frozenset({Type.SK_STORAGE, Type.INODE_STORAGE, Type.TASK_STORAGE, Type.CGRP_STORAGE})
 CGROUP_STORAGE = frozenset({Type.CGROUP_STORAGE, Type.PERCPU_CGROUP_STORAGE})
 RING_BUFFERS = frozenset({Type.RINGBUF, Type.USER_RINGBUF})

@@ -30,22 +30,6 @@ from structops_cli.struct_ops.rules.rule import Rule, answer_of, broken, filled
 from structops_cli.struct_ops.rules.step import RULES, broken_by, case_of
 from structops_cli.syscall.uapi import BpfCmd
 
-__all__ = [
-    "ALL_RULES",
-    "OPERATIONS",
-    "Possible",
-    "errno_number",
-    "narrowed",
-    "only_cause",
-    "operations_named",
-    "possible_causes",
-    "refusal",
-    "refused_load",
-    "refused_update",
-    "subsystem_refusal",
-    "unknown_cause",
-]
-
 ALL_RULES: tuple[Rule, ...] = tuple(rule for rules in RULES.values() for rule in rules)
 """Every rule of the model."""
 

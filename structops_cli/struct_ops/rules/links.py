@@ -16,9 +16,6 @@ from structops_cli.struct_ops.rules.subsystem import registering_rules, value_of
 from structops_cli.struct_ops.value import kernel_name
 from structops_cli.syscall.uapi import BPF_F_REPLACE, StructOpsState
 
-__all__ = ["DETACH_RULES", "LINK_RULES", "RELINK_RULES"]
-
-
 # LINK_CREATE
 
 

@@ -10,8 +10,6 @@ from structops_cli.struct_ops.rules.model import GetNextKey, Lookup
 from structops_cli.struct_ops.rules.rule import Case, Facts, Rule, when
 from structops_cli.syscall.uapi import StructOpsState
 
-__all__ = ["DELETE_RULES", "FREEZE_RULES", "LOOKUP_RULES", "NEXT_KEY_RULES", "map_open"]
-
 
 def _lookup_key(case: Case) -> Facts | None:
     assert isinstance(case.operation, Lookup)

@@ -12,30 +12,6 @@ from structops_cli.struct_ops.capabilities import Capabilities
 from structops_cli.struct_ops.catalogue import StructOpsType
 from structops_cli.syscall.uapi import BPF_F_LINK, StructOpsState
 
-__all__ = [
-    "COMMANDS",
-    "BtfFacts",
-    "CloseLink",
-    "CreateLink",
-    "CreateMap",
-    "Delete",
-    "DetachLink",
-    "FdFacts",
-    "Freeze",
-    "GetNextKey",
-    "LoadProgram",
-    "Lookup",
-    "MapModel",
-    "Model",
-    "Operation",
-    "ProgramFacts",
-    "RunProgram",
-    "Update",
-    "UpdateLink",
-    "World",
-]
-
-
 # Maps, links and the world
 
 

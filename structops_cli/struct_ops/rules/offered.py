@@ -22,8 +22,6 @@ from structops_cli.struct_ops.capabilities import Capabilities, capabilities_of
 from structops_cli.struct_ops.catalogue import VALUE_PREFIX
 from structops_cli.syscall.uapi import BtfKind
 
-__all__ = ["WhyNot", "not_offered", "why_not"]
-
 MOST_ARGUMENTS = 12
 """MAX_BPF_FUNC_ARGS."""
 LARGEST_ARGUMENT = 16

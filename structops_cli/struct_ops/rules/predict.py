@@ -35,8 +35,6 @@ from structops_cli.struct_ops.rules.step import broken_by, step
 from structops_cli.struct_ops.value import encode_value
 from structops_cli.syscall.uapi import BPF_F_LINK, BPF_F_VTYPE_BTF_OBJ_FD, BpfProgType
 
-__all__ = ["Prediction", "predict_registration"]
-
 BTF_FD, MODULE_FD, FIRST_PROGRAM_FD = 3, 4, 10
 """Stand-ins for fds: nothing is open."""
 

@@ -14,8 +14,6 @@ from structops_cli.struct_ops.rules.causes import TEST_RUNS_ONLY
 from structops_cli.struct_ops.rules.model import LoadProgram, RunProgram
 from structops_cli.struct_ops.rules.rule import Case, Facts, Rule, when
 
-__all__ = ["LOAD_RULES", "RUN_RULES"]
-
 GPL_COMPATIBLE = frozenset({
     "GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL",
 })  # fmt: skip

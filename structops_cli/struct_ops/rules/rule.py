@@ -7,10 +7,9 @@ from typing import NamedTuple, TypeAlias
 
 from structops_cli.struct_ops.capabilities import Capabilities
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
-from structops_cli.struct_ops.kinds import Kind, kind_of
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.kinds.kind import Kind
 from structops_cli.struct_ops.rules.model import MapModel, Model, Operation, World
-
-__all__ = ["Broken", "Case", "Facts", "KernelAnswer", "Rule", "answer_of", "broken", "filled", "when"]
 
 Facts: TypeAlias = Mapping[str, object]
 """The words that a predicate found for its sentence, by the names in braces there."""

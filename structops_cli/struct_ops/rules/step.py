@@ -40,8 +40,6 @@ from structops_cli.syscall.uapi import BPF_F_LINK, StructOpsState
 if TYPE_CHECKING:
     from structops_cli.btf.btf import Btf
 
-__all__ = ["RULES", "broken_by", "case_of", "looked_up", "step"]
-
 NOTHING = Struct(0, "", 0, (), kind_flag=False)
 NO_TYPE = StructOpsType("", "", cast("Btf", None), NOTHING, NOTHING, 0, 0, 0, ())
 """The type of a case without an open map; the first rules do not read it."""

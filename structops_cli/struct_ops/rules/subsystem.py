@@ -18,8 +18,6 @@ from structops_cli.struct_ops.rules.rule import Case, Facts, Rule, when
 from structops_cli.struct_ops.value import kernel_name, member_bytes, program_fd
 from structops_cli.syscall.uapi import BtfKind, StructOpsState
 
-__all__ = ["SUBSYSTEM_MEMBER_RULES", "SUBSYSTEM_RULES", "is_handled", "registering_rules", "value_of"]
-
 OPERATION = "MAP_UPDATE_ELEM"
 
 

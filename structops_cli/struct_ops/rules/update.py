@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from errno import E2BIG, EBADF, EBUSY, EINVAL, EOPNOTSUPP
 
 from structops_cli.struct_ops.catalogue import KernelMember
-from structops_cli.struct_ops.kinds import Need
+from structops_cli.struct_ops.kinds.kind import Need
 from structops_cli.struct_ops.rules.causes import ONE_KEY, TEST_TYPE, USED_BEFORE
 from structops_cli.struct_ops.rules.maps import map_open
 from structops_cli.struct_ops.rules.model import ProgramFacts, Update
@@ -30,8 +30,6 @@ from structops_cli.struct_ops.value import (
     read_state,
 )
 from structops_cli.syscall.uapi import BpfProgType, StructOpsState
-
-__all__ = ["RULES", "update_findings"]
 
 OPERATION = "MAP_UPDATE_ELEM"
 PAGE_SIZE = 4096

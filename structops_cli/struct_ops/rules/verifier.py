@@ -15,10 +15,9 @@ from structops_cli.btf.layout import resolve, size_of
 from structops_cli.btf.types import Array, Ptr, Struct, Union
 from structops_cli.struct_ops.capabilities import refuses_narrow_pointers
 from structops_cli.struct_ops.catalogue import KernelMember, StructOpsType
-from structops_cli.struct_ops.kinds import REGISTRY, Kind, kind_of
+from structops_cli.struct_ops.kinds import REGISTRY, kind_of
+from structops_cli.struct_ops.kinds.kind import Kind
 from structops_cli.syscall.uapi import BtfKind
-
-__all__ = ["BASE", "OF_OTHER_PROGRAMS", "Refused", "is_allowed", "refused_context", "refused_struct"]
 
 WORD_BYTES = 8
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from structops_cli.core.apply import POISON_BASE
 from structops_cli.struct_ops import flow
-from structops_cli.struct_ops.flow import Act, Code, Effect, effects_of
+from structops_cli.struct_ops.flow import effects_of
+from structops_cli.struct_ops.flow_steps import Act, Code, Effect
 from tests.elf_writers import insn, load
 
 LDX = {8: 0x79, 4: 0x61}

@@ -7,7 +7,8 @@ import pkgutil
 import pytest
 
 from structops_cli.struct_ops import kinds
-from structops_cli.struct_ops.kinds import REGISTRY, Kind, kind_of
+from structops_cli.struct_ops.kinds import REGISTRY, kind_of
+from structops_cli.struct_ops.kinds.kind import Kind
 
 
 def test_every_file_is_registered() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from structops_cli.struct_ops.catalogue import find_type
-from structops_cli.struct_ops.kinds import Kind, kind_of
+from structops_cli.struct_ops.kinds import kind_of
+from structops_cli.struct_ops.kinds.kind import Kind
 from structops_cli.struct_ops.rules.verifier import (
     BASE,
     OF_OTHER_PROGRAMS,
