@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -40,6 +41,14 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def pytest_configure() -> None:
     """Mark the programs that this run starts."""
     os.environ[RUN] = str(os.getpid())
+
+
+@pytest.fixture(autouse=True)
+def _restore_signal_mask() -> Iterator[None]:
+    """Restore the signal mask: a transaction leaves signals blocked for the report of its command."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @pytest.hookimpl(wrapper=True, optionalhook=True)

@@ -36,6 +36,13 @@ PAGES = tuple(
     )
 )
 TIMEOUT_S = scaled(100)
+SLEEP = """sleep() {
+    for job in $(jobs -p); do
+        until ls -l "/proc/$job/fd" | grep -q socket; do command sleep 0.05; done
+    done
+    command sleep "$1"
+}"""
+"""A reader's ``sleep 1`` lets a server start; on a busy host it also waits until the server has its socket."""
 BLOCK = re.compile(
     r"(?P<notes>(?:^<!--[^\n]*-->\n\n?)*)^```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
@@ -123,6 +130,7 @@ def outputs_of(text: str, folder: Path) -> list[tuple[Block, Call, str]]:
     notes = [found for match in BLOCK.finditer(text) for found in NOTE.findall(match["notes"])]
     steps = [(block, call) for block in blocks_of(text) if block.not_run is None for call in block.calls]
     script = [
+        SLEEP,
         "mount -t bpf -o mode=0700 bpf /sys/fs/bpf",
         "mkdir -p /run/netns && mount -t tmpfs tmpfs /run/netns",
         *(command for word, command in notes if word == "before"),

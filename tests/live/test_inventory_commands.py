@@ -136,7 +136,7 @@ def test_a_pin_in_a_folder_with_a_blank(name: str, tmp_path: Path) -> None:
 
 
 def test_list_says_on_stderr_when_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("structops_cli.cli.list_maps.list_settled_maps", lambda _: ())
+    monkeypatch.setattr("structops_cli.runtime.inventory.list_settled_maps", lambda _: ())
     result = done("list")
     assert (result.stdout, result.stderr) == ("", "no struct_ops map on this kernel\n")
     assert done("-q", "list").stderr == ""
