@@ -218,8 +218,8 @@ def list_many(bench: Bench) -> list[Measured]:
     with maps_without_value(names, target.kernel):
         unset = compare(contenders, bench.rounds)
     return [
-        ratio(f"list of {LISTED} registered maps", 4.0, *registered),
-        ratio(f"list of {LISTED} maps without a value", 4.0, *unset),
+        ratio(f"list of {LISTED} registered maps", 5.0, *registered),
+        ratio(f"list of {LISTED} maps without a value", 5.0, *unset),
     ]
 
 
