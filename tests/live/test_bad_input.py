@@ -1,4 +1,4 @@
-"""What cannot be registered: each case its own error, text and fields, and nothing of it is left in the kernel."""
+"""Refused registrations: each has its own error, and the kernel keeps nothing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def written(tmp_path: Path, data: bytes) -> str:
 
 @pytest.fixture
 def refuse(name: str, bpf_root: str) -> Any:
-    """Return a function that registers an object, holds that it is refused and nothing was made, and gives the error."""
+    """Return a function that checks a refused registration and returns its error."""
 
     def refusing(path: str, *more: str, exit_code: int = 1) -> dict[str, Any]:
         error = refused(
@@ -147,7 +147,7 @@ def test_an_unknown_type(refuse: Any, tmp_path: Path) -> None:
     )
     assert error["type_name"] == "t_no_such_ops"
     assert error["hint"].startswith("it offers: ")
-    offered = error["hint"].partition(": ")[2].partition("; ")[0]  # behind it, what modules may bring
+    offered = error["hint"].partition(": ")[2].partition("; ")[0]  # the second part is about modules
     assert {"bpf_dummy_ops", "tcp_congestion_ops"} <= set(offered.split(", "))
 
 
@@ -317,11 +317,11 @@ def test_a_licence_that_is_not_gpl(refuse: Any, tmp_path: Path, licence: str) ->
     assert "GPL" in error["why"]
 
 
-# The kernel says yes, and the state says no
+# The kernel reports success without a registration
 
 
 def owned_plan(spec_path: str, name: str, *, link: bool) -> Plan:
-    """Return the plan of an object with a non-zero ``owner``, which the planner itself never lets through."""
+    """Return a plan with a non-zero ``owner``, which the planner never makes."""
     plan = plan_object(
         open_object(spec_path), live_kernel(), Selection(link=link, members={("", "name"): name})
     )
@@ -378,7 +378,6 @@ def test_a_kernel_that_shows_no_btf(tmp_path: Path) -> None:
 def test_without_kernel_btf_commands_that_need_types_say_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """The folder is another one here; what the commands do about it is theirs."""
     monkeypatch.setattr("structops_cli.runtime.kernel._map_or_read", _absent)
     error = refused(*words, exit_code=77)
     assert (error["kind"], error["what"]) == ("UnsupportedError", "this kernel does not show its BTF")

@@ -1,4 +1,4 @@
-"""The guest's end of ``check --boot``, on the running kernel: objects are registered, looked at, and gone again."""
+"""Test the guest part of ``check --boot``: it registers, inspects and unregisters objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``structops check`` on the running kernel: with its verifier, its names and its symbols."""
+"""Test ``structops check`` with the verifier, names and symbols of the running kernel."""
 
 from __future__ import annotations
 

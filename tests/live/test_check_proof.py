@@ -1,4 +1,4 @@
-"""What a check says is what a registration then does: for every object that there is, and every mutation of them."""
+"""Compare the verdict of a check with a registration, for every object and mutation."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from tests.registering import register_object
 
 COUNTED: Counter[str] = Counter()
 FEWEST = 100
-"""Comparisons; fewer mean that something has stopped the variants from being made."""
+"""The least number of comparisons: with fewer, variants are missing."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def counts(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Print, after all, how many were compared and with what outcome."""
+    """Print the number of comparisons and their results at the end."""
     yield
     said = ", ".join(f"{count} {outcome}" for outcome, count in sorted(COUNTED.items()))
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
@@ -38,12 +38,12 @@ def counts(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @cache
 def target() -> Target:
-    """Return the running kernel, whose types are read once for all variants."""
+    """Return the running kernel; its types are read once for all variants."""
     return Target(live_kernel())
 
 
 def register(spec: ObjectSpec) -> StructopsError | None:
-    """Register an object, unchecked, and undo it; return what the kernel refused it with."""
+    """Register an object unchecked, and undo it; return the error if it is refused."""
     with ExitStack() as undo:
         try:
             done = register_object(spec, target(), Selection(), None, undo, check=False)
@@ -56,7 +56,7 @@ def register(spec: ObjectSpec) -> StructopsError | None:
 
 
 def check(spec: ObjectSpec) -> CheckReport | StructopsError:
-    """Check an object, or return the error of a call that makes no sense for it."""
+    """Check an object; return the error if the call is invalid for it."""
     try:
         return check_object(spec, target(), surroundings=live_surroundings())
     except StructopsError as error:
@@ -64,7 +64,7 @@ def check(spec: ObjectSpec) -> CheckReport | StructopsError:
 
 
 def difference(variant: Variant) -> str:
-    """Return in what check and register differ, "" for nothing."""
+    """Return the difference between check and register, "" for none."""
     try:
         spec = variant.make()
     except StructopsError:
@@ -80,14 +80,14 @@ def difference(variant: Variant) -> str:
     ]
     asked = verified(report, spec, target()).verdict
     COUNTED[expected.value] += 1
-    if variant.verifier:  # only the verifier knows, and without it nothing else may be promised against it
+    if variant.verifier:  # without the verifier, the check may predict nothing else
         COUNTED["for the verifier alone to refuse"] += 1
         return (
             ""
             if (report.verdict, asked, expected) == VERIFIERS_OWN
             else f"{report.verdict}, {asked}: {errors}"
         )
-    if Verdict.UNDECIDABLE in {report.verdict, asked}:  # it promises nothing
+    if Verdict.UNDECIDABLE in {report.verdict, asked}:  # no prediction to compare
         COUNTED["cannot tell"] += 1
         return "" if variant.unknown else f"cannot tell: {report.findings}"
     if _is_of_elsewhere(report, refused):
@@ -99,7 +99,7 @@ def difference(variant: Variant) -> str:
 
 
 def _is_of_elsewhere(report: CheckReport, refused: StructopsError | None) -> bool:
-    """Tell whether the subsystem refused what the check has said that it asks for: an fd or a device of that moment."""
+    """Tell whether the subsystem refused a missing fd or device that the check reported."""
     said = {item.fields["type_name"] for item in report.findings if item.fields.get("rule") == "kind-wants"}
     return isinstance(refused, KernelError) and any(
         refused.errno in kind_of(str(name)).registration.refusals for name in said
@@ -111,7 +111,7 @@ VERIFIERS_OWN = Verdict.WOULD, Verdict.WOULD_NOT, Verdict.WOULD_NOT
 
 @pytest.mark.parametrize("sort", SORTS)
 def test_the_verdict_is_what_register_then_does(sort: str) -> None:
-    """One test for each sort of objects: each alone would cost more to set up than to compare."""
+    """One test compares a sort of objects: its setup costs more than a comparison."""
     wrong = {variant.label: said for variant in SORTS[sort]() if (said := difference(variant))}
     assert not wrong, "\n".join(f"{label}: {said}" for label, said in wrong.items())
 

@@ -1,4 +1,4 @@
-"""One word for a map and for one of the kernel's own algorithms: every command means what the kernel has under that name, and none changes a map by the map's own name."""
+"""Every command takes a word as a registered name, even if it is also a map's own name."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.live.live_state import listed
 from tests.live.test_drain import title_of
 
 OWN = "reno"
-"""The kernel's own, and the bundled object's map is called so, too."""
+"""A built-in algorithm; the map of the bundled object has the same name."""
 
 
 @pytest.fixture
 def algorithm(name: str, pin_dir: str) -> str:
-    """Return the name that the map called reno is registered under."""
+    """Register the map called reno under another name, and return that name."""
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     [live] = listed(name)
     assert live["map_name"] == OWN
@@ -63,7 +63,7 @@ def test_the_map_of_that_name_is_not_changed(algorithm: str) -> None:
 
 
 def test_a_map_name_never_stands_in_for_a_registered_name_that_has_gone(name: str, pin_dir: str) -> None:
-    """As with dscp and bpf_dscp: the second map is called as the first was registered."""
+    """The second map is called as the first was registered, as with dscp and bpf_dscp."""
     called = f"{name}m"
     done("register", "reno", "--set", f"name={called}", "--pin-dir", pin_dir)
     done("map", "create", "tcp_congestion_ops", called, "--link", "--pin", f"{pin_dir}/m")

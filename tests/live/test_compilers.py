@@ -1,4 +1,4 @@
-"""Objects of every compiler register and carry traffic: clang from 11 to the newest of Debian, and Debian's gcc for BPF."""
+"""Objects of clang 11 to Debian's newest, and of Debian's gcc, register and carry traffic."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.compile import FLAGS, GCC, NEWEST, OBJECTS, REPOSITORY, compile_objec
 
 BUNDLED = REPOSITORY / "bpf_objects"
 STANDARD = "-std=gnu11"
-"""Before C23, in which ``bool`` is a word of the language."""
+"""Before C23, in which ``bool`` is a keyword."""
 CLANGS = ("clang-11", "clang-13", "clang-14", "clang-15", "clang-16", NEWEST)
 BUILDS = [
     *((clang, BUNDLED / "reno.bpf.c") for clang in CLANGS),
-    # asks about types in ways that LLVM knows from 15 on
+    # this object needs CO-RE relocations that LLVM knows from 15 on
     *((clang, BUNDLED / "aimd.bpf.c") for clang in CLANGS[3:]),
-    # the bundled ones have a pragma of clang's, and enumerators in a form that gcc does not take
+    # gcc rejects the bundled objects: a pragma of clang, and the form of their enumerators
     *((compiler, OBJECTS / "live_maps.bpf.c") for compiler in (*CLANGS, GCC)),
     (GCC, OBJECTS / "habits_helpers.bpf.c"),
 ]

@@ -1,4 +1,4 @@
-"""Shell completion: click's, with the selectors of what is there now."""
+"""Test the shell completion of click with the selectors of the present maps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 
 def completed(line: str, shell: str = "bash") -> list[str]:
-    """Return the words that completion offers for a command line; its last word, maybe empty, is being typed."""
+    """Return the completions of a command line's last word, which may be empty."""
     words = line.split(" ")
     environment = {"_STRUCTOPS_COMPLETE": f"{shell}_complete"}
     if shell == "fish":

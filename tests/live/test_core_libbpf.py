@@ -1,8 +1,8 @@
-"""CO-RE against libbpf itself: the cases of the matrix, relocated by both, instruction by instruction.
+"""Compare CO-RE relocations with libbpf's: the cases of the matrix, by instruction.
 
-Each case becomes an object of one program and a file of BTF; libbpf takes that
-for the kernel's (``btf_custom_path``), relocates, and tries to load what comes
-of it. What the kernel says to that does not matter here: most of it is nonsense.
+Each case becomes an object with one program, and a file of BTF. libbpf takes the file as
+the kernel's BTF (``btf_custom_path``), relocates, and tries to load the program. The
+answer of the kernel does not matter: most programs are nonsense.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SECTION = "socket"
 LOG_BYTES = 4096
 REFUSED, POISON = "refused", "poison"
 ELEMENT_RESIZE = (1, 6)
-"""The libbpf that looks at the elements of an array, and not at the whole, to tell whether a load changes its size."""
+"""From this libbpf on, an array's element, not the whole array, decides on a resize."""
 DELIBERATE = {
     "too far for a load, not for an addition": "poison, not refused",
     "to 16 bytes": "poison, not refused",
@@ -48,12 +48,12 @@ DELIBERATE = {
     "array": "shifts of what is no number: 64 bits of them, not 32",
     "bit-field of 16 bytes": "shifts of what is no number: 64 bits of them, not 32",
 }
-"""Cases, by title, in which some answer differs from libbpf's; the reasons are in ``structops_cli/core/__init__.py``."""
+"""Titles of cases that differ from libbpf; ``structops_cli/core/__init__.py`` says why."""
 SINCE_ELEMENT_RESIZE = "a longer array, its first element"
 
 
 class Question(NamedTuple):
-    """One relocation of one instruction: the object's types, the kernel's, and what is asked."""
+    """One relocation of one instruction, with the types of the object and of the kernel."""
 
     case: Case
     local: Declared
@@ -65,7 +65,7 @@ class Question(NamedTuple):
 
 
 class Options(ctypes.Structure):
-    """The head of ``struct bpf_object_open_opts``."""
+    """The first fields of ``struct bpf_object_open_opts``."""
 
     _fields_ = [
         ("sz", ctypes.c_size_t),
@@ -82,7 +82,7 @@ PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_v
 
 
 class Libbpf:
-    """libbpf, as far as it is needed here."""
+    """The part of libbpf that this test needs."""
 
     def __init__(self, name: str) -> None:
         self.library = library = ctypes.CDLL(name)
@@ -148,9 +148,10 @@ def test_the_matrix_is_answered_as_libbpf_answers_it(libbpf: Libbpf, tmp_path: P
 
 
 def questions() -> Iterator[Question]:
-    """Yield every relocation of the matrix in every instruction that it names, in an addition and in a 64-bit load.
+    """Yield every relocation of the matrix in each of its instructions.
 
-    libbpf takes no modules beside a BTF of one's own.
+    An addition and a 64-bit load are always among them. libbpf takes no modules with a custom
+    BTF, so cases with modules are left out.
     """
     for case in (case for cases in GROUPS.values() for case in cases if not case.module):
         local, kernel = declared(case.local), declared(case.target)
@@ -163,7 +164,7 @@ def questions() -> Iterator[Question]:
 
 
 def held(question: Question) -> int:
-    """Return what the compiler would have put into the instruction."""
+    """Return the value that the compiler would put into the instruction."""
     case, local, _, type_id, path, kind, _ = question
     if case.held is not None:
         return int(case.held)
@@ -172,7 +173,7 @@ def held(question: Question) -> int:
 
 
 def answer(question: Question, before: bytes) -> str:
-    """Return what comes of the instruction here."""
+    """Return the instruction as this package relocates it."""
     _, local, kernel, type_id, path, kind, _ = question
     relocator = Relocator(local.btf("object"), Target(KernelTypes(kernel.btf())))
     try:
@@ -182,7 +183,7 @@ def answer(question: Question, before: bytes) -> str:
 
 
 def libbpf_answer(libbpf: Libbpf, question: Question, before: bytes, folder: Path) -> str:
-    """Return what comes of the instruction with libbpf."""
+    """Return the instruction as libbpf relocates it."""
     kernel = folder / "kernel.btf"
     kernel.write_bytes(question.kernel.btf().raw())
     after = libbpf.relocated(written(question, before), kernel)
@@ -194,7 +195,7 @@ def shown(insns: bytes) -> str:
 
 
 def written(question: Question, before: bytes) -> bytes:
-    """Return an object whose only program begins with the instruction."""
+    """Return an object with one program, which begins with the instruction."""
     types, path = question.local.types, question.access
     proto = len(types) + 1
     more: list[BtfType] = [FuncProto(proto, 0, ()), Func(proto + 1, "program", proto, 1)]

@@ -1,4 +1,4 @@
-"""``structops default`` on the running kernel: in namespaces of the tests' own, never leaking, all or nothing."""
+"""Test ``structops default`` in new namespaces: it leaks nothing, and changes all or none."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ from tests.world_readable import READABLE
 
 @pytest.fixture
 def place(name: str) -> Iterator[NetNamespace]:
-    """Return a namespace of this test's own."""
+    """Yield a new network namespace."""
     with named_namespace(name) as found:
         yield found
 
 
 @contextmanager
 def registered(name: str, pin_dir: str, *more: str) -> Iterator[None]:
-    """Register an algorithm; at the end hold that the kernel lets go of it: nothing leaked."""
+    """Register an algorithm; after the block, check that the kernel frees it."""
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *more)
     yield
     done("unregister", name)
@@ -56,7 +56,7 @@ def registered(name: str, pin_dir: str, *more: str) -> Iterator[None]:
 
 @contextmanager
 def allowed_list_put_back() -> Iterator[None]:
-    """Put the allowed list back as it was, as far as its algorithms are still there."""
+    """Remove the additions to the allowed list after the block."""
     before = read_congestion_controls().allowed
     try:
         yield
@@ -67,7 +67,7 @@ def allowed_list_put_back() -> Iterator[None]:
 
 
 def other_than(default: str) -> str:
-    """Return an allowed algorithm of the kernel's own that is not the default: reno is always there."""
+    """Return an allowed built-in algorithm that is not the default; reno is always allowed."""
     return "reno" if default != "reno" else read_congestion_controls().allowed[-1]
 
 
@@ -113,7 +113,7 @@ def test_it_is_made_the_default_and_put_back(name: str, pin_dir: str, place: Net
 def test_what_is_out_of_sight_of_a_container_is_not_forgotten(
     name: str, pin_dir: str, place: NetNamespace
 ) -> None:
-    """In a PID namespace the processes of others are not seen, and so neither are the namespaces that only they hold."""
+    """A PID namespace hides other processes, and namespaces that only they hold."""
     container = (*OWN_PID_NAMESPACE, *COMMAND)
     with registered(name, pin_dir, *FREE), subprocess.Popen(["unshare", "--net", "sleep", "600"]) as other:
         try:
@@ -210,7 +210,7 @@ def test_what_is_not_registered_any_more_is_not_put_back(
     data = run_cli("default", "--restore", "--netns", place.title, "--json").json()
     assert data["left"][0]["why"] == f"{name} is not registered any more"
     assert default_in(place) == "reno"
-    # whoever chose it goes on without it
+    # after a new choice, a restore succeeds without the lost algorithm
     done("default", other_than("reno"), "--netns", place.title)
     done("default", "--restore", "--netns", place.title)
     assert memory() == {}
@@ -231,7 +231,7 @@ def test_a_retired_default_is_said_to_be(name: str, pin_dir: str, place: NetName
 def test_an_older_version_of_the_same_name_is_not_the_default_already(
     name: str, pin_dir: str, place: NetNamespace
 ) -> None:
-    """A link that is updated leaves the namespace the old map (trap 3), and its sysctl the same name."""
+    """An updated link leaves the old map to the namespace (trap 3), under the same name."""
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, *FREE)
     done("default", name, "--netns", place.title)
     [old] = listed(name)

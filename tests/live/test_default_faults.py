@@ -1,8 +1,7 @@
-"""``structops default`` that is killed, or refused by the kernel, at each call that it makes: before or after, never between.
+"""Kill ``structops default``, or fail its calls: the state is as before or as after.
 
-The process counts its own calls of the kernel and dies, or sees an errno, at the Nth;
-the guard that it leaves behind is spared. Points that a test leaves out are those
-of reading: they can only fail, and the second test makes them.
+The process counts its own calls and dies, or gets ENOMEM, at the Nth. The recovery process
+is not affected.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ code = run(words)
 sys.exit(99 if calls < int(at) else code)
 """
 THROUGH = 99
-"""The exit code of a run that made fewer calls than the one at which it was to end."""
+"""The exit code of a run that made fewer than N calls."""
 MOST_CALLS = 60
 
 
@@ -66,7 +65,7 @@ def places(name: str) -> Iterator[tuple[NetNamespace, NetNamespace]]:
 
 
 class Invariant:
-    """The defaults, what is remembered of them, and the allowed list: as before, or as after."""
+    """The defaults, their saved state and the allowed list: as before, or as after."""
 
     def __init__(self, name: str, places: tuple[NetNamespace, ...]) -> None:
         self.name, self.places = name, places
@@ -74,8 +73,8 @@ class Invariant:
         self.allowed = set(read_congestion_controls().allowed)
 
     def state(self) -> str:
-        """Return before or after, and fail at anything between."""
-        with lock_file(wait_s=20):  # the guard has it until it is done
+        """Return "before" or "after"; fail on a state in between."""
+        with lock_file(wait_s=20):  # the recovery process holds the lock file until it is done
             defaults = tuple(map(default_in, self.places))
             allowed = set(read_congestion_controls().allowed)
             entries = memory()
@@ -115,7 +114,7 @@ def test_at_every_call(how: str, name: str, pin_dir: str, places: tuple[NetNames
                 else:
                     assert result.exit_code in (0, 1), result
                     assert state == (wanted if result.exit_code == 0 else other), result
-                if state == wanted:  # so that the next one has something to do
+                if state == wanted:  # so that the next run has a change to make
                     done(*("default", "--restore", *netns) if wanted == "after" else
                          ("default", name, "--allow", *netns))  # fmt: skip
             else:

@@ -1,7 +1,7 @@
-"""The default place for pins, ``structops/`` of the bpffs on ``/sys/fs/bpf``: made when needed, undone on failure.
+"""Test the default pin directory, ``structops/`` of the bpffs on ``/sys/fs/bpf``.
 
-Each test runs in a mount namespace of its own, so that the machine's own
-``/sys/fs/bpf`` is neither needed nor touched.
+A command makes it when needed, and removes it on failure. Each test has its own mount
+namespace: the machine's ``/sys/fs/bpf`` is neither needed nor changed.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ assert not available(name)
 
 
 PINNED = ("register", "pin_dir_is_the_root", "no_place")
-"""Those that are about the pin of a link."""
+"""The cases about the pin of a link."""
 
 
 @pytest.mark.parametrize(

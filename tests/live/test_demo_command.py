@@ -1,4 +1,4 @@
-"""``structops demo``: the main job in one command, and that nothing of it stays."""
+"""Test ``structops demo``, which does the main job in one command and leaves nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BYTES = 3_000_001
 
 
 def check(data: dict[str, Any]) -> dict[str, Any]:
-    """Hold what every demo has to show, and return its only traffic."""
+    """Check the report that every demo makes, and return its only traffic."""
     [traffic] = data["traffic"]
     assert (traffic["bytes_sent"], traffic["bytes_received"]) == (BYTES, BYTES)
     assert traffic["congestion_control"] == traffic["name"] == data["registered"][0]["name"]

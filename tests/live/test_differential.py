@@ -1,4 +1,4 @@
-"""What the kernel holds after structops loaded an object is what it holds after bpftool did, line by line."""
+"""Compare the kernel's state after a load by structops and by bpftool, line by line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def assert_same(path: Path, folder: Path, subject: Subject, target: Target) -> N
     theirs = held_by_bpftool(path, folder, target, registers=subject.registers)
     ours = held_by_structops(path, target, registers=subject.registers)
     assert any(line.startswith("program ") for line in ours)
-    if subject.poisons:  # in a way of each loader's own, that the tag is made of and nothing else
+    if subject.poisons:  # each loader poisons in its own way, and the tag is a hash of the instructions
         theirs, ours = (re.sub(r", tag \w+", "", "\n".join(text)).split("\n") for text in (theirs, ours))
     difference = "\n".join(unified_diff(theirs, ours, "bpftool", "structops", lineterm="", n=2))
     assert not difference, f"the kernel holds something else:\n{difference}"

@@ -1,4 +1,4 @@
-"""``structops doctor`` on the running kernel: nothing to repair, and each thing that is."""
+"""Test ``structops doctor``: on a healthy kernel, and with each problem that it finds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FREE = ("--set", "flags=non_restricted")
 
 @pytest.fixture
 def place(name: str) -> Iterator[NetNamespace]:
-    """Return a namespace of this test's own."""
+    """Yield a new network namespace whose loopback device is up."""
     with named_namespace(name) as found:
         subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
         yield found
@@ -36,7 +36,7 @@ def examined(exit_code: int) -> list[dict[str, Any]]:
     data = result.json()
     assert (result.exit_code, data["healthy"]) == (exit_code, exit_code == 0), data
     found: list[dict[str, Any]] = data["findings"]
-    return [item for item in found if "(bpf_" not in item["what"]]  # another process's, which comes and goes
+    return [item for item in found if "(bpf_" not in item["what"]]  # other processes register these meanwhile
 
 
 def problems(exit_code: int = 1) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ def test_a_retired_default_and_a_dangling_route(name: str, pin_dir: str, place: 
     assert found["defaults"]["what"] == f"new sockets of {place.title} get {name}, which is unregistered"
     text = run_cli("doctor").stdout
     assert f"  fix: structops default --restore --netns {place.title}" in text
-    # what it says is what repairs it
+    # the printed fix repairs it
     done("route", "clear", "198.51.100.0/24", "--netns", place.title)
     done(*found["defaults"]["fix"].split()[1:])
     assert problems(0) == []
@@ -87,7 +87,7 @@ def test_a_retired_default_and_a_dangling_route(name: str, pin_dir: str, place: 
 
 @needs(LINKS)
 def test_a_version_that_is_kept_of_what_has_no_pin_is_no_orphan(name: str) -> None:
-    """A process holds the link and no pin has the name: the kernel's state says that it is registered."""
+    """A process holds the link, and no pin has the name: the kernel's state is enough."""
     with held_by_a_process("reno", "--set", f"name={name}") as holder:
         done("update", name, "cubic", "--set", f"name={name}")
         assert done("rollback", name, "--dry-run").exit_code == 0
@@ -119,10 +119,10 @@ def test_who_still_holds_a_retired_map(name: str) -> None:
 
 
 def test_a_reference_that_nothing_explains(name: str) -> None:
-    """A socket on its way between two processes is nobody's, and looks as one that leaked: this one comes back."""
+    """A socket in flight between two processes looks as if it had leaked, until it arrives."""
     map_id = registered_without_a_link(name)
     here, there = socket.socketpair()
-    # its namespace stays in sight: of one that is not, a kernel that shows it leaves open what its sockets hold
+    # keep the namespace reachable: sockets of an unreachable one leave the finding open
     with held_by_a_socket(name) as tcp, here, there:
         socket.send_fds(here, [b"x"], [tcp.fileno()])
         tcp.close()

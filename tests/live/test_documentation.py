@@ -1,6 +1,7 @@
-"""Every output that the documentation shows is what its commands print on this kernel.
+"""Check that this kernel prints each output in the documentation.
 
-``pytest --update-golden`` writes the outputs that differ into the pages; read the difference before you keep it.
+``pytest --update-golden`` writes outputs that differ into the pages. Review the
+difference before you keep it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sockets are moved off an algorithm: in every state, of several processes and namespaces, old versions from new ones."""
+"""Move sockets off an algorithm: of every state, process, namespace and version."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tests.time_scale import EMULATED
 from tests.world_readable import READABLE
 
 OTHER = "reno"
-"""What every kernel has."""
+"""An algorithm that every kernel has."""
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def namespace() -> Iterator[ThrowawayNamespace]:
 
 @pytest.fixture
 def algorithm(name: str, pin_dir: str) -> str:
-    """Return the name of a registered algorithm."""
+    """Register an algorithm and return its name."""
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     return name
 
@@ -86,7 +86,7 @@ def test_every_socket_with_an_owner_is_moved(namespace: ThrowawayNamespace, algo
 def test_what_is_left_is_destroyed(
     namespace: ThrowawayNamespace, algorithm: str, monkeypatch: pytest.MonkeyPatch, *, orphans_too: bool
 ) -> None:
-    """Orphans only where the kernel does that: where it does not, they end in their own time, with all their data."""
+    """A kernel that cannot destroy orphans lets them end by themselves, with all their data."""
     if not orphans_too:
         monkeypatch.setattr(drain_module, "orphans_are_destroyed", lambda: False)
     with every_state(namespace, lambda one: set_congestion_control(one, algorithm)) as made:
@@ -102,7 +102,7 @@ def test_what_is_left_is_destroyed(
         assert any("what no process owns" in note for note in data["notes"]) == (kept > 0)
         reasons = Counter(item["reason"] for item in data["left"])
         assert (reasons.pop("orphaned", 0), data["changed"]) == (kept, True)
-        if LOOP.present():  # else a note says that they hold it
+        if LOOP.present():  # without it, a note reports that they hold the map
             assert (result.exit_code, reasons.pop("not accepted")) == (1, len(waiting) - orphans)
         assert not reasons
         assert data["destroyed"] == len(waiting) - kept
@@ -181,7 +181,7 @@ sys.stdin.read()
 
 @contextmanager
 def held_elsewhere(*sockets: socket) -> Iterator[subprocess.Popen[bytes]]:
-    """Give sockets away to another process, which ends with the block."""
+    """Pass sockets to another process, which ends with the block."""
     numbers = [item.fileno() for item in sockets]
     words = [sys.executable, "-c", HOLDER, *map(str, numbers)]
     with subprocess.Popen(words, pass_fds=numbers, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -259,7 +259,7 @@ def test_one_on_its_way_in_a_message(namespace: ThrowawayNamespace, algorithm: s
 def test_what_comes_while_owners_are_looked_for_is_not_destroyed(
     namespace: ThrowawayNamespace, algorithm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has an owner like any other: it is moved by the next look, or left and said to be new."""
+    """The socket has an owner: the next pass moves it, or reports it as new."""
     made: list[socket] = []
     left = drain_module._Drain._left
 
@@ -401,7 +401,7 @@ def test_calls_that_cannot_be_carried_out(words: tuple[str, ...], exit_code: int
 def test_killed_in_the_middle_every_socket_has_one_of_the_two(
     namespace: ThrowawayNamespace, algorithm: str, tmp_path: Path
 ) -> None:
-    """SIGKILL at many moments; what is left is drained by the next run."""
+    """Kill the command at several moments; the next run drains the remaining sockets."""
     sockets = [namespace.open_socket() for _ in range(100 if EMULATED else 300)]
     for item in sockets:
         set_congestion_control(item, algorithm)
@@ -423,7 +423,7 @@ def _with(sockets: list[socket], algorithm: str) -> list[socket]:
 
 @pytest.fixture
 def no_iterators(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand for a kernel without BPF iterators over the sockets of descriptors (before 5.11)."""
+    """Hide the BPF iterators over the sockets of descriptors, as before 5.11."""
     monkeypatch.setattr("structops_cli.operations.drain_finders._reader", lambda *_: None)
 
 
@@ -458,7 +458,7 @@ def test_without_iterators_versions_are_not_told_apart(
         error = refused("drain", f"id:{retired['map_id']}", "--to", OTHER, exit_code=77)
         assert "cannot be told apart" in error["what"]
         assert congestion_control_of(old) == name
-        data = done_json("drain", name)  # to the new version: whoever has it already keeps it
+        data = done_json("drain", name)  # to the new version: sockets that have it keep it
         assert data["exact"] is False
         assert eventually(lambda: [item["state"] for item in listed(name)] == ["registered"])
         done("drain", name, "--to", OTHER)
@@ -493,7 +493,7 @@ def test_what_a_locked_route_chose_is_refused_and_destroyed(
         assert "locked congctl" in reasons["refused"]
         assert congestion_control_of(client) == algorithm
         killed = run_cli("drain", algorithm, "--to", OTHER, "--kill", "--json").json()
-        assert killed["destroyed"] >= 1  # the reset of one end may be what ends the other
+        assert killed["destroyed"] >= 1  # the reset of one end may end the other
         assert still_open(killed) == [os.getpid()]
         again = run_cli("drain", algorithm, "--to", OTHER, "--timeout", "0", "--json").json()
         assert still_open(again) == [os.getpid()]
@@ -503,7 +503,7 @@ def test_what_a_locked_route_chose_is_refused_and_destroyed(
 
 
 def still_open(data: dict[str, Any]) -> list[int]:
-    """Return the processes of what has ended; what has ended in a queue is left besides."""
+    """Return the processes of "still open" sockets; the others ended in a queue."""
     left = [item for item in data["left"] if item["reason"] != "not accepted"]
     assert {item["reason"] for item in left} <= {"still open"}, left
     return [item["pid"] for item in left]
@@ -511,7 +511,7 @@ def still_open(data: dict[str, Any]) -> list[int]:
 
 @needs(MPTCP)
 def test_a_connection_of_many_paths(namespace: ThrowawayNamespace, algorithm: str) -> None:
-    """MPTCP: its subflows are TCP sockets of the kernel's own that bear the inode of the one that a process has."""
+    """MPTCP subflows are TCP sockets of the kernel with the inode of the process's socket."""
     ends = [namespace.run(lambda: socket(AF_INET, SOCK_STREAM, IPPROTO_MPTCP)) for _ in range(2)]
     listener, client = ends
     for one in ends:
@@ -528,7 +528,7 @@ def test_a_connection_of_many_paths(namespace: ThrowawayNamespace, algorithm: st
 
 
 def test_a_process_that_may_not_be_traced_is_named(namespace: ThrowawayNamespace, algorithm: str) -> None:
-    """Without CAP_SYS_PTRACE, as in a container: the process of somebody else is left, and said to be."""
+    """Without CAP_SYS_PTRACE, as in a container, the socket is left and its process reported."""
     with namespace.open_socket() as one:
         set_congestion_control(one, algorithm)
         one.bind(("127.0.0.1", 0))
@@ -546,7 +546,7 @@ def test_a_process_that_may_not_be_traced_is_named(namespace: ThrowawayNamespace
 def test_another_owner_of_a_socket_may_be_one_that_may_be_traced(
     namespace: ThrowawayNamespace, algorithm: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As of a listener that the service manager opened, and may not be traced by this one."""
+    """The service manager may have opened a listener, and may not be traced."""
     asked = []
 
     def refusing(process: int, *more: int) -> AbstractContextManager[RawSocket | None]:

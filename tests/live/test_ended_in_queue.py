@@ -1,4 +1,4 @@
-"""Connections that end before they are accepted hold their algorithm without being in any table: no leak, and said to be none."""
+"""Connections that end before accept() hold their algorithm, in no table; none is a leak."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def listening(namespace: ThrowawayNamespace, algorithm: str) -> Iterator[socket]
 
 
 def reset(namespace: ThrowawayNamespace, listener: socket, count: int) -> None:
-    """Connect and reset at once, so often."""
+    """Connect and reset at once, ``count`` times."""
     for _ in range(count):
         with namespace.open_socket() as client:
             set_congestion_control(client, OTHER)

@@ -1,4 +1,4 @@
-"""Commands that have no memory, no room for open files, no /proc or no /sys say so, and blame nobody else."""
+"""Without memory, descriptors, /proc or /sys, a command names that and no other cause."""
 
 from __future__ import annotations
 

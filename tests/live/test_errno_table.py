@@ -1,9 +1,9 @@
-"""Every rule of the model provoked on the running kernel: operation, errno, rule, member, and the sentence that a user reads.
+"""Provoke every rule of the model on the running kernel.
 
-The last operation of a row's sequence is the one that is refused. A row waits
-for the features that its rule came with, or for a kernel that lacks one. What
-no kernel of ``make vmtest`` shows stands in ``ELSEWHERE``; there the model is
-held by ``tests/unit/struct_ops/rules/`` alone.
+A row has the operation, errno, rule, member, and the sentence that a user reads. The
+kernel refuses the last operation of its sequence. A row waits for the features of its
+rule, or for a kernel that lacks one. ``ELSEWHERE`` has the rules that no kernel of
+``make vmtest`` shows: only ``tests/unit/struct_ops/rules/`` tests the model for them.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from tests.kernel_features import (
 from tests.live.model_kernel import CLOSED, ModelKernel, Pool, model_pool
 from tests.live.model_operations import DUMMY, TCP, Speaker, Words
 
-# What no row changes is asked for once.
+# No row changes these, so they are read once.
 kernel = cache(live_kernel)
 capabilities = cache(lambda: capabilities_of(kernel()))
 masks = cache(lambda: flag_masks(find_type(kernel(), TCP)))
 
 
 class Row(NamedTuple):
-    """One way to break one rule. ``why`` may say PREFIX for the test's own name, and ID for a program."""
+    """One way to break one rule. ``why`` has PREFIX for the test's name, ID for a program."""
 
     operation: str
     errno: int
@@ -71,7 +71,7 @@ def update(*mutations: Words, **more: object) -> tuple[Words, ...]:
 
 
 def two_ready(second: str = "a") -> tuple[Words, ...]:
-    """Two link maps that are set, the first behind a link."""
+    """Set two link maps; the first has a link."""
     return (
         made(link=True),
         made(link=True, handle="m1"),
@@ -225,7 +225,7 @@ EARLY_ROWS = (
     (SLEEPABLE, Row(LOAD, EINVAL, "sleepable-here", "", "struct_ops programs of this kernel may not sleep, they may "
                     "since 6.3", (("load", TCP, "own", "ssthresh", True, True),))),
 )  # fmt: skip
-"""What kernels answer that lack a feature: run on those alone."""
+"""Answers of kernels that lack a feature; only those kernels run these rows."""
 
 SCHED_EXT = "6.12 and later with CONFIG_SCHED_CLASS_EXT"
 ELSEWHERE = {
@@ -249,7 +249,7 @@ ELSEWHERE = {
     (RELINK, "same-type"): "any with a second type that registers: " + SCHED_EXT,
     (DETACH, "detachable"): "6.4 to 6.10",
 }
-"""(operation, rule) that none of Debian's kernels from 5.10 on is asked here, and what would show it."""
+"""Each (operation, rule) that no Debian kernel from 5.10 on shows, and a place that would."""
 
 
 WAITS = {
@@ -260,11 +260,11 @@ WAITS = {
     (LINK, "no-link-map"): LINKS, (RELINK, "detached"): LINK_DETACH, (DETACH, "link-open"): LINKS,
     (LOAD, "member-sleepable"): SLEEPABLE,
 }  # fmt: skip
-"""Rules that older kernels do not have; whatever makes a link or a map of bpf_dummy_ops waits for these as well."""
+"""Rules that older kernels lack; rows with links or bpf_dummy_ops wait for these, too."""
 
 
 def features(row: Row) -> set[Feature]:
-    """Return what a row waits for."""
+    """Return the features that a row waits for."""
     links = any(
         words[0] in ("link", "relink") or (words[0] == "create" and words[3]) for words in row.sequence
     )
@@ -320,7 +320,7 @@ def _hold(row: Row, pool: Pool, name: str) -> None:
 
 
 def _without_numbers(why: str, pool: Pool) -> str:
-    """Put words for the numbers of one run and one kernel."""
+    """Replace the numbers of one run and one kernel by words."""
     tcp = pool.types[TCP]
     for number, word in (
         (f"the kernel's value has {tcp.value.size_bytes} bytes", "the kernel's value has SIZE bytes"),
@@ -337,7 +337,7 @@ def _without_numbers(why: str, pool: Pool) -> str:
 
 
 def _holes() -> list[int]:
-    """Return the offsets of the padding of struct tcp_congestion_ops."""
+    """Return the offsets of the padding in struct tcp_congestion_ops."""
     tcp = find_type(kernel(), TCP)
     used = {
         at for item in tcp.members for at in range(item.offset_bytes, item.offset_bytes + item.size_bytes)
