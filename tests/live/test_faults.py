@@ -1,4 +1,4 @@
-"""Commands with a fault at a system call leave the state as before or as after, and the suite finds mistakes."""
+"""A fault leaves the state as before or as after, and the suite finds planted mistakes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 from tests.faults.plants import PLANTS
 
 SHORT = ("register", "register-no-link", "unregister-no-link")
-"""The scenes of ``make test``; ``make faults-changing``, which CI runs, tries all of them."""
+"""The scenes of ``make test``. CI runs all scenes with ``make faults-changing``."""
 
 
 def outcomes(*words: str) -> tuple[int, list[dict[str, Any]]]:
-    """Run the fault suite, and return its exit code and its outcomes."""
+    """Run the fault suite; return its exit code and its outcomes."""
     command = [sys.executable, "-m", "tests.faults", "--json", *words]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.stdout, ended.stderr

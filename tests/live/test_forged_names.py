@@ -1,4 +1,4 @@
-"""No name of an object's parts, or of a pin can forge a line of what a command prints."""
+"""Check that names in an object, and pins, cannot forge a line of output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between generations of struct_ops, each on the kernels that have it and on those that do not."""
+"""Test differences between struct_ops generations, on kernels with and without each."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OLD_CONTROL = "struct sock *sk, const struct rate_sample *rs"
 NEW_CONTROL = "struct sock *sk, u32 ack, int flag, const struct rate_sample *rs"
 
 
-kernel = cache(live_kernel)  # what no test changes is read once
+kernel = cache(live_kernel)  # no test changes it, so it is read once
 
 
 @cache
@@ -94,7 +94,7 @@ REPORTS = Feature("reports of the verifier", (7, 3), _reports)
 
 
 def _load_with_fds() -> int:
-    """Load with the fd of BTF that programs may call by, and return what ``load`` does."""
+    """Load with the fd of a BTF whose functions programs may call; return the errno."""
     with bpf.btf_get_fd_by_id(min(bpf.btf_ids())) if _kernel_btf_has_an_id() else least_btf() as fd:
         return load(fd_array=[fd.fileno()])
 
@@ -121,7 +121,7 @@ def test_a_value_of_three_members(name: str, pin_dir: str) -> None:
 
 
 def _registered_by_the_update(name: str, pin_dir: str) -> None:
-    """Register without a link, and find state and name where this kernel's value has them."""
+    """Register without a link; check state and name in this kernel's layout of the value."""
     [one] = done_json("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir, "--no-link")[
         "registered"
     ]
@@ -168,12 +168,12 @@ def test_with_links_a_link_registers(name: str, pin_dir: str) -> None:
     )
 
 
-# What a congestion control has to have
+# Required members of a congestion control
 
 
 @pytest.fixture
 def control_alone(tmp_path: Path) -> str:
-    """Return a congestion control with a cong_control and no cong_avoid, which reads no argument."""
+    """Return a congestion control with cong_control for cong_avoid; it reads no argument."""
     return _control(tmp_path, "NO_CONG_AVOID")
 
 
@@ -260,7 +260,7 @@ def test_cong_control_of_four_arguments(tmp_path: Path, name: str, pin_dir: str)
     _does_not_fit(_old(tmp_path), f"{name}o", pin_dir)
 
 
-# What the verifier says
+# The verifier
 
 
 @needs(REPORTS)
@@ -308,7 +308,7 @@ def test_fds_of_modules_are_passed() -> None:
 
 
 def test_fds_of_modules_are_no_part_of_the_attribute(name: str, pin_dir: str) -> None:
-    """A kernel without the field refuses what is not zero there; objects without calls of modules need none."""
+    """A kernel without ``fd_array`` refuses it; objects without calls of modules need none."""
     require_absence(FD_ARRAY)
     assert _load_with_fds() == E2BIG
     done("register", "cubic", "--set", f"name={name}", "--pin-dir", pin_dir)
@@ -317,7 +317,7 @@ def test_fds_of_modules_are_no_part_of_the_attribute(name: str, pin_dir: str) ->
 # Memory
 
 SMALL = 'ulimit -l 8 || exit 9; exec "$@"'
-"""A shell that allows eight KiB, and what follows it as its arguments."""
+"""A shell that executes its arguments with 8 KiB of locked memory."""
 CHARGED = """
 import sys
 from structops_cli.syscall import bpf, bpf_maps, command
@@ -331,7 +331,7 @@ except KernelError as error:
 
 
 def _charged() -> bool:
-    """Tell whether a map of 1 MiB is refused within eight KiB of locked memory."""
+    """Tell whether the kernel refuses a map of 1 MiB within 8 KiB of locked memory."""
     result = run_python("-c", CHARGED, before=("bash", "-c", SMALL, "small"))
     assert result.exit_code in (0, 1), result
     return result.exit_code == 1  # EPERM
@@ -362,7 +362,7 @@ def _register_in_little_memory(name: str, pin_dir: str) -> None:
 
 
 def _refused_update(name: str, *, without_program: bool) -> tuple[int, str]:
-    """Return errno and operation of registering a value of a taken name, without its last function or with all."""
+    """Register a taken name, with or without the last function; return errno and operation."""
     kernel_type, raw = tcp(), bytearray(tcp().value.size_bytes)
     fds = []
     try:
@@ -405,7 +405,7 @@ def test_a_taken_name_is_found_when_all_else_is_sound() -> None:
 def test_a_taken_name_is_found_when_the_name_is_read() -> None:
     require_absence(LINKS)
     assert _refused_update("cubic", without_program=False) == (EEXIST, "MAP_UPDATE_ELEM")
-    # 5.10 misses a function when it comes to it, and the name stands behind the functions
+    # 5.10 misses the function before it reads the name, which comes after the functions
     errno = EINVAL if capabilities_of(kernel()).every_member_required else EEXIST
     assert _refused_update("cubic", without_program=True) == (errno, "MAP_UPDATE_ELEM")
 

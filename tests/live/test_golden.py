@@ -1,4 +1,4 @@
-"""Each command's text and JSON against ``tests/golden``, ids, sizes, times and addresses taken out."""
+"""Compare each command with ``tests/golden``, without ids, sizes, times and addresses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.live.objects import live_ops_file
 from tests.synthetic_kernels import kernel
 
 UNUSED: frozenset[str] = frozenset()
-"""No field is volatile: what is compared is the same on every machine."""
+"""No field is volatile: the values are the same on every machine."""
 
 OF_ONE_DEMO = {
     r"in [\d.]+ s, [\d.]+ Gbit/s": "in TIME, SPEED",
@@ -27,11 +27,11 @@ OF_ONE_DEMO = {
     r"is \w+, as before": "is DEFAULT, as before",
     r"^(  \d+ +live_\w+ +)\d+ +(?:\d+|-)$": r"\1RUNS",
 }
-"""What chance decides: which packets are lost, and so which programs run how often."""
+"""Chance decides which packets are lost, and so how often some programs run."""
 
 
 class Stage:
-    """One test's name, places and golden files."""
+    """The name, directories and golden files of one test."""
 
     def __init__(self, golden: Golden, name: str, root: str, folder: Path) -> None:
         self.golden, self.name, self.root, self.folder = golden, name, root, folder
@@ -46,7 +46,7 @@ class Stage:
         steady: Mapping[str, str] = MappingProxyType({}),
         exact: bool = False,
     ) -> None:
-        """Compare stdout, and what is on stderr behind it; ``steady`` are more patterns and what stands for them."""
+        """Compare stdout, then stderr. ``steady`` has more patterns with their replacements."""
         lines = [
             line for line in result.stdout.splitlines() if not only or only in line or line.startswith("ID ")
         ]
@@ -66,7 +66,7 @@ class Stage:
         self.json(label, done(*words, "--json").json(), volatile)
 
     def refusal(self, label: str, exit_code: int, *words: str) -> None:
-        """Run a command that is refused, as text and as JSON, and compare both."""
+        """Run a refused command as text and as JSON, and compare both."""
         plain, structured = run_cli(*words), run_cli(*words, "--json")
         assert (plain.exit_code, structured.exit_code) == (exit_code, exit_code)
         self.text(label, plain)

@@ -1,7 +1,7 @@
-"""HID-BPF for real: a virtual device whose report descriptor is repaired, and whose reports are filtered.
+"""Test HID-BPF on a virtual device: repair its report descriptor and filter reports.
 
-The device is made with uhid, and lives as long as its file is open. What
-programs read of it is what its hidraw file gives.
+uhid makes the device, which lives as long as its file is open. Its hidraw file gives the
+reports that programs read.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ pytestmark = [pytest.mark.live, needs(HID_BPF)]
 
 DEVICES = Path("/sys/bus/hid/devices")
 DESCRIPTOR = bytes.fromhex("0600ff 0901 a101 0902 1500 26ff00 7508 9504 8102 c0")
-"""A vendor's page, one collection, one input report of four bytes."""
+"""A vendor page, one collection, one input report of four bytes."""
 BUS_USB = 3
 MOST = 64
-"""Programs of one device, HID_BPF_MAX_PROGS_PER_DEV."""
+"""The most programs of one device, HID_BPF_MAX_PROGS_PER_DEV."""
 # include/uapi/linux/uhid.h
 UHID_CREATE2, UHID_INPUT2 = 11, 12
 
 
 class Device:
-    """A HID device of this test's own."""
+    """A new virtual HID device."""
 
     def __init__(self) -> None:
         before = set(os.listdir(DEVICES))
@@ -77,8 +77,8 @@ class Device:
         os.close(self._fd)
 
     def descriptor(self) -> bytes:
-        """Return the report descriptor as the drivers have it."""
-        with suppress(OSError):  # the device is just being connected again
+        """Return the report descriptor of the drivers; empty while the device reconnects."""
+        with suppress(OSError):  # the device is reconnecting
             return (DEVICES / self.name / "report_descriptor").read_bytes()
         return b""
 
@@ -157,7 +157,7 @@ def test_one_fix_up_for_a_device_and_no_device_that_is_not_there(device: Device,
 
 
 def test_another_version_takes_its_place_by_a_restart(device: Device, pin_dir: str) -> None:
-    """The old one has the device's one fix-up until it has gone, and the new one waits for that."""
+    """A device has one fix-up: the new version waits until the old one is gone."""
     fix = ("--const", "fix_at=1", "--const", "fix_from=0", "--const")
     one = register(device, pin_dir, *fix, "fix_to=7")
     assert eventually(lambda: device.descriptor()[1] == 7)

@@ -1,4 +1,4 @@
-"""Who uses which map, by address: two versions under one name at once, and every place that holds one."""
+"""Find the users of a map by its address: two versions of one name, all sorts of holders."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ LOOP = Feature(
 
 
 class Versions(NamedTuple):
-    """Two maps of one name, the first retired and held, and a namespace with sockets of both."""
+    """Two maps of one name, and a namespace with sockets of both. The first is retired."""
 
     namespace: ThrowawayNamespace
     reader: AlgorithmReader
@@ -52,7 +52,7 @@ class Versions(NamedTuple):
 
 
 def register(name: str) -> int:
-    """Register a version that anybody may use, and return its map id."""
+    """Register a version that any user may choose, and return its map id."""
     done("register", "reno", "--set", f"reno.name={name}", "--set", "reno.flags=NON_RESTRICTED")
     [found] = [item["map_id"] for item in done_json("list")["maps"] if is_live(item, name)]
     return int(found)
@@ -78,7 +78,7 @@ def test_every_namespace_has_the_cookie_that_a_socket_tells() -> None:
 
 @pytest.fixture
 def versions(name: str) -> Iterator[Versions]:
-    """Register a name, hold it by a socket and a default, unregister, and register and hold it again."""
+    """Register and hold a name, unregister it, and register and hold a new version."""
     with ThrowawayNamespace() as namespace, AlgorithmReader() as reader:
         old_id = register(name)
         old = namespace.open_socket()
@@ -108,9 +108,9 @@ def of_socket(found: tuple[OpenFile, ...], tcp: socket.socket) -> SocketReferenc
 
 def test_two_versions_under_one_name_are_told_apart(name: str, versions: Versions) -> None:
     with listening(versions.namespace, name) as listener, versions.namespace.open_socket() as client:
-        client.connect(listener.getsockname())  # of the default, which is the old version
+        client.connect(listener.getsockname())  # uses the default, the old version
         cookies = {cookie(listener): versions.new_id, cookie(client): versions.old_id}
-        assert versions.namespace.run(versions.reader.sockets) == cookies  # the child has none yet
+        assert versions.namespace.run(versions.reader.sockets) == cookies  # the child has no cookie yet
     assert versions.namespace.run(versions.reader.default) == versions.old_id
 
 
@@ -149,7 +149,7 @@ def test_a_built_in_algorithm_is_no_map(versions: Versions) -> None:
 
 @needs(LOOP)
 def test_every_namespace_of_the_kernel_is_read_at_once(name: str, versions: Versions) -> None:
-    """The throwaway one has no name and no process in it: nothing but the kernel's own list has it."""
+    """The namespace has no name and no process: only the kernel's list has it."""
     found = versions.reader.defaults()
     assert found.complete
     assert found.uses[0].netns == os.stat("/proc/self/ns/net").st_ino
@@ -176,7 +176,7 @@ def test_who_has_a_link_open_is_known(versions: Versions) -> None:
 
 
 def test_the_count_of_the_kernel_is_what_is_found(versions: Versions) -> None:
-    """``refcnt`` counts sockets, defaults, links, and a registration without a link; nobody's descriptor of the map."""
+    """``refcnt`` counts sockets, defaults, links and linkless registrations; no descriptors."""
     stock = {item.info.id: item for item in list_maps(live_kernel())}
     assert stock[versions.old_id].refcnt == 2
     assert stock[versions.new_id].refcnt == 2
@@ -211,7 +211,7 @@ print(json.dumps({"pid": os.getpid(), "sockets": one["sockets"], "moved": draine
 
 
 def test_a_process_has_the_id_that_it_has_for_who_asks(name: str, pin_dir: str) -> None:
-    """In a PID namespace that is not the kernel's own: a stranger would be named, and the socket not be moved."""
+    """Another PID namespace has its own ids: the kernel's id would be of another process."""
     done("register", "reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     ended = run_python("-c", IN_A_PID_NAMESPACE, name, before=OWN_PID_NAMESPACE)
     assert ended.exit_code == 0, ended.stderr

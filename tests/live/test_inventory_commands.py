@@ -1,4 +1,4 @@
-"""``list``, ``show``, ``dump`` and SELECTOR on the running kernel: every state, and agreement with the kernel's rendering."""
+"""Test ``list``, ``show``, ``dump`` and SELECTOR in every state; they match the kernel."""
 
 from __future__ import annotations
 
@@ -303,10 +303,10 @@ def test_the_kernels_rendering_of_an_unset_and_of_a_retired_map(name: str, bpf_r
 
 
 def _parse_rendering(text: str) -> tuple[dict[str, Any], list[Any]]:
-    """Read the kernel's text, ``{common, data}`` without names; pointers are hashed there, zero stays zero."""
+    """Parse the kernel's ``{common, data}``, without names and with hashed pointers."""
     tokens = iter(re.findall(r"\{|\}|'.'|0x[0-9a-f]+|\w+|\[|\]", DEBUG_HEAD.sub("", text, count=1)))
     assert next(tokens) == "{"
-    *common, data = _items(tokens, "}")  # on old kernels refcnt and state stand beside the data
+    *common, data = _items(tokens, "}")  # old kernels have refcnt and state next to the data
     flat = _flatten(common)
     state = StructOpsState[flat[1].removeprefix("BPF_STRUCT_OPS_STATE_")].name.lower()
     return {"refcnt": flat[0], "state": state}, data

@@ -1,7 +1,7 @@
-"""A loop for a ring of io_uring: registered for a ring of this test's own, run by entering it, and taken away.
+"""Register an io_uring loop for a ring of this test, run it, and unregister it.
 
-The command runs in this process, whose rings are open in it. A process of its
-own would have to inherit the ring.
+The command runs in this process, which has the ring open. Another process would have to
+inherit the ring.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tests.live.live_state import eventually, listed
 pytestmark = [pytest.mark.live, needs(IO_URING_OPS)]
 
 IO_URING_SETUP, IO_URING_ENTER = 425, 426
-"""The same on every architecture."""
+"""The numbers are the same on every architecture."""
 # include/uapi/linux/io_uring.h
 SQPOLL, SINGLE_ISSUER, DEFER_TASKRUN = 1 << 1, 1 << 12, 1 << 13
 DEFERRED = SINGLE_ISSUER | DEFER_TASKRUN
@@ -145,7 +145,7 @@ def test_a_file_that_is_no_ring_and_an_update_that_registers(path: str, pin_dir:
 
 
 def test_without_a_loop_the_kernel_is_not_asked(path: str, pin_dir: str) -> None:
-    """It would refuse with a warning and a trace in its log, and stop where it panics at warnings."""
+    """The kernel would warn with a trace in its log, and stop if it panics at warnings."""
     with a_ring() as ring:
         words = ("--only", "empty", "--set", f"ring_fd={ring}", "--pin-dir", pin_dir)
         error = refused("register", path, *words)
@@ -166,7 +166,7 @@ def test_another_process_inherits_the_ring(path: str, pin_dir: str) -> None:
 
 
 def test_a_ring_that_has_gone_takes_its_loop_along(path: str, pin_dir: str) -> None:
-    """The link stays, as that of a HID device that was pulled out does."""
+    """The link stays, as for a HID device that was pulled out."""
     with a_ring() as ring:
         done("register", path, "--set", f"ring_fd={ring}", "--pin-dir", pin_dir)
     assert listed("ring"), "the link is there still, and does nothing"

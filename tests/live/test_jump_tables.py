@@ -1,4 +1,4 @@
-"""A large ``switch`` as the newest clang compiles it for -mcpu=v4: by jump tables, where the kernel has them."""
+"""Register a large ``switch`` that the newest clang compiles to jump tables for -mcpu=v4."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> str:
 
 
 def register(path: str, name: str, pin_dir: str) -> dict[str, object]:
-    """Register, send traffic, and return the global variables."""
+    """Register an object, send traffic, and return its global variables."""
     [one] = done_json("register", path, "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]
     send_traffic(name, 300_000)
     infos = []

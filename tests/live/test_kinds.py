@@ -1,7 +1,7 @@
-"""What ``kinds/`` says of a type is what the running kernel does: every member of every type is asked, one by one.
+"""Compare ``kinds/`` with the running kernel, for every member of every type.
 
-A program is the shortest there is. A value has what its type requires, and one
-data member more; it is set in a map that waits for a link, and never registered.
+A program is the shortest possible one. A value has the required members of its type and
+one more data member. The test sets the value in a link map and never registers it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tests.kernel_features import (
 )
 
 UNSUPPORTED = "attach to unsupported member"
-"""How the verifier begins what it says for check_member."""
+"""The verifier's message for check_member begins with this."""
 DUMMY = pytest.param("bpf_dummy_ops", marks=needs(DUMMY_OPS, LINKS))
 QDISC = pytest.param("Qdisc_ops", marks=needs(QDISC_OPS))
 VALUED = [
@@ -51,7 +51,7 @@ VALUED = [
     pytest.param("hid_bpf_ops", marks=needs(HID_BPF)),
     pytest.param("io_uring_bpf_ops", marks=needs(IO_URING_OPS)),
 ]
-"""Those whose required members the shortest program can implement, and which register."""
+"""Types that register, and whose required members the shortest program can implement."""
 
 
 def load(kernel_type: StructOpsType, member: KernelMember, *, sleepable: bool = False) -> Fd:
@@ -69,7 +69,7 @@ def load(kernel_type: StructOpsType, member: KernelMember, *, sleepable: bool = 
 def refused_as(
     kernel_type: StructOpsType, member: KernelMember, *, sleepable: bool = False
 ) -> tuple[int, str]:
-    """Return errno and log of a program's refusal; 0 where it is loaded."""
+    """Return errno and log of a refused program; the errno is 0 if it loads."""
     try:
         load(kernel_type, member, sleepable=sleepable).close()
     except KernelError as error:
@@ -105,7 +105,7 @@ def test_which_members_may_sleep(name: str) -> None:
 
 
 def numbers_for(kernel_type: StructOpsType, member: KernelMember) -> list[int]:
-    """Return what to try in a data member: small, large, and what lies on either side of the limits that are known."""
+    """Return test values for a data member: small, large, and on both sides of known limits."""
     kind, bits = kind_of(kernel_type.name), 8 * min(member.size_bytes, 8)
     limits = [kind.data.at_most.get(member.name, 0), kind.data.at_least.get(member.name, 0)]
     around = [number + step for number in filter(None, limits) for step in (-1, 0, 1)]
@@ -123,7 +123,7 @@ def with_member(kernel_type: StructOpsType, raw: bytes, member: KernelMember, da
 
 
 def least_value(kernel_type: StructOpsType, stack: ExitStack) -> bytes:
-    """Return a value with a name and a program in each member that is required, one of each group included."""
+    """Return a value with a name and the required programs, one of each group included."""
     kind, raw = kind_of(kernel_type.name), bytes(kernel_type.value.size_bytes)
     wanted = (
         kind.members.required
@@ -140,7 +140,7 @@ def least_value(kernel_type: StructOpsType, stack: ExitStack) -> bytes:
 
 
 def answered(kernel_type: StructOpsType, raw: bytes, btf: Fd) -> tuple[int, int, int]:
-    """Return errno, result and the map's state after an update of a new link map."""
+    """Set the value of a new link map; return errno, result and the map's state."""
     with create_struct_ops_map(kernel_type, "t_kind", btf, link=True) as fd:
         try:
             errno, result = 0, bpf_maps.map_update_elem(fd, KEY, raw)
@@ -179,7 +179,7 @@ def test_every_type_that_this_kernel_offers_is_known() -> None:
 
 @pytest.mark.parametrize("name", [DUMMY, QDISC, *VALUED])
 def test_which_helpers_a_program_may_call(name: str) -> None:
-    """A helper that is held to be refused is refused in every member, on this kernel too; both answers occur."""
+    """The kernel refuses each helper that ``kinds/`` lists as refused. Both answers occur."""
     kernel = live_kernel()
     kernel_type = find_type(kernel, name)
     type_id = kernel.vmlinux.find("bpf_func_id", BtfKind.ENUM)

@@ -1,4 +1,4 @@
-"""Global data of hundreds of megabytes: what commands that meet it hold in memory, and that it arrives."""
+"""Use hundreds of megabytes of global data: it arrives, and commands need little memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.cli_runner import run_python
 from tests.compile import OBJECTS, compile_object
 
 MOST_KIB = 120 << 10
-"""Of memory, for any command; the object's .bss alone has 166 MB, and the command without an object takes some 20."""
+"""The limit for any command. One without an object takes some 20 MB; .bss has 166 MB."""
 MEASURED = """
 import contextlib, io, json, re, sys
 from structops_cli.__main__ import _import_command
@@ -39,7 +39,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def small_memory(*arguments: str, exit_code: int = 0, most_kib: int = MOST_KIB) -> str:
-    """Run the command as a process of its own and hold that it takes little memory; return what it printed."""
+    """Run the command as a process and check that it takes little memory; return its output."""
     result = run_python("-c", MEASURED, *arguments)
     assert result.exit_code == 0, result.stderr
     code, peak, out, err = json.loads(result.stdout)
@@ -58,7 +58,7 @@ def test_memory_does_not_grow_with_zeroed_data(large: str, command: tuple[str, .
 
 
 def test_every_element_is_shown_in_little_memory(large: str) -> None:
-    """Of an array of a million numbers, and of one of 100,000 structs."""
+    """The object has an array of a million numbers, and one of 100,000 structs."""
     shown = small_memory("inspect", "--all", large, most_kib=300 << 10)
     numbers, tasks = (
         next(line for line in shown.splitlines() if line.startswith(f"{name} "))

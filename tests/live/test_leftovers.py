@@ -1,4 +1,4 @@
-"""The fixture that looks after the machine: a failed test harms no other one, and another process is left alone."""
+"""Test the cleanup fixture: a failed test harms no other test and no other process."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ os.rename(f"{folder}/rounds", f"{folder}/ended")
 
 @contextmanager
 def neighbour(folder: Path) -> Iterator[Path]:
-    """Register and unregister a name in a loop, in a process that nothing connects with this run; give its file of rounds."""
+    """Register and unregister in a loop, in an unrelated process; yield its file of rounds."""
     environment = {name: value for name, value in os.environ.items() if name != RUN}
     words = ("setsid", "--fork", sys.executable, "-c", NEIGHBOUR, f"bpf_nb{os.getpid():x}", str(folder))
     subprocess.run(words, env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

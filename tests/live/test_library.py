@@ -1,4 +1,4 @@
-"""The examples of the library run as they are printed: those of its page and those of its docstrings."""
+"""Run the examples of the library's page and docstrings as they are printed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_functions_have_examples() -> None:
 
 
 def test_signals_arrive_after_an_operation() -> None:
-    """A library caller goes on after an operation: its signals must not stay blocked."""
+    """The signals of a caller must not stay blocked after an operation."""
     code = (
         "import signal, structops_cli as structops\n"
         "structops.register('reno', only=['reno'], members={'reno.name': 't_library'})\n"

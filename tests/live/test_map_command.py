@@ -1,4 +1,4 @@
-"""``structops map`` on the running kernel: each operation, and each answer of the kernel that is documented."""
+"""Test each operation of ``structops map``, and each documented answer of the kernel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TYPE = "tcp_congestion_ops"
 
 @pytest.fixture
 def programs(name: str, bpf_root: str) -> list[str]:
-    """Return assignments of three programs that are registered under ``NAMEd``."""
+    """Register ``NAMEd``; return assignments of its three programs."""
     [one] = done_json("register", "reno", "--set", f"name={name}d", "--pin-dir", f"{bpf_root}/donor")[
         "registered"
     ]
@@ -81,7 +81,7 @@ def test_create_not_on_a_bpffs(tmp_path: Any) -> None:
 
 
 def _program(member: str, programs: list[str]) -> str:
-    """Return the id of the program for a member; kernels order members as they like."""
+    """Return the id of the program for a member; kernels order members differently."""
     return dict(item.split("=id:") for item in programs)[member]
 
 

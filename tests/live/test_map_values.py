@@ -1,4 +1,4 @@
-"""What programs wrote, read back from maps of several types and decoded by the object's BTF."""
+"""Read maps of several types that programs wrote, decoded by the object's BTF."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.compile import OBJECTS, compile_object
 
 @pytest.fixture
 def contents(tmp_path: Path, name: str, pin_dir: str) -> dict[str, MapContents]:
-    """Return what the maps of ``live_maps`` hold after some traffic."""
+    """Return the contents of the maps of ``live_maps`` after some traffic."""
     path = tmp_path / "live_maps.bpf.o"
     path.write_bytes(compile_object(OBJECTS / "live_maps.bpf.c"))
     [one] = done_json("register", str(path), "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]

@@ -1,4 +1,4 @@
-"""Maps that are no struct_ops: looked at once by a process, and not at all where it made them itself."""
+"""A process looks once at each map that is no struct_ops map, and never at its own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.live.live_state import eventually
 
 @pytest.fixture
 def by_id(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
-    """Return id and type of the maps that this process opens by id, as it does."""
+    """Record id and type of each map that this process opens by id."""
     seen: list[tuple[int, int]] = []
     open_it = bpf.map_get_fd_by_id
 
@@ -38,7 +38,7 @@ def by_id(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 @contextmanager
 def one_map(map_type: BpfMapType) -> Iterator[int]:
-    """Hold a map that nobody but this test knows, by id."""
+    """Hold a new map and yield its id."""
     with bpf_maps.map_create(map_type, key_size=4, value_size=4, max_entries=1, name="t_other") as fd:
         yield map_info(fd).id
 
@@ -79,7 +79,7 @@ def test_a_program_array_that_was_just_made_is_left_alone(
 
 
 def test_nothing_is_left_of_program_arrays_that_close_as_maps_are_looked_at() -> None:
-    """On one processor, where the kernel's work waits for this process, one in twenty was left."""
+    """On one processor the kernel's work waits for this process: one in twenty was left."""
     list_maps(live_kernel())
     before = frozenset(bpf.map_ids())
     for _ in range(200):

@@ -1,13 +1,13 @@
-"""The model of the kernel's rules against the running kernel: it predicts, the kernel answers, and both must agree.
+"""Compare the model of the kernel's rules with the running kernel.
 
-After each operation of a drawn sequence errno and result are compared, and then
-what a lookup of each map shows, byte by byte: its state, who holds it, and its
-members. ``make model-check`` runs the same for longer.
+After each operation of a drawn sequence, errno and result must agree. Then the value of
+each map must agree byte by byte: its state, its references and its members.
+``make model-check`` runs longer.
 
-STRUCTOPS_MODEL_OPERATIONS: how many operations at least (1000).
-STRUCTOPS_MODEL_SEED: a seed that a run printed, to run the same again.
-STRUCTOPS_MODEL_SEQUENCES: a file of sequences that were drawn elsewhere, instead
-of new ones: what ``make vmtest`` gives to every kernel.
+STRUCTOPS_MODEL_OPERATIONS: the least number of operations (1000).
+STRUCTOPS_MODEL_SEED: a seed that a run printed, to repeat that run.
+STRUCTOPS_MODEL_SEQUENCES: a file of sequences that replaces drawn ones. ``make vmtest``
+gives the same file to every kernel.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ OPERATIONS = int(os.environ.get("STRUCTOPS_MODEL_OPERATIONS", IN_MAKE_TEST))
 SEQUENCES = os.environ.get("STRUCTOPS_MODEL_SEQUENCES", "")
 SEED = int(os.environ.get("STRUCTOPS_MODEL_SEED") or secrets.randbits(32))
 PARTS = max(1, OPERATIONS // 2000)
-"""Long runs are cut in parts: each has the machine for itself only as long as it takes."""
+"""Long runs have parts: each has the machine to itself only for its own time."""
 A_SEQUENCE = 12
-"""About how many operations a drawn sequence has at least."""
+"""The least number of operations of a drawn sequence, roughly."""
 
 
 def harmful(model: Model, operation: Operation) -> bool:
     """Tell whether an operation must not be tried.
 
-    LINK_UPDATE with the map of the link itself adds the entry to the list of congestion controls again, and
-    then deletes it (tcp_update_congestion_control of 6.4 to 6.18 at least), which damages the list.
+    LINK_UPDATE with the link's own map damages the list of congestion controls.
+    tcp_update_congestion_control of 6.4 to 6.18 at least adds the entry again, and then deletes it.
     """
     if isinstance(operation, UpdateLink):
         return bool(operation.map) and operation.map == model.links.get(operation.link)
@@ -56,7 +56,7 @@ def harmful(model: Model, operation: Operation) -> bool:
 
 
 def compare(pool: Pool, world: World, prefix: str, sequence: Sequence[Words]) -> Counter[str]:
-    """Hold that model and kernel agree on a sequence; return how often each (command, rule) was met."""
+    """Check that model and kernel agree on a sequence; count each (command, rule)."""
     speaker = Speaker(pool, prefix, min(name for _, name in world.taken))
     kernel, model, met = ModelKernel(pool), Model(), Counter[str]()
     try:
@@ -80,14 +80,14 @@ def compare(pool: Pool, world: World, prefix: str, sequence: Sequence[Words]) ->
 
 @pytest.fixture
 def pool() -> Iterator[Pool]:
-    """Return loaded programs for one test."""
+    """Yield loaded programs for one test."""
     with model_pool(live_kernel()) as made:
         yield made
 
 
 @pytest.fixture
 def world(pool: Pool) -> World:
-    """Return what the model has to know of this machine."""
+    """Return the facts about this machine that the model needs."""
     taken = frozenset(("tcp_congestion_ops", name) for name in read_congestion_controls().available)
     masks = flag_masks(pool.types["tcp_congestion_ops"])
     return World(capabilities_of(live_kernel()), pool.fds, taken, flag_masks=masks)
@@ -117,7 +117,7 @@ def test_the_model_and_the_kernel_agree(
 
 def draw(agree: Callable[[tuple[Words, ...]], None], seed: int) -> None:
     """Draw sequences, and shrink one that shows a difference."""
-    from hypothesis import HealthCheck, Phase, given, settings  # under emulation they take seconds to import
+    from hypothesis import HealthCheck, Phase, given, settings  # their import takes seconds under emulation
     from hypothesis import seed as with_seed
 
     from tests.live.model_strategies import sequences
@@ -135,7 +135,7 @@ def draw(agree: Callable[[tuple[Words, ...]], None], seed: int) -> None:
 
 
 def take_given(agree: Callable[[tuple[Words, ...]], None], met: Counter[str]) -> None:
-    """Go through the sequences of a file until there were operations enough."""
+    """Run the sequences of a file until there were enough operations."""
     for sequence in json.loads(Path(SEQUENCES).read_bytes()):
         if met.total() < OPERATIONS:
             try:
@@ -145,7 +145,7 @@ def take_given(agree: Callable[[tuple[Words, ...]], None], met: Counter[str]) ->
 
 
 def as_tuples(words: Any) -> Any:
-    """Return words as they were before JSON made lists of them."""
+    """Return words with tuples instead of the lists of JSON."""
     return tuple(map(as_tuples, words)) if isinstance(words, list) else words
 
 
@@ -213,7 +213,7 @@ CASES: dict[str, tuple[Words, ...]] = {
         ("update", "m0", "least", "a", (), 0, 0),
     ),
 }  # fmt: skip
-"""Sequences that once showed a difference, and those whose answer surprises."""
+"""Sequences that once showed a difference, and sequences with a surprising answer."""
 
 
 @pytest.mark.parametrize("case", list(CASES))

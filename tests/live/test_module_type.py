@@ -1,7 +1,8 @@
-"""struct_ops types of modules, end to end: our own modules offer them, and call what is registered.
+"""Test struct_ops types of modules end to end, with modules of our own.
 
-No module of a distribution has one. ``python -m tests.vm`` builds those of
-``tests/modules`` and takes them into its guests; elsewhere these tests are left out.
+Our modules offer types and call the registered functions; no module of a distribution has
+such a type. ``python -m tests.vm`` builds ``tests/modules`` and loads them in its guests.
+Elsewhere these tests are skipped.
 """
 
 from __future__ import annotations
@@ -45,19 +46,19 @@ pytestmark = [pytest.mark.live, needs(MODULE_TYPES)]
 TYPE, MODULE, NAME, LABEL = "t_module_ops", "t_module", "t_thermostat", "t_module"
 MEMBERS, OPS, FIRST_OP = 64, 54, 10
 LEVEL = 21
-"""What t_module's variable for each CPU has in it; t_answer adds it to twice the question."""
+"""The value of t_module's per-CPU variable. t_answer adds it to twice the question."""
 
 
 VARIANTS = (
     (), ("TICKETS",), ("TICKETS", "KEPT"), ("EVERY",), ("EVERY", "WITHOUT_49_TO_51"), ("OFFSET=100",), ('LABEL="t_else"',),
     ("UNCHECKED",), ("SLEEPY_ANSWER",), ("NEVER",), ("SCALE=1001",), ('LABEL=""',), ("RESERVED=1",), ("WITHOUT_ANSWER",),
 )  # fmt: skip
-"""What is compiled of module_ops.bpf.c."""
+"""The variants of module_ops.bpf.c."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def every_object() -> None:
-    """Ask for all objects at once: a guest has no compiler, and what it wished for comes with the next run only."""
+    """Request all objects at once: a guest gets a requested object in the next run only."""
     for macros in VARIANTS:
         with suppress(pytest.fail.Exception):
             compiled(macros)
@@ -74,7 +75,7 @@ def compiled(macros: tuple[str, ...], source: str = "module_ops") -> bytes:
 
 @pytest.fixture(autouse=True)
 def module() -> Iterator[None]:
-    """Have t_module loaded, nothing of it registered, and its counters at their beginning."""
+    """Load t_module, with nothing registered and with new counters."""
     path = module_file(MODULE)
     unload(MODULE)
     loaded = load_file(path)
@@ -89,7 +90,7 @@ def module() -> Iterator[None]:
 
 @pytest.fixture
 def other() -> None:
-    """Have t_other loaded as well."""
+    """Load t_other, too."""
     loaded = load_file(module_file("t_other"))
     assert loaded.returncode == 0, loaded.stderr
 
@@ -114,7 +115,7 @@ def refused_to_register(path: str, pin_dir: str, *words: str) -> dict[str, Any]:
     return error
 
 
-# What is there
+# The types
 
 
 def test_types_of_modules_are_listed_with_their_module(other: None) -> None:
@@ -165,7 +166,7 @@ def test_check_against_this_kernel_and_a_copy_of_its_types(tmp_path: Path) -> No
     assert error["hint"].startswith("give the folder: the types of a module")
 
 
-# Registered, and called
+# Registrations and calls
 
 
 def test_a_registered_program_is_called_by_the_module(tmp_path: Path, pin_dir: str) -> None:
@@ -225,7 +226,7 @@ def test_an_argument_that_may_be_null(tmp_path: Path, pin_dir: str) -> None:
 
 @needs(OWNED_ARGUMENTS)
 def test_an_argument_that_the_program_owns(tmp_path: Path, pin_dir: str) -> None:
-    """A ticket that a program does not give back is refused; given back, or passed on, none is left."""
+    """The verifier refuses a program that keeps a ticket; the other programs leave none."""
     error = refused_to_register(built(tmp_path, "TICKETS", "KEPT"), pin_dir)
     assert (error["kind"], error["program"]) == ("VerifierError", "t_take")
     assert "reference leak" in error["log"]
@@ -246,13 +247,13 @@ def test_a_member_that_may_sleep(tmp_path: Path, pin_dir: str) -> None:
 
 
 def test_types_of_the_module_are_what_core_finds(tmp_path: Path, pin_dir: str) -> None:
-    """The program knows ``value`` and ``limit`` in another order, at other offsets, and one type that is nowhere."""
+    """The program has ``value`` and ``limit`` at other offsets, and a type that nothing has."""
     register(built(tmp_path), pin_dir)
     assert call(LABEL, "measure", 3) == 3 * 10_000 + 500 * 10 + 2
 
 
 def takes_members_for_attach_types() -> bool:
-    """Tell whether this kernel has the attach types that it mixes up with the index of a member (7.3)."""
+    """Tell whether this kernel has attach types that it confuses with member indexes (7.3)."""
     btf = live_kernel().vmlinux
     type_id = btf.find("bpf_attach_type", BtfKind.ENUM)
     assert type_id
@@ -260,7 +261,7 @@ def takes_members_for_attach_types() -> bool:
 
 
 def test_as_many_functions_as_a_type_may_have(tmp_path: Path, pin_dir: str) -> None:
-    """54 trampolines need more than one page; 7.3 refuses those of three indexes, and takes the others."""
+    """54 trampolines need more than one page. 7.3 refuses three indexes and takes the others."""
     numbers = set(range(OPS))
     if takes_members_for_attach_types():
         error = refused_to_register(built(tmp_path, "EVERY"), pin_dir)
@@ -278,13 +279,13 @@ def test_as_many_functions_as_a_type_may_have(tmp_path: Path, pin_dir: str) -> N
 
 
 def pages_of_trampolines() -> set[int]:
-    """Return the pages that the trampolines of the registered map lie in; none where the kernel has no symbols of them."""
+    """Return the pages of the registered map's trampolines; empty if the kernel hides them."""
     with open("/proc/kallsyms", encoding="ascii") as file:
         words = [line.split() for line in file if f"bpf__{TYPE}_" in line]
     return {int(word[0], 16) >> 12 for word in words}
 
 
-# Data, and what the module says of it
+# Data, and the module's answers to it
 
 
 def test_data_is_what_was_set(tmp_path: Path, pin_dir: str) -> None:
@@ -337,7 +338,7 @@ def test_a_link_is_updated(tmp_path: Path) -> None:
 
 
 def loaded(kernel: Any, spec: Any) -> Any:
-    """Load an object and give its map the value, so that it is ready for a link."""
+    """Load an object and set its map's value, so that it is ready for a link."""
     plan = plan_object(spec, kernel)
     made = load(spec, plan, Target(kernel))
     programs = {name: fd.fileno() for name, fd in made.programs.items()}
@@ -345,7 +346,7 @@ def loaded(kernel: Any, spec: Any) -> Any:
     return made
 
 
-# The module comes and goes
+# Loading and unloading the module
 
 
 def test_a_module_stays_while_something_is_registered(tmp_path: Path, pin_dir: str) -> None:
@@ -359,7 +360,7 @@ def test_a_module_stays_while_something_is_registered(tmp_path: Path, pin_dir: s
 
 
 def test_a_map_alone_holds_its_module(bpf_root: str) -> None:
-    """One without a value does already: nothing is registered, and the module stays until the map is gone."""
+    """A map without a value is enough: the module stays until the map is gone."""
     done("map", "create", TYPE, "t_alone", "--link", "--pin", f"{bpf_root}/t_alone")
     [row] = listed("t_alone")
     assert (row["type"], row["module"], row["state"]) == (TYPE, MODULE, "unset")
@@ -390,7 +391,7 @@ def test_a_type_whose_module_is_not_loaded(tmp_path: Path, pin_dir: str) -> None
 
 
 def test_types_that_were_read_before_the_module_was_loaded(tmp_path: Path, pin_dir: str) -> None:
-    """Somebody who keeps the kernel's types sees a map of a module that came later."""
+    """A process that keeps the kernel's types sees a map of a module that came later."""
     unload(MODULE)
     kernel = live_kernel()
     assert MODULE not in [item.name for item in kernel.modules()]
@@ -406,7 +407,7 @@ def test_types_that_were_read_before_the_module_was_loaded(tmp_path: Path, pin_d
     ids=["without BTF", "of another kernel"],
 )
 def test_a_module_whose_types_the_kernel_cannot_use(tmp_path: Path, pin_dir: str, section: bytes) -> None:
-    """Its BTF is taken away, or names a type of the kernel's that is not there: the module is refused, or comes without types."""
+    """The kernel refuses a module with missing or wrong BTF, or loads it without types."""
     unload(MODULE)
     data = module_file(MODULE).read_bytes()
     damaged = tmp_path / f"{MODULE}.ko"
@@ -441,7 +442,7 @@ def test_types_of_two_modules_at_once(tmp_path: Path, bpf_root: str, other: None
 
 
 def test_a_type_that_cannot_be_replaced_takes_a_restart(tmp_path: Path, pin_dir: str, other: None) -> None:
-    """Of a type that nobody knows only the kernel can tell, and it is asked."""
+    """Only the kernel knows whether an unknown type can be replaced, so the command tries."""
     [first] = done_json("register", built(tmp_path, source="other_module_ops"), "--pin-dir", pin_dir)[
         "registered"
     ]
@@ -464,7 +465,7 @@ def test_a_type_that_cannot_be_replaced_takes_a_restart(tmp_path: Path, pin_dir:
 
 
 def test_a_type_that_two_modules_have(tmp_path: Path, pin_dir: str, other: None) -> None:
-    """The first module's is taken; a map is told with the layout of the module that it is of."""
+    """The first module's type is taken. A map is shown in the layout of its own module."""
     path = built(tmp_path, source="other_module_ops")
     words = ("--only", "t_shared", "--pin-dir", pin_dir)
     [one] = done_json("register", path, *words)["registered"]

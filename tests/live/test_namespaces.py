@@ -122,7 +122,7 @@ def test_a_word_that_means_none(word: str) -> None:
 
 
 def test_one_that_cannot_be_opened_has_not_gone(tmp_path: Path) -> None:
-    """Taken for gone, it would be left out, and the command end well."""
+    """If it counted as gone, a command would leave it out and succeed."""
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     with pytest.raises(KernelError, match="cannot enter") as caught:

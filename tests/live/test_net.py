@@ -1,8 +1,7 @@
-"""The throwaway namespace and its traffic on the running kernel: what goes through, and that nothing stays.
+"""Test the throwaway namespace and its traffic on the running kernel.
 
-Whether a namespace is really gone is asked of the kernel: a veth pair has one
-end in the namespace under test and the other in a namespace of the test's
-own. Taking a namespace down takes its end down, and the other end with it.
+A veth pair shows whether a namespace is gone: one end is in it, and the other end is in a
+namespace of the test. The kernel removes both ends with the namespace.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ MEBIBYTE = 1 << 20
 ENDLESS = 1 << 50
 SOON_S = scaled(20.0)
 
-# A process that sends without end, says where, and on Ctrl-C says what it still holds.
+# Sends without end and prints its namespace; on Ctrl-C prints its threads and descriptors.
 ENDLESS_SENDER = f"""
 import json, os, threading, time
 import pyroute2
@@ -58,14 +57,14 @@ finally:
 
 
 class Witness:
-    """Sees whether another network namespace still exists."""
+    """Tells whether another network namespace still exists."""
 
     def __init__(self, own: ThrowawayNamespace) -> None:
         self._own = own
         self._watched = 0
 
     def watch(self, process_id: int, thread_id: int) -> str:
-        """Join the network namespace of a thread by a veth pair; return the name of the witness's end."""
+        """Join a thread's network namespace by a veth pair; return the name of the witness's end."""
         self._watched += 1
         name = f"t_w{self._watched}"
         fd = os.open(f"/proc/{process_id}/task/{thread_id}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -80,7 +79,7 @@ class Witness:
         return name in self._own.run(interfaces)
 
     def gone_soon(self, name: str) -> bool:
-        """Wait until the end is gone, which the kernel's cleaner does in its own time."""
+        """Wait until the end is gone; the kernel's cleaner removes it some time later."""
         deadline = time.monotonic() + SOON_S
         while self.sees(name) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -105,7 +104,7 @@ def namespace() -> Iterator[ThrowawayNamespace]:
 
 @pytest.fixture
 def interrupt_soon() -> Callable[[], None]:
-    """Return what raises KeyboardInterrupt on the main thread 0.2 s later, wherever it then is, as Ctrl-C would."""
+    """Return a function that raises KeyboardInterrupt on the main thread after 0.2 s."""
 
     def arm() -> None:
         def interrupt(*_: object) -> NoReturn:
@@ -128,12 +127,12 @@ def own_inode() -> int:
 
 
 def place() -> tuple[int, int, list[str]]:
-    """Where this process is: the namespaces of its main and of the calling thread, and their interfaces."""
+    """Return the namespaces of the main and the calling thread, and their interfaces."""
     return Path("/proc/self/ns/net").stat().st_ino, own_inode(), interfaces()
 
 
 def open_fds() -> list[str]:
-    """Every open fd and what it is, less the one that does the reading."""
+    """Return every open fd and its target, except for the fd that reads them."""
     listed = list(Path("/proc/self/fd").iterdir())
     return sorted(f"{fd.name} {fd.readlink()}" for fd in listed if fd.is_symlink())
 
@@ -143,7 +142,7 @@ def kernel_threads() -> int:
 
 
 def kernel_threads_soon(wanted: int) -> int:
-    """Count this process's threads as the kernel does, when those that were joined have had time to leave."""
+    """Count this process's kernel threads, after joined threads have had time to exit."""
     deadline = time.monotonic() + SOON_S
     while kernel_threads() > wanted and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -152,7 +151,7 @@ def kernel_threads_soon(wanted: int) -> int:
 
 @contextmanager
 def unchanged() -> Iterator[None]:
-    """Hold that the block leaves this process as it was: its namespace, threads and fds."""
+    """Check that the block leaves this process's namespace, threads and fds unchanged."""
     threads, tasks, fds, where = threading.active_count(), kernel_threads(), open_fds(), place()
     yield
     assert (threading.active_count(), open_fds(), place()) == (threads, fds, where)
@@ -160,7 +159,7 @@ def unchanged() -> Iterator[None]:
 
 
 def tcp_sockets() -> str:
-    """The TCP line of sockstat: sockets in use, orphans, TIME_WAIT."""
+    """Return the TCP line of sockstat: sockets in use, orphans, TIME_WAIT."""
     lines = Path("/proc/thread-self/net/sockstat").read_text(encoding="ascii").splitlines()
     return next(line for line in lines if line.startswith("TCP:")).split(" alloc")[0]
 
@@ -266,7 +265,7 @@ def test_a_finished_transfer_leaves_no_socket_either(namespace: ThrowawayNamespa
 
 @contextmanager
 def endless_sender() -> Iterator[tuple[subprocess.Popen[str], int, int]]:
-    """Run a process that sends in a namespace of its own; yield it, the inode, and the namespace's thread."""
+    """Run a process that sends in a new namespace; yield it, the inode, and its thread."""
     command = [sys.executable, "-W", "error", "-c", ENDLESS_SENDER]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as sender:
         try:
@@ -319,7 +318,7 @@ def test_exactly_the_asked_bytes_go_through_the_algorithm(name: str, namespace: 
     assert report.tcp_info.unacked == 0
     assert (
         report.tcp_info.snd_mss_bytes < 1500
-    )  # Ethernet's segments, so that the window has something to count
+    )  # segments of Ethernet's size: the window counts several of them
     assert report.tcp_info.delivered > byte_count // 1500
     assert report.tcp_info.snd_cwnd > 0
     assert report.tcp_info.delivery_rate > 0
@@ -335,7 +334,7 @@ def test_both_ends_are_there_to_look_at_after_the_transfer(namespace: ThrowawayN
     with tcp_pair(namespace, "reno") as pair:
         transfer(pair, MEBIBYTE)
         assert congestion_control_of(pair.sender) == "reno"
-        assert namespace.run(tcp_sockets).startswith("TCP: inuse 3")  # and the listener
+        assert namespace.run(tcp_sockets).startswith("TCP: inuse 3")  # the pair and the listener
     assert pair.sender.fileno() == pair.receiver.fileno() == -1
 
 
@@ -431,7 +430,7 @@ except NotPermittedError as error:
 def test_a_restricted_algorithm_without_the_capability_is_said_to_be_restricted() -> None:
     controls = read_congestion_controls()
     restricted = [name for name in controls.available if name not in controls.allowed]
-    if not restricted:  # nothing here to be refused: then anybody may choose any, and that must work
+    if not restricted:  # without a restricted algorithm, any user may choose any, and that must work
         with socket.socket() as tcp:
             set_congestion_control(tcp, controls.available[0])
         return
