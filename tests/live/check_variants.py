@@ -1,4 +1,4 @@
-"""Objects and mutations of them, for holding what a check says against what a registration does."""
+"""Make objects and mutations of them, to compare checks with registrations."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.live.objects import live_ops
 
 
 class Variant(NamedTuple):
-    """An object, and what is said of how it came about.
+    """An object, and the expected relation between its check and its registration.
 
-    ``verifier`` tells that only a verifier can refuse it, ``unknown`` that nothing but an attempt can tell.
+    ``verifier``: only the verifier can refuse it. ``unknown``: only an attempt can tell.
     """
 
     label: str
@@ -135,12 +135,12 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 
 
 BY_THE_SECOND = ("written through",)
-"""What is done to the second argument, a number since 6.10: done to the pointer that it was, only the verifier refuses it."""
+"""Uses of the second argument that only the verifier refuses before 6.10: it is a pointer."""
 BY_BOUNDS = ("beyond, never by an argument",)
-"""Dead by the bounds of a number, which only the verifier knows."""
+"""The bounds of a number make these uses dead code, and only the verifier knows them."""
 
 UNTIL_6_13 = ("half a pointer", "half a number", "a byte of a number")
-"""What kernels before 6.13 refuse of a pointer only where they have a fix that BTF does not show."""
+"""Kernels before 6.13 refuse these uses only with a fix that BTF does not show."""
 
 SOCKET = "struct sock *sk = (void *)arguments[0];"
 REACH: dict[str, tuple[str, ...]] = {
@@ -171,7 +171,7 @@ REACH: dict[str, tuple[str, ...]] = {
     "sure: version": ("KCONFIG", "BODY=if (LINUX_KERNEL_VERSION >= VERSION(5, 6)) bad();"),
     "never: option": ("KCONFIG", "BODY=if (CONFIG_T_IN_NO_KERNEL) bad();"),
 }  # fmt: skip
-"""Something bad in a place that the verifier comes to always or never, or that only its bounds decide."""
+"""Bad code that the verifier reaches always, never, or depending on its bounds."""
 
 
 LOOK_UP = "BODY=u32 key = 0; seen = !look_up(&map, &key);"
@@ -184,7 +184,7 @@ MAPS = {
     "map: trie that is preallocated": "NUMBER(type, 11) NUMBER(key_size, 8) NUMBER(value_size, 8) NUMBER(max_entries, 1)",
     "map: flag of another type": f"NUMBER(type, 1) {KEY_AND_VALUE} NUMBER(max_entries, 1) NUMBER(map_flags, 1024)",
 }
-"""Definitions of a map; of the last only the kernel knows."""
+"""Definitions of a map; only the kernel can judge the last one."""
 
 
 def compiled(source: str, macros: tuple[str, ...]) -> ObjectSpec:
@@ -193,13 +193,13 @@ def compiled(source: str, macros: tuple[str, ...]) -> ObjectSpec:
 
 
 def bundled() -> Iterator[Variant]:
-    """Go through the objects of the package."""
+    """Yield the objects of the package."""
     for name in bundled_objects():
         yield Variant(name, partial(open_object, name))
 
 
 def of_live_ops() -> Iterator[Variant]:
-    """Go through ``live_ops`` with every macro that changes what becomes of it, and with every sort of name."""
+    """Yield ``live_ops`` with each macro that may change the result, and with odd names."""
     for macros in LIVE_OPS:
         make = partial(compiled, "live_ops.bpf.c", macros)
         yield Variant(f"live_ops {' '.join(macros)}", make)
@@ -209,7 +209,7 @@ def of_live_ops() -> Iterator[Variant]:
 
 
 def of_arguments() -> Iterator[Variant]:
-    """Go through the ways to take arguments."""
+    """Yield objects that use their arguments in different ways."""
     pointer, tells = _second_is_a_pointer(), refuses_narrow_pointers(live_kernel().vmlinux)
     for label, macros in ARGUMENTS.items():
         make = partial(compiled, "check_arguments.bpf.c", macros)
@@ -218,7 +218,7 @@ def of_arguments() -> Iterator[Variant]:
 
 
 def of_reach() -> Iterator[Variant]:
-    """Go through the places of something bad."""
+    """Yield objects with bad code in different places, and with different maps."""
     for label, macros in REACH.items():
         make = partial(compiled, "check_reach.bpf.c", macros)
         yield Variant(label, make, unknown=label.startswith("perhaps"))
@@ -227,7 +227,7 @@ def of_reach() -> Iterator[Variant]:
 
 
 def _second_is_a_pointer() -> bool:
-    """Tell whether cong_control is as it was before 6.10: with the rate sample behind the socket, and nothing else."""
+    """Tell whether cong_control takes a socket and a rate sample only, as before 6.10."""
     vmlinux = live_kernel().vmlinux
     type_id = vmlinux.find("tcp_congestion_ops", BtfKind.STRUCT)
     struct = vmlinux.type(type_id) if type_id is not None else None
@@ -240,7 +240,7 @@ def _second_is_a_pointer() -> bool:
 
 
 def of_sources() -> Iterator[Variant]:
-    """Go through every other source of the tests, as it is."""
+    """Yield every source of the tests, compiled without macros."""
     for source in SOURCES:
         yield Variant(source, partial(compiled, source, ()))
 
@@ -249,7 +249,7 @@ def of_sources() -> Iterator[Variant]:
 
 
 def mutations() -> Iterator[Variant]:
-    """Go through mutations of a sound object, member by member."""
+    """Yield a sound object with one mutation of one member of its struct."""
     spec = read_object(live_ops(), "live_ops.bpf.o")
     struct = spec.btf.type(spec.struct_ops[0].type_id)
     assert isinstance(struct, Struct)
@@ -270,9 +270,9 @@ def _variable(spec: ObjectSpec, **changes: object) -> ObjectSpec:
 
 
 def _rebuilt(spec: ObjectSpec, struct: Struct, more: tuple[BtfType, ...] = ()) -> ObjectSpec:
-    """Return the object with another local struct, and more types behind the others."""
+    """Return the object with another local struct, and with ``more`` types at the end."""
     types = [struct if one.id == struct.id else one for one in spec.btf.types()]
-    # the strings are encoded anew, and lines name their text by its place among them
+    # line_info refers to its text by an offset in the strings, which are encoded anew
     functions = tuple(one._replace(line_info=()) for one in spec.functions)
     return spec._replace(functions=functions, btf=Btf(encode([*types, *more]), origin=spec.name))
 
@@ -304,7 +304,7 @@ def _emptied(spec: ObjectSpec, place: int) -> ObjectSpec | None:
 
 
 def _moved_program(spec: ObjectSpec, place: int) -> ObjectSpec | None:
-    """Put another member's program here too."""
+    """Put the program of another member here."""
     start, functions = _start(spec, place), spec.struct_ops[0].functions
     if all(one.offset_bytes != start for one in functions):
         return None
@@ -318,7 +318,7 @@ def _moved_program(spec: ObjectSpec, place: int) -> ObjectSpec | None:
 
 
 def _swapped_names(spec: ObjectSpec, place: int) -> ObjectSpec | None:
-    """Give two neighbours each other's names: wrong order as far as the object's data goes."""
+    """Exchange the names of two neighbours, which contradicts the object's data."""
     struct = _struct(spec)
     if place + 1 >= len(struct.members):
         return None
@@ -328,7 +328,7 @@ def _swapped_names(spec: ObjectSpec, place: int) -> ObjectSpec | None:
 
 
 def _swapped_places(spec: ObjectSpec, place: int) -> ObjectSpec | None:
-    """Exchange two neighbouring pointers with what they hold: another order, which is none to the kernel."""
+    """Exchange two neighbouring pointers and their programs: the kernel sees no difference."""
     struct, functions = _struct(spec), spec.struct_ops[0].functions
     if place + 1 >= len(struct.members) or any(
         not isinstance(spec.btf.type(one.type), Ptr) for one in struct.members[place : place + 2]
@@ -351,7 +351,7 @@ def _swapped_places(spec: ObjectSpec, place: int) -> ObjectSpec | None:
 
 
 def _as_integer(spec: ObjectSpec, place: int) -> ObjectSpec:
-    """Make the member an integer of 8 bytes, whatever it was."""
+    """Make the member an integer of 8 bytes."""
     last = spec.btf.end_id
     member = _struct(spec).members[place]._replace(type=last)
     return _with_member(spec, place, member, Int(last, "t_word", 8, 0, 0, 64))
@@ -375,11 +375,11 @@ def _another_prototype(spec: ObjectSpec, place: int) -> ObjectSpec | None:
 
 
 def _set(spec: ObjectSpec, place: int) -> ObjectSpec | None:
-    """Set the member to something, where no program is."""
+    """Set the member to non-zero data; return None if it has a program."""
     variable, start = spec.struct_ops[0], _start(spec, place)
     if any(one.offset_bytes == start for one in variable.functions):
         return None
-    # of flags, the one bit that every kernel knows
+    # every kernel knows this bit of flags
     value = b"\1\0\0\0" if _struct(spec).members[place].name == "flags" else b"\1" * 8
     return _variable(spec, data=variable.data[:start] + value + variable.data[start + len(value) :])
 
@@ -405,4 +405,4 @@ SORTS: dict[str, Callable[[], Iterator[Variant]]] = {
     "sources": of_sources,
     "mutations": mutations,
 }
-"""Every sort of variants by its name."""
+"""The generators of variants by name."""

@@ -1,4 +1,4 @@
-"""Names and places of their own for the live tests."""
+"""Provide names and directories that only one test uses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COUNT = itertools.count(1)
 
 @pytest.fixture
 def name() -> Iterator[str]:
-    """Return a name that nobody else registers, and leave nothing registered under it or what begins with it."""
+    """Yield a new name; then unregister every map whose name begins with it."""
     unique = f"{own_prefix()}{next(COUNT):x}"
     before = frozenset(bpf.map_ids())
     yield unique
@@ -36,7 +36,10 @@ def name() -> Iterator[str]:
 
 
 def _new_maps_stay(before: frozenset[int]) -> bool:
-    """Give the maps of processes that have ended a moment to go: a program array that is opened meanwhile may stay for good."""
+    """Wait until ended processes have freed their maps; tell whether new maps remain.
+
+    A program array that this process opens meanwhile may never be freed.
+    """
     deadline = time.monotonic() + scaled(SETTLE_S)
     while stay := frozenset(bpf.map_ids()) - before:
         if time.monotonic() > deadline:
@@ -47,7 +50,7 @@ def _new_maps_stay(before: frozenset[int]) -> bool:
 
 @pytest.fixture
 def bpf_root(tmp_path: Path) -> Iterator[str]:
-    """Return the root of a bpffs that only this test knows."""
+    """Yield the root of a new bpffs."""
     root = tmp_path / "bpffs"
     root.mkdir()
     bpffs.mount(str(root))
@@ -57,5 +60,5 @@ def bpf_root(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def pin_dir(bpf_root: str) -> str:
-    """Return a directory for pins that does not exist yet."""
+    """Return the path of a pin directory that does not exist yet."""
     return f"{bpf_root}/pins"

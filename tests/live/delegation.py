@@ -1,4 +1,4 @@
-"""A user namespace with a bpffs that was delegated to it, and the command run inside (what a container would be)."""
+"""Run the command in a user namespace with a delegated bpffs, as a container does."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def run_delegated(
     *arguments: str, options: Mapping[str, str] = EVERYTHING, environment: Mapping[str, str] | None = None
 ) -> Result:
-    """Run the command in a user namespace of its own.
+    """Run the command in a new user namespace.
 
-    A bpffs of that namespace with these mount options lies where the usual one
-    is, and goes with it, pins and all.
+    Its own bpffs, with the mount ``options``, is on ``/sys/fs/bpf``. The bpffs disappears
+    with the namespace, and its pins too.
     """
     ours, theirs = socket.socketpair()
     words = [*COMMAND, *arguments]
@@ -44,7 +44,7 @@ def run_delegated(
 
 
 def _delegate(pid: int, child: socket.socket, options: Mapping[str, str]) -> None:
-    """Map root to root, and turn the file system that the child has opened into a mount for it."""
+    """Map root to root, and make a mount of the file system that the child opened."""
     assert child.recv(1) == b"u", "the child could not make its namespace"
     for name, text in (("uid_map", "0 0 65536"), ("gid_map", "0 0 65536")):
         with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as file:
@@ -68,7 +68,7 @@ def _syscall(number: int, *arguments: int | bytes | None) -> int:
 
 
 def _inside(parent: socket.socket, words: list[str], environment: Mapping[str, str]) -> None:
-    """Be the child: make the namespaces, open the file system there, and become the command."""
+    """Enter new namespaces, open the bpffs in them, and execute the command (in the child)."""
     if _libc.unshare(CLONE_NEWUSER | CLONE_NEWNS):
         raise OSError(ctypes.get_errno(), "unshare")
     parent.send(b"u")

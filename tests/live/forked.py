@@ -1,6 +1,7 @@
-"""Run a function in a fork of this process: a new Python would first import all of it again.
+"""Run a function in a fork of this process.
 
-Under emulation that takes longer than most of what a test then does.
+A new Python would import all modules again. Under emulation that takes longer than the
+rest of most tests.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ __all__ = ["forked"]
 
 
 def forked(body: Callable[[], object], meanwhile: Callable[[int], object] = int) -> Result:
-    """Return what a function wrote and ended with in a child, whose id ``meanwhile`` is given on this side.
+    """Run a function in a child process; return its output and exit code.
 
-    The child ends with 0 when the function returns, and with 1 and a traceback
-    when it raises; it may become another program.
+    ``meanwhile`` runs in the parent and receives the child's process id. The child exits with 0
+    when the function returns, and with 1 and a traceback when it raises. It may execute
+    another program.
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         child = os.fork()
@@ -39,7 +41,7 @@ def forked(body: Callable[[], object], meanwhile: Callable[[int], object] = int)
 
 
 def _run(body: Callable[[], object], out: IO[str], err: IO[str]) -> NoReturn:
-    """Run the function and end, past all that pytest would do at an end of its own."""
+    """Run the function and exit without pytest's own exit handlers."""
     code = 1
     try:
         for file, fd in ((out, 1), (err, 2)):

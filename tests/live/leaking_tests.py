@@ -1,4 +1,4 @@
-"""Tests that fail and leave all sorts of things, and one behind them: ``test_leftovers`` runs them, nobody else does."""
+"""Leave resources behind in failing tests. Only ``test_leftovers`` runs this file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.snapshot import take_snapshot
 
 NAME = f"{own_prefix()}left"
 STARTED: list[subprocess.Popen[str]] = []
-"""Kept, so that nothing complains of a process that nobody waits for: that is not what this is about."""
+"""Kept, because Python warns if it frees the Popen object of a running process."""
 
 
 def test_that_leaves_everything(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_that_leaves_everything(tmp_path: Path) -> None:
 
 
 def hold(*words: str) -> None:
-    """Register from a process that stays."""
+    """Register from a process that keeps running."""
     command = [*COMMAND, "register", "--transient", *words]
     STARTED.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
     assert STARTED[-1].stderr is not None

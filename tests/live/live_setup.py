@@ -1,4 +1,4 @@
-"""Set up a situation for a live test: maps on two versions, sockets, processes and namespaces that hold one."""
+"""Set up live tests: retired and registered versions, and holders of a map."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.live.live_state import eventually, listed
 
 
 def not_seen_here() -> str:
-    """Return the stderr of a command that looks at every process: empty, or a line where a PID namespace hides some."""
+    """Return the note that a command prints if a PID namespace hides processes, else ""."""
     if sees_all_processes():
         return ""
     return "not seen: processes outside of this one's PID namespace, and what only they hold\n"
@@ -35,7 +35,7 @@ def not_seen_here() -> str:
 
 @contextmanager
 def held_by_a_socket(name: str) -> Iterator[socket]:
-    """Hold a congestion control by one socket of a namespace of its own."""
+    """Hold a congestion control by one socket in a new network namespace."""
     with ThrowawayNamespace() as namespace:
         tcp = namespace.open_socket()
         set_congestion_control(tcp, name)
@@ -43,7 +43,7 @@ def held_by_a_socket(name: str) -> Iterator[socket]:
 
 
 def on_two_versions(name: str, folder: str, old: socket, new: socket) -> dict[str, Any]:
-    """Put a socket on a retired version of a name and one on the registered one; return the retired one as ``list`` tells it."""
+    """Put ``old`` on a retired version, ``new`` on the registered one; return the retired map."""
     done("register", "reno", "--set", f"name={name}", "--pin-dir", f"{folder}/one")
     set_congestion_control(old, name)
     done("unregister", name)
@@ -55,7 +55,7 @@ def on_two_versions(name: str, folder: str, old: socket, new: socket) -> dict[st
 
 @contextmanager
 def held_by_a_process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """Run ``register --transient`` with more arguments in a process, from when it holds the registration."""
+    """Run ``register --transient`` in a process; yield once it holds the registration."""
     with started("register", "--transient", *arguments) as process:
         assert process.stderr is not None
         said = []
@@ -67,7 +67,7 @@ def held_by_a_process(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def named_namespace(name: str) -> Iterator[NetNamespace]:
-    """Make a network namespace as ``ip netns`` does, and remove it with the block."""
+    """Make a network namespace as ``ip netns`` does, and remove it after the block."""
     subprocess.run(["ip", "netns", "add", name], check=True)
     try:
         [found] = select_namespaces(find_namespaces(), [name])
@@ -78,7 +78,7 @@ def named_namespace(name: str) -> Iterator[NetNamespace]:
 
 @contextmanager
 def held_by_a_descriptor(name: str) -> Iterator[NetNamespace]:
-    """Make a network namespace that nothing but a descriptor of another process leads to: its name is deleted."""
+    """Yield an unnamed network namespace that only a descriptor of another process holds."""
     with named_namespace(name) as found:
         fd = os.open(found.path, os.O_RDONLY)
         holder = subprocess.Popen(["sleep", "600"], pass_fds=[fd])
@@ -92,19 +92,19 @@ def held_by_a_descriptor(name: str) -> Iterator[NetNamespace]:
 
 @contextmanager
 def held_by_a_socket_alone(before: Callable[[], object]) -> Iterator[int]:
-    """Call a function in a new network namespace that nothing but a socket holds then; give its inode."""
+    """Call a function in a new network namespace; yield its inode once only a socket holds it."""
     with ThrowawayNamespace() as namespace:
         namespace.run(before)
         inode, kept = namespace.inode, namespace.open_socket(socket_type=SOCK_DGRAM).dup()
     with kept:
-        # a thread that was joined may be on its way out still, and lead there until it is gone
+        # a joined thread may still be exiting, and leads to the namespace until then
         assert eventually(lambda: all(one.inode != inode for one in find_namespaces()))
         yield inode
 
 
 @contextmanager
 def ready(name: str, *, object_name: str = "reno") -> Iterator[tuple[Loaded, Fd]]:
-    """Load an object and set the value of its map: READY, and not registered where there are links."""
+    """Load an object and set its map's value: READY; with links, not yet registered."""
     spec, kernel = open_object(object_name), live_kernel()
     plan = plan_object(spec, kernel, Selection(members={("", "name"): name}))
     with load(spec, plan, Target(kernel)) as loaded:
@@ -118,7 +118,7 @@ def ready(name: str, *, object_name: str = "reno") -> Iterator[tuple[Loaded, Fd]
 
 @contextmanager
 def two_behind_a_link(name: str) -> Iterator[tuple[Fd, Fd, Fd]]:
-    """Make two maps of a name that are ready, and a link that has the first; give all three."""
+    """Make two READY maps of one name; yield both, and a link to the first."""
     with (
         ready(name) as (_, first),
         ready(name, object_name="cubic") as (_, second),

@@ -1,4 +1,4 @@
-"""Read what a live test compares: maps as the command lists them, algorithms, defaults and pins."""
+"""Read the state that live tests compare: listed maps, algorithms, defaults and pins."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVENTUALLY_S = scaled(5.0)
 
 
 def listed(name: str) -> list[dict[str, Any]]:
-    """Return every struct_ops map of that name, as ``list --json`` shows it."""
+    """Return the struct_ops maps of that name, as ``list --json`` shows them."""
     return [item for item in done_json("list")["maps"] if item["name"] == name]
 
 
@@ -32,7 +32,7 @@ def available(name: str) -> bool:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait some seconds for a condition: the kernel frees maps and links after a grace period."""
+    """Wait some seconds for a condition; the kernel frees maps and links after a grace period."""
     deadline = time.monotonic() + EVENTUALLY_S
     while not condition():
         if time.monotonic() > deadline:
@@ -42,7 +42,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 def below(folder: str) -> list[str]:
-    """Return every file below a folder of a bpffs, without the kernel's own two."""
+    """Return the files below a bpffs directory, except for the kernel's own two."""
     return sorted(
         os.path.relpath(os.path.join(place, name), folder)
         for place, _, names in os.walk(folder)
@@ -52,7 +52,7 @@ def below(folder: str) -> list[str]:
 
 
 def freed(cookie: int) -> bool:
-    """Wait until a network namespace with a saved default has gone, 10 to 100 ms after its last user."""
+    """Wait until a namespace with a saved default is freed, 10 to 100 ms after its last user."""
 
     def is_gone() -> bool:
         return cookie in vanished_namespaces(StateStore(), find_namespaces())
@@ -66,7 +66,7 @@ def default_in(namespace: NetNamespace) -> str:
 
 
 def write_default(name: str) -> None:
-    """Make an algorithm the default of the calling thread's namespace, without this project's checks.
+    """Set the default algorithm of the calling thread's namespace, without checks.
 
     Outside the initial namespace the algorithm must be allowed: the refused write leaks a reference.
     """

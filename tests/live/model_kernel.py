@@ -1,7 +1,6 @@
-"""The kernel's side of the differential test: the model's operations as system calls, on maps of its own.
+"""Execute the operations of the model as system calls, on maps of this process.
 
-A handle is a name; what was never opened, or is closed, is a number that no fd
-has. Everything is given back in ``close``, whatever state it is in.
+A handle is a name. A handle that is not open stands for a number that no descriptor has.
 """
 
 from __future__ import annotations
@@ -41,14 +40,14 @@ from structops_cli.syscall.info import btf_info, map_info, prog_info
 from structops_cli.syscall.uapi import BPF_F_SLEEPABLE, BpfMapType, BpfProgType
 
 TYPES = ("tcp_congestion_ops", "bpf_dummy_ops")
-"""What the test registers, and what it must not; kernels before 5.17 have the first only."""
+"""The test may register maps of the first type only. Kernels before 5.17 lack the second."""
 CLOSED = 1 << 20
-"""A number above every fd that this process may have."""
+"""A number above every descriptor that this process may have."""
 WORD = struct.Struct("<I")
 
 
 class Number(Fd):
-    """An fd's number that belongs to nobody here."""
+    """A descriptor number that this object does not close."""
 
     __slots__ = ()
 
@@ -57,7 +56,7 @@ class Number(Fd):
 
 
 class Pool:
-    """What updates may put where a program belongs: loaded programs by (type, member), and everything that is wrong."""
+    """Loaded programs by (type, member), and descriptors that are wrong in a value."""
 
     def __init__(self, kernel: KernelTypes, stack: ExitStack) -> None:
         self.types = {item.name: item for item in offered_types(kernel) if item.name in TYPES}
@@ -78,7 +77,7 @@ class Pool:
         for kernel_type in self.types.values():
             for member in kernel_type.members:
                 if member.proto is not None:
-                    with suppress(KernelError):  # what the subsystem does not support
+                    with suppress(KernelError):  # the subsystem may not support the member
                         self._load(stack, kernel_type, member.member_index)
         fd = stack.enter_context(bpf.prog_load(BpfProgType.SOCKET_FILTER, RETURN_ZERO, licence="GPL"))
         self.filter = fd.fileno()
@@ -101,7 +100,7 @@ def load(
     licence: str = "GPL",
     sleepable: bool = False,
 ) -> Fd:
-    """Load a program that returns 0 for a member."""
+    """Load a program for a member; it returns 0."""
     return bpf.prog_load(
         BpfProgType.STRUCT_OPS,
         RETURN_ZERO,
@@ -114,7 +113,7 @@ def load(
 
 
 class ModelKernel:
-    """The kernel, with a few maps and links by handle."""
+    """Executes operations, and keeps maps and links by handle."""
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
@@ -122,7 +121,7 @@ class ModelKernel:
         self.links: dict[str, Fd] = {}
 
     def apply(self, operation: Operation) -> tuple[int, int, bytes]:
-        """Carry an operation out; return errno, result and value as the model's ``Answer`` has them."""
+        """Execute an operation; return errno, result and value as the model's ``Answer`` does."""
         try:
             result, value = self._call(operation)
         except KernelError as error:
@@ -222,7 +221,7 @@ class ModelKernel:
 
 @contextmanager
 def model_pool(kernel: KernelTypes) -> Iterator[Pool]:
-    """Load the pool, for as long as a test needs it."""
+    """Yield a loaded pool, and close it after the block."""
     with ExitStack() as stack:
         yield Pool(kernel, stack)
 

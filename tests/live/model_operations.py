@@ -1,4 +1,4 @@
-"""What drawn words mean as operations: the same words mean the same on every kernel, as far as it has what they name."""
+"""Translate drawn words into operations that mean the same on every kernel."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ POINTER = struct.Struct("<Q")
 
 
 class Speaker:
-    """Turns drawn words into operations on what is there."""
+    """Translates drawn words into operations on the present maps and links."""
 
     def __init__(self, pool: Pool, prefix: str, taken: str) -> None:
         self.pool, self.prefix, self.taken = pool, prefix, taken
         self.model = Model()
 
     def operation(self, words: Words, model: Model) -> Operation | None:
-        """Return the operation that some words mean now; None where they mean none."""
+        """Return the operation for some words; None if they mean nothing now."""
         self.model = model
         verb, *rest = words
         meant = [_meant(model, word) if isinstance(word, str) else word for word in rest]
@@ -193,14 +193,14 @@ class Speaker:
         return RunProgram(self.pool.types[type_name], index, count)
 
     def _index(self, type_name: str, member: int | str) -> int:
-        """Return a member's index, which by name is the same member on every kernel."""
+        """Return a member's index. A name means the same member on every kernel."""
         if isinstance(member, int) or type_name not in self.pool.types:
             return -1 if isinstance(member, str) else member
         return next(one.member_index for one in self.pool.types[type_name].members if one.name == member)
 
 
 def _meant(model: Model, word: str) -> str | None:
-    """Return the handle that ``ready N``, ``unset N`` or ``open N`` means now, None when there is none such."""
+    """Resolve ``ready N``, ``unset N`` or ``open N`` to a handle; None if there is none."""
     sort, _, index = word.partition(" ")
     states = {"ready": StructOpsState.READY, "unset": StructOpsState.INIT}
     if not index or sort not in (*states, "open"):
@@ -211,7 +211,7 @@ def _meant(model: Model, word: str) -> str | None:
 
 
 def _holes(kernel_type: StructOpsType) -> dict[str, list[int]]:
-    """Return the offsets of all padding bytes of a value, and of its inner struct."""
+    """Return the offsets of all padding bytes, of a value and of its inner struct."""
     start, size = kernel_type.data_offset, kernel_type.struct.size_bytes
     used = {
         start + at

@@ -1,8 +1,7 @@
-"""What the differential test draws: sequences of operations, right ones mostly, and each thing that can be wrong with one.
+"""Draw operations for the differential test: mostly right ones, and each possible error.
 
-A drawn sequence is plain data (words and numbers), so that a case which shows a
-difference can be written down as a regression test and still means the same on
-another kernel: members by name, programs by what they were loaded for.
+A drawn sequence is plain data (words and numbers), and can become a regression test. It
+names members, and programs by their member, so it means the same on another kernel.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from hypothesis import strategies as st
 from structops_cli.syscall.uapi import BPF_F_LINK
 from tests.live.model_operations import DUMMY, LINKS, MAPS, TCP, Words
 
-# Strategies: the first choice is what shrinking ends at
+# Strategies: hypothesis shrinks towards the first choice
 
 
 def weighted(*choices: tuple[int, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
-    """Draw from one of several strategies, each as often as its weight says (``one_of`` drops what it has twice)."""
+    """Draw from strategies by weight. ``one_of`` would drop repeated strategies."""
     table = [index for index, (weight, _) in enumerate(choices) for _ in range(weight)]
     return st.sampled_from(range(len(table))).flatmap(lambda at: choices[table[at]][1])
 
 
 def mostly(usual: object, rare: st.SearchStrategy[Any], times: int = 12) -> st.SearchStrategy[Any]:
-    """Draw a value, and once in so many times something else."""
+    """Draw the usual value ``times`` times as often as a rare one."""
     return weighted((times, st.just(usual)), (1, rare))
 
 
@@ -118,13 +117,13 @@ sequences = st.tuples(first, set_first, st.lists(operation, min_size=15, max_siz
 
 
 LEAST = 18
-"""A sequence has no fewer words."""
+"""The least number of items in a sequence."""
 
 
 def drawn(seed: int, operations: int) -> list[tuple[Words, ...]]:
-    """Return sequences of three times as many words as operations are wanted, always the same for a seed.
+    """Return sequences of three times as many items as ``operations``, fixed by the seed.
 
-    Words that mean nothing on a kernel are no operation: on 5.10, which has no links, every other one.
+    Items without a meaning on a kernel are no operation: on 5.10, which has no links, every second one.
     """
     found: list[tuple[Words, ...]] = []
 

@@ -1,4 +1,4 @@
-"""The objects that live tests compile: one sound congestion control, and everything one macro away from it."""
+"""Compile the objects of live tests: a sound congestion control and its variants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def live_ops(*macros: str, flags: tuple[str, ...] = FLAGS) -> bytes:
 
 
 def live_ops_file(folder: Path, *macros: str, name: str = "live_ops.bpf.o") -> str:
-    """Write such an object to a file and return its path."""
+    """Write an object of ``live_ops`` to a file and return its path."""
     path = folder / name
     path.write_bytes(live_ops(*macros))
     return str(path)

@@ -1,4 +1,4 @@
-"""Run Python where ``/sys/fs/bpf`` is this run's own affair: in a mount namespace that goes with it."""
+"""Run Python in a new mount namespace, with a ``/sys/fs/bpf`` of its own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.live.forked import forked
 __all__ = ["in_private_mounts"]
 
 CLONE_NEWNS = 0x00020000
-"""``include/uapi/linux/sched.h``; ``os.CLONE_NEWNS`` is there from Python 3.12 on."""
+"""``include/uapi/linux/sched.h``; Python has ``os.CLONE_NEWNS`` from 3.12 on."""
 BPFFS = "/sys/fs/bpf"
 
 
 def in_private_mounts(script: str, *arguments: str) -> Result:
-    """Run a script in a new mount namespace, in which no bpffs is mounted on ``/sys/fs/bpf`` at the start."""
+    """Run a script in a new mount namespace, without a bpffs on ``/sys/fs/bpf``."""
 
     def body() -> None:
         _enter()

@@ -1,4 +1,4 @@
-"""Run the command where ``/sys/kernel/btf`` is a folder of the test's: BTF that is damaged, or newer than this kernel's."""
+"""Run the command with damaged or newer BTF in ``/sys/kernel/btf``."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ SCRIPT = 'mount --bind "$0" /sys/kernel/btf && exec "$@"'
 
 
 def run_with_btf(folder: Path, *arguments: str) -> Result:
-    """Run the command in a mount namespace of its own, with ``folder`` mounted on ``/sys/kernel/btf``."""
+    """Run the command in a mount namespace with ``folder`` mounted on ``/sys/kernel/btf``."""
     return run_process(*arguments, before=("unshare", "-m", "sh", "-c", SCRIPT, str(folder)))

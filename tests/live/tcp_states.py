@@ -1,4 +1,4 @@
-"""A TCP socket in every state, all on loopback of one namespace, all owned by this process but for the orphans."""
+"""Make a TCP socket in every state on loopback; this process owns all but the orphans."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ __all__ = ["EveryState", "diag_of", "every_state", "until", "within"]
 
 
 FULL = 5
-"""How many times in a row a send has to be refused."""
+"""A queue is full after so many refused sends in a row."""
 
 
 class EveryState:
-    """The sockets by state; those of ``orphans`` have been closed, and only their local ports are known."""
+    """The sockets by state. ``orphans`` are closed: only their local ports are known."""
 
     def __init__(self) -> None:
         self.owned: dict[TcpState, socket] = {}
@@ -43,7 +43,7 @@ def until(found: Callable[[], bool], seconds: float = 5.0) -> None:
 
 
 def within(diag: NetlinkSocket) -> dict[int, TcpSocket]:
-    """Return the sockets of a namespace by local port and state, the latter in the upper half."""
+    """Return the sockets of a namespace by local port, with the state in the upper half."""
     return {item.source_port | item.state << 16: item for item in tcp_sockets(diag)}
 
 
@@ -51,7 +51,7 @@ def within(diag: NetlinkSocket) -> dict[int, TcpSocket]:
 def every_state(
     namespace: ThrowawayNamespace, prepare: Callable[[socket], object] = id
 ) -> Iterator[EveryState]:
-    """Hold a socket in each state; ``prepare`` is called with each that ``socket()`` made, before anything else."""
+    """Yield a socket in each state. ``prepare`` receives each socket right after ``socket()``."""
     with ExitStack() as stack, diag_of(namespace) as diag:
         found = EveryState()
 
@@ -108,7 +108,7 @@ def _half_closed(pair: Callable[[], tuple[socket, socket]]) -> tuple[socket, soc
 
 
 def _fill(one: socket) -> None:
-    """Send until nothing is taken for a while: what is full at once may be on its way to a peer that has room."""
+    """Send until the kernel refuses data for a while: data in flight may still find room."""
     one.setblocking(False)
     refused = 0
     while refused < FULL:
@@ -121,7 +121,7 @@ def _fill(one: socket) -> None:
 
 
 def _stuck(pair: Callable[[], tuple[socket, socket]]) -> tuple[socket, socket]:
-    """Return two ends, the first of which cannot send its FIN: the other's window is full."""
+    """Return two ends. The first cannot send its FIN: the second's window is full."""
     client, server = pair()
     _fill(client)
     client.shutdown(SHUT_WR)
@@ -136,7 +136,7 @@ def _last_ack(pair: Callable[[], tuple[socket, socket]]) -> socket:
 
 
 def _half_open(opened: Callable[[], socket], found: EveryState) -> None:
-    """Make a SYN_RECV by a listener that waits for data, and a SYN_SENT by one whose queue is full."""
+    """Make a SYN_RECV by a listener that waits for data, and a SYN_SENT by a full queue."""
     deferring = opened()
     deferring.setsockopt(IPPROTO_TCP, TCP_DEFER_ACCEPT, 30)
     deferring.bind(("127.0.0.1", 0))

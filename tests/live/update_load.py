@@ -1,8 +1,8 @@
-"""Connections at full speed on a loopback of their own while their congestion control is replaced again and again.
+"""Replace a congestion control again and again under connections at full speed.
 
 ``python -m tests.live.update_load --updates 100`` prints the figures; ``make update-load`` runs it.
-The connections live in a process of their own (this file with ``--traffic``), which
-counts bytes by tenths of a second of CLOCK_MONOTONIC.
+The connections are on a loopback device of their own, in another process (this file with
+``--traffic``). That process counts bytes by tenths of a second of CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ CHUNK = bytes(1 << 16)
 BINS_PER_S = 10
 MOVE_S = 0.02
 OBJECTS = ("cubic", "reno")
-"""Which versions take turns."""
+"""The versions, which alternate."""
 ENOUGH_FOR_SLABS = 50
-"""Updates after which a cache that grew with each of them stands out of the noise."""
+"""After so many updates, a cache that grew with each of them stands out of the noise."""
 
 
 class Load(NamedTuple):
-    """What a run gave. ``during`` and ``beside`` are bytes a second in the seconds of updates and in those around."""
+    """The result of a run. ``during`` and ``beside`` are bytes/s in updates and next to them."""
 
     updates: int
     failed: tuple[str, ...]
@@ -53,16 +53,16 @@ class Load(NamedTuple):
     switch_ms: tuple[float, ...]
     left: dict[str, int]
     lost: dict[str, int] | None
-    """Slab caches that grew by an object or more for each update; None after too few of them to tell."""
+    """Slab caches that grew by an object or more for each update; None after too few updates."""
 
     @property
     def ratio(self) -> float:
-        """Throughput in the second of an update by that of its neighbours, the median over all updates."""
+        """Throughput in the second of an update by that of its neighbours: the median."""
         return statistics.median(a / b for a, b in zip(self.during, self.beside, strict=True) if b)
 
 
 def counts() -> dict[str, int]:
-    """Count what an update could leave: maps, programs and links, and the kernel's areas of memory that BPF has."""
+    """Count objects that an update could leave: maps, programs, links and BPF's vmalloc areas."""
     found = {
         "maps": len(list(bpf.map_ids())),
         "programs": len(list(bpf.ids(BpfCmd.PROG_GET_NEXT_ID))),
@@ -74,7 +74,7 @@ def counts() -> dict[str, int]:
 
 
 def run(name: str, pin_dir: str, updates: int, spacing_s: float, *, connections: int = CONNECTIONS) -> Load:
-    """Register a congestion control, send through it, replace it so many times, and unregister it."""
+    """Register a congestion control, replace it under traffic, and unregister it."""
     before, slabs = counts(), count_slabs() if updates >= ENOUGH_FOR_SLABS else None
     done_json("register", OBJECTS[0], "--set", f"name={name}", "--pin-dir", pin_dir)
     moments, switch_ms = [], []
@@ -107,7 +107,7 @@ def run(name: str, pin_dir: str, updates: int, spacing_s: float, *, connections:
 
 
 def _update(name: str, obj: str) -> float:
-    """Replace it as an operator does, by a process; return the milliseconds that it took."""
+    """Replace the version by a process, as an operator does; return the milliseconds."""
     begun = time.monotonic()
     result = run_process("update", name, obj, "--set", f"name={name}", "--keep", "2", "--json")
     assert result.exit_code == 0, result.stderr
@@ -116,13 +116,13 @@ def _update(name: str, obj: str) -> float:
 
 
 def _rate(bins: dict[int, int], at: float, offset_s: float) -> float:
-    """Return the bytes of one second that begins so much after a moment."""
+    """Return the bytes of the second that begins ``offset_s`` after ``at``."""
     first = int((at + offset_s) * BINS_PER_S)
     return float(sum(bins.get(key, 0) for key in range(first, first + BINS_PER_S)))
 
 
 def _left(before: dict[str, int]) -> dict[str, int]:
-    """Return what is more than before, given the kernel's time to free it."""
+    """Return the increase of each count, after the kernel has had time to free objects."""
     deadline = time.monotonic() + 30
     while True:
         left = {sort: count - before[sort] for sort, count in counts().items()}
@@ -132,7 +132,7 @@ def _left(before: dict[str, int]) -> dict[str, int]:
 
 
 def _lost(before: dict[str, Slab], updates: int) -> dict[str, int]:
-    """Return the slab caches that grew with the updates, given the kernel's time to free what it frees later."""
+    """Return the slab caches that grew with the updates, after time for delayed frees."""
     deadline = time.monotonic() + 30
     while (lost := find_leaks(before, count_slabs(), updates)) and time.monotonic() < deadline:
         time.sleep(1)
@@ -141,7 +141,7 @@ def _lost(before: dict[str, Slab], updates: int) -> dict[str, int]:
 
 @contextmanager
 def _traffic(name: str, connections: int) -> Iterator[subprocess.Popen[str]]:
-    """Run the connections in a process, from when all of them carry data."""
+    """Run the connections in a process; yield it once all of them are connected."""
     with subprocess.Popen(
         [
             sys.executable,
@@ -170,9 +170,9 @@ def _traffic(name: str, connections: int) -> Iterator[subprocess.Popen[str]]:
 
 
 def traffic(name: str, connections: int) -> None:
-    """Send through all connections until stdin says something, and print bytes by tenths of a second, and what failed.
+    """Send through all connections until stdin is readable; then print bytes and failures.
 
-    One connection after the other chooses the name once more, and so moves to the version of that moment.
+    The connections choose the name again in turn, and so move to the present version.
     """
     bins: Counter[int] = Counter()
     failed: list[str] = []
