@@ -1,4 +1,4 @@
-"""Examine this machine: what it can do for struct_ops, what is in the way, and what is to be repaired."""
+"""Examine this machine: its support for struct_ops, and states that need a repair."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ Value = TypeVar("Value")
 
 
 def examine(root: str = "/") -> tuple[Finding, ...]:
-    """Look at everything and return what was found, in a fixed order. Changes nothing.
+    """Run all checks and return their findings, in a fixed order. Changes nothing.
 
-    ``root`` is where files are read that say how the machine is set up; the kernel
-    is always the running one. What the caller may not look at is a note.
+    ``root`` is the folder of the configuration files; the kernel is always the running one.
+    A check that lacks a permission returns a note.
     """
     tree, release = Tree(root), os.uname().release
     kernel, stock, found = (
@@ -57,12 +57,12 @@ def examine(root: str = "/") -> tuple[Finding, ...]:
 
 
 def is_healthy(findings: Iterable[Finding]) -> bool:
-    """Tell whether there is nothing to repair."""
+    """Tell whether no finding is a problem."""
     return all(item.state != PROBLEM for item in findings)
 
 
 def _once(make: Callable[[], Value]) -> Callable[[], Value]:
-    """Return a call that makes a value the first time, and raises the same error each time when it cannot."""
+    """Return a function that calls ``make`` once, and repeats its value or its error."""
     made: list[Value] = []
     failed: list[StructopsError] = []
 
@@ -81,6 +81,6 @@ def _once(make: Callable[[], Value]) -> Callable[[], Value]:
 
 
 def _initial_default(found: Sequence[NetNamespace]) -> str:
-    """Return the default of the initial namespace, which is what files at boot set."""
+    """Return the default of the initial namespace, which sysctl files set at boot."""
     initial = [namespace for namespace in found if namespace.is_initial]
     return (inside(initial[0], read_congestion_controls) if initial else read_congestion_controls()).default

@@ -1,4 +1,4 @@
-"""What this kernel can do for struct_ops, and what of its settings is in the way."""
+"""Check the features and settings of this kernel that struct_ops needs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPTIONS = {
     "CONFIG_BPF_JIT": "struct_ops programs are machine code that the kernel calls",
     "CONFIG_DEBUG_INFO_BTF": "types of struct_ops are found in the kernel's BTF",
 }
-"""What has to be built in, and why."""
+"""The options that have to be built in, and the reason."""
 CAPABILITIES = {
     39: ("CAP_BPF", "loads programs and maps"),
     38: ("CAP_PERFMON", "lets programs read kernel structures"),
@@ -34,16 +34,16 @@ CAPABILITIES = {
 }
 """``include/uapi/linux/capability.h``."""
 CHARGED_BEFORE = version_code(5, 11, 0)
-"""Until then maps and programs were charged to RLIMIT_MEMLOCK."""
+"""Older kernels charge maps and programs to RLIMIT_MEMLOCK."""
 LINK_ABILITIES = {
     "update": "bpf_struct_ops_map_link_update",
     "detach": "bpf_struct_ops_map_link_detach",
 }
-"""Functions of the kernel that are there where a link can do it (kernel/bpf/bpf_struct_ops.c)."""
+"""The kernel function of each operation of a link (kernel/bpf/bpf_struct_ops.c)."""
 
 
 def folders(tree: Tree) -> Iterator[Finding]:
-    """Look for the folders that the kernel fills; they are worth a word only where one is missing."""
+    """Check that the kernel's file systems are mounted; report only missing ones."""
     for folder, (file, command) in FOLDERS.items():
         if not os.path.exists(tree.path(file)):
             why = "it has what a kernel says of itself: types, processes, namespaces, sysctls, mounts"
@@ -51,7 +51,7 @@ def folders(tree: Tree) -> Iterator[Finding]:
 
 
 def kernel_btf(tree: Tree) -> Iterator[Finding]:
-    """Look whether the types of the kernel and of its modules can be read."""
+    """Check whether the types of the kernel and of its modules can be read."""
     check, path = "kernel BTF", f"{BTF_FOLDER}/vmlinux"
     try:
         kernel = live_kernel(tree.path(BTF_FOLDER))
@@ -76,7 +76,7 @@ def kernel_btf(tree: Tree) -> Iterator[Finding]:
 
 
 def configuration(tree: Tree, release: str) -> Iterator[Finding]:
-    """Look at the options that struct_ops needs, where the kernel shows its configuration."""
+    """Check the options that struct_ops needs, if the kernel shows its configuration."""
     config = read_config(list(OPTIONS), [tree.path(place) for place in config_paths(release)])
     if not config.found:
         yield Finding(
@@ -94,7 +94,7 @@ def configuration(tree: Tree, release: str) -> Iterator[Finding]:
 
 
 def offered(kernel: KernelTypes) -> Iterator[Finding]:
-    """Ask the kernel which types it offers."""
+    """Probe the types that the kernel offers."""
     answers = {item.name: is_registered(item) for item in offered_types(kernel)}
     names = [name for name, answer in answers.items() if answer is ProbeAnswer.YES]
     unknown = [name for name, answer in answers.items() if answer is ProbeAnswer.UNKNOWN]
@@ -111,7 +111,7 @@ def offered(kernel: KernelTypes) -> Iterator[Finding]:
 
 
 def capabilities(tree: Tree) -> Iterator[Finding]:
-    """Look at what the caller may do; less than all is no fault of the machine's."""
+    """Check the caller's capabilities. A missing one is a note, not a problem of the machine."""
     status = tree.read("/proc/self/status")
     if status is None:
         yield Finding("capabilities", NOTE, "not shown", "/proc/self/status cannot be read")
@@ -126,7 +126,7 @@ def capabilities(tree: Tree) -> Iterator[Finding]:
 
 
 def lockdown(tree: Tree) -> Iterator[Finding]:
-    """Look at kernel lockdown (kernel_lockdown(7))."""
+    """Check the mode of kernel lockdown (kernel_lockdown(7))."""
     text = tree.read("/sys/kernel/security/lockdown")
     mode = text.partition("[")[2].partition("]")[0] if text else ""
     if mode == "confidentiality":
@@ -142,7 +142,7 @@ def lockdown(tree: Tree) -> Iterator[Finding]:
 
 
 def unprivileged_bpf(tree: Tree) -> Iterator[Finding]:
-    """Look whether everybody may load programs of the simplest types."""
+    """Check whether unprivileged users may load programs of the simplest types."""
     value = (tree.read("/proc/sys/kernel/unprivileged_bpf_disabled") or "").strip()
     if value == "0":
         yield Finding(
@@ -157,7 +157,7 @@ def unprivileged_bpf(tree: Tree) -> Iterator[Finding]:
 
 
 def jit(tree: Tree) -> Iterator[Finding]:
-    """Look whether the JIT is on."""
+    """Check whether the JIT is on."""
     value = (tree.read("/proc/sys/net/core/bpf_jit_enable") or "").strip()
     if value == "0":
         yield Finding(
@@ -185,7 +185,7 @@ def jit(tree: Tree) -> Iterator[Finding]:
 
 
 def bpffs_mounted() -> Iterator[Finding]:
-    """Look for the file system that pins live in, and whether it is the machine's."""
+    """Check whether a bpffs is mounted, and whether it is the one of process 1."""
     if unseen := unreachable_pins():
         yield Finding(
             "bpffs",
@@ -207,7 +207,7 @@ def bpffs_mounted() -> Iterator[Finding]:
 
 
 def links(kernel: KernelTypes) -> Iterator[Finding]:
-    """Say what links can do here."""
+    """Report the link operations of this kernel."""
     if not has_links(kernel):
         yield Finding(
             "links",
@@ -227,7 +227,7 @@ def links(kernel: KernelTypes) -> Iterator[Finding]:
 
 
 def tokens(kernel: KernelTypes) -> Iterator[Finding]:
-    """Say whether a container could be given BPF by a token."""
+    """Report whether this kernel has BPF tokens, which delegate BPF to a container."""
     if kernel.vmlinux.find("bpf_token", BtfKind.STRUCT):
         yield Finding("tokens", OK, "this kernel has BPF tokens")
     else:
@@ -235,7 +235,7 @@ def tokens(kernel: KernelTypes) -> Iterator[Finding]:
 
 
 def memlock() -> Iterator[Finding]:
-    """Look at RLIMIT_MEMLOCK where it counts."""
+    """Check RLIMIT_MEMLOCK, if this kernel charges BPF memory to it."""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if kernel_version() >= CHARGED_BEFORE or soft == resource.RLIM_INFINITY:
         yield Finding("memory limit", OK, "RLIMIT_MEMLOCK does not count here")

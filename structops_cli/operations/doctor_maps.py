@@ -1,4 +1,4 @@
-"""Maps that are unregistered and still there: who holds them, and what has leaked."""
+"""Check for retired maps: report their references and the leaked ones."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from structops_cli.syscall.uapi import StructOpsState
 
 
 def retired_maps(stock: Sequence[LiveMap], look: Callable[[], Status]) -> Iterator[Finding]:
-    """Look for maps that are unregistered and still held, and for those that the kernel has ejected.
+    """Check for maps that are unregistered and still referenced, and for ejected ones.
 
-    Who holds them takes a ``look`` at every namespace and process: only where there is one.
+    ``look`` inspects every namespace and process. It is called only if a map is retired.
     """
     retired = {item.info.id for item in stock if item.state == MapState.RETIRED}
     status = look() if retired else None
@@ -36,7 +36,7 @@ def retired_maps(stock: Sequence[LiveMap], look: Callable[[], Status]) -> Iterat
 
 
 def _held(one: MapStatus, found: References) -> Finding:
-    """Say who holds a retired map, or that nothing in sight does."""
+    """Report the references of a retired map."""
     live = one.live
     state = "TOBEFREE" if live.kernel_state == StructOpsState.TOBEFREE else live.state
     what = f"map {live.info.id} ({live.name}): {state}"

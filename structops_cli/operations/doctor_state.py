@@ -1,4 +1,4 @@
-"""What of struct_ops is on this machine and ought not to be: half-states, leftovers, what waits for a name that is gone."""
+"""Check for stale pins and saved state, and for references to unregistered names."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from structops_cli.shell_words import netns_options_of, shell_words
 from structops_cli.syscall import bpffs
 
 KEPT = f"{DEFAULT_PIN_DIR}/{KEPT_FOLDER}"
-"""Where earlier versions are kept for a rollback: kept/NAME/ID."""
+"""The folder of versions that are kept for a rollback: kept/NAME/ID."""
 MODULE = re.compile(r"^\S*/tcp_(\w+)\.ko", re.MULTILINE)
 NO_ALGORITHM = frozenset({"diag"})
-"""Modules of such a name that are something else."""
+"""Modules with the prefix tcp_ that are no congestion control."""
 
 
 def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:
-    """Look for namespaces whose default is not registered any more."""
+    """Check for namespaces whose default is unregistered or an older version."""
     seen, notes = read_defaults(found)
     retired = [item for item in seen if item.retired]
     for item in retired:
@@ -58,7 +58,7 @@ def defaults(found: Sequence[NetNamespace]) -> Iterator[Finding]:
 
 
 def routes(found: Sequence[NetNamespace]) -> Iterator[Finding]:
-    """Look for routes whose algorithm is gone."""
+    """Check for routes whose algorithm is not registered."""
     chosen, notes = list_routes(found)
     dangling = [item for item in chosen if item.dangling]
     for item in dangling:
@@ -77,7 +77,7 @@ def routes(found: Sequence[NetNamespace]) -> Iterator[Finding]:
 
 
 def memory(found: Sequence[NetNamespace], path: str = STATE_PATH) -> Iterator[Finding]:
-    """Compare what is remembered with the kernel."""
+    """Compare the saved state with the kernel."""
     store = StateStore(path)
     entries, routes_known = store.defaults(), store.routes()
     by_identity: dict[int, NetNamespace] = {}
@@ -128,7 +128,7 @@ def _route_keys(identity: int, namespace: NetNamespace) -> set[object]:
 
 
 def pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
-    """Look for pins of detached links, kept versions of what is not registered, and pins that other users can change."""
+    """Check for pins of detached links, useless kept versions, and pins open to other users."""
     orphaned = [path for mount in bpffs.mounts() for path in bpffs.pins(mount.path) if is_dead(path)]
     for path in orphaned:
         yield Finding(
@@ -168,17 +168,17 @@ def _exposed_pins(stock: Sequence[LiveMap]) -> Iterator[Finding]:
 
 
 def _unsafe_default() -> Iterator[Finding]:
-    """Look at the directory that pins go into when the user names none."""
+    """Check the default pin directory."""
     try:
         check_pin_dir(DEFAULT_PIN_DIR)
     except NotPermittedError:
-        return  # root's, and this is not root
+        return  # the directory belongs to root, and this process is not root
     except StructopsError as error:
         yield Finding("pins", PROBLEM, error.what, error.why, error.hint)
 
 
 def modules(tree: Tree, release: str, stock: Sequence[LiveMap]) -> Iterator[Finding]:
-    """Look for kernel modules that could come under the name of what is registered."""
+    """Check for kernel modules that have the name of a registered map."""
     text = tree.read(f"/lib/modules/{release}/modules.dep") or ""
     names = sorted(set(MODULE.findall(text)) - NO_ALGORITHM)
     taken = sorted({item.name for item in stock if item.state == MapState.REGISTERED} & set(names))

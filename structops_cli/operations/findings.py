@@ -1,4 +1,4 @@
-"""What ``doctor`` says: one finding for each thing that it looked at."""
+"""Define the findings of ``doctor``, and run its checks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from structops_cli.struct_ops.rules.causes import EVERYWHERE
 from structops_cli.syscall.mount_table import unmounted
 
 OK, NOTE, PROBLEM = "ok", "note", "problem"
-"""A problem is something to repair; a note, something to know, or that could not be looked at."""
+"""A problem needs a repair. A note informs, or names an object that was not inspected."""
 LARGEST_FILE = 1 << 20
-"""Bytes of a configuration file that are read."""
+"""Maximum number of bytes that are read of a configuration file."""
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: what is so, why that matters, and what to do about it."""
+    """One fact that a check found, with its cause and the fix."""
 
     check: str
     state: str
@@ -30,17 +30,20 @@ Check: TypeAlias = Callable[[], Iterable[Finding]]
 
 
 class Tree:
-    """The files of a machine below a root directory: ``/`` for this one."""
+    """The files of a machine below a root directory, ``/`` for this machine."""
 
     def __init__(self, root: str = "/") -> None:
         self.root = root.rstrip("/")
 
     def path(self, path: str) -> str:
-        """Return where a file of the machine is to be opened."""
+        """Return the path by which a file of the machine can be opened."""
         return f"{self.root}{path}"
 
     def read(self, path: str) -> str | None:
-        """Return a file's text; None when it is not there or may not be read. ``OSError`` where no file can be opened."""
+        """Return the text of a file; None if it is absent or unreadable.
+
+        Raises ``OSError`` if no file at all can be opened.
+        """
         try:
             with open(self.path(path), encoding="utf-8", errors="replace") as file:
                 return file.read(LARGEST_FILE)
@@ -51,7 +54,7 @@ class Tree:
 
 
 def looked_at(name: str, check: Check) -> list[Finding]:
-    """Return what a check finds; what keeps it from looking is a note, and no end of the others."""
+    """Return the findings of a check; an error becomes a note, so that the other checks run."""
     try:
         return list(check())
     except StructopsError as error:
@@ -65,7 +68,7 @@ def looked_at(name: str, check: Check) -> list[Finding]:
 
 
 def _fix(text: str, number: int | None) -> str:
-    """Return what helps against a folder that is not mounted, or a resource that has run out."""
+    """Return the fix for an unmounted file system or an exhausted resource, else ""."""
     if missing := unmounted(text):
         return missing[1]
     return EVERYWHERE[number].hint if number in (EMFILE, ENFILE) else ""

@@ -1,11 +1,12 @@
-"""The truth about every struct_ops: what is registered, what is retired and who still holds it.
+"""Report the state of every struct_ops map, and the objects that hold it.
 
-``refcnt`` of a map's value counts, on every kernel (tried on 5.10, 6.1, 6.12,
-6.18 and 7.3): one for each socket, one for each namespace whose default it is,
-one for each link, and one for a registration without a link. Descriptors and
-pins of the map are not in it. What is counted and not found is a reference that
-nothing in sight explains: one that leaked, if nothing was out of sight. A socket that is in no
-table and that no process has open, sent to one and not yet received (SCM_RIGHTS) or registered with io_uring, looks the same.
+``refcnt`` of a map's value counts sockets, namespaces whose default the map is, links,
+and a registration without a link. It counts no descriptors and no pins of the map. Tested
+on 5.10, 6.1, 6.12, 6.18 and 7.3.
+
+A counted reference that is not found is unexplained. It has leaked if everything could be
+inspected. A socket looks the same if it is in no table and no process has it open: it was
+sent and not yet received (SCM_RIGHTS), or it is registered with io_uring.
 """
 
 from __future__ import annotations
@@ -36,15 +37,16 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 LOOKS = 3
 LOOK_AGAIN_S = 0.02
-"""Sockets come and go between the kernel's count and the finding: what is unexplained in one look only was that."""
+"""Pause between looks. A socket that came or went meanwhile is unexplained only once."""
 
 
 class ReferenceCount(NamedTuple):
-    """The kernel's count of a map's references, and what was found of them.
+    """The kernel's count of a map's references, and the number that was found of each sort.
 
-    ``unexplained`` is None where what was found cannot be told apart by map, or
-    the type's users are not known one by one: ``others`` counts those. ``devices`` are queueing disciplines of
-    network devices, and the default of new ones; 0 where several maps have their kind.
+    ``others`` counts the references of a type whose referrers cannot be listed.
+    ``unexplained`` is None for such a type, and if versions could not be distinguished.
+    ``devices`` counts queueing disciplines of network devices and the default of new
+    devices; it is 0 if several maps have the name.
     """
 
     counted: int
@@ -58,9 +60,10 @@ class ReferenceCount(NamedTuple):
 
 
 class MapStatus(NamedTuple):
-    """One map and all that holds it. ``replaced_by`` is the map that is registered under its name now, 0 for none.
+    """One map and its references.
 
-    ``devices`` run a queueing discipline of its name: the kernel does not tell of which version.
+    ``replaced_by`` is the map that is registered under its name now, 0 for none. ``devices``
+    run a queueing discipline of its name; the kernel does not show the version.
     """
 
     live: LiveMap
@@ -75,17 +78,16 @@ class MapStatus(NamedTuple):
 
 
 class Status(NamedTuple):
-    """All maps that were asked for, and what they were joined with."""
+    """The selected maps, and the references to maps of their names."""
 
     maps: tuple[MapStatus, ...]
     references: References
 
 
 def find_status(kernel: KernelTypes, selector: str | None = None) -> Status:
-    """Join what the kernel tells of struct_ops maps with everything that uses them.
+    """Return the status of the maps that ``selector`` matches, of all maps by default.
 
-    Raises ``NotFoundError`` for a selector that nothing matches, and what
-    ``list_maps`` does without CAP_SYS_ADMIN.
+    Raises ``NotFoundError`` if no map matches. Raises as ``list_maps`` without CAP_SYS_ADMIN.
     """
     status = _look(kernel, selector)
     for _ in range(LOOKS - 1):
@@ -111,7 +113,7 @@ def _look(kernel: KernelTypes, selector: str | None, *, closely: bool = False) -
 
 
 class _Join:
-    """Everything that was found, by the map that it is of: by id, or where only names are known, by name."""
+    """The references by map id, or by name if versions cannot be distinguished."""
 
     def __init__(self, stock: tuple[LiveMap, ...], found: References, devices: DeviceReferences) -> None:
         self._found = found
@@ -147,7 +149,7 @@ class _Join:
         )
 
     def _with_devices(self, one: MapStatus) -> MapStatus:
-        """Add the devices that run a kind; they explain references where one map alone has it."""
+        """Add the devices that run a qdisc. They explain references if only one map has the name."""
         devices, default = self._devices.get(one.live.name, []), one.live.name == self._default_kind
         known = len(devices) + default if self._bearers[one.live.type.name, one.live.name] == 1 else 0
         known = min(known, one.references.others)
@@ -156,7 +158,7 @@ class _Join:
 
 
 def has_leaked(one: MapStatus, found: References) -> bool | None:
-    """Tell whether a map has references that are nobody's, as far as anything in sight can; None when that is not known."""
+    """Tell whether a map has leaked references; None if that is unknown."""
     left = one.references.unexplained
     if not left:
         return False if left == 0 or found.exact else None
@@ -166,7 +168,7 @@ def has_leaked(one: MapStatus, found: References) -> bool | None:
 
 
 def held_by(one: MapStatus) -> str:
-    """Return who holds a map in a few words, "" for nobody; what only the kernel's count has is "other user", or unexplained."""
+    """Return the number of references of each sort in words, "" for none."""
     processes = len({file.process for file in one.files})
     counts = (
         ("link", "links", len(one.live.links)),
@@ -202,7 +204,7 @@ def _references(live: LiveMap, found: References, sockets: int, defaults: int) -
 
 
 def _agreed(before: Status, after: Status) -> Status:
-    """Return the later look, with what is unexplained in both."""
+    """Return the later status. A reference stays unexplained only if both looks left it so."""
     known = {item.live.info.id: item.references.unexplained for item in before.maps}
     return after._replace(maps=tuple([_least(item, known.get(item.live.info.id)) for item in after.maps]))
 

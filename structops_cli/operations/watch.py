@@ -1,8 +1,8 @@
-"""What changes: snapshots of maps, links and defaults, compared.
+"""Compare snapshots of maps, links and defaults, and report each difference as an event.
 
-The kernel tells nobody of these changes, so they are looked for: what comes and goes
-between two looks is missed. Nothing is held between them, neither a map nor a
-link, for a watcher that holds a link keeps it registered.
+The kernel does not announce these changes. An object that comes and goes between two
+snapshots is missed. The watcher holds no map and no link between snapshots, because an
+open link stays registered.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ if TYPE_CHECKING:
     from structops_cli.btf.kernel_types import KernelTypes
 
 TRIES = 3
-"""Of a look in whose middle something was replaced."""
+"""Attempts to take a snapshot, if a map is replaced in the middle."""
 ALIVE = (MapState.REGISTERED, MapState.RETIRED, MapState.EJECTED)
 SETTLE_S = 1.0
-"""How long a link map that nobody saw registered may look retired before it is said.
+"""Time for which a new link map may look retired before the watcher reports it.
 
-LINK_CREATE and LINK_UPDATE hold the new map from their beginning, and name it in the link at their end: in between
-(an RCU grace period in tcp_update_congestion_control) it looks like one that lost its link.
+LINK_CREATE and LINK_UPDATE hold the new map from the start and name it in the link at the
+end. In between (an RCU grace period in tcp_update_congestion_control) it looks retired.
 """
 
 
 class Event(NamedTuple):
-    """One change; what does not belong to its kind is None.
+    """One change. A field that does not apply to its kind is None.
 
-    ``kind`` is one of ``registered``, ``replaced`` (the link names another map
-    now: ``map_id`` in place of ``old_map_id``), ``detached``, ``retired``, ``ejected``, ``freed`` and
-    ``default``, of the namespace ``netns``. ``holders`` is the kernel's count at
-    that moment, a link included that is just being let go. ``time`` is that of the look, seconds since 1970.
+    ``kind`` is ``registered``, ``replaced`` (the link names ``map_id`` instead of
+    ``old_map_id``), ``detached``, ``retired``, ``ejected``, ``freed`` or ``default`` (of the
+    namespace ``netns``). ``holders`` is the kernel's count; it includes a link that the kernel
+    is about to release. ``time`` is the time of the snapshot, in seconds since 1970.
     """
 
     kind: str
@@ -60,7 +60,7 @@ class Event(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """One look: maps by id, the defaults by namespace, and links that are there and name no map."""
+    """One snapshot: maps by id, defaults by namespace, and detached links, which name no map."""
 
     time: float
     maps: Mapping[int, LiveMap]
@@ -69,12 +69,12 @@ class Snapshot(NamedTuple):
 
     @property
     def links(self) -> dict[int, int]:
-        """Link to map id."""
+        """The map id of each link."""
         return {link.id: live.info.id for live in self.maps.values() for link in live.links}
 
 
 def compare(before: Snapshot, after: Snapshot) -> Iterator[Event]:
-    """Go through what is different, in the order in which it must have happened."""
+    """Yield the differences in the order in which the changes must have happened."""
     old_links = before.links
     replaced = set()
     for link_id, map_id in after.links.items():
@@ -87,7 +87,7 @@ def compare(before: Snapshot, after: Snapshot) -> Iterator[Event]:
     yield from _of_maps(before, after, replaced)
     for netns, use in after.defaults.items():
         old = before.defaults.get(netns, use)
-        is_new = old.cookie != use.cookie  # of another namespace, which has got the inode of one that is gone
+        is_new = old.cookie != use.cookie  # a new namespace may get the inode of a freed one
         if not is_new and (old.name, old.map_id) != (use.name, use.map_id):
             yield Event(
                 "default",
@@ -120,7 +120,7 @@ def _of_maps(before: Snapshot, after: Snapshot, replaced: set[int]) -> Iterator[
         elif was in (
             MapState.REGISTERED,
             MapState.EJECTED,
-        ):  # a link map that nothing holds but a descriptor or a pin: it may be linked again
+        ):  # only a descriptor or a pin holds the link map: it may be linked again
             yield _of(after, "retired", live, holders=live.refcnt)
 
 
@@ -142,9 +142,10 @@ def _of(
 def settled(
     before: Mapping[int, LiveMap], stock: Mapping[int, LiveMap], since: dict[int, float], now: float
 ) -> dict[int, LiveMap]:
-    """Return the maps with those that are perhaps just being linked shown as ready, as long as SETTLE_S has not passed.
+    """Return the maps, with the state READY for maps that may be in the middle of LINK_CREATE.
 
-    ``since`` says from when on which map looked so, on the clock of ``now``, and is kept up to date.
+    Such a map gets its real state after SETTLE_S. ``since`` has the time, on the clock of
+    ``now``, at which each map first looked retired; this function updates it.
     """
     shown = dict(stock)
     for map_id, live in stock.items():
@@ -160,7 +161,7 @@ def settled(
 
 
 class Watcher:
-    """Look at the kernel again and again; a context manager, for what reads the defaults stays loaded."""
+    """Takes snapshots repeatedly. A context manager: it keeps its BPF programs loaded."""
 
     def __init__(self, kernel: KernelTypes) -> None:
         self._kernel = kernel
@@ -169,12 +170,12 @@ class Watcher:
         self._unsettled: dict[int, float] = {}
 
     def begin(self) -> Snapshot:
-        """Take the look that the first ``changes`` compares with."""
+        """Take the snapshot that the first ``changes`` compares with."""
         self._last = self._look(None)
         return self._last
 
     def changes(self) -> tuple[Event, ...]:
-        """Look again and return what is different since the last look."""
+        """Take a snapshot and return the changes since the last one."""
         before = self._last or self.begin()
         self._last = self._look(before)
         return tuple(compare(before, self._last))
@@ -188,7 +189,7 @@ class Watcher:
                 link_id: _map_behind(link_id)
                 for link_id in (before.links if before else {}).keys() - taken.links.keys()
             }
-            if not any(behind.values()):  # else it names a map after all: it was replaced in the middle
+            if not any(behind.values()):  # else the link was updated in the middle of the snapshot
                 break
         if before:
             shown = settled(before.maps, stock, self._unsettled, time.monotonic())
@@ -197,7 +198,7 @@ class Watcher:
         return taken._replace(defaults={use.netns: use for use in self._defaults.read()}, detached=detached)
 
     def title(self, netns: int) -> str:
-        """Return what people call a namespace."""
+        """Return the title of a namespace."""
         return next((item.title for item in find_namespaces() if item.inode == netns), f"net:[{netns}]")
 
     def __enter__(self) -> Self:
@@ -210,7 +211,7 @@ class Watcher:
 
 
 def _map_behind(link_id: int) -> int | None:
-    """Return the map that a link names, 0 for none, None for a link that has gone."""
+    """Return the id of the map that a link names, 0 for none, None if the link is freed."""
     try:
         with bpf.link_get_fd_by_id(link_id) as fd:
             return link_info(fd).map_id
