@@ -1,7 +1,7 @@
-"""Which version of an algorithm a namespace's default really is: the name alone does not tell.
+"""Find the namespaces whose default is an older version of the registered algorithm.
 
-A link that is updated puts another map in the place of the old one; a namespace whose default was
-the old one keeps it until its sysctl is written again.
+LINK_UPDATE changes the map behind a name. A namespace whose default has that name keeps the
+old map until its sysctl is written again.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from structops_cli.runtime.live_map import MapState
 
 
 def older_versions(names: Collection[str]) -> dict[int, int]:
-    """Return the namespaces (by inode) whose default is a map that is not registered any more, while its name is; and that map's id.
+    """Return the map id of each default that is an older version of a registered name.
 
-    Only those whose default has one of ``names`` count. Nothing where it cannot be told: without CAP_BPF and
-    CAP_SYS_ADMIN, and on a kernel without BPF iterators (5.9).
+    The keys are inodes of namespaces. Considers only the defaults ``names``. Returns an empty
+    dict without CAP_BPF and CAP_SYS_ADMIN, and on a kernel without BPF iterators (5.9).
     """
     try:
         kernel = readable_kernel()

@@ -1,8 +1,8 @@
-"""Demonstrate an object: register it, send real TCP data, prove that its programs ran, unregister it.
+"""Demonstrate an object: register it, send data, prove that its programs ran, unregister it.
 
-Nothing of the host is changed. The data flows in a namespace that only this process
-knows. Without ``keep`` the link is pinned in a bpffs that is mounted nowhere. The kernel
-frees both when the process ends. The recovery process undoes what would stay: a map
+The demonstration changes nothing of the host. The data flows in a namespace that only this
+process can reach. Without ``keep`` the link is pinned in a bpffs that is mounted nowhere.
+The kernel frees both when the process ends. The recovery process removes the rest: a map
 without a link, and pins that are not kept yet.
 """
 
@@ -32,11 +32,11 @@ from structops_cli.syscall.info import ProgInfo, prog_info
 from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME
 
 LOSS_PERCENT = 0.5
-"""Of the packets, at random: a connection that loses nothing never asks an algorithm what to do about a loss."""
+"""Percentage of packets that are dropped at random: the algorithm has to handle a loss."""
 
 
 class Proof(NamedTuple):
-    """What one registered congestion control did: its traffic, its programs' runs, and what they wrote."""
+    """The traffic of a congestion control, the runs of its programs, and its maps' contents."""
 
     registered: Registered
     traffic: TrafficReport
@@ -45,7 +45,7 @@ class Proof(NamedTuple):
 
 
 class Demonstration(NamedTuple):
-    """The whole of it. ``before`` and ``after`` are the initial namespace's congestion controls."""
+    """The result. ``before`` and ``after`` are the initial namespace's congestion controls."""
 
     object: RegisteredObject
     proofs: tuple[Proof, ...]
@@ -64,10 +64,11 @@ def demonstrate(
     say: Callable[[str], None],
     caller: Caller | None = None,
 ) -> Demonstration:
-    """Register an object's congestion controls, send ``byte_count`` bytes through each, and unregister unless ``keep``.
+    """Register an object's congestion controls, and send ``byte_count`` bytes through each.
 
-    The lock file is free while the traffic runs, which may take minutes. Raises
-    ``StateError`` if something is left that should be gone.
+    Unregisters them at the end unless ``keep``. The lock file is free while the traffic runs,
+    which may take minutes. Raises ``StateError`` if one stays registered, or if the default
+    changed meanwhile.
     """
     before = read_congestion_controls()
     with ExitStack() as held:
@@ -120,7 +121,7 @@ def _info(program_id: int) -> ProgInfo:
 def _check_left(
     before: CongestionControls, after: CongestionControls, chosen: list[Registered], *, keep: bool
 ) -> None:
-    """Hold that the machine's default is what it was, and that what was unregistered is gone."""
+    """Raise ``StateError`` if the default has changed or an unregistered name is still listed."""
     if after.default != before.default:
         raise StateError(
             "the default congestion control of this machine changed meanwhile",

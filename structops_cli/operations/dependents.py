@@ -1,4 +1,4 @@
-"""Find what depends on a registered map: defaults, routes, devices, and processes that hold its link."""
+"""Find the dependents of a registered map: defaults, routes, devices, holders of its link."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from structops_cli.operations.state_store import SavedDefault
 
 ELSEWHERE = ("nsenter", "-t", "1", "-m", "structops")
-"""Runs the command in the mount namespace of process 1, where the machine's bpffs is."""
+"""Runs the command in the mount namespace of process 1, which has the machine's bpffs."""
 SHOWN_ROUTES = 3
-"""How many commands one hint has room for."""
+"""Maximum number of commands in one hint."""
 
 
 class Dependents(NamedTuple):
-    """What depends on a registered map.
+    """The dependents of a registered map.
 
-    ``defaults`` are the titles of the namespaces whose default it is; ``unreachable`` are those
-    that no process, mount or descriptor leads into: the kernel may be about to free them.
-    ``another_default`` are the commands that give ``defaults`` another default.
-    ``held_links`` are links without a reachable pin. ``devices`` (device, title of the namespace)
-    run the map as queueing discipline, and ``default_of_devices`` says that new devices will.
+    ``defaults`` are the titles of the namespaces whose default it is. No process, mount or
+    descriptor leads into the ``unreachable`` ones; the kernel may be about to free them.
+    ``another_default`` are the commands that give ``defaults`` another default. ``held_links``
+    are links without a reachable pin. ``devices`` (device, title of the namespace) run the map
+    as queueing discipline. ``default_of_devices``: new devices will run it.
     """
 
     live: LiveMap
@@ -45,7 +45,7 @@ class Dependents(NamedTuple):
 
 
 def find_dependents(live: LiveMap) -> Dependents:
-    """Find the dependents of a map; one that is not registered has none."""
+    """Find the dependents of a map; an unregistered map has none."""
     if live.state not in (MapState.REGISTERED, MapState.EJECTED):
         return Dependents(live)
     held = tuple(link.id for link in live.links if not link.pins)
@@ -53,13 +53,13 @@ def find_dependents(live: LiveMap) -> Dependents:
 
 
 def _with_the_network(one: Dependents) -> Dependents:
-    """Add the namespaces whose default a congestion control is, and the routes that name it."""
+    """Add the namespaces whose default is a congestion control, and the routes that name it."""
     live = one.live
     if not kind_of(live.type.name).naming.chosen_by_name:
         return one
     from structops_cli.net.namespaces import find_namespaces
     from structops_cli.net.routes import routes_naming
-    from structops_cli.operations.default_sysctls import namespaces_of_default  # no other type is any of that
+    from structops_cli.operations.default_sysctls import namespaces_of_default  # only for this type
 
     of_default = namespaces_of_default(live)
     places = {item.inode: item for item in (*find_namespaces(), *of_default.namespaces)}
@@ -77,7 +77,7 @@ def _another_default(name: str, namespaces: Sequence[NetNamespace]) -> str | Non
     from structops_cli.net.congestion_controls import read_congestion_controls
     from structops_cli.net.namespace_entry import inside, namespace_identity
     from structops_cli.operations.default_plan import another_default
-    from structops_cli.operations.state_store import StateStore  # few are a default
+    from structops_cli.operations.state_store import StateStore  # few maps are a default
 
     saved: dict[int, SavedDefault] = {}
     with suppress(StructopsError):
@@ -92,7 +92,7 @@ def _another_default(name: str, namespaces: Sequence[NetNamespace]) -> str | Non
 
 
 def _of_devices(live: LiveMap) -> tuple[tuple[tuple[str, str], ...], bool]:
-    """Return the devices that run a queueing discipline of that name, and whether new devices get it."""
+    """Return the devices that run a queueing discipline, and whether new devices get it."""
     if not kind_of(live.type.name).naming.chosen_by_devices or not users_of(live):
         return (), False  # devices may run an older version of that name
     from structops_cli.net.namespaces import find_namespaces
@@ -105,7 +105,7 @@ def _of_devices(live: LiveMap) -> tuple[tuple[tuple[str, str], ...], bool]:
 
 
 def refuse_dependents(one: Dependents) -> None:
-    """Raise ``StateError`` for what is somebody's default, or is held by another process."""
+    """Raise ``StateError`` if a default, a route, a device or another process uses the map."""
     name = f"{one.live.name} (id:{one.live.info.id})"
     if one.held_links:
         raise _held(one, name)
@@ -126,7 +126,10 @@ def refuse_dependents(one: Dependents) -> None:
 
 
 def _held(one: Dependents, name: str) -> StateError:
-    """Return the error of links without a pin in sight: a process holds them, or a pin that is out of sight does."""
+    """Return the error of links without a reachable pin.
+
+    A process holds them, or a pin that this process cannot reach.
+    """
     links, processes, not_inspected = (
         ", ".join(map(str, one.held_links)),
         _holders(one.held_links),

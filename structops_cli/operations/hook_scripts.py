@@ -1,8 +1,8 @@
-"""Scripts that daemons run when the network changes, and that name the default congestion control or queueing discipline.
+"""Find the scripts of network daemons that name a sysctl of a default.
 
-What a script does nobody can tell from its text: that it names one of the keys, and
-will be run, is all that is said. NetworkManager runs what is executable; of two scripts of one name the first
-folder's counts, and a link to /dev/null masks one (NetworkManager-dispatcher(8)).
+The text of a script does not show its effect: the report names only the key and the
+daemon. NetworkManager runs executable files. A script replaces scripts of the same name
+in later folders. A link to /dev/null masks a script (NetworkManager-dispatcher(8)).
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from structops_cli.operations.findings import NOTE, Finding, Tree
 
 
 class Hooks(NamedTuple):
-    """Folders of scripts, the first ones' before those of the same name in others; ``when`` who runs them, and for what."""
+    """Folders of scripts.
+
+    A script replaces scripts of the same name in later folders. ``when`` names the daemon
+    that runs them, and the occasion.
+    """
 
     folders: tuple[str, ...]
     when: str
@@ -58,7 +62,10 @@ FILES = (
 
 
 def hook_scripts(tree: Tree, keys: Collection[str]) -> Iterator[Finding]:
-    """Say which scripts name one of the keys, and when they are run. A script that several folders link to is named once."""
+    """Report the scripts that name one of the keys, and the daemon that runs them.
+
+    Reports a script once, even if several folders link to it.
+    """
     said: set[str] = set()
     for file, when in _all(tree):
         real = os.path.realpath(tree.path(file))
@@ -76,7 +83,7 @@ def hook_scripts(tree: Tree, keys: Collection[str]) -> Iterator[Finding]:
 
 
 def _all(tree: Tree) -> Iterator[tuple[str, str]]:
-    """Go through every script that would be run."""
+    """Yield every script that a daemon would run, and the occasion."""
     for hooks in HOOKS:
         for part in hooks.parts:
             by_name: dict[str, str] = {}
@@ -105,7 +112,10 @@ def _names(folder: str) -> list[str]:
 
 
 def _lines(text: str, keys: Collection[str]) -> Iterator[tuple[int, str]]:
-    """Go through the lines, comments left out, that name a key: with dots, as sysctl(8) has it, or with slashes, as a path."""
+    """Yield the number and the key of each line that names a key, except comments.
+
+    A key has dots, as in sysctl(8), or slashes, as in a path.
+    """
     for number, line in enumerate(text.splitlines(), 1):
         if not line.lstrip().startswith("#"):
             dotted = line.replace("/", ".")

@@ -1,8 +1,8 @@
-"""Everything in sight that uses a struct_ops: sockets, defaults of namespaces, and processes that have one open.
+"""Find the references to struct_ops maps: sockets, defaults, routes and open files.
 
-Which map it is comes from the kernel's own addresses (``runtime.holders``). Where
-a kernel does not let them be read, names are all there is: ``exact`` is false
-then, and each use is given to every map of its name.
+BPF iterators show the map of each reference by the kernel's addresses (``runtime.holders``).
+Without them only names are known. Then ``exact`` is False, and a reference counts for every
+map of its name.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ Result = TypeVar("Result")
 
 
 class RouteReference(NamedTuple):
-    """A route that names an algorithm, in the namespace of that inode; ``locked``: a socket cannot choose another."""
+    """A route that names an algorithm. ``netns`` is the inode of its namespace.
+
+    A socket on a ``locked`` route cannot choose another algorithm.
+    """
 
     netns: int
     destination: str
@@ -39,9 +42,10 @@ class RouteReference(NamedTuple):
 
 
 class SocketHolder(NamedTuple):
-    """A socket that uses a struct_ops, and the descriptors (process, number) that it is open by; none: nobody owns it.
+    """A socket that uses a map, and its descriptors as (process, number), if a process has it.
 
-    ``ended_in_queue``: its connection has ended before it was accepted, and its listener's queue has it still.
+    ``ended_in_queue``: the connection ended before it was accepted, and is still in the
+    listener's queue.
     """
 
     use: SocketReference
@@ -51,7 +55,7 @@ class SocketHolder(NamedTuple):
 
 
 class EndedQueue(NamedTuple):
-    """A listener in the namespace of that inode whose queue has so many ended connections of whatever algorithm."""
+    """A listener whose queue has ``ended`` connections that ended, of any algorithm."""
 
     netns: int
     listener: str
@@ -59,12 +63,12 @@ class EndedQueue(NamedTuple):
 
 
 class References(NamedTuple):
-    """What was found.
+    """The references, and the objects that could not be inspected.
 
-    ``namespaces`` are all that the kernel has, by inode, a path of "" where
-    nothing in sight leads into one. ``sockets`` are those of struct_ops only.
-    ``not_inspected`` says in sentences what could not be looked at. ``queues`` are those that were looked for, and of whose
-    ended connections the kernel does not tell the algorithm.
+    ``namespaces`` are all namespaces of the kernel by inode; an unreachable one has the path
+    "". ``sockets`` are only those of struct_ops maps. ``not_inspected`` describes the objects
+    that could not be inspected. ``queues`` have ended connections whose algorithm the kernel
+    does not show.
     """
 
     namespaces: Mapping[int, NetNamespace]
@@ -77,17 +81,16 @@ class References(NamedTuple):
     queues: tuple[EndedQueue, ...] = ()
 
     def title(self, inode: int) -> str:
-        """Return what people call a namespace."""
+        """Return the title of a namespace."""
         known = self.namespaces.get(inode)
         return known.title if known else f"net:[{inode}]"
 
 
 def find_references(kernel: KernelTypes, names: Iterable[str], *, closely: bool = False) -> References:
-    """Look at every namespace and process for uses of the struct_ops of these names.
+    """Search every namespace and process for references to the maps of these names.
 
-    Enters each namespace in a thread of its own, and changes nothing. What
-    cannot be looked at is left out and said in ``not_inspected``. Without names there is nothing to look for.
-    ``closely`` looks into the queues of listeners, too, for what has ended there.
+    Enters each namespace in a thread of its own, and changes nothing. ``closely`` also
+    searches listeners' queues for ended connections. Without names it searches nothing.
     """
     wanted = frozenset(names)
     namespaces = {item.inode: item for item in find_namespaces()}
@@ -152,7 +155,7 @@ def _no_way_into(count: int) -> str:
 
 
 def _other_processes() -> list[str]:
-    """Say that this process sees only those of its own container, where that is so."""
+    """Return a note if this process sees only the processes of its container."""
     if sees_all_processes():
         return []
     return ["processes outside of this one's PID namespace, and what only they hold"]
@@ -167,14 +170,17 @@ class _Look(NamedTuple):
 
 
 def _look(reader: AlgorithmReader, *, closer: bool, closely: bool) -> _Look:
-    """Look at the calling thread's namespace; ``closely`` into the queues of its listeners."""
+    """Inspect the calling thread's namespace; with ``closely`` also its listeners' queues."""
     defaults = reader.defaults().uses[:1] if closer else ()
     ended, queues = _look_into_queues(reader) if closely else ((), ())
     return _Look(reader.socket_references(of_maps=True), defaults, _own_routes(), ended, queues)
 
 
 def _look_into_queues(reader: AlgorithmReader) -> tuple[tuple[SocketReference, ...], tuple[EndedQueue, ...]]:
-    """Return what has ended in a queue of the calling thread's namespace; the queues where that does not tell it all."""
+    """Return the ended connections in the queues of the calling thread's namespace.
+
+    If their list is incomplete, also returns the queues that have ended connections.
+    """
     from structops_cli.net.sock_diag import accept_queues, open_sock_diag
 
     uses: tuple[SocketReference, ...] = ()
@@ -190,7 +196,7 @@ def _look_into_queues(reader: AlgorithmReader) -> tuple[tuple[SocketReference, .
 
 
 def _own_routes() -> list[RouteReference]:
-    """Return the calling thread's namespace's routes that name an algorithm."""
+    """Return the routes of the calling thread's namespace that name an algorithm."""
     netns = own_inode()
     return [
         RouteReference(netns, route.destination, route.congctl, route.locked)
@@ -202,10 +208,13 @@ def _own_routes() -> list[RouteReference]:
 def _inside(
     namespace: NetNamespace, function: Callable[[], Result], not_inspected: list[str]
 ) -> Result | None:
-    """Call a function in a namespace; None for one that has gone, or may not be entered, which is said."""
+    """Call a function in a namespace. Return None if it has vanished or cannot be entered.
+
+    A namespace that cannot be entered is added to ``not_inspected``.
+    """
     try:
         return inside(namespace, function)
-    except NotFoundError:  # gone: nothing of it is left to count
+    except NotFoundError:  # a vanished namespace has no references
         return None
     except KernelError as error:
         not_inspected.append(f"the network namespace {namespace.title}: {error.why or error.what}")
@@ -213,16 +222,16 @@ def _inside(
 
 
 class DefaultsReader:
-    """Read the default of every namespace, again and again; a context manager.
+    """Reads the default of every namespace repeatedly; a context manager.
 
-    By address where the kernel lets that be read, else by name: ``map_id`` is 0 then.
+    ``map_id`` is 0 if the kernel does not show the address of a default.
     """
 
     def __init__(self, kernel: KernelTypes) -> None:
         self._reader = AlgorithmReader(kernel)
 
     def read(self) -> tuple[DefaultReference, ...]:
-        """Return the default of each namespace; those that go meanwhile, or may not be entered, are left out."""
+        """Return the default of each namespace that exists and can be entered."""
         try:
             found = self._reader.defaults()
         except (UnsupportedError, NotPermittedError):
@@ -240,7 +249,7 @@ class DefaultsReader:
         return tuple(known.values())
 
     def close(self) -> None:
-        """Unload what reads."""
+        """Unload the BPF programs."""
         self._reader.close()
 
     def __enter__(self) -> Self:
@@ -253,7 +262,7 @@ class DefaultsReader:
 
 
 def own_default() -> DefaultReference:
-    """Return the default of the calling thread's namespace by its name alone."""
+    """Return the default of the calling thread's namespace, without its map id."""
     return DefaultReference(own_inode(), read_congestion_controls().default, 0, namespace_identity())
 
 
@@ -261,7 +270,7 @@ def own_default() -> DefaultReference:
 
 
 def _by_name(namespaces: dict[int, NetNamespace], names: frozenset[str], why: str) -> References:
-    """Ask each namespace for its default and its sockets of these names; which map they use is not known: 0."""
+    """Find references by name in each namespace. Their map id is 0, because it is unknown."""
     from structops_cli.net.sock_diag import open_sock_diag, tcp_sockets
     from structops_cli.net.socket_owners import find_owners
 
@@ -296,14 +305,18 @@ def _by_name(namespaces: dict[int, NetNamespace], names: frozenset[str], why: st
 
 
 class DeviceReference(NamedTuple):
-    """A queueing discipline of a device in the namespace of that inode."""
+    """A queueing discipline of a device. ``netns`` is the inode of its namespace."""
 
     netns: int
     qdisc: DeviceQdisc
 
 
 class DeviceReferences(NamedTuple):
-    """What was found, by kind; ``default`` is the kind of net.core.default_qdisc if it is one of them; it holds a reference, too."""
+    """The devices that run one of the searched queueing disciplines.
+
+    ``default`` is the name in net.core.default_qdisc if it was searched for, else None. The
+    default holds a reference, too.
+    """
 
     devices: tuple[DeviceReference, ...] = ()
     default: str | None = None
@@ -313,9 +326,10 @@ class DeviceReferences(NamedTuple):
 def find_device_references(
     namespaces: Mapping[int, NetNamespace], kinds: Collection[str]
 ) -> DeviceReferences:
-    """Look at the devices of every namespace for queueing disciplines of these kinds; nothing is looked at without kinds.
+    """Search the devices of every namespace for queueing disciplines of these names.
 
-    What cannot be looked at is left out and said in ``not_inspected``.
+    Namespaces that cannot be inspected are in ``not_inspected``. Without names it searches
+    nothing.
     """
     if not kinds:
         return DeviceReferences()
@@ -324,7 +338,7 @@ def find_device_references(
     for item in namespaces.values():
         try:
             here = inside(item, read_device_qdiscs) if item.path else ()
-        except NotFoundError:  # gone: nothing of it is left to count
+        except NotFoundError:  # a vanished namespace has no devices
             continue
         except KernelError as error:
             not_inspected.append(f"the network devices of namespace {item.title}: {error.why or error.what}")

@@ -1,4 +1,4 @@
-"""Find the struct_ops map of each socket, also where several maps have one name."""
+"""Find the struct_ops map of each socket, even if several maps have one name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from structops_cli.syscall.sockets import RECORD, algorithm_column, column
 
 
 class Versions(NamedTuple):
-    """Map ids by name, and by the cookie of a socket where several maps have the name."""
+    """Map ids by name, and by socket cookie for names that several maps have."""
 
     by_name: Mapping[str, tuple[int, ...]]
     by_cookie: Mapping[int, int]
@@ -40,8 +40,8 @@ def maps_by_name() -> dict[str, tuple[int, ...]]:
 def read_versions(survey: SocketSurvey, by_name: Mapping[str, tuple[int, ...]]) -> Versions:
     """Find the version that each socket uses.
 
-    Only a name of several maps needs the kernel's answer. Raises ``UnsupportedError`` or
-    ``NotPermittedError`` then, if this kernel or this process cannot get it.
+    Asks the kernel only if several maps have a name. Raises ``UnsupportedError`` or
+    ``NotPermittedError`` if the kernel or this process lacks the means.
     """
     several = {name for name, ids in by_name.items() if len(ids) > 1}
     if several.isdisjoint(algorithm_column(survey.records)):
@@ -57,7 +57,7 @@ def read_versions(survey: SocketSurvey, by_name: Mapping[str, tuple[int, ...]]) 
 
 
 def only_of_map(survey: SocketSurvey, name: str, map_id: int) -> tuple[SocketSurvey, str | None]:
-    """Keep the sockets of one map; else return all, and why they cannot be told apart."""
+    """Return the sockets of one map; all, and the reason, if versions are indistinguishable."""
     by_name = maps_by_name()
     if by_name.get(name) == (map_id,):
         return survey, None
@@ -74,8 +74,8 @@ def only_of_map(survey: SocketSurvey, name: str, map_id: int) -> tuple[SocketSur
 def sockets_elsewhere(survey: SocketSurvey, name: str, map_id: int | None) -> int:
     """Count the sockets of a struct_ops in namespaces that only descriptors hold.
 
-    Only sockets that a process has open count. Returns 0 for a built-in algorithm, and where the kernel
-    does not tell.
+    Counts only sockets that a process has open. Returns 0 for a built-in algorithm, and if
+    the kernel does not show the maps of sockets.
     """
     ids = (map_id,) if map_id is not None else maps_by_name().get(name, ())
     if not ids:

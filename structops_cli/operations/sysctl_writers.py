@@ -1,8 +1,9 @@
-"""Who else sets the default congestion control or queueing discipline: files that are applied at boot or by daemons.
+"""Find the files by which the boot or a daemon sets a default congestion control or qdisc.
 
-The kernel applies sysctl.KEY= of its command line first (Linux 5.8). Precedence as of sysctl.d(5): of files with
-one name the first directory's counts, all are applied in the order of their names, and the last line
-for a key stays. tuned(8) applies its profile after that; networkd's routes have a choice of their own.
+The kernel applies sysctl.KEY= of its command line first (Linux 5.8). Then the files of
+sysctl.d(5) apply in the order of their names, and the last line for a key wins. A file
+replaces the files of the same name in later directories. tuned(8) applies its profile
+after that. A route of networkd has its own congestion control.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ COMMAND_LINE = "/proc/cmdline"
 SYSTEMD_SYSCTL = ("/usr/lib/systemd/systemd-sysctl", "/lib/systemd/systemd-sysctl")
 KEYS = ("net.ipv4.tcp_congestion_control", "net.core.default_qdisc")
 MOST_INCLUDES = 10
-"""Of tuned profiles that include each other; more is a ring."""
+"""Maximum depth of tuned profiles that include each other; it ends a cycle."""
 
 
 class Line(NamedTuple):
@@ -36,11 +37,14 @@ class Line(NamedTuple):
 
 
 def command_line_lines(tree: Tree) -> tuple[Line, ...]:
-    """Return what of the kernel's command line sets one of the keys (``do_sysctl_args``, fs/proc/proc_sysctl.c)."""
+    """Return the words of the kernel's command line that set one of the keys.
+
+    Follows ``do_sysctl_args`` (fs/proc/proc_sysctl.c).
+    """
     found = []
     for word in (tree.read(COMMAND_LINE) or "").split():
         name, equals, value = word.strip('"').partition("=")
-        if name == "--":  # what follows is init's
+        if name == "--":  # the rest is for init
             break
         for prefix in ("sysctl.", "sysctl/"):
             if equals and name.startswith(prefix):
@@ -50,7 +54,10 @@ def command_line_lines(tree: Tree) -> tuple[Line, ...]:
 
 
 def sysctl_lines(tree: Tree) -> tuple[Line, ...]:
-    """Return the lines that set one of the keys, in the order in which they are applied; files that others replace are left out."""
+    """Return the lines that set one of the keys, in the order in which they apply.
+
+    Ignores a file that a file of the same name replaces.
+    """
     by_name: dict[str, str] = {}
     for folder in FOLDERS:
         for name in _names(tree, folder, ".conf"):
@@ -62,7 +69,10 @@ def sysctl_lines(tree: Tree) -> tuple[Line, ...]:
 
 
 def unread_lines(tree: Tree) -> tuple[Line, ...]:
-    """Return the lines of /etc/sysctl.conf where systemd does not read it: sysctl --system (procps) does, and takes it last."""
+    """Return the lines of /etc/sysctl.conf if systemd does not read that file.
+
+    sysctl --system (procps) reads it, after all other files.
+    """
     read = {line.file for line in sysctl_lines(tree)}
     files = [f"{folder}/{name}" for folder in FOLDERS for name in _names(tree, folder, ".conf")]
     if SYSCTL_CONF in read or _is_linked(tree, files):
@@ -89,14 +99,17 @@ def _lines(tree: Tree, file: str) -> Iterator[Line]:
 
 
 def _means(pattern: str, key: str) -> bool:
-    """Tell whether the left side of a line means a key: with dots or slashes, a minus before it, or as a glob."""
+    """Tell whether the left side of a line means a key.
+
+    It may be a glob, have dots or slashes, and begin with a minus.
+    """
     name = pattern.strip().removeprefix("-").strip()
     first = next((char for char in name if char in "./"), ".")
     return fnmatchcase(key, name.replace("/", ".") if first == "/" else name)
 
 
 def tuned_lines(tree: Tree) -> tuple[Line, ...]:
-    """Return the lines of tuned's active profiles, and of those that they include, which set one of the keys."""
+    """Return the lines of tuned's active and included profiles that set one of the keys."""
     wanted = (tree.read("/etc/tuned/active_profile") or "").split()
     seen: list[Line] = []
     for profile in wanted:
@@ -123,7 +136,7 @@ def _of_profile(tree: Tree, profile: str, depth: int) -> list[Line]:
 
 
 def _network_lines(tree: Tree) -> Iterator[Line]:
-    """Go through networkd's routes that choose a congestion control."""
+    """Yield the lines of networkd's files that choose the congestion control of a route."""
     for file in _network_files(tree):
         for number, text in enumerate((tree.read(file) or "").splitlines(), 1):
             key, equals, value = text.strip().partition("=")
@@ -132,7 +145,10 @@ def _network_lines(tree: Tree) -> Iterator[Line]:
 
 
 def _network_files(tree: Tree) -> list[str]:
-    """Return networkd's files and their drop-ins; of one name the first directory's counts (systemd.network(5))."""
+    """Return networkd's files and their drop-ins.
+
+    A file replaces the files of the same name in later directories (systemd.network(5)).
+    """
     by_name: dict[str, str] = {}
     for folder in NETWORK_FOLDERS:
         for name in _names(tree, folder, ".network"):
@@ -161,7 +177,10 @@ def _when(line: Line) -> str:
 
 
 def sysctl_writers(tree: Tree, present: str) -> Iterator[Finding]:
-    """Say which files set the default of the initial namespace, and whether to what it is now."""
+    """Report the files that set the default of the initial namespace.
+
+    ``present`` is the present default; a file with another value is a note.
+    """
     by_key = {key: [line for line in _all_lines(tree) if line.key == key] for key in KEYS}
     for key, lines in by_key.items():
         last = lines[-1] if lines else None

@@ -17,8 +17,8 @@ from structops_cli.syscall.sockets import SocketRecords
 class SocketSurvey(NamedTuple):
     """Sockets as records (``syscall.sockets``), one namespace after the other.
 
-    ``namespaces`` has each namespace with its number of records. ``owned`` has the inode of each socket descriptor of
-    any sort, and the process that has it. ``notes`` name what could not be read.
+    ``namespaces`` has each namespace with its number of records. ``owned`` has the inode of
+    every socket descriptor, TCP or not, and its process. ``notes`` name unreadable namespaces.
     """
 
     records: bytearray
@@ -32,8 +32,9 @@ def survey_sockets(
 ) -> SocketSurvey:
     """Return the TCP sockets of the namespaces that words name, or of all reachable ones.
 
-    The caller started ``walk``; without it no socket has an owner. Without CAP_SYS_ADMIN the survey has the
-    own namespace only, and a note. Raises ``NotFoundError`` for a word that names no namespace.
+    The caller has started ``walk``; without it no socket has an owner. Without CAP_SYS_ADMIN
+    the survey has only the caller's namespace, and a note. Raises ``NotFoundError`` for a word
+    that names no namespace.
     """
     records = SocketRecords(algorithm)
     counts = []

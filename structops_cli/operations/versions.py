@@ -1,8 +1,8 @@
-"""The versions of one struct_ops that are kept: maps that were replaced, each held by a pin of its own.
+"""List the versions of one name, and keep replaced versions by pins.
 
-A kept version is a map of the type and name of the registered one, pinned at
-``kept/NAME/ID`` below the directory of the link's pin. The path only says that
-it is kept: which map it is, the kernel is asked each time.
+A kept version is a map of the type and name of the registered one. It is pinned at
+``kept/NAME/ID`` below the directory of the link's pin. The path only marks the version as
+kept; the id of the pinned map comes from the kernel.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.info import map_info, prog_info
 
 KEPT_VERSIONS = 5
-"""How many replaced versions of one struct_ops are kept when nobody says otherwise; the oldest go first."""
+"""Default number of replaced versions of a name that stay pinned; older ones are removed."""
 
 
 class Version(NamedTuple):
-    """One version: the one that is registered now, one that is kept (``pin``), or one that something else still holds.
+    """One version: registered, kept (``pin`` is its path), or referenced by something else.
 
-    ``kept_ns`` is when it was replaced, in nanoseconds since the epoch, 0 for one that is not kept;
-    ``loaded_ns`` when its programs were loaded, in nanoseconds of CLOCK_BOOTTIME.
+    ``kept_ns`` is the time of its replacement, in nanoseconds since the epoch, 0 if it is not
+    kept. ``loaded_ns`` is the load time of its programs, in nanoseconds of CLOCK_BOOTTIME.
     """
 
     live: LiveMap
@@ -54,20 +54,21 @@ class Version(NamedTuple):
 
     @property
     def is_current(self) -> bool:
-        """Whether this is the one that is registered."""
+        """Whether this version is registered."""
         return self.live.state == MapState.REGISTERED
 
     @property
     def word(self) -> str:
-        """What to call it: ``current``, ``kept``, or the state of a map that is neither."""
+        """``current``, ``kept``, or the state of a map that is neither."""
         return "current" if self.is_current else "kept" if self.pin else self.live.state
 
 
 def versions_of(stock: Iterable[LiveMap], type_name: str, name: str) -> tuple[Version, ...]:
-    """Return all versions of one struct_ops: the registered one, then the kept ones, the last replaced first, then the rest.
+    """Return all versions of one name: the registered one, the kept ones, then the others.
 
-    One that has gone meanwhile is left out. Raises ``KernelError`` when one that is there cannot be looked at:
-    without it, another would be taken for the last one.
+    The version that was replaced last is the first of the kept ones. Leaves out a version
+    that was freed meanwhile. Raises ``KernelError`` if a version cannot be inspected, because
+    without it the order would be wrong.
     """
     alike = [item for item in stock if (item.type.name, item.name) == (type_name, name)]
     found = [version for item in alike if (version := _version(item)) is not None]
@@ -77,7 +78,7 @@ def versions_of(stock: Iterable[LiveMap], type_name: str, name: str) -> tuple[Ve
 
 
 def all_versions(maps: Sequence[LiveMap], name: str | None = None) -> tuple[Version, ...]:
-    """Return the versions of one name, or of all names that are registered or kept, sorted by name.
+    """Return the versions of one name, or of all registered and kept names, sorted by name.
 
     Raises ``NotFoundError`` if no map has the name.
     """
@@ -93,7 +94,7 @@ def all_versions(maps: Sequence[LiveMap], name: str | None = None) -> tuple[Vers
 
 
 def _version(live: LiveMap) -> Version | None:
-    # another user's pin does not make a map one of the versions that structops has kept
+    # a pin of another user does not mark a version as kept
     pins = [path for path in kept_pins(live) if not ((found := exposure_of(path)) and found.is_foreign)]
     try:
         programs, digest = programs_of(live), identity_of_live(live).digest
@@ -101,16 +102,16 @@ def _version(live: LiveMap) -> Version | None:
     except FileNotFoundError:  # no longer kept
         return None
     except KernelError as error:
-        if error.errno == ENOENT:  # gone meanwhile
+        if error.errno == ENOENT:  # freed meanwhile
             return None
         raise explained(error, f"version id:{live.info.id} of {live.name} could not be looked at") from None
-    # later maps have higher ids: an order where the programs are not known
+    # if the programs are unknown, the map id gives the order: later maps have higher ids
     loaded = max((item.info.loaded_ns for item in programs), default=live.info.id if live.type.unread else 0)
     return Version(live, pins[0] if pins else "", kept_ns, loaded, digest, programs)
 
 
 def loaded_ns(live: LiveMap) -> int:
-    """Return when the youngest program of a map was loaded, in nanoseconds of CLOCK_BOOTTIME: the age of a version."""
+    """Return the load time of a map's youngest program, in nanoseconds of CLOCK_BOOTTIME."""
     found = [0]
     for program_id in live.program_ids:
         with bpf.prog_get_fd_by_id(program_id) as fd:
@@ -119,23 +120,26 @@ def loaded_ns(live: LiveMap) -> int:
 
 
 def kept_pins(live: LiveMap) -> tuple[str, ...]:
-    """Return the pins that keep a map as a version of its name: ``kept/NAME/ID``, with its id. No name is compared."""
+    """Return the pins ``kept/NAME/ID`` with the id of a map. NAME may be any name."""
     return tuple(path for path in live.pins if path.split("/")[-3::2] == [KEPT_FOLDER, str(live.info.id)])
 
 
 def pin_folder(live: LiveMap) -> str:
-    """Return the directory of a map's link's pin; the usual one for a map without, and where others can write there."""
+    """Return the directory of the path that ``pin_of`` returns."""
     return os.path.dirname(pin_of(live))
 
 
 def pin_of(live: LiveMap) -> str:
-    """Return where the link of a live map is pinned, in a directory where nobody else can write; else where its successor's is."""
+    """Return the pin of a live map's link, if other users cannot write to its directory.
+
+    Otherwise returns the path of its name in the default pin directory.
+    """
     pins = (pin for link in live.links for pin in link.pins)
     return next(filter(is_safe, pins), pin_path(live.name, DEFAULT_PIN_DIR))
 
 
 def kept_path(live: LiveMap, folder: str) -> str:
-    """Return where a version is pinned when it is replaced; ``folder`` is that of the link's pin."""
+    """Return the path that keeps a replaced version; ``folder`` is that of the link's pin."""
     return f"{folder}/{_place(live)}"
 
 
@@ -144,7 +148,10 @@ def _place(live: LiveMap) -> str:
 
 
 def keep(map_fd: Fd, path: str, undo: ExitStack) -> None:
-    """Pin a map that is going to be replaced, and push the undoing on ``undo``; one that is pinned there already stays."""
+    """Pin a map before its replacement, and push the removal on ``undo``.
+
+    Does nothing if the path already pins the map.
+    """
     try:
         prepare_pin_dir(os.path.dirname(path), undo)
         pin_with_undo(map_fd, path, undo)
@@ -162,14 +169,17 @@ def holds(path: str, map_id: int) -> bool:
 
 
 class Dropped(NamedTuple):
-    """Pins of kept versions that are ``gone``, and those that could not be removed."""
+    """Removed pins of kept versions, and those that could not be removed."""
 
     gone: tuple[str, ...] = ()
     still_there: tuple[str, ...] = ()
 
 
 def drop(pins: Iterable[str]) -> Dropped:
-    """Remove pins of kept versions, and the folders that are empty then. Raises nothing: whatever this comes after is done."""
+    """Remove pins of kept versions, and then the empty folders.
+
+    Raises no error, because the change before it is already made.
+    """
     gone, still_there = [], []
     for path in pins:
         try:
@@ -197,12 +207,15 @@ def needs_restart(live: LiveMap) -> bool:
 
 
 def users_of(live: LiveMap) -> int:
-    """Return who uses a registered map, as ``list_maps`` counted; being registered counts for one, which goes."""
+    """Return the number of references of a registered map, as ``list_maps`` counted them.
+
+    The registration itself, which counts as one, is not included.
+    """
     return max(live.refcnt - 1, 0)
 
 
 def not_kept(name: str, wanted: int | None, kept: Iterable[Version]) -> NotFoundError:
-    """Return the error of a version that is not there to go back to."""
+    """Return the error of a rollback to a version that is not kept."""
     there = ", ".join(f"id:{one.live.info.id}" for one in kept)
     return NotFoundError(
         f"version id:{wanted} of {name} is not kept" if wanted else f"no version of {name} is kept",
