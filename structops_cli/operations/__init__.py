@@ -1,1 +1,1 @@
-"""What operators do with registered struct_ops: joins of the BPF side (``runtime``) and the network side (``net``)."""
+"""Operations on registered struct_ops maps, which join ``runtime`` (BPF) and ``net``."""

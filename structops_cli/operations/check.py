@@ -1,4 +1,4 @@
-"""Check objects against kernels: one answer for each pair, also if one of the two cannot be read."""
+"""Check objects against kernels. Each pair has an answer, even an unreadable one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class CheckedObject(NamedTuple):
 
 
 class InputObject(NamedTuple):
-    """An object that is to be checked: its name on the command line, its bytes, and its specification.
+    """An object to check: its name on the command line, its bytes, and its specification.
 
     ``data`` and ``spec`` are the error if the object cannot be read.
     """
@@ -74,7 +74,10 @@ class CheckOptions(NamedTuple):
 
 
 def kernel_values(constants: Mapping[str, str]) -> dict[str, str]:
-    """Return the constants that are a kernel's version or configuration. Raises ``UsageError`` for a bad one."""
+    """Return the constants that are a kernel's version or configuration options.
+
+    Raises ``UsageError`` for an invalid value.
+    """
     from structops_cli.core.externs import OPTION, VERSION  # only constants need it
     from structops_cli.core.kconfig import is_option_value, version_of
 
@@ -94,7 +97,10 @@ def read_objects(
     map_attributes: Mapping[tuple[str, str], str],
     values: Mapping[str, str],
 ) -> tuple[InputObject, ...]:
-    """Read objects, with constants and attributes of maps changed. An object that cannot be read has its error."""
+    """Read objects, and change constants and attributes of maps in them.
+
+    An object that cannot be read has its error.
+    """
     contents = [_contents(name) for name in names]
 
     def spec_of(name: str, data: bytes | mmap | StructopsError) -> ObjectSpec | StructopsError:
@@ -121,9 +127,9 @@ def _contents(name: str) -> bytes | mmap | StructopsError:
 
 
 def refuse_unused_values(values: Mapping[str, str], objects: Sequence[InputObject], *, live: bool) -> None:
-    """Raise ``UsageError`` for a value that no object asks for, or that a running kernel has itself.
+    """Raise ``UsageError`` for a value that no object needs, or that a running kernel has itself.
 
-    ``live`` tells that a running kernel is checked, this one or one that is booted.
+    ``live``: a running kernel is checked, this one or a booted one.
     """
     specs = [one.spec for one in objects if isinstance(one.spec, ObjectSpec)]
     variables = {one.name for spec in specs for section in spec.data for one in section.variables}

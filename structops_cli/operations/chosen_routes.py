@@ -1,4 +1,4 @@
-"""Which routes choose a congestion control, in every network namespace, and which chose one that is gone."""
+"""List the routes of every network namespace that choose a congestion control."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from structops_cli.shell_words import netns_options_of
 
 
 class ChosenRoute(NamedTuple):
-    """A route that chooses a congestion control. ``dangling``: none of that name is registered, and who registers it gets the route.
+    """A route that chooses a congestion control.
 
-    ``name`` is "" where nobody remembers it: the kernel shows the lock only.
+    ``dangling``: no algorithm of that name is registered; the next one with the name gets the
+    route. ``name`` is "" if the kernel shows only the lock and the name is not saved.
     """
 
     namespace: NetNamespace
@@ -29,9 +30,10 @@ class ChosenRoute(NamedTuple):
 def list_routes(
     found: Iterable[NetNamespace], path: str = STATE_PATH
 ) -> tuple[tuple[ChosenRoute, ...], tuple[str, ...]]:
-    """Return every route that chooses a congestion control, and notes on what could not be looked at. Changes nothing.
+    """Return every route that chooses a congestion control, and notes on failures.
 
-    Without a lock the kernel shows nothing of a dangling route: only those that structops made or changed are known.
+    The kernel does not show a dangling choice without a lock. Such a route is found only if
+    structops saved it.
     """
     notes: list[str] = []
     remembered: dict[RouteKey, SavedRoute] = {}
@@ -65,12 +67,12 @@ def _chosen_here(namespace: NetNamespace, remembered: dict[RouteKey, SavedRoute]
 
 
 def clearing(namespace: NetNamespace, route: Route) -> str:
-    """Return the command that takes the congestion control off exactly this route."""
-    if route.tos:  # words of this project's have none
+    """Return the command that removes the congestion control of exactly this route."""
+    if route.tos:  # the words of structops route have no type of service
         return f"ip route replace {words_of(route)} tos {route.tos:#x}, without congctl, in {namespace.title}"
     return f"structops route clear {words_of(route)} {netns_options_of(namespace.title)}"
 
 
 def route_key(identity: int, route: Route) -> RouteKey:
-    """Return what tells a route of a namespace from the others, and is remembered."""
+    """Return the key of a route in the state store."""
     return RouteKey(identity, route.family, route.table, route.priority, route.address, route.prefix_bits)

@@ -1,4 +1,4 @@
-"""Make an algorithm the default of namespaces, restore the previous defaults, and show them.
+"""Set an algorithm as the default of namespaces, restore previous defaults, and show them.
 
 The steps: delete the saved state of vanished namespaces; add the names to the allowed
 list; then one step per namespace, which saves the previous default and writes the sysctl.
@@ -46,7 +46,7 @@ class NamespaceDefault(NamedTuple):
 
 
 class DefaultsChanged(NamedTuple):
-    """The result. ``allowed`` are the names that the allowed list got; ``gone`` are vanished namespaces."""
+    """The result. ``allowed``: names added to the allowed list. ``gone``: vanished namespaces."""
 
     changes: tuple[Change, ...]
     allowed: tuple[str, ...]
@@ -152,7 +152,7 @@ def _change(run: Transaction, choice: NamespaceChoice, planned: Planner) -> Defa
 def _open_all(
     targets: Sequence[NetNamespace], open_files: ExitStack
 ) -> tuple[list[DefaultSysctl], tuple[str, ...]]:
-    """Open the default of each namespace for writing; return the titles of those that have vanished, too."""
+    """Open the default of each namespace for writing; also return the vanished titles."""
     sysctls, gone = [], []
     for namespace in targets:
         try:
@@ -164,7 +164,10 @@ def _open_all(
 
 @contextmanager
 def _allowed_list(plan: DefaultPlan, found: Sequence[NetNamespace]) -> Iterator[AllowedList | None]:
-    """Open the allowed list if the plan changes it: by a name, or by the default of the initial namespace."""
+    """Open the allowed list if the plan changes it.
+
+    The plan adds a name to it, or changes the default of the initial namespace.
+    """
     initial = [namespace for namespace in found if namespace.is_initial]
     writes_initial = any(one.is_initial and one.change.is_change for one in plan.defaults)
     if not (plan.allow or (writes_initial and initial)):

@@ -52,7 +52,7 @@ class PlannedDefault(NamedTuple):
 
 
 class LeftAlone(NamedTuple):
-    """A default that is not restored. ``remembered`` is the saved one."""
+    """A default that is not restored. ``remembered`` is the saved name."""
 
     title: str
     default: str
@@ -117,7 +117,7 @@ def plan_restore(
     allow: bool,
     force: bool,
 ) -> DefaultPlan:
-    """Plan to restore saved defaults; with ``force`` also those that another process has changed since."""
+    """Plan to restore saved defaults; with ``force`` also those that others changed since."""
     planned, left = [], []
     for sysctl in sysctls:
         entry, now = saved.get(sysctl.identity), sysctl.read()
@@ -161,9 +161,10 @@ def _obstacle(
 def another_default(
     defaults: Iterable[tuple[NetNamespace, str, SavedDefault | None]], controls: CongestionControls
 ) -> str:
-    """Return the commands that give namespaces another default: the previous one where it is saved and registered.
+    """Return the commands that give namespaces another default.
 
-    ``defaults`` are each namespace, its default, and the saved state.
+    It is the previous default if that is saved and registered. ``defaults`` are each
+    namespace, its default, and the saved state.
     """
     commands: dict[str, list[str]] = {}
     for namespace, default, entry in defaults:
@@ -191,7 +192,10 @@ def _needed(planned: Sequence[PlannedDefault], controls: CongestionControls) -> 
 
 
 def _thereby(planned: Sequence[PlannedDefault], controls: CongestionControls) -> tuple[str, ...]:
-    """Return the names that the kernel adds: the default of the initial namespace (tcp_set_default_congestion_control)."""
+    """Return the names that the kernel adds: the default of the initial namespace.
+
+    Follows ``tcp_set_default_congestion_control``.
+    """
     made = {one.after for one in planned if one.is_write and one.is_initial}
     return tuple(sorted(made - {*controls.allowed}))
 

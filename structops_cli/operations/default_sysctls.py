@@ -1,4 +1,4 @@
-"""Rewrite the default of each namespace after an update, so that new sockets get the new version.
+"""Rewrite the defaults after an update, so that new sockets get the new version.
 
 LINK_UPDATE changes the map behind a name. A namespace whose default has that name keeps
 the old map until its sysctl is written again (``tcp_set_default_congestion_control``).
@@ -35,7 +35,7 @@ TRIES = 2
 
 
 class NamespaceResult(NamedTuple):
-    """The result for one namespace; ``error`` is the reason why its default stays with the old version."""
+    """The result for one namespace; ``error`` is the reason why it keeps the old version."""
 
     title: str
     inode: int
@@ -54,13 +54,13 @@ class DefaultNamespaces(NamedTuple):
 
 
 def namespaces_of_default(live: LiveMap) -> DefaultNamespaces:
-    """Return the namespaces whose default has the name of a live map, as far as they can be inspected."""
+    """Return the inspected namespaces whose default has the name of a live map."""
     with DefaultSysctls(live, writable=False) as found:
         return DefaultNamespaces(tuple(one.namespace for one in found.defaults), tuple(found.unreachable))
 
 
 class DefaultSysctls:
-    """The default sysctls that have the name of a live map, opened in their namespaces. A context manager.
+    """The open default sysctls that have the name of a live map. A context manager.
 
     ``not_inspected`` are the namespaces that this process may not enter, ``unreachable``
     included, with the reason. ``only`` limits the search to namespaces by inode. The
@@ -119,7 +119,7 @@ class DefaultSysctls:
                 )
 
     def _inspect(self, namespace: NetNamespace, *, writable: bool) -> bool:
-        """Tell whether a namespace may be inspected; raise ``NotFoundError`` if nothing leads there any more."""
+        """Tell whether a namespace may be inspected; raise ``NotFoundError`` if it is unreachable."""
         try:
             self._open_if_named(namespace, writable=writable)
         except (NotPermittedError, UnsupportedError) as error:
@@ -155,7 +155,7 @@ class DefaultSysctls:
             self.allowed.add(self.name)
 
     def refuse_restricted(self, live: LiveMap, new: bytes) -> None:
-        """Raise ``StateError`` if the new version, by its value, may not be the default of a namespace of the old one.
+        """Raise ``StateError`` if a namespace refuses the new version, by its value, as default.
 
         Such a namespace would keep the old version beside the new one.
         """
@@ -208,7 +208,10 @@ def _unreachable(namespace: NetNamespace) -> NotFoundError:
 
 
 def _attempt(write: Callable[[], object]) -> StructopsError | None:
-    """Write, again if the kernel refused; return the last error. A refusal before the write is not repeated."""
+    """Write, again if the kernel refused; return the last error.
+
+    A refusal before the write is not repeated.
+    """
     refused: StructopsError | None = None
     for _ in range(TRIES):
         try:
@@ -228,7 +231,10 @@ def _write_again(default: DefaultSysctl, name: str) -> None:
 
 
 def _is_restricted(kernel_type: StructOpsType, raw: bytes) -> bool:
-    """Tell whether a value lacks TCP_CONG_NON_RESTRICTED: then only the sysctl puts its name on the allowed list."""
+    """Tell whether a value lacks TCP_CONG_NON_RESTRICTED.
+
+    Then only the sysctl puts its name on the allowed list.
+    """
     flag = kind_of(kernel_type.name).naming.unrestricted_by
     if flag is None:
         return True
@@ -266,9 +272,9 @@ class OutdatedDefaults(NamedTuple):
 
 
 def rewrite_outdated(run: Transaction, maps: tuple[LiveMap, ...], live: LiveMap) -> OutdatedDefaults | None:
-    """Rewrite the defaults that are an older version of a registered map; None if there are none.
+    """Rewrite the defaults that are an older version of a registered map; None without any.
 
-    Nothing is written where the version of a default is unknown (``older_versions``).
+    A default of unknown version (``older_versions``) is not written.
     """
     alike = [item for item in maps if (item.type.name, item.name) == (live.type.name, live.name)]
     if len(alike) < 2 or not kind_of(live.type.name).naming.chosen_by_name:

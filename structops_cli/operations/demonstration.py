@@ -1,4 +1,4 @@
-"""Demonstrate an object: register it, send data, prove that its programs ran, unregister it.
+"""Demonstrate an object: register it, send data, prove its programs ran, unregister it.
 
 The demonstration changes nothing of the host. The data flows in a namespace that only this
 process can reach. Without ``keep`` the link is pinned in a bpffs that is mounted nowhere.

@@ -40,15 +40,17 @@ from structops_cli.shell_words import shell_words
 DRAIN_S = 10.0
 """Default time for moving sockets."""
 PAUSE_S = 0.1
-"""Pause between two passes that moved nothing: the sockets wait for a listener's owner or the peer."""
+"""Pause after a pass that moved nothing: the sockets wait for a listener's owner or the peer."""
 ENDED_IN_QUEUE = "a connection that was destroyed before it was accepted holds its algorithm until it is accepted, or its listener closed"
 ORPHANS_STAY = "this kernel does not destroy what no process owns: it would only lose its data and stay (tcp_abort before Linux 6.11)"
 
 
 class DrainOptions(NamedTuple):
-    """``to``: the new algorithm; None for the default of each namespace. ``kill``: destroy the sockets that cannot be moved.
+    """The options of a drain.
 
-    ``namespaces``: only these namespaces, as ``--netns`` takes them.
+    ``to``: the new algorithm; None for the default of each namespace. ``kill``: destroy the
+    sockets that cannot be moved. ``namespaces``: only these namespaces, as ``--netns`` takes
+    them.
     """
 
     to: str | None = None
@@ -66,10 +68,10 @@ def drain(
     caller: Caller | None = None,
     progress: Callable[[str], object] = str,
 ) -> Drained:
-    """Move sockets off the algorithm that a selector names, until none is left or the time is over.
+    """Move sockets off an algorithm, until none is left or the time is over.
 
-    Raises ``UsageError`` if a namespace has no target, ``UnsupportedError`` if versions of one
-    name have to be distinguished and cannot be, both before the first change. Raises
+    Before the first change it raises ``UsageError`` if a namespace has no target, and
+    ``UnsupportedError`` if it cannot distinguish versions and has to. Raises
     ``NotPermittedError`` if no socket was found and not everything could be inspected.
     """
     options = options or DrainOptions()
@@ -80,7 +82,10 @@ def drain(
 def drain_sockets(
     run: Transaction, source: Source, options: DrainOptions, progress: Callable[[str], object] = str
 ) -> Drained:
-    """Execute a drain as one step, which an error or a signal leaves half-done. Raises as ``drain``."""
+    """Execute a drain as one step, which an error or a signal leaves half-done.
+
+    Raises as ``drain``.
+    """
     results: list[Drained] = []
 
     def passes(*, dry_run: bool) -> None:
@@ -219,9 +224,9 @@ class _Drain:
     # Left sockets
 
     def _left(self, refused: dict[int, Left], unowned: set[int]) -> list[Left]:
-        """Return the sockets that still are in the kernel's tables, and refused sockets without an address.
+        """Return the sockets in the kernel's tables, and refused sockets without an address.
 
-        ``unowned`` are those that were there before the search for owners, which found none.
+        ``unowned`` were listed before the search for owners, which found none of theirs.
         """
         found: list[Left] = []
         in_tables = set()
@@ -236,7 +241,7 @@ class _Drain:
                     found.append(why_left(held.namespace, tcp, new=new, hidden=self._finder.hidden))
             found += self._ended(held)
         if not self._finder.exact or BUILT_IN in self._source.map_ids:
-            return found  # nothing tells whether a socket without an address uses the source
+            return found  # the version of a socket without an address is unknown
         return found + [item for inode, item in refused.items() if inode not in in_tables]
 
     def _in_tables(self, held: HeldNamespace) -> list[TcpSocket]:
@@ -255,7 +260,7 @@ class _Drain:
     # --kill
 
     def _kill(self, left: list[Left]) -> list[Left]:
-        """Make another pass, destroy the sockets that it could not move either, and return the rest."""
+        """Make another pass, destroy the sockets that it cannot move either; return the rest."""
         time.sleep(PAUSE_S)
         self._namespaces.look()
         queued = self._destroy(without_hope(self._pass(), left))

@@ -23,7 +23,7 @@ from structops_cli.runtime.holders import AlgorithmReader
 
 
 class OpenSocket(NamedTuple):
-    """A descriptor that may be of a socket to move; ``namespace`` is an inode, None if it is unknown."""
+    """A descriptor that may be of a socket to move; ``namespace`` is an inode, None if unknown."""
 
     process: int
     thread: int
@@ -64,7 +64,7 @@ class SocketFinder(Protocol):
         """Keep the sockets of a table that use the drained versions."""
 
     def ended_in_queues(self, namespace: NetNamespace) -> int:
-        """Return the number of ended connections in listeners' queues that are known to use a drained map."""
+        """Count the ended connections in listeners' queues that are known to use a drained map."""
 
     def default_map(self, namespace: NetNamespace) -> int | None:
         """Return the map id of the default of a namespace; None if it cannot be read."""
@@ -126,7 +126,7 @@ class IteratorFinder(_Finder):
             yield from (one for one in self._of_owners() if one.inode in wanted)
 
     def not_tcp(self, inode: int) -> None:
-        """Ignore it: the iterator shows only TCP sockets."""
+        """Do nothing: the iterator shows only TCP sockets."""
 
     def of_versions(
         self,
@@ -141,7 +141,7 @@ class IteratorFinder(_Finder):
         return []
 
     def ended_in_queues(self, namespace: NetNamespace) -> int:
-        """Count them. The map of a built-in algorithm is not known (Linux 5.17 for the others)."""
+        """Count them; 0 for a built-in algorithm, whose map is unknown, and before Linux 5.17."""
         if BUILT_IN not in self._map_ids:
             with suppress(NotFoundError, UnsupportedError):
                 found = inside(namespace, self._reader.ended_in_queues).uses
@@ -191,7 +191,7 @@ class TableFinder(_Finder):
         return [item for item in found if item.inode not in moved]
 
     def ended_in_queues(self, namespace: NetNamespace) -> int:  # noqa: ARG002 -- as the other finder
-        """Return 0: nothing tells which algorithm they used."""
+        """Return 0: their algorithm is unknown."""
         return 0
 
     def default_map(self, namespace: NetNamespace) -> int | None:  # noqa: ARG002 -- as the other finder

@@ -1,4 +1,4 @@
-"""Hold the network namespaces whose sockets are drained, from the first pass that finds them."""
+"""Hold the network namespaces of a drain, from the first pass that finds them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ from structops_cli.syscall.fd import Fd
 
 
 class HeldNamespace(NamedTuple):
-    """A network namespace and its inet_diag. ``target`` is the new algorithm of its sockets, None until it is needed."""
+    """A network namespace and its inet_diag.
+
+    ``target`` is the new algorithm of its sockets, None until it is needed.
+    """
 
     namespace: NetNamespace
     diag: NetlinkSocket
@@ -35,7 +38,7 @@ class HeldNamespace(NamedTuple):
 
 
 def _hold() -> tuple[NetlinkSocket, CongestionControls, Fd]:
-    """Open the inet_diag and a descriptor of the calling thread's namespace, and read its algorithms."""
+    """Open inet_diag and a descriptor of the thread's namespace, and read its algorithms."""
     with ExitStack() as undo:
         diag = undo.enter_context(open_sock_diag())
         own = undo.enter_context(Fd(os.open(OWN_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)))
@@ -45,10 +48,11 @@ def _hold() -> tuple[NetlinkSocket, CongestionControls, Fd]:
 
 
 class HeldNamespaces:
-    """The namespaces by inode; ``stack`` closes their descriptors. ``words`` choose some of them.
+    """The namespaces by inode. ``words`` choose some; ``stack`` closes their descriptors.
 
     ``notes`` are for the user, each once. ``hidden`` is the number of processes that this
-    one may not inspect. ``not_inspected`` names, by subject, where drained sockets may hide.
+    one may not inspect. ``not_inspected`` describes, by subject, the objects that may have
+    more sockets.
     """
 
     def __init__(self, source: Source, words: Sequence[str], stack: ExitStack) -> None:
@@ -79,7 +83,10 @@ class HeldNamespaces:
             self._take(namespace, must_have_a_target=first)
 
     def _count_hidden(self) -> None:
-        """Count the processes that this one lacks the right to inspect. With the right, the rest is of other containers."""
+        """Count the processes that this one lacks the right to inspect.
+
+        With CAP_SYS_PTRACE the unreadable processes belong to other containers.
+        """
         self.hidden = 0 if has_capability(CAP_SYS_PTRACE) else unreadable_processes()
         if self.hidden and not self._words:
             count = counted(self.hidden, "process", "processes")
@@ -124,7 +131,10 @@ class HeldNamespaces:
         return self._take(NetNamespace(number, f"/proc/self/fd/{fd.fileno()}"))
 
     def target_of(self, held: HeldNamespace) -> str:
-        """Return the new algorithm of the sockets of a namespace. Raises ``UsageError`` if nothing names one."""
+        """Return the new algorithm of the sockets of a namespace.
+
+        Raises ``UsageError`` if the namespace has none.
+        """
         if held.target is not None:
             return held.target
         target = default_target(self._source, held.default, held.namespace.title)

@@ -38,7 +38,7 @@ LASTING = frozenset({LeftReason.PERMISSION, LeftReason.REFUSED, LeftReason.STILL
 
 
 class Left(NamedTuple):
-    """A socket that still uses the algorithm. ``tcp`` is None if it is in no table: it has no address."""
+    """A socket that still uses the algorithm. ``tcp`` is None if it has no address."""
 
     namespace: NetNamespace
     tcp: TcpSocket | None
@@ -115,7 +115,7 @@ def why_left(namespace: NetNamespace, tcp: TcpSocket, *, new: bool, hidden: int 
 
 
 def why_ended(namespace: NetNamespace, queues: Sequence[AcceptQueue]) -> Left:
-    """Describe a connection that has ended, and of which only the place in a queue is left."""
+    """Describe a connection that ended before it was accepted, and only occupies a queue."""
     listeners = ", ".join(one.title for one in queues[:SHOWN]) + (", ..." if len(queues) > SHOWN else "")
     why = "its connection has ended; the kernel lets go when it is accepted all the same, or its listener closed"
     return Left(namespace, None, LeftReason.NOT_ACCEPTED, f"{why} ({listeners})")

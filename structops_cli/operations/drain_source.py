@@ -37,7 +37,7 @@ class Source(NamedTuple):
 
     @property
     def versions_matter(self) -> bool:
-        """Whether the name of its algorithm does not tell if a socket is moved."""
+        """Whether a socket's algorithm name is not enough to decide if it is moved."""
         return bool(self.others)
 
     @property
@@ -74,7 +74,10 @@ def choose_source(kernel: KernelTypes, selector: str, to: str | None) -> Source:
 
 
 def default_target(source: Source, default: str, title: str) -> str:
-    """Return the target, or without one the default of a namespace. Raises ``UsageError`` if that is the source."""
+    """Return the target, or without one the default of a namespace.
+
+    Raises ``UsageError`` if that default is the source.
+    """
     if source.target is not None:
         return source.target
     if default == source.name:

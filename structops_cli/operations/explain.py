@@ -37,10 +37,10 @@ class NarrowedCauses(NamedTuple):
 
 
 def narrowed_causes(operations: Sequence[str], number: int, subject: str) -> NarrowedCauses:
-    """Return the causes of errno ``number`` that apply to an object or a live map on this kernel.
+    """Return the causes of errno ``number`` that apply to an object or a live map here.
 
     ``subject`` is an object if it ends in .o, is bundled, or is a path outside a bpffs.
-    Otherwise it is a selector of a map. Raises what opening the object or the map raises.
+    Otherwise it is a selector of a map. Raises as ``open_object`` or ``find_one``.
     """
     if _is_object(subject):
         return NarrowedCauses(_of_object(operations, number, subject), NarrowedBy.OBJECT)
@@ -58,7 +58,7 @@ def _of_type(operations: Sequence[str], number: int, type_name: str) -> tuple[Po
 
 
 def _of_object(operations: Sequence[str], number: int, name: str) -> tuple[Possible, ...]:
-    """Return the rules that an object breaks on this kernel, or else those that it cannot decide."""
+    """Return the rules that an object breaks here, or else those that it does not decide."""
     spec, kernel = open_object(name), live_kernel()
     plan = plan_object(spec, kernel)
     findings = predict_registration(

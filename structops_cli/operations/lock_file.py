@@ -20,7 +20,7 @@ LOCK_PATH = "/run/structops.lock"
 WAIT_S = 30.0
 POLL_S = 0.02
 NOT_WRITABLE = frozenset({EACCES, EPERM, EROFS})
-"""A caller that cannot write /run cannot share a lock with anybody."""
+"""A caller that cannot write /run cannot share a lock with other processes."""
 
 
 @contextmanager
