@@ -127,7 +127,7 @@ def _contents(name: str) -> bytes | mmap | StructopsError:
 
 
 def refuse_unused_values(values: Mapping[str, str], objects: Sequence[InputObject], *, live: bool) -> None:
-    """Raise ``UsageError`` for a value that no object needs, or that a running kernel has itself.
+    """Raise ``UsageError`` for a value that no object needs or that a running kernel has.
 
     ``live``: a running kernel is checked, this one or a booted one.
     """

@@ -40,7 +40,7 @@ from structops_cli.shell_words import shell_words
 DRAIN_S = 10.0
 """Default time for moving sockets."""
 PAUSE_S = 0.1
-"""Pause after a pass that moved nothing: the sockets wait for a listener's owner or the peer."""
+"""Pause after a pass that moved nothing: a listener's owner or a peer has to act first."""
 ENDED_IN_QUEUE = "a connection that was destroyed before it was accepted holds its algorithm until it is accepted, or its listener closed"
 ORPHANS_STAY = "this kernel does not destroy what no process owns: it would only lose its data and stay (tcp_abort before Linux 6.11)"
 

@@ -23,7 +23,7 @@ from structops_cli.runtime.holders import AlgorithmReader
 
 
 class OpenSocket(NamedTuple):
-    """A descriptor that may be of a socket to move; ``namespace`` is an inode, None if unknown."""
+    """A descriptor that may be of a drained socket; ``namespace`` is an inode if known."""
 
     process: int
     thread: int

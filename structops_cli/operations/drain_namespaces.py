@@ -51,8 +51,8 @@ class HeldNamespaces:
     """The namespaces by inode. ``words`` choose some; ``stack`` closes their descriptors.
 
     ``notes`` are for the user, each once. ``hidden`` is the number of processes that this
-    one may not inspect. ``not_inspected`` describes, by subject, the objects that may have
-    more sockets.
+    one may not inspect. ``not_inspected`` names, by subject, the objects that may have more
+    sockets.
     """
 
     def __init__(self, source: Source, words: Sequence[str], stack: ExitStack) -> None:

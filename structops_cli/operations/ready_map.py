@@ -1,7 +1,7 @@
-"""Prepare a struct_ops map that can be registered at once: of a loaded object, or of a live map.
+"""Prepare a struct_ops map of a loaded object, or a live one, for its registration.
 
-A map without a link can be registered once. Its programs live as long as it does, and
-its value names them: so a copy with the same value takes its place.
+A map without a link can be registered once. To register it again, a copy with the same
+value takes its place. The copy shares the programs, which the value names.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ from structops_cli.syscall.info import link_info, map_info
 from structops_cli.syscall.uapi import StructOpsState
 
 RETRY_S = 2.0
-"""Time for the kernel to free the name of a map that was just unregistered, or whose process died."""
+"""Time for the kernel to free the name of a map that is unregistered or lost its process."""
 PAUSE_S = 0.0002
 
 
 class ReadyMap(NamedTuple):
-    """A map, and the value that registers it; ``value`` is empty if it is set and a link registers the map."""
+    """A map, and the value that registers it.
+
+    ``value`` is empty if the map has its value already and a link registers it.
+    """
 
     type: StructOpsType
     map_fd: Fd
@@ -58,9 +61,10 @@ def ready_live(live: LiveMap, owner: ExitStack) -> ReadyMap:
 
 
 def copy_map(live: LiveMap, owner: ExitStack, *, link: bool) -> ReadyMap:
-    """Create a map with the programs and the data of a live one; ``owner`` closes the descriptors.
+    """Create a map with the programs and the data of a live one.
 
-    With ``link`` its value is set, so that a link can register it.
+    ``owner`` closes the descriptors. With ``link`` its value is set, so that a link can
+    register it.
     """
     if live.type.unread:
         raise StateError(
@@ -78,7 +82,10 @@ def copy_map(live: LiveMap, owner: ExitStack, *, link: bool) -> ReadyMap:
 
 
 def _value_again(live: LiveMap, owner: ExitStack) -> bytes:
-    """Return the looked-up value as an update takes it: program ids become fds, the common value is zero."""
+    """Return a looked-up value in the form of an update.
+
+    Program ids become fds, and the common value is zero.
+    """
     kernel_type, start = live.type, live.type.data_offset
     value = bytearray(kernel_type.value.size_bytes)
     value[start : start + kernel_type.struct.size_bytes] = live.raw[
@@ -98,11 +105,11 @@ def _value_again(live: LiveMap, owner: ExitStack) -> bytes:
 def register_ready(
     ready: ReadyMap, owner: ExitStack, hopeless: Callable[[], bool] = lambda: False
 ) -> tuple[Fd | None, int]:
-    """Register a map; return its link (None without one), which ``owner`` closes, and a duration.
+    """Register a map; return its link (None without one) and the duration of the gap.
 
-    While the old map still has the name it tries again, unless ``hopeless`` says that the
-    name stays taken. The duration, in nanoseconds, goes from the last refusal to the
-    answer: nobody had the name for at most that time.
+    ``owner`` closes the link. While the old map has the name it tries again, unless
+    ``hopeless`` returns that the name stays taken. The duration, in nanoseconds, goes from the
+    last refusal to the answer. The name was free for at most that time.
     """
     deadline = time.monotonic() + RETRY_S
     while True:
@@ -136,14 +143,17 @@ def _register(ready: ReadyMap, owner: ExitStack) -> Fd | None:
 
 
 def detach(link: Fd) -> None:
-    """Free the name of a new link. A kernel without LINK_DETACH frees it a moment after the close."""
+    """Free the name of a new link. Without LINK_DETACH it is free a moment after the close."""
     with suppress(KernelError):
         bpf.link_detach(link)
     link.close()
 
 
 def is_registered(ready: ReadyMap, pins: Sequence[str]) -> bool:
-    """Tell whether a map is registered, with all ``pins`` of its link, so that it outlives this process."""
+    """Tell whether a map is registered and its link has all ``pins``.
+
+    Then the registration outlives this process.
+    """
     if ready.value:
         raw = bpf_maps.map_lookup_elem(ready.map_fd, KEY, ready.type.value.size_bytes)
         return read_state(ready.type, raw)[0] == StructOpsState.INUSE

@@ -1,4 +1,4 @@
-"""Run a recovery process that acts if this process is killed in the middle of a transaction.
+"""Run a recovery process that acts if this process is killed in a transaction.
 
 The recovery process is a child in a session of its own. It waits until the parent
 ends. It acts unless the parent has set the mark DONE before. The mark is in shared
@@ -27,8 +27,8 @@ def recovery_process(
 ) -> Iterator[None]:
     """Have a child call ``recover`` if this process dies within the block.
 
-    ``recover`` asks the kernel which effects are there. It may be called when no
-    effect or every effect is there. The child shares all open descriptors, the lock
+    ``recover`` asks the kernel which steps were done. It may be called before the
+    first step and after the last. The child shares all open descriptors, the lock
     file included, and prints nothing. With ``keeping`` it shares only those, so that a
     long block does not keep the lock file locked. If an exception leaves the block, the
     child ends without acting. No other thread may run at the entry. Raises
@@ -81,12 +81,12 @@ def _wait_for_parent(
         os.setsid()
         for number in (*HELD_BACK, signal.SIGPIPE):
             signal.signal(number, signal.SIG_IGN)
-        for fd in (0, 1, 2):  # a reader of the parent's output waits until nobody can write to it
+        for fd in (0, 1, 2):  # a reader of the parent's output waits until all writers have closed it
             os.dup2(null, fd)
         os.close(null)
         if keeping is not None:
             _close_all_but(reader, *keeping)
-        os.read(reader, 1)  # returns at the end of the file: nobody writes to the pipe
+        os.read(reader, 1)  # returns at the end of the file: no process writes to the pipe
         if mark[0] != DONE:
             recover()
         code = 0

@@ -1,4 +1,4 @@
-"""Register objects, all of them or none. An object that is registered already stays as it is."""
+"""Register objects, all of them or none. A registered object stays as it is."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from structops_cli.syscall.info import link_info, map_info
 
 
 class PinDirs(NamedTuple):
-    """The pin directories: of links (None: this process holds the links), and of maps that are shared by name."""
+    """The pin directories of links (None: this process holds them) and of shared maps."""
 
     links: str | None
     maps: str = bpffs.DEFAULT
@@ -144,7 +144,7 @@ def _steps(loaded: Sequence[Loaded], maps: Sequence[_PlannedMap], pin_dirs: PinD
 
 
 def _undo_unless_used(step: Step, maps: Sequence[_PlannedMap]) -> Step:
-    """Return the step that undoes an auxiliary step if every map turned out to be registered already."""
+    """Return the step that undoes an auxiliary step if all maps were registered already."""
 
     def do() -> None:
         if not any(one.is_changed for one in maps):
@@ -227,7 +227,7 @@ class _PlannedMap:
             _unpin(self._pin, map_info(self._fd).id, lambda pin: link_info(pin).map_id)
 
     def _check(self) -> Change:
-        """Do all that ``_do`` does before others can see it."""
+        """Do the part of ``_do`` that changes nothing on the system."""
         if (existing := self._existing(self.loaded, self.plan)) is not None:
             self._registered = existing
             return _change(existing)
@@ -241,7 +241,7 @@ class _PlannedMap:
 
 
 def _change(one: Registered) -> Change:
-    """Return what a registration changed; the id of a map that is still to be made is None."""
+    """Return the change of a registration; the id of a map that does not exist yet is None."""
     after = {"state": one.state, "map_id": one.map_id or None}
     before = {"state": None, "map_id": None} if one.changed else after
     return Change(f"{one.type_name} {one.name}", before, after)
@@ -293,7 +293,7 @@ def pin_dir_step(path: str, writers: Writers = Writers.CALLER) -> Step:
 
 
 def shared_map_steps(loaded: Loaded) -> list[Step]:
-    """Return the step that pins the new maps of an object that are shared by name, if there are any."""
+    """Return the step that pins an object's new shared maps; none without such maps."""
     maps = new_shared_maps(loaded)
     if not maps:
         return []

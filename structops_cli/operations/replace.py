@@ -1,5 +1,6 @@
-"""Replace a registered map by another version, and keep the old one: the Steps of ``update`` and ``rollback``.
+"""Replace a registered map by another version, and keep the old one.
 
+These are the Steps of ``update`` and ``rollback``.
 The steps: pin the maps that the new version shares by name; pin the old version's map;
 replace the map (the commit point); rewrite the default sysctls; remove the pins of
 versions that are not needed any more. ``restart`` has the replacement of maps that the
@@ -33,7 +34,7 @@ from structops_cli.syscall.info import link_info, map_info
 
 
 class Replacement(NamedTuple):
-    """A plan: ``new`` replaces ``live``, whose map is pinned at ``keep_at`` (None: it is not kept).
+    """A plan: ``new`` replaces ``live``, which is pinned at ``keep_at`` (None: not kept).
 
     ``new`` belongs to the caller. Without a value it is registered through a link, which
     a restart pins at ``pin``. At the end the pins ``drop`` (older versions) and ``unkeep``
@@ -57,8 +58,8 @@ class Replaced(NamedTuple):
 
     ``map_id`` is None in a dry run if the map has no id yet. ``references`` is the
     kernel's count of sockets and defaults that still use the old version.
-    ``still_kept`` are pins that could not be removed. ``gap_ns`` tells for how many
-    nanoseconds nobody had the name; None if the map was replaced behind its link.
+    ``still_kept`` are pins that could not be removed. ``gap_ns`` is the time in
+    nanoseconds for which the name was free; None if the map was replaced behind its link.
     """
 
     link_id: int | None
@@ -72,7 +73,7 @@ class Replaced(NamedTuple):
     gap_ns: int | None = None
 
 
-# What can be replaced
+# Refusals
 
 
 def refuse_unregistered(live: LiveMap) -> None:
@@ -94,7 +95,7 @@ def refuse_unregistered(live: LiveMap) -> None:
 
 
 def refuse_unreplaceable(live: LiveMap) -> None:
-    """Raise ``UnsupportedError`` for a registered map that the kernel cannot replace behind a link."""
+    """Raise ``UnsupportedError`` if the kernel cannot replace a registered map behind a link."""
     what = f"{live.name} (id:{live.info.id}) cannot be replaced"
     restart = "--restart unregisters it and registers the new one; the name is gone for a moment then"
     if not live.links:
@@ -117,10 +118,10 @@ def replace(
     in_place: bool,
     restart: Callable[[Attempt, ExitStack], Step] | None,
 ) -> tuple[Replaced, tuple[Change, ...]]:
-    """Execute a plan: behind the link with ``in_place``, else with the step that ``restart`` returns.
+    """Execute a plan: behind the link with ``in_place``, else with the step of ``restart``.
 
-    The kernel is asked whether a type that no file of ``kinds/`` knows can be replaced:
-    a replacement that it does not support changes nothing, and ``restart`` is tried.
+    A type without a file in ``kinds/`` is first replaced behind its link. If the kernel does
+    not support that, nothing has changed, and ``restart`` follows.
     """
     with ExitStack() as owner:
         attempt = Attempt(plan, owner, dry_run=run.dry_run)
@@ -134,7 +135,7 @@ def replace(
 
 
 class Attempt:
-    """Everything that the steps of one replacement share: the plan, open descriptors and the results."""
+    """The shared state of one replacement's steps: the plan, open descriptors and results."""
 
     def __init__(self, plan: Replacement, owner: ExitStack, *, dry_run: bool) -> None:
         self.plan = plan
@@ -269,7 +270,7 @@ def _replaced_by_another(live: LiveMap, now: int) -> StateError:
 
 
 def references_of(live: LiveMap, fd: Fd) -> int:
-    """Return the kernel's count of sockets and defaults that use a map; 0 if it cannot be read.
+    """Return the kernel's count of sockets and defaults of a map; 0 if it cannot be read.
 
     Since 6.4 the count is an estimate.
     """

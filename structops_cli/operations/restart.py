@@ -1,9 +1,9 @@
-"""Replace a map that the kernel cannot replace behind a link: unregister it, register the new one, measure the gap.
+"""Replace a map by unregistering it and registering the new one, and measure the gap.
 
-Before the name is freed everything is ready that can take it again: the new version is
-loaded and verified, and the old one can be registered again, as itself or as a copy. If
-the new version is refused, or if this process is killed in between, the old one is
-registered again.
+The kernel cannot replace such a map behind a link. Before the name is free both versions
+are ready: the new one is loaded and verified, and the old one, or a copy of it, can be
+registered again. The old one is registered again if the kernel refuses the new one, or if
+this process is killed in between.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from structops_cli.syscall.info import link_info, map_info
 def restart_step(attempt: Attempt, owner: ExitStack) -> Step:
     """Return the step that unregisters the old map and registers the new one.
 
-    ``owner`` closes what the step opens. Raises ``StateError`` if a process holds a link
-    of the old map that is pinned nowhere: a restart would take it away from that process.
+    ``owner`` closes the descriptors of the step. Raises ``StateError`` if a process holds an
+    unpinned link of the old map, because a restart would take the name from that process.
     """
     _refuse_unpinned(attempt.plan.live)
     attempt.link_id = None
@@ -65,12 +65,12 @@ class _Exchange:
         """Whether this process has registered the old version again."""
 
     def do(self) -> Change:
-        """Unregister the old map and register the new one; the old one again if the new one is refused.
+        """Unregister the old map and register the new one, or the old one after a refusal.
 
-        A thread unregisters: the kernel frees the name at once and answers after an RCU
-        grace period of tens of milliseconds. A type without names has no list that could
-        be watched. Its refusal of a second map may damage that map (``hid_bpf_reg`` sets
-        ``hdev`` first), so the new one waits for the end of the old one.
+        A thread unregisters, because the kernel frees the name at once and answers after an
+        RCU grace period of tens of milliseconds. A type without names has no list to watch.
+        Its refusal of a second map may damage that map (``hid_bpf_reg`` sets ``hdev`` first).
+        So the new one waits for the answer.
         """
         if self._directory is not None:
             self._directory.do()
@@ -104,7 +104,7 @@ class _Exchange:
         if not (self._is_back or is_as_before(self._live) or is_registered(self._old, self._old_pins)):
             if is_registered(self._new, self._pins):
                 return
-            with suppress(StructopsError):  # a link of which one pin is gone
+            with suppress(StructopsError):  # a link that has lost one of its pins
                 unregister(self._live, settle=False)
             self._register_old()
         if self._directory is not None:
@@ -121,7 +121,7 @@ class _Exchange:
         self._attempt.defaults.rewrite()  # cannot fail: the old version is registered again
 
     def _go_back(self, error: StructopsError) -> StructopsError:
-        """Register the old version again, and return the error that tells why the new one was refused."""
+        """Register the old version again; return the error with the refusal of the new one."""
         name, old_id = self._live.name, self._live.info.id
         reason = (
             explained(error, str(error), self._live.type.name).why
@@ -151,7 +151,7 @@ def _folder(pin: str) -> str:
 
 
 def _id_of(link: Fd | None) -> int | None:
-    """Return the id of a link; None without one, and if it cannot be read after the commit point."""
+    """Return the id of a link; None without one, or if it cannot be read after the commit."""
     with suppress(KernelError):
         return link_info(link).id if link else None
     return None

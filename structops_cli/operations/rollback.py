@@ -1,4 +1,4 @@
-"""Go back to a kept version: the replacement of an update, with a map that was registered before."""
+"""Replace a registered map by a kept version, with the steps of an update."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ def rollback(
     dry_run: bool = False,
     caller: Caller | None = None,
 ) -> RolledBack:
-    """Replace the registered map that a selector names by a kept version: ``to``, or the last one that was replaced.
+    """Replace the registered map that a selector names by a kept version.
 
-    A second rollback without ``to`` changes nothing: the version that was registered is
-    younger than the one that is. A version that was registered without a link comes back
-    as a copy with an id of its own.
+    It is the version ``to``, by default the one that was replaced last. A second rollback
+    without ``to`` changes nothing, because it does not return to a younger version. A version
+    that was registered without a link comes back as a copy with an id of its own.
     """
     with transaction(dry_run=dry_run, caller=caller) as run:
         maps = list_maps(kernel)
@@ -108,7 +108,7 @@ def _ready(version: LiveMap, owner: ExitStack, *, in_place: bool) -> ReadyMap:
 def find_version(
     maps: tuple[LiveMap, ...], live: LiveMap, to: int | None
 ) -> tuple[Version, tuple[Version, ...]]:
-    """Return the version to go back to, which may be the registered one, and the kept versions younger than that."""
+    """Return the version to register, perhaps the present one, and the younger kept versions."""
     found = versions_of(maps, live.type.name, live.name)
     current = next((one for one in found if one.live.info.id == live.info.id), None)
     if current is None:

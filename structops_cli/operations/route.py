@@ -36,8 +36,9 @@ def change_one_route(
     """Add, change, clear or delete one route of a namespace, by default the caller's own.
 
     ``clear`` always writes the route again, because the kernel does not show a dangling choice.
-    Raises ``NotFoundError`` without such a route or algorithm, ``AmbiguousError`` for more than
-    one route, ``StructopsError`` if another route is in the way, ``KernelError`` if the kernel refuses.
+    Raises ``NotFoundError`` without such a route or algorithm, and ``AmbiguousError`` for more
+    than one route. Raises ``StructopsError`` if another route is in the way, and
+    ``KernelError`` if the kernel refuses.
     """
     takes_name = verb in (RouteVerb.ADD, RouteVerb.CHANGE)
     if bool(spec.congctl) != takes_name:
@@ -70,7 +71,7 @@ def _check_registered(name: str) -> None:
 
 
 def _routes_to(spec: RouteSpec, namespace: NetNamespace) -> list[Route]:
-    """Return the routes of a table to a destination, without a type of service, as this project makes them."""
+    """Return the routes of a table to a destination, without those of a type of service."""
     wanted = (spec.address, spec.prefix_bits, spec.table, 0)
     return [
         route
@@ -80,7 +81,7 @@ def _routes_to(spec: RouteSpec, namespace: NetNamespace) -> list[Route]:
 
 
 class _RouteChange:
-    """One request and its saved state. The steps may run again at any point, so the recovery process repeats them."""
+    """One request and its saved state. The recovery process may repeat its steps."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class RouteVerb(StrEnum):
 
 
 class RouteGoal(NamedTuple):
-    """The goal of a change. ``name`` is None if the route is deleted, and "" if it chooses nothing."""
+    """The goal of a change. ``name`` is None for a deletion, "" for a route without congctl."""
 
     before: Route | None
     name: str | None

@@ -1,4 +1,4 @@
-"""Save the previous defaults and the routes that structops changed, until they are restored.
+"""Save the previous defaults and changed routes until they are restored.
 
 The entries are in a BPF hash map that is pinned beside the links: they cannot outlive the
 boot that they describe. Readers compare them with the kernel, because others write the
@@ -41,14 +41,14 @@ MAX_ENTRIES = 1 << 16
 DEFAULT, ROUTE = 1, 2
 """The two types of entry."""
 KEY = struct.Struct("<IIQII16sB7x")
-"""Type of entry, address family, namespace, table, priority, destination, its prefix length."""
+"""Type of entry, address family, namespace, table, priority, destination, prefix length."""
 VALUE = struct.Struct("<16s16sII8x")
 """The name that was set, the name before, flags, type of service."""
 LOCKED = 1
 
 
 class SavedDefault(NamedTuple):
-    """The default of a namespace (by ``namespace_identity``) before structops set it to ``name``."""
+    """The default of a namespace (``namespace_identity``) before structops set ``name``."""
 
     namespace: int
     previous: str
@@ -75,7 +75,7 @@ class SavedRoute(NamedTuple):
 
 
 class StateStore:
-    """The saved entries. The first entry makes the map and its pin, and the last one removes both.
+    """The saved entries. The first one creates the map and its pin, the last one removes both.
 
     Each call opens the pin anew, because another process, such as the recovery process,
     may have made or removed it. A writer holds the lock file.

@@ -10,7 +10,7 @@ from structops_cli.net.namespaces import NetNamespace, own_namespace, select_nam
 
 
 class NamespaceChoice(NamedTuple):
-    """The namespaces ``words`` (see ``select_namespaces``), and with ``every`` all but the initial one.
+    """The namespaces ``words`` (``select_namespaces``); ``every``: all but the initial one.
 
     Without either it is the caller's own namespace. ``one``: the operation takes one namespace.
     """

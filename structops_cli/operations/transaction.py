@@ -2,7 +2,7 @@
 
 A transaction owns the lock file, the recovery process, the blocked signals, the undo
 stack, the commit point and the report. An operation computes its Steps from the state
-that it found. A dry run checks and reports the same Steps that an execution does.
+that it found. A dry run checks and reports the Steps of the execution.
 
     with transaction(dry_run=dry_run, caller=caller) as run:
         steps = ...                      # computed under the lock
@@ -33,8 +33,8 @@ class Change(NamedTuple):
     """One reported change, such as the default of one namespace.
 
     ``what`` names the object; it is the same before and after. ``after`` is the state
-    that was read back. In a dry run it is the expected state, in which None stands for
-    a value that is unknown beforehand, such as the id of a new map.
+    that was read back, or in a dry run the expected state. There None stands for a value
+    that is unknown beforehand, such as the id of a new map.
     """
 
     what: str
@@ -48,7 +48,7 @@ class Change(NamedTuple):
 
 
 def changed(changes: Sequence[Change]) -> bool:
-    """Tell whether any of the changes is one."""
+    """Tell whether any of the changes differs from the state before."""
     return any(item.is_change for item in changes)
 
 
@@ -59,12 +59,12 @@ def _nothing() -> None:
 class Step(NamedTuple):
     """One step of an operation.
 
-    Each function asks the kernel for the present state, because it may run in the
-    recovery process, more than once, and after a step that ended half-way.
+    Each function asks the kernel for the present state. It may run in the recovery
+    process, more than once, and after a step that ended half-way.
     """
 
     do: Callable[[], Change | None]
-    """Make the change. May return the change as read back, which replaces ``change`` in the report."""
+    """Make the change. May return the change as read back, to replace ``change``."""
     is_done: Callable[[], bool]
     """Tell whether the change has been made. Not called in a dry run."""
     undo: Callable[[], object] = _nothing
@@ -72,20 +72,20 @@ class Step(NamedTuple):
     change: Change | None = None
     """The expected change; None for an auxiliary step, which is not reported."""
     check: Callable[[], Change | None] = _nothing
-    """Dry run: raise the error that ``do`` would raise, as far as it can be predicted. Returns as ``do`` does."""
+    """Dry run: raise the error of ``do``, as far as it is predictable. Returns as ``do``."""
     atomic: bool = False
     """Whether one system call makes the whole change: alone, it needs no recovery process."""
 
 
 class Recovery(StrEnum):
-    """What the recovery process does if this process is killed."""
+    """The action of the recovery process if this process is killed."""
 
     BACK = "back"
     """Undo all steps, or complete them if the commit step is done."""
     FORWARD = "forward"
     """Complete all steps: they cannot all be undone, or undoing is as risky as completing."""
     NONE = "none"
-    """Nothing: each step stands for itself, and signals may come at any time."""
+    """No action: each step is independent, and signals may arrive at any time."""
 
 
 class Caller(NamedTuple):
@@ -133,8 +133,8 @@ class Transaction:
 
         ``commit`` is the index of the step that is the commit point, the last one by
         default. If an earlier step or the commit step fails, all steps are undone and
-        the error is raised. The hint of the error names what could not be undone. If a
-        later step fails, the error names the changes that were made before.
+        the error is raised. Its hint names the steps that could not be undone. If a later
+        step fails, the error names the changes that were made before.
         """
         if self.dry_run:
             return _reported(step.check() or step.change for step in steps)
@@ -213,7 +213,7 @@ class _Run:
             error.what += f"; done before: {', '.join(made)}"
 
     def undo(self) -> list[str]:
-        """Undo the steps that were started, the last first; return in words what could not be undone."""
+        """Undo the started steps, the last first; describe those that could not be undone."""
         left = []
         with uninterrupted():
             for step in reversed(self._steps[: self._started]):
@@ -234,7 +234,7 @@ class _Run:
         self._started = 0
 
     def recover(self) -> None:
-        """Finish in the recovery process what the killed process began."""
+        """Undo or complete, in the recovery process, the steps of the killed process."""
         back = self._recovery is Recovery.BACK
         if back and not self._is_committed():
             self._started = len(self._steps[: self._commit + 1])
@@ -261,5 +261,5 @@ def _reported(changes: Iterable[Change | None]) -> tuple[Change, ...]:
 
 
 def _block_signals() -> None:
-    """Block the signals that end the process: the steps from here on are completed and reported."""
+    """Block the signals that end the process, so that later steps are completed and reported."""
     signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)

@@ -35,10 +35,11 @@ POLL_S = 0.05
 
 
 class UnregisterOptions(NamedTuple):
-    """``every``: all maps that a selector matches. ``if_present``: a selector may match nothing.
+    """The options of an unregistration.
 
-    ``force``: unregister maps on which something depends, too. ``drain``: first move the sockets, to the
-    congestion control ``to`` if there is one, for at most ``drain_s`` seconds (None: 10).
+    ``every``: all maps that a selector matches. ``if_present``: a selector may match nothing.
+    ``force``: also unregister maps that have dependents. ``drain``: first move the sockets,
+    to the congestion control ``to`` if given, for at most ``drain_s`` seconds (None: 10).
     """
 
     every: bool = False
@@ -50,7 +51,7 @@ class UnregisterOptions(NamedTuple):
 
 
 class Retired(NamedTuple):
-    """The result for one map. ``still_kept`` are pins of kept versions that could not be removed."""
+    """The result for one map. ``still_kept`` are kept versions' pins that were not removed."""
 
     done: Unregistered
     dropped: tuple[str, ...]
@@ -63,7 +64,7 @@ class Retired(NamedTuple):
 
 
 class UnregisterResult(NamedTuple):
-    """The result of an unregistration. ``absent`` has the error of each selector that matches nothing."""
+    """The result of an unregistration. ``absent`` has an error per selector without a match."""
 
     selected: tuple[LiveMap, ...]
     retired: tuple[Retired, ...]
@@ -182,7 +183,10 @@ def _drain(
 def _sources(
     kernel: KernelTypes, maps: Sequence[LiveMap], chosen: Sequence[LiveMap], to: str | None
 ) -> list[Source]:
-    """Return the versions to drain. Raises ``UsageError`` if sockets would go to an unregistered map."""
+    """Return the versions to drain.
+
+    Raises ``UsageError`` if sockets would go to an unregistered map.
+    """
     from structops_cli.operations.drain_source import choose_source  # only --drain needs it
 
     for live in chosen:
@@ -268,7 +272,7 @@ def _change(one: Retired) -> Change:
 
 
 def _kept(maps: Sequence[LiveMap], live: LiveMap) -> tuple[str, ...]:
-    """Return the pins of kept versions: of the map itself, or for a registered map of all versions of its name."""
+    """Return the pins that keep a map, or for a registered map all versions of its name."""
     if live.state != MapState.REGISTERED:
         return kept_pins(live)
     alike = [item for item in maps if (item.type.name, item.name) == (live.type.name, live.name)]
@@ -316,7 +320,7 @@ def _waiting(live: LiveMap) -> str:
 
 
 def refuse_not_freed(done: UnregisterResult, left: Sequence[LiveMap], seconds: float) -> None:
-    """Raise if maps are not freed after ``seconds``, or if pins of kept versions could not be removed."""
+    """Raise if maps are not freed after ``seconds`` or pins of kept versions were not removed."""
     if left:
         first = left[0]
         pins = f", and it is pinned at {', '.join(first.pins)}" if first.pins else ""

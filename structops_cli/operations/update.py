@@ -43,9 +43,11 @@ from structops_cli.syscall import bpffs
 
 
 class UpdateOptions(NamedTuple):
-    """``keep``: number of replaced versions that stay pinned. ``restart``: unregister and register if there is no other way.
+    """The options of an update.
 
-    ``expect_map``: refuse unless the map with this id is registered.
+    ``keep``: number of replaced versions that stay pinned. ``restart``: unregister and register
+    a map that the kernel cannot replace behind a link. ``expect_map``: refuse unless the map
+    with this id is registered.
     """
 
     keep: int = KEPT_VERSIONS
@@ -155,7 +157,10 @@ def unchanged(live: LiveMap) -> Change:
 def _load_version(
     live: LiveMap, spec: ObjectSpec, target: Target, selection: Selection, options: UpdateOptions
 ) -> Loaded:
-    """Load the variable of an object that has the type and the name of a live map. The caller owns the result."""
+    """Load the variable of an object that has the type and the name of a live map.
+
+    The caller owns the result.
+    """
     chosen = _choose(live, spec, target, selection)
     return load_object(
         spec, target, selection._replace(only=(chosen,), also=()), map_pin_dir=options.map_pin_dir
@@ -163,7 +168,7 @@ def _load_version(
 
 
 def _choose(live: LiveMap, spec: ObjectSpec, target: Target, selection: Selection) -> str:
-    """Return the variable that has the type and the name of a live map; raise ``FitError`` unless there is one."""
+    """Return the variable that has the type and the name of a live map, or raise ``FitError``."""
     if selection.members:
         from structops_cli.obj.settings import with_globals  # only --set needs it
 

@@ -14,11 +14,11 @@ from structops_cli.syscall.processes import sees_all_processes
 
 
 def vanished_namespaces(store: StateStore, found: Iterable[NetNamespace]) -> tuple[int, ...]:
-    """Return the saved namespaces that surely do not exist any more; ``found`` are the reachable ones.
+    """Return the saved namespaces that surely have vanished; ``found`` are the reachable ones.
 
-    One look, without waiting. The kernel frees a namespace 10 to 100 ms after its last user and
-    lists it meanwhile, as it lists one that an open socket holds. The next change looks again:
-    an old entry harms nobody, because the kernel never reuses a cookie.
+    Looks once, without waiting. The kernel frees a namespace 10 to 100 ms after its last
+    reference, and lists it until then. It also lists a namespace that an open socket holds.
+    The next change looks again. An old entry does no harm: the kernel never reuses a cookie.
 
     The kernel's own list decides. Without it, a process that sees all processes decides: a
     namespace that is neither found nor open in a process has vanished, though a socket may hold it.
@@ -50,7 +50,10 @@ def delete_vanished_step(store: StateStore, found: Iterable[NetNamespace]) -> li
 
 
 def _cookies_of_all() -> frozenset[int]:
-    """Return the cookies of all namespaces of the kernel; none if it does not list all of them (before 5.17)."""
+    """Return the cookies of all namespaces of the kernel.
+
+    Empty if the kernel does not list all of them (before 5.17).
+    """
     try:
         with AlgorithmReader() as reader:
             seen = reader.defaults()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class VersionHolders(NamedTuple):
-    """The holders of each map by its id. ``exact`` tells that versions of one name were told apart.
+    """The holders of each map by its id. ``exact``: versions of one name were distinguished.
 
     ``not_inspected`` names the parts of the system that could not be inspected.
     """
@@ -28,7 +28,7 @@ class VersionHolders(NamedTuple):
         return self.by_id.get(one.live.info.id) if self.exact else None
 
     def sockets(self, one: Version) -> int | None:
-        """Return the number of sockets of a version; None if it is unknown or sockets cannot use the type."""
+        """Return the number of sockets of a version; None if unknown or never used by sockets."""
         held = self.status_of(one)
         return len(held.sockets) if held and kind_of(one.live.type.name).naming.chosen_by_name else None
 
