@@ -1,8 +1,8 @@
-"""TCP sockets of inet_diag as records, and the descriptors of processes that are sockets.
+"""Read the TCP sockets of inet_diag as records, and the socket descriptors of processes.
 
-Native, because both are done ten thousand times in a run: 80 ms in Python, 4 ms in C. A record is one
-``struct so_tcp_socket`` (``native_sockets.h``). Callers read whole columns of records; no Python object
-per socket is made.
+C code parses both, because a run has ten thousand of each: 80 ms in Python, 4 ms in C. A
+record is one ``struct so_tcp_socket`` (``native_sockets.h``). Callers read whole columns of
+records, without a Python object per socket.
 """
 
 from __future__ import annotations
@@ -18,17 +18,20 @@ from structops_cli.errors import InputError
 from structops_cli.syscall._native import ffi, lib
 
 RECORD = Struct("=Q4I2H2B2x16s16s16s16s240s")
-"""Cookie, interface, uid, inode, length of info; ports; family, state; addresses; algorithm, ulp; info."""
+"""The fields of a record.
+
+Cookie, interface, uid, inode, length of info; ports; family, state; addresses; algorithm, ulp; info.
+"""
 FIELDS = {
     "cookie": 0, "interface": 8, "uid": 12, "inode": 16, "info_len": 20, "source_port": 24, "destination_port": 26,
     "family": 28, "state": 29, "source": 32, "destination": 48, "algorithm": 64, "ulp": 80, "info": 96,
 }  # fmt: skip
 """The offset of each field in a record."""
 LEAST_BYTES = 88
-"""The smallest message of one socket: a datagram holds at most its size over this many."""
+"""Bytes of the smallest message of one socket, which limit the sockets in a datagram."""
 _NO_WORDS = memoryview(b"").cast("I")
 _uncleared = ffi.new_allocator(should_clear_after_alloc=False)
-"""Allocates memory that costs nothing until it is written to."""
+"""Allocates memory that costs no time before the first write to it."""
 
 Code = Literal["B", "H", "I", "Q"]
 
@@ -39,9 +42,9 @@ def field_offset(name: str) -> int:
 
 
 class SocketRecords:
-    """Collect the records of datagrams, of one algorithm or of all, in one growing buffer.
+    """Collects the records of datagrams, of one algorithm or of all, in one growing buffer.
 
-    Fresh memory costs more than the parsing, so nothing is copied twice.
+    Fresh memory costs more than the parsing, so each record is copied once.
     """
 
     def __init__(self, algorithm: str | None = None) -> None:
@@ -70,7 +73,7 @@ def column(records: bytes | bytearray, name: str, code: Code) -> list[int]:
 def bytes_column(records: bytes | bytearray, name: str) -> list[int]:
     """Return one field of 16 bytes of every record, as little-endian numbers.
 
-    Numbers, because the garbage collector does not track them: 10,000 tuples cost more than all else here.
+    The garbage collector does not track numbers. 10,000 tuples would cost more than the rest.
     """
     first, second = (_column(records, FIELDS[name] + offset, "Q") for offset in (0, 8))
     if sys.byteorder == "big":
@@ -81,9 +84,9 @@ def bytes_column(records: bytes | bytearray, name: str) -> list[int]:
 def info_column(
     records: bytes | bytearray, begin: int, end: int, lengths: Sequence[int]
 ) -> Sequence[int | None]:
-    """Return one number of every record's ``struct tcp_info``, None where it is missing.
+    """Return one number of every record's ``struct tcp_info``, None if it is missing.
 
-    ``begin`` and ``end`` are its offsets there; ``lengths`` is the column ``info_len``.
+    ``begin`` and ``end`` are its offsets there. ``lengths`` is the column ``info_len``.
     """
     numbers = _column(records, FIELDS["info"] + begin, "Q" if end - begin == 8 else "I")
     if min(lengths, default=end) >= end:
@@ -112,7 +115,7 @@ def _swapped(word: int) -> int:
 
 
 class SocketFds:
-    """Find the sockets in folders of descriptors (``/proc/PID/fd``), with one buffer."""
+    """Finds the sockets in folders of descriptors (``/proc/PID/fd``), with one buffer."""
 
     def __init__(self) -> None:
         self._room = 1 << 16
@@ -132,7 +135,7 @@ class SocketFds:
 def socket_walk(processes: Sequence[int]) -> tuple[list[int], list[int]]:
     """Return the inode of each socket descriptor of these processes, and its process.
 
-    One native call, during which other Python threads run.
+    Other Python threads run during the native call.
     """
     room, numbers = 1 << 16, array("I", processes)
     while True:

@@ -1,1 +1,1 @@
-"""Run commands on other kernels: fetch one from Debian, boot it under QEMU and bring back the results."""
+"""Run commands on other kernels: fetch one from Debian, and boot it under QEMU."""

@@ -17,7 +17,10 @@ from structops_cli.vm.store import VARIABLE, locked_folder, store_folder
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 MIRROR = "STRUCTOPS_DEBIAN_MIRROR"
-"""The variable with the address above ``debian`` and ``debian-security``, for a machine of another distribution."""
+"""The variable with the parent address of ``debian`` and ``debian-security``.
+
+Another distribution than Debian needs it.
+"""
 NO_ROOM = ("No space left on device", "enough free space")
 KEEP_LISTS_S = 24 * 3600
 TIMEOUT_S = 600
@@ -43,7 +46,7 @@ KERNELS = PackageSource(
 """Small lists (2 MB) with the newest of every kernel series except sid's."""
 SID = PackageSource("sid", ("debian sid",))
 TOOLS = PackageSource("tools", ("debian trixie",))
-"""The source of QEMU and its libraries, the C library included, so that it runs on any distribution."""
+"""The source of QEMU and all its libraries, so that it runs on any distribution."""
 
 
 def update_lists(source: PackageSource, keep_s: float = KEEP_LISTS_S) -> None:
@@ -169,7 +172,7 @@ def _run(command: Sequence[str], cwd: str | None = None) -> str:
 
 
 def _reason(said: str) -> str:
-    """Return the line with the cause: a full disk, or apt's first error, which causes the others."""
+    """Return the line with the cause: a full disk, or apt's first error."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     full = [line for line in lines if any(word in line for word in NO_ROOM)]
     errors = [line for line in lines if line.startswith("E: ")]

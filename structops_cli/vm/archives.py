@@ -1,4 +1,7 @@
-"""Make the initramfs of a guest: stored archives (userland, modules of a kernel) and one archive for each job."""
+"""Make the initramfs of a guest: stored archives, and one archive for each job.
+
+The stored ones contain the userland and the modules of a kernel.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,10 @@ class Job(NamedTuple):
 
 
 def userland_archive(packages: Iterable[str] = ()) -> str:
-    """Return the path of the archive with Python, its packages and a shell; make it if a part has changed."""
+    """Return the path of the archive with Python, its packages and a shell.
+
+    Makes the archive again if a part has changed.
+    """
     roots = (*PACKAGES, *packages)
     parts = [
         sys.version,
@@ -62,7 +68,10 @@ def userland_archive(packages: Iterable[str] = ()) -> str:
 
 
 def modules_archive(kernel: Kernel, wanted: Sequence[str]) -> str:
-    """Return the path of the archive with modules of a kernel, their dependencies and its configuration."""
+    """Return the path of the archive with a kernel's configuration and modules.
+
+    It also contains the dependencies of the modules.
+    """
     config = f"boot/config-{kernel.release}"
     name = f"modules-{_digest(['boot/config', *sorted(wanted), *map(_stamp, _sources())])}.cpio"
 

@@ -1,4 +1,4 @@
-"""Register objects on a kernel that is booted for them, and join its answer with a check of the types.
+"""Register objects on a booted kernel, and join its answer with a check of the types.
 
 The guest registers each object, looks at it and unregisters it
 (``structops_cli.cli.boot_check``). One boot serves all objects of a call. A kernel
@@ -30,7 +30,7 @@ PANIC = "panic"
 OF_THE_KERNEL = frozenset({
     "KernelError", "VerifierError", "NotPermittedError", "FitError", "RelocationError", "StateError", "UnsupportedError",
 })  # fmt: skip
-"""Errors about the kernel's features or its answer. Others are about the file, the call or structops itself."""
+"""Errors about the kernel. Others are about the file, the call or structops itself."""
 
 
 class BootVerdict(StrEnum):
@@ -45,7 +45,7 @@ EXPECTED = {BootVerdict.REGISTERED: Verdict.WOULD, BootVerdict.REFUSED: Verdict.
 
 
 class BootAnswer(NamedTuple):
-    """A kernel's answer about one object; ``registered`` are the entries of ``register --json``."""
+    """A kernel's answer about an object; ``registered`` are entries of ``register --json``."""
 
     verdict: BootVerdict
     findings: tuple[Finding, ...] = ()
@@ -65,7 +65,7 @@ class BootRequest(NamedTuple):
 
 
 class GuestReport:
-    """Collects the answers that a guest has printed so far; ``started`` is called with each object's number."""
+    """Collects the answers that a guest prints; calls ``started`` for each object."""
 
     def __init__(self, started: Callable[[int], object] = int) -> None:
         self.current: int | None = None
@@ -158,7 +158,7 @@ def _lost(error: StructopsError, guest: GuestReport, count: int) -> dict[int, Bo
         return dict.fromkeys(range(count), unknown)
     if PANIC in error.why:
         return {guest.last: BootAnswer(BootVerdict.REFUSED, (Finding.of_error(error),))}
-    # without a current object the guest was only slow to end: all answers are there
+    # without a current object the guest was only slow to end: it has answered for all
     return {} if guest.current is None else {guest.current: unknown}
 
 
@@ -183,7 +183,7 @@ def answer_of_guest(entry: Entry) -> BootAnswer:
 
 
 def _missing_device(answer: Entry) -> Finding | None:
-    """Return a finding if the kernel accepted the programs and lacks only the device of the subsystem."""
+    """Return a finding if the kernel accepted the programs and lacks only the device."""
     error = answer.get("error") or {}
     type_name = error.get("type_name") or ""
     thing = kind_of(type_name).registration.asks_for
@@ -229,7 +229,7 @@ def _entry(line: bytes) -> dict[str, Any] | None:
 
 
 def agrees(report: CheckReport, answer: BootAnswer) -> bool | None:
-    """Tell whether the check of the types and the kernel agree; None if one of them has no answer."""
+    """Tell whether the check of the types and the kernel agree; None without both answers."""
     if answer.verdict is BootVerdict.UNTRIED or report.verdict is Verdict.UNDECIDABLE:
         return None
     return report.verdict is EXPECTED[answer.verdict]
@@ -275,7 +275,7 @@ def _closed(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _without_repeats(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Leave out findings that say the same: the guest's structops has the same rules."""
+    """Remove repeated findings, because the guest's structops has the same rules."""
     found: dict[tuple[Severity, str, str], Finding] = {}
     for one in findings:
         found.setdefault((one.severity, one.what, one.why), one)

@@ -1,4 +1,4 @@
-"""Check objects on kernels that are booted for it, and join the answers with those of the types alone."""
+"""Check objects on booted kernels, and join the answers with those of the types alone."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ GUESTS = 2
 
 
 class BootOptions(NamedTuple):
-    """``runner`` are the words that start the check in the guest, ``register`` the options that it passes on.
+    """The options of a check on booted kernels.
 
-    ``timeout_s`` is for one kernel. ``progress`` receives one line for each step.
+    ``runner`` are the words that start the check in the guest. It passes on the options
+    ``register``. ``timeout_s`` is for one kernel. ``progress`` receives one line for each step.
     """
 
     runner: tuple[str, ...]
@@ -48,10 +49,10 @@ class BootOptions(NamedTuple):
 def booted_targets(
     versions: Sequence[str], taken: Container[str], progress: Callable[[str], object]
 ) -> dict[CheckTarget, Kernel | None]:
-    """Return the kernel of each version by the target that has its types. Downloads a kernel that is not kept.
+    """Return the kernel of each version by the target that has its types.
 
-    ``taken`` are the labels of other targets. A kernel that nobody has is None, and its
-    target cannot be read.
+    Downloads a kernel that is not in the store. ``taken`` are the labels of other targets. A
+    kernel that Debian does not have is None, and its target cannot be read.
     """
     found: dict[str, tuple[CheckTarget, Kernel | None]] = {}
     for version in versions:

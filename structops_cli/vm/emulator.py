@@ -26,10 +26,10 @@ KERNEL_WORDS = (
     "no_timer_check", "cryptomgr.notests", "rcupdate.rcu_expedited=1", "audit=0", "random.trust_cpu=1",
     "init_on_alloc=0", "rdinit=/job/init",
 )  # fmt: skip
-"""The kernel prints errors, stops at the first one, and skips work that costs seconds under emulation.
+"""The kernel's command line. It stops at the first error, and skips slow work.
 
-On a busy machine a guest may get no tick while 5.10 tests its timer; 5.10 panics
-then, so ``no_timer_check`` skips the test.
+On a busy machine a guest may get no tick while 5.10 tests its timer. Then 5.10 panics, so
+``no_timer_check`` skips the test.
 """
 
 
@@ -43,7 +43,10 @@ class Machine(NamedTuple):
 def command_line(
     qemu: Tool, kernel: str, initrd: str, ports: tuple[str, ...], machine: Machine, *, kvm: bool
 ) -> list[str]:
-    """Return the command that boots ``kernel`` with ``initrd``; its serial ports write to the files ``ports``."""
+    """Return the command that boots ``kernel`` with ``initrd``.
+
+    The serial ports write to the files ``ports``.
+    """
     serial = [word for path in ports for word in ("-serial", f"file:{path}")]
     accelerated = ["-accel", "kvm", "-cpu", "host"] if kvm else ["-accel", "tcg", "-cpu", "max"]
     return [
@@ -57,10 +60,10 @@ def command_line(
 
 
 def kvm_works(qemu: Tool) -> bool:
-    """Tell whether KVM runs a guest here, and keep the answer until the next boot of this machine.
+    """Tell whether KVM runs a guest here; keep the answer until this machine's next boot.
 
-    With nested virtualisation /dev/kvm often exists and hangs. So a guest of ten
-    bytes has some seconds to print a letter.
+    With nested virtualisation /dev/kvm often exists and hangs. So a guest of ten bytes has
+    some seconds to print a letter.
     """
     if not os.access(KVM, os.R_OK | os.W_OK):
         return False

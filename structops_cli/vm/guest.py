@@ -86,10 +86,10 @@ def run_in_guest(
     """Boot ``kernel`` and run one command in it.
 
     ``timeout_s`` counts from the start of QEMU. Raises ``UnsupportedError`` if the
-    kernel does not start the command or the output does not fit on the disk, and
-    ``GuestError`` if the kernel panics, ends or runs out of time during the command;
-    both have the last lines of the console. Raises ``NotFoundError`` for a module
-    that the kernel lacks.
+    kernel does not start the command or the output does not fit on the disk. Raises
+    ``GuestError`` if the kernel panics, ends or runs out of time during the command.
+    Both errors have the last lines of the console. Raises ``NotFoundError`` for a
+    module that the kernel lacks.
     """
     emulator = qemu()
     refuse_absent(kernel, modules)

@@ -1,4 +1,4 @@
-"""Unpack the vmlinux of a bzImage, which QEMU boots seconds faster than a kernel that unpacks itself.
+"""Unpack the vmlinux of a bzImage, because QEMU boots it seconds faster.
 
 The header is in ``Documentation/arch/x86/boot.rst``. A vmlinux contains the
 kernel's BTF, so its types can be read without booting it.

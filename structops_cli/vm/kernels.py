@@ -58,7 +58,7 @@ class Kernel(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether image and modules are there."""
+        """Tell whether the image and the modules exist."""
         return os.path.isdir(self.modules) and _is_complete_image(self.image)
 
 
@@ -154,7 +154,7 @@ def _fetched(offer: Offer) -> Kernel:
 
 
 def _fill(offer: Offer, folder: str) -> None:
-    """Fetch and unpack the packages of a kernel, and keep its image, configuration and modules."""
+    """Fetch and unpack a kernel's packages, and keep its image, configuration and modules."""
     release, usr = offer.release, f"usr/lib/modules/{offer.release}"
     names = [prefix + release for prefix in (IMAGE, *PARTS)]
     packages = [name for name in names if name in package_names(offer.source, name)]
@@ -169,7 +169,7 @@ def _fill(offer: Offer, folder: str) -> None:
 
 
 def _is_complete_image(image: str) -> bool:
-    """Tell whether a bzImage has the size of its setup header (Documentation/arch/x86/boot.rst)."""
+    """Tell whether a bzImage has the size of its header (Documentation/arch/x86/boot.rst)."""
     try:
         with open(image, "rb") as file:
             head, size = file.read(SETUP_BYTES), os.fstat(file.fileno()).st_size

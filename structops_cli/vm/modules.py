@@ -1,4 +1,4 @@
-"""Select a kernel's modules for a guest, with their dependencies and the tables of modprobe.
+"""Select a kernel's modules for a guest, with their dependencies and modprobe's tables.
 
 Debian's packages have no ``modules.dep``. Each module contains its dependencies
 and aliases (``MODULE_INFO`` in ``include/linux/module.h``), so depmod is not needed.
@@ -37,7 +37,7 @@ class Module(NamedTuple):
 
 
 def refuse_absent(kernel: Kernel, names: Iterable[str]) -> None:
-    """Raise ``NotFoundError`` for the first name that is neither a module of the kernel nor built in."""
+    """Raise ``NotFoundError`` for the first name that is neither a module nor built in."""
     wanted = [_name(name) for name in names]
     if not wanted:
         return
@@ -79,7 +79,7 @@ def write_modules(archive: CpioWriter, release: str, modules: Mapping[str, Modul
 
 
 def _all_below(module: Module, modules: Mapping[str, Module]) -> list[str]:
-    """Return the dependencies of a module, each before its own dependencies, as modprobe expects."""
+    """Return a module's dependencies, each before its own dependencies, as modprobe expects."""
     found: list[str] = []
     waiting = list(module.depends)
     while waiting:

@@ -1,4 +1,4 @@
-"""Read the results that init.sh sends from a guest: the exit code of its command and the requested files."""
+"""Read the exit code and the requested files, which init.sh sends from a guest."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FILE_TYPES = {tarfile.DIRTYPE: stat.S_IFDIR, tarfile.SYMTYPE: stat.S_IFLNK}
 
 
 class Fetched(NamedTuple):
-    """A file, folder or symbolic link of the guest; ``data`` is the content, or the target of the link."""
+    """A file, folder or symbolic link of the guest; ``data`` is its content or target."""
 
     mode: int
     data: bytes = b""
 
 
 class Results(NamedTuple):
-    """The exit code of a command, and the files by their path in the guest, without the first slash.
+    """The exit code of a command, and the files by path in the guest without the first slash.
 
     ``sent`` are the numbers of bytes of stdout and stderr. None means that a
     process of the command was still writing.
@@ -112,7 +112,10 @@ def _fetched(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Fetched | Non
 
 
 def _write(path: str, item: Fetched, *, replaces_link: bool = False) -> None:
-    """Write one file, folder or link. ``replaces_link`` replaces a link at ``path`` instead of following it."""
+    """Write one file, folder or link.
+
+    ``replaces_link`` replaces a link at ``path`` instead of following it.
+    """
     try:
         if replaces_link and os.path.islink(path):
             os.unlink(path)
@@ -132,6 +135,6 @@ def _write(path: str, item: Fetched, *, replaces_link: bool = False) -> None:
 
 
 def _keep_permissions(fd: int, mode: int) -> None:
-    """Set the permissions of a regular file of this user; a device or another user's file keeps its own."""
+    """Set the permissions of a regular file of this user; leave those of other files."""
     if stat.S_ISREG(os.fstat(fd).st_mode) and os.fstat(fd).st_uid == os.geteuid():
         os.fchmod(fd, mode & 0o777)

@@ -1,7 +1,7 @@
-"""Make calls side by side, each in a process of its own, which ends when this one does, however this one ends.
+"""Make calls in parallel, each in a child process that ends when this process ends.
 
-Threads could not be stopped: a call that waits for a guest would have to end
-before a Ctrl-C counts. A process is told to end, and takes its guest with it.
+A thread that waits for a guest could not be stopped by Ctrl-C. A child process ends on
+SIGTERM, and ends its guest.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from structops_cli.syscall.processes import die_with_parent
 
 T = TypeVar("T")
 Children: TypeAlias = dict[int, tuple[int, int]]
-"""The reading end of a child's pipe to its process id and the number of its call."""
+"""The process id and the number of the call, by the reading end of the child's pipe."""
 PIPE_BYTES = 1 << 16
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def side_by_side(calls: Sequence[Callable[[], T]], jobs: int) -> list[T]:
-    """Return what the calls return, in their order; at most ``jobs`` of them run at a time.
+    """Return the results of the calls, in their order; at most ``jobs`` of them run at a time.
 
-    What a call returns is pickled. ``StructopsError`` when a process ended
-    before its call did. Whatever ends this early ends the other processes too,
-    by SIGTERM, and waits until they have tidied up.
+    Results are pickled. Raises ``StructopsError`` if a process ends before its call.
+    On an exception it sends SIGTERM to the other processes, and waits until they have
+    cleaned up.
     """
     said: dict[int, bytearray] = {number: bytearray() for number in range(len(calls))}
     waiting = list(enumerate(calls))
@@ -75,7 +75,7 @@ def _wait(children: Children, fd: int) -> None:
 
 
 def _be(call: Callable[[], Any], writing: int, parent: int) -> NoReturn:
-    """Be the process of one call from here on."""
+    """Run one call in the child process, send its result and exit."""
     code = 1
     try:
         for number in ENDING:
@@ -90,7 +90,7 @@ def _be(call: Callable[[], Any], writing: int, parent: int) -> NoReturn:
 
 
 def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    """End by way of what tidies up, which a second signal does not interrupt."""
+    """Raise ``SystemExit``, so that cleanup runs; ignore further signals during it."""
     for each in ENDING:
         signal.signal(each, signal.SIG_IGN)
     raise SystemExit(128 + number)

@@ -1,6 +1,6 @@
-"""The store: a folder for fetched kernels, QEMU and archives. Nothing in it is installed on the machine.
+"""Manage the store, a folder for fetched kernels, QEMU and archives.
 
-One process at a time writes to a folder of the store. A file or folder has a
+Its programs are not installed on the machine. One process at a time writes to a folder of the store. A file or folder has a
 temporary name until it is complete. The next writer removes the parts that a
 killed process left.
 """
@@ -67,7 +67,7 @@ def locked_folder(folder: str) -> Iterator[None]:
 
 @contextmanager
 def atomic_folder(path: str) -> Iterator[str]:
-    """Yield a folder to fill. It becomes ``path`` after the block, and is removed after an error."""
+    """Yield a folder to fill. It becomes ``path`` after the block; an error removes it."""
     part = tempfile.mkdtemp(prefix=PART, dir=os.path.dirname(path))
     try:
         yield part
@@ -79,7 +79,7 @@ def atomic_folder(path: str) -> Iterator[str]:
 
 @contextmanager
 def atomic_file(path: str) -> Iterator[BinaryIO]:
-    """Yield a file to write. It becomes ``path`` after the block, and is removed after an error."""
+    """Yield a file to write. It becomes ``path`` after the block; an error removes it."""
     fd, part = tempfile.mkstemp(prefix=PART, dir=os.path.dirname(path))
     try:
         with open(fd, "wb") as file:
@@ -101,7 +101,7 @@ def _unwritable(folder: str, variable: str, error: OSError) -> UnsupportedError:
 
 
 def made_once(path: str, is_complete: Callable[[str], bool], make: Callable[[str], object]) -> str:
-    """Return a path of the store; call ``make`` under the lock of its folder unless it is complete."""
+    """Return a path of the store; if it is incomplete, call ``make`` under its folder's lock."""
     if not is_complete(path):
         with locked_folder(os.path.dirname(path)):
             if not is_complete(path):  # another process may have made it meanwhile

@@ -1,7 +1,8 @@
-"""Find QEMU and busybox: the machine's own QEMU if it is new enough, otherwise Debian's, unpacked in the store.
+"""Find QEMU and busybox.
 
-Debian's programs come with all their libraries, and the loader of their own C
-library starts them, so that they run on any distribution.
+The machine's QEMU is used if it is new enough, otherwise Debian's, unpacked in the store.
+Debian's programs come with all their libraries. The loader of their own C library starts
+them, so that they run on any distribution.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ QEMU = "qemu-system-x86_64"
 VARIABLE = "STRUCTOPS_QEMU"
 PROGRAMS = (QEMU, "busybox", "zstd", "lz4")
 OLDEST_QEMU = 8
-"""QEMU 7.2 hangs in one boot of 6.12 in eight under software emulation, around cmpxchg16b; 8 does not."""
+"""QEMU 7.2 hangs in one of eight emulated boots of 6.12, around cmpxchg16b; 8 does not."""
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADER = "usr/lib64/ld-linux-x86-64.so.2"
 
@@ -35,7 +36,10 @@ class Tool(NamedTuple):
 
 
 def qemu() -> Tool:
-    """Return a QEMU that is new enough, fetched if the machine has none; ``$STRUCTOPS_QEMU`` names another one."""
+    """Return the QEMU that ``$STRUCTOPS_QEMU`` names, or one that is new enough.
+
+    Fetches one if the machine has none.
+    """
     named = os.environ.get(VARIABLE)
     own = named or shutil.which(QEMU)
     if own and (version := _version((own,))) and (named or _major(version) >= OLDEST_QEMU):

@@ -1,4 +1,4 @@
-"""Collect the user space of a guest: this Python, its packages, a shell and the machine's network tools.
+"""Collect the user space of a guest: Python, its packages, a shell and network tools.
 
 Files keep their paths, so that Python finds its library. /bin, /lib and the like
 are links into /usr, as on merged systems.
@@ -53,10 +53,10 @@ def write_userland(archive: CpioWriter, packages: Iterable[str] = PACKAGES) -> N
 
 
 def bytecode(path: str) -> bytes:
-    """Return the bytecode of a source in the form that Python does not compare with the source (PEP 552).
+    """Return the bytecode of a source, unchecked: Python does not compare it (PEP 552).
 
-    The guest's kernel sets the times of its files, and compiling under emulation
-    costs seconds.
+    The guest's kernel sets the times of its files, and compiling under emulation costs
+    seconds.
     """
     cached = importlib.util.cache_from_source(path)
     code = _fresh(cached, path)
@@ -183,7 +183,7 @@ def _add_file(archive: CpioWriter, path: str) -> None:
 
 
 def _slim(path: str) -> bytes:
-    """Read a file, and strip it if it is native: unpacking takes 40 ms for a megabyte under emulation."""
+    """Read a file, and strip it if it is native: emulated unpacking takes 40 ms a megabyte."""
     strip = shutil.which("strip")
     if strip and (path.endswith(".so") or ".so." in path):
         with tempfile.NamedTemporaryFile() as file:
