@@ -161,7 +161,7 @@ class _Drain:
                         refused.pop(one.inode, None)
                     else:
                         refused[one.inode] = left
-                    # another owner of the socket may be one that may be traced
+                    # this process may be allowed to trace another owner of the socket
                     if left is None or left.reason != LeftReason.PERMISSION:
                         handled.add(one.inode)
         return self._left(refused, self._finder.listed - handled)
@@ -332,7 +332,7 @@ class _SocketGoneError(Exception):
 def without_hope(left: Iterable[Left], before: Iterable[Left]) -> list[Left]:
     """Return the sockets that are left after two passes, if owners were searched for in both.
 
-    A socket that one process hands to another, or that is just being accepted, has no owner for a moment.
+    A socket has no owner for a moment while a process passes it to another or accepts it.
     """
     known = {item.tcp.cookie for item in before if item.tcp and item.reason != LeftReason.CAME_BACK}
     return [

@@ -1,4 +1,4 @@
-"""The result of a drain: the moved sockets, and those that are left, with the reason."""
+"""Describe the result of a drain: the moved sockets, and the reason for each socket left."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Left(NamedTuple):
 
 
 class Drained(NamedTuple):
-    """The result, expected in a dry run.
+    """The result, or in a dry run the expected result.
 
     ``targets`` and ``moved`` are by the title of a namespace. ``defaults`` are the
     namespaces whose new sockets still get this algorithm. ``exact``: the versions of
-    one name were distinguished. ``not_inspected`` names where sockets may be that are
-    neither moved nor left.
+    one name were distinguished. ``not_inspected`` names the objects that may have more
+    sockets.
     """
 
     source: Source

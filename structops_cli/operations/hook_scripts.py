@@ -15,10 +15,9 @@ from structops_cli.operations.findings import NOTE, Finding, Tree
 
 
 class Hooks(NamedTuple):
-    """Folders of scripts.
+    """Folders of scripts. ``when`` names the daemon that runs them, and the occasion.
 
-    A script replaces scripts of the same name in later folders. ``when`` names the daemon
-    that runs them, and the occasion.
+    A script replaces scripts of the same name in later folders.
     """
 
     folders: tuple[str, ...]

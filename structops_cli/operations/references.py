@@ -42,7 +42,7 @@ class RouteReference(NamedTuple):
 
 
 class SocketHolder(NamedTuple):
-    """A socket that uses a map, and its descriptors as (process, number), if a process has it.
+    """A socket that uses a map. ``owners`` are its descriptors as (process, number).
 
     ``ended_in_queue``: the connection ended before it was accepted, and is still in the
     listener's queue.
@@ -55,7 +55,7 @@ class SocketHolder(NamedTuple):
 
 
 class EndedQueue(NamedTuple):
-    """A listener whose queue has ``ended`` connections that ended, of any algorithm."""
+    """A listener with ``ended`` connections of any algorithm that ended in its queue."""
 
     netns: int
     listener: str

@@ -170,7 +170,7 @@ def _close_links(maps: Iterable[_PlannedMap]) -> None:
 
 
 class _PlannedMap:
-    """One map of a loaded object: how it is registered, and how that is undone."""
+    """One map of a loaded object. Registers it, and undoes that."""
 
     def __init__(
         self, loaded: Loaded, plan: MapPlan, pin_dir: str | None, existing: Callable[..., Registered | None]

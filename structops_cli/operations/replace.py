@@ -1,10 +1,9 @@
 """Replace a registered map by another version, and keep the old one.
 
-These are the Steps of ``update`` and ``rollback``.
-The steps: pin the maps that the new version shares by name; pin the old version's map;
-replace the map (the commit point); rewrite the default sysctls; remove the pins of
-versions that are not needed any more. ``restart`` has the replacement of maps that the
-kernel cannot replace behind a link.
+The steps of ``update`` and ``rollback``: pin the maps that the new version shares by name;
+pin the old version's map; replace the map (the commit point); rewrite the default sysctls;
+remove the pins of dropped versions. ``restart`` replaces maps that the kernel cannot
+replace behind a link.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ def goal_of(
     """Return the goal for the routes ``there`` to a destination.
 
     ``saved`` are the keys of saved routes. Raises ``NotFoundError`` for no route,
-    ``AmbiguousError`` for several, ``StructopsError`` for a route that structops does not change.
+    ``AmbiguousError`` for several, and ``StructopsError`` for a route that structops does not
+    change.
     """
     if verb == RouteVerb.ADD:
         return _goal_of_add(spec, there, locked=locked)

@@ -1,8 +1,8 @@
 """Save the previous defaults and changed routes until they are restored.
 
-The entries are in a BPF hash map that is pinned beside the links: they cannot outlive the
-boot that they describe. Readers compare them with the kernel, because others write the
-same sysctls and routes.
+The entries are in a BPF hash map that is pinned beside the links, so they end with the
+boot that they describe. Readers compare them with the kernel, because other programs
+write the same sysctls and routes.
 """
 
 from __future__ import annotations

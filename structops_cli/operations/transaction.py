@@ -1,8 +1,8 @@
 """Execute Steps: all of them, or none. Every change of the system passes through here.
 
 A transaction owns the lock file, the recovery process, the blocked signals and the undo
-stack. It also has the commit point and the report. An operation computes its Steps from the state
-that it found. A dry run checks and reports the Steps of the execution.
+stack. It also has the commit point and the report. An operation computes its Steps from
+the state that it found. A dry run checks and reports the Steps of the execution.
 
     with transaction(dry_run=dry_run, caller=caller) as run:
         steps = ...                      # computed under the lock

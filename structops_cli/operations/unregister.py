@@ -89,7 +89,8 @@ def unregister(
 
     All selectors are resolved before the first change. ``drained`` receives the result of
     each drain, because later errors do not undo it. Raises ``AmbiguousError`` if one selector
-    matches several maps, ``NotFoundError`` if it matches none, ``StateError`` if something depends on a map.
+    matches several maps, ``NotFoundError`` if it matches none, ``StateError`` if a map has
+    dependents.
     """
     options = options or UnregisterOptions()
     with transaction(dry_run=dry_run, caller=caller) as run:

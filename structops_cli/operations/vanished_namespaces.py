@@ -20,8 +20,9 @@ def vanished_namespaces(store: StateStore, found: Iterable[NetNamespace]) -> tup
     reference, and lists it until then. It also lists a namespace that an open socket holds.
     The next change looks again. An old entry does no harm: the kernel never reuses a cookie.
 
-    The kernel's own list decides. Without it, a process that sees all processes decides: a
-    namespace that is neither found nor open in a process has vanished, though a socket may hold it.
+    The kernel's own list decides. Without the list, a process that sees all processes decides.
+    A namespace that is neither found nor open in a process has vanished then, although a socket
+    may hold it.
     """
     usual = tuple(found)
     vanished = _not_among(store.namespaces(), usual)

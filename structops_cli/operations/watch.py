@@ -1,8 +1,8 @@
 """Compare snapshots of maps, links and defaults, and report each difference as an event.
 
-The kernel does not announce these changes. An object that comes and goes between two
-snapshots is missed. The watcher holds no map and no link between snapshots, because an
-open link stays registered.
+The kernel does not announce these changes. The watcher misses an object that exists only
+between two snapshots. It holds no map and no link between them, because an open link stays
+registered.
 """
 
 from __future__ import annotations

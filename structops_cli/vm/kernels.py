@@ -93,9 +93,9 @@ def kernel_for(wanted: str, *, newest: bool = False, report: Callable[[str], obj
     ``wanted`` is a version (``6.12``, ``6.12.117``), a version with a flavour
     (``6.12-amd64``), a release, or ``newest``, with a flavour or without.
     ``newest=True`` asks Debian even if a kernel of the store fits. A word without
-    a dot (``6``, ``newest``) asks Debian too, because it means another series
-    from time to time; if Debian cannot be asked, it means the newest kernel of the
-    store, and ``report`` receives a note. Raises ``NotFoundError``.
+    a dot (``6``, ``newest``) asks Debian too, because its meaning changes with new
+    series. If Debian does not answer, it means the newest kernel of the store, and
+    ``report`` receives a note. Raises ``NotFoundError``.
     """
     kept = {kernel.release: kernel for kernel in kept_kernels()}
     release = best_match(wanted, kept)

@@ -1,8 +1,8 @@
 """Manage the store, a folder for fetched kernels, QEMU and archives.
 
-Its programs are not installed on the machine. One process at a time writes to a folder of the store. A file or folder has a
-temporary name until it is complete. The next writer removes the parts that a
-killed process left.
+Its programs are not installed on the machine. One process at a time writes to a folder of
+the store. A file or folder has a temporary name until it is complete. The next writer
+removes the parts that a killed process left.
 """
 
 from __future__ import annotations
