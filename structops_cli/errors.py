@@ -30,11 +30,11 @@ from errno import EACCES, EOPNOTSUPP, EPERM, errorcode
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 ENOTSUPP = 524
-"""The kernel's internal "not supported" (include/linux/errno.h); bpf(2) returns it to user space."""
+"""The kernel's internal "not supported" (include/linux/errno.h), which bpf(2) returns."""
 
 
 KERNEL_NAMES = {ENOTSUPP: "ENOTSUPP", EOPNOTSUPP: "EOPNOTSUPP"}
-"""Names that Python lacks, or replaces by another name of the same number."""
+"""Names that Python lacks or replaces by another name of the same number."""
 
 
 class ExitCode(IntEnum):
@@ -162,9 +162,9 @@ class KernelError(StructopsError, OSError):
         log: str | None = None,
         **fields: Unpack[ErrorFields],
     ) -> KernelError:
-        """Return the error of a refused call, in the class that its errno and operation mean.
+        """Return the error of a refused call, in the class of its errno and operation.
 
-        ``capability`` names the one that EPERM and EACCES are about: it replaces ``why`` and ``hint`` then.
+        ``capability`` is the missing one of EPERM and EACCES: it replaces ``why`` and ``hint`` then.
         ``log`` is the verifier's, None for a call without a verifier. PROG_LOAD answers EACCES for a bad
         program, and EPERM without a log for a missing capability.
         """
@@ -214,8 +214,7 @@ class StateError(StructopsError):
 class GuestError(StructopsError):
     """A virtual machine ended or ran out of time before it returned the results.
 
-    ``fields["console"]`` has its last lines. ``exit_code`` is that of the command, if it ended with another
-    code than 0.
+    ``fields["console"]`` has its last lines. ``exit_code`` is the command's, unless that is 0.
     """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def shell_words(*words: object) -> str:
-    """Return words for a shell, quoted where needed."""
+    """Return words as a shell command, quoted where needed."""
     return " ".join(_quoted(str(word)) for word in words)
 
 

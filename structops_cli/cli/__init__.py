@@ -1,1 +1,1 @@
-"""The command: one file per command, one error boundary, rendering apart from logic. The only home of click."""
+"""Define the commands, one module each. Only this package imports click and renders errors."""

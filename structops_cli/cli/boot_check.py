@@ -1,12 +1,12 @@
-"""Check objects in a guest: register each one on the running kernel, and report the result on stdout.
+"""Register each object on the kernel of a guest, and report the results on stdout.
 
-``python3 -m structops_cli.cli.boot_check OBJ... -- OPTION...`` is the guest's part of
-``check --boot``. It registers each object with these options, shows it with a second
-command, and unregisters it. For each object it writes two lines of JSON: one before, so
-that the reader knows which object crashed the kernel, and one with the answers.
+``check --boot`` runs ``python3 -m structops_cli.cli.boot_check OBJ... -- OPTION...`` in the
+guest. It registers each object with these options, shows it with a second command, and
+unregisters it. For each object it writes two lines of JSON. The first comes before the
+registration and names an object that crashes the kernel. The second has the answers.
 ``structops_cli.vm.boot_check`` reads them.
 
-Each command is a fork of this process, which has imported all that they need: Python and
+Each command is a fork of this process, which has imported the needed modules: Python and
 its imports take seconds under emulation.
 """
 
@@ -25,7 +25,10 @@ from typing import Any, NoReturn, TypeAlias
 from structops_cli.cli.main import run
 
 Answer: TypeAlias = dict[str, Any]
-"""The end of a command: ``exit_code`` (negative for a signal), ``data`` from stdout, ``error`` from stderr."""
+"""The result of a command: ``exit_code`` (negative for a signal), ``data`` and ``error``.
+
+``data`` comes from stdout, ``error`` from stderr.
+"""
 LIMIT_S = 90
 """Time limit of a command. The slowest takes 7 s under emulation on a busy machine."""
 POLL_S = 0.01
@@ -33,7 +36,7 @@ BPFFS = "/sys/fs/bpf"
 
 
 def register_and_remove(path: str, options: Sequence[str], place: str) -> dict[str, Any]:
-    """Register an object, show it, unregister it, and return the answers. Pins are below ``place``."""
+    """Register, show and unregister an object; return the answers. Pins are below ``place``."""
     os.makedirs(place, exist_ok=True)
     shared = f"{place}/maps"
     os.makedirs(shared, exist_ok=True)

@@ -46,7 +46,7 @@ def map_attributes_from(words: Iterable[str]) -> dict[tuple[str, str], str]:
 
 
 def open_changed(name: str, constants: Iterable[str], maps: Iterable[str]) -> ObjectSpec:
-    """Open an object, and change it as --const and --map say."""
+    """Open an object, and apply --const and --map to it."""
     return open_object(name, constants=constants_from(constants), map_attributes=map_attributes_from(maps))
 
 

@@ -138,7 +138,7 @@ def register_options(
     constants: Sequence[str],
     maps: Sequence[str],
 ) -> tuple[str, ...]:
-    """Return the options of ``register`` that mean the same as those of a check."""
+    """Return the options of ``register`` that equal the options of a check."""
     named = {"only": only, "with": also, "set": members, "const": constants, "map": maps}
     words = [f"--{name}={value}" for name, values in named.items() for value in values]
     return (*words, *({None: (), True: ("--link",), False: ("--no-link",)}[link]))
@@ -153,7 +153,7 @@ def _booted(
     register: tuple[str, ...],
     timeout_s: float | None,
 ) -> list[CheckedObject]:
-    """Check objects, and register them on kernels that are booted for it."""
+    """Check objects, and register them on kernels in guests."""
     from structops_cli.vm.booted_check import BootOptions, boot_and_check, booted_targets  # QEMU
 
     progress = str if output.json else output.note  # the stderr of JSON has one object or nothing

@@ -1,4 +1,4 @@
-"""What ``structops check`` found, as text, as JSON and as an exit code."""
+"""Render the results of ``structops check`` as text and as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from structops_cli.struct_ops.findings import Finding, Severity, Verdict
 COLORS = {Verdict.WOULD: "green", Verdict.WOULD_NOT: "red", Verdict.UNDECIDABLE: "yellow"}
 CELLS = {Verdict.WOULD: "yes", Verdict.WOULD_NOT: "no", Verdict.UNDECIDABLE: "cannot tell"}
 NOT_ATTACHED = "not_attached"
-"""The field of findings about programs of an object: the same for all kernels, and warned of on stderr."""
+"""The field of findings about unattached programs. They are the same for all kernels, and go to stderr."""
 HEADER = ("MEMBER", "INDEX", "SIZE", "NEED", "HAS", "PROTOTYPE", "STATE")
 
 
@@ -92,7 +92,7 @@ def _program_data(program: ProgramReport) -> dict[str, Any]:
 
 
 def checked_text(output: Output, checked: Sequence[CheckedObject]) -> str:
-    """Return the tables and problems; a matrix for several kernels; problems only for ``-q``."""
+    """Return tables and problems, with a matrix for several kernels; only problems for ``-q``."""
     several = len({item.kernel.label for item in checked}) > 1
     parts = [_matrix(checked)] if several and not output.quiet else []
     for item in checked:
@@ -105,7 +105,7 @@ def checked_text(output: Output, checked: Sequence[CheckedObject]) -> str:
 
 
 def _not_asked(checked: Sequence[CheckedObject]) -> str:
-    """Return one line that limits what a yes promises, "" where every yes is the kernel's."""
+    """Return a note if no verifier was asked about a "yes", else ""."""
     open_ones = (one for one in checked if not one.unread and one.report.verdict is not Verdict.WOULD_NOT)
     left = [one for one in open_ones if not one.report.verifier_asked]
     if not left:
@@ -119,7 +119,7 @@ def _not_asked(checked: Sequence[CheckedObject]) -> str:
 
 
 def _matrix(checked: Sequence[CheckedObject]) -> str:
-    """Return one line an object, one column a kernel."""
+    """Return a table with a line for each object and a column for each kernel."""
     kernels = list(dict.fromkeys(item.kernel.label for item in checked))
     rows: dict[int, list[str]] = {}
     names: dict[int, str] = {}
@@ -180,13 +180,13 @@ def _problems(output: Output, item: CheckedObject, *, with_heading: bool) -> str
 
 
 def _problem(finding: Finding, output: Output) -> str:
-    """Return a finding; with ``-v`` and the verifier's whole log, if it has one."""
+    """Return a finding, with ``-v`` followed by the whole verifier log if it has one."""
     log = str(finding.fields.get("log") or "") if output.verbosity else ""
     return "\n".join(filter(None, [problem_lines(finding, output), log.rstrip()]))
 
 
 def problem_lines(finding: Finding, output: Output | None = None) -> str:
-    """Return a finding as three lines: what, why, and what to do."""
+    """Return a finding as up to three lines: the fact, its cause and its fix."""
     color = {Severity.ERROR: "red", Severity.UNKNOWN: "yellow", Severity.WARNING: "yellow"}.get(
         finding.severity
     )

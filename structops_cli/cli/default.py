@@ -199,6 +199,6 @@ def _state(item: NamespaceDefault, controls: CongestionControls) -> str:
 
 
 def _before(item: NamespaceDefault) -> str:
-    """Return what --restore would put back; a dash where there is nothing that it would."""
+    """Return the default that --restore would put back, a dash if there is none."""
     entry = item.saved
     return entry.previous if entry and entry.name == item.default else "-"

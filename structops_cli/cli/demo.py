@@ -23,7 +23,7 @@ from structops_cli.runtime.kernel import live_kernel
 from structops_cli.struct_ops.member_text import MemberValue
 
 DEFAULT = ("aimd", "aimd_link")
-"""The bundled object and variable of the demo: the one whose programs count what they do."""
+"""The bundled object and variable of the demo. Its programs count events in maps."""
 
 
 @click.command()
@@ -137,7 +137,7 @@ def _proof_text(proof: Proof) -> str:
 
 
 def _contents_text(proof: Proof) -> str:
-    """Return what the programs wrote: numbers and texts that are not zero, a line each."""
+    """Return the numbers and texts in the maps that are not zero, a line each."""
     lines: list[tuple[str, object]] = []
     for item in proof.contents:
         for key, value in item.entries:
@@ -148,7 +148,7 @@ def _contents_text(proof: Proof) -> str:
 
 
 def _subscript(key: MemberValue) -> str:
-    """Return a map's key as one reads it; nothing for the one key of a map of one element."""
+    """Return a map's key as a subscript; "" for key 0, such as that of a map of one element."""
     if isinstance(key, dict):
         return "[" + ",".join(f"{name} {value}" for name, value in key.items()) + "]"
     return f"[{key}]" if key else ""

@@ -52,7 +52,7 @@ def command(output: Output, operation: str, errno: str, subject: str | None) -> 
 def _causes(
     operations: tuple[str, ...], number: int, subject: str | None
 ) -> tuple[tuple[Possible, ...], str]:
-    """Return the causes, and the word of JSON for the subject that narrowed them."""
+    """Return the causes, and the JSON name of the subject that narrowed them."""
     if subject is None:
         return tuple(item for name in operations for item in possible_causes(name, number)), ""
     from structops_cli.operations.explain import narrowed_causes  # an object costs pyelftools
@@ -76,7 +76,7 @@ def _text(operations: tuple[str, ...], number: int, found: tuple[Possible, ...],
 
 
 def _cause(place: int, group: list[Possible], *, several: bool) -> str:
-    """Return one cause, with all the rules, operations and kernels that share it."""
+    """Return one cause with the rules, operations and kernels that share it."""
     first = group[0]
     kernels = [item.kernels for item in group]
     rest: list[tuple[str, Any]] = [

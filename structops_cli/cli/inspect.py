@@ -109,7 +109,7 @@ def _map(item: MapSpec) -> dict[str, Any]:
 
 
 def _map_rows(maps: Iterable[dict[str, Any]]) -> Iterator[tuple[object, ...]]:
-    """Yield a row for each map, and another one for the inner map of a map of maps."""
+    """Yield a row for each map, and one for the inner map of a map of maps."""
     for item in maps:
         more = [f"flags {item['flags']:#x}"] if item["flags"] else []
         more += [f"extra {item['extra']:#x}"] if item["extra"] else []
@@ -144,7 +144,7 @@ def _function(spec: ObjectSpec, function: Function) -> dict[str, Any]:
 
 
 def _core_relocation(spec: ObjectSpec, item: CoreRelo) -> dict[str, Any]:
-    """Return a CO-RE relocation in words, or in numbers if it is invalid."""
+    """Return a CO-RE relocation by name, or by number if it is invalid."""
     try:
         kind = CoreReloKind(item.kind)
         words = {"kind": kind.name.lower(), "about": subject(spec.btf, item.type_id, item.access, kind)}

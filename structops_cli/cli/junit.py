@@ -1,4 +1,4 @@
-"""Results of a check as JUnit XML, which every CI shows: a suite for each kernel, a case for each object."""
+"""Write the results of a check as JUnit XML: a suite for each kernel, a case for each object."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from structops_cli.operations.check import CheckedObject, problems_of
 from structops_cli.struct_ops.findings import Severity, Verdict
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 has no way to write; names in objects can hold anything."""
+"""Characters that XML 1.0 cannot contain, and names in objects can."""
 
 
 def write_junit(path: str, checked: Sequence[CheckedObject], *, strict: bool) -> None:
-    """Write the results to a file; ``UsageError`` when it cannot be written."""
+    """Write the results to a file. Raises ``UsageError`` if it cannot be written."""
     try:
         with open(path, "w", encoding="utf-8") as file:
             file.write(junit_xml(checked, strict=strict))
@@ -25,7 +25,11 @@ def write_junit(path: str, checked: Sequence[CheckedObject], *, strict: bool) ->
 
 
 def junit_xml(checked: Sequence[CheckedObject], *, strict: bool) -> str:
-    """Return the results as XML: a failure would not register, an error cannot be told; warnings count when strict."""
+    """Return the results as XML.
+
+    A failure means that the object would not register, an error that the answer is unknown.
+    With ``strict`` a warning is a failure.
+    """
     suites: dict[str, list[CheckedObject]] = {}
     for item in checked:
         suites.setdefault(item.kernel.label, []).append(item)
@@ -41,7 +45,7 @@ def _suite(label: str, items: Sequence[CheckedObject], *, strict: bool) -> str:
 
 
 def _outcome(item: CheckedObject, *, strict: bool) -> str:
-    """Return the element that a result is, "" for one that passed."""
+    """Return the name of a result's element, "" if the object passed."""
     if item.report.verdict is Verdict.WOULD_NOT:
         return "failure"
     if item.report.verdict is Verdict.UNDECIDABLE:

@@ -84,7 +84,7 @@ def pins_of(live: LiveMap) -> list[str]:
 
 
 def holders(live: LiveMap) -> str:
-    """Return the kernel's reference count of a map; a dash if it counts nothing."""
+    """Return the kernel's reference count of a map; a dash if the state has none."""
     return str(live.refcnt) if live.state in (MapState.REGISTERED, MapState.RETIRED) else "-"
 
 
@@ -104,7 +104,7 @@ def c_text(value: MemberValue) -> str:
 
 
 def _element_texts(values: list[MemberValue]) -> Iterator[str]:
-    """Yield each element of an array as C source. Equal elements are one object, rendered once."""
+    """Yield each element of an array as C source; render a repeated object once."""
     texts: dict[int, str] = {}
     for value in values:
         if type(value) is int:

@@ -71,7 +71,7 @@ Exit codes:
 
 
 class LazyGroup(click.Group):
-    """A group that has the one-line help of its commands without importing them."""
+    """A group that shows the one-line help of its commands without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order of the table."""
@@ -83,7 +83,7 @@ class LazyGroup(click.Group):
             return None
         from structops_cli.runtime.interrupts import uninterrupted  # no runtime for --help
 
-        with uninterrupted():  # an import can swallow a KeyboardInterrupt, and Ctrl-C be lost
+        with uninterrupted():  # an import can swallow a KeyboardInterrupt
             module = __import__(f"structops_cli.cli.{COMMANDS[cmd_name][1]}", fromlist=["command"])
         command: click.Command = module.command
         return command
@@ -155,7 +155,7 @@ def _report_end(error: BaseException, output: Output) -> int:
 
 
 def _with_cause(error: BaseException) -> BaseException:
-    """Return an error that names the missing memory, descriptors or folder, or the error itself."""
+    """Return an error that names the missing resource, or ``error`` itself."""
     if not isinstance(error, StructopsError | OSError | MemoryError | ImportError | SystemError):
         return error
     with suppress(OSError, MemoryError, ImportError):  # nothing can be imported any more
@@ -174,5 +174,5 @@ def _lost_output(lost: OutputLost) -> StructopsError:
 
 
 def _close_stdout() -> None:
-    """Point stdout at /dev/null: its reader is gone, and Python would complain again at exit."""
+    """Point stdout at /dev/null: Python would report the missing reader again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

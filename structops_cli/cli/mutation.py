@@ -1,4 +1,4 @@
-"""What all commands that change something have in common: ``--dry-run``, the machine's lock, before and after."""
+"""The common parts of commands that change something: ``--dry-run``, the caller, the JSON."""
 
 from __future__ import annotations
 
@@ -14,25 +14,28 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def dry_run_option(function: Function) -> Function:
-    """Give a command ``--dry-run``: the same answer, and nothing done."""
+    """Give a command ``--dry-run``."""
     option = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
     return option(function)
 
 
 def caller_of(output: Output) -> Caller:
-    """Return the caller of a transaction that reports to a user at its end."""
+    """Return the caller of a transaction whose report ends the command."""
     return Caller(
         output.note, lambda: output.debug("note: no lock: /run is not writable here"), ends_with_report=True
     )
 
 
 def did(past: str, verb: str, *, dry_run: bool) -> str:
-    """Return the verb of a report: what was done, or in a dry run what would be."""
+    """Return the verb of a report: ``past``, or "would ``verb``" in a dry run."""
     return f"would {verb}" if dry_run else past
 
 
 def change_data(changes: Sequence[Change], *, dry_run: bool) -> dict[str, Any]:
-    """Return what every mutating command's JSON has: ``changed``, ``dry_run``, and each change with before and after."""
+    """Return the common JSON fields of commands that change something.
+
+    These are ``changed``, ``dry_run``, and each change with its state before and after.
+    """
     return {
         "changed": changed(changes),
         "dry_run": dry_run,

@@ -1,4 +1,4 @@
-"""The options ``--netns`` and ``--all-netns`` of a command that changes namespaces."""
+"""Define ``--netns`` and ``--all-netns`` of commands that change namespaces."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Seconds(click.FloatRange):
 
 
 class MapId(click.types.IntParamType):
-    """The id of a map, as results and errors write it (``id:N``) or as a bare number."""
+    """The id of a map: ``id:N``, as results and errors write it, or a bare number."""
 
     name = "map id"
 

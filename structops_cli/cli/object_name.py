@@ -19,7 +19,7 @@ class ObjectName(click.Path):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Complete bundled names and ``.o`` files of this folder, or files after a slash."""
-        from click.shell_completion import CompletionItem  # completion must not slow parsing
+        from click.shell_completion import CompletionItem  # only completion needs it
 
         from structops_cli.runtime.objects import bundled_objects
 

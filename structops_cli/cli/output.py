@@ -1,7 +1,8 @@
 r"""Print data on stdout and everything else on stderr, as text or as JSON.
 
-Files, processes, namespaces, devices, pins and what an object defines may be called anything. JSON has the
-name as it is; in text line breaks, tabs, escapes and bytes that are not UTF-8 are escaped, as ``\n`` and ``\x1b``.
+The name of a file, process, namespace, device, pin or symbol may hold any character. JSON
+has the name unchanged. Text has escapes such as ``\n`` and ``\x1b`` for line breaks, tabs,
+control characters and bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ import click
 from structops_cli.errors import KernelError, StructopsError, VerifierError, errno_name
 
 SCHEMA_VERSION = 1
-"""Of the JSON: raised when a field changes its meaning or goes; new fields do not raise it."""
+"""The version of the JSON. It rises when a field changes or goes, not for a new field."""
 
 DRY_RUN = "dry run: nothing was done"
 """The first line of the text of every dry run."""
 KEPT = r"([\n\t])"
 KEPT_OF_COLOURS = r"([\n\t]|\x1b\[[0-9;]*m)"
-"""What of unprintable text is the layout's, and no name's."""
+"""Characters of our layout and colours, which are not escaped."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Data: TypeAlias = Mapping[str, Any]
 
 
 class OutputLost(Exception):  # noqa: N818 -- not an error of what was asked for: nothing that handles those is to take it
-    """A stream took no more, for the reason ``why``; ``stands`` says which change was made before."""
+    """Writing to a stream failed because of ``why``; ``stands`` names the change made before."""
 
     def __init__(self, why: str, stands: Stands | None = None) -> None:
         super().__init__(why)
@@ -39,11 +40,11 @@ class OutputLost(Exception):  # noqa: N818 -- not an error of what was asked for
 
 
 class ReaderGone(OutputLost):
-    """The reader of stdout, ``head`` for one, has gone away; click would end a bare EPIPE with exit code 1."""
+    """The reader of stdout, such as ``head``, has ended. click would exit with 1 for a bare EPIPE."""
 
 
 class Stands(NamedTuple):
-    """A change that lasts though nobody could be told of it, and the commands that show or undo it."""
+    """A change that was made and not reported, and the commands that show or undo it."""
 
     what: str
     see: str
@@ -59,7 +60,7 @@ def _echo(text: str | bytearray, *, err: bool = False, nl: bool = True) -> None:
 
 
 class Output:
-    """How this run of the command speaks. One per run, in click's ``ctx.obj``."""
+    """Prints everything in one run of the command; click has it in ``ctx.obj``."""
 
     def __init__(self) -> None:
         self.json = False
@@ -67,15 +68,15 @@ class Output:
         self.quiet = False
         self.verbosity = 0
         self.at_work = False
-        """Whether a command has begun; what is written before is help."""
+        """Whether a command has started. Output before that is help."""
         self.color = _wants_color()
         self._warnings: list[dict[str, str]] = []
         self._lost: OutputLost | None = None
-        """Why stderr did not take a warning."""
+        """The error of a warning that could not be written to stderr."""
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Output:
-        """Find out whether errors are wanted as JSON before click has parsed anything."""
+        """Look for --json before click parses the arguments: an error of click is JSON then, too."""
         output = cls()
         for word in arguments:
             if word == "--":
@@ -93,12 +94,12 @@ class Output:
         text: Callable[[], str | bytearray],
         stands: Stands | None = None,
     ) -> None:
-        """Print what a command found or did: JSON with ``schema_version``, or the text that ``text`` makes.
+        """Print the result of a command: JSON with ``schema_version``, or the text of ``text``.
 
-        ``data`` may be a call, where making it costs more than text needs; text of megabytes comes in UTF-8,
-        with its last newline, and is written as it is. The text of a dry run begins with a line that says so.
-        ``stands`` is what lasts if ``data`` has ``changed``, whether it can be printed or not.
-        Raises ``OutputLost`` when stdout takes no more, ``ReaderGone`` when nobody reads it any more.
+        ``data`` may be a function, for data that only JSON needs. Text in a ``bytearray`` is UTF-8
+        with its last newline and is written unchanged. The text of a dry run starts with ``DRY_RUN``.
+        ``stands`` describes the change for an error if ``data`` has ``changed``.
+        Raises ``OutputLost`` if writing fails, ``ReaderGone`` if the reader of stdout has ended.
         """
         known = {} if callable(data) else data
         if not known.get("changed", True) or known.get("dry_run"):
@@ -122,9 +123,9 @@ class Output:
             raise self._lost
 
     def warn(self, what: str, *, why: str = "", fix: str = "") -> None:
-        """Print a warning on stderr, with ``-q`` too; the JSON of a later ``result`` lists it in ``warnings``.
+        """Print a warning about a part of the request that was not fulfilled.
 
-        For everything that the user asked for and that is not done. Call it before ``result``.
+        It goes to stderr, even with ``-q``. Call it before ``result``, whose JSON lists it in ``warnings``.
         """
         self._warnings.append({"what": what, "why": why, "hint": fix})
         lines = [f"{self.style('warning:', fg='yellow', bold=True)} {shown(what)}"]
@@ -132,25 +133,25 @@ class Output:
         lines += [f"  fix: {shown(fix)}"] if fix else []
         try:
             _echo("\n".join(lines), err=True)
-        except OutputLost as lost:  # the result comes first
+        except OutputLost as lost:  # ``result`` raises it after the result
             self._lost = lost
 
     def note(self, text: str) -> None:
-        """Print one line beside the data, on stderr; ``-q`` keeps it silent."""
+        """Print one line on stderr, unless ``-q`` was given."""
         if not self.quiet:
             _echo(shown(text), err=True)
 
     def debug(self, text: str, level: int = 1) -> None:
-        """Print one line that only ``-v`` (1) or ``-vv`` (2) asks for."""
+        """Print one line on stderr with ``-v`` (level 1) or ``-vv`` (level 2)."""
         if self.verbosity >= level:
             _echo(shown(text), err=True)
 
     def style(self, text: str, **style: Any) -> str:
-        """Colour a text where colours are wanted."""
+        """Colour a text if the output has colours."""
         return click.style(text, **style) if self.color else text
 
     def failed(self, error: StructopsError) -> None:
-        """Say what failed, why, and what to do: three lines, or one JSON object, on stderr."""
+        """Print an error on stderr: its fact, cause and fix in three lines, or one JSON object."""
         if self.json:
             self._print_json(
                 {
@@ -171,7 +172,7 @@ class Output:
             _echo(_harmless(error.log.rstrip()), err=True)
 
     def broke(self, error: BaseException) -> None:
-        """Say that this program has a bug; ``-v`` shows where."""
+        """Report a bug of structops; with ``-v`` add the traceback."""
         what = shown(f"{type(error).__name__}: {error}")
         why, hint = (
             "this is a bug of structops, not of yours",
@@ -187,14 +188,14 @@ class Output:
         self.trace(error)
 
     def trace(self, error: BaseException) -> None:
-        """With ``-v``, say where in this program an error comes from."""
+        """Print the traceback of an error with ``-v``."""
         if self.verbosity:
-            import traceback  # only when it broke
+            import traceback  # rare
 
             click.echo("".join(traceback.format_exception(error)), err=True)
 
     def misused(self, error: click.ClickException) -> None:
-        """Say that the call itself was wrong."""
+        """Report wrong arguments."""
         if self.json:
             body = {
                 "kind": "UsageError",
@@ -207,7 +208,7 @@ class Output:
             click.UsageError(shown(error.format_message()), getattr(error, "ctx", None)).show()
 
     def _print_json(self, data: Mapping[str, Any], *, err: bool) -> None:
-        import json  # 10 ms that text output does not need
+        import json  # 10 ms, and only for JSON
 
         indent, separators = (2, None) if self.pretty else (None, (",", ":"))
         _echo(json.dumps(data, indent=indent, separators=separators), err=err)
@@ -215,7 +216,7 @@ class Output:
 
 def error_fields(error: StructopsError) -> dict[str, Any]:
     """Return an error as plain data."""
-    # nobody on its way here knew more than the kernel said; the verifier has its own words
+    # no caller has explained it; a VerifierError has the verifier's own explanation
     if isinstance(error, KernelError) and not isinstance(error, VerifierError) and not error.why:
         from structops_cli.struct_ops.explain import explained  # only an error needs it
 
@@ -237,7 +238,7 @@ def error_fields(error: StructopsError) -> dict[str, Any]:
 def _say(text: str | bytearray, *, coloured: bool) -> None:
     if isinstance(text, str):
         text = _harmless(text, coloured=coloured)
-    elif sys.stdout.encoding != "utf-8":  # or it takes no bytes
+    elif sys.stdout.encoding != "utf-8":  # click cannot write UTF-8 bytes to it
         text = text.decode().removesuffix("\n")
     _echo(text, nl=isinstance(text, str))
 
@@ -247,7 +248,7 @@ def _wants_color() -> bool:
 
 
 def common_options(function: Function) -> Function:
-    """Give a command the options that all of them take; they work before and after a command's name alike."""
+    """Give a command the common options; they work before and after its name."""
 
     @click.option("-j", "--json", "as_json", is_flag=True, help="Print JSON.")
     @click.option("-p", "--pretty", is_flag=True, help="Print indented JSON.")
@@ -274,7 +275,7 @@ def common_options(function: Function) -> Function:
 
 
 def shown(text: str) -> str:
-    """Return a text as one line that a terminal shows and does not obey; the rest is escaped, as in Python."""
+    """Return a text as one line with every unprintable character escaped as in Python."""
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
@@ -287,7 +288,7 @@ def _escaped(char: str) -> str:
 
 
 def _harmless(text: str, *, coloured: bool = False) -> str:
-    """Return lines that a terminal shows and does not obey, but for colours where we have made some."""
+    """Return a text with escapes for all unprintable characters but our layout and colours."""
     if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     parts = re.split(KEPT_OF_COLOURS if coloured else KEPT, text)
@@ -298,7 +299,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return left-aligned columns, as wide as their widest cell, each row one line."""
     cells = [[shown(str(cell)) for cell in row] for row in (header, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(header) - 1)]
-    widths.append(0)  # a cell of the last column may have megabytes: nothing is as wide as it
+    widths.append(0)  # do not pad the last column: one of its cells may have megabytes
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in cells
@@ -306,7 +307,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def fields(pairs: Iterable[tuple[str, object]], indent: int = 0) -> str:
-    """Return ``name  value`` lines with the values in one column; pairs whose value is None are left out."""
+    """Return ``name  value`` lines with aligned values; leave out a pair whose value is None."""
     kept = [(name, shown(str(value))) for name, value in pairs if value is not None]
     width = max((len(name) for name, _ in kept), default=0)
     return "\n".join(f"{' ' * indent}{name.ljust(width)}  {value}".rstrip() for name, value in kept)

@@ -1,4 +1,4 @@
-"""What became of objects that were registered, as text and as plain data."""
+"""Render registered objects as text and as plain data."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from structops_cli.struct_ops.left_out import absent_links, absent_members, not_
 
 
 def warn_left_out(output: Output, item: RegisteredObject, *, lasts: bool = True) -> None:
-    """Warn of what the object asks for and is not done; to be called before ``result``.
+    """Warn of the parts of an object that are not registered. Call before ``result``.
 
-    Nobody misses the link of a registration that does not outlast the command (``lasts`` is False).
+    A missing link matters only to a registration that outlasts the command (``lasts``).
     """
     links = absent_links(item.spec, item.plan) if lasts else ()
     for finding in (*absent_members(item.spec, item.plan), *links):
@@ -44,7 +44,7 @@ def not_attached_data(spec: ObjectSpec) -> list[dict[str, str]]:
 
 
 def say_aside(output: Output, item: RegisteredObject) -> None:
-    """Note what went another way than the object asked for, and what is shared."""
+    """Note replaced pins, shared maps and missing weak symbols."""
     for one in item.registered:
         if one.replaced_pin:
             output.note(
@@ -65,7 +65,7 @@ def say_aside(output: Output, item: RegisteredObject) -> None:
 
 
 def registered_data(item: RegisteredObject) -> list[dict[str, Any]]:
-    """Return what became of an object as plain data, one entry a struct_ops variable."""
+    """Return a registered object as plain data, an entry for each struct_ops variable."""
     return [
         {
             "object": item.spec.name,
@@ -105,12 +105,12 @@ def programs_data(one: Registered) -> list[dict[str, Any]]:
 
 
 def registered_text(item: RegisteredObject, *, dry_run: bool = False) -> str:
-    """Return what became of an object as text, or what would."""
+    """Return a registered object as text, in a dry run a planned one."""
     return "\n\n".join(_one_text(one, dry_run=dry_run) for one in item.registered)
 
 
 def registration_stands(done: Sequence[RegisteredObject]) -> Stands:
-    """Return what stands of a registration that nobody could be told of."""
+    """Return the error of a registration whose report could not be written."""
     names = [one.name for item in done for one in item.registered if one.changed]
     undo = "; ".join(shell_words("structops", "unregister", name) for name in names)
     what = f"{', '.join(names)} {'is' if len(names) == 1 else 'are'} registered"

@@ -78,7 +78,7 @@ def _namespace_data(one: NamespaceResult) -> dict[str, Any]:
 
 
 def replaced_fields(done: Replaced, *, dry_run: bool) -> list[tuple[str, object]]:
-    """Return the result of a replacement as the lines of a list, without the map itself."""
+    """Return the result of a replacement as text fields, without the map itself."""
     rewritten = _rewritten(done.defaults)
     gap_ns = done.gap_ns
     return [
@@ -104,7 +104,10 @@ def _rewritten(results: tuple[NamespaceResult, ...]) -> str:
 def note_old_version(
     output: Output, live: LiveMap, done: Replaced | None, outdated: OutdatedDefaults | None
 ) -> None:
-    """Note who still uses the old version. Raises ``StructopsError`` if a default could not be rewritten."""
+    """Note the references to the old version.
+
+    Raises ``StructopsError`` if a default could not be rewritten.
+    """
     if done is None:
         if outdated is not None:
             what = f"{live.name} is this version already"
@@ -131,7 +134,7 @@ def _note_defaults(
     results: tuple[NamespaceResult, ...],
     not_inspected: tuple[NamespaceResult, ...],
 ) -> None:
-    """Name the defaults that stay with the old version, and those that may."""
+    """Note the defaults that keep, or may keep, the old version. Raises if one was not rewritten."""
     for one in not_inspected:
         output.note(f"note: {one.title} could not be looked into: its default may be the old version")
     left = [(one.title, one.error) for one in results if one.error is not None]

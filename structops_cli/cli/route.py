@@ -33,7 +33,7 @@ def command() -> None:
 
 
 def _one_route(function: Function) -> Function:
-    """Give a command a route in words, the namespace that it is of, and ``--dry-run``."""
+    """Give a command the arguments of a route, its ``--netns``, and ``--dry-run``."""
     words = click.argument("words", metavar="ROUTE...", nargs=-1, required=True)
     netns = click.option(
         "--netns",

@@ -16,8 +16,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def complete_selector(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete names and ids of maps, or files after a slash. Offer nothing without permission."""
-    from click.shell_completion import CompletionItem  # completion must not slow parsing
+    """Complete names and ids of maps, or files after a slash; nothing without permission."""
+    from click.shell_completion import CompletionItem  # only completion needs it
 
     from structops_cli.runtime.inventory import list_maps
     from structops_cli.runtime.kernel import readable_kernel

@@ -123,7 +123,7 @@ def _check_known(name: str) -> None:
 
 
 def _called(name: str) -> str | None:
-    """Return the other name that a map of this name is registered under, None without one."""
+    """Return the registered name of a map whose own name is ``name``, None without one."""
     from structops_cli.runtime.inventory import list_maps
     from structops_cli.runtime.kernel import readable_kernel
     from structops_cli.runtime.selection import matching

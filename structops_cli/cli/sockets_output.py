@@ -1,7 +1,7 @@
-"""Print TCP sockets: as a table in UTF-8, and as JSON values.
+"""Render TCP sockets as a table in UTF-8, and as JSON values.
 
-The table has ten thousand lines in a usual run. Each column is made by a few calls over all
-records, and a text that many cells share is made and padded once.
+A table may have ten thousand lines. A few calls over all records make each column, and equal
+cells share one padded text.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _address(number: int) -> str:
 
 
 def _algorithm(name: str | None) -> str:
-    """Return a name as one printable word: before Linux 6.4 it may hold any character."""
+    """Return a name as printable ASCII: before Linux 6.4 it may hold any character."""
     return "".join(letter if "!" <= letter <= "~" else "?" for letter in name) if name else NO_VALUE
 
 
@@ -155,7 +155,7 @@ def _namespaces_column(survey: SocketSurvey) -> list[str]:
 def _owners(
     survey: SocketSurvey, inodes: list[int]
 ) -> tuple[list[tuple[int, ...] | int | None], Callable[[tuple[int, ...] | int | None], str]]:
-    """Return the owner of each socket, a tuple where it has several, and their text."""
+    """Return the owner of each socket, or a tuple of several, and the function that renders it."""
     owner_of: dict[int, tuple[int, ...] | int] = dict(zip(*survey.owned, strict=True))
     if len(owner_of) != len(survey.owned[0]):  # some have two descriptors, or two processes
         owner_of |= _shared(survey, set(inodes))
@@ -163,7 +163,7 @@ def _owners(
 
 
 def _shared(survey: SocketSurvey, inodes: set[int]) -> dict[int, tuple[int, ...]]:
-    """Return the processes of each socket that several have."""
+    """Return the processes of each socket that several processes have."""
     processes: dict[int, list[int]] = {}
     for inode, process in dict.fromkeys(zip(*survey.owned, strict=True)):
         if inode in inodes:
@@ -178,7 +178,7 @@ def _owner_text(owner: tuple[int, ...] | int | None) -> str:
 
 
 def _process(process: int) -> str:
-    command = shown(command_of(process)).replace(" ", "?")  # one word: a process chooses its name freely
+    command = shown(command_of(process)).replace(" ", "?")  # a process chooses its name freely
     return f"{command or '?'}({process})"
 
 

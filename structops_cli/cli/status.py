@@ -47,7 +47,7 @@ def command(output: Output, selector: str | None) -> None:
 
 
 def _note_other_name(output: Output, selector: str, status: Status) -> None:
-    """Note that a selector is the map name of maps with another registered name, or a built-in algorithm."""
+    """Note that a selector matches maps only by their own name."""
     if is_path(selector) or any(selector in (one.live.name, f"id:{one.live.info.id}") for one in status.maps):
         return
     names = ", ".join(dict.fromkeys(one.live.name for one in status.maps))

@@ -1,4 +1,4 @@
-"""Warnings about BTF that cannot be read, and notes about BTF that is newer than structops."""
+"""Warn about unreadable BTF, and note BTF that is newer than structops."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def warn_skipped_files(output: Output, path: str, *, one_kernel: bool = False) -> None:
-    """Warn of files in a folder that are neither a kernel nor a module. Call before ``Output.result``."""
+    """Warn of files in a folder that are no kernel and no module. Call before ``result``."""
     from structops_cli.runtime.targets import skipped_files  # only a path needs it
 
     if (found := skipped_files(path, one_kernel=one_kernel)) is None:
@@ -30,7 +30,7 @@ def warn_skipped_files(output: Output, path: str, *, one_kernel: bool = False) -
 
 
 def warn_skipped_modules(output: Output, kernel: KernelTypes, label: str = "") -> None:
-    """Warn of modules that were needed and whose BTF cannot be read. Call before ``Output.result``."""
+    """Warn of needed modules whose BTF cannot be read. Call before ``result``."""
     if not kernel.skipped:
         return
     names = ", ".join(item.name for item in kernel.skipped)
@@ -62,7 +62,10 @@ def _note_skipped(output: Output, parts: Sequence[str], owner: str) -> None:
 
 
 def warn_unread_types(output: Output, maps: Iterable[LiveMap], lost: str = "") -> None:
-    """Warn of maps whose types cannot be read. ``lost`` is the consequence. Call before ``Output.result``."""
+    """Warn of maps whose types cannot be read. Call before ``result``.
+
+    ``lost`` is the consequence.
+    """
     unread = [item for item in maps if item.type.unread]
     if not unread:
         return

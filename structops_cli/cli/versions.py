@@ -89,7 +89,7 @@ def _held(one: Version, holders: VersionHolders | None) -> dict[str, Any]:
 
 
 def _loaded_at(one: Version) -> float | None:
-    """Return the time when the programs were loaded, in seconds since 1970; None if it is unknown."""
+    """Return the load time of the programs in seconds since 1970; None if it is unknown."""
     if one.live.type.unread:
         return None
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + one.loaded_ns / 1e9

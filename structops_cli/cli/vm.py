@@ -143,7 +143,7 @@ def kernels(output: Output, whole: bool) -> None:
 def _run(
     output: Output, kernel: Kernel, job: Job, modules: tuple[str, ...], timeout_s: float, machine: Machine
 ) -> GuestRun:
-    """Run the job, and pass on what its command says; with what is to be JSON, an error has it."""
+    """Run the job and pass on the output of its command. For JSON, an error has the output."""
     stdout, stderr = bytearray(), bytearray()
     heard = (stdout.extend, stderr.extend) if output.json else (_to_stdout, _to_stderr)
     try:
@@ -166,7 +166,7 @@ def _run(
 
 
 def _offers(output: Output, kept: set[str]) -> list[Offer]:
-    """Return what Debian has; nothing, with a word, when it cannot be asked and something is kept."""
+    """Return Debian's kernels; none, with a note, if Debian is unreachable and a kernel is kept."""
     try:
         return offered_kernels()
     except StructopsError as error:
@@ -177,7 +177,7 @@ def _offers(output: Output, kept: set[str]) -> list[Offer]:
 
 
 def _ended(*unused: object) -> None:
-    sys.exit(128 + signal.SIGTERM)  # by way of what takes the guest and its files away
+    sys.exit(128 + signal.SIGTERM)  # the exception ends the guest and removes its files
 
 
 def _row(release: str, kept: set[str], offers: list[Offer]) -> dict[str, object]:
@@ -190,7 +190,7 @@ def _row(release: str, kept: set[str], offers: list[Offer]) -> dict[str, object]
 
 
 def _newest_of_each(releases: list[str], kept: set[str]) -> list[str]:
-    """Leave of each version and flavour the newest, and whatever is kept."""
+    """Return the newest release of each version and flavour, and all kept releases."""
     keys = {(_series(release), release.endswith("cloud-amd64")) for release in releases}
     newest = {best_match(f"{series}-{'cloud-' * cloud}amd64", releases) for series, cloud in keys}
     return [release for release in releases if release in newest or release in kept]

@@ -36,6 +36,6 @@ def variable_from(text: str) -> tuple[str, str]:
 
 
 def file_from(text: str) -> tuple[str, str]:
-    """Return the path here and the path in the guest of --file. The path here may contain a colon."""
+    """Return the path here, which may contain a colon, and the path in the guest of --file."""
     here, _, there = (text, "", "") if os.path.lexists(text) else text.partition(":")
     return here, there or os.path.basename(os.path.abspath(here))

@@ -46,7 +46,7 @@ def command(output: Output, interval: float, count: int | None, timeout: float |
     retired, ejected, freed, default (of a network namespace). The kernel is
     read every --interval seconds, and a shorter state may be missed. Ctrl-C ends it.
     """
-    gc.enable()  # this command lives long
+    gc.enable()  # this command may run for days
     left = count
     with Watcher(readable_kernel()) as watcher:
         try:
@@ -56,7 +56,7 @@ def command(output: Output, interval: float, count: int | None, timeout: float |
                 left = left and left - 1
                 if left == 0:
                     break
-        except KeyboardInterrupt:  # the usual end, but an error for a caller that waits for --count
+        except KeyboardInterrupt:  # the usual end, an error only with --count
             if left:
                 raise
     return ExitCode.FAILED if left else ExitCode.DONE
@@ -73,7 +73,7 @@ def _events(output: Output, watcher: Watcher, interval: float, timeout: float | 
 
 
 def _wait(seconds: float) -> None:
-    """Sleep, but raise ``ReaderGone`` at once if the reader of stdout ends, as in ``watch | head -1``."""
+    """Sleep; raise ``ReaderGone`` at once if the reader of stdout ends (``watch | head -1``)."""
     poll = select.poll()
     try:
         poll.register(sys.stdout.fileno(), 0)  # POLLERR arrives without being requested
