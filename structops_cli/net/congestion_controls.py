@@ -21,7 +21,7 @@ class CongestionControls(NamedTuple):
     available: tuple[str, ...]
     """The registered algorithms; the same list in every namespace."""
     allowed: tuple[str, ...]
-    """The algorithms that a process without CAP_NET_ADMIN may choose; the same list in every namespace."""
+    """The algorithms that a process without CAP_NET_ADMIN may choose; the same in every namespace."""
     default: str
     """The algorithm of new sockets of this namespace."""
 
@@ -30,7 +30,7 @@ def read_congestion_controls() -> CongestionControls:
     """Read the congestion control sysctls of the calling thread's namespace.
 
     Follows ``net/ipv4/sysctl_net_ipv4.c``. Raises ``UnsupportedError`` without these sysctls,
-    ``KernelError`` when one cannot be read.
+    ``KernelError`` if one cannot be read.
     """
     return CongestionControls(
         tuple(_read("tcp_available_congestion_control").split()),

@@ -17,7 +17,7 @@ from structops_cli.syscall.processes import enter_net_namespace
 from structops_cli.syscall.uapi import SO_NETNS_COOKIE
 
 NAMESPACE_GONE = frozenset({ENOENT, ENOTDIR, ESRCH})
-"""open(2) answers one of these when the mount or the process of a namespace's path is gone."""
+"""open(2) answers one of these if the mount or process of a namespace's path is gone."""
 
 Result = TypeVar("Result")
 
@@ -25,9 +25,9 @@ Result = TypeVar("Result")
 def inside(namespace: NetNamespace, function: Callable[[], Result]) -> Result:
     """Call a function in a namespace and return its result.
 
-    In the caller's own namespace that is a plain call. In another one the function runs in a new
-    thread, which Ctrl-C does not interrupt: keep it short. Sockets and files of ``/proc/sys/net``
-    that it opens keep the namespace. Raises ``NotFoundError`` when the namespace is gone,
+    For another namespace than the caller's the function runs in a new thread, which Ctrl-C does
+    not interrupt: keep it short. Sockets and files of ``/proc/sys/net`` that it opens keep the
+    namespace. Raises ``NotFoundError`` if the namespace is gone,
     ``NotPermittedError`` without CAP_SYS_ADMIN, ``KernelError`` for other refusals.
     """
     if namespace.inode == own_inode():
@@ -37,7 +37,7 @@ def inside(namespace: NetNamespace, function: Callable[[], Result]) -> Result:
 
 
 def in_new_thread(before: Callable[[], None], function: Callable[[], Result]) -> Result:
-    """Call two functions in a thread that ends with them, and return what the second returns."""
+    """Call two functions in a new thread, and return the result of the second."""
     results: list[Result] = []
     errors: list[BaseException] = []
 
@@ -58,8 +58,8 @@ def in_new_thread(before: Callable[[], None], function: Callable[[], Result]) ->
 def namespace_identity() -> int:
     """Return the cookie of the calling thread's namespace, before Linux 5.14 its inode.
 
-    The kernel reuses inodes of namespaces that are gone, and never cookies until reboot. Raises
-    ``KernelError`` when the kernel has cookies and does not show this one.
+    The kernel reuses the inode of a freed namespace, but no cookie before a reboot. Raises
+    ``KernelError`` if the kernel has cookies and does not show this one.
     """
     probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC)
     try:

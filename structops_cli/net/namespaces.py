@@ -1,9 +1,9 @@
 """Find the network namespaces of this machine, and resolve the words that name them.
 
-User space cannot list namespaces: the kernel keeps no such list for it. A namespace is found through
-a process, a thread or a mount that holds it (``ip netns`` and container runtimes make mounts).
-``descriptor_namespaces`` also finds those that only an open descriptor holds: it reads every
-descriptor of every process. Nothing here finds a namespace that only an open socket holds.
+The kernel offers no list of namespaces. A namespace is found through a process, a thread or a
+mount that holds it (``ip netns`` and container runtimes make mounts).
+``descriptor_namespaces`` also finds a namespace that only an open descriptor holds: it reads
+every descriptor of every process. A namespace that only an open socket holds is not found.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from structops_cli.syscall.mount_table import mounted
 from structops_cli.syscall.uapi import CLONE_NEWNET
 
 OWN_NAMESPACE = "/proc/thread-self/ns/net"
-"""Of the calling thread; ``/proc/self/ns/net`` is that of the main thread."""
+"""The namespace of the calling thread; ``/proc/self/ns/net`` is the main thread's."""
 KTHREADD = 2
-"""The first kernel thread. Kernel threads never leave the initial namespaces (kernel/kthread.c)."""
+"""The first kernel thread, which never leaves the initial namespaces (kernel/kthread.c)."""
 NS_GET_NSTYPE = 0xB703
 """``include/uapi/linux/nsfs.h``: _IO(0xb7, 0x3)."""
 FIRST_INODE = 0xF0000000
 """``PROC_DYNAMIC_FIRST`` (fs/proc/generic.c): the lowest inode that a namespace gets."""
 INITIAL = "initial"
 GLOBAL_SYSCTL = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
-"""Only the initial namespace may write it (ipv4_sysctl_init_net makes it read-only elsewhere)."""
+"""Writable in the initial namespace only (``ipv4_sysctl_init_net``)."""
 
 
 class NetNamespace(NamedTuple):
-    """One network namespace. Its ``inode`` identifies it as long as it lives.
+    """One network namespace. Its ``inode`` identifies it while it exists.
 
     ``path`` opens it now. ``names`` are the last parts of its mounts' paths, as ``ip netns``
     shows them. ``processes`` are the ids of the processes found in it.
@@ -47,7 +47,7 @@ class NetNamespace(NamedTuple):
 
     @property
     def title(self) -> str:
-        """``initial``, a printable name, or ``net:[INODE]``: words for ``select_namespaces``."""
+        """``initial``, a printable name, or ``net:[INODE]``, for ``select_namespaces``."""
         if self.is_initial:
             return INITIAL
         names = (name for name in self.names if name.isprintable() and name != INITIAL)
@@ -57,7 +57,7 @@ class NetNamespace(NamedTuple):
 def find_namespaces() -> tuple[NetNamespace, ...]:
     """Return the namespaces that reachable processes, threads and mounts hold.
 
-    The initial one comes first, the others follow by inode.
+    The initial namespace comes first; the others are sorted by inode.
     """
     processes: dict[int, list[int]] = {}
     paths: dict[int, str] = {}
@@ -83,7 +83,7 @@ def find_namespaces() -> tuple[NetNamespace, ...]:
 def unreadable_processes() -> int:
     """Count the processes whose namespace this process may not read.
 
-    ``find_namespaces`` misses the namespaces that only they hold.
+    ``find_namespaces`` misses a namespace that only such a process holds.
     """
     count = 0
     for word in filter(str.isdecimal, os.listdir("/proc")):
@@ -121,10 +121,10 @@ def own_inode() -> int:
 
 
 def select_namespaces(found: Iterable[NetNamespace], words: Iterable[str]) -> tuple[NetNamespace, ...]:
-    """Return the namespaces that words name, each once, in the order of the words.
+    """Return the namespaces of selectors, each once, in the order of the selectors.
 
-    A word is ``initial``, a name, a path, ``pid:N``, ``net:[INODE]`` or an inode. Raises
-    ``NotFoundError`` for a word that names none, ``AmbiguousError`` for a name of several mounts.
+    A selector is ``initial``, a name, a path, ``pid:N``, ``net:[INODE]`` or an inode. Raises
+    ``NotFoundError`` for a selector without a namespace, ``AmbiguousError`` for a name of several mounts.
     """
     every = tuple(found)
     chosen = [_named(every, word) for word in words]
@@ -150,7 +150,7 @@ def _named(every: tuple[NetNamespace, ...], word: str) -> NetNamespace:
 
 
 def _matches(every: tuple[NetNamespace, ...], word: str, inode: str) -> list[NetNamespace]:
-    """Return the namespaces of a word; ``initial`` and ``net:[INODE]`` win over names."""
+    """Return the namespaces of a selector; ``initial`` and ``net:[INODE]`` win over names."""
     if word == INITIAL:
         return [item for item in every if item.is_initial]
     numbered = [item for item in every if inode == str(item.inode)]
@@ -210,7 +210,7 @@ def _threads(process: str) -> list[str]:
 def _linked_inode(path: str) -> int | None:
     try:
         return _inode_in(os.readlink(path))
-    except OSError:  # the process ended, is a zombie, or may not be read
+    except OSError:  # the process ended, is a zombie or is unreadable
         return None
 
 
@@ -238,10 +238,10 @@ def _is_network_namespace(path: str) -> bool:
 
 
 def _initial_inode() -> int | None:
-    """Return the inode of the initial namespace, None where neither sign of it is visible.
+    """Return the inode of the initial namespace, None if it is unknown.
 
-    Kernel threads are in it. Where a process id namespace hides them, the sysctl that
-    only the initial namespace may write shows whether this one is it.
+    Kernel threads are in it. If a process id namespace hides them, ``GLOBAL_SYSCTL`` shows
+    whether the calling thread is in it.
     """
     with suppress(OSError):
         with open(f"/proc/{KTHREADD}/comm", encoding="utf-8", errors="replace") as file:
@@ -262,8 +262,8 @@ def descriptor_namespaces(
 ) -> tuple[NetNamespace, ...]:
     """Return the namespaces that processes hold by a descriptor, by inode, each once.
 
-    ``wanted`` limits them to some inodes; ``known`` leaves some out. ``/proc/PID/fd/N`` opens
-    one as long as the process keeps the descriptor. Unreadable processes are left out.
+    ``wanted`` limits the answer to some inodes; ``known`` leaves some out. ``/proc/PID/fd/N``
+    opens a namespace while the process keeps the descriptor. Unreadable processes are left out.
     """
     found: dict[int, NetNamespace] = {}
     for process, number in _descriptors():
@@ -276,7 +276,7 @@ def descriptor_namespaces(
 
 
 def with_descriptors(found: Iterable[NetNamespace]) -> tuple[NetNamespace, ...]:
-    """Return the given namespaces, then those that only descriptors hold."""
+    """Return the given namespaces, then the namespaces that only descriptors hold."""
     usual = tuple(found)
     return (*usual, *descriptor_namespaces(known={item.inode for item in usual}))
 
@@ -285,7 +285,7 @@ def _descriptors() -> Iterator[tuple[str, str]]:
     for process in filter(str.isdecimal, os.listdir("/proc")):
         try:
             numbers = os.listdir(f"/proc/{process}/fd")
-        except OSError:  # the process ended, or may not be read
+        except OSError:  # the process ended or is unreadable
             continue
         yield from ((process, number) for number in numbers)
 
@@ -306,7 +306,7 @@ def _descriptor_inode(process: str, number: str) -> int | None:
 def _file_inode(process: str, number: str, link: str) -> int:
     """Read the inode from fdinfo (Linux 5.14): stat(2) of the file may wait for a server.
 
-    Before 5.14 only a file without a name is asked: its link is the root directory.
+    Before 5.14 only a file without a name is opened with stat(2): its link is the root directory.
     """
     with open(f"/proc/{process}/fdinfo/{number}", "rb") as file:
         lines = file.read().splitlines()

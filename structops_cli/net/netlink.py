@@ -1,7 +1,7 @@
 """Send netlink requests and read whole answers, without pyroute2.
 
-pyroute2 takes 250 ms to import and makes an object of every attribute, so dumps are raw here. A socket
-keeps the network namespace of the thread that opened it; any thread may use it.
+pyroute2 takes 250 ms to import and makes an object of every attribute. A socket keeps the network
+namespace of the thread that opened it; any thread may use it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NLM_F_DUMP_INTR = 0x10
 NLM_F_CAPPED = 0x100
 NLM_F_ACK_TLVS = 0x200
 NLM_F_DUMP = 0x300
-"""``include/uapi/linux/netlink.h``, as all of these."""
+"""These are from ``include/uapi/linux/netlink.h``."""
 NLMSGERR_ATTR_MSG = 1
 NLA_TYPE_MASK = 0x3FFF
 """Without NLA_F_NESTED and NLA_F_NET_BYTEORDER."""
@@ -41,12 +41,12 @@ ERROR = Struct("=i")
 ATTRIBUTE = Struct("=HH")
 """``struct nlattr``: length with this header, type."""
 RECEIVE_BYTES = 1 << 16
-"""The kernel fills datagrams of up to 32 KiB when the reader has room for them (netlink_dump)."""
+"""The kernel fills datagrams of up to 32 KiB if the reader has room (``netlink_dump``)."""
 LARGEST_BYTES = 1 << 24
 ANSWER_TIMEOUT_S = 10.0
-"""The kernel answers within the call; this only ends the wait for a lost answer."""
+"""Time limit for a lost answer: the kernel answers within the call."""
 DUMP_TRIES = 8
-"""Attempts of a dump that changes, or for which the kernel lacks memory, in the middle."""
+"""Attempts of a dump whose list changes, or for which the kernel lacks memory."""
 
 Taken = TypeVar("Taken")
 Message: TypeAlias = tuple[int, int, memoryview]
@@ -54,10 +54,10 @@ Message: TypeAlias = tuple[int, int, memoryview]
 
 
 class NetlinkSocket:
-    """Own a netlink socket of the calling thread's network namespace; a context manager."""
+    """Owns a netlink socket of the calling thread's network namespace; a context manager."""
 
     def __init__(self, protocol: int, *, strict: bool = False) -> None:
-        """Open it; ``strict`` makes the kernel filter route dumps by their header."""
+        """Open the socket; ``strict`` makes the kernel filter route dumps by their header."""
         try:
             self._socket = _socket.socket(
                 _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, protocol
@@ -71,7 +71,7 @@ class NetlinkSocket:
         for option in (NETLINK_EXT_ACK, *((NETLINK_GET_STRICT_CHK,) if strict else ())):
             try:
                 self._socket.setsockopt(SOL_NETLINK, option, 1)
-            except OSError:  # an old kernel: errors without text, dumps with more to filter
+            except OSError:  # an old kernel, without error texts or filtered dumps
                 continue
 
     def __enter__(self) -> Self:
@@ -86,7 +86,7 @@ class NetlinkSocket:
         self.close()
 
     def close(self) -> None:
-        """Close it; a second call does nothing."""
+        """Close the socket; a second call does nothing."""
         self._socket.close()
 
     def dump(self, message_type: int, payload: bytes, operation: str) -> list[bytes]:
@@ -104,9 +104,9 @@ class NetlinkSocket:
     ) -> list[Taken]:
         """Request a list, and return what ``take`` returns for each datagram.
 
-        A datagram is valid during the call of ``take`` only. A list that changed meanwhile, or that was cut
-        for want of memory or room, is requested again; each attempt starts with ``restart``. Raises
-        ``KernelError`` when the kernel refuses, ``StateError`` when every attempt was interrupted.
+        A datagram is valid only during the call of ``take``. A list that changed meanwhile, or that the
+        kernel cut for lack of memory or room, is requested again; each attempt starts with ``restart``.
+        Raises ``KernelError`` if the kernel refuses, ``StateError`` if every attempt was interrupted.
         """
         for _ in range(DUMP_TRIES):
             restart()
@@ -133,7 +133,7 @@ class NetlinkSocket:
     def _dump_once(
         self, take: Callable[[memoryview], Taken], message_type: int, payload: bytes, operation: str
     ) -> list[Taken] | None:
-        """Read a dump to its end; return None if a part is missing or changed."""
+        """Read a whole dump; return None if a part is missing or the list changed."""
         self._send(message_type, payload, NLM_F_REQUEST | NLM_F_DUMP, operation)
         found: list[Taken] = []
         whole = True
@@ -162,7 +162,7 @@ class NetlinkSocket:
             raise _refused(f"{operation} was refused", operation, error.errno or 0) from None
 
     def _receive(self, operation: str) -> memoryview | None:
-        """Return the kernel's next datagram, None when one was lost or cut."""
+        """Return the kernel's next datagram, None if one was lost or cut."""
         while True:
             try:
                 size, (port, _) = self._socket.recvfrom_into(self._buffer, 0, _socket.MSG_TRUNC)
@@ -180,7 +180,7 @@ class NetlinkSocket:
             return memoryview(self._buffer)[:size]
 
     def _answers(self, datagram: bytes | memoryview, *, first_only: bool = False) -> Iterator[Message]:
-        """Yield the datagram's messages that answer the last request; ``first_only`` looks at one."""
+        """Yield the messages that answer the last request; with ``first_only`` read one message."""
         for offset, end, message_type, flags, sequence in _frames(datagram):
             if sequence == self._sequence:
                 yield message_type, flags, memoryview(datagram)[offset + HEADER.size : end]
@@ -188,10 +188,11 @@ class NetlinkSocket:
                 return
 
     def _is_bulk(self, datagram: bytes | memoryview) -> bool:
-        """Return whether only the first message of a dump's datagram can end the dump.
+        """Tell whether only the first message of a dump's datagram can end the dump.
 
-        Looking at each of 10,000 sockets costs more than parsing them in C. The kernel flags no dump of
-        sockets as interrupted, an error comes first, and NLMSG_DONE comes last (netlink_dump_done).
+        Reading each header of 10,000 sockets here costs more than parsing the sockets in C. The kernel
+        flags no dump of sockets as interrupted, an error comes first, and NLMSG_DONE comes last
+        (``netlink_dump_done``).
         """
         tail = len(datagram) - HEADER.size - ERROR.size
         ends = tail >= 0 and HEADER.unpack_from(datagram, tail)[1] == NLMSG_DONE
@@ -213,7 +214,7 @@ def messages(datagrams: list[bytes]) -> Iterator[tuple[int, memoryview]]:
 def attributes(body: memoryview, offset: int = 0) -> dict[int, memoryview]:
     """Return the attributes of a message by type; the last of each type wins.
 
-    Raises ``InputError`` for damaged ones.
+    Raises ``InputError`` for damaged attributes.
     """
     found: dict[int, memoryview] = {}
     size = len(body)

@@ -1,7 +1,7 @@
 """Read the kinds of the queueing disciplines in the calling thread's namespace.
 
-Raw netlink, because ``status`` and ``unregister`` must not pay for importing pyroute2. The kernel shows
-the kind of a queueing discipline, and never the version of a registered ``Qdisc_ops``.
+This uses raw netlink, because importing pyroute2 slows ``status`` and ``unregister`` down. The kernel
+shows the kind of a queueing discipline, but not the version of a registered ``Qdisc_ops``.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class DeviceQdisc(NamedTuple):
 
 
 def read_device_qdiscs() -> tuple[DeviceQdisc, ...]:
-    """Return the queueing disciplines of every device, with those that the kernel adds.
+    """Return the queueing disciplines of every device, invisible ones of the kernel included.
 
-    Follows ``tc_dump_qdisc``. Raises ``KernelError`` when the kernel refuses, ``InputError`` for a
+    Follows ``tc_dump_qdisc``. Raises ``KernelError`` if the kernel refuses, ``InputError`` for a
     damaged answer.
     """
     request = TCMSG.pack(0, 0, 0, 0, 0) + FLAG.pack(FLAG.size, TCA_DUMP_INVISIBLE)
@@ -47,7 +47,7 @@ def read_device_qdiscs() -> tuple[DeviceQdisc, ...]:
 
 
 def default_qdisc() -> str | None:
-    """Return the kind of net.core.default_qdisc, None where the kernel does not show it."""
+    """Return the kind in net.core.default_qdisc, None if the kernel does not show it."""
     try:
         with open(DEFAULT_QDISC, encoding="ascii", errors="replace") as file:
             return file.read().strip() or None
@@ -66,5 +66,5 @@ def _qdisc(body: memoryview) -> DeviceQdisc:
 def _device(index: int) -> str:
     try:
         return socket.if_indextoname(index)
-    except OSError:  # the device is gone meanwhile
+    except OSError:  # the device was removed meanwhile
         return f"device {index}"

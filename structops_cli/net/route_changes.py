@@ -1,7 +1,7 @@
 """Make, change and delete routes of the calling thread's namespace.
 
-A changed route is sent back as the kernel showed it, but for its congestion control: no attribute that
-this project does not know is lost. Raw netlink, because pyroute2 0.9.7 cannot do that: its route message drops
+A changed route is sent back as the kernel showed it, except for its congestion control. It keeps
+attributes that this project does not know. pyroute2 0.9.7 cannot do that: its route message drops
 RTA_NH_ID, and damages RTA_ENCAP of ip and seg6local tunnels.
 """
 
@@ -23,7 +23,7 @@ RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 RTN_UNICAST = 1
 RT_TABLE_UNSPEC = 0
 RTNH_F_ONLINK = 4
-"""The only next hop flag that a request may set; the others show the next hop's state."""
+"""The only next hop flag that a request may set; others show the next hop's state."""
 CACHEINFO = Struct("=IIi")
 """``struct rta_cacheinfo`` up to ``rta_expires``, in hundredths of a second."""
 NEXT_HOP = Struct("=HBBi")
@@ -39,7 +39,7 @@ OF_NEXT_HOP_OBJECT = frozenset(
         RouteAttribute.ENCAP_TYPE,
     }
 )
-"""The kernel shows these for the next hop object that a route names, and rejects them beside RTA_NH_ID."""
+"""Attributes that the kernel shows for a next hop object, and rejects beside RTA_NH_ID."""
 HINTS = {
     EEXIST: "structops route change ROUTE gives it a congestion control",
     EINVAL: "ip route says the same",
@@ -67,7 +67,7 @@ def add_route(spec: RouteSpec, name: str, *, locked: bool) -> None:
 
 
 def change_route(route: Route, name: str | None, *, locked: bool) -> None:
-    """Give a route a congestion control, or take it off (None); keep all else."""
+    """Set or remove (None) the congestion control of a route; keep all else."""
     header, parts = _as_request(route)
     metrics = attributes(memoryview(route.message), RTMSG.size).get(RouteAttribute.METRICS)
     changed = _metrics(attributes(metrics) if metrics else {}, name, locked=locked)
@@ -103,7 +103,7 @@ def _send(
 
 
 def _as_request(route: Route) -> tuple[tuple[int, ...], dict[int, bytes]]:
-    """Return a shown route as a request: without its metrics, and without its state."""
+    """Return a shown route as a request, without its metrics and its state."""
     *fields, flags = RTMSG.unpack_from(route.message)
     shown = attributes(memoryview(route.message), RTMSG.size)
     left_out = SHOWN_ONLY | (OF_NEXT_HOP_OBJECT if RouteAttribute.NH_ID in shown else frozenset())
@@ -114,7 +114,7 @@ def _as_request(route: Route) -> tuple[tuple[int, ...], dict[int, bytes]]:
 
 
 def _expiry(shown: Mapping[int, memoryview]) -> dict[int, bytes]:
-    """Return a route's lifetime: the kernel shows it in one attribute, takes it in another."""
+    """Return a route's lifetime as RTA_EXPIRES; the kernel shows it in RTA_CACHEINFO."""
     info = shown.get(RouteAttribute.CACHEINFO, b"")
     expires = CACHEINFO.unpack_from(info)[2] if len(info) >= CACHEINFO.size else 0
     return {RouteAttribute.EXPIRES: NUMBER.pack(max(expires // 100, 1))} if expires > 0 else {}

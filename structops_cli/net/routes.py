@@ -4,8 +4,8 @@ A route keeps a hash of the algorithm's name (``ip_fib_metrics_init`` in net/ipv
 algorithm has that name, the kernel shows no name and connections get the namespace's default. The next
 algorithm that is registered under the name gets the route. A lock stays visible.
 
-Raw netlink, because ``status``, ``unregister`` and ``route list`` read the routes of every namespace:
-importing pyroute2 adds 250 ms to such a command.
+This uses raw netlink, because ``status``, ``unregister`` and ``route list`` read the routes of every
+namespace: importing pyroute2 adds 250 ms to such a command.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from structops_cli.shell_words import shell_words
 
 RTM_NEWROUTE, RTM_GETROUTE = 24, 26
 RTM_F_CLONED = 0x200
-"""Marks an exception of a route, such as a path MTU, which nobody configured."""
+"""Marks an exception that the kernel made, such as a path MTU."""
 RTMSG = Struct("=8BI")
-"""``struct rtmsg``: family, bits of destination and source, tos, table, protocol, scope, type; flags."""
+"""``struct rtmsg``: family, dst_len, src_len, tos, table, protocol, scope, type, flags."""
 RTAX_LOCK = 1
 RTAX_CC_ALGO = 16
-"""``include/uapi/linux/rtnetlink.h``, as all of these."""
+"""These are from ``include/uapi/linux/rtnetlink.h``."""
 NUMBER = Struct("=I")
 FAMILIES = (socket.AF_INET, socket.AF_INET6)
 TABLES = {"default": 253, "main": 254, "local": 255}
-"""``enum rt_class_t``. Tables that rt_tables names are given by number here."""
+"""``enum rt_class_t``. Tables with a name in rt_tables are given by number here."""
 NUMBER_MAX = (1 << 32) - 1
 KEYWORDS = ("via", "dev", "table", "metric", "src", "congctl")
 GRAMMAR = "DEST [via GATEWAY] [dev DEVICE] [table T] [metric N] [src ADDRESS] congctl NAME"
@@ -63,8 +63,8 @@ class RouteAttribute(IntEnum):
 class Route(NamedTuple):
     """One route as the kernel shows it.
 
-    ``congctl`` is None without one, and while its algorithm is not registered; ``locked`` then tells that
-    there is one. ``address`` has the family's 4 or 16 bytes. ``message`` is ``struct rtmsg`` and attributes.
+    ``congctl`` is None if the route has none or its algorithm is not registered. ``locked`` then shows that
+    the route has one. ``address`` has the family's 4 or 16 bytes. ``message`` is ``struct rtmsg`` and attributes.
     """
 
     family: int
@@ -86,7 +86,7 @@ class Route(NamedTuple):
 
 
 class RouteSpec(NamedTuple):
-    """A route as a user gives it. Addresses are bytes of the family."""
+    """A route as a user gives it. Addresses have the family's 4 or 16 bytes."""
 
     family: int
     address: bytes
@@ -115,7 +115,7 @@ def _destination_text(family: int, address: bytes, prefix_bits: int) -> str:
 def read_routes(families: Iterable[int] = FAMILIES, *, every: bool = False) -> list[Route]:
     """Return the routes of the calling thread's namespace that have metrics, or ``every`` one.
 
-    Raises ``KernelError`` when the kernel refuses, ``InputError`` for a damaged answer.
+    Raises ``KernelError`` if the kernel refuses, ``InputError`` for a damaged answer.
     """
     found = []
     with NetlinkSocket(NETLINK_ROUTE, strict=True) as netlink:
@@ -194,7 +194,7 @@ def _gateway(parts: Mapping[int, memoryview], family: int, size: int) -> str | N
 
 
 def _device(index: int) -> str | None:
-    """Return a device's name, ``ifN`` when the device is gone."""
+    """Return a device's name, ``ifN`` if the device is gone."""
     try:
         return socket.if_indextoname(index) if index else None
     except OSError:
@@ -205,7 +205,7 @@ def _device(index: int) -> str | None:
 
 
 def parse_route(words: Sequence[str]) -> RouteSpec:
-    """Parse the words of a route (``GRAMMAR``); ``UsageError`` names the wrong word."""
+    """Parse a route in words (``GRAMMAR``). Raises ``UsageError`` that names the wrong word."""
     if not words or words[0] in KEYWORDS:
         raise UsageError("a route begins with its destination", hint=GRAMMAR)
     given = _keyword_values(words[1:])
@@ -229,7 +229,7 @@ def parse_route(words: Sequence[str]) -> RouteSpec:
 
 
 def words_of(route: Route) -> str:
-    """Return the words, quoted for a shell, that name this route only; tos is left out."""
+    """Return the words that name only this route, quoted for a shell, without its tos."""
     destination = "::/0" if route.family == socket.AF_INET6 and not route.prefix_bits else route.destination
     words = [destination]
     words += ["via", route.gateway] if route.gateway else []

@@ -1,8 +1,8 @@
 """Read every TCP socket of a network namespace from the kernel's tables.
 
-Follows ``net/ipv4/inet_diag.c`` and ``tcp_diag.c``. Raw netlink, because pyroute2's inet_diag takes 20
-times as long. The tables lack sockets that were never bound nor connected; before Linux 6.8
-(91051f003948 "tcp: Dump bound-only sockets in inet_diag.") also bound ones. Both use a congestion control.
+Follows ``net/ipv4/inet_diag.c`` and ``tcp_diag.c``. pyroute2's inet_diag takes 20 times as long. The tables
+lack sockets that were never bound nor connected. Before Linux 6.8 (91051f003948 "tcp: Dump bound-only
+sockets in inet_diag.") they also lack bound ones. Both use a congestion control.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from structops_cli.net.tcp_info import parse_tcp_info
 from structops_cli.syscall.sockets import RECORD, SocketRecords, column, field_offset
 
 TCPDIAG_GETSOCK = 18
-"""The older request, for all families at once: half the walks through the table that all namespaces share."""
+"""The older request. It reads all families in one walk through the table of all namespaces."""
 SOCK_DIAG_BY_FAMILY = 20
 INET_DIAG_INFO = 2
 INET_DIAG_CONG = 4
 """``include/uapi/linux/inet_diag.h`` and ``sock_diag.h``."""
 EXTENSIONS = 1 << (INET_DIAG_INFO - 1) | 1 << (INET_DIAG_CONG - 1)
 REQUEST = Struct("=BBBxI2s2s16s16sIQ")
-"""``struct inet_diag_req_v2``: family, protocol, extensions, states, and ``struct inet_diag_sockid``."""
+"""``struct inet_diag_req_v2``: family, protocol, extensions, states, ``struct inet_diag_sockid``."""
 REQUEST_OF_ALL = Struct("=3xB48xI4x")
 """``struct inet_diag_req``: extensions, states."""
 
@@ -51,7 +51,7 @@ class TcpState(IntEnum):
 
 
 ALL_STATES = (1 << 14) - 1
-"""A set of states has bit ``1 << state`` for each."""
+"""All states. A set of states has the bit ``1 << state`` for each."""
 NAMES = {int(state): name for name, state in TcpState.__members__.items()}
 QUEUED_STATES = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.SYN_RECV})
 """States of a connection in an accept queue; SYN_RECV with TCP Fast Open."""
@@ -60,9 +60,9 @@ QUEUED_STATES = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT, TcpState.S
 class TcpSocket(NamedTuple):
     """One TCP socket of one namespace.
 
-    ``cookie`` identifies it as long as it lives (SO_COOKIE). ``inode`` is 0 when no process has it.
+    ``cookie`` identifies it while it exists (SO_COOKIE). ``inode`` is 0 if no process has the socket.
     ``algorithm`` and ``info`` (its ``struct tcp_info``) are None in TIME_WAIT and SYN_RECV.
-    ``ulp`` is the protocol on top, "tls" or "mptcp", if the kernel tells.
+    ``ulp`` is the protocol on top, "tls" or "mptcp", if the kernel shows it.
     """
 
     family: int
@@ -83,7 +83,7 @@ class TcpSocket(NamedTuple):
 class AcceptQueue(NamedTuple):
     """The accept queue of a listener, or of all listeners that share its port.
 
-    Of the ``waiting`` connections ``ended`` have left the kernel's tables.
+    ``waiting`` counts all connections, ``ended`` those that have left the kernel's tables.
     """
 
     address: str
@@ -112,8 +112,8 @@ def tcp_sockets(
 ) -> list[TcpSocket]:
     """Return the TCP sockets of a namespace in the kernel's order, IPv4 first.
 
-    ``algorithm`` selects those that use it. The kernel does not freeze the table: the list may have or lack
-    sockets that open or close meanwhile. Raises ``UnsupportedError`` without inet_diag, else as
+    ``algorithm`` selects the sockets that use it. The kernel does not freeze the table: the list may have or
+    lack sockets that open or close meanwhile. Raises ``UnsupportedError`` without inet_diag, else as
     ``NetlinkSocket.dump``.
     """
     records = SocketRecords(algorithm)
@@ -122,11 +122,11 @@ def tcp_sockets(
 
 
 def add_records(diag: NetlinkSocket, records: SocketRecords, *, states: int = ALL_STATES) -> int:
-    """Append a namespace's TCP sockets, return their number; raises as ``tcp_sockets``."""
+    """Append a namespace's TCP sockets and return their number. Raises as ``tcp_sockets``."""
     first = len(records.data)
     try:
         _dump(diag, records, TCPDIAG_GETSOCK, REQUEST_OF_ALL.pack(EXTENSIONS, states))
-    except KernelError:  # the newer request names the cause
+    except KernelError:  # the error of the newer request names the cause
         del records.data[first:]
         for family in (AF_INET, AF_INET6):
             _dump_family(diag, records, family, states)
@@ -161,7 +161,7 @@ def _dump(diag: NetlinkSocket, records: SocketRecords, message_type: int, reques
 
 
 def _drop_repeated(records: bytearray, first: int) -> None:
-    """Keep one record of a socket that the dump met twice because it moved within the table."""
+    """Drop the second record of a socket that moved within the table during the dump."""
     cookies = column(records, "cookie", "Q")[first // RECORD.size :]
     if len(set(cookies)) == len(cookies):
         return
@@ -190,7 +190,7 @@ def _put_ipv4_first(records: bytearray, first: int) -> None:
 
 
 class _AddressTexts(dict[bytes, str]):
-    """Make the text of each address once."""
+    """Renders each address once."""
 
     def __init__(self, family: int) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ class _AddressTexts(dict[bytes, str]):
 
 
 class _NameTexts(dict[bytes, str | None]):
-    """Make the text of each name once; records fill names up with NULs."""
+    """Decodes each name once; records pad names with NULs."""
 
     def __missing__(self, raw: bytes) -> str | None:
         text = raw.rstrip(b"\0").decode("ascii", "replace") or None

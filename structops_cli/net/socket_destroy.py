@@ -1,10 +1,10 @@
-"""Destroy TCP sockets with SOCK_DESTROY, and find out what this kernel destroys.
+"""Destroy TCP sockets with SOCK_DESTROY, and test whether this kernel destroys orphans.
 
-Linux before 6.11 accepts SOCK_DESTROY for a connection that no process owns and does harm; so does a stable
-kernel without bac76cf89816 ("tcp: fix forever orphan socket caused by tcp_abort"). ``tcp_abort`` drops the
-data that the connection had to send, its FIN included, and leaves the socket. With nothing to send no
-timer ends the socket: it uses its congestion control until its peer resets it. Neither BTF nor the version
-tells, so ``orphans_are_destroyed`` tries it.
+Linux before 6.11 harms a connection that no process owns; so does a stable kernel without bac76cf89816
+("tcp: fix forever orphan socket caused by tcp_abort"). ``tcp_abort`` drops the data that the connection
+had to send, its FIN included, and leaves the socket. With nothing to send no timer ends the socket: it
+uses its congestion control until its peer resets it. Neither BTF nor the version shows the fix, so
+``orphans_are_destroyed`` destroys an orphan.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 SOCK_DESTROY = 21
 """``include/uapi/linux/sock_diag.h``."""
 LINGER_S = 120
-"""More than TIME_WAIT (60 s): ``tcp_close`` then keeps an orphan in FIN_WAIT2 as a full socket."""
+"""More than TIME_WAIT (60 s), so that ``tcp_close`` keeps an orphan in FIN_WAIT2 as a full socket."""
 
 
 def destroy(diag: NetlinkSocket, tcp: TcpSocket) -> bool:
@@ -54,9 +54,9 @@ def destroy(diag: NetlinkSocket, tcp: TcpSocket) -> bool:
 
 @cache
 def orphans_are_destroyed() -> bool:
-    """Destroy an orphan in a namespace of its own, and return whether it is gone.
+    """Tell whether this kernel destroys an orphan; try it in a throwaway namespace.
 
-    Returns False where no orphan can be made: a wrong True would do harm.
+    Returns False if no orphan can be made: a wrong True would do harm.
     """
     try:
         with ThrowawayNamespace() as namespace, namespace.run(open_sock_diag) as diag:

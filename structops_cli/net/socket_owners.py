@@ -1,8 +1,8 @@
 """Find the processes that have a socket open, by one walk over ``/proc/PID/fd``.
 
-The kernel's socket tables name an inode and no process. A socket without an owner here is
-the kernel's own, or belongs to an unreachable process. It may also be held by io_uring, or be in
-transit in a message (SCM_RIGHTS).
+The kernel's socket tables show an inode and no process. A socket without an owner here belongs to
+the kernel or to an unreachable process, is held by io_uring, or is in transit in a message
+(SCM_RIGHTS).
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ def find_owners(*, threads: bool = False, processes: Iterable[int] | None = None
 
 
 class OwnerWalk:
-    """Walk the descriptors of all processes in a thread, without an object for each socket.
+    """Walks the descriptors of all processes in a thread, without an object for each socket.
 
-    The walk starts at once and runs beside the caller: it spends its time in the kernel.
+    The walk starts at once and runs in parallel with the caller: it spends its time in the kernel.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,7 @@ class OwnerWalk:
         self._thread = start_thread(self._run, "owners", daemon=True)
 
     def result(self) -> tuple[list[int], list[int]]:
-        """Wait for the end; return each socket descriptor's inode, and its process."""
+        """Wait for the end; return the inodes of all socket descriptors, and their processes."""
         self._thread.join()
         if self._errors:
             raise self._errors[0]
@@ -79,7 +79,7 @@ class OwnerWalk:
 
 
 def command_of(process: int) -> str:
-    """Return a process's ``comm``, "" after its end; it may hold any byte but NUL."""
+    """Return a process's ``comm``, "" after its end. It may hold any byte but NUL."""
     try:
         with open(f"/proc/{process}/comm", encoding="utf-8", errors="replace", newline="") as file:
             return file.read().removesuffix("\n")
@@ -88,7 +88,7 @@ def command_of(process: int) -> str:
 
 
 class CommandNames(dict[int, str]):
-    """Read the ``command_of`` each process once."""
+    """Reads the ``command_of`` each process once."""
 
     def __missing__(self, process: int) -> str:
         self[process] = command_of(process)

@@ -1,12 +1,12 @@
 """Write the congestion control sysctls: a namespace's default, and the allowed list.
 
-An open file of ``/proc/sys/net`` belongs to its namespace, in any thread or child process that
-uses it. Opening it for writing already fails where a write would be refused.
+An open file of ``/proc/sys/net`` belongs to its namespace, in any thread or child process that uses
+it. If the kernel would refuse a write for lack of privilege, opening for writing already fails.
 
 Outside the initial namespace the kernel refuses a default without TCP_CONG_NON_RESTRICTED. For a
-BPF algorithm that refused write leaks a reference (``tcp_set_default_congestion_control``), and the map
-stays until reboot. ``DefaultSysctl.write`` therefore checks the allowed list first. The kernel cannot do
-both at once: a process that shortens the list in between still causes the leak, and the error says so.
+BPF algorithm the refused write leaks a reference (``tcp_set_default_congestion_control``), and the map
+stays until reboot. ``DefaultSysctl.write`` therefore checks the allowed list first. If another process
+shortens the list between the check and the write, the write leaks, and the error reports it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from structops_cli.syscall.uapi import TCP_CA_BUF_MAX, TCP_CA_NAME_MAX
 DEFAULT_SYSCTL = "/proc/sys/net/ipv4/tcp_congestion_control"
 ALLOWED_SYSCTL = "/proc/sys/net/ipv4/tcp_allowed_congestion_control"
 LIST_TRIES = 8
-"""Attempts to write the list while names on it vanish between reading and writing."""
+"""Attempts to write the list if names on it vanish between reading and writing."""
 
 
 class _HeldSysctl:
-    """Own an open sysctl file; a context manager. ``path`` opened it."""
+    """Owns an open sysctl file, whose path is ``path``; a context manager."""
 
     def __init__(self, path: str, file: Fd) -> None:
         self.path = path
@@ -69,7 +69,7 @@ class _HeldSysctl:
 
 
 class DefaultSysctl(_HeldSysctl):
-    """Own the open default congestion control of a namespace, and the namespace itself.
+    """Owns the open default sysctl of a namespace, and the namespace itself.
 
     A context manager that owns two descriptors. ``identity`` is the namespace's ``namespace_identity``.
     """
@@ -92,8 +92,8 @@ class DefaultSysctl(_HeldSysctl):
     def write(self, name: str) -> None:
         """Make a registered algorithm the default, and read the default back.
 
-        Raises ``StructopsError`` before the write when the name is not allowed here. Raises ``KernelError``
-        when the kernel refuses, ``StateError`` when it accepts the write and shows another default.
+        Raises ``StructopsError`` before the write if the name is not allowed here, ``KernelError`` if the
+        kernel refuses, and ``StateError`` if it accepts the write and shows another default.
         """
         check_congestion_control_name(name)
         if not self.namespace.is_initial and name not in read_congestion_controls().allowed:
@@ -129,11 +129,11 @@ class DefaultSysctl(_HeldSysctl):
 
 
 class AllowedList(_HeldSysctl):
-    """Own the open list of algorithms that every process may choose, in all namespaces.
+    """Owns the open list of algorithms that every process may choose, in all namespaces.
 
     An algorithm is on the list while it has the flag TCP_CONG_NON_RESTRICTED
     (``tcp_set_allowed_congestion_control``). The value of its map does not show a flag that the list set.
-    A new version brings the flag of its own object. The default of the initial namespace is always on the list.
+    A new version has the flag of its own object. The default of the initial namespace is always on the list.
     """
 
     def read(self) -> tuple[str, ...]:
@@ -152,8 +152,8 @@ class AllowedList(_HeldSysctl):
     def remove(self, name: str) -> None:
         """Remove a name and keep the others. Raises ``KernelError`` or ``StructopsError``.
 
-        The kernel accepts whole lists of registered names only. When a name vanishes between
-        reading and writing, the list is read again.
+        The kernel accepts only a list of registered names. If a name vanishes between reading and
+        writing, the list is read again.
         """
         self._change(lambda names: tuple(item for item in names if item != name))
 
@@ -194,7 +194,7 @@ class AllowedList(_HeldSysctl):
 def open_default(namespace: NetNamespace, *, writable: bool = True) -> DefaultSysctl:
     """Open the default of a namespace; the caller owns the result.
 
-    Raises ``NotFoundError`` when the namespace is gone, ``NotPermittedError`` without the privilege.
+    Raises ``NotFoundError`` if the namespace is gone, ``NotPermittedError`` without the privilege.
     Raises ``KernelError`` for a read-only ``/proc/sys``, ``UnsupportedError`` without the sysctl.
     """
     return inside(namespace, lambda: _open_default_here(namespace, writable=writable))
@@ -209,7 +209,7 @@ def open_allowed(initial: NetNamespace, *, writable: bool = True) -> AllowedList
 
 
 def not_allowed(name: str, titles: Sequence[str]) -> StructopsError:
-    """Return the error for a default that is not allowed: the write would leak."""
+    """Return the error for a default that is not on the allowed list."""
     return StructopsError(
         f"cannot make {name} the default of {', '.join(titles)}",
         why=f"{name} is not in tcp_allowed_congestion_control: outside the initial namespace the kernel refuses it, "

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from structops_cli.errors import UnsupportedError
 
 TCP_INFINITE_SSTHRESH = 0x7FFFFFFF
-"""``snd_ssthresh`` of a connection that never left its first slow start (``include/net/tcp.h``)."""
+"""``snd_ssthresh`` in the first slow start of a connection (``include/net/tcp.h``)."""
 
 # Offset and format of each member of TcpInfo in struct tcp_info (include/uapi/linux/tcp.h). The structure
 # only grows at its end; members after tcpi_reord_seen (Linux 4.19) are ignored.
@@ -82,7 +82,7 @@ class TcpInfo(NamedTuple):
 def parse_tcp_info(data: bytes) -> TcpInfo:
     """Unpack a ``struct tcp_info``; extra bytes at its end are ignored.
 
-    Raises ``UnsupportedError`` for fewer bytes, as before Linux 4.19.
+    Raises ``UnsupportedError`` for a shorter one, as before Linux 4.19.
     """
     if len(data) < _LAYOUT.size:
         raise UnsupportedError(
@@ -94,7 +94,7 @@ def parse_tcp_info(data: bytes) -> TcpInfo:
 
 
 def member_place(member: str) -> tuple[int, int]:
-    """Return the offsets in ``struct tcp_info`` where a member begins and ends, in bytes."""
+    """Return the first byte of a member in ``struct tcp_info``, and the byte after its last."""
     offset, code = _MEMBERS[TcpInfo._fields.index(member)]
     return offset, offset + calcsize("=" + code)
 

@@ -1,7 +1,7 @@
-"""One TCP socket, of this process or of another: its congestion control and its numbers.
+"""Access one TCP socket of any process: its congestion control and its ``tcp_info``.
 
-``pidfd_getfd(2)`` gives a descriptor of another process's open socket. The owner does not notice:
-flags, buffers and peer stay as they are. The call needs ptrace rights over the owner.
+``pidfd_getfd(2)`` returns a descriptor for the open socket of another process. Flags, buffers and
+peer stay unchanged. The call needs ptrace rights over the owner.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ SIOCGSKNS = 0x894C
 SOCKET_GONE = frozenset({ENOENT, ESRCH, EBADF})
 """Errnos of ``foreign_socket`` after the process ended or closed the socket."""
 TCP_INFO_BYTES = 256
-"""More than ``struct tcp_info`` has today; the kernel answers with the bytes that it has."""
+"""More than the size of ``struct tcp_info``; the kernel returns the bytes that it has."""
 
 
 @contextmanager
 def foreign_socket(process: int, number: int, inode: int, thread: int = 0) -> Iterator[RawSocket | None]:
     """Open the TCP socket that a process has as descriptor ``number``.
 
-    Yields None when the descriptor is another file by now, or no TCP socket. Raises ``OSError``: an errno of
-    ``SOCKET_GONE``, or EPERM when this process may not trace the owner.
+    Yields None if the descriptor is another file by now, or no TCP socket. Raises ``OSError``: an errno of
+    ``SOCKET_GONE``, or EPERM if this process may not trace the owner.
     """
     with open_process(process, thread) as owner:
         mine = shared_fd(owner, number)
@@ -76,22 +76,22 @@ def set_congestion_control(tcp: RawSocket, name: str) -> None:
 
 
 def choose_algorithm(tcp: RawSocket, name: str) -> None:
-    """Set TCP_CONGESTION; children of a listener inherit it.
+    """Set TCP_CONGESTION; connections that a listener accepts inherit it.
 
     Raises ``OSError``: ENOENT for an unregistered name; EPERM for a restricted algorithm without
-    CAP_NET_ADMIN, or when a route with a locked ``congctl`` chose the present one
+    CAP_NET_ADMIN, or if a route with a locked ``congctl`` chose the present one
     (``tcp_set_congestion_control``).
     """
     tcp.setsockopt(IPPROTO_TCP, TCP_CONGESTION, name.encode())
 
 
 def tcp_info_of(tcp: RawSocket) -> TcpInfo:
-    """Read the numbers of an open TCP socket. Raises ``OSError``, and as ``parse_tcp_info``."""
+    """Read the ``tcp_info`` of a TCP socket. Raises ``OSError``, and as ``parse_tcp_info``."""
     return parse_tcp_info(tcp.getsockopt(IPPROTO_TCP, TCP_INFO, TCP_INFO_BYTES))
 
 
 def connection_has_ended(tcp: RawSocket) -> bool:
-    """Return whether a socket's connection has ended; False where the kernel does not tell."""
+    """Tell whether a socket's connection has ended; False if the kernel does not show it."""
     with suppress(OSError, UnsupportedError):
         info = tcp_info_of(tcp)
         return info.state == TcpState.CLOSE and info.segs_out > 0
@@ -118,7 +118,7 @@ def _is_tcp(mine: Fd) -> bool:
 
 
 def _socket_of(mine: Fd) -> RawSocket:
-    """Wrap a descriptor. Given all three numbers, Python neither asks nor sets anything."""
+    """Wrap a descriptor. With all three numbers Python makes no system call for them."""
     return RawSocket(AF_INET, SOCK_STREAM, IPPROTO_TCP, mine.fileno())
 
 

@@ -1,7 +1,7 @@
 """Make a network namespace without a name, which leaves nothing behind.
 
 One thread moves into a new namespace and opens sockets there; the sockets keep the namespace in any
-thread. The process and its other threads stay where they are. No file in ``/run/netns`` names the
+thread. Other threads of the process stay in their namespace. No file in ``/run/netns`` names the
 namespace, so the kernel removes it with its last thread and socket, even after SIGKILL.
 """
 
@@ -21,20 +21,20 @@ from structops_cli.runtime.interrupts import uninterrupted
 from structops_cli.syscall.processes import new_net_namespace
 
 LOOPBACK_INDEX = 1
-"""Loopback is the first device of every namespace (``include/net/net_namespace.h``: LOOPBACK_IFINDEX)."""
+"""LOOPBACK_IFINDEX (``include/net/net_namespace.h``): the first device of every namespace."""
 LOOPBACK_MTU_BYTES = 1500
-"""The MTU of Ethernet. Loopback's own 65536 leaves too few segments in flight to open a window."""
+"""The MTU of Ethernet. With loopback's 65536, too few segments are in flight to open a window."""
 
 Result = TypeVar("Result")
 
 
 class ThrowawayNamespace:
-    """Own a new network namespace that has only loopback, up.
+    """Owns a new network namespace that has only loopback, up.
 
     A context manager for one ``with`` block. Its end stops the thread and closes every socket of
     ``open_socket``; the kernel removes the namespace a moment later. The namespace starts with the default
-    congestion control of its creator's. Raises ``NotPermittedError`` without CAP_SYS_ADMIN (to make it) or
-    CAP_NET_ADMIN (to bring loopback up), ``UnsupportedError`` on a kernel without network namespaces.
+    congestion control of its creator's namespace. Raises ``NotPermittedError`` without CAP_SYS_ADMIN (to
+    make it) or CAP_NET_ADMIN (to bring loopback up), ``UnsupportedError`` without network namespaces.
     """
 
     inode: int
@@ -74,7 +74,7 @@ class ThrowawayNamespace:
         """Call a function inside the namespace and return its result.
 
         It runs on the namespace's thread, one call at a time, and Ctrl-C does not interrupt it: keep it short.
-        An interrupted caller loses the result; sockets of ``open_socket`` are closed all the same.
+        If the caller is interrupted, the result is lost, and sockets of ``open_socket`` are still closed.
         """
         if not self._is_open:
             raise UsageError("the throwaway namespace is not open", hint="use it inside its with block")
@@ -83,7 +83,7 @@ class ThrowawayNamespace:
     def open_socket(self, family: AddressFamily = AF_INET, socket_type: SocketKind = SOCK_STREAM) -> socket:
         """Open a socket inside the namespace; any thread may use it.
 
-        The namespace owns the socket and closes it at its end; closing it earlier is fine.
+        The namespace closes the socket at its end. The caller may close it earlier.
         """
         return self.run(lambda: self._adopt(family, socket_type))
 

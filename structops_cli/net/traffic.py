@@ -1,8 +1,8 @@
 """Send real TCP data with a given congestion control, and lose packets on request.
 
-One loop on the calling thread serves both ends, which are in one namespace: Ctrl-C interrupts it at once.
-Each socket resets its connection when closed: a half-closed socket would keep the congestion control.
-The duration includes making and checking the content: a proof, not a benchmark.
+One loop on the calling thread serves both ends, so Ctrl-C interrupts it at once. Closing a socket resets
+its connection: a half-closed socket would keep the congestion control. The duration includes making and
+checking the content, so it is no benchmark.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from structops_cli.net.tcp_socket import congestion_control_of, set_congestion_c
 from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 
 PATIENCE_S = 30.0
-"""Time to connect, and time of a transfer beside that of its bytes (``SLOWEST_BYTES_PER_S``)."""
+"""Time limit of a connect, and of a transfer in addition to ``SLOWEST_BYTES_PER_S``."""
 SLOWEST_BYTES_PER_S = 16 << 20
 LONGEST_POLL_MS = 2**31 - 1
 """poll(2) takes an int."""
@@ -34,7 +34,7 @@ BLOCK_BYTES = 256 * 1024
 RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
 """``struct linger``: on, 0 seconds."""
 VERDICT = struct.Struct("=QI")
-"""The receiver's answer at the end: the number of bytes, and their CRC-32."""
+"""The receiver's final answer: the number of bytes, and their CRC-32."""
 
 
 FILTER_OP = "=HBBI"
@@ -61,13 +61,13 @@ class TrafficReport(NamedTuple):
     """The result of a transfer."""
 
     congestion_control: str
-    """As the kernel names it for the sending socket after the transfer."""
+    """The kernel's answer for the sending socket after the transfer."""
     bytes_sent: int
     bytes_received: int
     crc32: int
-    """Of the content, the same at both ends."""
+    """The checksum of the content, equal at both ends."""
     duration_ns: int
-    """From the first byte to the receiver's answer."""
+    """The time from the first byte to the receiver's answer."""
     local: str
     remote: str
     tcp_info: TcpInfo
@@ -86,8 +86,8 @@ def send_traffic(
 
     Without ``namespace`` a throwaway one is used. ``loss_percent`` of the packets are dropped at random.
     ``timeout_s`` defaults to 30 seconds and one more for every 16 MiB. Raises ``UsageError`` for impossible
-    arguments, ``KernelError`` when the kernel refuses (ENOENT: no such congestion control), ``StateError``
-    when bytes are late or changed.
+    arguments, ``KernelError`` if the kernel refuses (ENOENT: no such congestion control), ``StateError``
+    if bytes are late or changed.
     """
     check_congestion_control_name(congestion_control)
     check_loss_percent(loss_percent)
@@ -107,7 +107,7 @@ def tcp_pair(
 ) -> Iterator[TcpPair]:
     """Hold one connection over loopback; its sender uses the congestion control.
 
-    Raises ``StateError`` when the connected socket uses another one.
+    Raises ``StateError`` if the connected socket uses another congestion control.
     """
     with namespace.open_socket() as listener, namespace.open_socket() as sender:
         with _named_errors("cannot connect over TCP in the throwaway namespace", "connect"):
@@ -127,9 +127,9 @@ def tcp_pair(
 
 
 def transfer(pair: TcpPair, byte_count: int, *, timeout_s: float | None = None) -> TrafficReport:
-    """Send bytes from one end to the other, and report after the receiver confirmed them.
+    """Send bytes from the sender to the receiver; return the report after the confirmation.
 
-    Afterwards the sender's direction is shut down; both sockets stay open. Raises as ``send_traffic``.
+    The sender's direction is then shut down; both sockets stay open. Raises as ``send_traffic``.
     """
     _check_byte_count(byte_count)
     if timeout_s is None:
@@ -154,7 +154,7 @@ def transfer(pair: TcpPair, byte_count: int, *, timeout_s: float | None = None) 
 
 
 class _Content:
-    """The bytes to send: random blocks with a number each, so that no two are equal."""
+    """The bytes to send: random blocks, each with a number, so that no two are equal."""
 
     def __init__(self, byte_count: int) -> None:
         self.left = byte_count
@@ -217,7 +217,7 @@ def _carry(pair: TcpPair, content: _Content, arrived: _Arrived, deadline_ns: int
 
 
 def _confirm(pair: TcpPair, arrived: _Arrived, content: _Content, deadline_ns: int) -> tuple[int, int]:
-    # The answer carries the last acknowledgement, too: TCP_INFO is final after it.
+    # The answer carries the last acknowledgement: TCP_INFO is final after it.
     pair.receiver.send(VERDICT.pack(arrived.byte_count, arrived.crc32))
     poll = select.poll()
     poll.register(pair.sender, select.POLLIN)
@@ -284,7 +284,7 @@ def _named_errors(what: str, operation: str) -> Iterator[None]:
 
 
 def check_loss_percent(percent: float) -> None:
-    """Raise ``UsageError`` unless some packets get through."""
+    """Raise ``UsageError`` unless ``percent`` is at least 0 and below 100."""
     if not 0 <= percent < 100:
         raise UsageError(f"a loss of {percent} percent is not possible", why="it is at least 0 and below 100")
 
