@@ -1,1 +1,1 @@
-"""Effects on BPF: types of the live kernel, loading, registering, listing, unregistering."""
+"""Use BPF on the running kernel: read its types, load, register, list and unregister."""

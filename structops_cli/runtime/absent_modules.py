@@ -1,4 +1,4 @@
-"""Find modules that may have a type that the kernel does not show, for the text of an error."""
+"""Find modules that may have a type that the kernel's BTF lacks, for an error text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from structops_cli.errors import StructopsError
 LOADED = "/sys/module"
 TYPES = "/sys/kernel/btf"
 NOT_OF_THE_KERNEL = ("updates", "extra", "extramodules", "misc", "weak-updates")
-"""Folders of /lib/modules/RELEASE for modules from elsewhere. No in-tree module has such a type."""
+"""Folders of out-of-tree modules in /lib/modules/RELEASE."""
 OUT_OF_TREE = "O"
 """The flag in a module's ``taint``."""
 SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")
@@ -22,10 +22,10 @@ MOST_FILES = 500
 def absent_modules(
     name: str, installed: str = "", loaded: str = LOADED, types: str = TYPES
 ) -> tuple[AbsentModule, ...]:
-    """Return unloaded modules that have a type of that name, else loaded ones without BTF.
+    """Return unloaded modules with a type of that name, else loaded ones without BTF.
 
     Only modules from outside the kernel's package are inspected, and unreadable ones are
-    skipped: the answer is a guess at the cause.
+    skipped. The answer is a likely cause, and not certain.
     """
     top = installed or f"/lib/modules/{os.uname().release}"
     there = set(_listed(loaded))
@@ -42,7 +42,7 @@ def absent_modules(
 
 
 def _installed(top: str) -> Iterator[tuple[str, str]]:
-    """Yield name and path of the installed modules that did not come with the kernel."""
+    """Yield name and path of each installed out-of-tree module."""
     count = 0
     for folder in NOT_OF_THE_KERNEL:
         for place, _, files in os.walk(os.path.join(top, folder)):
@@ -53,7 +53,7 @@ def _installed(top: str) -> Iterator[tuple[str, str]]:
 
 
 def _mentions(path: str, name: str) -> bool:
-    """Tell whether a module has the name of a type among its strings."""
+    """Tell whether a module file contains the name of a type as a string."""
     from structops_cli.runtime.decompress import compression_of, decompress
 
     try:
@@ -67,7 +67,7 @@ def _mentions(path: str, name: str) -> bool:
 
 
 def _is_foreign(loaded: str, module: str) -> bool:
-    """Tell whether a loaded module is from outside the kernel's tree."""
+    """Tell whether a loaded module is an out-of-tree module."""
     try:
         with open(os.path.join(loaded, module, "taint"), encoding="ascii") as file:
             return OUT_OF_TREE in file.read()

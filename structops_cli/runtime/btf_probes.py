@@ -1,4 +1,4 @@
-"""Ask the kernel which BTF features it accepts: load a few types that use each, and close."""
+"""Ask the kernel which BTF features it accepts: load a few types that use each."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXAMPLES: dict[BtfFeature, tuple[t.BtfType, ...]] = {
 _LAYOUT = bytes(4)
 """A layout section with only the entry of kind 0, which has no bytes."""
 _found: dict[BtfFeature, ProbeAnswer] = {}
-"""The definite answers of this kernel."""
+"""The known answers of this kernel."""
 
 
 def accepts(feature: BtfFeature) -> ProbeAnswer:

@@ -1,4 +1,4 @@
-"""The part of a check that asks the running system: taken names, externs, the verifier."""
+"""Ask the running system for a check: taken names, externs, the verifier."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from structops_cli.syscall.mount_table import unmounted
 
 
 def live_surroundings() -> Surroundings:
-    """Return the sources of facts of the running kernel. Only the taken names are read now."""
+    """Return the sources of facts of the running kernel. This call reads only the taken names."""
     from structops_cli.runtime.externs import live_facts
 
     return Surroundings(live_facts, taken_names(), _offers, _creates, flag_masks=flag_masks, allows=may_call)
@@ -35,12 +35,12 @@ def file_surroundings(path: str, given: Mapping[str, str]) -> Surroundings:
 
 
 def _offers(kernel_type: StructOpsType) -> bool | None:
-    """Ask the kernel for a type by creating a map of it; None if unknown."""
+    """Tell whether the kernel creates a map of a type; None if unknown."""
     return {ProbeAnswer.YES: True, ProbeAnswer.NO: False}.get(is_registered(kernel_type))
 
 
 def _creates(spec: MapSpec) -> bool | None:
-    """Create a map without its types, and close it; None without the permission."""
+    """Tell whether the kernel creates a map without BTF types; None without the permission."""
     from structops_cli.runtime.maps import creates_map
 
     try:
@@ -62,7 +62,7 @@ def taken_names() -> frozenset[tuple[str, str]]:
 def _listed(place: str) -> list[str]:
     """Return the names in a file or sysctl; none if the kernel lacks it.
 
-    Raises ``KernelError`` without /proc or /sys, and when no file can be opened.
+    Raises ``KernelError`` without /proc or /sys, and if no file can be opened.
     """
     path = place if place.startswith("/") else f"/proc/sys/{place.replace('.', '/')}"
     try:

@@ -1,4 +1,4 @@
-"""Data sections as array maps of one element, and the globals of an arena."""
+"""Create array maps of one element for data sections, and fill the globals of an arena."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _buffer(contents: SparseBytes) -> bytes | memoryview | mmap:
 
 
 class DataMapValue:
-    """The value of a data section's map, which slices as bytes and is read on demand."""
+    """The value of a data section's map; a slice is bytes that are read on demand."""
 
     def __init__(self, fd: Fd, info: MapInfo) -> None:
         self._fd = fd

@@ -1,7 +1,7 @@
 """Decompress a kernel image with the standard library, an installed library or a command.
 
-Output comes in steps up to a limit, so a damaged or hostile image has a bounded cost.
-``is_right`` judges the first step: other content is not decompressed further.
+Decompression goes in steps up to a limit, which bounds the cost of a damaged or hostile image.
+``is_right`` checks the first step: other content is not decompressed further.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class _Damaged(Exception):  # noqa: N818
 
 
 class _Gzip:
-    """Give zlib's decompressor the interface of the others."""
+    """Adapts zlib's decompressor to ``Decoder``."""
 
     def __init__(self) -> None:
         import zlib
@@ -123,7 +123,7 @@ def _bzip2() -> Decoder:
 
 
 def _by(make: Callable[[], Decoder]) -> Callable[[bytes], Pieces]:
-    """Return the generator of output of a standard library decompressor."""
+    """Return a generator function over the output of a standard library decompressor."""
 
     def pieces(data: bytes) -> Pieces:
         try:
@@ -174,7 +174,7 @@ def _zstandard_pieces(zstandard: Any, data: bytes) -> Pieces:
 
 
 def _command(*words: str) -> Callable[[bytes], Pieces]:
-    """Return the generator of output of a command that decompresses its standard input."""
+    """Return a generator function over the output of a command that decompresses stdin."""
 
     def pieces(data: bytes) -> Pieces:
         import subprocess
@@ -195,10 +195,10 @@ def _command(*words: str) -> Callable[[bytes], Pieces]:
 
 
 def _output(process: Any, data: bytes) -> Pieces:
-    """Yield the output of a process, and end the process with the generator at the latest.
+    """Yield the output of a process, and end the process with the generator.
 
     The kernel's build appends the size (``size_append`` of scripts/Makefile.lib). A
-    command complains about it after all its output.
+    command reports it as an error after all its output.
     """
     size, is_at_end = 0, False
     try:
@@ -221,10 +221,10 @@ def _lz4_legacy(data: bytes) -> Pieces:
 
 
 def _end_of_blocks(data: bytes) -> int:
-    """Return where the blocks of a legacy frame end if only a size follows, else the end.
+    """Return the end of a legacy frame's blocks if only a size follows, else the end of data.
 
-    A legacy frame is its magic, and blocks of a four-byte size and as many bytes (lz4's
-    doc/lz4_Frame_format.md).
+    A legacy frame is a magic and blocks. A block is a four-byte size and as many bytes
+    (lz4's doc/lz4_Frame_format.md).
     """
     place = LZ4_WORD
     while place + LZ4_WORD < len(data) and (size := int.from_bytes(data[place : place + LZ4_WORD], "little")):
@@ -242,4 +242,4 @@ COMPRESSIONS = (
     Compression("lz4", b"\x04\x22\x4d\x18", _command("lz4", "-dcq"), "install lz4"),
     Compression("lzo", b"\x89LZO\0\r\n\x1a\n", _command("lzop", "-dcq"), "install lzop"),
 )
-"""Each compression that the build of an x86 kernel offers (arch/x86/boot/compressed/Makefile)."""
+"""The compressions of an x86 kernel's build (arch/x86/boot/compressed/Makefile)."""

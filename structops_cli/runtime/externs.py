@@ -38,7 +38,7 @@ def live_facts(needed: FactsNeeded) -> KernelFacts:
 KALLSYMS = "/proc/kallsyms"
 BLOCK_BYTES = 1 << 20
 ANCHOR = "_text"
-"""Each kernel has this symbol at an address other than 0, unless addresses are hidden."""
+"""Each kernel has this symbol. Its address is 0 only if the kernel hides addresses."""
 LLVM_SUFFIX = b".llvm."
 """Link-time optimisation appends this to the names of static variables."""
 
@@ -46,7 +46,7 @@ LLVM_SUFFIX = b".llvm."
 def read_symbols(names: Collection[str], path: str = KALLSYMS) -> dict[str, tuple[int, ...]]:
     """Return the addresses of each name that the kernel has; a shared name has several.
 
-    Raises ``NotPermittedError`` when the kernel shows zeros for addresses
+    Raises ``NotPermittedError`` if the kernel shows zeros for addresses
     (``kallsyms_show_value``), and ``UnsupportedError`` without the file.
     """
     wanted = {name.encode(errors="replace"): name for name in (*names, ANCHOR)}

@@ -1,9 +1,9 @@
-"""The struct_ops map that each socket, and each namespace's default, really uses.
+"""Read the struct_ops map of each socket, and of each namespace's default.
 
 Two versions of an algorithm run under one name while sockets and defaults hold the old
 one. The kernel tells them apart by address, and shows addresses only to BPF iterators
-(``bpf_objects/iterators/holders.bpf.c``). The records are joined by address, which is
-exact whatever the names are.
+(``bpf_objects/iterators/holders.bpf.c``). Joining the records
+by address needs no names.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class DefaultReference(NamedTuple):
 class SocketReference(NamedTuple):
     """A TCP socket and the map of its algorithm, 0 without a struct_ops map.
 
-    ``address`` is the kernel's. ``cookie`` is 0 until somebody asks for it, as a dump of
+    ``address`` is the kernel's. ``cookie`` is 0 until a process requests it, as a dump of
     inet_diag does. ``netns`` is the inode of its namespace, ``state`` one of ``TCP_*``.
     """
 
@@ -96,12 +96,12 @@ class EndedInQueues(NamedTuple):
 
 
 class AlgorithmReader:
-    """Read references to struct_ops maps through the bundled iterators, loaded at first use.
+    """Reads references to struct_ops maps through the bundled iterators, loaded at first use.
 
     A context manager; nothing stays loaded after its block. Map ids are 0 for algorithms
-    without a struct_ops map. Each method raises ``UnsupportedError`` on a kernel without
-    the iterator (Linux 5.8 and 5.9 added them) or whose lockdown forbids BPF to read kernel memory,
-    and ``NotPermittedError`` without CAP_BPF and CAP_PERFMON.
+    without a struct_ops map. Each method raises ``NotPermittedError`` without CAP_BPF and
+    CAP_PERFMON. It raises ``UnsupportedError`` if the kernel lacks the iterator (Linux 5.8 and
+    5.9 added them), or if lockdown forbids BPF to read kernel memory.
     """
 
     def __init__(self, kernel: KernelTypes | None = None) -> None:
@@ -165,14 +165,14 @@ class AlgorithmReader:
         return tuple(self._open_files(raw, self._links(), of_maps=of_maps))
 
     def _read(self, function: str) -> bytes:
-        """Read the records between two looks at the maps, so that maps freed meanwhile are known."""
+        """Read the records. List the maps before and after, to know maps that are freed meanwhile."""
         self._look_at_maps()
         raw = self._iterators.read(function)
         self._look_at_maps()
         return raw
 
     def _look_at_maps(self) -> None:
-        """Keep the maps of this look and of the last one: older addresses may be reused."""
+        """List the maps; keep only this list and the last one: older addresses may be reused."""
         seen = dict(OBJECT.iter_unpack(self._iterators.read("maps")))
         self._maps = self._seen | seen
         self._seen = seen
@@ -191,7 +191,7 @@ class AlgorithmReader:
         maps = self._maps
         for address, ops, cookie, state, netns, private, inode, process, fd in FILE.iter_unpack(raw):
             if address:
-                if ops in maps or not of_maps:  # among thousands there is mostly none
+                if ops in maps or not of_maps:  # few of thousands are of maps
                     use = self._socket((address, ops, cookie, state, netns))
                     yield OpenFile(process, fd, inode, use, 0, 0)
             elif private in maps or private in links:

@@ -2,7 +2,7 @@
 
 Programs are compared by the kernel's tag, a hash of their instructions. Writable data
 and ordinary maps are compared by shape, because a live map's contents have changed
-since its load. Values that the user sets are compared as well.
+since its load. Values that the user sets are compared, too.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Identity(NamedTuple):
 def is_same(live: LiveMap, loaded: Loaded, plan: MapPlan) -> bool:
     """Tell whether a live map has the content of a planned one, chosen globals included.
 
-    Chosen globals of an arena never compare as equal: an arena is not read.
+    Chosen globals of an arena never compare equal, because no arena is read.
     """
     chosen = {
         map_info(loaded.maps[one.section]).name: one.bits

@@ -1,4 +1,4 @@
-"""Hold back signals while an effect and its undo, or a result and its report, belong together."""
+"""Block signals between an effect and its undo, or between a result and its report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let these signals in for the block, which waits for something that may never come."""
+    """Unblock these signals for a block that may wait for ever."""
     before = signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
     try:
         yield

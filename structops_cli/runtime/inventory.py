@@ -46,11 +46,11 @@ from structops_cli.syscall.info import (
 from structops_cli.syscall.uapi import BpfLinkType, BpfMapType, StructOpsState
 
 NO_OBJECT = frozenset({ENOENT, ENOTDIR, ELOOP, EINVAL})
-"""Answers of OBJ_GET for a path that is gone, or that is no BPF object."""
+"""Errnos of OBJ_GET for a path that is gone or is no BPF object."""
 NOT_OURS = frozenset({EACCES, EPERM})
-"""Answers of OBJ_GET for another user's pin."""
+"""Errnos of OBJ_GET for another user's pin."""
 UNDER_WAY_S = 0.05
-"""Seconds for a link that is being created or updated: three grace periods when idle."""
+"""Seconds to create or update a link: three RCU grace periods of an idle machine."""
 
 
 class _Pins(NamedTuple):
@@ -75,11 +75,11 @@ def list_maps(kernel: KernelTypes) -> tuple[LiveMap, ...]:
 
 
 def list_settled_maps(kernel: KernelTypes) -> tuple[LiveMap, ...]:
-    """Return each struct_ops map, and look twice if a link may be under construction.
+    """Return each struct_ops map; list them twice if a link may be under construction.
 
-    LINK_CREATE and LINK_UPDATE hold the new map from their start, and name it in the link
-    at their end. In between, an RCU grace period in ``tcp_update_congestion_control``, it
-    looks like a map that lost its link, with one reference.
+    LINK_CREATE and LINK_UPDATE hold the new map from their start, and set it in the link at
+    their end. In between, an RCU grace period in ``tcp_update_congestion_control``, the map
+    has one reference and no link, as if it had lost its link.
     """
     stock = list_maps(kernel)
     if not any(_may_be_on_its_way(item) for item in stock):
@@ -132,7 +132,7 @@ def _pins() -> _Pins:
             except KernelError as error:
                 if error.errno in (NO_OBJECT if is_of_this_project(path) else NO_OBJECT | NOT_OURS):
                     continue
-                # skipping it could hide a kept version
+                # a skipped pin could be of a kept version
                 raise explained(error, f"{path} could not be looked at") from None
     return found
 
@@ -191,7 +191,7 @@ def _type_if_readable(kernel: KernelTypes, info: MapInfo) -> StructOpsType:
 
 
 def _name_of_unread(map_id: int, links: Iterable[LiveLink], pins: Iterable[str]) -> str:
-    """Return the name in this project's pins of an undecodable map; ``id:N`` without one."""
+    """Return the name of an undecodable map from its pin; ``id:N`` without a pin."""
     for path in (*(pin for link in links for pin in link.pins), *pins):
         folders = path.split("/")
         if folders[-2] == PIN_FOLDER:
@@ -217,7 +217,7 @@ def _module_btf(kernel: KernelTypes, module: str, btf_id: int) -> Btf:
 
 
 def _without_ejected(stock: list[LiveMap]) -> tuple[LiveMap, ...]:
-    """Mark the maps of schedulers that the kernel ejected: their links outlive them."""
+    """Mark the maps of ejected schedulers, whose links still exist."""
     names = {
         link.id: item.name
         for item in stock
@@ -238,7 +238,7 @@ def _if_ejected(item: LiveMap, reasons: Mapping[int, str]) -> LiveMap:
 
 
 def _module_name(btf_id: int) -> str:
-    """Return the module of a BTF object, "" for vmlinux and for kernels that do not tell."""
+    """Return the module of a BTF object, "" for vmlinux and for kernels without BTF names."""
     if not btf_id:
         return ""
     with bpf.btf_get_fd_by_id(btf_id) as fd:
@@ -251,14 +251,14 @@ STATES = {
     int(StructOpsState.INUSE): MapState.REGISTERED,
     int(StructOpsState.TOBEFREE): MapState.RETIRED,
 }
-"""By the kernel's state of a map without a link."""
+"""The state of a map without a link, by the kernel's state."""
 
 
 def _state(state: int, refcnt: int, *, linked: bool) -> MapState:
     """Return the state of a map.
 
-    A link map stays READY: it is registered while a link names it, and retired when none
-    does and something still holds it. Only maps without a link become TOBEFREE.
+    A link map stays READY. It is registered while a link has it. It is retired if no link has
+    it and other references remain. Only a map without BPF_F_LINK becomes TOBEFREE.
     """
     if state == StructOpsState.READY:
         return MapState.REGISTERED if linked else MapState.RETIRED if refcnt else MapState.READY

@@ -1,4 +1,4 @@
-"""BPF iterators: load the programs of a bundled object, and read their output.
+"""Load the BPF iterators of a bundled object, and read their output.
 
 The kernel calls an iterator's program for each object of a type while a file is read.
 ``UnsupportedError`` means that the kernel lacks the iterator, or that the object does
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "objects", "iterators")
 FUNC_INFO = struct.Struct("<II")
 READ_BYTES = 1 << 20
-"""Larger than the kernel's buffer for one read (``BPF_SEQ_BUF_SIZE``), so nothing is cut."""
+"""Larger than the kernel's buffer for one read (``BPF_SEQ_BUF_SIZE``)."""
 
 
 class Iterators:
-    """Own the links of iterators whose programs are functions of one bundled object.
+    """Owns the links of iterators whose programs are functions of one bundled object.
 
     ``targets`` has the kernel's iterator by function. A program is loaded at first use.
     """
@@ -45,7 +45,7 @@ class Iterators:
         self._owned = ExitStack()
 
     def read(self, function: str) -> bytes:
-        """Walk an iterator once in the calling thread's namespace, and return all its output."""
+        """Run an iterator once in the calling thread's namespace, and return its whole output."""
         if function not in self._links:
             self._links[function] = self._owned.enter_context(self._load(function))
         parts = []

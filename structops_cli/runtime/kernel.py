@@ -1,4 +1,4 @@
-"""The types of the running kernel and its modules, or of a BTF file."""
+"""Read the types of the running kernel and its modules, or of a BTF file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def live_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
 def readable_kernel(folder: str = BTF_FOLDER) -> KernelTypes:
     """Return the readable types of the running kernel; ``unread`` holds the error of the rest.
 
-    For commands that inspect or undo: they depend on no type that they do not need.
+    For commands that inspect or undo: an unreadable type that they do not need is no error.
     """
     try:
         vmlinux = _vmlinux(folder, partial=True)
@@ -74,10 +74,10 @@ def _absent(name: str) -> tuple[AbsentModule, ...]:
 
 
 def start_live_kernel() -> Callable[[], KernelTypes]:
-    """Start to read and index the running kernel's types in a thread; return the call that waits.
+    """Start to read and index the running kernel's types in a thread.
 
-    The native index runs without the interpreter's lock, so the caller can read an
-    object meanwhile. The returned call raises what ``live_kernel`` raises.
+    The native index runs without the interpreter's lock, so the caller can read an object
+    meanwhile. The returned function waits, and returns or raises as ``live_kernel``.
     """
     found: list[KernelTypes | BaseException] = []
 
@@ -123,7 +123,7 @@ def _read(path: str) -> bytes:
 def _map_or_read(path: str) -> bytes | mmap.mmap:
     """Map BTF of the kernel, which spares a copy of 5 MB, or read it before Linux 6.16.
 
-    sysfs files never shrink under a mapping. A regular file could, which is a crash.
+    A sysfs file never shrinks under a mapping. A regular file could, which would end the process.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -135,7 +135,7 @@ def _map_or_read(path: str) -> bytes | mmap.mmap:
 
 
 def _modules(folder: str, vmlinux: Btf) -> Iterator[ModuleBtf | SkippedModule]:
-    """Read the split BTF of each module. Its BTF id is 0 where the caller may not ask for it."""
+    """Read the split BTF of each module. Its BTF id is 0 without the privilege to read it."""
     ids = {name: btf_id for btf_id, name in btf_ids()}
     for name in sorted(name for name in os.listdir(folder) if name != "vmlinux"):
         read = partial(_map_or_read, f"{folder}/{name}")
@@ -161,7 +161,7 @@ def read_module(
 
 
 def btf_ids() -> list[tuple[int, str]]:
-    """Return (id, name) of each BTF object of the kernel; empty without the privilege to ask."""
+    """Return (id, name) of each BTF object of the kernel; empty without the privilege."""
     found = []
     try:
         for btf_id in bpf.btf_ids():

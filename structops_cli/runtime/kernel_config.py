@@ -1,4 +1,4 @@
-"""The configuration and version of a kernel, running or in files, for ``.kconfig`` variables."""
+"""Read the configuration and version of a kernel for ``.kconfig`` variables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from structops_cli.core.kconfig import version_code, version_of
 from structops_cli.errors import StructopsError, UnsupportedError
 
 VERSION_SIGNATURE = "/proc/version_signature"
-"""Ubuntu names the upstream release here; its uname says 5.4.0 for all of 5.4."""
+"""Ubuntu names the upstream release here; its uname shows 5.4.0 for all of 5.4."""
 LARGEST_CONFIG = 16 << 20
 """Bytes. A configuration has some 300 kB; a hostile compressed one could have any number."""
 NUMBERS = r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})"
@@ -59,7 +59,7 @@ def read_lines(place: str) -> list[str]:
 
 
 def parse_options(lines: Iterable[str], names: Collection[str]) -> dict[str, str]:
-    """Return the text after ``=`` of each wanted option that is set; the first line counts."""
+    """Return the text after ``=`` of each wanted option; of several lines the first counts."""
     options: dict[str, str] = {}
     for line in lines:
         if line.startswith(OPTION):
@@ -83,7 +83,7 @@ def kernel_version() -> int:
 def parse_version(release: str, version: str = "", signature: str = "") -> int:
     """Return a kernel's version code from uname's release and version and Ubuntu's signature.
 
-    Debian's kernels up to about 4.19 say 4.19.0 in their release, and the full version in
+    Debian's kernels up to about 4.19 have 4.19.0 as their release, and the full version in
     uname's version (libbpf: ``get_debian_kernel_version``).
     """
     found = (
@@ -142,7 +142,7 @@ def _named_version(path: str) -> tuple[str | None, int | None]:
         if (banner := kernel_banner(_image(path))) is None:
             return None, None
         release = banner.partition(" ")[0]
-        # uname -v follows the sign; the compiler before it may name Debian as well
+        # uname -v follows the "#"; the compiler before it may name Debian, too
         return release, parse_version(release, banner.rpartition(" #")[2])
     except StructopsError:
         return None, None

@@ -1,6 +1,6 @@
-"""The BTF in a file: raw BTF, a vmlinux, a compressed vmlinux or a bootable kernel image.
+"""Read the BTF in a file: raw BTF, a vmlinux (also compressed) or a bootable kernel image.
 
-The first bytes tell the format. Of an ELF file, which can have a gigabyte of debug
+The first bytes show the format. Of an ELF file, which can have a gigabyte of debug
 information, only the section ``.BTF`` is read.
 """
 
@@ -39,7 +39,7 @@ _BANNER = re.compile(rb"Linux version (\d[!-~]{0,100} [ -~]{0,500})")
 NO_KERNEL = (".", "System.map", "config", "initramfs", "initrd", "memtest86", "symvers", "xen")
 """Prefixes of other file names in /boot. Some of those files are compressed, or ELF."""
 BOOT_FOLDERS = frozenset({"EFI", "efi", "extlinux", "grub", "grub2", "loader", "lost+found", "syslinux"})
-"""Folders of a /boot: of boot loaders, and of the file system."""
+"""Folders of boot loaders and of the file system in a /boot."""
 _CONFIGURATION = re.compile(r".*\.config(\.gz)?$")
 """``NAME.config`` beside a kernel, which ``kernel_config`` reads."""
 _NAMED_KERNEL = re.compile(r"vmlinu(?!.*\.h$)|bzImage|.*\.btf(\.|$)")
@@ -111,8 +111,8 @@ def _named_in(kernel: bytes | mmap.mmap) -> str | None:
 def may_be_kernel(path: str) -> bool:
     """Tell by name or first bytes whether a file may be a kernel or BTF.
 
-    An empty or unreadable file may be one. Other files of a /boot are not, nor is
-    anything but a regular file.
+    An empty or unreadable file may be one. A usual other file of a /boot and a special file
+    are none.
     """
     name = os.path.basename(path)
     if lies_beside_kernels(path) or (os.path.exists(path) and not os.path.isfile(path)):
@@ -133,14 +133,14 @@ def may_be_kernel(path: str) -> bool:
 
 
 def lies_beside_kernels(path: str) -> bool:
-    """Tell by name whether an entry of a /boot is a usual one that is no kernel."""
+    """Tell by name whether an entry of a /boot usually lies beside kernels."""
     name = os.path.basename(path)
     is_boot_folder = name in BOOT_FOLDERS and os.path.isdir(path)
     return is_boot_folder or name.startswith(NO_KERNEL) or _CONFIGURATION.match(name) is not None
 
 
 def _open(path: str) -> int:
-    """Open a regular file. Devices and pipes, which may have no end, are refused unread."""
+    """Open a regular file. Refuse devices and pipes, which may have no end."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
@@ -152,7 +152,7 @@ def _open(path: str) -> int:
 def _of_file(fd: int, path: str) -> bytes:
     head = os.pread(fd, HEAD_BYTES, 0)
     if head.startswith(ELF_MAGIC):
-        # the mapping lives as long as its last view, for example in an exception
+        # not closed: a view of the mapping may live on, for example in an exception
         return _of_elf(mmap.mmap(fd, 0, mmap.MAP_PRIVATE, mmap.PROT_READ), path)
     if head.startswith(BTF_MAGICS):
         return _whole(fd, path)
@@ -208,7 +208,7 @@ def _is_image(head: bytes) -> bool:
 
 
 def _payload(data: bytes, path: str) -> bytes:
-    """Return the kernel in an image from where the setup header places it."""
+    """Return the kernel in an image, which the setup header locates."""
     if len(data) < HEAD_BYTES:
         raise InputError(f"{path} is damaged", why=f"it ends after {len(data)} bytes, within its own header")
     shape, at = _VERSION

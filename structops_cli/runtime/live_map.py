@@ -24,7 +24,7 @@ class MapState(StrEnum):
     """The map has a value, and no link has registered it yet."""
     REGISTERED = "registered"
     RETIRED = "retired"
-    """Nothing registers the map any more, and something still holds it."""
+    """The map is not registered any more, and references remain."""
     EJECTED = "ejected"
     """The map has a link, and the kernel has ended the registration."""
     UNKNOWN = "unknown"
@@ -48,7 +48,7 @@ class LiveProgram(NamedTuple):
 class LiveMap(NamedTuple):
     """A struct_ops map at one moment; ``raw`` is its value, decoded on demand.
 
-    ``reason`` tells why the kernel ejected it, "" if the kernel log does not. ``refcnt``
+    ``reason`` is the kernel's reason to eject it, "" if the kernel log lacks it. ``refcnt``
     is the kernel's count of references (since 6.4 an estimate). ``pins`` are pins of the
     map itself. A map whose type cannot be read (``type.unread``) has the name of its pin,
     or ``id:N``.
@@ -82,7 +82,7 @@ class LiveMap(NamedTuple):
 
 
 def programs_of(live: LiveMap) -> tuple[LiveProgram, ...]:
-    """Return the programs of a map, without those that are gone."""
+    """Return the programs of a map that still exist."""
     found = []
     for program_id, members in read_programs(live.type, live.raw).items():
         try:

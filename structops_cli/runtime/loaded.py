@@ -27,11 +27,11 @@ class SharedMap(NamedTuple):
 
 
 class Loaded:
-    """Own the fds of a loaded object; a context manager that closes them.
+    """Owns the fds of a loaded object; a context manager that closes them.
 
     ``maps`` has maps by name, and data sections by section name; an arena's data is the
     arena. ``struct_ops`` has the struct_ops maps by variable, ``programs`` the planned
-    ones. ``created`` names the maps that no pin had. ``externs`` is None if the programs
+    ones. ``created`` names the maps that had no pin. ``externs`` is None if the programs
     use none. ``chosen`` has the writable global variables that the user set.
     """
 

@@ -1,6 +1,6 @@
-"""Load a planned object: its BTF, maps, data, programs, and struct_ops maps without a value.
+"""Load a planned object: BTF, maps, data, programs, and struct_ops maps without a value.
 
-Nothing is registered here. ``Loaded`` owns every fd, and closing it removes all.
+Loading registers nothing. ``Loaded`` owns every fd, and closing it removes everything.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ def load(
 ) -> Loaded:
     """Load the part of an object that a plan needs; the caller owns the result.
 
-    Programs are relocated first, so that an object that does not fit this kernel leaves
-    no trace. Shared maps are opened in ``map_pin_dir``, and only ``pin_maps`` pins new
+    Programs are relocated first: an object that does not fit this kernel creates nothing. Shared maps are opened in ``map_pin_dir``, and only ``pin_maps`` pins new
     ones. Each kernel error carries the object's name.
     """
     prepared, externs = prepare_programs(spec, plan.programs, target)

@@ -22,7 +22,7 @@ READABLE = frozenset(
 )
 PER_CPU = frozenset({BpfMapType.PERCPU_ARRAY, BpfMapType.PERCPU_HASH})
 MOST_ENTRIES = 16
-"""Entries read of one map."""
+"""The largest number of entries that are read from one map."""
 
 
 class MapContents(NamedTuple):

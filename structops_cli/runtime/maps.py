@@ -26,7 +26,7 @@ WITHOUT_BTF = frozenset({
 })  # fmt: skip
 """Map types that no kernel creates with BTF types (``map_check_btf``)."""
 UNTYPED_MAY_DO = frozenset({EINVAL, ENOTSUPP, EOPNOTSUPP})
-"""Answers of a kernel that knows the map, but not with these BTF types."""
+"""Errnos of a kernel that knows the map type, but not with these BTF types."""
 RING_BUFFERS = frozenset({BpfMapType.RINGBUF, BpfMapType.USER_RINGBUF})
 
 
@@ -62,7 +62,7 @@ def _fill_slots(loaded: Loaded, spec: MapSpec, held: dict[str, Fd]) -> None:
 
 
 def adjusted(spec: MapSpec) -> MapSpec:
-    """Return a definition with machine-dependent sizes: ring buffer pages, CPUs of an event array."""
+    """Return a definition with sizes for this machine: pages of a ring buffer, number of CPUs."""
     if spec.map_type in RING_BUFFERS and spec.max_entries:
         size = os.sysconf("SC_PAGE_SIZE")
         while size < spec.max_entries:
@@ -89,7 +89,7 @@ def _own_map(loaded: Loaded, spec: MapSpec, btf_fd: Fd, needed: NeededMaps) -> N
 
 
 def creates_map(spec: MapSpec) -> bool:
-    """Create a map of a definition without BTF types, and close it; False if the kernel refuses.
+    """Tell whether the kernel creates a map of a definition, without BTF types.
 
     Raises ``NotPermittedError`` without the privilege.
     """
@@ -162,7 +162,7 @@ def possible_cpus() -> int:
 
 
 def _explained(error: KernelError, spec: MapSpec, what: str) -> KernelError:
-    """Return the error with the rule that the definition breaks, if it is known."""
+    """Return the error with the broken rule, if it is known."""
     if error.operation == "MAP_CREATE":
         return explained(error, what, "", _broken_rule(spec, error.errno))
     if (error.operation, error.errno) == ("MAP_UPDATE_ELEM", EINVAL):

@@ -1,10 +1,10 @@
-"""Open maps by id. Only opening tells a struct_ops map from others, which has a risk.
+"""Open maps by id, to find the struct_ops maps, without leaking a program array.
 
-When the last user of a program array in user space goes, the kernel queues work that
-empties it, and takes a reference for that. If that work is queued already, it takes
-a second reference that nobody returns (``prog_array_map_clear``). So a program array
-without users that is opened by id and closed twice within a moment, or right after
-its only fd was closed, stays until reboot.
+When the last fd or pin of a program array goes, the kernel queues work that empties the array,
+and takes a reference for the work. If the work is queued already, the kernel leaks a second
+reference (``prog_array_map_clear``), and the array stays until reboot. So an array without fds
+and pins must not be opened by id and closed twice within a moment, nor once right after its
+last fd was closed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from structops_cli.syscall.info import MapInfo, map_info
 from structops_cli.syscall.uapi import BpfMapType
 
 SETTLE_S = 0.1
-"""Seconds for the kernel's work to run: microseconds when idle, a few timeslices when busy."""
+"""Seconds until the work has run: microseconds when idle, a few timeslices when busy."""
 
 _others: set[int] = set()
 """Ids of maps of other types. The kernel reuses an id only after 2**31 maps."""
@@ -29,7 +29,7 @@ _closed: dict[int, float] = {}
 
 
 def map_ids_to_open() -> Iterator[int]:
-    """Yield the ids of all maps except those that this process knows to be of other types."""
+    """Yield the ids of all maps that are not known to be of another type."""
     there = set()
     for map_id in bpf.map_ids():
         there.add(map_id)
@@ -61,5 +61,5 @@ def open_map_by_id(map_id: int) -> Iterator[tuple[Fd, MapInfo]]:
 
 def note_created_map(fd: Fd) -> None:
     """Note a map that this process created, so that ``map_ids_to_open`` leaves it out."""
-    with suppress(KernelError):  # it is then opened like any other
+    with suppress(KernelError):  # the map is then opened like any other
         _others.add(map_info(fd).id)

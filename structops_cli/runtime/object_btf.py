@@ -16,8 +16,8 @@ from structops_cli.syscall.fd import Fd
 def load_object_btf(spec: ObjectSpec) -> Fd:
     """Load the BTF of an object and own the fd.
 
-    One call is enough on a kernel that knows all features. After a refusal, probes find
-    the unknown features, and the rest is loaded. Type ids stay the same.
+    A kernel that knows all features needs one call. After a refusal, probes find the unknown
+    features, and the rest is loaded with the same type ids.
     """
     data = loadable_btf(spec)
     try:

@@ -1,4 +1,4 @@
-"""Object files: bundled ones by name, others by path. Load one, and report the result."""
+"""Open objects by bundled name or path, load them, and describe registered ones."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def bundled_objects() -> tuple[str, ...]:
 
 
 def object_path(name: str) -> str:
-    """Return the path of an object: a word without a slash is bundled unless it ends in ``.o``.
+    """Return the path of an object: itself with a slash or ``.o``, else of a bundled object.
 
-    Raises ``NotFoundError`` for an unknown word, whatever files the current folder has.
+    Raises ``NotFoundError`` for an unknown bundled name, even if a file has it.
     """
     if os.sep in name or name.endswith(".o"):
         return name
@@ -94,8 +94,8 @@ def open_object(
 ) -> ObjectSpec:
     """Read an object by path or bundled name, with constants and attributes of maps changed.
 
-    ``data`` are its bytes if the caller has them. Raises ``NotFoundError`` for a file that
-    is not there, and ``InputError`` for one that is no object. A constant among
+    ``data`` are its bytes if the caller has them. Raises ``NotFoundError`` for a missing file,
+    and ``InputError`` for a file that is no object. A constant among
     ``kernel_values`` is left out, unless the object has a variable of that name.
     """
     spec = read_object(object_bytes(name) if data is None else data, os.path.basename(object_path(name)))
@@ -115,7 +115,7 @@ def open_object(
 def object_bytes(name: str) -> bytes | mmap:
     """Return the bytes of an object by path or bundled name.
 
-    Raises ``NotFoundError`` when there is no regular file.
+    Raises ``NotFoundError`` if there is no regular file.
     """
     try:
         with open(_open_regular(object_path(name)), "rb") as file:
@@ -139,7 +139,7 @@ def _contents(file: BinaryIO) -> bytes | mmap:
 
 
 def _open_regular(path: str) -> int:
-    """Open a regular file. A device is not opened, and a FIFO is not waited for."""
+    """Open a regular file, without opening a device or waiting for a FIFO."""
     _refuse_special(path, os.stat(path).st_mode)
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     try:
@@ -171,8 +171,8 @@ def load_object(
 ) -> Loaded:
     """Plan and load one object; the caller owns the result, which has all fds.
 
-    ``selection`` sets global variables and members first. With ``check``, a broken rule
-    of this kernel is refused before any load. Shared maps are opened in ``map_pin_dir``.
+    ``selection`` sets global variables and members first. With ``check``, an object that
+    breaks a rule of this kernel is refused before any load. Shared maps are opened in ``map_pin_dir``.
     """
     chosen: tuple[ChosenGlobals, ...] = ()
     if selection.members:
@@ -190,7 +190,7 @@ def load_object(
 
 
 def describe(loaded: Loaded, registered: tuple[Registered, ...], *, held: bool) -> RegisteredObject:
-    """Describe a registered object; ``held`` if a process goes on holding its maps."""
+    """Describe a registered object; ``held`` if a process keeps its maps open."""
     missing = loaded.externs.missing() if loaded.externs else ()
     used = any(one.changed for one in registered)
     return RegisteredObject(

@@ -1,10 +1,10 @@
-"""Directories of a bpffs that hold pins: open them without links, and check their writers.
+"""Open pin directories of a bpffs without following links, and check their writers.
 
 A bpffs is often mounted with mode 1777. Any user can then create a directory or a
 symbolic link before root does. So each part of a path is opened relative to the part
-before it (openat(2) with O_NOFOLLOW), and checked through its descriptor. Later steps
-use that descriptor, whatever is renamed meanwhile. One openat2(2) with
-RESOLVE_NO_SYMLINKS would not show the directories in between.
+before it (openat(2) with O_NOFOLLOW), and checked through its descriptor. Later steps use
+that descriptor, so a rename cannot redirect them. One openat2(2) with RESOLVE_NO_SYMLINKS
+would not check the directories in between.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from structops_cli.syscall import bpf, bpffs
 from structops_cli.syscall.fd import Fd
 
 DETACHED = "/proc/self/fd/"
-"""The start of a path in a bpffs without a mount point, which only this process reaches."""
+"""The prefix of a path in a bpffs without a mount point, which only this process reaches."""
 FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 OVERFLOW_UID = 65534
-"""The owner that a user namespace shows for unmapped users (``/proc/sys/kernel/overflowuid``)."""
+"""The uid that a user namespace shows for unmapped users (/proc/sys/kernel/overflowuid)."""
 
 
 class Writers(Enum):
@@ -41,9 +41,9 @@ class Writers(Enum):
 
 
 class Exposure(NamedTuple):
-    """Why other users can change a pin or directory, and the command that ends it.
+    """The reason why other users can change a pin or directory, and the command that ends it.
 
-    ``fix`` is "" where the owner is the cause.
+    ``fix`` is "" if the owner is the reason.
     """
 
     why: str
@@ -71,8 +71,8 @@ def open_directory(path: str, writers: Writers, undo: ExitStack | None = None) -
     """Open a directory of a bpffs and own its fd; with ``undo`` create it with mode 0700.
 
     Symbolic links are not followed. Directories above the mount point are not checked,
-    because only root mounts a bpffs. Raises ``StructopsError`` that names the owner if
-    others than ``writers`` can change the directory or a parent, and ``KernelError``
+    because only root mounts a bpffs. Raises ``StructopsError``, which names the owner, if
+    users outside ``writers`` can change the directory or a parent. Raises ``KernelError``
     (ENOENT) if it is missing.
     """
     if path.startswith(DETACHED):
@@ -118,7 +118,7 @@ def _step(parent: Fd, walked: str, path: str, devices: frozenset[int] | None, un
     try:
         os.mkdir(name, 0o700, dir_fd=parent.fileno())
     except OSError as error:
-        if error.errno != EEXIST:  # another process was faster
+        if error.errno != EEXIST:  # another process made it first
             raise _refused(error, "mkdir", f"{walked} could not be made") from None
     return _step(parent, walked, path, devices, None)
 
@@ -148,9 +148,9 @@ def _of_another(path: str, status: os.stat_result, *, is_root: bool) -> str:
 def _exposure(
     status: os.stat_result, path: str, writers: Writers, *, is_root: bool = False
 ) -> Exposure | None:
-    """Return why others than ``writers`` can change a directory's content; None if they cannot.
+    """Return why users outside ``writers`` can change a directory; None if they cannot.
 
-    In a user namespace the root of a bpffs may show an unmapped owner: its mounter.
+    In a user namespace the root of a bpffs may have an unmapped owner, who mounted it.
     """
     if writers is Writers.ANYBODY:
         return None
@@ -174,7 +174,7 @@ def _in_a_user_namespace() -> bool:
 
 
 def owner_text(uid: int) -> str:
-    """Return a user as errors name one."""
+    """Return the text for a user in errors."""
     if uid == OVERFLOW_UID and _in_a_user_namespace():
         return f"uid {uid}, which stands for users that this user namespace does not map"
     try:
@@ -214,7 +214,7 @@ def _refused(error: OSError, operation: str, what: str) -> KernelError:
     return explained(KernelError.from_errno(what, why=why, errno=number, operation=operation), what)
 
 
-# Using them
+# Using the directories
 
 
 @contextmanager
@@ -228,8 +228,8 @@ def pin_parent(path: str, writers: Writers) -> Iterator[PinPath]:
 def open_pin(path: str, writers: Writers) -> Fd:
     """Open a pin and own its fd.
 
-    Raises ``KernelError`` (ENOENT) for a missing pin, and ``StructopsError`` for a
-    symbolic link or a pin that others than ``writers`` could have put there.
+    Raises ``KernelError`` (ENOENT) for a missing pin. Raises ``StructopsError`` for a symbolic
+    link, or for a pin that a user outside ``writers`` could have made.
     """
     with pin_parent(path, writers) as place:
         return open_file(place.name, path, writers, place.folder.fileno())

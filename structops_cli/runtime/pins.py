@@ -1,7 +1,7 @@
-"""Pins: their paths, pinning with an undo, and dead pins, whose link registers nothing.
+"""Pin links and maps with an undo, and find dead pins, whose link registers nothing.
 
-Somebody, or the kernel, may detach a pinned link. The kernel frees the map then, and
-only the path of the pin still names it.
+Another process, or the kernel, may detach a pinned link. The kernel then frees the map, and
+only the path of the pin still has its name.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from structops_cli.syscall.uapi import BpfLinkType
 PIN_FOLDER = "structops"
 """The directory of a bpffs with the pins of this project's links."""
 KEPT_FOLDER = "kept"
-"""The directory beside them with the pins of earlier versions."""
+"""The directory beside these pins with the pins of earlier versions."""
 DEFAULT_PIN_DIR = f"{bpffs.DEFAULT}/{PIN_FOLDER}"
-"""The directory without ``--pin-dir``: always the same, so that runbooks can rely on it."""
+"""The default of ``--pin-dir``. It never changes, because runbooks rely on it."""
 STATE_NAME = "structops-memory"
-"""The pin beside them of the map that saves defaults and routes."""
+"""The pin, beside these pins, of the map that saves defaults and routes."""
 RAW_MAP_PREFIX = "map_"
 """The prefix of the pins of ``structops map create``."""
 RESERVED = frozenset({KEPT_FOLDER, STATE_NAME})
@@ -83,24 +83,24 @@ def check_lasting(path: str) -> None:
 
 
 def is_mounted(path: str) -> bool:
-    """Tell whether a path needs no mount: it is outside the default bpffs, or that is mounted."""
+    """Tell whether a path is outside the default bpffs, or the default bpffs is mounted."""
     return not f"{path}/".startswith(f"{bpffs.DEFAULT}/") or bpffs.DEFAULT in (
         mount.path for mount in bpffs.mounts()
     )
 
 
 def _sys_of_ip_netns() -> str | None:
-    """Return the namespace that ``/sys`` is mounted for, None for the machine's own."""
+    """Return the ``ip netns`` namespace of ``/sys``, None for the machine's ``/sys``."""
     sources = [item.source for item in mounted("sysfs") if item.path == "/sys"]
     source = sources[-1] if sources else ""
     return source if source and os.path.exists(f"/run/netns/{source}") else None
 
 
 def unreachable_pins() -> str | None:
-    """Return why this process cannot reach the machine's pins; None if it reaches them."""
+    """Return the reason why the machine's pins are unreachable here; None if they are not."""
     if name := _sys_of_ip_netns():
         return f"ip netns exec {shell_words(name)} mounts another /sys for this command, without the machine's bpffs"
-    with suppress(OSError):  # unreadable: no answer
+    with suppress(OSError):  # without the permission to read it, assume the same mount
         if os.stat(f"/proc/1/root{bpffs.DEFAULT}").st_dev != os.stat(bpffs.DEFAULT).st_dev:
             return f"process 1 has another {bpffs.DEFAULT}: this process is in another mount namespace"
     return None
@@ -119,7 +119,7 @@ def check_pin_dir(path: str, writers: Writers = Writers.CALLER) -> None:
 
 
 def is_safe(path: str) -> bool:
-    """Tell whether nobody else can write in the directory of a path."""
+    """Tell whether other users cannot write in the directory of a path."""
     try:
         check_pin_dir(os.path.dirname(path))
     except StructopsError:
@@ -130,7 +130,7 @@ def is_safe(path: str) -> bool:
 def pin_with_undo(fd: Fd, path: str, undo: ExitStack, writers: Writers = Writers.CALLER) -> None:
     """Pin a map or link in a checked directory, and push the unpinning on ``undo``.
 
-    Signals are held back in between.
+    Signals are blocked in between.
     """
     with uninterrupted(), pin_parent(path, writers) as place:
         try:
@@ -152,7 +152,7 @@ def _taken_by_another(place: PinPath) -> str | None:
 
 
 def pin_again(fd: Fd, path: str) -> None:
-    """Pin again at a path from which a pin was removed; a failure is ignored."""
+    """Pin again at the path of a removed pin; ignore a failure."""
     with suppress(StructopsError), pin_parent(path, Writers.ANYBODY) as place:
         bpf.obj_pin(fd, place.path)
 
@@ -173,7 +173,7 @@ def remove_pin(path: str) -> bool:
 
 
 def pin_path(name: str, folder: str) -> str:
-    """Return the pin of the link of a registered name.
+    """Return the path of the pin of a link, by registered name.
 
     Different names have different paths. A name of letters, digits, "_" and "-" is its own
     pin, unless structops reserves it.
@@ -183,12 +183,12 @@ def pin_path(name: str, folder: str) -> str:
 
 
 def map_pin_path(name: str, folder: str) -> str:
-    """Return the pin of a shared map, in a directory where others pin, too."""
+    """Return the path of a shared map's pin, in a directory with pins of other programs."""
     return f"{folder}/{escaped(name)}"
 
 
 def raw_map_path(name: str) -> str:
-    """Return the default pin of ``structops map create``."""
+    """Return the default path of the pin of ``structops map create``."""
     return map_pin_path(f"{RAW_MAP_PREFIX}{name}", DEFAULT_PIN_DIR)
 
 
@@ -221,7 +221,10 @@ def _unmount_quietly() -> None:
 
 
 def is_dead(path: str, writers: Writers = Writers.ANYBODY) -> bool:
-    """Tell whether a pin, in a directory of ``writers``, is of a struct_ops link without a map."""
+    """Tell whether a pin is of a struct_ops link without a map.
+
+    A pin that a user outside ``writers`` could have made is not dead.
+    """
     try:
         with open_pin(path, writers) as fd:
             if object_type(fd) is not ObjectType.LINK:
@@ -233,7 +236,7 @@ def is_dead(path: str, writers: Writers = Writers.ANYBODY) -> bool:
 
 
 def dead_pins(name: str) -> tuple[str, ...]:
-    """Return the dead pins of a registered name in each bpffs, or the path itself if dead."""
+    """Return the dead pins of a registered name in each bpffs, or of a path."""
     if os.sep in name:
         return (name,) if is_dead(name) else ()
     return tuple(
@@ -245,10 +248,10 @@ def dead_pins(name: str) -> tuple[str, ...]:
 
 
 def pin_link(link: Fd, path: str, undo: ExitStack) -> bool:
-    """Pin a link, in place of a dead pin if there is one, and push the unpinning on ``undo``.
+    """Pin a link, replacing a dead pin, and push the unpinning on ``undo``.
 
-    Returns whether a dead pin was replaced. The undo does not restore the dead pin, which
-    registered nothing.
+    Returns whether there was a dead pin. The undo does not restore it: it registered
+    nothing.
     """
     try:
         pin_with_undo(link, path, undo)

@@ -19,9 +19,9 @@ from structops_cli.syscall.fd import Fd
 from structops_cli.syscall.uapi import BpfProgType
 
 NO_ROOM = frozenset({EMFILE, ENFILE, ENOMEM})
-"""Errnos of a process or kernel out of resources. They do not answer the question."""
+"""Errnos of a process or kernel without resources, which leave the question open."""
 CLOSED_FD = 0x7FFFFFFF
-"""No process has as many open files."""
+"""A number above the limit of open files."""
 
 
 class ProbeAnswer(StrEnum):
@@ -33,9 +33,9 @@ class ProbeAnswer(StrEnum):
 
 
 def is_registered(kernel_type: StructOpsType) -> ProbeAnswer:
-    """Tell whether a subsystem offers a type: MAP_CREATE answers ENOTSUPP when none does.
+    """Tell whether a subsystem offers a type: MAP_CREATE answers ENOTSUPP if none does.
 
-    The map never gets a value and is closed at once. Raises ``KernelError`` when the
+    The map never gets a value and is closed at once. Raises ``KernelError`` if the
     process or the kernel is out of resources.
     """
     try:

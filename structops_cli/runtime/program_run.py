@@ -24,7 +24,7 @@ from structops_cli.syscall.uapi import BPF_STATS_RUN_TIME
 
 
 class Argument(NamedTuple):
-    """An argument by its prototype. ``before`` and ``after`` differ if the program wrote to it."""
+    """An argument, typed by the prototype, with its value before and after the run."""
 
     name: str
     before: MemberValue

@@ -1,4 +1,4 @@
-"""Programs: link and relocate them before the kernel is asked, then load them."""
+"""Link and relocate the programs of an object, then load them."""
 
 from __future__ import annotations
 
@@ -106,9 +106,9 @@ def _open_modules(loaded: Loaded, prepared: Iterable[PreparedProgram], stack: Ex
 
 
 def _bind(program: Fd, section: Fd) -> None:
-    """Let the program hold constants that no instruction reads, such as metadata.
+    """Bind constants that no instruction reads, such as metadata, to the program.
 
-    A failure is ignored: binding is a service to the reader of the map.
+    A failure is ignored: only readers of the map need them.
     """
     with suppress(KernelError):
         bpf.prog_bind_map(program, section)
@@ -169,10 +169,10 @@ def _with_fds(
 
 
 def _jump_tables(loaded: Loaded, linked: LinkedProgram, closing: ExitStack) -> Mapping[int, Fd]:
-    """Create the jump tables of a program by the instruction that refers to each.
+    """Create the jump tables of a program; return each by its referring instruction.
 
-    The fds go with ``closing``: a loaded program holds its tables itself
-    (kernel/bpf/bpf_insn_array.c, where a table serves one program).
+    ``closing`` owns the fds: a loaded program holds its tables itself
+    (kernel/bpf/bpf_insn_array.c, where a table belongs to one program).
     """
     if all(item.target is not RelocationTarget.JUMP_TABLE for item in linked.relocations):
         return {}

@@ -1,7 +1,7 @@
-"""The raw operations on a struct_ops map, one kernel call each, for learning and testing.
+"""Call the raw operations on a struct_ops map, for learning and testing.
 
-``create`` pins the map, because a map lives only while something refers to it. The
-kernel's answers are neither repaired nor hidden.
+``create`` pins the map, because the kernel frees a map without references. Every answer of
+the kernel is reported unchanged.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def create(kernel: KernelTypes, type_name: str, name: str, pin: str, *, link: bo
 def open_map(kernel: KernelTypes, selector: str, *, to_change: bool = False) -> Fd:
     """Open the struct_ops map that a selector names, and own the fd.
 
-    The path of the map's own pin needs no privilege to list maps.
+    A path of the map's own pin works without the privilege to list maps.
     """
     if not is_path(selector):
         find = find_to_change if to_change else find_one
@@ -153,7 +153,7 @@ def _member(kernel_type: StructOpsType, name: str) -> KernelMember:
 def _open_program(text: str) -> Fd:
     """Open a program by id or pin.
 
-    Raises ``StructopsError`` for a pin that another user could have put there.
+    Raises ``StructopsError`` for a pin that another user could have made.
     """
     try:
         if is_path(text):
@@ -210,7 +210,7 @@ def _answered(kernel: KernelTypes, operation: str, result: int, fd: Fd) -> RawRe
 
 
 def _fd_facts(numbers: Iterable[int]) -> dict[int, FdFacts]:
-    """Return the facts of each open fd. The kernel does not tell the member of a program."""
+    """Return the facts of each open fd. The kernel does not show the member of a program."""
     found: dict[int, FdFacts] = {}
     for number in set(numbers):
         try:

@@ -1,7 +1,7 @@
 """Register a loaded object, and read the state back.
 
 The kernel can report success and register nothing. Each step pushes its undo before it
-acts. An exception at any point, Ctrl-C included, leaves the kernel as it was.
+acts, so that an exception at any point, Ctrl-C included, can be undone.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from structops_cli.syscall.uapi import StructOpsState
 class Registered(NamedTuple):
     """One registered struct_ops map. The caller owns ``link``, None for a map without a link.
 
-    ``changed`` is False where the map was registered before with the same content.
-    ``replaced_pin`` tells that ``pin`` took the place of a dead pin.
+    ``changed`` is False if an equal map was registered before. ``replaced_pin`` tells whether
+    ``pin`` replaced a dead pin.
     """
 
     variable: str
@@ -50,7 +50,7 @@ class Registered(NamedTuple):
 
 
 FindExisting: TypeAlias = Callable[[Loaded, MapPlan], Registered | None]
-"""Finds the live map that has the name of a plan and the same content; None where it differs."""
+"""Returns the live map that equals a plan; None if its content differs or the name is free."""
 
 
 def register(
@@ -59,7 +59,7 @@ def register(
     """Register every struct_ops map of a loaded object, and pin its new shared maps.
 
     Links are pinned in ``pin_dir``, an existing directory of a bpffs. With None the
-    caller owns the link fds of the answer instead. Every effect is pushed on ``undo``:
+    caller owns the link fds of the result instead. Every effect is pushed on ``undo``:
     ``undo.pop_all()`` keeps the registration. Raises ``UsageError`` before any effect
     for a type that exists for test runs only.
     """
@@ -114,7 +114,7 @@ def _by_value(loaded: Loaded, plan: MapPlan, undo: ExitStack) -> Registered:
 
 
 def set_ready(loaded: Loaded, plan: MapPlan) -> Fd:
-    """Set the value of a link map, which registers nothing; return the fd, which ``loaded`` owns."""
+    """Set the value of a link map, without registering it; return the fd of ``loaded``."""
     map_fd = loaded.struct_ops[plan.variable]
     try:
         _update(plan, loaded, map_fd, StructOpsState.READY)
@@ -124,7 +124,7 @@ def set_ready(loaded: Loaded, plan: MapPlan) -> Fd:
 
 
 def _is_taken(error: StructopsError) -> bool:
-    """Tell whether the kernel refused a name or a second map, and not the path of a pin."""
+    """Tell whether the error is about a taken name or a second map, not about a pin."""
     return isinstance(error, KernelError) and error.errno in (EEXIST, EBUSY) and error.operation != "OBJ_PIN"
 
 
@@ -139,7 +139,7 @@ def _explained(
 
 
 def _update(plan: MapPlan, loaded: Loaded, map_fd: Fd, expected: StructOpsState) -> None:
-    """Set the value of a map and check the state that the kernel gives it."""
+    """Set the value of a map and check the resulting state."""
     bpf_maps.map_update_elem(map_fd, KEY, loaded.value_of(plan))
     state, _ = read_state(plan.type, bpf_maps.map_lookup_elem(map_fd, KEY, plan.type.value.size_bytes))
     if state != expected:
@@ -170,7 +170,7 @@ def _check_link(plan: MapPlan, map_fd: Fd, link: Fd) -> None:
 
 
 def _delete_quietly(map_id: int) -> None:
-    """Unregister a map without a link, by id: an undo runs after the fds of its object are closed."""
+    """Unregister a map without a link by its id: at an undo its fd is closed already."""
     with suppress(KernelError), bpf.map_get_fd_by_id(map_id) as fd:
         bpf_maps.map_delete_elem(fd, KEY)
 
@@ -178,7 +178,7 @@ def _delete_quietly(map_id: int) -> None:
 def registered_map(
     loaded: Loaded, plan: MapPlan, map_fd: Fd, link: Fd | None, pin: str | None, *, changed: bool = True
 ) -> Registered:
-    """Describe a registered map and its loaded programs from the kernel's own info."""
+    """Describe a registered map and its loaded programs from the kernel's info."""
     info = map_info(map_fd)
     names = tuple(dict.fromkeys(item.program for item in plan.members if item.program))
     return Registered(

@@ -1,4 +1,4 @@
-"""The cause of a refused registration: a broken rule, a taken pin, an unknown subsystem."""
+"""Explain a refused registration: a broken rule, a taken pin or an unknown subsystem."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def refusal(error: KernelError, plan: MapPlan, loaded: Loaded, path: str | None 
 
 
 def _of_a_taken_pin(error: KernelError, plan: MapPlan, path: str | None) -> Cause | None:
-    """Name the struct_ops map whose pin is in the way of a link.
+    """Return the cause that names the struct_ops map pinned at the path of a link.
 
     Returns None for another object, or the pin of another user. Names are unique within
-    a type, but pins go by name alone.
+    a type, but the path of a pin has no type.
     """
     if (error.operation, error.errno) != ("OBJ_PIN", EEXIST) or error.why or path is None:
         return None

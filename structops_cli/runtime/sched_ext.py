@@ -1,8 +1,8 @@
-"""Schedulers that the kernel ejects: ``/sys/kernel/sched_ext``, and the reason in its log.
+"""Find schedulers that the kernel ejected, and the reason in the kernel log.
 
-``scx_enable`` (kernel/sched/ext.c) answers 0 when it fails late. LINK_CREATE succeeds
-then, and the link outlives its scheduler. Neither the link's info nor polling shows
-it. The kernel can also end a scheduler hours later.
+``scx_enable`` (kernel/sched/ext.c) answers 0 if it fails late. LINK_CREATE then succeeds,
+and the link outlives its scheduler. Neither the link's info nor polling shows the end.
+The kernel can also eject a scheduler hours later. See ``/sys/kernel/sched_ext``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FOLDER = "/sys/kernel/sched_ext"
 KERNEL_LOG = "/dev/kmsg"
 PASSING = frozenset({"enabling", "disabling"})
 SETTLING_S = 2.0
-"""Seconds that a passing state may last: a kernel worker ends a scheduler."""
+"""Seconds that an intermediate state may last: a kernel worker ends a scheduler."""
 RECORD_BYTES = 8192
 """Bytes of the kernel log's longest record (CONSOLE_EXT_LOG_MAX)."""
 SPEAKER = "sched_ext: "
@@ -46,7 +46,7 @@ def running_schedulers(folder: str = FOLDER) -> tuple[str, ...] | None:
 
 @contextmanager
 def watched(name: str, folder: str = FOLDER, log: str = KERNEL_LOG) -> Iterator[None]:
-    """Raise ``StateError`` with the kernel's reason if no such scheduler runs after the block.
+    """Raise ``StateError`` with the kernel's reason if ``name`` does not run after the block.
 
     A ``KernelError`` of the block gets the field ``kernel_log``, the kernel's message.
     """
@@ -65,8 +65,8 @@ def watched(name: str, folder: str = FOLDER, log: str = KERNEL_LOG) -> Iterator[
 def ejections(links: Mapping[int, str], folder: str = FOLDER, log: str = KERNEL_LOG) -> dict[int, str]:
     """Return the ejected links of the given (id, scheduler name), with the known reasons.
 
-    Among links of one name the youngest ones run, since a second one cannot start before
-    the first ends. The log has names and no ids, so only the youngest link gets a reason.
+    Of several links of one name the youngest ones run, because a second scheduler cannot start
+    before the first ends. The log has no ids, so only the youngest link gets a reason.
     """
     names = running_schedulers(folder)
     if names is None:
@@ -85,7 +85,7 @@ def ejections(links: Mapping[int, str], folder: str = FOLDER, log: str = KERNEL_
 
 
 def exit_reason(name: str, lines: Iterable[str]) -> str:
-    """Return the last reason in the log for ending a scheduler, with its message; else ""."""
+    """Return the last reason and message in the log for ejecting a scheduler, "" without one."""
     reason, message = "", ""
     for line in lines:
         ended = DISABLED.search(line)
@@ -114,7 +114,7 @@ def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().strip()
-    except OSError:  # no scheduler, or none any more
+    except OSError:  # no scheduler runs
         return ""
 
 
@@ -148,7 +148,7 @@ def _lines(log: Fd | None) -> Iterator[str]:
     while True:
         try:
             data = os.read(log.fileno(), RECORD_BYTES)
-        except BrokenPipeError:  # overwritten meanwhile: the next read returns the oldest record left
+        except BrokenPipeError:  # the kernel overwrote the record: the next read returns the oldest one
             continue
         except OSError:
             return

@@ -1,4 +1,7 @@
-"""Resolve a SELECTOR: ``id:N``, a pin's path, or a registered name; for reading a map name."""
+"""Resolve a SELECTOR: ``id:N``, the path of a pin, a registered name, or a map's own name.
+
+A map's own name selects it only for commands that change nothing.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,8 @@ def matching(stock: Sequence[LiveMap], selector: str) -> tuple[LiveMap, ...]:
 def maps_to_change(stock: Sequence[LiveMap], selector: str) -> tuple[LiveMap, ...]:
     """Return the maps that a selector names for a command that changes them.
 
-    A map's own name is no selector here: it could stand in for a registered name that is
-    just gone. Raises ``StructopsError`` for a pin that another user could have put there.
+    A map's own name is no selector here: it may equal a registered name that was just
+    unregistered. Raises ``StructopsError`` for a pin that another user could have made.
     """
     return _selected(stock, selector, to_change=True)
 
@@ -70,10 +73,10 @@ def find_to_change(stock: Sequence[LiveMap], selector: str) -> LiveMap:
 
 
 def choose_one(found: Sequence[LiveMap], selector: str) -> LiveMap:
-    """Return one of the matching maps; raise ``AmbiguousError`` if several are left.
+    """Return the best of the matching maps; raise ``AmbiguousError`` if several are best.
 
-    A registered map wins over maps in other states, and these win over retired and
-    ejected ones.
+    A registered map is better than one in another state. Retired and ejected maps come
+    last.
     """
     alive = tuple(item for item in found if item.state == MapState.REGISTERED) or tuple(
         item for item in found if item.state not in (MapState.RETIRED, MapState.EJECTED)
@@ -119,8 +122,8 @@ def map_of_pin(path: str, *, to_change: bool) -> Fd | None:
 def open_trusted(path: str) -> Fd:
     """Open a pin that a user named, and own its fd.
 
-    Raises ``KernelError`` (ENOENT) for a path that is not there, on any file system, and ``StructopsError`` for
-    a pin that a user other than root and the caller can have put there.
+    Raises ``KernelError`` (ENOENT) for a missing path on any file system. Raises ``StructopsError``
+    for a pin that a user other than root and the caller could have made.
     """
     try:
         os.lstat(path)
@@ -143,7 +146,7 @@ def _no_pin(path: str, error: KernelError) -> Exception:
 
 
 def no_match(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
-    """Return the error for a selector without a map, such as the dead pin of a link."""
+    """Return the error for a selector that matches no map, such as a link's dead pin."""
     from structops_cli.runtime.pins import dead_pins  # only a selector without a match needs it
 
     if dead := dead_pins(selector):
@@ -164,7 +167,7 @@ def no_match(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
 
 
 def none_to_change(stock: Sequence[LiveMap], selector: str) -> NotFoundError:
-    """Return the error for a selector of a changing command that names no map to change."""
+    """Return the error for a selector that matches no map that a command can change."""
     if any(item.type.unread for item in stock):
         return NotFoundError(
             f"no struct_ops map matches {selector}",

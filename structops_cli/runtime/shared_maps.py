@@ -1,4 +1,4 @@
-"""Maps that are shared by name: the first object pins one in a bpffs, others open it."""
+"""Share maps by name: the first object pins a map in a bpffs, other objects open it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ READ_ONLY = frozenset({BpfMapType.DEVMAP, BpfMapType.DEVMAP_HASH})
 def open_pinned(spec: MapSpec, folder: str) -> Fd | None:
     """Open the map that is pinned under a name and own its fd; None if there is no pin.
 
-    Raises ``FitError`` for a map with another definition, and ``StructopsError`` when
-    another user could have pinned it.
+    Raises ``FitError`` for a map with another definition, and ``StructopsError`` if another
+    user could have pinned it.
     """
     path = map_pin_path(spec.name, folder)
     if not is_mounted(folder):
@@ -103,5 +103,5 @@ def pin_maps(loaded: Loaded, undo: ExitStack) -> None:
 
 
 def new_shared_maps(loaded: Loaded) -> tuple[MapSpec, ...]:
-    """Return the maps to pin by name that no pin had when the object was loaded."""
+    """Return the maps to pin by name that had no pin when the object was loaded."""
     return tuple(spec for spec in loaded.spec.maps if spec.pinned_by_name and spec.name in loaded.created)

@@ -12,18 +12,18 @@ from structops_cli.syscall.mount_table import unmounted
 
 UNFINISHED = "the command could not be completed"
 OURS = (os.path.dirname(os.path.dirname(__file__)), sys.prefix, sys.base_prefix)
-"""Folders of this package and of Python. An import reads files there that no user named."""
+"""Folders of this package and of Python, whose files an import reads."""
 NO_MEMORY = ("failed to map segment", "cannot allocate memory")
 """Messages of dlopen(3), in lower case; Python raises ImportError with them."""
 NO_EXCEPTION = ("without exception set", "without setting an exception")
-"""Messages of Python's SystemError for a C function without memory for an exception."""
+"""Messages of SystemError for a C function that had no memory for an exception."""
 
 
 def shortage_of(error: BaseException) -> StructopsError | None:
     """Return an error that names the missing resource; None if ``error`` has another reason.
 
-    The reason may be an earlier error: an import fails when no file can be opened, while
-    the refusal of a system call is handled.
+    The reason may be another error of the chain. For example, without free descriptors an
+    import fails while the refusal of a system call is handled.
     """
     chain = tuple(_chain(error))
     number = next(filter(None, map(_shortage, chain)), 0)
@@ -45,7 +45,7 @@ def shortage_of(error: BaseException) -> StructopsError | None:
 
 
 def _like(known: StructopsError | None, error: StructopsError) -> StructopsError:
-    """Give an error the fields of the error whose reason it names."""
+    """Give an error the fields of the error that it replaces."""
     error.fields = known.fields if known else {}
     return error
 
@@ -76,9 +76,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _shortage(error: BaseException) -> int:
-    """Return the errno of the resource that an error is about, 0 for another error.
+    """Return the errno of the missing resource, 0 for an error of another kind.
 
-    ENOMEM of a ``KernelError`` is about the kernel's memory, and explained already.
+    ENOMEM of a ``KernelError`` is about the kernel's memory, and already explained.
     """
     if isinstance(error, MemoryError):
         return ENOMEM
@@ -118,9 +118,9 @@ def _memory() -> tuple[str, str]:
 
 
 def _limit(name: str) -> int | None:
-    """Return a resource limit; None without one, and when no import works any more."""
+    """Return a resource limit; None without a limit, or if the import fails."""
     try:
-        import resource  # an extension module that only this needs
+        import resource  # an extension module, and only this needs it
     except (ImportError, OSError, MemoryError):
         return None
     soft: int = resource.getrlimit(getattr(resource, name))[0]

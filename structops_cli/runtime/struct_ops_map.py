@@ -1,4 +1,4 @@
-"""Create struct_ops maps: the planned ones, and single ones for probes and ``map create``."""
+"""Create struct_ops maps: planned maps, and maps for probes and ``map create``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from structops_cli.syscall.uapi import (
 
 
 def create_struct_ops_maps(loaded: Loaded, btf_fd: Fd) -> None:
-    """Create the map of each planned variable. Nothing is registered until it has a value."""
+    """Create the map of each planned variable. No map has a value yet."""
     for plan in loaded.plan.maps:
         loaded.struct_ops[plan.variable] = loaded.own(_create_planned(plan, btf_fd))
 
@@ -55,7 +55,7 @@ def create_struct_ops_map(kernel_type: StructOpsType, name: str, btf_fd: Fd, *, 
 def _wake_verifier() -> None:
     """Load a trivial program and close it.
 
-    Linux 5.10 reads its own BTF when the first program since boot is verified
+    Linux 5.10 parses its own BTF when it verifies the first program after boot
     (``bpf_check``), and knows no struct_ops type before that. 6.1 does not need this.
     """
     with suppress(KernelError):

@@ -1,4 +1,4 @@
-"""The kernels to check an object against: the running one, or kernels in files and folders."""
+"""Open the kernels to check an object against: the running kernel, files and folders."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def live_target() -> CheckTarget:
 
 
 def targets_of(paths: Iterable[str]) -> tuple[CheckTarget, ...]:
-    """Return the kernels behind paths, each path once, in order; without paths the running one.
+    """Return the kernels of paths, each path once, in order; without paths the running one.
 
     A file is one kernel. A folder with a raw BTF ``vmlinux`` is one kernel with modules,
     as /sys/kernel/btf is. In any other folder each file that may be a kernel is one. A
@@ -105,7 +105,7 @@ def _names(folder: str) -> list[str]:
 
 
 def skipped_files(path: str, *, one_kernel: bool = False) -> SkippedFiles | None:
-    """Return the entries of a folder that are read neither as kernel nor as module, or None.
+    """Return the entries of a folder that are no kernel and no module; None without any.
 
     The usual neighbours of kernels in a /boot are left out. With ``one_kernel`` the folder
     is one kernel with modules, as for ``kernel_from_folder``; else as for ``targets_of``.
@@ -114,7 +114,7 @@ def skipped_files(path: str, *, one_kernel: bool = False) -> SkippedFiles | None
 
     try:
         places = {name: os.path.join(path, name) for name in sorted(os.listdir(path))}
-    except OSError:  # no folder, or an error that opening it raises
+    except OSError:  # no folder, or the target's ``open`` raises
         return None
     one_kernel = one_kernel or _is_raw_btf(os.path.join(path, VMLINUX))
     is_read = _may_be_module if one_kernel else may_be_kernel
@@ -164,7 +164,7 @@ def _module(folder: str, name: str, base: Btf) -> ModuleBtf | SkippedModule:
 
 
 def _labelled(targets: list[CheckTarget]) -> tuple[CheckTarget, ...]:
-    """Give targets of one file name the part of their paths that differs as their label."""
+    """Label each target of a repeated file name by the differing part of its path."""
     labels = [target.label for target in targets]
     alike = [target.path.split(os.sep) for target in targets if labels.count(target.label) > 1]
     first, last = _shared(alike), _shared([parts[::-1] for parts in alike])
@@ -175,7 +175,7 @@ def _labelled(targets: list[CheckTarget]) -> tuple[CheckTarget, ...]:
 
 
 def _shared(paths: list[list[str]]) -> int:
-    """Return how many leading parts all paths share."""
+    """Return the number of leading parts that all paths share."""
     return sum(takewhile(bool, (len(set(parts)) == 1 for parts in zip(*paths, strict=False))))
 
 

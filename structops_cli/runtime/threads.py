@@ -12,7 +12,7 @@ from structops_cli.errors import KernelError
 def start_thread(run: Callable[[], object], name: str, *, daemon: bool = False) -> Thread:
     """Start a thread that runs a function, and return it.
 
-    Raises ``KernelError`` (EAGAIN) when clone(2) fails; Python does not tell its errno.
+    Raises ``KernelError`` (EAGAIN) if clone(2) fails; Python hides its errno.
     """
     thread = Thread(target=run, name=name, daemon=daemon)
     try:

@@ -1,4 +1,4 @@
-"""BPF tokens: permissions of a user namespace that its bpffs delegates (Linux 6.9).
+"""Use BPF tokens: permissions that a bpffs delegates to a user namespace (Linux 6.9).
 
 The mount options ``delegate_cmds``, ``_maps``, ``_progs`` and ``_attachs`` delegate
 commands, map types, program types and attach types to a container. A token from that
@@ -33,7 +33,7 @@ TOKENED = ("BTF_LOAD", "MAP_CREATE", "PROG_LOAD")
 
 @contextmanager
 def acting(path: str | None = None) -> Iterator[None]:
-    """Load with the token of the bpffs at ``path``, and explain a refusal by the token.
+    """Use the token of the bpffs at ``path`` for loads, and explain a refusal by the token.
 
     None stands for the bpffs that the environment names, or for the default one if it
     delegates anything.
@@ -54,7 +54,7 @@ def acting(path: str | None = None) -> Iterator[None]:
 
 
 def _usual() -> Fd | None:
-    """Return the token of the default bpffs, or None, the usual case."""
+    """Return the token of the default bpffs; None if the kernel creates none, as usual."""
     try:
         with _opened(bpffs.DEFAULT) as root:
             return token_create(root)
@@ -84,7 +84,7 @@ def _cause(error: KernelError, path: str) -> Cause | None:
     return None
 
 
-# What a token lacks
+# Explaining a refusal
 
 
 def _explain(error: NotPermittedError, token: Fd, path: str) -> None:
@@ -112,7 +112,7 @@ def _granted(token: Fd) -> dict[str, int]:
 
 
 def _lacking(error: NotPermittedError, granted: dict[str, int]) -> Iterator[str]:
-    """Yield each mount option that does not cover the refused command, and the missing word."""
+    """Yield each mount option that does not allow the refused command, and its missing value."""
     wanted: list[tuple[str, int, str]] = []
     if error.operation in TOKENED:
         wanted.append(("cmds", BpfCmd[error.operation], error.operation.lower()))

@@ -37,7 +37,7 @@ class UnregisterMethod(StrEnum):
 
 
 class Unregistered(NamedTuple):
-    """The result. ``gone`` tells that the map was freed, else ``refcnt`` counts its references."""
+    """The result. ``refcnt`` counts the references of a map that is not ``gone`` (freed)."""
 
     map_id: int
     name: str
@@ -51,9 +51,9 @@ class Unregistered(NamedTuple):
 
 
 def unregister(live: LiveMap, *, settle: bool = True) -> Unregistered:
-    """Unregister a live map; a retired one, or one never registered, is left unchanged.
+    """Unregister a live map; leave a map that is not registered unchanged.
 
-    Without ``settle`` it does not wait for the kernel to free the map.
+    With ``settle`` wait for the kernel to free the map.
     """
     how = UnregisterMethod.NOTHING
     removed: tuple[str, ...] = ()
@@ -91,8 +91,8 @@ def _by_delete(live: LiveMap) -> UnregisterMethod:
 def _through_links(live: LiveMap) -> tuple[UnregisterMethod, tuple[str, ...]]:
     """Remove the pins of each link and detach it. Without LINK_DETACH unpinning unregisters.
 
-    The links stay open meanwhile: if this process dies in between, they go with it. A
-    refusal puts the pins back.
+    This process holds the links meanwhile: if it dies in between, the kernel frees them.
+    If the kernel refuses, the pins are made again.
     """
     removed: list[str] = []
     with ExitStack() as held:
@@ -122,7 +122,7 @@ def _through_links(live: LiveMap) -> tuple[UnregisterMethod, tuple[str, ...]]:
 
 
 def _refuse_another(live: LiveMap, link: Fd) -> None:
-    """Raise ``StateError`` for a link that got another map since the list was made."""
+    """Raise ``StateError`` if a link got another map after the maps were listed."""
     info = link_info(link)
     if info.map_id not in (0, live.info.id):
         raise StateError(
@@ -164,7 +164,7 @@ def _detach(live: LiveMap, link_id: int, link: Fd) -> bool:
 
 
 def _tidy(removed: tuple[str, ...]) -> None:
-    """Remove this project's pin directory with its last pin."""
+    """Remove this project's pin directory if it is empty."""
     for folder in {os.path.dirname(path) for path in removed}:
         if os.path.basename(folder) == PIN_FOLDER:
             remove_if_empty(folder)
@@ -188,7 +188,7 @@ def _link_gone(link_id: int, map_id: int) -> bool:
 def _settle(live: LiveMap) -> tuple[bool, int]:
     """Wait for the kernel to free the map. Return whether it is gone, and its references.
 
-    Where the kernel denies a look at the map, no reference is reported.
+    Returns no references if the kernel refuses to open the map.
     """
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:

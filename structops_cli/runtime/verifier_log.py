@@ -1,8 +1,8 @@
 """Explain a refusal of the verifier in a few lines; the error keeps the whole log.
 
-The log is prose, and its form changes between kernels. Three facts are taken from it:
-the report of Linux 7.3, or else the lines before the statistics with the last
-instruction; and a call whose number stands for a poisoned CO-RE relocation.
+The log is prose, and its form changes between kernels. Three facts are taken from it: the
+report of Linux 7.3, or else the last instruction and the lines before the statistics, and
+a call whose number marks a poisoned CO-RE relocation.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def explain_refusal(
 
 
 def _reported(error: VerifierError, plan: ProgramPlan) -> tuple[int | None, tuple[str, ...]]:
-    """Return the refused instruction and the cause in the verifier's words."""
+    """Return the refused instruction, and the cause as the verifier reports it."""
     insn = refusing_instruction(error.log)
     if error.errno == E2BIG and _is_cut(error.log):
         return None, (CUT,)
@@ -89,7 +89,7 @@ def _reported(error: VerifierError, plan: ProgramPlan) -> tuple[int | None, tupl
 
 
 def _hint(log: str, words: Sequence[str], plan: ProgramPlan) -> str | None:
-    """Return the suggestion of the report, else the hint for known words."""
+    """Return the suggestion of the report, else the hint for a known message."""
     report = report_in(log)
     return (report.suggestion.rstrip(".") if report else None) or hint_for(words, plan)
 
@@ -101,7 +101,7 @@ def _hint_for_weak(name: str, missing: Sequence[Resolved]) -> str:
 
 
 def _about_the_cause(words: tuple[str, ...], program: str) -> tuple[str, ...]:
-    """Drop remarks, such as a missing scalar return, which struct_ops programs need not have.
+    """Drop remarks that are no cause, such as a missing scalar return of a struct_ops program.
 
     See ``btf_prepare_func_args``.
     """
@@ -120,7 +120,7 @@ def _size(spec: ObjectSpec, linked: LinkedProgram) -> str:
 
 
 def _silent_refusal(spec: ObjectSpec, plan: ProgramPlan, linked: LinkedProgram, errno: int) -> str:
-    """Return the cause of a refusal before the verifier writes a line."""
+    """Return the cause of a refusal whose log is empty."""
     from structops_cli.btf.kernel_types import KernelTypes
     from structops_cli.struct_ops.capabilities import capabilities_of
     from structops_cli.struct_ops.rules.diagnose import refused_load  # only a refusal needs them

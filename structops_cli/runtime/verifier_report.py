@@ -1,8 +1,8 @@
-"""The verifier's words: the report of Linux 7.3, and hints for common refusals. Pure.
+"""Parse the verifier's report of Linux 7.3, and find hints for common refusals. Pure.
 
 Headings of the report start a line, and their text is indented. Not every refusal
-has a report, and a missing heading leaves its field empty. Hints look only at the
-last lines of a log, or at the reason of a report.
+has a report, and a missing heading leaves its field empty. Hints depend only on the
+last lines of a log, or on the reason of a report.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _paragraph(lines: list[str]) -> str:
 
 
 def _marked(lines: list[str]) -> int | None:
-    """Return the marked instruction, after the heading: the source context has marks as well."""
+    """Return the marked instruction after the heading; the source context has marks, too."""
     among = False
     for line in lines:
         among = among or line.strip() == INSTRUCTIONS
@@ -73,7 +73,7 @@ TOO_LARGE = re.compile(r"program is too large|sequence of \d+ jumps is too compl
 
 
 class KnownRefusal(NamedTuple):
-    """A pattern of the verifier's words and a hint; braces take the pattern's groups."""
+    """A pattern of a verifier message, and a hint with the pattern's groups in braces."""
 
     words: re.Pattern[str]
     hint: str
@@ -121,7 +121,7 @@ KNOWN = (
 
 
 def hint_for(words: Sequence[str], plan: ProgramPlan) -> str | None:
-    """Return the hint for the last known line."""
+    """Return the hint for the last line that has a known message."""
     for line in reversed(words):
         for known in KNOWN:
             if match := known.words.search(line):
@@ -135,7 +135,7 @@ def hint_for(words: Sequence[str], plan: ProgramPlan) -> str | None:
 
 
 def is_too_large(words: Sequence[str]) -> bool:
-    """Tell whether the verifier gave up because of the program's size or its paths."""
+    """Tell whether the verifier refused the size or the number of paths of the program."""
     return any(TOO_LARGE.search(line) for line in words)
 
 
