@@ -1,1 +1,1 @@
-"""Define the commands, one module each. Only this package imports click and renders errors."""
+"""Define the commands, one module each. Only this package imports click."""

@@ -156,7 +156,7 @@ def _booted(
     """Check objects, and register them on kernels in guests."""
     from structops_cli.vm.booted_check import BootOptions, boot_and_check, booted_targets  # QEMU
 
-    progress = str if output.json else output.note  # the stderr of JSON has one object or nothing
+    progress = str if output.json else output.note  # with --json stderr has one object or nothing
     booted = booted_targets(versions, [target.label for target in kernels], progress)
     report = partial(_report_kernel, output)
     checked = list(check_pairs(objects, (*kernels, *booted), options, report))

@@ -16,7 +16,7 @@ from structops_cli.struct_ops.findings import Finding, Severity, Verdict
 COLORS = {Verdict.WOULD: "green", Verdict.WOULD_NOT: "red", Verdict.UNDECIDABLE: "yellow"}
 CELLS = {Verdict.WOULD: "yes", Verdict.WOULD_NOT: "no", Verdict.UNDECIDABLE: "cannot tell"}
 NOT_ATTACHED = "not_attached"
-"""The field of findings about unattached programs. They are the same for all kernels, and go to stderr."""
+"""The field of findings about unattached programs; warnings on stderr report these."""
 HEADER = ("MEMBER", "INDEX", "SIZE", "NEED", "HAS", "PROTOTYPE", "STATE")
 
 

@@ -55,7 +55,7 @@ def _causes(
     """Return the causes, and the JSON name of the subject that narrowed them."""
     if subject is None:
         return tuple(item for name in operations for item in possible_causes(name, number)), ""
-    from structops_cli.operations.explain import narrowed_causes  # an object costs pyelftools
+    from structops_cli.operations.explain import narrowed_causes  # imports pyelftools
 
     return narrowed_causes(operations, number, subject)
 

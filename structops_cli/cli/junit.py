@@ -1,4 +1,4 @@
-"""Write the results of a check as JUnit XML: a suite for each kernel, a case for each object."""
+"""Write the results of a check as JUnit XML: a suite per kernel, a case per object."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def c_text(value: MemberValue) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if type(value) is str or (omitted and isinstance(value, str)):
-        return " ".join([f'"{value}"', *more])  # not the name of an enumerator, which C writes without quotes
+        return " ".join([f'"{value}"', *more])  # no enumerator, which C writes without quotes
     if isinstance(value, dict):
         return "{" + ", ".join(f".{name} = {c_text(part)}" for name, part in value.items()) + "}"
     if isinstance(value, list):

@@ -158,7 +158,7 @@ def _with_cause(error: BaseException) -> BaseException:
     """Return an error that names the missing resource, or ``error`` itself."""
     if not isinstance(error, StructopsError | OSError | MemoryError | ImportError | SystemError):
         return error
-    with suppress(OSError, MemoryError, ImportError):  # nothing can be imported any more
+    with suppress(OSError, MemoryError, ImportError):  # an import may fail for the same reason
         from structops_cli.runtime.shortage import shortage_of
 
         return shortage_of(error) or error

@@ -40,7 +40,7 @@ class OutputLost(Exception):  # noqa: N818 -- not an error of what was asked for
 
 
 class ReaderGone(OutputLost):
-    """The reader of stdout, such as ``head``, has ended. click would exit with 1 for a bare EPIPE."""
+    """The reader of stdout, such as ``head``, has ended. For a bare EPIPE click exits with 1."""
 
 
 class Stands(NamedTuple):

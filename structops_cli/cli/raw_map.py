@@ -22,7 +22,7 @@ MEANINGS = {
     "tobefree": "it is unregistered; the kernel keeps it while something holds it",
     "ready": "its value is set; a link registers it",
 }
-"""The kernel's states in words."""
+"""The name of each state of the kernel."""
 KEY = WholeNumber(0, (1 << 32) - 1)
 FLAGS = WholeNumber(0, (1 << 64) - 1)
 

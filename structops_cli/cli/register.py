@@ -133,7 +133,7 @@ def _hold(output: Output, held: list[Registered]) -> None:
         ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
         output.note("held until SIGTERM: SIGINT is ignored here" if ignored else "held until Ctrl-C")
         while not (events := poll.poll(HOLD_POLL_MS)):
-            pass  # a signal that came just before the wait is handled at its end
+            pass  # handle a signal that came just before the wait
         for number, _ in events:
             gone = links[number]
             raise StateError(

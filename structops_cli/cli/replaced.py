@@ -134,7 +134,7 @@ def _note_defaults(
     results: tuple[NamespaceResult, ...],
     not_inspected: tuple[NamespaceResult, ...],
 ) -> None:
-    """Note the defaults that keep, or may keep, the old version. Raises if one was not rewritten."""
+    """Note defaults that keep, or may keep, the old version. Raise if one was not rewritten."""
     for one in not_inspected:
         output.note(f"note: {one.title} could not be looked into: its default may be the old version")
     left = [(one.title, one.error) for one in results if one.error is not None]

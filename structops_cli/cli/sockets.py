@@ -36,7 +36,7 @@ def command(output: Output, selector: str | None, namespaces: tuple[str, ...], *
     never connected and do not listen, and this command skips network namespaces that only descriptors hold. It does
     not search threads that have descriptors of their own: status names them.
     """
-    walk = OwnerWalk() if processes else None  # first, so that it runs beside the imports and the dump
+    walk = OwnerWalk() if processes else None  # first: it runs in parallel with the imports and the dump
     from structops_cli.operations.tcp_sockets import survey_sockets
 
     name, map_id = _meant(selector)

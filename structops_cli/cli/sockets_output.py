@@ -61,7 +61,7 @@ def _padded(title: str, values: Sequence[Value], text: Callable[[Value], str]) -
     texts = {value: text(value) for value in set(values)}
     width = max(len(title), *map(len, texts.values()), 0)
     padded = {value: cell.ljust(width) for value, cell in texts.items()}
-    if len(padded) == 1:  # most columns of idle sockets
+    if len(padded) == 1:  # usual for idle sockets
         return [title.ljust(width), *repeat(padded[values[0]], len(values))]
     return [title.ljust(width), *map(padded.__getitem__, values)]
 
@@ -155,9 +155,9 @@ def _namespaces_column(survey: SocketSurvey) -> list[str]:
 def _owners(
     survey: SocketSurvey, inodes: list[int]
 ) -> tuple[list[tuple[int, ...] | int | None], Callable[[tuple[int, ...] | int | None], str]]:
-    """Return the owner of each socket, or a tuple of several, and the function that renders it."""
+    """Return the owner or owners of each socket, and the function that renders them."""
     owner_of: dict[int, tuple[int, ...] | int] = dict(zip(*survey.owned, strict=True))
-    if len(owner_of) != len(survey.owned[0]):  # some have two descriptors, or two processes
+    if len(owner_of) != len(survey.owned[0]):  # some sockets have two descriptors or two processes
         owner_of |= _shared(survey, set(inodes))
     return list(map(owner_of.get, inodes)), _owner_text
 

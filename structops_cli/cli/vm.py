@@ -166,7 +166,7 @@ def _run(
 
 
 def _offers(output: Output, kept: set[str]) -> list[Offer]:
-    """Return Debian's kernels; none, with a note, if Debian is unreachable and a kernel is kept."""
+    """Return Debian's kernels. If Debian is unreachable and a kernel is kept, note it instead."""
     try:
         return offered_kernels()
     except StructopsError as error:

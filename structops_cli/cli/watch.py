@@ -83,7 +83,7 @@ def _wait(seconds: float) -> None:
         return
     if any(happened & (select.POLLERR | select.POLLHUP) for _, happened in gone):
         raise ReaderGone("its reader has ended")
-    if gone:  # closed from the beginning
+    if gone:  # closed from the start
         time.sleep(max(seconds, 0))
 
 

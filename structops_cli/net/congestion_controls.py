@@ -21,7 +21,7 @@ class CongestionControls(NamedTuple):
     available: tuple[str, ...]
     """The registered algorithms; the same list in every namespace."""
     allowed: tuple[str, ...]
-    """The algorithms that a process without CAP_NET_ADMIN may choose; the same in every namespace."""
+    """The algorithms that need no CAP_NET_ADMIN; the same list in every namespace."""
     default: str
     """The algorithm of new sockets of this namespace."""
 

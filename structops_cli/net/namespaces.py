@@ -93,7 +93,7 @@ def unreadable_processes() -> int:
             unreadable = True
         except OSError:  # the process ended, or is a zombie
             continue
-        count += unreadable and os.path.exists(f"/proc/{word}")  # a process that just ended answers the same
+        count += unreadable and os.path.exists(f"/proc/{word}")  # the process may have just ended
     return count
 
 

@@ -20,14 +20,14 @@ from structops_cli.net.tcp_info import parse_tcp_info
 from structops_cli.syscall.sockets import RECORD, SocketRecords, column, field_offset
 
 TCPDIAG_GETSOCK = 18
-"""The older request. It reads all families in one walk through the table of all namespaces."""
+"""The older request, which reads all families in one walk through the global table."""
 SOCK_DIAG_BY_FAMILY = 20
 INET_DIAG_INFO = 2
 INET_DIAG_CONG = 4
 """``include/uapi/linux/inet_diag.h`` and ``sock_diag.h``."""
 EXTENSIONS = 1 << (INET_DIAG_INFO - 1) | 1 << (INET_DIAG_CONG - 1)
 REQUEST = Struct("=BBBxI2s2s16s16sIQ")
-"""``struct inet_diag_req_v2``: family, protocol, extensions, states, ``struct inet_diag_sockid``."""
+"""``struct inet_diag_req_v2``: family, protocol, extensions, states, then ``sockid``."""
 REQUEST_OF_ALL = Struct("=3xB48xI4x")
 """``struct inet_diag_req``: extensions, states."""
 
@@ -83,7 +83,7 @@ class TcpSocket(NamedTuple):
 class AcceptQueue(NamedTuple):
     """The accept queue of a listener, or of all listeners that share its port.
 
-    ``waiting`` counts all connections, ``ended`` those that have left the kernel's tables.
+    ``waiting`` counts its connections, ``ended`` the part that has left the kernel's tables.
     """
 
     address: str

@@ -21,7 +21,7 @@ from structops_cli.net.throwaway_namespace import ThrowawayNamespace
 SOCK_DESTROY = 21
 """``include/uapi/linux/sock_diag.h``."""
 LINGER_S = 120
-"""More than TIME_WAIT (60 s), so that ``tcp_close`` keeps an orphan in FIN_WAIT2 as a full socket."""
+"""Above TIME_WAIT (60 s), so that ``tcp_close`` keeps a full socket in FIN_WAIT2."""
 
 
 def destroy(diag: NetlinkSocket, tcp: TcpSocket) -> bool:

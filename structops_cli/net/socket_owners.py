@@ -1,7 +1,7 @@
 """Find the processes that have a socket open, by one walk over ``/proc/PID/fd``.
 
 The kernel's socket tables show an inode and no process. A socket without an owner here belongs to
-the kernel or to an unreachable process, is held by io_uring, or is in transit in a message
+the kernel or to an unreachable process. Or io_uring holds it, or it is in transit in a message
 (SCM_RIGHTS).
 """
 

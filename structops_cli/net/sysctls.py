@@ -92,8 +92,8 @@ class DefaultSysctl(_HeldSysctl):
     def write(self, name: str) -> None:
         """Make a registered algorithm the default, and read the default back.
 
-        Raises ``StructopsError`` before the write if the name is not allowed here, ``KernelError`` if the
-        kernel refuses, and ``StateError`` if it accepts the write and shows another default.
+        Raises ``StructopsError`` before the write if the name is not allowed here. Raises ``KernelError`` if
+        the kernel refuses, ``StateError`` if it accepts the write and shows another default.
         """
         check_congestion_control_name(name)
         if not self.namespace.is_initial and name not in read_congestion_controls().allowed:

@@ -100,7 +100,7 @@ def connection_has_ended(tcp: RawSocket) -> bool:
 
 def namespace_of(tcp: RawSocket) -> Fd:
     """Open a socket's network namespace; ``OSError`` without CAP_NET_ADMIN over it."""
-    import fcntl  # rare: only for sockets whose namespace no other file holds
+    import fcntl  # rare: only if no other file holds the namespace of the socket
 
     return Fd(fcntl.ioctl(tcp.fileno(), SIOCGSKNS))
 

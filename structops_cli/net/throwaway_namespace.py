@@ -23,7 +23,7 @@ from structops_cli.syscall.processes import new_net_namespace
 LOOPBACK_INDEX = 1
 """LOOPBACK_IFINDEX (``include/net/net_namespace.h``): the first device of every namespace."""
 LOOPBACK_MTU_BYTES = 1500
-"""The MTU of Ethernet. With loopback's 65536, too few segments are in flight to open a window."""
+"""The MTU of Ethernet: with loopback's 65536 too few segments are in flight."""
 
 Result = TypeVar("Result")
 

@@ -180,7 +180,7 @@ class AlgorithmReader:
     def _links(self) -> dict[int, int]:
         try:
             return dict(OBJECT.iter_unpack(self._iterators.read("links")))
-        except UnsupportedError:  # before 5.19, which has no struct_ops links either
+        except UnsupportedError:  # before 5.19, without struct_ops links
             return {}
 
     def _socket(self, fields: tuple[int, ...]) -> SocketReference:
@@ -191,7 +191,7 @@ class AlgorithmReader:
         maps = self._maps
         for address, ops, cookie, state, netns, private, inode, process, fd in FILE.iter_unpack(raw):
             if address:
-                if ops in maps or not of_maps:  # few of thousands are of maps
+                if ops in maps or not of_maps:  # usually none of thousands has a map
                     use = self._socket((address, ops, cookie, state, netns))
                     yield OpenFile(process, fd, inode, use, 0, 0)
             elif private in maps or private in links:

@@ -107,7 +107,7 @@ def _map(map_id: int, chosen: Mapping[str, Bits]) -> tuple[object, ...]:
 def _contents(fd: Fd, info: MapInfo, chosen: Bits | None) -> object:
     """Return the loader's contents of a read-only map, or the chosen bits; else None."""
     if chosen is not None and info.map_type == BpfMapType.ARENA:
-        return object()  # equals nothing else
+        return object()  # equals no other identity
     value = DataMapValue(fd, info)
     if chosen is not None:
         return tuple(_number(value, *bits) for bits in chosen)

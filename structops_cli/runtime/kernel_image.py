@@ -190,7 +190,7 @@ def _of_payload(data: bytes, path: str) -> bytes:
 
 
 def _of_elf(data: bytes | mmap.mmap, path: str) -> bytes:
-    from structops_cli.obj.elf import btf_section  # pyelftools is start-up time
+    from structops_cli.obj.elf import btf_section  # imports pyelftools, which is slow
 
     found = btf_section(data, path)
     if not found:

@@ -104,7 +104,7 @@ def _program(program_id: int) -> ProgInfo:
         data = btf_bytes(btf_fd)
     try:
         name = Btf(data, origin=f"BTF {info.btf_id}", partial=True).name(func_type)
-    except BtfError:  # newer BTF than structops reads: keep the short name
+    except BtfError:  # newer BTF than structops reads: return the short name
         return info
     return info._replace(name=name) if name.startswith(info.name) else info
 

@@ -1,10 +1,10 @@
 """Open maps by id, to find the struct_ops maps, without leaking a program array.
 
-When the last fd or pin of a program array goes, the kernel queues work that empties the array,
-and takes a reference for the work. If the work is queued already, the kernel leaks a second
-reference (``prog_array_map_clear``), and the array stays until reboot. So an array without fds
-and pins must not be opened by id and closed twice within a moment, nor once right after its
-last fd was closed.
+When the last fd or pin of a program array goes, the kernel takes a reference and queues work
+that empties the array. If the work is queued already, the kernel leaks a second reference
+(``prog_array_map_clear``), and the array stays until reboot. So an array without fds and pins
+must not be opened and closed twice within a moment. Nor must it be opened and closed right
+after its last fd was closed.
 """
 
 from __future__ import annotations

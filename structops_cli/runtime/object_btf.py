@@ -24,7 +24,7 @@ def load_object_btf(spec: ObjectSpec) -> Fd:
         return bpf.btf_load(data)
     except KernelError as error:
         refusal = explained(error, f"the kernel refused the BTF of {spec.name}")
-        if error.errno not in (EINVAL, E2BIG):  # E2BIG: a longer header than this kernel knows
+        if error.errno not in (EINVAL, E2BIG):  # E2BIG: the header is longer than this kernel knows
             raise refusal from None
     sanitised = _sanitised(data)
     if sanitised != data:

@@ -162,7 +162,7 @@ def remove_pin(path: str) -> bool:
     try:
         with pin_parent(path, Writers.ANYBODY) as place:
             os.unlink(place.name, dir_fd=place.folder.fileno())
-    except OSError as error:  # a KernelError is one
+    except OSError as error:  # or a KernelError, its subclass
         if error.errno == ENOENT:
             return False
         why = error.why if isinstance(error, KernelError) else error.strerror or ""
@@ -209,7 +209,7 @@ def _hex(char: str) -> str:
 
 
 def _unlink_quietly(path: str) -> None:
-    for _ in range(2):  # ENOMEM may pass
+    for _ in range(2):  # try again after ENOMEM
         with suppress(OSError, StructopsError):
             remove_pin(path)
             return

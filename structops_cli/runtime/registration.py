@@ -50,7 +50,7 @@ class Registered(NamedTuple):
 
 
 FindExisting: TypeAlias = Callable[[Loaded, MapPlan], Registered | None]
-"""Returns the live map that equals a plan; None if its content differs or the name is free."""
+"""Returns the live map that equals a plan, None if the name is free. Raises for another."""
 
 
 def register(

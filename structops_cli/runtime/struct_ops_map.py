@@ -85,6 +85,6 @@ def _create_struct_ops_map(kernel_type: StructOpsType, name: str, btf_fd: Fd, *,
 def least_btf() -> Fd:
     """Load BTF of one integer, for a map without an object, and own its fd."""
     from structops_cli.btf.encode import encode
-    from structops_cli.btf.types import Int  # no command that has an object needs it
+    from structops_cli.btf.types import Int  # not needed for an object
 
     return bpf.btf_load(encode([Int(1, "int", 4, BtfIntEncoding.SIGNED, 0, 32)]))

@@ -1,8 +1,8 @@
 """Explain a refusal of the verifier in a few lines; the error keeps the whole log.
 
-The log is prose, and its form changes between kernels. Three facts are taken from it: the
-report of Linux 7.3, or else the last instruction and the lines before the statistics, and
-a call whose number marks a poisoned CO-RE relocation.
+The log is prose, and its form changes between kernels. Two facts are taken from it. The
+first is the report of Linux 7.3, or else the last instruction and the lines before the
+statistics. The second is a call whose number marks a poisoned CO-RE relocation.
 """
 
 from __future__ import annotations
