@@ -12,7 +12,7 @@ from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.pin_directory import exposure_of
 
 EXPOSED = " (others can change it)"
-"""Marks a pin that users other than root and the caller can change. ``doctor`` tells why."""
+"""Marks a pin that users other than root and the caller can change. ``doctor`` shows why."""
 HEADER = ("ID", "NAME", "TYPE", "STATE", "LINK", "HOLDERS", "PROGRAMS", "PIN")
 
 

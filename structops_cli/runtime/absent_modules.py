@@ -11,7 +11,7 @@ from structops_cli.errors import StructopsError
 LOADED = "/sys/module"
 TYPES = "/sys/kernel/btf"
 NOT_OF_THE_KERNEL = ("updates", "extra", "extramodules", "misc", "weak-updates")
-"""Folders of out-of-tree modules in /lib/modules/RELEASE."""
+"""Folders of out-of-tree modules in /lib/modules/RELEASE. Only these have such types."""
 OUT_OF_TREE = "O"
 """The flag in a module's ``taint``."""
 SUFFIXES = (".ko", ".ko.xz", ".ko.zst", ".ko.gz")

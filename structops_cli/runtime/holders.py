@@ -2,8 +2,8 @@
 
 Two versions of an algorithm run under one name while sockets and defaults hold the old
 one. The kernel tells them apart by address, and shows addresses only to BPF iterators
-(``bpf_objects/iterators/holders.bpf.c``). Joining the records
-by address needs no names.
+(``bpf_objects/iterators/holders.bpf.c``). The records
+are joined by address: a name may be ambiguous.
 """
 
 from __future__ import annotations

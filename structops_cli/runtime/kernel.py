@@ -123,7 +123,7 @@ def _read(path: str) -> bytes:
 def _map_or_read(path: str) -> bytes | mmap.mmap:
     """Map BTF of the kernel, which spares a copy of 5 MB, or read it before Linux 6.16.
 
-    A sysfs file never shrinks under a mapping. A regular file could, which would end the process.
+    A sysfs file never shrinks under a mapping. A regular file could, and SIGBUS would follow.
     """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:

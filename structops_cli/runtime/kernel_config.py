@@ -1,4 +1,4 @@
-"""Read the configuration and version of a kernel for ``.kconfig`` variables."""
+"""Read options and version of a kernel, running or in files, for ``.kconfig`` variables."""
 
 from __future__ import annotations
 

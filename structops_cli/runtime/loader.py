@@ -33,8 +33,9 @@ def load(
 ) -> Loaded:
     """Load the part of an object that a plan needs; the caller owns the result.
 
-    Programs are relocated first: an object that does not fit this kernel creates nothing. Shared maps are opened in ``map_pin_dir``, and only ``pin_maps`` pins new
-    ones. Each kernel error carries the object's name.
+    Programs are relocated first: an object that does not fit this kernel creates nothing.
+    Shared maps are opened in ``map_pin_dir``, and only ``pin_maps`` pins new ones. Each
+    kernel error carries the object's name.
     """
     prepared, externs = prepare_programs(spec, plan.programs, target)
     spec = _with_kconfig(spec, externs)

@@ -95,8 +95,8 @@ def open_object(
     """Read an object by path or bundled name, with constants and attributes of maps changed.
 
     ``data`` are its bytes if the caller has them. Raises ``NotFoundError`` for a missing file,
-    and ``InputError`` for a file that is no object. A constant among
-    ``kernel_values`` is left out, unless the object has a variable of that name.
+    and ``InputError`` for a file that is no object. A constant among ``kernel_values`` is left
+    out, unless the object has a variable of that name.
     """
     spec = read_object(object_bytes(name) if data is None else data, os.path.basename(object_path(name)))
     if constants:
@@ -172,7 +172,8 @@ def load_object(
     """Plan and load one object; the caller owns the result, which has all fds.
 
     ``selection`` sets global variables and members first. With ``check``, an object that
-    breaks a rule of this kernel is refused before any load. Shared maps are opened in ``map_pin_dir``.
+    breaks a rule of this kernel is refused before any load. Shared maps are opened in
+    ``map_pin_dir``.
     """
     chosen: tuple[ChosenGlobals, ...] = ()
     if selection.members:

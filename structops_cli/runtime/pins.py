@@ -97,7 +97,7 @@ def _sys_of_ip_netns() -> str | None:
 
 
 def unreachable_pins() -> str | None:
-    """Return the reason why the machine's pins are unreachable here; None if they are not."""
+    """Return the reason why the machine's pins are unreachable, None if they are reachable."""
     if name := _sys_of_ip_netns():
         return f"ip netns exec {shell_words(name)} mounts another /sys for this command, without the machine's bpffs"
     with suppress(OSError):  # without the permission to read it, assume the same mount

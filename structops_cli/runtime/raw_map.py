@@ -1,4 +1,4 @@
-"""Call the raw operations on a struct_ops map, for learning and testing.
+"""Make single kernel calls on a struct_ops map, for learning and testing.
 
 ``create`` pins the map, because the kernel frees a map without references. Every answer of
 the kernel is reported unchanged.
