@@ -1,4 +1,4 @@
-"""The BTF of objects against the running kernel: as it is, and as it becomes for a kernel that knows less."""
+"""Load the BTF of objects into the kernel, unchanged or rewritten for older kernels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.compile import OBJECTS, compile_object
 from tests.kernel_features import DUMMY_OPS, needs
 
 FOR_OLD_KERNELS = tuple(sorted({*bundled_objects()} - {"fifo_qdisc", "hid_filter", "scx_fifo", "scx_vtime"}))
-"""All but those for types that only new kernels have, where nothing has to be rewritten."""
+"""The bundled objects without those for types that only new kernels have."""
 COMPILED = tuple(
     f"{name}.bpf.c"
     for name in (
@@ -42,9 +42,9 @@ COMPILED = tuple(
     )
 )
 LOADED = ("new_btf.bpf.c", "live_ops.bpf.c")
-"""Those of the tests' objects that load on every kernel; others are read only, or ask for what is rare."""
+"""Test objects that load on every kernel."""
 OF_A_TYPE = {"dummy_ops": needs(DUMMY_OPS)}
-"""Bundled objects for a type that not even every old kernel has."""
+"""Bundled objects for a type that some old kernels lack."""
 
 
 def opened(name: str) -> ObjectSpec:
@@ -54,7 +54,7 @@ def opened(name: str) -> ObjectSpec:
 
 @pytest.fixture
 def old_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let every BTF of an object be rewritten as for a kernel that knows nothing new."""
+    """Rewrite the BTF of every object as for the oldest kernel."""
     monkeypatch.setattr(object_btf, "loadable_btf", all_off)
 
 
@@ -112,7 +112,7 @@ def declaration_tagged(text: str) -> bytes:
 def test_the_kernel_takes_any_text_of_a_tag(
     feature: BtfFeature, tagged: Callable[[str], bytes], text: str
 ) -> None:
-    """A kernel that knows such tags refuses only an empty text; an older one refuses the kind itself."""
+    """A kernel that knows such tags refuses only an empty text; an older one refuses the kind."""
     if accepts(feature) is ProbeAnswer.YES:
         bpf.btf_load(tagged(text)).close()
         text, words = "", "Invalid (name|value)"
@@ -130,10 +130,10 @@ def test_programs_run_with_it() -> None:
 
 
 def test_an_object_that_no_kernel_takes_as_it_is_registers(tmp_path: Path, name: str, pin_dir: str) -> None:
-    """It has an enum that is only declared, and a parameter without a name."""
+    """The object has a declared enum and a parameter without a name."""
     path = tmp_path / "new_btf.bpf.o"
     path.write_bytes(compile_object(OBJECTS / "new_btf.bpf.c"))
-    # the first one that a kernel meets: the declared enum, or one of 64 bits where it does not know those
+    # the kernel's first complaint: the declared enum, or ENUM64 if it does not know that kind
     complaint = "Unexpected size" if accepts(BtfFeature.ENUM64) is ProbeAnswer.YES else "Invalid btf_info"
     with pytest.raises(KernelError, match=complaint):
         bpf.btf_load(loadable_btf(read_object(path.read_bytes(), "new_btf.bpf.o")))
@@ -143,7 +143,7 @@ def test_an_object_that_no_kernel_takes_as_it_is_registers(tmp_path: Path, name:
 
 
 def test_btf_that_is_newer_than_this_kernel_is_cut_down_to_what_it_knows() -> None:
-    """A layout section (7.1), and a type of a kind that no kernel knows."""
+    """The BTF has a layout section (Linux 7.1) and a type of an unknown kind."""
     spec = opened("reno")
     data = newer(spec.btf.raw(), [Record(20, 0, 3, vlen=1, rest=(0, 1, 2)), ptr(1)])
     spec = spec._replace(btf=Btf(data, origin="newer"))
@@ -158,7 +158,7 @@ def test_btf_that_is_newer_than_this_kernel_is_cut_down_to_what_it_knows() -> No
 
 
 def test_what_this_kernel_knows_stays() -> None:
-    """Rewritten for this kernel, which refuses the object as it is: with its tags, floats and large enums."""
+    """The rewritten object keeps its tags, floats and large enums."""
     spec = opened("new_btf.bpf.c")
     known = [feature for feature in BtfFeature if accepts(feature) is ProbeAnswer.YES]
     with object_btf.load_object_btf(spec) as fd:

@@ -1,4 +1,4 @@
-"""Maps of every sort, as the running kernel holds them: sizes, contents, pins that are shared, and nothing left behind."""
+"""Test maps of every type in the kernel: sizes, contents, shared pins, and removal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def _owners_have_a_prototype() -> bool:
-    """Tell whether a program array knows for which function its programs are: its owner then has the prototype."""
+    """Tell whether the kernel compares the prototypes of a program array's programs."""
     btf = live_kernel().vmlinux
     type_id = btf.find("bpf_map", BtfKind.STRUCT)
     bpf_map = btf.type(type_id) if type_id else None
@@ -81,7 +81,7 @@ def loaded(spec: ObjectSpec, target: Target) -> Iterator[Loaded]:
 
 
 def held_ids(fd: Fd, count: int) -> list[int]:
-    """Return what the first elements of a map of maps or programs hold, by id; 0 for an empty one."""
+    """Return the ids in the first elements of a map of maps or programs; 0 for an empty one."""
     found = []
     for index in range(count):
         try:
@@ -171,12 +171,15 @@ GRID = {
     "map_extra": (0, 1, 16),
 }
 WITH_MORE = frozenset({Type.UNSPEC, Type.STRUCT_OPS, *MAPS_OF_MAPS, *STORAGE})
-"""Types that take more than numbers."""
+"""Types that need more than numbers."""
 
 
 @pytest.mark.parametrize("map_type", sorted(frozenset(Type) - WITH_MORE), ids=lambda one: one.name)
 def test_the_rules_of_definitions_are_the_kernels(map_type: Type) -> None:
-    """This kernel refuses each definition that a rule refuses, and creates the others if it knows the type."""
+    """The kernel refuses each definition that a rule refuses.
+
+    It creates the others if it knows the type.
+    """
     wrong, taken = [], 0
     for values in itertools.product(*GRID.values()):
         key, value, entries, flags, extra = values
@@ -218,7 +221,7 @@ def test_a_program_array_that_is_pinned_keeps_its_programs(
     for one in (name, f"{name}o"):
         done("unregister", one)
     os.unlink(pin)
-    # the kernel empties it in the background, and forgets a reference if somebody opens and closes it meanwhile
+    # the kernel clears it in a worker; opening and closing it meanwhile leaks a reference
     assert eventually(lambda: other["shared_maps"][0]["map_id"] not in bpf.map_ids())
 
 
@@ -239,7 +242,7 @@ def test_a_process_holds_its_program_array(tmp_path: Path, name: str) -> None:
     with held_by_a_process(path, *names) as process:
         held = {}
         for number in frozenset(bpf.map_ids()) - before:
-            with suppress(KernelError), bpf.map_get_fd_by_id(number) as fd:  # another process's may have gone
+            with suppress(KernelError), bpf.map_get_fd_by_id(number) as fd:  # it may be gone
                 if map_info(fd).name == "with_programs":
                     held[number] = held_ids(fd, 3)
         process.terminate()
@@ -352,7 +355,7 @@ def test_an_arena_where_something_else_is(tmp_path: Path, name: str) -> None:
 
 
 class Shared:
-    """One object whose maps are pinned by name, registered under names of its own in places of its own."""
+    """One object whose maps are pinned by name, with its own names and pin directories."""
 
     def __init__(self, folder: Path, root: str, name: str) -> None:
         self.folder, self.root, self.name = folder, root, name
@@ -474,7 +477,7 @@ def test_a_demo_shares_nothing(shared: Shared) -> None:
     assert below("/sys/fs/bpf") == before
 
 
-# What the command line changes
+# Options of the command line
 
 
 def test_globals_are_set(shared: Shared) -> None:

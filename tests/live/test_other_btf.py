@@ -1,4 +1,4 @@
-"""The command where the kernel's or a module's BTF is damaged, empty, or newer than structops."""
+"""Run the command with BTF that is damaged, empty, or newer than structops."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from tests.live.replaced_btf import run_with_btf
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux").read_bytes()
 BARE = write_btf()[:24][:20] + bytes(4)
-"""A header and no byte more, as a module without types of its own has."""
+"""Only a header, as a module without types of its own has."""
 TCP = "tcp_congestion_ops"
 SKIPPED = "2 modules skipped, whose types cannot be read: t_cut, t_nothing"
 
 
 @pytest.fixture(scope="module")
 def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder like /sys/kernel/btf with this kernel's types, two modules that are damaged, and one without types."""
+    """Return a folder like /sys/kernel/btf.
+
+    It has this kernel's types, two damaged modules, and a module without types.
+    """
     folder = tmp_path_factory.mktemp("btf")
     (folder / "vmlinux").write_bytes(VMLINUX)
     (folder / "t_cut").write_bytes(VMLINUX[:40])
@@ -34,7 +37,7 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(how: str, folder: Path, *arguments: str) -> Result:
-    """Run the command on the folder as this kernel's own BTF, or as that of a file."""
+    """Run the command with the folder as the kernel's BTF, or as ``--btf``."""
     if how == "live":
         return run_with_btf(folder, *arguments)
     return run_process(*arguments, "--btf", str(folder))
@@ -62,7 +65,7 @@ def test_btf_header_names_them_where_a_type_may_be_theirs(damaged: Path, how: st
 
 @pytest.fixture
 def asks_modules(tmp_path: Path) -> str:
-    """Return an object with weak symbols that no kernel has: they are looked for in every module."""
+    """Return an object with weak symbols of no kernel, so that every module is searched."""
     path = tmp_path / "t_asks.bpf.o"
     path.write_bytes(compile_object(OBJECTS / "kernel_symbols.bpf.c"))
     return str(path)
@@ -107,7 +110,7 @@ def kernel_folder(folder: Path, data: bytes) -> Path:
 
 
 def damaged_at_its_end() -> bytes:
-    """Return this kernel's BTF with a type of a kind that nobody knows as its last one."""
+    """Return this kernel's BTF with a last type of an unknown kind."""
     types_len, strings_at = (int.from_bytes(VMLINUX[at : at + 4], "little") for at in (12, 16))
     odd = (0).to_bytes(4, "little") + (99 << 24).to_bytes(4, "little") + bytes(4)
     head = bytearray(VMLINUX[:24])
@@ -157,7 +160,7 @@ def test_maps_are_listed_and_unregistered_by_id_without_btf(
     done = run_with_btf(folder, "unregister", f"id:{map_id}", "--json")
     assert done.exit_code == 0, done.stderr
     data = done.json()
-    assert data["unregistered"][0]["how"] in ("detach", "unpin")  # before 6.11 links cannot be detached
+    assert data["unregistered"][0]["how"] in ("detach", "unpin")  # links cannot be detached before Linux 6.11
     assert "it cannot be told whether a namespace" in data["warnings"][0]["what"]
     assert map_id not in [item["map_id"] for item in done_json("list")["maps"]]
 
@@ -206,7 +209,7 @@ def test_damage_behind_the_types_that_are_needed_does_no_harm(
 
 @needs(LINKS)
 def test_btf_that_is_newer_serves_every_command(tmp_path: Path, name: str, pin_dir: str) -> None:
-    """A layout section, and types of a kind that is not known: as pahole 1.31 writes it, and more."""
+    """The BTF has a layout section, as pahole 1.31 writes it, and types of unknown kinds."""
     later = [Record(20, 0, 7, vlen=2, rest=(0, 1, 2, 3, 4)), ptr(1)]
     folder = kernel_folder(tmp_path / "btf", newer(VMLINUX, later))
     path = live_ops_file(tmp_path)
@@ -238,7 +241,7 @@ def test_doctor_shows_a_problem(tmp_path: Path) -> None:
 def test_a_program_whose_btf_cannot_be_read_has_its_short_name(
     name: str, pin_dir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A newer loader may have given the kernel BTF that structops cannot read."""
+    """A newer loader may have loaded BTF that structops cannot read."""
     words = ("aimd", "--only", "aimd_link", "--set", f"name={name}", "--pin-dir", pin_dir)
     done_json("register", *words)
     monkeypatch.setattr(live_map, "btf_bytes", lambda _: write_btf([Record(99, 0)]))

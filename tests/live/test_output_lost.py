@@ -1,4 +1,4 @@
-"""Every command that changes something: its dry run is recognisable, and a change that cannot be reported is named."""
+"""Test dry runs and lost output of each command that changes the system."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Register = Callable[..., Result]
 
 @pytest.fixture
 def place(name: str) -> Iterator[NetNamespace]:
-    """Return a namespace of this test's own, with a device for routes."""
+    """Yield a namespace with a device for routes."""
     with named_namespace(name) as found:
         for words in (
             "link add t_0 type veth peer name t_1",
@@ -38,7 +38,7 @@ def place(name: str) -> Iterator[NetNamespace]:
 
 
 def _recognised(*words: str, would: str) -> None:
-    """Hold that a dry run says in stdout alone, with -q, that it is one."""
+    """Check that a dry run with -q marks its stdout as a dry run and prints no stderr."""
     said = done(*words, "--dry-run", "-q")
     first, _, rest = said.stdout.partition("\n")
     assert (first, said.stderr) == (DRY_RUN, "")
@@ -47,7 +47,7 @@ def _recognised(*words: str, would: str) -> None:
 
 
 def _lost(*words: str, what: str, see: str) -> None:
-    """Hold that a change whose output is lost is named, and the same once more, which changes nothing, is not."""
+    """Check that a command with lost output names the change that it made."""
     lost = run_process(*words, before=CLOSED)
     assert lost.exit_code == 1
     head, why, fix = lost.stderr.splitlines()[-3:]

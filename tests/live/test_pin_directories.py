@@ -1,4 +1,7 @@
-"""Pins go only where no other user can write: a bpffs with mode 1777, and what another user has put there before."""
+"""Pins go only into directories that no other user can write to.
+
+The tests use a bpffs with mode 1777, in which another user has made entries.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,13 @@ NAMED = f"uid {NOBODY} (nobody)"
 
 @pytest.fixture
 def public(bpf_root: str) -> str:
-    """Return the root of a bpffs where every user may make entries, as many machines have it."""
+    """Return the root of a bpffs with mode 1777, as many machines have it."""
     os.chmod(bpf_root, 0o1777)
     return bpf_root
 
 
 def as_nobody(folder: str, body: Callable[[], object]) -> None:
-    """Run a function as another user, with ``folder`` as the working directory: the way to it may be root's alone."""
+    """Run a function as another user in ``folder``, even if only root can reach the folder."""
     with Fd(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
 
         def child() -> None:
@@ -58,7 +61,7 @@ def array_map(name: str) -> Iterator[Fd]:
 
 
 def below(folder: str) -> list[str]:
-    """Return everything in a directory, with the directories in it."""
+    """Return the paths of everything below a directory, without .debug files."""
     return sorted(
         os.path.relpath(os.path.join(place, name), folder)
         for place, folders, names in os.walk(folder)
@@ -74,7 +77,7 @@ def register(name: str, folder: str, *more: str) -> dict[str, Any]:
 
 
 def register_refused(name: str, folder: str, exit_code: int = 1) -> dict[str, Any]:
-    """Hold that registering and its dry run are refused alike, and that nothing was done."""
+    """Check that registering and its dry run give the same error and change nothing."""
     before = below(os.path.dirname(folder))
     words = ("register", "reno", "--set", f"name={name}", "--pin-dir", folder)
     tried, error = (refused(*words, *more, exit_code=exit_code) for more in (("--dry-run",), ()))
@@ -84,7 +87,7 @@ def register_refused(name: str, folder: str, exit_code: int = 1) -> dict[str, An
     return error
 
 
-# Where links go
+# Directories of links
 
 
 @needs(LINKS)
@@ -119,7 +122,7 @@ def test_a_directory_of_another_user_on_the_way_is_refused(public: str, name: st
 @needs(LINKS)
 @pytest.mark.parametrize("target", ["mine", "theirs"])
 def test_a_symbolic_link_is_refused(public: str, name: str, target: str) -> None:
-    """It leads to a directory that would do, or to one of its owner's."""
+    """The target is a safe directory of root, or a directory of the link's owner."""
     os.mkdir(f"{public}/mine", 0o700)
 
     def prepare() -> None:
@@ -235,7 +238,7 @@ assert not os.path.exists("/sys/fs/bpf/structops")
 def test_versions_of_a_link_that_is_pinned_elsewhere_are_kept_in_the_default_place(
     name: str, folder: str
 ) -> None:
-    """Another loader has pinned the link in the root of the bpffs, or in a directory of another user."""
+    """Another loader pinned the link in the root of the bpffs or in another user's directory."""
     result = in_private_mounts(DEFAULT_PLACE + OUTSIDE, name, folder)
     assert result.exit_code == 0, result.stderr
 
@@ -291,7 +294,7 @@ def test_removing_goes_to_the_directory_that_was_opened(
 def test_a_directory_that_another_user_makes_first_is_found_out(
     public: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look and mkdir(2): what was made by somebody else is checked all the same."""
+    """The other user calls mkdir(2) after the check and before structops does."""
     real = os.mkdir
 
     def made_before(name: str, mode: int, *, dir_fd: int) -> None:
@@ -304,7 +307,7 @@ def test_a_directory_that_another_user_makes_first_is_found_out(
     assert caught.value.why == f"{public}/structops belongs to {NAMED}"
 
 
-# Pins of others
+# Pins of other users
 
 
 @needs(LINKS)
@@ -330,7 +333,7 @@ def test_a_pin_of_another_user_is_named_and_stays(pin_dir: str, name: str, dead:
 def test_a_shared_map_that_another_user_has_pinned_is_not_opened(
     public: str, name: str, tmp_path: Path, sort: str
 ) -> None:
-    """Others may make entries where maps are shared; what they have made is not taken for the map."""
+    """Another user replaced the pin of the shared map."""
     options = ("--pin-dir", f"{public}/links", "--map-pin-dir", public)
     words = ("register", file_of(tmp_path, "shared_map"), "--set", f"shared_ops.name={name}", *options)
     done(*words)
@@ -429,7 +432,7 @@ def test_names_that_look_alike_have_pins_of_their_own(pin_dir: str, name: str) -
 
 @needs(LINKS)
 def test_pins_with_the_names_of_before_are_found_by_id(pin_dir: str, name: str) -> None:
-    """Earlier versions of structops wrote "_" for every character that is none of a plain name."""
+    """Earlier versions of structops replaced every special character of a name by "_"."""
     whole, old = f"{name}.b", f"{name}_b"
     first = register(whole, pin_dir)
     os.rename(first["pin"], f"{pin_dir}/{old}")
@@ -443,12 +446,12 @@ def test_pins_with_the_names_of_before_are_found_by_id(pin_dir: str, name: str) 
 
 
 def findings_of(folder: str) -> list[dict[str, Any]]:
-    """Return what doctor says of a directory: its exit code is for the whole machine."""
+    """Return the findings of doctor in a directory, whatever it finds on the rest of the host."""
     return [item for item in run_cli("doctor", "--json").json()["findings"] if folder in item["what"]]
 
 
 def test_a_name_of_ours_is_no_place_of_a_link(pin_dir: str) -> None:
-    """An algorithm called kept, beside the directory of kept versions."""
+    """An algorithm has the same name as the directory of kept versions."""
     with array_map("t_pin") as fd, ExitStack() as undo:
         pins.prepare_pin_dir(pin_dir, undo)
         number = map_info(fd).id
@@ -528,7 +531,7 @@ assert result.exit_code == 0, result.stderr
 
 @pytest.mark.parametrize("script", [AS_NOBODY, IN_A_USER_NAMESPACE], ids=["nobody", "user namespace"])
 def test_every_user_can_have_a_directory_of_their_own(script: str) -> None:
-    """A bpffs with mode 1777, whose root directory belongs to root; in a user namespace that root may not be mapped."""
+    """The root of the bpffs belongs to root, which a user namespace need not map."""
     result = in_private_mounts(IN_1777 + script)
     assert result.exit_code == 0, result.stderr
 

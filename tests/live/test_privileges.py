@@ -1,4 +1,4 @@
-"""Without root: what needs none works, and everything else ends with exit code 4 and three lines."""
+"""Without root, commands that need it end with exit code 4 and three lines; others work."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def as_nobody(*arguments: str) -> Result:
 
 @pytest.fixture
 def public() -> Iterator[Path]:
-    """Return a directory that everybody can read, with an object in it."""
+    """Return a directory that every user can read, with an object in it."""
     folder = Path(tempfile.mkdtemp(prefix="structops_t_"))
     folder.chmod(0o755)
     (folder / "live_ops.bpf.o").write_bytes(live_ops())

@@ -1,7 +1,7 @@
-"""Queueing disciplines for real: packets that pass and packets that drop, counted, and what the kernel says of odd ones.
+"""Attach queueing disciplines to devices, and count passed and dropped packets.
 
-Packets are raw frames of a packet socket on one end of a veth pair, in a
-namespace of the test's own with IPv6 off: nobody else sends there.
+Packets are raw frames of a packet socket on one end of a veth pair, in a namespace
+of the test with IPv6 off. So no other process sends there.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.live, needs(QDISC_OPS)]
 Result = TypeVar("Result")
 FRAME_BYTES = 100
 PROTOCOL = 0x88B5
-"""``ETH_P_802_EX1``: for local experiments, nobody's protocol."""
+"""``ETH_P_802_EX1``, which is reserved for local experiments."""
 HEADER = b"\xff" * 6 + b"\x02" + b"\0" * 5 + PROTOCOL.to_bytes(2, "big")
 
 
@@ -56,12 +56,15 @@ class Wires:
         self._attached.append((device, kind))
 
     def leave(self) -> None:
-        """Take away what is attached: a namespace goes in the kernel's own time, and until then it holds the kinds."""
+        """Detach all qdiscs, and wait until the kernel no longer lists their kinds.
+
+        The kernel removes a namespace later, and until then it holds the kinds.
+        """
         self.leave_devices()
         assert eventually(lambda: not any(listed(kind) for _, kind in self._attached))
 
     def leave_devices(self) -> None:
-        """Take away what is attached, and let what is registered be."""
+        """Detach all qdiscs, but leave them registered."""
         for device, kind in self._attached:
             if self.read(device).kind == kind:
                 self.run(lambda device=device: detach_qdisc(device))  # type: ignore[misc]
@@ -80,7 +83,7 @@ class Wires:
         return self._ends[device]
 
     def send(self, device: str, *numbers: int) -> list[int]:
-        """Send numbered frames; return the numbers of those that were dropped before the sender's eyes."""
+        """Send numbered frames; return the numbers of those for which send(2) gave ENOBUFS."""
         dropped = []
         for number in numbers:
             try:
@@ -92,7 +95,7 @@ class Wires:
         return dropped
 
     def received(self, device: str, count: int) -> list[int]:
-        """Return the numbers of the frames that came to a device, when ``count`` are there."""
+        """Wait for ``count`` frames on a device, and return their numbers."""
         found: list[int] = []
 
         def all_there() -> bool:
@@ -105,7 +108,7 @@ class Wires:
         return found
 
     def unsent_bytes(self, device: str) -> int:
-        """Return what of a socket's packets the kernel still has somewhere."""
+        """Return how many bytes of the socket's packets the kernel still holds."""
         [left] = unpack("i", ioctl(self.end(device).fileno(), TIOCOUTQ, b"\0" * 4))
         return int(left)
 
@@ -138,7 +141,7 @@ def registered(name: str, pin_dir: str, *words: str) -> dict[str, Any]:
 
 
 def hold(one: dict[str, Any], held: int) -> None:
-    """Write the switch ``held`` of the object's .data."""
+    """Write the variable ``held`` in the object's .data."""
     wanted = data_map_name("fifo_qdisc.bpf.o", ".data")[:15]
     for program in one["programs"]:
         with bpf.prog_get_fd_by_id(program["id"]) as fd:
@@ -269,7 +272,7 @@ def test_an_id_that_is_taken_is_refused(name: str, pin_dir: str) -> None:
 
 
 def test_two_types_with_one_name_need_two_pins(name: str, pin_dir: str) -> None:
-    """Names are unique within a type only, and pins go by name."""
+    """Names are unique within a type only, but the pin path depends only on the name."""
     other = registered(name, pin_dir)
     words = ("register", "reno", "--set", f"reno.name={name}", "--pin-dir", pin_dir)
     for error in (refused(*words, "--dry-run"), refused(*words)):
@@ -284,7 +287,7 @@ def test_two_types_with_one_name_need_two_pins(name: str, pin_dir: str) -> None:
 
 
 def test_another_version_takes_its_place_by_a_restart(wires: Wires, name: str, pin_dir: str) -> None:
-    """A device keeps the version that it has; the one that is attached next is the new one."""
+    """A device keeps its version; the next attached device gets the new one."""
     one = registered(name, pin_dir, "--const", "limit=2")
     wires.attach("t_a0", name)
     words = ("fifo_qdisc", "--set", f"id={name}", "--const", "limit=3")

@@ -1,4 +1,4 @@
-"""The queueing disciplines that the kernel lists, with a kind that every kernel has."""
+"""Find devices that use a queueing discipline, with a kind that every kernel has."""
 
 from __future__ import annotations
 

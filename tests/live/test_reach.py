@@ -1,7 +1,8 @@
-"""What a walk of a program comes to is what the verifier comes to: programs made at random, loaded and never registered.
+"""Compare the walk of random programs with the verifier.
 
-Each calls a helper that no kernel has, somewhere. Where the walk is sure to come to it, the kernel refuses the
-program; where it never comes to it, the kernel does not refuse it for the helper.
+Each program calls a helper that no kernel has. If the walk surely reaches the call, the
+kernel must refuse the program. If the walk never reaches it, the kernel must not refuse
+the program because of the helper. No program is registered.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ CONTEXT = 6
 
 
 def written(random: Random) -> bytes:
-    """Return a program without loops; it may call a function that stands behind it."""
+    """Return a program without loops; it may call a function behind it."""
     head = [insn(MOV_X, CONTEXT, 1)]
     head += [insn(MOV_K, register, imm=random.choice((0, 0, 1, 2, 5, 7, -1))) for register in REGISTERS]
     head += [insn(ST, 10, 0, -8, 0), insn(ST, 10, 0, -16, 3)]
@@ -67,7 +68,7 @@ def function(random: Random) -> list[bytes]:
 
 
 def step(random: Random, left: int) -> bytes:
-    """Return one instruction; a jump stays within what is ``left``."""
+    """Return one instruction; a jump skips at most ``left`` instructions."""
     to, of, sort = random.choice(REGISTERS), random.choice(REGISTERS), random.random()
     if sort < 0.22:
         return insn(random.choice(LOADS), to, CONTEXT, random.choice((8, 16)))
@@ -83,7 +84,7 @@ def step(random: Random, left: int) -> bytes:
 
 
 def refused_for(kernel_type: StructOpsType, member_index: int, code: bytes) -> str:
-    """Return why the verifier refuses a program, "" when it takes it."""
+    """Return the verifier's log for a refused program, "" for an accepted one."""
     try:
         bpf.prog_load(
             BpfProgType.STRUCT_OPS,

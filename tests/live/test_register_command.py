@@ -1,4 +1,4 @@
-"""``structops register`` on the running kernel: what it registers, where it pins, and what each option changes."""
+"""``structops register`` on the running kernel: registrations, pins, and each option."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_what_it_says_is_what_the_kernel_has(name: str, pin_dir: str) -> None:
 def test_an_object_by_its_path(tmp_path: Path, name: str, pin_dir: str) -> None:
     [one] = register(live_ops_file(tmp_path), "--set", f"name={name}", "--pin-dir", pin_dir)
     assert (one["object"], one["variable"]) == ("live_ops.bpf.o", "live_ops")
-    # in the order of the kernel's members, which 7.x has changed
+    # in the order of the kernel's members, which differs since Linux 7.x
     assert {item["name"] for item in one["programs"]} == {
         "live_ssthresh",
         "live_cong_avoid",
@@ -247,7 +247,7 @@ def test_set_that_names_no_member_or_variable(name: str, pin_dir: str) -> None:
 
 
 def test_const_reaches_the_loaded_program(tmp_path: Path, name: str, pin_dir: str) -> None:
-    """``live_init`` sets every new connection's window to the constant: the kernel's TCP_INFO shows it, segment by segment."""
+    """``live_init`` sets the window of new connections; TCP_INFO shows it in segments."""
     path = live_ops_file(tmp_path)
     register(path, "--set", f"name={name}", "--const", "window=0x11", "--pin-dir", pin_dir)
     assert send_traffic(name, 200_000).tcp_info.snd_cwnd == 17
@@ -295,7 +295,7 @@ def _programs(one: dict[str, Any]) -> list[Any]:
 
 
 def _constants(object_name: str, one: dict[str, Any]) -> dict[str, Any]:
-    """Return the read-only variables as the kernel holds them, from maps that user space may not write any more."""
+    """Return the read-only variables from the kernel's maps, which user space may not write."""
     spec = open_object(object_name)
     sections = {data_map_name(spec.name, item.name)[:15]: item for item in spec.data if item.read_only}
     found: dict[str, Any] = {}
@@ -366,7 +366,7 @@ def test_transient_is_unregistered_by_a_signal(
 
 
 def test_where_sigint_is_ignored_a_transient_is_held_until_sigterm(name: str) -> None:
-    """A job in the background of a script has it ignored."""
+    """Scripts start their background jobs with SIGINT ignored."""
     with subprocess.Popen(
         ["env", "--ignore-signal=INT", *COMMAND, "register", "--transient", "reno", "--set", f"name={name}"],
         stdout=subprocess.PIPE,
@@ -404,7 +404,7 @@ def test_a_map_that_is_shared_by_a_killed_transient_goes_as_well(
 
 
 def open_in(process: str) -> list[str]:
-    """Return what a process has open besides /dev/null, a pipe without its number."""
+    """Return the open files of a process besides /dev/null, pipes without their number."""
     held: list[str] = []
     for path in Path(f"/proc/{process}/fd").iterdir():
         with suppress(FileNotFoundError):  # closed meanwhile
@@ -413,13 +413,13 @@ def open_in(process: str) -> list[str]:
 
 
 def test_what_stands_by_for_a_transient_holds_up_nobody(name: str) -> None:
-    """Its guard has let go of the machine's lock, of links and of all that it does not need."""
+    """The recovery process holds neither the lock file nor links, only the maps it needs."""
     with held_by_a_process(
         "aimd", "--set", f"aimd.name={name}", "--set", f"aimd_link.name={name}l"
     ) as process:
         [guard] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         kept = ["anon_inode:bpf-map"] * (1 if LINKS.present() else 2) + ["pipe"]
-        # the command may report the registration before the child has had its turn
+        # the command may report the registration before the child runs
         assert eventually(lambda: open_in(guard) == kept), open_in(guard)
 
 
@@ -455,7 +455,7 @@ def test_ctrl_c_at_any_moment_leaves_all_or_nothing(name: str, pin_dir: str, del
         assert eventually(lambda: not available(name) and not listed(name))
 
 
-@needs(LINKS)  # it waits for the pin
+@needs(LINKS)  # waits for the pin
 def test_ctrl_c_while_the_result_is_written_finds_it_done(name: str, pin_dir: str) -> None:
     reader, writer = os.pipe()
     full = b"." * fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
@@ -523,7 +523,7 @@ def test_a_taken_name(name: str, pin_dir: str, link: str) -> None:
 
 
 def test_what_is_to_be_held_and_is_registered_already(name: str, pin_dir: str) -> None:
-    """It is not this process's to hold: what it holds goes with it."""
+    """A transient does not take over a registration of another process."""
     words = ("register", "reno", "--set", f"name={name}")
     [first] = register(*words[1:], "--pin-dir", pin_dir)
     for more in ((), ("--dry-run",)):
@@ -558,7 +558,7 @@ def test_a_taken_pin_path(name: str, pin_dir: str) -> None:
 
 
 def detach(pin: str) -> None:
-    """Detach a pinned link past all that is under test: the pin stays, and the kernel frees the map."""
+    """Detach a pinned link without structops: the pin stays, and the kernel frees the map."""
     with bpf.obj_get(pin) as link:
         bpf.link_detach(link)
 
@@ -588,7 +588,7 @@ def test_the_pin_of_a_detached_link_is_replaced(name: str, pin_dir: str) -> None
 
 @needs(LINKS)
 def test_what_is_no_dead_link_keeps_its_place(name: str, pin_dir: str) -> None:
-    """Neither a map nor the link of something that is registered under another name."""
+    """Neither a map nor a link of another name is replaced."""
     [first] = register("reno", "--set", f"name={name}.1", "--pin-dir", pin_dir)
     os.rename(str(first["pin"]), f"{pin_dir}/{name}_1")
     with bpf.map_get_fd_by_id(int(str(first["map_id"]))) as fd:
@@ -621,7 +621,7 @@ def test_not_on_a_bpffs(tmp_path: Path, name: str) -> None:
 
 @needs(LINKS)
 def test_a_little_endian_number_by_any_reader(name: str, pin_dir: str) -> None:
-    """The value's first words, read without this project's decoder: the kernel's count and READY."""
+    """Read the value's refcnt and its state READY without this project's decoder."""
     [one] = register("reno", "--set", f"name={name}", "--pin-dir", pin_dir)
     with bpf.map_get_fd_by_id(one["map_id"]) as fd:
         raw = bpf_maps.map_lookup_elem(fd, ZERO, map_info(fd).value_size)
@@ -646,7 +646,7 @@ NOT_ATTACHED = {
 
 @needs(LINKS)
 def test_an_object_with_programs_of_other_types(tmp_path: Path, name: str, pin_dir: str) -> None:
-    """Two kinds in one object, with a link and without, members in another order: the rest is left out by name."""
+    """The object has two types, with and without a link; other programs are listed by name."""
     path = tmp_path / "mixed.bpf.o"
     path.write_bytes(compile_object(OBJECTS / "mixed.bpf.c"))
     names = ("--set", f"legacy.name={name}a", "--set", f"by_link.name={name}b")
@@ -680,7 +680,7 @@ def test_an_update_names_the_programs_of_other_types(tmp_path: Path, name: str, 
         assert set(NOT_ATTACHED) <= set(result.stderr.replace(",", "").split())
 
 
-# Once more, and as if
+# Repeated calls and dry runs
 
 
 @pytest.mark.parametrize("link", [pytest.param("--link", marks=needs(LINKS)), "--no-link"])
@@ -763,7 +763,7 @@ def test_a_dry_run_says_the_same_and_does_nothing(name: str, pin_dir: str, link:
 def test_a_dry_run_is_refused_what_would_be_refused(name: str, pin_dir: str, tmp_path: Path) -> None:
     error = refused("register", "reno", "--set", "name=cubic", "--dry-run")
     assert error["why"].startswith("the name is taken by something that is registered")
-    if LINKS.present():  # and so something to pin
+    if LINKS.present():  # otherwise nothing is pinned
         words = ("register", "reno", "--set", f"name={name}", "--dry-run", "--pin-dir")
         assert "is not on a bpffs" in refused(*words, str(tmp_path), exit_code=2)["what"]
     assert not os.path.exists(pin_dir)
@@ -789,7 +789,7 @@ run(sys.argv[1:])
 def test_killed_before_the_last_map_is_registered_all_of_it_goes(
     tmp_path: Path, name: str, bpf_root: str
 ) -> None:
-    """The first link is pinned by then, or its map registered, and the maps that are shared by name as well."""
+    """By then the first map is registered, its link pinned, and shared maps pinned by name."""
     path = live_ops_file(tmp_path, f'SECOND="{name}s"')
     words = ("register", path, "--set", f"live_ops.name={name}", "--pin-dir", f"{bpf_root}/a/b")
     ended = run_python("-c", KILLED, *words)

@@ -1,4 +1,4 @@
-"""``structops route`` on the running kernel: IPv4 and IPv6, locked or not, dangling and back."""
+"""``structops route`` on the running kernel: IPv4, IPv6, locked, dangling and undone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.live.test_privileges import as_nobody
 
 @pytest.fixture
 def place(name: str, pin_dir: str) -> Iterator[NetNamespace]:
-    """Return a namespace of this test's own, with a device, and an algorithm that is registered."""
+    """Yield a namespace with a device, and register an algorithm."""
     with named_namespace(name) as found:
         for words in (
             "link add t_0 type veth peer name t_1",
@@ -229,7 +229,7 @@ def test_a_dry_run_says_what_it_does_not_check(place: NetNamespace, name: str) -
 def test_the_fix_that_is_printed_takes_off_that_route_and_no_other(
     place: NetNamespace, name: str, pin_dir: str, words: tuple[str, ...]
 ) -> None:
-    """Once of ``unregister``, which is then no longer refused, and once of ``doctor`` for the dangling route."""
+    """``unregister`` prints the fix for a used name, and ``doctor`` for a dangling route."""
     others = [
         ("0.0.0.0/0", "dev", "t_0"),
         (V4, "dev", "t_0"),

@@ -1,4 +1,4 @@
-"""``structops run``: programs of bpf_dummy_ops with arguments by prototype, the state in and out."""
+"""``structops run``: programs of bpf_dummy_ops, with arguments by prototype and the state."""
 
 from __future__ import annotations
 

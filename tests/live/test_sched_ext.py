@@ -1,6 +1,7 @@
-"""Schedulers on a kernel with sched_ext: the bundled ones run, and those that the kernel ejects are found out.
+"""Run the bundled sched_ext schedulers, and find those that the kernel ejects.
 
-One scheduler runs at a time, and the kernel log keeps their names: they are the tests' own.
+Only one scheduler runs at a time. Each test has its own names, because the kernel log
+keeps them.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ pytestmark = needs(SCHED_EXT)
 
 SCHED_EXT_POLICY = 7
 LOST_IN = "7.2."
-"""The kernels of which Debian has builds whose BTF lost functions: 7.2.12 was seen, 7.3.4 has them all."""
+"""Debian has builds of these kernels whose BTF lost functions: 7.2.12 has, 7.3.4 has not."""
 
 
 def may_be_called(name: str) -> bool:
-    """Tell whether this build of the kernel lets programs call a function: Debian's 7.2.12 has lost some."""
+    """Tell whether this kernel's BTF lets programs call a function."""
     vmlinux = live_kernel().vmlinux
     type_id = vmlinux.find(name, BtfKind.FUNC)
     function = vmlinux.type(type_id) if type_id else None
@@ -42,7 +43,7 @@ def may_be_called(name: str) -> bool:
 
 
 def want(name: str) -> None:
-    """Skip where a function was lost; a kernel that nobody found it missing on has it, whatever this package says."""
+    """Skip the test if the BTF lost a function; fail it on a kernel not known for that."""
     if not may_be_called(name):
         what = f"its BTF has lost {name}_impl"
         if not os.uname().release.startswith(LOST_IN):
@@ -73,7 +74,7 @@ def ejected_ones(tmp_path: Path) -> str:
 
 @pytest.fixture
 def by_place(tmp_path: Path) -> str:
-    """Return the path of an object with schedulers that know CPUs by their place in the topology."""
+    """Return the path of an object with schedulers that number CPUs by topology."""
     path = tmp_path / "scx_cid.bpf.o"
     path.write_bytes(compile_object(OBJECTS / "scx_cid.bpf.c"))
     return str(path)
@@ -81,7 +82,7 @@ def by_place(tmp_path: Path) -> str:
 
 @contextmanager
 def a_task_of_sched_ext() -> Iterator[None]:
-    """Have a process that asks for SCHED_EXT, and wakes up again and again."""
+    """Run a process with the policy SCHED_EXT that wakes up every 10 ms."""
     child = os.fork()
     if child == 0:
         os.sched_setscheduler(0, SCHED_EXT_POLICY, os.sched_param(0))
@@ -95,7 +96,7 @@ def a_task_of_sched_ext() -> Iterator[None]:
 
 
 def busy_child(nice: int, ready: int) -> int:
-    """Start a process that uses all of CPU 0 that it gets, and says when it begins."""
+    """Start a process that spins on CPU 0 and writes a byte when it begins."""
     child = os.fork()
     if child == 0:
         os.sched_setaffinity(0, {0})
@@ -111,7 +112,7 @@ def cpu_seconds(process: int) -> float:
 
 
 def shares() -> tuple[float, float]:
-    """Return what two processes got of one CPU, in seconds: one of nice 0 and one of nice 10 (weight 100 and 11 or so)."""
+    """Return the CPU seconds of two processes on one CPU: nice 0 (weight 100), nice 10 (11)."""
     reader, writer = os.pipe()
     children = [busy_child(0, writer), busy_child(10, writer)]
     try:
@@ -130,7 +131,7 @@ def shares() -> tuple[float, float]:
 
 
 def sooner_or_later(true: Callable[[float, float], bool]) -> bool:
-    """Measure again where one process got what a busy host took from its guest: no other scheduler's shares look so."""
+    """Measure up to three times, because a busy host takes time from its guest."""
     return any(true(*shares()) for _ in range(3))
 
 

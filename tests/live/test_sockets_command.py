@@ -1,4 +1,4 @@
-"""``structops sockets`` against the kernel and the processes, as text and as JSON."""
+"""Compare ``structops sockets``, as text and as JSON, with the kernel and the processes."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_a_registered_name_without_sockets_and_a_name_of_nothing(name: str, bpf_
 
 
 def test_without_rights_the_own_namespace_is_shown(namespace: ThrowawayNamespace) -> None:
-    """As nobody: the sockets without their owners, and a note for each namespace that is left out."""
+    """An unprivileged user sees no owners, and a note for each namespace that is left out."""
     with every_state(namespace):
         result = as_nobody("sockets")
     assert result.exit_code == 0, result.stderr

@@ -1,4 +1,4 @@
-"""Write the saved state on a real bpffs, and read it again; the last entry takes the pin with it."""
+"""Write and read the saved state on a bpffs; removing the last entry removes its pin."""
 
 from __future__ import annotations
 

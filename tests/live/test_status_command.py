@@ -1,4 +1,4 @@
-"""``status`` on the running kernel: each sort of holder, every reference explained."""
+"""``structops status`` on the running kernel: each kind of reference is explained."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def register(name: str, *more: str) -> None:
 
 
 def status(name: str) -> list[dict[str, Any]]:
-    """Return what status says of the maps of a name."""
+    """Return the maps with a name, as status reports them."""
     found: list[dict[str, Any]] = done_json("status", name)["maps"]
     return found
 
@@ -42,7 +42,7 @@ def states(one: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def connected(namespace: ThrowawayNamespace, name: str) -> Iterator[tuple[socket, socket, socket]]:
-    """Listen and connect with an algorithm: listener, client, and what was accepted; all three use it."""
+    """Yield a listener, a client and the accepted socket, all with the same algorithm."""
     with namespace.open_socket() as listener, namespace.open_socket() as client:
         for tcp in (listener, client):
             set_congestion_control(tcp, name)
@@ -105,7 +105,7 @@ def test_a_socket_that_nobody_owns_any_more_is_found(name: str) -> None:
         with connected(namespace, name) as (_, client, _):
             client.setblocking(False)
             with suppress(BlockingIOError):
-                while True:  # until the reader, who does not read, takes no more
+                while True:  # until the pipe is full, because its reader does not read
                     client.send(bytes(1 << 16))
             client.close()
             [one] = status(name)
@@ -131,7 +131,7 @@ def test_a_socket_of_another_process(name: str) -> None:
 
 
 def test_a_process_may_call_itself_anything(name: str) -> None:
-    """Text shows its name as one line that no terminal obeys; JSON has it as it is."""
+    """Text escapes the process name; JSON has it unchanged."""
     register(name)
     program = (
         "import ctypes, sys; ctypes.CDLL(None).prctl(15, b'ev\\xff) \\n\\x1b[31mX', 0, 0, 0);"
@@ -200,7 +200,7 @@ def test_a_route_that_names_it(name: str) -> None:
         assert [(item["netns"], item["destination"], item["locked"]) for item in one["routes"]] == [
             (namespace.inode, "10.9.0.0/16", True)
         ]
-        assert one["references"]["unexplained"] == 0  # a route holds none
+        assert one["references"]["unexplained"] == 0  # a route holds no reference
 
 
 @needs(LINKS)

@@ -1,4 +1,4 @@
-"""What an object leaves to the kernel is found in the running one, and each symbol that it lacks is named."""
+"""Find an object's external symbols in the running kernel, and name the missing ones."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VARIABLES = Feature(
 )
 """Debian's kernels have them since 5.14."""
 NOT_ALLOWED = "calling kernel function tcp_v4_do_rcv is not allowed", "The kfunc tcp_v4_do_rcv is not allowed"
-"""In the words of the verifier, and from 7.3 on of its report."""
+"""The verifier's message, and that of its report since Linux 7.3."""
 CONFIG = next(filter(os.path.exists, config_paths(os.uname().release)), "")
 CONFIGURED = pytest.mark.skipif(
     not CONFIG,
@@ -55,7 +55,10 @@ def object_file(folder: Path, *macros: str) -> str:
 
 
 def option(name: str) -> str:
-    """Return what the running kernel's configuration says, "" for nothing, read in another way than the product does."""
+    """Return an option of the kernel's configuration, "" if it is not set.
+
+    It does not use the product's reader.
+    """
     with gzip.open(CONFIG, "rt") if CONFIG.endswith(".gz") else open(CONFIG, encoding="utf-8") as file:
         found = re.search(rf"^{name}=(.*)$", file.read(), re.MULTILINE)
     return found[1] if found else ""
@@ -67,7 +70,7 @@ def kernel_address(symbol: str) -> int:
 
 
 def found_by(path: str, name: str, pin_dir: str) -> dict[str, Any]:
-    """Register the object, let one connection use it, and return what it wrote of the kernel to its .bss."""
+    """Register the object, let one connection use it, and return ``found`` of its .bss."""
     [one] = done_json("register", path, "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]
     assert send_traffic(name, 100_000).tcp_info.bytes_acked >= 100_000
     [bss] = [item for item in read_contents(open_object(path), programs_of(one)) if item.name == ".bss"]
@@ -86,7 +89,7 @@ def programs_of(registered: dict[str, Any]) -> list[ProgInfo]:
 
 @pytest.fixture(scope="module")
 def with_variables() -> bool:
-    """Tell whether this kernel gives programs its variables: it looks for their addresses among its own symbols."""
+    """Tell whether kallsyms has the kernel's variables."""
     require(VARIABLES)
     with open("/proc/kallsyms", encoding="ascii") as file:
         return any(line.split()[2] == "runqueues" for line in file)
@@ -95,9 +98,9 @@ def with_variables() -> bool:
 @CONFIGURED
 @needs(KFUNCS)
 def test_configuration_addresses_and_functions(tmp_path: Path, name: str, pin_dir: str) -> None:
-    """The congestion control is reno's own functions, so the transfer itself says that they are called."""
+    """The algorithm calls reno's functions, so a transfer succeeds only if they are called."""
     found = found_by(object_file(tmp_path), name, pin_dir)
-    # Debian's stable kernels are called 6.1.0-N, whatever they are
+    # the release of Debian's stable kernels is 6.1.0-N, without the patch level
     words = re.search(r"Debian (\d+)\.(\d+)\.(\d+)", os.uname().version) or re.match(
         r"(\d+)\.(\d+)\.(\d+)", os.uname().release
     )
@@ -156,7 +159,7 @@ def test_variables_of_the_kernel(tmp_path: Path, name: str, bpf_root: str, with_
 
 
 def refuse(path: str, name: str, bpf_root: str, exit_code: int = 1) -> dict[str, Any]:
-    """Return the error of an object that is refused, and hold that nothing is left of it."""
+    """Check that an object is refused and that nothing is left; return the error."""
     words = ("register", path, "--set", f"name={name}", "--pin-dir", f"{bpf_root}/pins")
     error = refused(*words, exit_code=exit_code)
     assert not available(name)
@@ -195,7 +198,7 @@ def test_a_weak_function_of_another_prototype_that_is_called_all_the_same(
 
 
 def errors_of_check(path: str) -> list[dict[str, Any]]:
-    """Return the errors that check finds, which must end with 1."""
+    """Return the errors of ``check``, which must end with 1."""
     result = run_cli("check", path, "--json")
     assert result.exit_code == 1
     return [item for item in result.json()["results"][0]["findings"] if item["severity"] == "error"]
@@ -252,7 +255,7 @@ def test_a_strong_symbol_that_does_not_fit(
 
 
 def test_functions_where_programs_call_none(tmp_path: Path, name: str, bpf_root: str) -> None:
-    """BTF has them all the same, so only an older kernel says it, and before the verifier is asked."""
+    """BTF has the functions, so only structops can refuse the call before the verifier."""
     require_absence(KFUNCS)
     path = object_file(tmp_path, "NO_CONFIGURATION")
     error = refuse(path, name, bpf_root)
@@ -265,7 +268,7 @@ def test_functions_where_programs_call_none(tmp_path: Path, name: str, bpf_root:
 
 @needs(KFUNCS)
 def test_a_function_that_is_not_for_programs(tmp_path: Path, name: str, bpf_root: str) -> None:
-    """BTF has every function; which of them programs may call, the verifier says."""
+    """BTF has every function, but only the verifier knows which ones programs may call."""
     error = refuse(object_file(tmp_path, "NO_KFUNC", "NO_CONFIGURATION"), name, bpf_root)
     assert (error["kind"], error["program"]) == ("VerifierError", "ks_ssthresh")
     assert any(said in error["why"] for said in NOT_ALLOWED)
@@ -273,7 +276,7 @@ def test_a_function_that_is_not_for_programs(tmp_path: Path, name: str, bpf_root
 
 @needs(EXCEPTIONS)
 def test_a_program_that_throws(tmp_path: Path, name: str, pin_dir: str) -> None:
-    """Lost packets bring the program to ``bpf_throw``; what it returns then is what its callback returns."""
+    """Lost packets make the program call ``bpf_throw``; its callback gives the return value."""
     path = tmp_path / "exceptions.bpf.o"
     path.write_bytes(compile_object(OBJECTS / "exceptions.bpf.c"))
     [one] = done_json("register", str(path), "--set", f"name={name}", "--pin-dir", pin_dir)["registered"]
@@ -287,7 +290,10 @@ def test_a_program_that_throws(tmp_path: Path, name: str, pin_dir: str) -> None:
 
 @pytest.fixture
 def dctcp() -> Iterator[bool]:
-    """Load the module where there is one, and tell whether it shows its types; it goes when nothing calls it any more."""
+    """Load the module if the kernel has it, and tell whether its BTF is present.
+
+    It is unloaded when no program calls it any more.
+    """
     modprobe = shutil.which("modprobe") or ""
     loads = bool(modprobe) and not os.path.exists(MODULE_BTF)
     if loads:
@@ -301,7 +307,7 @@ def dctcp() -> Iterator[bool]:
 
 @needs(KFUNCS)
 def test_functions_of_a_module(dctcp: bool, tmp_path: Path, name: str, bpf_root: str) -> None:
-    """DCTCP's are called where the module is loaded; elsewhere weak ones are not there, and strong ones are missed."""
+    """Without the module, weak functions of DCTCP are absent, and strong ones are an error."""
     weak, strong = tmp_path / "weak.bpf.o", tmp_path / "strong.bpf.o"
     source = OBJECTS / "module_functions.bpf.c"
     weak.write_bytes(compile_object(source))

@@ -1,4 +1,4 @@
-"""The wrappers against the running kernel where no command goes: link updates, detached file systems, statistics."""
+"""Test wrappers that no command covers: link updates, detached mounts, statistics."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.program_records import prog_xlated
 
 @contextmanager
 def registered(map_fd: Fd) -> Iterator[None]:
-    """Register what is ready; where there are no links, setting the value was registering it."""
+    """Register a ready map; without links, updating its value has registered it already."""
     if has_links(live_kernel()):
         with bpf.link_create(map_fd):
             yield
@@ -56,7 +56,7 @@ def test_a_link_registers_and_detaching_unregisters(name: str) -> None:
         bpf.link_detach(link)
         assert not available(name)
         assert map_behind(link) == 0
-        bpf.link_detach(link)  # a second time: the kernel has nothing against it
+        bpf.link_detach(link)  # the kernel accepts a second call
         with pytest.raises(KernelError) as caught:
             bpf.link_update(link, map_fd)
         assert (caught.value.operation, caught.value.errno) == ("LINK_UPDATE", ENOLINK)
@@ -154,7 +154,7 @@ def test_kernel_btf_is_listed_by_name() -> None:
             with bpf.btf_get_fd_by_id(number) as fd:
                 info = btf_info(fd)
         except KernelError as error:
-            if error.errno != ENOENT:  # somebody's program went meanwhile
+            if error.errno != ENOENT:  # a program of another process may be gone
                 raise
             continue
         if info.is_kernel:
@@ -195,7 +195,7 @@ def test_frozen_maps_stay_as_they_are() -> None:
 
 def test_refused_btf_carries_the_kernels_words() -> None:
     data = bytearray(open_object("reno").btf.raw())
-    data[24 + 4 : 24 + 8] = (31 << 24).to_bytes(4, "little")  # the first type is of a kind that there is not
+    data[24 + 4 : 24 + 8] = (31 << 24).to_bytes(4, "little")  # the first type has an unknown kind
     with pytest.raises(KernelError) as caught:
         bpf.btf_load(bytes(data))
     assert (caught.value.operation, caught.value.errno) == ("BTF_LOAD", EINVAL)

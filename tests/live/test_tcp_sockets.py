@@ -56,13 +56,13 @@ def test_every_state_is_told(namespace: ThrowawayNamespace, diag: NetlinkSocket)
 def test_both_requests_of_the_kernel_tell_the_same(
     monkeypatch: pytest.MonkeyPatch, namespace: ThrowawayNamespace, diag: NetlinkSocket
 ) -> None:
-    """The list of all families at once, and one list for each, where the kernel refuses the first."""
+    """If the kernel refuses the request for all families, each family gets its own request."""
     with every_state(namespace), namespace.open_socket(AF_INET6) as six, namespace.open_socket() as four:
         for one, address in ((six, "::1"), (four, "127.0.0.1")):
             one.bind((address, 0))
             one.listen()
         at_once = [item._replace(info=b"") for item in tcp_sockets(diag)]
-        monkeypatch.setattr(sock_diag, "TCPDIAG_GETSOCK", 17)  # which no kernel has
+        monkeypatch.setattr(sock_diag, "TCPDIAG_GETSOCK", 17)  # no kernel has this request
         assert [item._replace(info=b"") for item in tcp_sockets(diag)] == at_once
     families = [item.family for item in at_once]
     assert families == sorted(families)
@@ -79,7 +79,7 @@ def test_it_agrees_with_ss(namespace: ThrowawayNamespace, diag: NetlinkSocket) -
     with every_state(namespace):
         said = namespace.run(lambda: subprocess.check_output(["ss", "-tanH"], text=True))
         theirs = sorted(" ".join(line.split()[3:5]) for line in said.splitlines())
-        without = ALL_STATES & ~(1 << TcpState.BOUND_INACTIVE)  # ss knows those since its version 6.8
+        without = ALL_STATES & ~(1 << TcpState.BOUND_INACTIVE)  # ss lists those since version 6.8
         found = [tcp_sockets(diag, states=states) for states in (without, ALL_STATES)]
         assert theirs in [
             sorted(

@@ -1,4 +1,4 @@
-"""Registering from a user namespace with a BPF token (Linux 6.9), as in a container: what has to be delegated."""
+"""Register from a user namespace with a BPF token (Linux 6.9), as in a container."""
 
 from __future__ import annotations
 

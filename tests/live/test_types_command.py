@@ -1,4 +1,4 @@
-"""``structops types`` and ``structops btf header`` on the running kernel, and on a copy of its BTF."""
+"""``structops types`` and ``structops btf header`` on the kernel and a copy of its BTF."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``structops unregister`` on the running kernel: the right way for what it finds, and what it says."""
+"""``structops unregister`` on the running kernel: how it removes each map, and its output."""
 
 from __future__ import annotations
 
@@ -349,7 +349,10 @@ def test_the_choice_of_a_route_is_refused(name: str, pin_dir: str) -> None:
 
 @needs(LINKS)
 def test_drained_first(name: str, bpf_root: str) -> None:
-    """Sockets of both versions go to the default of their namespace, and the kernel lets go of everything."""
+    """Sockets of both versions move to the default of their namespace.
+
+    Then the kernel frees everything.
+    """
     register(name, f"{bpf_root}/structops")
     with ThrowawayNamespace() as namespace:
         namespace.run(lambda: write_default("reno"))
@@ -419,7 +422,7 @@ run(sys.argv[1:])
 def test_killed_between_unpinning_and_detaching_it_is_brought_to_its_end(name: str, bpf_root: str) -> None:
     one = register(name, f"{bpf_root}/structops")
     done("update", name, "cubic", "--set", f"name={name}")
-    with bpf.link_get_fd_by_id(one["link_id"]):  # somebody else holds the link as well
+    with bpf.link_get_fd_by_id(one["link_id"]):  # another process holds the link too
         ended = run_python("-c", KILLED, "unregister", name)
         assert ended.exit_code == -signal.SIGKILL
         assert eventually(lambda: not available(name))
@@ -476,7 +479,7 @@ def test_a_dead_pin_that_may_not_be_removed_is_an_error(name: str, pin_dir: str)
     assert not os.path.exists(pin)
 
 
-# What changes between the look and the deed
+# Changes between check and removal
 
 
 @needs(LINKS)
@@ -495,7 +498,7 @@ def test_a_link_that_got_another_map_meanwhile_is_left_alone(name: str, pin_dir:
 def test_what_cannot_be_unregistered_has_its_pin_again(
     name: str, pin_dir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kernel without LINK_DETACH, and a process that holds the link: unpinning alone does not unregister it."""
+    """A process holds the link, and the kernel has no LINK_DETACH: unpinning is not enough."""
     one = register(name, pin_dir)
 
     def cannot(_: Fd) -> None:

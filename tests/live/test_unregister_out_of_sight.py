@@ -1,4 +1,4 @@
-"""``structops unregister`` where pins or namespaces are out of the usual sight."""
+"""``structops unregister`` if pins or namespaces are unreachable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from tests.live.test_unregister_command import register
 
 @needs(LINKS)
 def test_under_ip_netns_exec_a_pin_is_out_of_sight(name: str) -> None:
-    """The machine's bpffs is not in the /sys that it mounts: no process holds the link, and nobody is told to end one."""
+    """``ip netns exec`` mounts another /sys, without the bpffs of the host.
+
+    No process holds the link, so the hint names no process to end.
+    """
     done("register", "reno", "--set", f"name={name}")
     with named_namespace(f"{name}n") as namespace:
         there = ("ip", "netns", "exec", namespace.title)
@@ -37,14 +40,14 @@ def test_under_ip_netns_exec_a_pin_is_out_of_sight(name: str) -> None:
         enter, _, words = fix.replace(" 1 ", f" {os.getpid()} ").partition(" structops ")
         ended = run_process(
             *words.split(), before=(*there, *enter.split())
-        )  # process 1 may not be ours to enter
+        )  # the test may not enter process 1
         assert ended.exit_code == 0, ended.stderr
     assert not available(name)
 
 
 @needs(LOOP)
 def test_the_default_of_a_namespace_that_only_a_descriptor_holds_is_refused(name: str, pin_dir: str) -> None:
-    """It can be named, and another default be chosen in it."""
+    """The hint names the namespace and a command that sets another default in it."""
     register(name, pin_dir, "--set", "flags=non_restricted")
     with held_by_a_descriptor(f"{name}n") as namespace:
         done("default", name, "--netns", namespace.title)
@@ -71,7 +74,10 @@ def test_the_default_of_a_namespace_that_only_a_socket_holds_is_named(name: str,
 def test_the_way_into_a_namespace_that_goes_meanwhile_does_not_hide_its_default(
     name: str, pin_dir: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process that led there ends between the search for namespaces and the look into this one, and a socket holds it still."""
+    """The process that leads to the namespace ends before structops enters it.
+
+    A socket still holds the namespace.
+    """
     register(name, pin_dir, "--set", "flags=non_restricted")
     with held_by_a_socket_alone(lambda: write_default(name)) as inode:
         ended = NetNamespace(inode, "/proc/0/ns/net")

@@ -1,4 +1,4 @@
-"""``structops update``, ``rollback`` and ``versions`` on the running kernel: two versions of one name, and who has which."""
+"""``structops update``, ``rollback`` and ``versions`` on the running kernel."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = needs(LINKS)
 
 
 class Runbook:
-    """One congestion control of a name and a place of its own, in as many versions as a test asks for."""
+    """One congestion control with its own name and pin directory, in several versions."""
 
     def __init__(self, folder: Path, name: str, root: str) -> None:
         self.path = live_ops_file(folder)
@@ -54,12 +54,12 @@ class Runbook:
         return map_id
 
     def current(self) -> int:
-        """Return the map behind the pinned link, as the kernel says."""
+        """Return the id of the map behind the pinned link."""
         with bpf.obj_get(f"{self.place}/{self.name}") as link:
             return link_info(link).map_id
 
     def kept(self) -> list[int]:
-        """Return the ids of the kept versions, the last replaced first."""
+        """Return the ids of the kept versions, the newest first."""
         found = done_json("versions", self.name)["versions"]
         assert found[0]["version"] == "current"
         assert all(one["pin"] == f"{self.place}/kept/{self.name}/{one['map_id']}" for one in found[1:])
@@ -297,7 +297,7 @@ def test_another_tools_link_is_updated_with_a_word_of_warning(book: Runbook) -> 
 
 
 def new_socket_uses(namespace: NetNamespace) -> int:
-    """Return the map that the default of a namespace really is of."""
+    """Return the map that new sockets of a namespace use."""
     with AlgorithmReader() as reader:
         return inside(namespace, reader.default)
 
@@ -344,7 +344,7 @@ def test_a_default_that_no_way_leads_to_is_named(book: Runbook) -> None:
 
 
 def test_what_the_sysctl_allows_stays_allowed(book: Runbook) -> None:
-    """The flag of the allowed list is the live map's, and a new version comes without it."""
+    """The live map has the flag of the allowed list; a new version is loaded without it."""
     book.register(10)
     with named_namespace(f"{book.name}n") as namespace:
         done("default", book.name, "--netns", namespace.title, "--allow")
@@ -356,7 +356,7 @@ def test_what_the_sysctl_allows_stays_allowed(book: Runbook) -> None:
 
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)])
 def test_a_version_that_may_not_be_the_default_is_refused(book: Runbook, dry: tuple[str, ...]) -> None:
-    """Its default would stay with the old version; writing it all the same would leak a map until reboot."""
+    """The default would stay with the old version; writing it would leak a map until reboot."""
     first = book.register(10, "--set", "flags=non_restricted")
     with named_namespace(f"{book.name}n") as namespace:
         make_default(namespace, book.name)
@@ -383,7 +383,7 @@ def test_a_rollback_to_such_a_version_is_refused(book: Runbook) -> None:
 
 
 def test_a_default_that_may_not_follow_is_named(book: Runbook) -> None:
-    """A tool that does not look first may have left it."""
+    """A tool that does not check this may have left such a default."""
     first = book.register(10, "--set", "flags=non_restricted")
     with named_namespace(f"{book.name}n") as namespace:
         make_default(namespace, book.name)
@@ -421,7 +421,7 @@ run(sys.argv[1:])
 
 
 def without_following(*words: str) -> None:
-    """Run a command that leaves defaults where they are, as one of a tool that does not know of them."""
+    """Run a command that leaves default sysctls unchanged, as another tool would."""
     assert run_python("-c", NOT_FOLLOWED, *words).exit_code == 0
 
 
@@ -473,7 +473,7 @@ def allowed() -> list[str]:
 
 
 def refused_after(*words: str) -> dict[str, Any]:
-    """Run a command that does its work and still ends with 1, and return the error."""
+    """Check that a command makes its change and ends with 1; return the error."""
     from tests.cli_runner import run_cli
 
     result = run_cli(*words, "--json")
@@ -527,7 +527,10 @@ def test_killed_it_is_as_before_or_as_after(book: Runbook, moment: str) -> None:
 
 
 def test_the_map_that_is_there_is_never_put_there_again(book: Runbook) -> None:
-    """It would damage the kernel's list: by the same programs it is nothing to do, and by id it is refused."""
+    """Registering the live map again would damage the kernel's list.
+
+    An update with the same programs changes nothing. An update by id is refused.
+    """
     first = book.register(10)
     assert done_json("rollback", book.name, "--to", str(first))["changed"] is False
     with bpf.map_get_fd_by_id(first) as fd:

@@ -1,4 +1,4 @@
-"""``structops update --restart`` on the running kernel: what no link can replace, on kernels without links as well."""
+"""``structops update --restart``: replace maps without a link, on every kernel."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def without_links(book: Runbook) -> str:
 
 @needs(LINKS)
 def test_from_no_link_to_a_link_and_back_to_a_copy(book: Runbook) -> None:
-    """What comes back takes the link that is there now, atomically: only its value is copied."""
+    """The rollback replaces the map of the present link atomically, with a copied value."""
     first = book.register(10, "--no-link")
     data = book.update(11, "--restart")
     assert data["link_id"] is not None
@@ -99,7 +99,7 @@ def test_a_version_that_may_not_be_the_default_is_refused(book: Runbook) -> None
 def test_what_a_process_holds_is_not_taken_away_from_it(
     book: Runbook, monkeypatch: pytest.MonkeyPatch, dry: tuple[str, ...]
 ) -> None:
-    """As a scheduler's loader holds it: a type that cannot be replaced, and a link without a pin."""
+    """As a scheduler's loader does, a process holds a link without a pin."""
     monkeypatch.setattr("structops_cli.operations.update.needs_restart", lambda _: True)
     with held_by_a_process("reno", "--set", f"name={book.name}"):
         [before] = listed(book.name)
@@ -140,17 +140,17 @@ sys.exit(run(sys.argv[2:]))
 
 
 def test_killed_in_the_gap_it_is_as_before_or_as_after(book: Runbook) -> None:
-    """The old version goes in a thread of its own: whether it had gone when the process was killed is a race."""
+    """The old version ends in a thread, so it may be gone or not when the process is killed."""
     first = book.register(10, "--no-link")
     [before] = done_json("versions", book.name)["versions"]
     ended = run_python("-c", RESTART, "killed", "update", book.name, *book.words(11, "--restart"))
     assert ended.exit_code == -signal.SIGKILL
-    with lock_file(wait_s=scaled(10)):  # the guard has it until it is done
+    with lock_file(wait_s=scaled(10)):  # the recovery process holds the lock file until it has finished
         pass
     assert available(book.name)
     [current, *kept] = done_json("versions", book.name)["versions"]
     assert current["version"] == "current"
-    if current["digest"] == before["digest"]:  # the old version itself, or a copy of it
+    if current["digest"] == before["digest"]:  # the old version, or a copy of it
         assert not kept
     else:
         assert [(one["version"], one["map_id"]) for one in kept] == [("kept", first)]

@@ -1,4 +1,7 @@
-"""No connection fails while its congestion control is replaced, and nothing is left; ``make update-load`` does it a hundred times."""
+"""No connection fails during an update, and nothing leaks.
+
+``make update-load`` repeats the test a hundred times.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,6 @@ def test_connections_at_full_speed_notice_nothing(
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         sys.stdout.write(f"\n{text(load)}")
     assert (load.updates, load.connections, load.failed) == (UPDATES, CONNECTED, ())
-    # an emulated processor that others share has seconds in which nothing at all happens
+    # a shared emulated processor may stop for seconds
     assert load.total_bytes if EMULATED else all(load.during), "every second carried data"
     assert not {sort: count for sort, count in load.left.items() if count > 0}

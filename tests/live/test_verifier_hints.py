@@ -1,4 +1,4 @@
-"""The hint of a common refusal of the running kernel's verifier; an object that follows it loads."""
+"""An object that follows the hint of a common verifier error loads."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def refusal(*macros: str) -> VerifierError:
 )
 def test_the_hint_helps(macro: str, hint: str) -> None:
     error = refusal(macro)
-    report = report_in(error.log)  # of 7.3 and later, with the kernel's own suggestion
+    report = report_in(error.log)  # 7.3 and later, with the kernel's own suggestion
     assert hint in error.hint or (report and report.suggestion.rstrip(".") in error.hint)
     load_and_close(read(macro, "FIXED"))
 

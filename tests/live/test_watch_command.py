@@ -1,4 +1,4 @@
-"""``watch`` on the running kernel: each event, as it happens, and each way to end."""
+"""``structops watch`` on the running kernel: each event, and each way to end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DEFAULT = "/proc/sys/net/ipv4/tcp_congestion_control"
 
 
 class Watching:
-    """A running ``watch --json``: what it says of one name."""
+    """A running ``watch --json``, and its events about one name."""
 
     def __init__(self, process: subprocess.Popen[str], name: str) -> None:
         self._process, self._name = process, name
@@ -80,7 +80,7 @@ def test_a_retired_one_is_freed_when_its_last_socket_goes(name: str) -> None:
             done("unregister", name)
             event = watch.next()
             assert event["event"] == "retired"
-            assert event["holders"] in (1, 2)  # the link that was let go may still be in the kernel's count
+            assert event["holders"] in (1, 2)  # the kernel's count may still contain the released link
         assert watch.next()["event"] == "freed"
 
 
@@ -121,7 +121,7 @@ def test_the_default_of_a_namespace(name: str) -> None:
 
 @needs(LINKS)
 def test_nothing_is_held_by_watching(name: str) -> None:
-    """A watcher that held a link would keep alive what its owner lets go."""
+    """A watcher must not hold a link, because that would keep the map registered."""
     with watching(name) as watch:
         with ready(name) as (_, map_fd), bpf.link_create(map_fd):
             assert watch.next()["event"] == "registered"
