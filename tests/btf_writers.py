@@ -1,12 +1,12 @@
-"""Write BTF by hand, independently of the product's encoder: well formed unless an argument says otherwise.
+"""Write BTF by hand, independently of the product's encoder.
 
-A record is made by a function named after its kind, and ``write_btf`` puts
-records together, numbered from 1. What is wrong in a test is one argument::
+A function named after the kind makes a record. ``write_btf`` numbers records from 1.
+The result is well formed unless an argument makes it wrong::
 
     write_btf([int_("int"), ptr(1)])                      # well formed
-    write_btf([int_("int"), ptr(99)])                     # a pointer to nowhere
-    write_btf([int_("int"), ptr(1, vlen=3)])              # bits where none are
-    write_btf([int_("int")], header={"magic": 0x9feb})    # of the other byte order
+    write_btf([int_("int"), ptr(99)])                     # the type does not exist
+    write_btf([int_("int"), ptr(1, vlen=3)])              # a pointer has no vlen
+    write_btf([int_("int")], header={"magic": 0x9feb})    # the other byte order
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ Word = int | str
 
 
 class Record(NamedTuple):
-    """A record to be: the words of ``struct btf_type``, those behind it, and how many bytes to leave off its end."""
+    """The words of ``struct btf_type`` and of the data behind it.
+
+    ``cut`` is the number of bytes to leave off at the end.
+    """
 
     kind: int
     name: Word = ""
@@ -33,12 +36,12 @@ class Record(NamedTuple):
     cut: int = 0
 
     def but(self, **changes: object) -> Record:
-        """Return the record with something wrong."""
+        """Return the record with some fields changed."""
         return self._replace(**changes)  # type: ignore[arg-type]  # whatever the test says
 
 
 class StringTable:
-    """A string section to be; offsets start at ``start``."""
+    """A string section that grows; offsets start at ``start``."""
 
     def __init__(self, start: int = 0, *, first: bytes = b"\0") -> None:
         self.start = start
@@ -69,14 +72,13 @@ def write_btf(
     gap: bytes = b"",
     behind: bytes = b"",
 ) -> bytes:
-    """Write a BTF.
+    """Return BTF.
 
-    ``strings_start`` is the length of the base's strings for split BTF,
-    ``header`` overrides fields of the header (magic, version, flags, hdr_len,
-    type_off, type_len, str_off, str_len, and layout_off, layout_len), ``tail``
-    lengthens it, ``gap`` lies between the types and the strings, ``behind``
-    after everything. ``layout`` has (info_sz, elem_sz) by kind, for a header and a
-    section as since Linux 7.1.
+    ``strings_start`` is the length of the base's strings for split BTF. ``header``
+    overrides fields of the header: magic, version, flags, hdr_len, type_off, type_len,
+    str_off, str_len, layout_off, layout_len. ``tail`` lengthens the header, ``gap``
+    lies between types and strings, and ``behind`` follows the strings. ``layout`` has
+    (info_sz, elem_sz) by kind, and adds header fields and a section as since Linux 7.1.
     """
     table = StringTable(strings_start, first=first_string)
     types = b"".join(_record(record, table) for record in records)
@@ -107,11 +109,11 @@ LAYOUT = (
 )
 """The layout of the kinds 0 to 19, as libbpf writes it."""
 LATER = (*LAYOUT, (4, 8), (0, 0))
-"""And of two more: kind 20 has a word and eight bytes for each of vlen, kind 21 nothing."""
+"""Two more kinds: 20 has a word and eight bytes for each of vlen, 21 has nothing."""
 
 
 def string_offset(btf: bytes, text: str) -> int:
-    """Return where a whole string is in the string section of a BTF, for .BTF.ext."""
+    """Return the offset of a whole string in the string section of a BTF, for .BTF.ext."""
     hdr_len, _, _, str_off, str_len = struct.unpack_from("<IIIII", btf, 4)
     strings = btf[hdr_len + str_off : hdr_len + str_off + str_len]
     return strings.index(b"\0" + text.encode() + b"\0") + 1
@@ -216,7 +218,7 @@ def enum64(name: Word, values: Mapping[str, int], *, size: int = 8, signed: bool
 
 
 def every_kind() -> list[Record]:
-    """Return one record of each of the 19 kinds, and what they need; all that ``check`` accepts."""
+    """Return valid records: one of each of the 19 kinds, and the types that they refer to."""
     return [
         int_("int", encoding=1),  # 1
         int_("unsigned int"),  # 2
@@ -267,11 +269,11 @@ def write_ext(
     tail: bytes = b"",
     cut: int = 0,
 ) -> bytes:
-    """Write a .BTF.ext: for each part, records by the string offset of their section's name.
+    """Return a .BTF.ext: for each part, records by the string offset of their section's name.
 
-    Records are the words of the structure; longer ones are allowed where
-    ``sizes`` (by part) says so. ``counts`` overrides the number that each
-    section of a part claims, ``header`` fields of the header.
+    A record is the words of its structure. ``sizes`` (by part) allows longer records.
+    ``counts`` overrides the record count of each section of a part, and ``header``
+    overrides fields of the header.
     """
     parts = {
         name: _part(sections or {}, (sizes or {}).get(name, size), (counts or {}).get(name))
@@ -302,9 +304,10 @@ def _part(sections: Mapping[int, Sequence[Sequence[int]]], size: int, count: int
 
 
 def newer(data: bytes, more: Sequence[Record] = (), layout: Sequence[tuple[int, int]] = LATER) -> bytes:
-    """Return BTF of a 24-byte header as a newer tool writes it: with a layout, and ``more`` types behind the others.
+    """Return BTF as a newer tool writes it: with a layout, and ``more`` types at the end.
 
-    The strings stay, so ``more`` has string offsets and no names of its own.
+    ``data`` has a 24-byte header. The strings stay, so ``more`` has string offsets but no
+    names.
     """
     _, types_at, types_len, strings_at, strings_len = struct.unpack_from("<5I", data, 4)
     types = data[24 + types_at : 24 + types_at + types_len]

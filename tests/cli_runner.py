@@ -1,4 +1,4 @@
-"""Run the command in this process, or in a process of its own to test signals and privileges."""
+"""Run the command in this process or, to test signals and privileges, in another one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.time_scale import scaled
 
 COMMAND = (sys.executable, "-m", "structops_cli")
 OWN_PID_NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc")
-"""Runs a command where the processes of others are hidden, as in a container."""
+"""Run a command without access to other processes, as in a container."""
 TIMEOUT_S = scaled(30.0)
 """The time limit of a process."""
 
@@ -73,7 +73,7 @@ def run_cli(*arguments: str) -> Result:
 
 
 def _checked(arguments: Sequence[str], result: Result) -> Result:
-    """Hold every JSON object that a run printed against its schema, and return the run."""
+    """Check every JSON object that a run printed against its schema, and return the run."""
     if Output.from_arguments(arguments).json:
         check_answers(result.stdout)
         if result.exit_code:
@@ -94,7 +94,10 @@ def done_json(*arguments: str) -> dict[str, Any]:
 
 
 def refused(*arguments: str, exit_code: int = 1) -> dict[str, Any]:
-    """Run the command with ``--json``; it must fail with the exit code and print no data. Return the error."""
+    """Run the command with ``--json`` and return its error.
+
+    It must fail with the exit code and print no data.
+    """
     result = run_cli(*arguments, "--json")
     assert (result.exit_code, result.stdout) == (exit_code, ""), result
     return result.error()

@@ -1,4 +1,4 @@
-"""Compile BPF C for tests, and keep each object in a folder of the temporary directory."""
+"""Compile BPF C for tests, and keep each object in a temporary directory."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parents[1]
 FLAGS = ("-O2", "-g", "-mcpu=v3")
 NEWEST, GCC = "clang-newest", "bpf-gcc"
 FETCHED = ("clang-9", "clang-11", "clang-13", "clang-14", "clang-15", "clang-16", NEWEST, GCC)
-"""Compilers of other releases of Debian, downloaded if they are not installed."""
+"""Compilers of other Debian releases, downloaded if they are not installed."""
 
 
 def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str] = FLAGS) -> bytes:
@@ -42,7 +42,7 @@ def compile_object(source: Path, *, clang: str = "clang-19", flags: Sequence[str
 
 
 def compile_with(source: Path, clang: str, flags: Sequence[str]) -> bytes:
-    """Compile a source with exactly these flags, or return the object that was kept."""
+    """Compile a source with exactly these flags, or return the kept object."""
     command = [compiler(clang), *([] if clang == GCC else ["-target", "bpf"]), *flags]
     text = _run([*command, "-E", "-P", source])
     key = sha256(
@@ -52,7 +52,7 @@ def compile_with(source: Path, clang: str, flags: Sequence[str]) -> bytes:
     if not kept.exists():
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
             made = Path(folder) / "made.o"
-            # a name without the folder: the object does not depend on the path of the tree
+            # a relative name: the object must not depend on the path of the tree
             _run([*command, "-c", source.name, "-o", made], cwd=source.parent)
             made.replace(kept)
     return kept.read_bytes()
@@ -60,15 +60,15 @@ def compile_with(source: Path, clang: str, flags: Sequence[str]) -> bytes:
 
 @cache
 def _version(path: str) -> bytes:
-    """Return the version of a compiler; asking once saves as much time as preprocessing takes."""
+    """Return the version of a compiler; cached, since asking takes as long as preprocessing."""
     return _run([path, "--version"])
 
 
 def prebuild_objects(into: Path, more: Iterable[ObjectRequest] = ()) -> None:
-    """Fill a folder with every object that tests have requested, compiled again if its source has changed."""
+    """Compile every object that tests have requested, unless it is up to date."""
     into.mkdir(parents=True, exist_ok=True)
     for request in {*more, *recorded_requests(_folder())}:
-        # an old request: its source is gone or does not compile, or its compiler is not here
+        # an old request whose source is gone or does not compile, or whose compiler is missing
         with suppress(AssertionError, pytest.skip.Exception, pytest.fail.Exception):
             data = compile_object(REPOSITORY / request.source, clang=request.clang, flags=request.flags)
             (into / request.key).write_bytes(data)
@@ -80,7 +80,7 @@ def bpftool() -> str:
 
 
 def link(*objects: bytes) -> bytes:
-    """Link objects by bpftool's static linker."""
+    """Link objects with bpftool's static linker."""
     with tempfile.TemporaryDirectory() as folder:
         made, parts = Path(folder) / "made.o", [Path(folder) / f"{n}.o" for n in range(len(objects))]
         for path, data in zip(parts, objects, strict=True):

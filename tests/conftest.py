@@ -1,4 +1,7 @@
-"""Hooks and fixtures of all tests: live tests need root, and leave the kernel unchanged."""
+"""Hooks and fixtures of all tests.
+
+Live tests need root, and leave the kernel unchanged.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ MOUNTED = pytest.StashKey[bool]()
 
 LIVE = Path(__file__).parent / "live"
 KEPT = pytest.StashKey[list[str]]()
-"""Lines about descriptors and programs that the run, or a process of it, left."""
+"""Lines about descriptors and programs that the run, or an xdist worker, left."""
 KEPT_FDS = "kept_fds"
-"""The key of these lines in the output of a pytest-xdist process."""
+"""The key of these lines in the output of a pytest-xdist worker."""
 LIMIT = pytest.StashKey[Any]()
 """The settings of pytest-timeout for a test."""
 
@@ -100,7 +103,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name long bytes after their argument: compressed data contains the time, and test names must not differ."""
+    """Name long bytes after their argument.
+
+    Compressed data contains the time, but a test must have the same name in each run.
+    """
     return argname if isinstance(val, bytes) and len(val) > 16 else None
 
 
@@ -112,7 +118,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail a run that left descriptors or programs, or in CI a run of all live tests without a pass."""
+    """Fail a run that left descriptors or programs.
+
+    In CI, also fail a run of all live tests in which none passed.
+    """
     kept = session.config.stash.setdefault(KEPT, [])
     kept += _kept_fds()
     if output := getattr(session.config, "workeroutput", None):
@@ -123,14 +132,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take the lines of a pytest-xdist process."""
+    """Collect the lines of a pytest-xdist worker."""
     node.config.stash.setdefault(KEPT, []).extend(getattr(node, "workeroutput", {}).get(KEPT_FDS, ()))
 
 
 def _kept_fds() -> list[str]:
     from tests.open_fds import unclosed_fds
 
-    checks = sys.modules.get("tests.leak_check")  # imported by live tests only
+    checks = sys.modules.get("tests.leak_check")  # only live tests import it
     return [*unclosed_fds(), *(checks.unfreed_programs(wait=True) if checks else ())]
 
 
@@ -143,7 +152,7 @@ def _tell(session: pytest.Session, kept: list[str]) -> bool:
 
 
 def _lacks_live_tests(session: pytest.Session) -> bool:
-    """Tell whether this run has all live tests, in CI, and none of them passed."""
+    """Tell whether, in CI, this run has all live tests and none of them passed."""
     if not IN_CI or not any(LIVE.is_relative_to(session.startpath / word) for word in session.config.args):
         return False
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -152,7 +161,7 @@ def _lacks_live_tests(session: pytest.Session) -> bool:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Unmount the bpffs of this run, unless it contains pins. The debug files are the kernel's."""
+    """Unmount the bpffs of this run, unless it contains pins; the kernel makes .debug files."""
     if not config.stash.get(MOUNTED, False):
         return
     from structops_cli.syscall import bpffs
@@ -174,7 +183,7 @@ def machine_left_as_it_was(
     if settings:
         request.node.ihook.pytest_timeout_cancel_timer(item=request.node)
     with hold_kernel_lock():
-        if settings:  # waiting for other runs does not count
+        if settings:  # the wait for other runs does not count
             _begin_limit(request.node, settings)
         _mount_bpffs(request.config)
         from tests.leak_check import check_unchanged
@@ -190,7 +199,7 @@ def machine_left_as_it_was(
 def _mount_bpffs(config: pytest.Config) -> None:
     """Mount /sys/fs/bpf until the end of the run, so that no command has to mount it.
 
-    Each mount makes the kernel load maps and programs of its own.
+    With each mount the kernel loads maps and programs.
     """
     from structops_cli.syscall import bpffs
 

@@ -14,5 +14,5 @@ __all__ = ["compute_fixups"]
 
 
 def compute_fixups(local: Btf, kernel: KernelTypes, relos: Sequence[CoreRelo]) -> tuple[Fixup, ...]:
-    """Return one fixup for each relocation, with nothing kept for the next call."""
+    """Return one fixup for each relocation, without a cache between calls."""
     return Relocator(local, Target(kernel)).fixups(relos)

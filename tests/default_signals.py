@@ -12,10 +12,11 @@ __all__ = ["default_signals"]
 
 @contextmanager
 def default_signals() -> Iterator[None]:
-    """Let SIGINT raise KeyboardInterrupt here, and SIGINT and SIGHUP end programs that this process starts.
+    """Restore SIGINT and SIGHUP here and in programs that this process starts.
 
-    An executed program gets the default action for a signal that has a handler. So an
-    ignored SIGHUP gets a handler that does nothing.
+    In this process SIGINT raises KeyboardInterrupt. An executed program gets the default
+    action for a signal that has a handler. So an ignored SIGHUP gets a handler that does
+    nothing.
     """
     handlers: dict[int, Callable[[int, FrameType | None], object]] = {
         signal.SIGINT: signal.default_int_handler

@@ -1,8 +1,9 @@
-r"""The commands and the output that the documentation shows, and a way to run them.
+r"""Run the commands of the documentation, and compare their output with the pages.
 
-Pages are README.md, CONTRIBUTING.md and the files of ``docs``. Each block of the language ``console`` has commands
-behind ``# `` or ``$ ``, each with its output. A page is run from top to bottom in one shell, in a mount namespace
-with a bpffs and a /run/netns of its own. Comments of Markdown before a block say more:
+Pages are README.md, CONTRIBUTING.md and the files of ``docs``. A block of the language
+``console`` has commands behind ``# `` or ``$ ``, each with its output. One shell runs a
+page from top to bottom, in a mount namespace with its own bpffs and /run/netns. Comments
+of Markdown before a block are directives:
 
 - ``<!-- not run: REASON -->``: this block is not run.
 - ``<!-- varies: REGEX -->``: text of the output that differs from run to run.
@@ -42,14 +43,14 @@ SLEEP = """sleep() {
     done
     command sleep "$1"
 }"""
-"""A reader's ``sleep 1`` lets a server start; on a busy host it also waits until the server has its socket."""
+"""Replaces ``sleep``: on a busy host it also waits until each server has its socket."""
 BLOCK = re.compile(
     r"(?P<notes>(?:^<!--[^\n]*-->\n\n?)*)^```console\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 NOTE = re.compile(r"<!-- (not run|varies|before|after): (.*?) -->")
 HERE_DOCUMENT = re.compile(r"<<-?\s*['\"]?(\w+)['\"]?")
 MARK = "\x01structops-docs\x01"
-"""Stands before the output of each command."""
+"""The separator before the output of each command."""
 
 VARIES = (
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "TIME"),
@@ -63,11 +64,11 @@ VARIES = (
     (re.compile(r"in [\d.]+ s, [\d.]+ Gbit/s"), "in TIME, SPEED"),
     (re.compile(r"at most \d+ us"), "at most N us"),
 )
-"""What differs from run to run on every page, beside what golden files leave out."""
+"""Parts that differ from run to run on every page, besides those of golden files."""
 
 
 class Call(NamedTuple):
-    """A command as it is typed, its output, and where the output stands in the page."""
+    """A command, its output, and the position of the output in the page."""
 
     command: str
     output: str
@@ -76,7 +77,7 @@ class Call(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A block of commands: the reason why it is not run (None: it is), and patterns that vary."""
+    """A block of commands. ``not_run`` is the reason why it is not run, or None."""
 
     calls: tuple[Call, ...]
     not_run: str | None
@@ -111,7 +112,7 @@ def _calls(body: str, start: int) -> Iterator[Call]:
 
 
 def _command(lines: Sequence[str], index: int, place: int) -> tuple[str, int, int]:
-    """Return the command that begins with a line, with what continues it, and where its output begins."""
+    """Return a command with its continuation lines, and the position of its output."""
     if not lines[index].startswith(("# ", "$ ")):
         return "", index + 1, place + len(lines[index])
     end = HERE_DOCUMENT.search(lines[index])
@@ -126,7 +127,7 @@ def _command(lines: Sequence[str], index: int, place: int) -> tuple[str, int, in
 
 
 def outputs_of(text: str, folder: Path) -> list[tuple[Block, Call, str]]:
-    """Run the commands of a page in ``folder``, and return each with the output that it gave."""
+    """Run the commands of a page in ``folder``, and return each with its output."""
     notes = [found for match in BLOCK.finditer(text) for found in NOTE.findall(match["notes"])]
     steps = [(block, call) for block in blocks_of(text) if block.not_run is None for call in block.calls]
     script = [
@@ -158,7 +159,7 @@ def outputs_of(text: str, folder: Path) -> list[tuple[Block, Call, str]]:
 
 
 def _environment() -> dict[str, str]:
-    """Return an environment in which `structops` is this one, and prints in the order in which it speaks."""
+    """Return an environment in which `structops` is this checkout, with unbuffered output."""
     bin_folder = os.path.dirname(sys.executable)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STRUCTOPS_")}
     return {
@@ -171,14 +172,14 @@ def _environment() -> dict[str, str]:
 
 
 def agrees(shown: str, given: str, varies: Sequence[str] = ()) -> bool:
-    """Tell whether an output is as shown, but for what varies and for lines that ``...`` stands for."""
+    """Tell whether two outputs agree, apart from varying parts and ``...`` lines."""
     expected, found = _steady(shown, varies), _steady(given, varies)
     pattern = re.escape(expected).replace(re.escape("\n...\n"), r"\n(?:.*\n)*")
     return re.fullmatch(pattern, found) is not None
 
 
 def _host_algorithms() -> re.Pattern[str]:
-    """Return a pattern of the algorithms that the kernel has without structops: hosts differ in them."""
+    """Return a pattern of the algorithms without those of structops: hosts differ in them."""
     with open("/proc/sys/net/ipv4/tcp_available_congestion_control", encoding="ascii") as file:
         names = {name for name in file.read().split() if not name.startswith(("bpf_", "t_"))}
     one = "|".join(sorted(map(re.escape, names | {"reno", "cubic", "bbr"})))
@@ -195,7 +196,7 @@ def _steady(text: str, varies: Sequence[str]) -> str:
 
 
 def with_outputs(text: str, given: Sequence[tuple[Block, Call, str]]) -> str:
-    """Return a page in which each output that differs is the one that was given."""
+    """Return a page with the given outputs in place of those that differ."""
     for block, call, output in sorted(given, key=lambda item: -item[1].start):
         if not agrees(call.output, output, block.varies):
             text = text[: call.start] + output + text[call.end :]

@@ -1,7 +1,7 @@
 """Write generated tables into pages of the documentation, between two marks.
 
-A page has the marks ``<!-- table: NAME -->`` and ``<!-- end of table: NAME -->``. ``--write-docs`` of a run replaces
-the text between them.
+The marks are ``<!-- table: NAME -->`` and ``<!-- end of table: NAME -->``. The option
+``--write-docs`` of a run replaces the text between them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ EXPLANATION = Path(REPOSITORY) / "docs" / "explanation"
 
 
 def put_into(text: str, name: str, table: str) -> str:
-    """Replace the table ``name`` of a page. Raises ``ValueError`` where the page has no marks for it."""
+    """Replace the table ``name`` of a page. Raise ``ValueError`` without marks for it."""
     begin, end = f"<!-- table: {name} -->\n", f"<!-- end of table: {name} -->"
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if not pattern.search(text):

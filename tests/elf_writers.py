@@ -1,12 +1,12 @@
-"""Write small BPF objects byte by byte, so that every malformed case is one keyword argument from a sound one.
+"""Write small BPF objects byte by byte, so that one argument makes a malformed one.
 
-``small_object()`` is a whole object: a program that calls a subprogram and
-refers to a map and to read-only data, a struct_ops variable that points at it,
-BTF, function and line info. Its arguments change one thing each::
+``small_object()`` is a complete object. Its program calls a subprogram, and refers to
+a map and to read-only data. Its struct_ops variable points at the program. It has
+BTF, function and line info. Each argument changes one thing::
 
     small_object(machine=62)                                     # the file header
     small_object(sections={"license": {"data": b"GPL"}})         # a field of a section
-    small_object(sections={".BTF": None})                        # no such section
+    small_object(sections={".BTF": None})                        # section removed
     small_object(symbols={"half": {"size": 4}})                  # a field of a symbol
     small_object(relocations={("struct_ops/init", 0): {"type": 99}})
     small_object(truncate=100)
@@ -32,7 +32,7 @@ Changes = Mapping[str, Any]
 
 
 class Sec(NamedTuple):
-    """A section; ``size`` is told in its header when it is not that of the data."""
+    """A section; ``size`` overrides the size in its header."""
 
     name: str
     data: bytes
@@ -45,7 +45,7 @@ class Sec(NamedTuple):
 
 
 class Sym(NamedTuple):
-    """A symbol; ``section`` is a section's name, "" for undefined, or a bare number."""
+    """A symbol; ``section`` is a section's name, "" for undefined, or a number."""
 
     name: str
     section: str | int
@@ -57,7 +57,7 @@ class Sym(NamedTuple):
 
 
 class Rel(NamedTuple):
-    """A relocation in ``section`` at ``offset``; ``symbol`` is a symbol's name or a bare number."""
+    """A relocation in ``section`` at ``offset``; ``symbol`` is a symbol's name or a number."""
 
     section: str
     offset: int
@@ -255,13 +255,16 @@ def _types() -> list[t.BtfType]:
 
 
 def small_btf(*, types: Mapping[int, t.BtfType] | None = None, more: Sequence[t.BtfType] = ()) -> bytes:
-    """Return the BTF of the small object with some types, by id, in another way, and ``more`` behind them."""
+    """Return the BTF of the small object, with ``types`` replaced by id and ``more`` added."""
     changed = types or {}
     return encode([*(changed.get(one.id, one) for one in _types()), *more])
 
 
 def with_strings(btf: bytes, texts: Sequence[str]) -> tuple[bytes, dict[str, int]]:
-    """Return a BTF with more strings at its end, and their offsets; its string section is the last one."""
+    """Return a BTF with more strings at its end, and their offsets.
+
+    The string section of ``btf`` must be its last one.
+    """
     start, length = unpack_from("<II", btf, 16)
     offsets, more = {}, bytearray()
     for text in texts:
@@ -273,7 +276,7 @@ def with_strings(btf: bytes, texts: Sequence[str]) -> tuple[bytes, dict[str, int
 
 
 Records = Mapping[str, Sequence[Sequence[int | str]]]
-"""By section: fields of each record; a text stands for the offset of that string in BTF."""
+"""By section: fields of each record; a text stands for its string offset in BTF."""
 
 FUNC_INFO: Records = {".text": ((0, HALF_FUNC),), "struct_ops/init": ((0, INIT_FUNC),)}
 LINE_INFO: Records = {
@@ -288,7 +291,7 @@ def write_ext(
     line_info: Records = LINE_INFO,
     relos: Records | None = None,
 ) -> bytes:
-    """Return a ``.BTF.ext``; records are in its own units: the first field is a byte offset."""
+    """Return a ``.BTF.ext``; the first field of a record is a byte offset."""
     parts = [
         _records(names, func_info, 8),
         _records(names, line_info, 16),
@@ -325,9 +328,9 @@ def small_object(
     relos: Records | None = None,
     **header: Any,
 ) -> bytes:
-    """Return the small object with some things in another way; ``None`` leaves a thing out.
+    """Return the small object with changed parts; ``None`` removes a part.
 
-    What is left in ``header`` goes to ``write_elf``.
+    ``write_elf`` gets the ``header``.
     """
     told = [*func_info, *line_info, *(relos or {}), "0:0"]
     btf, names = with_strings(small_btf(types=types, more=more_types), tuple(dict.fromkeys(told)))
@@ -344,7 +347,7 @@ def small_object(
 
 
 def _named(record: Sequence[Any], names: Mapping[str, int]) -> list[int]:
-    """Return a record with the offset of a string where it has the text."""
+    """Return a record with string offsets in place of texts."""
     return [names[field] if isinstance(field, str) else field for field in record]
 
 

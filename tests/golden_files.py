@@ -1,7 +1,7 @@
-"""Compare the output of a command with a file of ``tests/golden``, without the parts that differ from run to run.
+"""Compare the output of a command with a file of ``tests/golden``.
 
-``pytest --update-golden`` writes the files anew; read the difference before
-you keep it.
+Parts that differ from run to run are left out. ``pytest --update-golden`` writes the
+files again; read the difference before you keep it.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _BLANKS = re.compile(r"(?<=\S) {2,}")
 
 
 def normalised_text(text: str, words: Mapping[str, str], *, exact: bool = False) -> str:
-    """Return a text with ``words`` replaced and runs of blanks as two.
+    """Return a text with ``words`` replaced, and each run of blanks shortened to two.
 
-    Unless ``exact``, parts that differ from run to run are replaced by placeholders.
+    Unless ``exact``, placeholders replace parts that differ from run to run.
     """
     for word, stands_for in words.items():
         text = text.replace(word, stands_for)
@@ -63,7 +63,7 @@ def steady(text: str) -> str:
 
 
 def normalised_json(data: Any, words: Mapping[str, str], *, volatile: frozenset[str] = VOLATILE) -> str:
-    """Return JSON, indented, with ``words`` replaced and the values of volatile fields by their shape."""
+    """Return indented JSON with ``words`` replaced, and volatile values by their types."""
     text = json.dumps(_steady(data, volatile), indent=2)
     for word, stands_for in words.items():
         text = text.replace(word, stands_for)
@@ -81,7 +81,7 @@ def _steady(data: Any, volatile: frozenset[str]) -> Any:
 
 
 def _shape(value: Any) -> Any:
-    """Return the type of a value as text. null and empty values stay."""
+    """Return the type of a value as text. None and empty values stay."""
     if value is None or value in ([], {}, ""):
         return value
     return {int: "N", float: "N", str: "TEXT", list: "LIST", dict: "OBJECT", bool: value}[type(value)]

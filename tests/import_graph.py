@@ -26,12 +26,12 @@ MODULES = dict(_modules())
 
 
 def imports_of(name: str) -> set[str]:
-    """Return every module that a module imports; ``from x import y`` counts as ``x.y`` when that is a module."""
+    """Return every imported module; ``from x import y`` counts as ``x.y`` if that is a module."""
     return _imported(name, ast.walk(MODULES[name]))
 
 
 def run_time_imports_of(name: str) -> set[str]:
-    """Return the imports of a module without those that only a type checker sees."""
+    """Return the imports of a module without those for type checkers."""
     return _imported(name, _run_time_nodes(MODULES[name]))
 
 
@@ -49,7 +49,7 @@ def _imported(name: str, nodes: Iterable[ast.AST]) -> set[str]:
 
 
 def _run_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """Walk a tree, but for the bodies of ``if TYPE_CHECKING``."""
+    """Walk a tree without the bodies of ``if TYPE_CHECKING``."""
     yield node
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
@@ -60,7 +60,7 @@ def _run_time_nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def in_circles(graph: Mapping[str, set[str]]) -> set[str]:
-    """Return the modules that import themselves by way of others."""
+    """Return the modules that import themselves through others."""
     return {name for name in graph if name in _reachable(graph, name)}
 
 

@@ -1,10 +1,10 @@
-"""Hold JSON output against the schemas of ``docs/reference/schemas``.
+"""Check JSON output against the schemas of ``docs/reference/schemas``.
 
-A schema is named after its command: ``route-list.json`` is that of ``structops route list``. Errors have
-``error.json``. Parts that several commands print are in ``common.json``.
+A schema is named after its command: ``route-list.json`` belongs to ``structops route
+list``. Errors have ``error.json``, and ``common.json`` has parts of several commands.
 
-A guest (``tests.vm``) has neither jsonschema nor the schemas. ``tests/unit/test_json_schemas.py`` needs both, so
-they cannot be missing unnoticed.
+A guest (``tests.vm``) has neither jsonschema nor the schemas. On a host
+``tests/unit/test_json_schemas.py`` fails without them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def schema_names() -> list[str]:
 
 @cache
 def validator(name: str) -> Draft202012Validator:
-    """Return the validator of one schema. Raises ``FileNotFoundError`` for a command without a schema."""
+    """Return the validator of one schema; raise ``FileNotFoundError`` if there is no schema."""
     from jsonschema import Draft202012Validator
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012
@@ -47,14 +47,14 @@ def _read(name: str) -> Any:
 
 
 def check_answers(text: str) -> None:
-    """Hold every JSON object of a text against its schema, where schemas can be read."""
+    """Check every JSON object of a text, unless jsonschema or the schemas are missing."""
     if find_spec("jsonschema") is not None and FOLDER.exists():
         for answer in answers(text):
             check_schema(answer)
 
 
 def check_schema(answer: Mapping[str, Any]) -> None:
-    """Hold that an answer or an error is as its schema says."""
+    """Raise ``AssertionError`` if an answer or an error does not match its schema."""
     from jsonschema.exceptions import best_match
 
     name = "error" if "error" in answer else str(answer["command"]).replace(" ", "-")
@@ -63,7 +63,7 @@ def check_schema(answer: Mapping[str, Any]) -> None:
 
 
 def answers(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a text; notes and warnings may stand before each of them on lines of their own."""
+    """Yield the JSON objects of a text; skip the notes and warnings before each of them."""
     decoder = json.JSONDecoder()
     place = 0
     while (place := _next_object(text, place)) >= 0:
@@ -72,7 +72,7 @@ def answers(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _next_object(text: str, place: int) -> int:
-    """Return where the next line begins with a brace, -1 for none."""
+    """Return the offset of the next line that begins with a brace, or -1."""
     if text.startswith("{", place):
         return place
     found = text.find("\n{", max(place - 1, 0))

@@ -1,7 +1,7 @@
 """Skip tests on a kernel without a feature, and fail them on a newer kernel that lacks it.
 
-``@needs(LINKS)`` on a test, or ``pytestmark = needs(LINKS)`` for a module.
-A probe decides; the release only guards against a probe that is wrong.
+Use ``@needs(LINKS)`` on a test, or ``pytestmark = needs(LINKS)`` in a module. A probe
+decides; the release only guards against a wrong probe.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ __all__ = [
 
 
 class Feature(NamedTuple):
-    """A feature of kernels from a release on; with an ``option``, of those that are built with it."""
+    """A feature since a kernel release; ``option`` is the build option that enables it."""
 
     what: str
     since: tuple[int, int]
@@ -116,10 +116,10 @@ FEW_REQUIRED = Feature(
     (6, 0),
     lambda: not capabilities_of(live_kernel()).every_member_required,
 )
-"""Members of tcp_congestion_ops, such as cong_avoid, that may be absent."""
+"""Members of tcp_congestion_ops that may be absent, such as cong_avoid."""
 
 SLEEPABLE = Feature("programs that sleep", (6, 3), lambda: capabilities_of(live_kernel()).sleepable)
-"""Of struct_ops, and the member test_sleepable of bpf_dummy_ops, which came to try them."""
+"""Sleepable struct_ops programs, and the member test_sleepable of bpf_dummy_ops."""
 
 DUMMY_OPS = Feature("bpf_dummy_ops", (5, 17), lambda: _knows_struct("bpf_dummy_ops"))
 
@@ -200,7 +200,7 @@ def require(feature: Feature) -> None:
 
 
 def require_absence(feature: Feature) -> None:
-    """Skip the running test if a feature is present: it is about kernels without it."""
+    """Skip the running test if a feature is present."""
     if _is_there(feature):
         major, minor = feature.since
         pytest.skip(f"of Linux before {major}.{minor}, which lacks {feature.what}")
@@ -222,7 +222,10 @@ def _fail_where_it_must_be(feature: Feature) -> None:
 
 @cache
 def _left_out(feature: Feature) -> bool:
-    """Tell whether the running kernel was built without a feature's option, by its configuration or its symbols."""
+    """Tell whether the kernel was built without a feature's option.
+
+    The kernel's configuration decides, or without it the kernel's symbols.
+    """
     config = read_config([feature.option]) if feature.option else None
     if config is None or config.found or not feature.symbol:
         return bool(config and config.found and not config.options)

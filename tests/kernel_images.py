@@ -1,4 +1,4 @@
-"""Bootable kernel images, written: a setup header, and a payload in any of the ways that a kernel's build compresses it."""
+"""Write bootable kernel images: a setup header and a compressed payload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXECUTABLE = 2
 
 
 def vmlinux(btf: bytes | None, *, banner: str = "", **changes: Any) -> bytes:
-    """Return an ELF file such as a vmlinux, with BTF or without; ``banner`` is what ``/proc/version`` would say."""
+    """Return an ELF file like vmlinux; ``banner`` is the text of ``/proc/version``."""
     sections = [Sec(".text", b"\x90" * 64)]
     if banner:
         sections.append(Sec(".rodata", banner.encode() + b"\n\0"))
@@ -28,14 +28,14 @@ def vmlinux(btf: bytes | None, *, banner: str = "", **changes: Any) -> bytes:
 
 
 def debug_half(btf: bytes) -> bytes:
-    """Return what ``objcopy --only-keep-debug`` leaves of a vmlinux: sections without contents."""
+    """Return the output of ``objcopy --only-keep-debug``: sections without contents."""
     return write_elf(
         [Sec(".BTF", b"", 0, NOBITS, size=len(btf))], [], [], machine=X86_64, elf_type=EXECUTABLE
     )
 
 
 def appended(data: bytes, original: bytes) -> bytes:
-    """Return compressed data with the size of the original behind it, as the kernel's build appends it."""
+    """Append the size of the original to compressed data, as the kernel's build does."""
     return data + pack("<I", len(original))
 
 
@@ -52,13 +52,13 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "lz4": lambda data: appended(by_command("lz4", "-lqc", data=data), data),
     "none": lambda data: data,
 }
-"""How to compress a payload as the kernel's build does (scripts/Makefile.lib)."""
+"""Compress a payload as the kernel's build does (scripts/Makefile.lib)."""
 
 
 def bzimage(
     payload: bytes, *, protocol: int = 0x20F, sectors: int = 2, length: int | None = None, version: str = ""
 ) -> bytes:
-    """Return an image of that boot protocol whose setup has so many sectors behind the first, and names a version."""
+    """Return an image; ``sectors`` is the size of its setup without the first sector."""
     setup = bytearray((sectors + 1) * 512)
     setup[0x1F1] = sectors
     setup[0x1FE:0x200] = b"\x55\xaa"

@@ -1,4 +1,4 @@
-"""Run one live test at a time on a kernel, because each checks that the kernel is left unchanged."""
+"""Run one live test at a time on a kernel, because each compares the kernel's state."""
 
 from __future__ import annotations
 
@@ -10,11 +10,17 @@ from contextlib import contextmanager
 __all__ = ["RUN", "hold_kernel_lock", "own_prefix"]
 
 LOCK = "/proc/self/ns/user"
-"""A file of nsfs, of which each kernel has only one: another root, container or TMPDIR opens the same file."""
+"""A file of nsfs, of which a kernel has only one: each root and container opens the same."""
 RUN = "STRUCTOPS_TEST_RUN"
-"""Set in the environment of every program of a run: the process id of pytest, and ``.PART`` in a part of the run."""
+"""Set in the environment of every program of a run: the process id of pytest.
+
+A part of a run appends ``.PART``.
+"""
 HELD = "STRUCTOPS_LIVE_TEST"
-"""Set while this run holds the lock. A pytest that a live test starts is part of the test and does not wait."""
+"""Set while this run holds the lock.
+
+A pytest that a live test starts is part of the test and does not wait.
+"""
 
 
 def own_prefix() -> str:
@@ -25,7 +31,7 @@ def own_prefix() -> str:
 
 @contextmanager
 def hold_kernel_lock() -> Iterator[None]:
-    """Wait for the live tests of other runs, and let them wait during the block."""
+    """Hold the lock during the block; wait for the live tests of other runs before it."""
     if HELD in os.environ:
         yield
         return

@@ -1,7 +1,7 @@
 """Load and unload the kernel modules of ``tests/modules``, in guests only.
 
-``python -m tests.vm`` builds them and copies them to the guest. One variable names
-their folder, another one the reason why there are none.
+``python -m tests.vm`` builds them and copies them to the guest. One environment
+variable names their folder, another one the reason why there are none.
 """
 
 from __future__ import annotations

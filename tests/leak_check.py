@@ -1,11 +1,11 @@
-"""Fail a live test that leaves kernel resources behind or takes some away, and remove those that it left.
+"""Fail a live test that changes the kernel's resources, and remove its leftovers.
 
-Only resources that are certainly the test's are removed; unexplained ones are
-reported (``tests/leftovers.py`` has the rule).
+Only resources that are certainly the test's are removed. Others are only reported
+(``tests/leftovers.py`` has the rule).
 
-The kernel frees the programs of a struct_ops map some 100 ms after the map, when a
-grace period of RCU tasks has passed (``bpf_struct_ops_map_free``). The next tests run
-meanwhile. A program that stays is reported later, under the name of its test.
+The kernel frees the programs of a struct_ops map some 100 ms after the map, after a
+grace period of RCU tasks (``bpf_struct_ops_map_free``). The next tests run meanwhile.
+A program that stays is reported later, under the name of its test.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from tests.time_scale import scaled
 __all__ = ["check_unchanged", "unfreed_programs"]
 
 SETTLED_S = 5.0
-"""The kernel frees maps and programs after an RCU grace period, and the commands of other processes end meanwhile."""
+"""Time for an RCU grace period, and for the commands of other processes to end."""
 
 
 class Freeing(NamedTuple):
-    """A program that the kernel was freeing when a test ended, and the time by which it must be gone."""
+    """A program that the kernel was freeing when a test ended, and the deadline for that."""
 
     program: Resource
     test: str
@@ -50,7 +50,7 @@ _freeing: list[Freeing] = []
 
 
 def check_unchanged(before: Snapshot, owner: Owner, test: str = "an earlier test") -> None:
-    """Fail the running test if it left resources behind or took some away; remove those that it left."""
+    """Fail the running test if resources appeared or are gone; remove those that it left."""
     problems = unfreed_programs()
     _wait_for_freeing(before)
     gone, left = _settled_difference(before | _freed_later(before, owner, test), owner)
@@ -69,7 +69,10 @@ def check_unchanged(before: Snapshot, owner: Owner, test: str = "an earlier test
 
 
 def unfreed_programs(*, wait: bool = False) -> list[str]:
-    """Return a line for each program of an earlier test that is there after its deadline, or wait until then."""
+    """Return a line for each program of an earlier test that outlived its deadline.
+
+    ``wait`` waits until the deadlines.
+    """
     while True:
         there, now = bpf_objects(), time.monotonic()
         _freeing[:] = [one for one in _freeing if one.program in there]
@@ -86,7 +89,7 @@ def unfreed_programs(*, wait: bool = False) -> list[str]:
 
 
 def _is_another_process(one: Freeing) -> bool:
-    """Tell whether a program belongs to another process, which had just loaded it when the test ended."""
+    """Tell whether a program belongs to another process, which loaded it as the test ended."""
     after = take_snapshot()
     left = find_leftovers(after - {one.program}, after, one.owner)
     return one.program not in left.own | left.unexplained
@@ -95,7 +98,7 @@ def _is_another_process(one: Freeing) -> bool:
 def _wait_for_freeing(before: Snapshot) -> None:
     """Wait for the kernel to free maps and links of ended processes.
 
-    A program array that is opened by id meanwhile may stay until reboot.
+    A program array that is opened by id meanwhile may leak until reboot.
     """
     deadline = time.monotonic() + scaled(SETTLE_S)
     while not _only_programs(bpf_objects() - before) and time.monotonic() < deadline:
@@ -103,7 +106,10 @@ def _wait_for_freeing(before: Snapshot) -> None:
 
 
 def _freed_later(before: Snapshot, owner: Owner, test: str) -> Snapshot:
-    """Return and note the new programs, if the test left nothing else and this process has none of them open."""
+    """Return and note the new programs, if the test left nothing else.
+
+    This process must not have any of them open.
+    """
     new = take_snapshot() - before
     if not _only_programs(new) or new & open_resources():
         return frozenset()
@@ -118,7 +124,7 @@ def _only_programs(resources: Snapshot) -> bool:
 
 
 def _settled_difference(before: Snapshot, owner: Owner) -> tuple[Snapshot, Leftovers]:
-    """Take snapshots until nothing differs, or for some seconds; return what differed in every snapshot."""
+    """Take snapshots for some seconds; return the difference that all of them have."""
     deadline = time.monotonic() + scaled(SETTLED_S)
     own = unexplained = None
     while True:
@@ -140,7 +146,7 @@ def _remaining(resources: Snapshot) -> Snapshot:
 
 
 def _remove(own: Snapshot, before: Snapshot, owner: Owner) -> None:
-    """Remove resources, those that hold others first; ignore those that cannot be removed."""
+    """Remove resources, those that hold others first; ignore errors."""
     defaults = [str(one.key) for one in before if one.type == "default"]
     _each(own, "process", lambda pid: os.kill(int(pid), signal.SIGKILL))
     _each(own, "default", lambda _: _write("tcp_congestion_control", defaults))
@@ -175,7 +181,7 @@ def _remove_namespace(name: str) -> None:
 
 
 def _described(resources: Iterable[Resource]) -> str:
-    """Return resources as one line, with the names that the kernel has for them."""
+    """Return resources as one line, with the kernel's names."""
     return ", ".join(sorted(f"{one}{_name_of(one)}" for one in resources))
 
 

@@ -1,12 +1,12 @@
-"""Tell whose the resources are that appeared while a live test ran.
+"""Find the owners of resources that appeared while a live test ran.
 
 Other processes register and unregister meanwhile. Each new resource is in one of three groups:
 
-- *Another process's*: its name begins with ``bpf_``, or such a registration uses it, or a process
-  outside of this run has it open, or another run mounted it below the temporary directory.
-  No test keeps such a name: tests take the fixture ``name``.
-- *The test's own*: its name begins as those of the fixture ``name`` do, or it is below a mount
-  that the test made, or a process of the test has it open.
+- *Another process's*: its name begins with ``bpf_``, or such a registration refers to it.
+  Or a process outside of this run has it open. Or another run mounted it below the
+  temporary directory. Tests never keep such a name: they take the fixture ``name``.
+- *The test's own*: its name begins as those of the fixture ``name`` do. Or it is below a
+  mount that the test made, or a process of the test has it open.
 - *Unexplained*: all others. The kernel may still be loading or freeing them.
 """
 
@@ -36,7 +36,10 @@ __all__ = ["Leftovers", "Owner", "find_leftovers", "find_missing", "live_maps"]
 
 
 class Owner(NamedTuple):
-    """The folder of a test's files and the beginning of its names; ``others`` are beginnings of other processes' names."""
+    """The folder of a test's files, and the prefix of its names.
+
+    ``others`` are the prefixes of other processes' names.
+    """
 
     folder: str
     prefix: str
@@ -51,10 +54,10 @@ class Leftovers(NamedTuple):
 
 
 def find_missing(before: Snapshot, after: Snapshot, owner: Owner) -> Snapshot:
-    """Return the named resources that have gone, without those of other processes and runs.
+    """Return the named resources that are gone, without those of other processes and runs.
 
-    Maps, programs and links are left out: they go with their last user, and
-    only that user can tell whether it meant to.
+    Maps, programs and links are left out: they go with their last reference, and only
+    its owner knows whether that was intended.
     """
     return frozenset(
         one
@@ -85,12 +88,15 @@ def find_leftovers(before: Snapshot, after: Snapshot, owner: Owner) -> Leftovers
 
 
 def live_maps() -> tuple[LiveMap, ...]:
-    """Return the struct_ops maps of the kernel, without reading its types where it has no map at all."""
+    """Return the struct_ops maps, without parsing the kernel's BTF if there is no map at all."""
     return list_maps(live_kernel()) if any(True for _ in bpf.map_ids()) else ()
 
 
 def _used_by(maps: tuple[LiveMap, ...], prefixes: tuple[str, ...]) -> set[Resource]:
-    """Return the struct_ops maps whose name begins so, with their links, pins, programs and the maps of these."""
+    """Return the struct_ops maps with a prefix, and everything that belongs to them.
+
+    These are their links, pins and programs, and the maps of the programs.
+    """
     found = set()
     for live in maps:
         if live.name.startswith(prefixes):
@@ -132,7 +138,7 @@ def _is_own_saved_state(path: str, owner: Owner) -> bool:
         return False
     try:
         return not any(entry.name.startswith(owner.others) for entry in StateStore().defaults().values())
-    except StructopsError:  # a test has put something else there
+    except StructopsError:  # a test has put another object there
         return True
 
 

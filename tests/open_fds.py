@@ -11,7 +11,7 @@ __all__ = ["unclosed_fds"]
 
 
 def unclosed_fds() -> list[str]:
-    """Return a line for each open ``Fd``; one without a reference warns when it is collected here."""
+    """Return a line for each open ``Fd``; one without a reference warns when collected here."""
     gc.collect()
     return [_described(one) for one in gc.get_objects() if type(one) is Fd and not one.closed]
 

@@ -1,8 +1,8 @@
-"""Objects for a machine without a compiler: made elsewhere, and found by what a test asks for.
+"""Find objects on a machine without a compiler, by the request of a test.
 
-Every object that was ever compiled is recorded_requests, so that all of them can be
-taken along. ``STRUCTOPS_TEST_OBJECTS=FOLDER:REQUESTS`` says where they are, and
-where a request is noted that nobody has had before.
+Every request for an object is recorded, so that another machine can compile all of
+them. ``STRUCTOPS_TEST_OBJECTS=FOLDER:REQUESTS`` names the folder of the objects, and
+the folder in which new requests are recorded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["PREBUILT", "ObjectRequest", "parse_request", "prebuilt", "record_req
 
 PREBUILT = "STRUCTOPS_TEST_OBJECTS"
 ANY_NAME = {"NAME": "t_of_any_name_x", "SECOND": "t_of_any_second"}
-"""By macro; each has the maximum length of a congestion control's name."""
+"""By macro: placeholders of the maximum length of a congestion control's name."""
 _NAME = re.compile(r'^-D(NAME|SECOND)="(t_(?!of_any_)\w{1,13})"$', re.MULTILINE)
 
 
@@ -33,7 +33,7 @@ class ObjectRequest(NamedTuple):
 
     @property
     def of_this_tree(self) -> bool:
-        """Tell whether the source is in the repository, and not written by a test."""
+        """Tell whether the source is in the repository, not written by a test."""
         return not self.source.startswith("..")
 
     @property
@@ -43,12 +43,12 @@ class ObjectRequest(NamedTuple):
 
     @property
     def for_any_name(self) -> ObjectRequest:
-        """Return the request for an object with placeholders, since each test registers another name."""
+        """Return the request with placeholders, since each test registers another name."""
         return self._replace(flags=tuple(_NAME.sub(_any_name, flag) for flag in self.flags))
 
     @property
     def names(self) -> dict[str, str]:
-        """The registered names of the object, by macro."""
+        """Names to register, by macro."""
         return dict(_NAME.findall("\n".join(self.flags)))
 
     def renamed(self, data: bytes) -> bytes:
@@ -65,7 +65,6 @@ class ObjectRequest(NamedTuple):
 
 
 def parse_request(text: str | bytes) -> ObjectRequest:
-    """Read a request."""
     data = json.loads(text)
     return ObjectRequest(data["source"], data["clang"], tuple(data["flags"]))
 
@@ -91,7 +90,6 @@ def _any_name(found: re.Match[str]) -> str:
 
 
 def record_request(request: ObjectRequest, folder: Path) -> None:
-    """Record a request in a folder."""
     request = request.for_any_name
     path = folder / "requests" / request.key
     if request.of_this_tree and not path.exists():
@@ -100,5 +98,4 @@ def record_request(request: ObjectRequest, folder: Path) -> None:
 
 
 def recorded_requests(folder: Path) -> list[ObjectRequest]:
-    """Return the requests that were recorded in a folder."""
     return [parse_request(path.read_bytes()) for path in (folder / "requests").glob("*")]

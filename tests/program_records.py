@@ -1,4 +1,4 @@
-"""The instructions of a loaded program, and its function and line records, as the kernel returns them."""
+"""Read the instructions, function records and line records of a loaded program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from structops_cli.syscall.fd import Fd
 
 
 def prog_xlated(fd: Fd) -> bytes:
-    """Return a program's instructions as the verifier left them; empty when the kernel hides them."""
+    """Return a program's instructions after verification; empty if the kernel hides them."""
     info = ffi.new("struct so_prog_info *")
     bpf.obj_get_info_by_fd(fd, info)
     buffer = ffi.new("uint8_t[]", info.xlated_prog_len or 1)
@@ -20,12 +20,15 @@ def prog_xlated(fd: Fd) -> bytes:
 
 
 def prog_functions(fd: Fd) -> tuple[tuple[int, ...], ...]:
-    """Return (instruction, type id) of each function of a program, as the verifier left them."""
+    """Return (instruction, type id) of each function of a program after verification."""
     return _records(fd, "func_info", 2)
 
 
 def prog_lines(fd: Fd) -> tuple[tuple[int, ...], ...]:
-    """Return ``struct bpf_line_info`` of a program: (instruction, file, line text, line and column), texts as BTF string offsets."""
+    """Return the ``struct bpf_line_info`` of a program.
+
+    Each is (instruction, file, line text, line and column); texts are BTF string offsets.
+    """
     return _records(fd, "line_info", 4)
 
 

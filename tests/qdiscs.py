@@ -29,13 +29,13 @@ class QdiscStatistics(NamedTuple):
 
 
 def attach_qdisc(device: str, kind: str) -> None:
-    """Make a queueing discipline the root of a device. Raises pyroute2's ``NetlinkError``."""
+    """Make a queueing discipline the root of a device. Raise pyroute2's ``NetlinkError``."""
     with _device(device) as (route, index):
         route.tc("add", kind, index, parent=TC_H_ROOT)
 
 
 def detach_qdisc(device: str) -> None:
-    """Remove the root queueing discipline of a device. Raises pyroute2's ``NetlinkError``."""
+    """Remove the root queueing discipline of a device. Raise pyroute2's ``NetlinkError``."""
     with _device(device) as (route, index):
         route.tc("del", index=index, parent=TC_H_ROOT)
 

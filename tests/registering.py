@@ -1,4 +1,4 @@
-"""Load and register one object without the transaction of a command, for measurements and proofs."""
+"""Load and register one object without a transaction, for measurements and proofs."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ def register_object(
     hold: bool = False,
     check: bool = True,
 ) -> RegisteredObject:
-    """Plan, load and register one object; what is done is pushed on ``undo``, and only links stay open.
+    """Plan, load and register one object; ``undo`` unregisters it.
 
-    With ``hold``, and when no link is pinned, maps and programs stay open until
-    ``undo`` is done: what somebody in user space has to hold is held. Links are
-    pinned in ``pin_dir``, new maps that want to be shared by name in ``map_pin_dir``.
-    The rest as in ``load_object``.
+    With ``hold``, or without a pinned link, ``undo`` also owns the open maps and programs.
+    Otherwise only links stay open. Links are pinned in ``pin_dir``, and new shared maps
+    in ``map_pin_dir``. Other arguments are those of ``load_object``.
     """
     with ExitStack() as closing:
         loaded = load_object(spec, target, selection, map_pin_dir=map_pin_dir, check=check)

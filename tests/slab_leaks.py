@@ -15,7 +15,7 @@ OF_OTHERS = frozenset({
     "buffer_head", "dentry", "inode_cache", "proc_inode_cache", "ext4_inode_cache", "extent_status", "radix_tree_node", "lsm_inode_cache",
     "maple_node", "ftrace_event_field",
 })  # fmt: skip
-"""Caches that grow with any file or mapping. The kernel may merge the last one with DAMON's regions."""
+"""Caches that grow with any file or mapping; SLUB may merge the last with DAMON's regions."""
 
 
 class Slab(NamedTuple):
@@ -35,7 +35,10 @@ def count_slabs() -> dict[str, Slab]:
 
 
 def parse_slabinfo(table: str) -> dict[str, Slab]:
-    """Read /proc/slabinfo: two lines of head, then name, objects in use, objects, size, objects per slab."""
+    """Read /proc/slabinfo.
+
+    Two lines of head, then: name, objects in use, objects, size, objects per slab.
+    """
     rows = (line.split() for line in table.splitlines()[2:])
     return {row[0]: Slab(int(row[1]), int(row[4])) for row in rows}
 

@@ -74,7 +74,7 @@ def bpf_objects() -> Snapshot:
 
 
 def with_maps(programs: Iterable[int]) -> set[Resource]:
-    """Return the programs with these ids, and the maps that they use."""
+    """Return resources for the programs with these ids and for the maps that they use."""
     found = set()
     for program in programs:
         with suppress(StructopsError), bpf.prog_get_fd_by_id(program) as fd:
@@ -84,7 +84,7 @@ def with_maps(programs: Iterable[int]) -> set[Resource]:
 
 
 def pinned_resources(resources: Iterable[Resource]) -> set[Resource]:
-    """Return the objects that the pins among the resources refer to, with the maps of pinned programs."""
+    """Return the pinned objects of the pins among the resources, with the maps of programs."""
     found = set()
     for one in resources:
         if one.type == "pin":
@@ -99,7 +99,7 @@ def open_resources() -> set[Resource]:
 
 
 def open_resources_by_owner(own: set[int]) -> tuple[set[Resource], set[Resource]]:
-    """Return the open maps, programs and links of the processes ``own``, and those of all other processes."""
+    """Return the open maps, programs and links of ``own`` processes, and those of all others."""
     found: tuple[set[Resource], set[Resource]] = (set(), set())
     for pid in _pids():
         for fd in _bpf_descriptors(pid):
@@ -113,7 +113,7 @@ def _in_fdinfo(path: str) -> set[Resource]:
     try:
         with open(path, "rb") as file:
             return {Resource(TYPES[name], int(number)) for name, number in FDINFO.findall(file.read())}
-    except OSError:  # closed, or its process has ended
+    except OSError:  # closed, or its process ended
         return set()
 
 
@@ -141,7 +141,7 @@ def _pids() -> list[int]:
 
 
 def _descendants(pid: int) -> set[int]:
-    """Return the children of a process, and theirs, that have not ended."""
+    """Return the children of a process and their descendants that have not ended."""
     found: set[int] = set()
     left = [pid]
     while left:
@@ -152,7 +152,7 @@ def _descendants(pid: int) -> set[int]:
 
 
 def _children(pid: int) -> list[int]:
-    """Return the children of a process's threads; none on a kernel without CONFIG_PROC_CHILDREN."""
+    """Return the children of a process's threads; none without CONFIG_PROC_CHILDREN."""
     found: list[int] = []
     with suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):

@@ -1,4 +1,4 @@
-"""Kernels of other shapes, written as BTF: what the old ones (values of three members) and the new ones look like."""
+"""Write the BTF of kernels with the old value layout (three members) or the new one."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from structops_cli.syscall.uapi import BtfIntEncoding
 
 
 class BtfBuilder:
-    """Collect types; each method returns the id of what it added."""
+    """Collect types; each method returns the id of the type that it added."""
 
     def __init__(self) -> None:
         self.types: list[BtfType] = []
 
     def add(self, make: type[BtfType], *fields: object) -> int:
-        """Add one type of a kind, with its fields after the id."""
+        """Add one type; ``fields`` are those after the id."""
         self.types.append(make(len(self.types) + 1, *fields))  # type: ignore[arg-type]  # the kinds' fields differ
         return len(self.types)
 
@@ -45,7 +45,7 @@ class BtfBuilder:
         return self.add(Ptr, proto)
 
     def btf(self, origin: str = "a written kernel") -> Btf:
-        """Return what was collected."""
+        """Return the BTF of the collected types."""
         return Btf(encode(self.types), origin=origin)
 
 
@@ -56,7 +56,10 @@ def kernel(
     machinery: bool = True,
     members: tuple[str, ...] = ("ssthresh", "cong_avoid", "undo_cwnd"),
 ) -> KernelTypes:
-    """Return a kernel with tcp_congestion_ops of the given functions, then name, flags, owner; new or old value layout."""
+    """Return a kernel whose tcp_congestion_ops has these functions, then name, flags, owner.
+
+    ``new`` chooses the value layout with a common header.
+    """
     b = BtfBuilder()
     u32, char = b.integer("unsigned int", 4), b.integer("char", 1, BtfIntEncoding.SIGNED)
     name = b.add(Array, char, u32, 16)

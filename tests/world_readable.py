@@ -1,8 +1,8 @@
 """Run a program without privileges where every user can read Python and this checkout.
 
 Both may be below a directory that only its owner may enter, such as a home with mode
-0700. ``READABLE`` begins a command, as ``nice`` does. In a mount namespace of its own
-it covers such a directory by one with mode 0755 that contains only these two.
+0700. ``READABLE`` begins a command, as ``nice`` does. In its own mount namespace it
+covers such a directory by one with mode 0755 that contains only these two.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["READABLE"]
 REPOSITORY = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 NEEDED = tuple(sorted({os.path.realpath(path) for path in (sys.base_prefix, sys.prefix, REPOSITORY)}))
 CLONE_NEWNS = 0x20000
-"""``include/uapi/linux/sched.h``; ``os.CLONE_NEWNS`` is there from Python 3.12 on."""
+"""``include/uapi/linux/sched.h``; Python has ``os.CLONE_NEWNS`` since 3.12."""
 
 
 def _closed(path: str) -> str:
-    """Return the topmost directory of a path that others may not enter or read, else ""."""
+    """Return the topmost directory of a path that others may not enter or read, or ""."""
     parts = path.split("/")
     above = ["/".join(parts[: end + 1]) for end in range(1, len(parts))]
     return next((one for one in above if os.stat(one).st_mode & 0o5 != 0o5), "")
@@ -31,7 +31,7 @@ def _closed(path: str) -> str:
 
 CLOSED = tuple(sorted({closed for path in NEEDED if (closed := _closed(path))}))
 READABLE = (sys.executable, os.path.abspath(__file__)) if CLOSED else ()
-"""The beginning of a command, empty if every user can read both already."""
+"""The beginning of a command; empty if every user can read both already."""
 
 
 def _uncover(closed: str, needed: Sequence[str]) -> None:
