@@ -1,4 +1,4 @@
-"""What the unit tests share: no example of hypothesis has to be fast, for a busy machine makes any of them slow."""
+"""Set hypothesis to no deadline, because a busy machine makes any example slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write records of sockets, as ``native_sockets.c`` makes them from inet_diag's messages."""
+"""Write socket records as ``native_sockets.c`` makes them from inet_diag's messages."""
 
 from __future__ import annotations
 

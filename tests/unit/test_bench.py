@@ -1,4 +1,4 @@
-"""What the benchmark computes itself: its objects, its turns, and where start-up time went."""
+"""Test the computations of the benchmark: objects, order of runs, start-up time."""
 
 from __future__ import annotations
 

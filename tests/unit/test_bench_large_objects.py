@@ -1,4 +1,4 @@
-"""The large objects of the benchmark hold what their names say; a curve tells a straight line from a bent one."""
+"""Large objects of the benchmark have the requested size, and curves show their bend."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STRUCTS = 7
 
 
 def written_kernel() -> World:
-    """Structs of the fewest fields that count, with one that has too few and one of the type that is registered."""
+    """Return structs with just enough fields, one with too few, and the registered type."""
     w = World()
     u32, ptr = w.integer("u32", 4), w.ptr()
     members = [Member("", u32, 0, 0), *(at(f"m{n}", (u32, ptr)[n % 2], n * 8) for n in range(FIELDS))]

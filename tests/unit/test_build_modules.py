@@ -1,4 +1,4 @@
-"""Which runs in guests take the tests' modules along, and what becomes of a kernel whose headers have gone."""
+"""Test which guest runs take the tests' modules, also if a kernel's headers are gone."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_kernel_that_takes_no_types_of_modules(monkeypatch: pytest.MonkeyPatch
 
 
 def test_headers_that_have_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that is kept longer than Debian keeps its headers does without; where all is fetched anew it may not."""
+    """Without headers a stored kernel runs without modules, but in CI it is an error."""
 
     def gone(kernel: Kernel) -> Path:
         raise NotFoundError("no headers", why="replaced")

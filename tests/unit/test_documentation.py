@@ -1,4 +1,4 @@
-"""The documentation keeps up with the code: commands, options, exit codes, paths and links."""
+"""The documentation matches the code: commands, options, exit codes, paths and links."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOLDERS = [
     for module in layer
     if module.count(".") and (Path(structops_cli.__file__).parent / module.split(".")[1]).is_dir()
 ]
-"""The folders of the package, from the inside out."""
+"""The folders of the package, the innermost first."""
 CONTEXT = click.Context(cli, info_name="structops")
 COMMANDS = cli.list_commands(CONTEXT)
 COMMAND_PAGES = ROOT / "docs" / "reference" / "commands"
@@ -30,7 +30,7 @@ LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#[\w-]+)?\)")
 
 
 def calls() -> list[str]:
-    """Return every call of structops that the documentation shows, without what the shell does around it."""
+    """Return every call of structops in the documentation, without the shell around it."""
     found = {call.command for page in PAGES for block in blocks_of(read(page)) for call in block.calls}
     return sorted(
         {part for text in found for part in re.findall(r"(?:^|-- |\$\()(structops [^|>;&()\n]*)", text)}
@@ -64,7 +64,7 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_every_path_that_a_page_names_exists(page: str) -> None:
     for path in PATH.findall(read(page)):
-        if "NAME" in path:  # one that a reader is to write
+        if "NAME" in path:  # a file that the reader writes
             continue
         assert (ROOT / path).exists(), path
 
@@ -91,7 +91,7 @@ def test_the_readme_is_short() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_is_listed(page: str) -> None:
-    """Sphinx warns of a page that no list has; this says so without Sphinx."""
+    """Sphinx warns of a page outside all lists; this test needs no Sphinx."""
     path = ROOT / page
     if path.is_relative_to(ROOT / "docs") and path != ROOT / "docs" / "index.md":
         index = path.parent.parent if path.name == "index.md" else path.parent
@@ -99,7 +99,7 @@ def test_every_page_is_listed(page: str) -> None:
         assert name in (index / "index.md").read_text(encoding="utf-8").splitlines()
 
 
-# How pages are read
+# Parsing of pages
 
 PAGE = """
 <!-- not run: REASON -->

@@ -1,4 +1,4 @@
-"""Check the error classes: the class that an errno chooses, the facts that an error carries, and its text."""
+"""Check the error classes: the class for an errno, the fields of an error, and its text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each planted mistake breaks a transaction in the way that its name says."""
+"""Each planted mistake breaks a transaction as its name says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.faults.plants import PLANTS
 
 
 class System:
-    """Records what the steps of a transaction do; the last step fails."""
+    """Records the calls of a transaction's steps; the last step fails."""
 
     def __init__(self) -> None:
         self.done: set[str] = set()

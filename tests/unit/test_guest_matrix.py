@@ -1,4 +1,4 @@
-"""The table of live tests by kernels, and the tests that wait for a kernel."""
+"""Test the table of live tests by kernels, and the tests that wait for a kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command line of structops in a hint or another message exists, with its options and its arguments."""
+"""Every command line in a message exists, with its options and its arguments."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from structops_cli.cli.main import cli
 PACKAGE = Path(structops_cli.__file__).parent
 MENTION = re.compile(r"(?<![\w/.-])structops((?: [^\s;,()]+)+)")
 ARGUMENT = re.compile(r"-.*|[A-Z][A-Z_]*|\S*[:=]\S+|\S*HOLE\S*")
-"""Words of a command line: options, placeholders in capitals, ids, assignments, and what stands for a value."""
+"""Words of a command line: options, capitals, ids, assignments, and placeholders."""
 HOLES = {"netns_options_of": "--netns NS", "where": "--netns NS", "ELSEWHERE": ""}
-"""Names of values, and words that stand for them; one word stands for every other value."""
+"""Text for a value by the value's name; HOLE stands for every other value."""
 VERBS = frozenset(
     {"changes", "could", "did", "does", "ended", "had", "has", "is", "lifts", "loads", "makes", "pins", "set"}
 )
-"""Words behind the program's name in sentences about the program itself."""
+"""Verbs after the program's name, in sentences about the program itself."""
 
 
 class CommandLine(NamedTuple):
-    """A command line in a message: where it is, and its words after the program's name."""
+    """A command line in a message: its place, and its words after the program's name."""
 
     place: str
     words: tuple[str, ...]
 
 
 def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield every string with its line, without docstrings; words stand for the values that it is filled with."""
+    """Yield every string with its line, without docstrings; placeholders stand for values."""
     parts = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     parts |= {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
@@ -49,7 +49,7 @@ def is_shell_words(node: ast.AST) -> TypeGuard[ast.Call]:
 
 
 def text_of(node: ast.expr) -> str:
-    """Return the text that an expression makes, with words that stand for values."""
+    """Return the text of an expression, with placeholders for values."""
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
@@ -73,7 +73,7 @@ def command_lines() -> Iterator[CommandLine]:
 
 
 def refusal(words: tuple[str, ...]) -> str:
-    """Return why no such command can be run; "" for one that can. What follows its arguments is a sentence's."""
+    """Return why such a command cannot run, or "". Words after its arguments are ignored."""
     command: click.Command = cli
     context = click.Context(cli)
     place = 0
@@ -90,7 +90,7 @@ def refusal(words: tuple[str, ...]) -> str:
     except (click.NoSuchOption, click.MissingParameter, click.BadOptionUsage) as error:
         return error.format_message()
     except click.BadParameter:
-        return ""  # the word that stands for a value
+        return ""  # a placeholder
     except click.UsageError as error:
         return error.format_message()
     except click.exceptions.Exit:

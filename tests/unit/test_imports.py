@@ -1,6 +1,7 @@
-"""Imports go one way and in no circle, pure layers have no effects, each outside package has one home.
+"""Check imports: they go one way, in no circle, and pure layers have no effects.
 
-Imports inside functions count. Each module with logic has a test file of its own.
+Only one module or package imports an outside package. Imports inside functions count. Each
+module with logic has its own test file.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ LAYERS = (
     ("structops_cli", "structops_cli.library"),
     ("structops_cli.cli", "structops_cli.__main__"),
 )
-"""From the inside out. A module imports from its own layer and from those before it."""
+"""From the inside out. A module imports from its own layer and from earlier layers."""
 
 PURE = (
     "structops_cli.errors",
@@ -53,7 +54,7 @@ PURE = (
     "structops_cli.core",
     "structops_cli.struct_ops",
 )
-"""What these import has no effect on the system: no files, no descriptors, no processes."""
+"""Modules without effects on the system: no files, no descriptors, no processes."""
 
 EFFECTS = frozenset({
     "ctypes", "fcntl", "glob", "multiprocessing", "os", "pathlib", "select", "shutil", "signal", "socket",
@@ -61,18 +62,18 @@ EFFECTS = frozenset({
 })  # fmt: skip
 
 CHILDREN = frozenset({"structops_cli.operations.recovery", "structops_cli.vm.side_by_side"})
-"""Modules that fork. A child must not run what its parent has to do at its own end."""
+"""Modules that fork. A child must not run its parent's exit handlers."""
 
 HOMES = {
     "click": ("structops_cli.cli",),
     "elftools": ("structops_cli.obj.elf", "structops_cli.obj.elf_symbols"),
-    "compression": ("structops_cli.runtime.decompress",),  # Python's own, from 3.14 on
+    "compression": ("structops_cli.runtime.decompress",),  # in Python since 3.14
     "zstandard": ("structops_cli.runtime.decompress",),
     "pyroute2": ("structops_cli.net",),
     "cffi": ("structops_cli.syscall",),
     "structops_cli.syscall._native": ("structops_cli.syscall",),
 }
-"""Package to the modules (or packages) that may import it."""
+"""For each package, the modules or packages that may import it."""
 
 
 def calls_of(name: str) -> set[str]:
@@ -80,7 +81,7 @@ def calls_of(name: str) -> set[str]:
 
 
 def layer_of(name: str) -> int:
-    """Return the number of a module's layer: of the longest entry that it is or lies in."""
+    """Return the layer of a module, by the longest entry that contains it."""
     best, layer = -1, -1
     for number, entries in enumerate(LAYERS):
         for entry in entries:
@@ -109,7 +110,7 @@ def test_imports_go_inwards_only(name: str) -> None:
 def test_pure_layers_have_no_effects(name: str) -> None:
     found = {item.partition(".")[0] for item in imports_of(name)} & EFFECTS
     assert not found
-    # mmap.mmap is the type of a buffer that somebody else has opened
+    # mmap.mmap is allowed: it is the type of an open buffer
     assert not calls_of(name) & {
         "open",
         "print",
@@ -162,7 +163,7 @@ def test_no_module_prints_or_exits_but_the_commands() -> None:
 
 
 def test_operations_name_no_type_of_struct_ops() -> None:
-    """What holds for one type is a field of its ``Kind``."""
+    """A property of one type is a field of its ``Kind``."""
     for name, tree in MODULES.items():
         if lies_in(name, ("structops_cli.operations",)):
             found = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
@@ -170,7 +171,7 @@ def test_operations_name_no_type_of_struct_ops() -> None:
 
 
 def opcode_numbers_in(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yield each place where a bare number meets an opcode, and each struct format of an instruction."""
+    """Yield each bare number next to an opcode, and each struct format of an instruction."""
     for node in ast.walk(tree):
         operands: list[ast.expr] = []
         if isinstance(node, ast.Compare):
@@ -218,14 +219,14 @@ def test_the_walk_sees_what_is_there() -> None:
 
 
 def listed(path: Path) -> set[str]:
-    """Return the names of a list of exceptions, which is sorted and has one name a line."""
+    """Return the names in a file of exceptions, which is sorted and has one name a line."""
     names = path.read_text(encoding="ascii").splitlines()
     assert names == sorted(set(names)), f"{path.name} is not sorted, or has a name twice"
     return set(names)
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
-    """The exceptions only get fewer."""
+    """No exception may be added."""
     found = in_circles({name: run_time_imports_of(name) for name in MODULES})
     new, gone = found - listed(IN_CIRCLES), listed(IN_CIRCLES) - found
     assert not new, "import each other: merge them, or move the common part below both"
@@ -258,13 +259,13 @@ LOGIC = (ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.Match, ast.BoolOp, 
 
 
 def has_logic(name: str) -> bool:
-    """Tell whether a function of a module decides or repeats something."""
+    """Tell whether a function of a module has a branch, a loop or a try."""
     functions = [node for node in ast.walk(MODULES[name]) if isinstance(node, ast.FunctionDef)]
     return any(isinstance(node, LOGIC) for function in functions for node in ast.walk(function))
 
 
 def mirror_of(name: str) -> Path:
-    """Return ``tests/unit/PACKAGE/test_MODULE.py``; a package's own file is tested by ``test_PACKAGE.py`` in it."""
+    """Return ``tests/unit/PACKAGE/test_MODULE.py``, for a package ``PACKAGE/test_PACKAGE.py``."""
     *packages, module = name.split(".")[1:] or ["structops_cli"]
     if (ROOT / Path(*packages, module)).is_dir():
         packages.append(module)
@@ -272,7 +273,7 @@ def mirror_of(name: str) -> Path:
 
 
 def test_each_module_with_logic_has_a_test_file() -> None:
-    """The exceptions only get fewer."""
+    """No exception may be added."""
     found = {name for name in MODULES if has_logic(name) and not mirror_of(name).exists()}
     new, gone = found - listed(UNTESTED), listed(UNTESTED) - found
     assert not new, f"lack a test file: {', '.join(str(mirror_of(name)) for name in sorted(new))}"

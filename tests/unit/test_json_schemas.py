@@ -19,7 +19,7 @@ HEADER = {"schema_version": 1, "command": "btf header", "types": ["a"], "header"
 
 
 def command_names() -> Iterator[str]:
-    """Yield every command, those of groups with a dash: ``route-list``."""
+    """Yield every command, a subcommand with a dash: ``route-list``."""
     context = click.Context(cli, info_name="structops")
     for name in COMMANDS:
         command = cli.get_command(context, name)
@@ -52,7 +52,7 @@ def objects(schema: Any, place: str = "$") -> Iterator[tuple[str, dict[str, Any]
 def test_no_object_takes_a_key_that_it_does_not_list(name: str) -> None:
     for place, part in objects(validator(name).schema):
         if name == "common" and place in ("$.$defs.map", "$.$defs.facts"):
-            continue  # others extend these, and are closed themselves
+            continue  # other schemas extend these, and are closed themselves
         closed = part.get("additionalProperties", part.get("unevaluatedProperties"))
         assert closed is False, f"{name}.json: {place}"
         assert set(part["required"]) <= set(part["properties"]), f"{name}.json: {place}"

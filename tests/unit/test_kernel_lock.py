@@ -1,4 +1,4 @@
-"""Live tests of several runs take turns, wherever on a kernel they run."""
+"""Live tests of several runs take turns on one kernel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests import kernel_lock
 
 FILE = "/proc/self/ns/uts"
-"""Of the same file system as the real lock, which a live test of another run may hold."""
+"""A file of the same file system as the real lock, which another run may hold."""
 TRY = f"""
 import fcntl
 with open("{FILE}") as file:
@@ -39,6 +39,6 @@ def test_another_run_waits(before: tuple[str, ...], monkeypatch: pytest.MonkeyPa
 
     with kernel_lock.hold_kernel_lock():
         assert state() == "held"
-        with kernel_lock.hold_kernel_lock():  # as a run that a live test starts
+        with kernel_lock.hold_kernel_lock():  # as in a run that a live test starts
             assert state() == "held"
     assert state() == "free"

@@ -1,4 +1,4 @@
-"""The leak check: programs may go later, everything else at once, and a test that leaves one is named."""
+"""Test the leak check: programs may be freed later, everything else at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BEFORE = frozenset({OLD})
 
 
 class Kernel:
-    """Its resources, those that this process has open, and those of other processes."""
+    """Resources of the kernel, those that this process has open, and those of others."""
 
     def __init__(self) -> None:
         self.resources: set[Resource] = {OLD}
@@ -34,7 +34,7 @@ class Kernel:
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
-    """Return a kernel in the place of the running one; all leftovers are unexplained."""
+    """Return a kernel that replaces the running one; all leftovers are unexplained."""
     made = Kernel()
     monkeypatch.setattr(leak_check, "bpf_objects", made.objects)
     monkeypatch.setattr(leak_check, "take_snapshot", made.snapshot)

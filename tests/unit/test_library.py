@@ -1,4 +1,7 @@
-"""The functions of the library that need no root; ``tests/live/test_library.py`` runs all examples."""
+"""Test library functions that need no root.
+
+``tests/live/test_library.py`` runs all examples.
+"""
 
 from __future__ import annotations
 

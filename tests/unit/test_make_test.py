@@ -1,4 +1,4 @@
-"""The two runs of pytest that ``make test`` makes: they have all tests, and one of them cannot be lost without a word."""
+"""The two pytest runs of ``make test`` have all tests, and a lost run is an error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ exit $OTHERS
 
 
 def make_test(folder: Path, *arguments: str, others: int = 0, live: int = 0) -> tuple[int, list[list[str]]]:
-    """Return the exit code of ``.ci/test`` and its runs, where the runs of pytest end with these codes; live ones last."""
+    """Return the exit code of ``.ci/test`` and its pytest runs, the live run last.
+
+    ``others`` and ``live`` are the exit codes of the two runs.
+    """
     python = folder / "python"
     python.write_text(PYTHON)
     python.chmod(0o755)
@@ -89,7 +92,7 @@ def test_in_ci_a_run_of_all_live_tests_needs_one_that_passed(
 
 @pytest.mark.parametrize(("library", "code"), [("libelf", 0), ("libbpf", 1)])
 def test_a_library_of_a_long_list_is_found(tmp_path: Path, library: str, code: int) -> None:
-    """``ldconfig`` goes on writing after the line that is looked for; it must not be killed for that."""
+    """``ldconfig`` writes on after the matching line, and SIGPIPE must not end it."""
     ldconfig = tmp_path / "ldconfig"
     ldconfig.write_text("#!/bin/sh\necho 'libelf.so.1 (libc6) => /lib/libelf.so.1'\nexec seq 100000\n")
     ldconfig.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A run of tests that keeps a descriptor to its end fails."""
+"""A run of tests fails if it keeps a descriptor until its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects for a guest: found by what a test asks for, and what is missing is noted."""
+"""A guest finds an object by the request of a test, and records missing objects."""
 
 from __future__ import annotations
 

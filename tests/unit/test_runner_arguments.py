@@ -1,4 +1,4 @@
-"""Words before and behind the dashes."""
+"""Split arguments at the dashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that somebody is told to run: a shell gives back the very words."""
+"""A shell returns the words of a printed command unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What signals do to the process of a command: the first one ends it, and no other one disturbs what is undone then."""
+"""The first signal ends a command, and later ones do not disturb its undo."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ main.entry()
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGHUP"])
 def test_a_signal_that_is_ignored_stays_ignored_and_sigterm_ends_it(name: str) -> None:
-    """A job in the background of a script has SIGINT ignored, and nohup SIGHUP."""
+    """Scripts start background jobs with SIGINT ignored, and nohup ignores SIGHUP."""
     ended = subprocess.run(
         [sys.executable, "-c", IGNORED, name],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""Slab counts: the table read, and growth told from noise."""
+"""Read the table of slabs, and tell growth from noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command imports is part of its price: which outside packages, and which layers of its own."""
+"""Limit the imports of each command, both outside packages and own layers."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_outside_packages_by_command(words: tuple[str, ...], packages: set[str])
 
 @pytest.mark.parametrize("words", [("default",), ("route", "list")])
 def test_commands_that_only_read_the_network_do_not_import_pyroute2(words: tuple[str, ...]) -> None:
-    """Where another run has registered a map, ``default`` loads an iterator for it: wait for its end."""
+    """Wait for the end of other runs: ``default`` loads an iterator if a map is registered."""
     deadline = time.monotonic() + scaled(60)
     while "elftools" in (modules := imported(*words)) and time.monotonic() < deadline:
         time.sleep(1)
@@ -102,7 +102,7 @@ def test_hot_paths_import_nothing_heavy_of_pythons() -> None:
 
 
 def test_sockets_imports_nothing_heavy() -> None:
-    """Ten thousand sockets take less time than some imports do."""
+    """Some imports take longer than the listing of ten thousand sockets."""
     modules = imported("sockets")
     assert outside(modules) == {"click", "_cffi_backend"}
     assert not _top(modules) & (HEAVY | {"socket", "json", "selectors"})
@@ -116,7 +116,7 @@ def test_the_heavy_part_of_pyelftools_is_left_out() -> None:
 
 
 def test_an_object_without_externs_pays_nothing_for_them() -> None:
-    """It looks at neither the kernel's symbols nor its configuration, nor imports what does."""
+    """The command reads neither symbols nor the configuration of the kernel."""
     modules = imported("register", "reno", "--pin-dir", "/nowhere")
     assert "structops_cli.runtime.programs" in modules
     names = {

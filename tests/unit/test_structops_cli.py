@@ -1,4 +1,4 @@
-"""The public library: every name is imported when it is first used, from the one module that defines it."""
+"""Each public name is imported at first use, from the one module that defines it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A test that hangs is ended with a stack trace, its fixtures tidy up, and the next test runs."""
+"""A hanging test ends with a stack trace, its fixtures tidy up, and the next test runs."""
 
 from __future__ import annotations
 
