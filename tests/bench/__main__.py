@@ -37,7 +37,7 @@ NAMES = (*(figure.name for figure in LINES), *CURVES, START_UP)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure what was asked for, print it, and return the exit status."""
+    """Measure the requested figures, print them, and return the exit code."""
     options = _options(arguments)
     if os.geteuid() != 0:
         return _failed("the benchmark registers struct_ops: run it as root")
@@ -67,7 +67,7 @@ def bench_block(text: str) -> str:
 
 
 def _ended(number: int, _frame: FrameType | None) -> NoReturn:
-    """Turn SIGTERM into an exception, so that what was registered is taken back."""
+    """Turn SIGTERM into an exception, so that every registration is undone."""
     raise SystemExit(128 + number)
 
 
@@ -101,7 +101,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 def _measure(
     options: argparse.Namespace,
 ) -> tuple[list[Measured], list[Curve], list[StartUp], dict[str, str]]:
-    """Measure the figures that were asked for, in the order of the table."""
+    """Measure the requested figures, in the order of the table."""
     wanted = set(options.figures or NAMES)
     data = Path(object_path(options.object)).read_bytes()
     with tempfile.TemporaryDirectory(prefix="structops-bench-") as folder:
@@ -122,7 +122,7 @@ def _measure(
 
 
 def _structops() -> tuple[str, ...]:
-    """Return the console script that is installed beside this interpreter, as users run it."""
+    """Return the console script beside this interpreter, as users run it."""
     script = Path(sys.executable).with_name("structops")
     return (os.fspath(script),) if script.exists() else (sys.executable, "-m", "structops_cli")
 

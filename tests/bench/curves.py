@@ -1,4 +1,4 @@
-"""How the cost of CO-RE grows: with the relocations of an object, and with the size of the kernel's BTF."""
+"""Measure how the cost of CO-RE grows with the relocations and with the kernel's BTF."""
 
 from __future__ import annotations
 
@@ -31,14 +31,18 @@ MOST_ROUNDS = 5
 
 
 class Point(NamedTuple):
-    """A size, and the best time that it took."""
+    """A size, and the best time for it."""
 
     x: int
     ms: float
 
 
 class Line(NamedTuple):
-    """The points of one contender. ``slope`` is ms for each step; ``bend`` is the last stretch's slope by it, 1 if linear."""
+    """The points of one contender.
+
+    ``slope`` is ms for each step. ``bend`` is the slope of the last stretch divided by the
+    slope of the whole, 1 if linear.
+    """
 
     name: str
     points: tuple[Point, ...]
@@ -47,7 +51,10 @@ class Line(NamedTuple):
 
 
 class Curve(NamedTuple):
-    """What grows with what: the best of ``rounds`` runs for each point, by ``clock``, with a slope for each ``step``."""
+    """The best time of ``rounds`` runs for each point, measured by ``clock``.
+
+    Slopes are for each ``step``.
+    """
 
     title: str
     clock: str
@@ -57,7 +64,7 @@ class Curve(NamedTuple):
 
 
 def by_relocations(bench: Bench) -> Curve:
-    """Register objects of the same types with more and more relocations, in whole processes."""
+    """Register objects with more and more relocations, in whole processes."""
     layouts = common_layouts(live_kernel().vmlinux, TYPES)
     paths = {
         count: compiled(many_relocations(layouts, count, "t_relos"), bench.folder / f"curve{count}.bpf.o")
@@ -88,7 +95,7 @@ def _registrations(bench: Bench, path: Path, ours: Path, theirs: Path) -> dict[s
 
 
 def by_kernel_size(bench: Bench) -> Curve:
-    """Open written BTF of more and more types and relocate against it, in process."""
+    """Relocate against written BTF with more and more types, in this process."""
     local = Btf(encode(_types(ASKED)), origin="object")
     relos = [
         CoreRelo(number, struct_id, f"0:{number % len(MEMBERS)}", CoreReloKind.FIELD_BYTE_OFFSET)
@@ -117,7 +124,7 @@ def by_kernel_size(bench: Bench) -> Curve:
 
 
 def _types(structs: int) -> list[BtfType]:
-    """Return an integer and that many structs of it."""
+    """Return an integer and ``structs`` structs of it."""
     members = tuple(Member(name, 1, number * 32, 0) for number, name in enumerate(MEMBERS))
     made: Iterator[BtfType] = (
         Struct(number + 2, f"type_{number}", 16, members, False) for number in range(structs)
@@ -139,4 +146,4 @@ CURVES: Mapping[str, Callable[[Bench], Curve]] = {
     "curve-relocations": by_relocations,
     "curve-kernel": by_kernel_size,
 }
-"""What can be drawn, by the name that asks for it."""
+"""The curves, by the names on the command line."""

@@ -1,7 +1,7 @@
-"""The figures: each compares structops with bpftool, or with a number, and knows its budget.
+"""Compare structops with bpftool or with a number, each figure with a budget.
 
-All that is timed happens in whole processes, but for what is said to be in
-process. What a run registers is taken back before the next one, unmeasured.
+Figures time whole processes, unless their title has "in process". Each run is undone
+before the next one; that time is not counted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LISTED = 200
 
 
 class Bench(NamedTuple):
-    """What every figure needs: the two commands, the object, and a folder for files."""
+    """The two commands, the object, a folder for files, and the number of rounds."""
 
     structops: tuple[str, ...]
     bpftool: str
@@ -49,7 +49,7 @@ class Bench(NamedTuple):
     rounds: int
 
     def write_objects(self, names: Sequence[str]) -> list[Path]:
-        """Write one object per name, which it registers, and return their paths."""
+        """Write one object for each name, which it registers, and return their paths."""
         paths = [self.folder / f"{name}.bpf.o" for name in names]
         for path, name in zip(paths, names, strict=True):
             path.write_bytes(renamed(self.object, self.registered_name, name))
@@ -60,7 +60,10 @@ class Bench(NamedTuple):
         return _fresh(place, lambda: command([*self.structops, "register", *objects, "--pin-dir", place])[0])
 
     def bpftool_register(self, objects: Sequence[Path], place: Path) -> Sample:
-        """Register objects with one call of bpftool each: every one into a folder, for it pins by the map's name."""
+        """Register objects with one call of bpftool each.
+
+        Each has its own folder, because bpftool pins by the map's name.
+        """
         folders = _folders(place, len(objects))
         pairs = zip(objects, folders, strict=True)
         calls = [(self.bpftool, "struct_ops", "register", path, folder) for path, folder in pairs]
@@ -97,9 +100,9 @@ def _sum(samples: Sequence[Sample]) -> Sample:
 class Measured(NamedTuple):
     """One line of the result.
 
-    ``unit`` is ``x`` for a ratio to ``other``, else that of ``value``. A ratio
-    is the larger of those of the best and of the median runs, on the clock, or of
-    user time where ``of_user_time`` says so. ``remark`` says what else there is to know.
+    ``unit`` is ``x`` for a ratio to ``other``, else that of ``value``. A ratio is the
+    larger of those of the best and of the median runs. It compares user time if
+    ``of_user_time``, else the wall clock.
     """
 
     title: str
@@ -113,18 +116,18 @@ class Measured(NamedTuple):
 
     @property
     def within(self) -> bool:
-        """Whether the budget is kept."""
+        """Whether the value is within the budget."""
         return self.value <= self.budget
 
 
 def ratio(title: str, budget: float, ours: Series, other: Series) -> Measured:
-    """Compare the time that two contenders take on the clock."""
+    """Compare the wall-clock time of two contenders."""
     worst = max(ours.wall.best / other.wall.best, ours.wall.median / other.wall.median)
     return Measured(title, budget, "x", worst, ours, other)
 
 
 def ratio_of_user_time(title: str, budget: float, ours: Series, other: Series) -> Measured:
-    """Compare the processor time that two contenders spent outside the kernel, where the verifier's is not counted."""
+    """Compare the user time of two contenders, without the time of the kernel's verifier."""
     worst = max(ours.user.best / other.user.best, ours.user.median / other.user.median)
     return Measured(title, budget, "x", worst, ours, other, of_user_time=True)
 
@@ -147,7 +150,10 @@ def register_one(bench: Bench) -> list[Measured]:
 
 
 def register_many(bench: Bench) -> list[Measured]:
-    """Register many objects with one call, against as many calls and, where bpftool survives it, against a batch."""
+    """Register many objects with one call, against as many calls and against a batch.
+
+    There is no batch if bpftool crashes on it.
+    """
     objects = bench.write_objects([f"bpf_t{number:02}" for number in range(MANY)])
     with private_bpffs() as first, private_bpffs() as second, private_bpffs() as third:
         contenders = [
@@ -164,10 +170,10 @@ def register_many(bench: Bench) -> list[Measured]:
 
 
 def _why_not(contender: Contender) -> str:
-    """Return why a contender cannot run, "" when it can.
+    """Return the error of a contender that cannot run, else "".
 
-    bpftool 7.5 uses the kernel's BTF that it freed after the first struct_ops
-    command of a batch, and dies of it in the second.
+    In the second struct_ops command of a batch, bpftool 7.5 crashes: it uses the kernel's
+    BTF, which it freed after the first one.
     """
     try:
         contender.run()
@@ -177,7 +183,7 @@ def _why_not(contender: Contender) -> str:
 
 
 def register_in_process(bench: Bench) -> list[Measured]:
-    """Register from the object's bytes, the kernel's types known, against a whole process of bpftool."""
+    """Register from the object's bytes with a parsed kernel BTF, against bpftool."""
     target = Target(live_kernel())
     objects = bench.write_objects(["bpf_bench"])
     data = objects[0].read_bytes()
@@ -206,7 +212,7 @@ def _register_bytes(data: bytes, target: Target, place: Path) -> Sample:
 
 
 def list_many(bench: Bench) -> list[Measured]:
-    """List many struct_ops maps: registered ones, with their links and programs, and ones without a value."""
+    """List many struct_ops maps, once registered and once without a value."""
     target, names = Target(live_kernel()), short_names("t_b", LISTED)
     objects = [renamed(bench.object, bench.registered_name, name) for name in names]
     contenders = [
@@ -224,7 +230,7 @@ def list_many(bench: Bench) -> list[Measured]:
 
 
 def peak_memory(bench: Bench) -> list[Measured]:
-    """Take the peak memory of a registration, and of bpftool's beside it."""
+    """Measure the peak memory of a registration, for structops and bpftool."""
     (path,) = bench.write_objects(["bpf_bench"])
     with private_bpffs() as place:
         folder = _folders(place, 1)[0]
@@ -252,7 +258,7 @@ def _find_a_type() -> Sample:
 
 
 class Figure(NamedTuple):
-    """What can be asked for by name."""
+    """A figure, by the name on the command line."""
 
     name: str
     measure: Callable[[Bench], list[Measured]]

@@ -1,7 +1,7 @@
-"""BPF C that is large in one way: many CO-RE relocations, or many programs.
+"""Generate BPF C with many CO-RE relocations or many programs.
 
-The sources are made for one kernel: they ask only for what its BTF has, so that
-every loader has an answer for each relocation.
+The sources are for one kernel: they refer only to types of its BTF, so that every
+loader can resolve each relocation.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["FIELDS", "Layout", "common_layouts", "compiled", "many_programs", "m
 
 COMPILER = ("clang-19", "-target", "bpf", "-O2", "-g", "-mcpu=v3", "-x", "c", "-", "-c", "-o")
 FIELDS = 10
-"""Fields of a type that are asked for at most; 4,000 relocations of 400 types."""
+"""Most used fields of a type: 4,000 relocations need 400 types."""
 PER_PROGRAM = 500
-"""Relocations of one program: what it does with them stays far below what the verifier takes."""
+"""Relocations of one program, far below the verifier's limits."""
 OPS_TYPE = "tcp_congestion_ops"
 OPS = ("ssthresh", "cong_avoid", "undo_cwnd", "set_state", "cwnd_event", "in_ack_event", "pkts_acked",
        "min_tso_segs", "init", "release")  # fmt: skip
@@ -42,7 +42,7 @@ char _license[] SEC("license") = "GPL";
 
 
 def compiled(source: str, path: Path) -> Path:
-    """Compile C to an object at ``path``, and return that."""
+    """Compile C to an object at ``path``, and return the path."""
     done = subprocess.run([*COMPILER, path], input=source.encode(), capture_output=True, check=False)
     if done.returncode != 0:
         raise CommandError(done.stderr.decode(errors="replace"))
@@ -50,14 +50,14 @@ def compiled(source: str, path: Path) -> Path:
 
 
 class Layout(NamedTuple):
-    """A struct of the kernel by name, and some of its members: their names, and the types to declare them with."""
+    """A struct of the kernel by name, with the names and types of some members."""
 
     name: str
     members: tuple[tuple[str, str], ...]
 
 
 def common_layouts(btf: Btf, count: int) -> list[Layout]:
-    """Return ``count`` structs of a kernel that have FIELDS members which are integers or pointers."""
+    """Return ``count`` structs of a kernel with FIELDS integer or pointer members."""
     found = list(islice(_layouts(btf), count))
     if len(found) < count:
         message = f"{btf.origin} has {len(found)} structs with {FIELDS} plain members, not {count}"
@@ -87,7 +87,7 @@ def _plain_members(btf: Btf, struct: Struct) -> Iterator[tuple[str, str]]:
 
 
 def many_relocations(layouts: Iterable[Layout], count: int, name: str) -> str:
-    """Return a congestion control whose programs hold ``count`` relocations, each of another field."""
+    """Return a congestion control with ``count`` relocations, each of another field."""
     used = list(layouts)
     fields = [
         (layout.name, member)
@@ -108,7 +108,7 @@ def many_relocations(layouts: Iterable[Layout], count: int, name: str) -> str:
 
 
 def many_programs(count: int, prefix: str) -> str:
-    """Return congestion controls that have ``count`` programs together, each with one relocation."""
+    """Return congestion controls with ``count`` programs, each with one relocation."""
     fields = "struct tcp_sock {\n\tu32 snd_cwnd;\n\tu32 prior_cwnd;\n} CORE;\n"
     text = HEAD + fields + OPS_DECLARED
     for number, first in enumerate(range(0, count, len(OPS))):

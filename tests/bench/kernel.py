@@ -1,4 +1,4 @@
-"""What the benchmark does to the kernel, and how all of it is taken back."""
+"""Change the kernel for the benchmark, and undo the changes."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ POLL_SECONDS = 0.002
 
 
 def enter_private_mounts(arguments: list[str]) -> None:
-    """Begin again in a mount namespace of our own, with ``unshare`` of util-linux.
+    """Execute this program again in a private mount namespace, with ``unshare``.
 
-    A bpffs mounted there goes with the last process in it, and every pin in it
-    too: not even SIGKILL leaves a registration behind.
+    A bpffs mounted there ends with the last process in it, together with its pins. So no
+    registration is left even after SIGKILL.
     """
     if PRIVATE not in os.environ:
         os.environ[PRIVATE] = "1"
@@ -49,7 +49,7 @@ def enter_private_mounts(arguments: list[str]) -> None:
 
 @contextmanager
 def private_bpffs() -> Iterator[Path]:
-    """Mount a bpffs on a temporary folder; whatever is pinned in it at the end is unregistered."""
+    """Mount a bpffs on a temporary folder; unregister its pins at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="structops-bench-") as folder:
         bpffs.mount(folder)
         try:
@@ -61,7 +61,7 @@ def private_bpffs() -> Iterator[Path]:
 
 
 def _unmount(folder: str) -> None:
-    """Unmount, once a child that Ctrl-C ended has let go."""
+    """Unmount a bpffs; retry while an interrupted child still uses it."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         try:
@@ -73,10 +73,10 @@ def _unmount(folder: str) -> None:
 
 
 def unregister_pins(folder: str | Path) -> None:
-    """Detach and unpin every link below a folder, and wait until the kernel has forgotten their maps.
+    """Detach and unpin every link below a folder, and wait until the kernel frees their maps.
 
-    Detached first: what an unpinned link held is unregistered later, by a
-    worker, and the next run would find the name taken.
+    The kernel unregisters the map of an unpinned link later, in a worker. The next run
+    would find the name taken, so links are detached first.
     """
     maps = [map_id for path in bpffs.pins(os.fspath(folder)) if (map_id := _unregister_pin(path))]
     deadline = time.monotonic() + SETTLE_SECONDS
@@ -85,7 +85,10 @@ def unregister_pins(folder: str | Path) -> None:
 
 
 def _unregister_pin(path: str) -> int | None:
-    """Return the id of the map that was behind a pinned link; None for the iterators that some kernels put into every bpffs."""
+    """Remove a pinned link and return its map's id, None if it is already gone.
+
+    Some kernels put iterators into every bpffs.
+    """
     try:
         link = bpf.obj_get(path)
     except KernelError as error:
@@ -100,7 +103,7 @@ def _unregister_pin(path: str) -> int | None:
 
 
 def _detach(link: Fd) -> None:
-    with suppress(KernelError):  # before Linux 6.11 there is no detaching; the last reference does it
+    with suppress(KernelError):  # LINK_DETACH came with Linux 6.11; before, the last reference unregisters
         bpf.link_detach(link)
 
 
@@ -116,7 +119,7 @@ def _exists(map_id: int) -> bool:
 
 @contextmanager
 def registered_maps(objects: list[bytes], target: Target) -> Iterator[None]:
-    """Register objects, each with programs and a link of its own, for the length of the block."""
+    """Register objects during the block, each with its own programs and link."""
     with ExitStack() as undo:
         for data in objects:
             done = register_object(read_object(data, "bench.bpf.o"), target, Selection(), None, undo)
@@ -128,7 +131,7 @@ def registered_maps(objects: list[bytes], target: Target) -> Iterator[None]:
 
 @contextmanager
 def maps_without_value(names: tuple[str, ...], kernel: KernelTypes) -> Iterator[None]:
-    """Create struct_ops maps that never get a value, for the length of the block."""
+    """Create struct_ops maps without a value during the block."""
     kernel_type = find_type(kernel, TYPE)
     with ExitStack() as stack:
         btf = stack.enter_context(least_btf())

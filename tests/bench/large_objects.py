@@ -1,4 +1,4 @@
-"""Figures of objects that are large in one way, by user time: the kernel's verifier takes the same from both sides."""
+"""Figures of large objects, by user time: the verifier's time is the same for both."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def register_programs(bench: Bench) -> list[Measured]:
 
 
 def _compared(bench: Bench, title: str, path: Path) -> Measured:
-    """Compare the two on an object, and say how much of the time the bundled one takes them."""
+    """Compare both loaders on an object, and note the difference to the bundled object."""
     (small,) = bench.write_objects(["bpf_bench"])
     with private_bpffs() as ours, private_bpffs() as theirs:
         mine, other, my_least, their_least = compare(

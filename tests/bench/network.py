@@ -1,4 +1,4 @@
-"""Figures of open TCP sockets: listed, against ss of iproute2, and moved to another algorithm."""
+"""Figures of open TCP sockets: list them, against ss of iproute2, and drain them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SPARE_FDS = 200
 
 
 def list_sockets(bench: Bench) -> list[Measured]:
-    """List many sockets, with their owners and without; structops those of every namespace, ss those of one."""
+    """List many sockets, with and without owners: of all namespaces, against ss of one."""
     ss = shutil.which("ss")
     if ss is None:
         message = "there is no ss to compare with: install iproute2"
@@ -77,7 +77,7 @@ def connections(namespace: ThrowawayNamespace, count: int) -> Iterator[list[sock
     """Hold connections over loopback, both ends of each in this process."""
     ends: list[socket] = []
     with _room_for(2 * count + SPARE_FDS), namespace.open_socket() as listener:
-        listener.setsockopt(SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE)  # nothing lingers afterwards
+        listener.setsockopt(SOL_SOCKET, SO_LINGER, RESET_ON_CLOSE)  # leaves no TIME_WAIT
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         try:
@@ -93,7 +93,7 @@ def connections(namespace: ThrowawayNamespace, count: int) -> Iterator[list[sock
 
 @contextmanager
 def _room_for(fds: int) -> Iterator[None]:
-    """Let this process open so many, for the block: what comes after may need more than that."""
+    """Raise the limit of open descriptors during the block."""
     before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(before, min(fds, most)), most))
     try:

@@ -1,4 +1,4 @@
-"""Objects that differ in nothing but the name that they register."""
+"""Copy an object with other registered names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ DIGITS = digits + ascii_lowercase
 def renamed(data: bytes, old: str, new: str) -> bytes:
     """Return the object with another name in its struct_ops data.
 
-    The name is replaced where it fills a whole name field, which it must do
-    exactly once: nothing of the object moves, and string tables stay as they are.
+    The old name must fill exactly one name field. Offsets and string tables do not change.
     """
     before, after = _field(old), _field(new)
     if data.count(before) != 1:
@@ -35,8 +34,8 @@ def _field(name: str) -> bytes:
 def short_names(prefix: str, count: int) -> tuple[str, ...]:
     """Return distinct names, two characters longer than the prefix.
 
-    Short, because the kernel lists all congestion controls in a buffer of 2048
-    bytes, and warns in its log when they do not fit (``tcp_get_available_congestion_control``).
+    The names must be short: the kernel lists all congestion controls in a buffer of 2048
+    bytes, and otherwise warns in its log (``tcp_get_available_congestion_control``).
     """
     if count > len(DIGITS) ** 2:
         message = f"there are no {count} names of two characters"

@@ -1,4 +1,4 @@
-"""The result as a table for people and as plain data for machines."""
+"""Print the result as a table or as JSON data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = "{:<46} {:>8} {:>8}  {:>8} {:>8}  {:>7} {:>7}  {:<18}"
 
 
 def as_text(lines: Sequence[Measured]) -> str:
-    """Return the table: a line on the clock and one of processor time for each comparison, in milliseconds."""
+    """Return the table, in milliseconds: wall-clock and processor time of each comparison."""
     rows = [
         COLUMNS.format("", "structops", "", "against", "", "ratio", "", ""),
         COLUMNS.format("", "best", "median", "best", "median", "best", "median", "budget"),
@@ -51,7 +51,7 @@ def _pair(timing: Timing) -> list[str]:
 
 
 def start_up_text(parts: Sequence[StartUp]) -> str:
-    """Return the table of where start-up goes: a column a command, in milliseconds."""
+    """Return the table of start-up times in milliseconds: a column for each command."""
     labels = ["interpreter", *LABELS, "running and exit", "whole process"]
     rows = [f"{'start-up, best in ms':<24}" + "".join(f"{part.command:>10}" for part in parts)]
     for label in labels:
@@ -67,7 +67,7 @@ def _part(part: StartUp, label: str) -> float | None:
 
 
 def curve_text(curve: Curve) -> str:
-    """Draw a curve: a bar for each point and contender, and how much more the last step costs than all together."""
+    """Draw a curve: a bar for each point, and each contender's slope and bend."""
     longest = max(point.ms for line in curve.lines for point in line.points) or 1.0
     rows = [f"{curve.title}, best of {curve.rounds} in ms of {curve.clock}"]
     for line in curve.lines:
@@ -87,7 +87,7 @@ def as_data(
     curves: Sequence[Curve],
     parts: Sequence[StartUp],
 ) -> dict[str, Any]:
-    """Return the whole result as JSON takes it, every single run included."""
+    """Return the whole result as JSON data, with every single run."""
     return {
         "schema_version": SCHEMA_VERSION,
         "machine": dict(machine),

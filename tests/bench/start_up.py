@@ -1,9 +1,9 @@
-"""Where the start-up of a command goes, by what ``-X importtime`` says: information, without a budget.
+"""Divide the start-up time of a command with ``-X importtime``, without a budget.
 
-A module's time counts for the package of ours, or of others, on whose account
-it was imported: ``gettext`` for click, which asks for it first. What the
-interpreter imports for itself, up to ``site``, is its own; what follows on
-nobody's account belongs to the console script (``re``, with most versions of pip).
+A module's time counts for the package that caused its import: ``gettext`` counts for
+click, which imports it first. Imports up to ``site`` are the interpreter's. Later
+imports outside any package count for the console script (``re``, with most versions
+of pip).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ GROUPS = {
     "_cffi_backend": "cffi",
     "pyroute2": "pyroute2",
 }
-"""Top-level package to what the table calls it; each with the standard library that it pulls in first."""
+"""Label of each top-level package; a package includes the standard library it imports."""
 LABELS = (SCRIPT, *GROUPS.values())
 PREFIX = "import time:"
 RUNS = 9
 
 
 class Import(NamedTuple):
-    """One module's own import time in milliseconds, and how deep it was nested."""
+    """The import time of one module without its imports, and its nesting depth."""
 
     module: str
     own_ms: float
@@ -43,7 +43,7 @@ class Import(NamedTuple):
 
 
 class StartUp(NamedTuple):
-    """Milliseconds of one command: the bare interpreter, the imports by group, the rest with its exit, and the whole."""
+    """Milliseconds of one command: interpreter, imports by group, the rest, and the whole."""
 
     command: str
     interpreter: float
@@ -53,7 +53,7 @@ class StartUp(NamedTuple):
 
 
 def parse_import_times(text: str) -> tuple[Import, ...]:
-    """Return what ``-X importtime`` wrote, in its order: a module after those that it imports. Other lines are left out."""
+    """Parse the output of ``-X importtime``; a module follows its own imports."""
     found = []
     for line in text.splitlines():
         own, bar, rest = line.removeprefix(PREFIX).partition("|")
@@ -65,11 +65,11 @@ def parse_import_times(text: str) -> tuple[Import, ...]:
 
 
 def by_group(imports: Sequence[Import]) -> dict[str, float]:
-    """Sum import times by the innermost package of ``GROUPS`` that they happened for, else for the console script."""
+    """Sum import times by the innermost package of ``GROUPS``, or the console script."""
     sums: dict[str, float] = {}
     chain: list[str] = []
     started = next((number for number, item in enumerate(imports) if item.module == "site"), -1) + 1
-    for item in reversed(imports[started:]):  # a module's importer comes after it: read backwards, before
+    for item in reversed(imports[started:]):  # a module's importer comes after it
         del chain[item.depth :]
         chain += [""] * (item.depth - len(chain))
         chain.append(GROUPS.get(item.module.partition(".")[0], ""))
@@ -79,7 +79,7 @@ def by_group(imports: Sequence[Import]) -> dict[str, float]:
 
 
 def start_up(bench: Bench) -> list[StartUp]:
-    """Take apart ``--help``, ``list`` and ``register``; every time is the best of a few runs."""
+    """Divide the time of ``--help``, ``list`` and ``register``; each is the best of some runs."""
     (path,) = bench.write_objects(["bpf_bench"])
     with private_bpffs() as place:
         register = ["register", os.fspath(path), "--pin-dir", os.fspath(place)]

@@ -1,4 +1,4 @@
-"""What status costs: 200 maps, registered and retired, and ten namespaces that use some of them."""
+"""Time ``status`` for 200 maps, of which sockets in ten namespaces use some."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUDGET_MS = 500.0
 
 
 def status_of_many(bench: Bench) -> list[Measured]:
-    """Say who holds each of many maps."""
+    """Time ``status`` for many maps."""
     names = short_names("t_b", LISTED)
     objects = [renamed(bench.object, bench.registered_name, name) for name in names]
     contender = Contender("structops", lambda: command([*bench.structops, "status"])[0])
@@ -35,7 +35,7 @@ def status_of_many(bench: Bench) -> list[Measured]:
 
 @contextmanager
 def _users(names: Sequence[str]) -> Iterator[None]:
-    """Hold the first maps by sockets, a few of each namespace."""
+    """Hold the first maps with some sockets in each namespace."""
     with ExitStack() as stack:
         for _ in range(NAMESPACES):
             namespace = stack.enter_context(ThrowawayNamespace())

@@ -1,4 +1,4 @@
-"""Time what runs, in turns: the contenders of a comparison see the same noise of the machine."""
+"""Time contenders in turns, so that all of them see the same noise of the machine."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ __all__ = [
 ]
 
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-"""What commands run with: the caller's environment, without what would change how Python runs, such as
-PYTHONDONTWRITEBYTECODE, with which every run of a package installed in place compiles it anew."""
+"""The environment of commands: the caller's without the variables of Python.
+
+With PYTHONDONTWRITEBYTECODE an editable install would be compiled in every run.
+"""
 PEAK = """\
 import os, sys
 pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ,
@@ -40,7 +42,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 
 
 class Sample(NamedTuple):
-    """One run: milliseconds on the clock, of processor time, and of its part outside the kernel."""
+    """One run in milliseconds: wall clock, processor time, and its part outside the kernel."""
 
     wall: float
     cpu: float
@@ -48,14 +50,14 @@ class Sample(NamedTuple):
 
 
 class Contender(NamedTuple):
-    """One side of a comparison. ``run`` times itself, so that what it clears away afterwards is not counted."""
+    """One side of a comparison; ``run`` times itself, without its clean-up."""
 
     name: str
     run: Callable[[], Sample]
 
 
 class Timing(NamedTuple):
-    """The best and the median of some milliseconds."""
+    """The best and the median, in milliseconds."""
 
     best: float
     median: float
@@ -88,11 +90,14 @@ def _timing(values: Sequence[float]) -> Timing:
 
 
 class CommandError(Exception):
-    """A command that was to be timed did not end with 0; the message holds what it wrote to stderr."""
+    """A timed command did not end with 0; the message holds its stderr."""
 
 
 def compare(contenders: Sequence[Contender], rounds: int) -> tuple[Series, ...]:
-    """Run the contenders in turns, each round beginning with the next one, after one round that does not count."""
+    """Run the contenders in turns, after one uncounted round.
+
+    Each round begins with the next contender.
+    """
     samples: dict[str, list[Sample]] = {contender.name: [] for contender in contenders}
     for number in range(-1, rounds):
         first = number % len(contenders)
@@ -105,7 +110,7 @@ def compare(contenders: Sequence[Contender], rounds: int) -> tuple[Series, ...]:
 
 @contextmanager
 def timed() -> Iterator[list[Sample]]:
-    """Time the block, in this process; the list holds the sample afterwards."""
+    """Time the block in this process; the list holds the sample after it."""
     taken: list[Sample] = []
     wall, cpu = time.perf_counter(), time.process_time()
     yield taken
@@ -115,7 +120,7 @@ def timed() -> Iterator[list[Sample]]:
 def command(
     arguments: Sequence[str | Path], *, environment: Mapping[str, str] = ENVIRONMENT
 ) -> tuple[Sample, str]:
-    """Run a whole process, its output thrown away; return its time and what it wrote to stderr."""
+    """Run a process without its output; return its time and its stderr."""
     words = [os.fspath(word) for word in arguments]
     with tempfile.TemporaryFile() as errors:
         actions = [
@@ -135,10 +140,10 @@ def command(
 
 
 def _wait(pid: int) -> tuple[int, struct_rusage]:
-    """Wait for a child even when Ctrl-C comes, so that it has ended before what it made is cleared away."""
+    """Wait for a child, even after Ctrl-C: the clean-up needs the child to have ended."""
     try:
         _, status, usage = os.wait4(pid, 0)
-    except KeyboardInterrupt:  # the child got it too
+    except KeyboardInterrupt:  # the child got SIGINT too
         with suppress(ChildProcessError):  # it had ended before
             os.wait4(pid, 0)
         raise
@@ -148,8 +153,8 @@ def _wait(pid: int) -> tuple[int, struct_rusage]:
 def peak_memory_kib(arguments: Sequence[str | Path]) -> int:
     """Return the largest resident size of a process.
 
-    A small process of its own starts it: what wait4 says of a child begins with
-    its parent's size at the fork (``exec_mmap`` in fs/exec.c), and this one is large.
+    A small process starts it: the size in wait4 begins with the parent's size at the fork
+    (``exec_mmap`` in fs/exec.c), and this process is large.
     """
     read, write = os.pipe()
     with open(read, encoding="ascii") as answer:

@@ -1,4 +1,4 @@
-"""Load one object file twice, by bpftool and by structops, each for the length of a block, and say what to look at."""
+"""Load an object file with bpftool or with structops for the length of a block."""
 
 from __future__ import annotations
 
@@ -29,24 +29,27 @@ __all__ = ["Held", "Refused", "by_bpftool", "by_structops"]
 
 TIMEOUT_S = 60
 SETTLE_S = 0.3
-"""What the kernel gets to clear program arrays that were closed. One whose last fd is closed again before that keeps a
-reference for ever: ``prog_array_map_clear`` takes it for work that is queued already. So each is opened once only."""
+"""Time for the kernel to clear closed program arrays.
+
+If the last fd is opened and closed again before, the array leaks a reference:
+``prog_array_map_clear`` finds its work already queued. So each is opened only once.
+"""
 
 
 class Held(NamedTuple):
-    """Ids of what a load left in the kernel, from which all the rest can be reached."""
+    """Ids of loaded programs and maps, from which everything else can be reached."""
 
     programs: tuple[int, ...]
     maps: tuple[int, ...]
 
 
 class Refused(Exception):  # noqa: N818 -- an answer, not an error
-    """bpftool did not load the object; the text is what it said."""
+    """bpftool did not load the object; the text is its stderr."""
 
 
 @contextmanager
 def by_bpftool(path: Path, folder: Path, *, registers: bool) -> Iterator[Held]:
-    """Load with bpftool, and register what can be when asked to; ``folder`` is a new one, on a bpffs."""
+    """Load with bpftool, and register if asked to; ``folder`` is a new one on a bpffs."""
     folder.mkdir()
     with _registered_by_bpftool(path, folder) if registers else _loaded_by_bpftool(path, folder) as held:
         yield held
@@ -64,7 +67,7 @@ def _registered_by_bpftool(path: Path, folder: Path) -> Iterator[Held]:
         struct_ops = [fd for fd in fds if map_info(fd).map_type == BpfMapType.STRUCT_OPS]
         maps = [fd for fd in struct_ops if _is_set(fd) and _name(fd).encode() in data]
         stack.callback(_unregister, folder, maps)
-        if not maps:  # told by the maps: bpftool 7.5 ends with 255 when there are optional variables
+        if not maps:  # not by the exit code: bpftool 7.5 ends with 255 if there are optional variables
             raise Refused(said)
         yield Held((), tuple(map_info(fd).id for fd in maps))
 
@@ -86,7 +89,7 @@ def _loaded_by_bpftool(path: Path, folder: Path) -> Iterator[Held]:
 
 @contextmanager
 def by_structops(path: Path, target: Target, *, registers: bool) -> Iterator[Held]:
-    """Load with this project's loader, and register when asked to."""
+    """Load with this project's loader, and register if asked to."""
     spec = read_object(path.read_bytes(), path.name)
     plan = plan_object(spec, target.kernel)
     with load(spec, plan, target) as loaded, ExitStack() as undo:
@@ -108,7 +111,7 @@ def _run(*arguments: str | Path) -> str:
 
 
 def _opened(ids: Iterable[int]) -> Iterator[Fd]:
-    """Open maps that are still there; all of them for as long as one is looked at, see ``SETTLE_S``."""
+    """Open the maps that still exist. The caller keeps all of them open (``SETTLE_S``)."""
     for map_id in ids:
         with suppress(KernelError):
             yield bpf.map_get_fd_by_id(map_id)
@@ -119,14 +122,14 @@ def _is_set(map_fd: Fd) -> bool:
 
 
 def _name(map_fd: Fd) -> str:
-    """Return the registered name, or the map's own: another process may register other names meanwhile."""
+    """Return the registered name or the map's own, which other processes do not have."""
     info = map_info(map_fd)
     value = bpf_maps.map_lookup_elem(map_fd, KEY, info.value_size)
     return read_name(type_of_map(live_kernel(), info), value) or info.name
 
 
 def _pinned(folder: Path, info_of: Callable[[Fd], MapInfo | ProgInfo], wanted: int) -> Iterator[int]:
-    """Yield what of struct_ops is pinned in a folder; other maps count when a program uses them."""
+    """Yield the ids of pinned struct_ops objects; others count if a program uses them."""
     for path in bpffs.pins(str(folder)):
         with bpf.obj_get(path) as fd:
             info = info_of(fd)
@@ -135,7 +138,10 @@ def _pinned(folder: Path, info_of: Callable[[Fd], MapInfo | ProgInfo], wanted: i
 
 
 def _unregister(folder: Path, maps: Iterable[Fd]) -> None:
-    """Take back what bpftool did; links are detached first, for an unpinned one is given up later, by a worker."""
+    """Undo the registration by bpftool.
+
+    A worker unregisters an unpinned link later, so links are detached first.
+    """
     for path in bpffs.pins(str(folder)):
         with bpf.obj_get(path) as link:
             bpf.link_detach(link)

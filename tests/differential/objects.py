@@ -1,7 +1,6 @@
-"""The objects that bpftool and structops both load: one line each.
+"""List the objects that bpftool and structops both load.
 
-An object of ``tests/objects`` is named by its file, a bundled one by the
-name under which it is shipped.
+An object of ``tests/objects`` has the name of its file, a bundled one its own name.
 """
 
 from __future__ import annotations
@@ -19,24 +18,23 @@ __all__ = ["LOADED_BY_BOTH", "ONLY_BY_STRUCTOPS", "Build", "Subject", "has_const
 
 
 class Build(NamedTuple):
-    """How an object is made of its source: compiler and flags, and what is done to it afterwards."""
+    """Compiler, flags, and a function that processes the compiled object."""
 
     clang: str = "clang-19"
     flags: tuple[str, ...] = FLAGS
     after: Callable[[bytes], bytes] | None = None
 
     def __str__(self) -> str:
-        """Return what names the test."""
+        """Return the name of the test."""
         return " ".join((self.clang, *self.flags, *([self.after.__name__] if self.after else [])))
 
 
 class Subject(NamedTuple):
     """One object to load twice.
 
-    ``registers`` is False for a type that only ever is loaded; ``poisons`` says
-    that it has relocations that no kernel can satisfy, in code that is never
-    reached; ``builds`` are those to try besides the usual one; ``parts`` are
-    files that the static linker joins with it.
+    ``registers`` is False for a type that is only loaded. ``poisons`` marks relocations
+    that no kernel can satisfy, in unreachable code. ``builds`` come in addition to the
+    usual one. The static linker joins ``parts`` with the object.
     """
 
     name: str
@@ -47,7 +45,7 @@ class Subject(NamedTuple):
     parts: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Return what names the test."""
+        """Return the name of the test."""
         return "-".join((self.name, *self.macros))
 
     def read(self, build: Build = Build()) -> bytes:  # noqa: B008 -- immutable
@@ -62,7 +60,7 @@ class Subject(NamedTuple):
         return build.after(data) if build.after else data
 
     def write(self, folder: Path, build: Build = Build()) -> Path:  # noqa: B008 -- immutable
-        """Write the object to a file of a folder, under the name that it would have, and return its path."""
+        """Write the object to a folder, under its usual name, and return its path."""
         path = folder / f"{self.name}.bpf.o"
         path.write_bytes(self.read(build))
         return path
@@ -74,16 +72,16 @@ CURRENT = (
     Build(after=strip),
     Build(after=link),
 )
-"""A present compiler's instruction sets, less optimised, without DWARF, and through the static linker."""
+"""A present compiler: other instruction sets, less optimised, no DWARF, static linker."""
 OLD = (Build("clang-11"), Build("clang-11", ("-O2", "-g", "-mcpu=v2")), Build("clang-11", after=link))
-"""LLVM 11: offsets in BTF that the loader fills in, pointers in data as R_BPF_64_64."""
+"""LLVM 11: the loader fills in BTF offsets; pointers in data are R_BPF_64_64."""
 OLDEST = (Build("clang-9", (*FLAGS, "-fno-common")),)
 """LLVM 9: no CO-RE, functions without linkage in BTF, .BTF.ext with a longer header."""
 UP_TO_15 = tuple(Build(clang) for clang in ("clang-13", "clang-14", "clang-15"))
-"""Their BTF lists small constants in .rodata, and has no places of static variables that libbpf could do without."""
+"""Their BTF lists small constants in .rodata, and lacks offsets that libbpf can compute."""
 LATER = (Build("clang-16"), Build(NEWEST), Build(NEWEST, ("-O2", "-g", "-mcpu=v4")))
 BY_GCC = (Build(GCC, (*FLAGS, "-std=gnu11")),)
-"""GCC: a .BTF.ext of its own making, constants in one .rodata, no DATASEC for what it leaves out."""
+"""GCC: a different .BTF.ext, constants in one .rodata, no DATASEC for omitted variables."""
 OTHERS = (*UP_TO_15, *LATER, *BY_GCC)
 
 LOADED_BY_BOTH = (
@@ -92,11 +90,11 @@ LOADED_BY_BOTH = (
     Subject("aimd"),
     Subject("live_ops"),
     Subject("live_maps", builds=(*CURRENT, *OLD, *OLDEST, *OTHERS)),
-    # libbpf asks for a syscall wrapper by means of a kprobe, and says no on a kernel without kprobes
+    # libbpf attaches a syscall wrapper with a kprobe, and fails on a kernel without kprobes
     Subject("kernel_symbols", ("NO_WRAPPER",)),
     Subject("exceptions"),
-    # without program arrays: the kernel forgets a reference of one that is opened by id and closed twice in a moment
-    # while nobody else has it open (prog_array_map_clear), and such a map is left for good
+    # without program arrays: opening one by id and closing it twice leaks a reference
+    # if no other process has it open (prog_array_map_clear)
     Subject("map_in_map", ("COMPARED",)),
     Subject("arena"),
     Subject("every_map", ("COMPARED",)),
@@ -104,7 +102,7 @@ LOADED_BY_BOTH = (
     Subject("habits_constants", builds=(*LATER, *BY_GCC)),
     Subject("habits_constants", ("ALONE",), builds=(*LATER, *BY_GCC)),
     Subject("habits_tunables", builds=(*CURRENT, *OLD, *OLDEST, *OTHERS)),
-    # libbpf's linker takes no addresses of sections in data
+    # libbpf's linker does not support section addresses in data
     Subject("habits_addresses", builds=tuple(b for b in (*CURRENT, *OLD, *OLDEST) if b.after is not link)),
     Subject("habits_ecn", builds=(*CURRENT, *OLD, *OTHERS), poisons=True),
     Subject("habits_helpers", builds=(*CURRENT, *OLD, *OTHERS)),
@@ -117,27 +115,28 @@ LOADED_BY_BOTH = (
 )
 
 ONLY_BY_STRUCTOPS = (
-    # libbpf's linker leaves a wrong offset in BTF, for a map that another file defines and that is not the first
+    # libbpf's linker writes a wrong BTF offset for a map of another file that is not the first one
     Subject("habits_linked", ("SHARED_THERE",), parts=("habits_linked_more",)),
     Subject("habits_odd", ("STATIC_MAP",)),
     Subject("habits_odd", ("STATIC_SUBPROGRAM",)),
     # a function for a member that this kernel lacks
     Subject("live_ops", ("UNKNOWN_MEMBER=0",)),
-    # BTF that no kernel takes as the compiler writes it
+    # every kernel refuses this BTF as the compiler writes it
     Subject("new_btf"),
-    # programs of other types, among them one that is not for this kernel
+    # programs of other types, one of them not for this kernel
     Subject("mixed"),
-    # constants that BTF lists in a section that they are not in, and that may not be there
+    # constants that BTF lists in a section where they are not; the section may be missing
     Subject("habits_constants", builds=(Build("clang-11"), *UP_TO_15)),
     Subject("habits_constants", ("ALONE",), builds=UP_TO_15),
 )
-"""bpftool has to refuse them: an object that it loads belongs to the other list."""
+"""bpftool must refuse them: an object that it loads belongs to the other list."""
 
 
 def has_const_root(data: bytes) -> bool:
     """Tell whether a CO-RE relocation of an object begins at a const type.
 
-    GCC 14 writes such, and takes const struct sock where it means a struct that begins with one. GCC 16 writes none.
+    GCC 14 writes them: it uses const struct sock for a struct that begins with one.
+    GCC 16 does not.
     """
     spec = read_object(data, "")
     relocations = (one for function in spec.functions for one in function.core_relos)

@@ -1,9 +1,8 @@
-"""What the kernel holds of a loaded object, as lines of text in which nothing depends on who loaded it.
+"""Describe a loaded object as lines of text that do not depend on the loader.
 
-Ids become names in the order in which they are met, addresses become the word
-for what they are the address of. Everything else is printed as the kernel
-tells it, so that two loads of one object differ in a line exactly when they
-differ in what that line says.
+Names replace ids, in the order of their appearance, and a placeholder replaces each
+address. Everything else is printed as the kernel returns it. So two loads of one
+object differ in a line exactly if they differ in the state behind it.
 """
 
 from __future__ import annotations
@@ -39,20 +38,20 @@ __all__ = ["transcript"]
 POINTER = struct.Struct("<Q")
 WORD = struct.Struct("<I")
 KERNEL_HALF = 1 << 63
-"""Addresses of the kernel have the top bit set on x86-64; no constant of the test objects has."""
+"""Kernel addresses have the top bit set on x86-64; no constant of the test objects has."""
 MOST_ENTRIES = 4096
 PER_CPU = frozenset({BpfMapType.PERCPU_ARRAY, BpfMapType.PERCPU_HASH, BpfMapType.LRU_PERCPU_HASH})
 OF_MAPS = frozenset({BpfMapType.ARRAY_OF_MAPS, BpfMapType.HASH_OF_MAPS})
-"""What a lookup of them answers is the id of a map."""
+"""Their lookup returns the id of a map."""
 
 
 def transcript(kernel: KernelTypes, programs: Iterable[int], maps: Iterable[int]) -> list[str]:
-    """Describe programs and maps, by id, and every map and program that can be reached from them."""
+    """Describe programs and maps, and every map and program that they refer to."""
     return _Writer(kernel).write(list(programs), list(maps))
 
 
 class _Names:
-    """Names for the ids of one sort: the kernel's own, numbered where several share one, in the order of asking."""
+    """Names for ids of one type: the kernel's names, numbered if several ids share one."""
 
     def __init__(self, name: Callable[[int], str]) -> None:
         self._name = name
@@ -66,7 +65,7 @@ class _Names:
         return self._told[number]
 
     def ids(self) -> list[int]:
-        """Return the ids that were asked for, the first one first."""
+        """Return the requested ids in their first order."""
         return list(self._told)
 
 
@@ -126,7 +125,7 @@ class _Writer:
                 yield f"  {index:4} {_plain(insn)}"
 
     def _wide(self, insn: Insn, second: Insn) -> str:
-        """Say what a 64-bit load is of: a map or a place in it by name, an address by what it is of, or the number."""
+        """Describe a 64-bit load: a map, an offset in a map, a function, an address or a number."""
         value = insn.imm & 0xFFFFFFFF | (second.imm & 0xFFFFFFFF) << 32
         if insn.src_reg == PseudoSrc.MAP_FD:
             return f"map {self._maps(insn.imm)}"
@@ -171,7 +170,7 @@ class _Writer:
                 yield f"  .{member.name} = {data.hex()}"
 
     def _entries(self, fd: Fd, info: MapInfo) -> Iterator[str]:
-        """Print what can be looked up, but for elements of zeros in maps that have all their keys from the start."""
+        """Print the elements that lookup returns, without zeros."""
         key: bytes | None = None
         size = (
             -(-info.value_size // 8) * 8 * _possible_cpus() if info.map_type in PER_CPU else info.value_size
@@ -180,11 +179,11 @@ class _Writer:
             try:
                 key = bpf_maps.map_get_next_key(fd, key, info.key_size)
             except KernelError:
-                return  # the last one; or a type whose elements no system call can see
+                return  # the last one, or a type without accessible elements
             try:
                 value = bpf_maps.map_lookup_elem(fd, key, size)
             except KernelError:
-                continue  # an element that holds nothing
+                continue  # an element without a value
             if info.map_type in OF_MAPS:
                 yield f"  [{key.hex()}] = map {self._maps(WORD.unpack(value)[0])}"
             elif info.map_type == BpfMapType.PROG_ARRAY:
@@ -194,7 +193,7 @@ class _Writer:
 
 
 def _value(raw: bytes) -> str:
-    """Print a value; an empty list or tree that the kernel manages holds addresses, of itself."""
+    """Print a value without addresses: an empty list or tree points to itself."""
     words = (raw[at : at + POINTER.size] for at in range(0, len(raw), POINTER.size))
     return "".join(
         "(an address of the kernel)"
@@ -209,7 +208,10 @@ def _is_address(value: int) -> bool:
 
 
 def _plain(insn: Insn) -> str:
-    """Print an instruction; a call of a subprogram has its distance in the offset, and an address where others have a number."""
+    """Print an instruction without addresses.
+
+    A call of a subprogram has its distance in the offset, and an address as immediate.
+    """
     address = insn.opcode == CALL and insn.src_reg == PseudoCall.CALL
     immediate = "function" if address else f"{insn.imm:#x}"
     return f"{insn.opcode:02x} r{insn.dst_reg} r{insn.src_reg} {insn.offset:+} {immediate}"
@@ -247,7 +249,7 @@ def _loaded_btf(number: int) -> Btf:
 
 
 def _btf(number: int, vmlinux: Btf | None = None) -> Btf | None:
-    """Return a BTF object by id; None for none, ``vmlinux`` for the kernel's own, which always has the id 1."""
+    """Return a BTF object by id: None for 0, ``vmlinux`` for 1, the kernel's own."""
     if number == 1 and vmlinux is not None:
         return vmlinux
     return _loaded_btf(number) if number else None

@@ -34,18 +34,18 @@ FAULTS = ("kill", "signal", "error")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return 0 if no fault left a state between before and after."""
+    """Return 0 if each fault left the state before or the state after."""
     options = _options(arguments)
     if os.geteuid() != 0:
         sys.stderr.write("error: the fault suite uses the running kernel: run it as root\n")
         return 1
     if options.jobs > 1:
         return _report(options, _side_by_side(options))
-    if PRIVATE not in os.environ:  # pins go with the last process of a private mount namespace
+    if PRIVATE not in os.environ:  # pins end with the last process of a private mount namespace
         os.environ[PRIVATE] = "1"
         again = [sys.executable, "-m", "tests.faults", *arguments]
         os.execvp("unshare", ["unshare", "--mount", "--propagation", "private", *again])
-    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)  # a lock file of its own
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)  # for a separate lock file
     bpffs.mount()
     os.environ[RUN] = f"{os.environ.get(RUN, os.getpid())}.{options.place}"
     with default_signals(), tempfile.TemporaryDirectory(prefix="structops-faults-") as folder:
@@ -136,7 +136,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def scene_table(outcomes: Sequence[Outcome]) -> str:
-    """Return how many faults each scene had, as a table of Markdown."""
+    """Return the number of faults of each scene, as a table of Markdown."""
     rows = ["| scene | killed | other signals | errnos | wrong |", "| --- | --- | --- | --- | --- |"]
     for name in dict.fromkeys(item.scene for item in outcomes):
         found = [item for item in outcomes if item.scene == name]

@@ -31,9 +31,9 @@ FAILING = frozenset({
     "bpf", "sendto", "sendmsg", "recvfrom", "recvmsg", "socket", "bind", "setsockopt", "getsockopt", "pwrite64", "write", "mkdir", "mkdirat", "rmdir",
     "unlink", "unlinkat", "rename", "mount", "openat", "flock", "clone", "clone3", "fork", "setns", "pidfd_open", "pidfd_getfd",
 })  # fmt: skip
-"""The calls that the suite makes fail: bpf(2), netlink, sysctls, bpffs, other processes' sockets."""
+"""Calls that may fail: bpf(2), netlink, sysctls, bpffs, other processes' sockets."""
 OURS = ("/proc/sys/", "/sys/fs/bpf", "/run/", "/proc/")
-"""Paths whose opening may fail. The opening of Python's modules is left alone."""
+"""Paths whose opening may fail. The opening of Python's modules never fails."""
 ERRNOS = (errno.EPERM, errno.ENOMEM, errno.EINTR, errno.EBUSY, errno.ENOSPC)
 
 
@@ -47,10 +47,11 @@ CHANGING_BPF = frozenset({
 
 
 class Call(NamedTuple):
-    """One system call of a run, of any thread: the ``turn``-th one with this number and argument.
+    """One system call of a run, of any thread.
 
-    ``about`` is the path of a call that takes one, or the command of bpf(2).
-    ``name`` is "" for a call without effects.
+    It is the ``turn``-th one with this number and argument. ``about`` is the path of a
+    call that takes one, or the command of bpf(2). ``name`` is "" for a call without
+    effects.
     """
 
     number: int
@@ -67,7 +68,7 @@ class Call(NamedTuple):
 
     @property
     def _is_a_step(self) -> bool:
-        """Whether it opens one directory on the path of a pin, or the pin, relative to the directory before."""
+        """Whether it opens a directory or pin relative to the directory before."""
         return bool(self.about) and "/" not in self.about
 
     @property
@@ -86,7 +87,7 @@ class Call(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """How a run of the command ended."""
+    """The result of a run of the command."""
 
     exit_code: int
     stdout: str
@@ -95,7 +96,7 @@ class Ended(NamedTuple):
 
 @cache
 def tracer() -> str:
-    """Compile the tracer, once for a run of tests."""
+    """Compile the tracer, once in a run of tests."""
     folder = Path(tempfile.gettempdir()) / f"structops-faults-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     program = folder / f"tracer-{SOURCE.stat().st_mtime_ns:x}"
@@ -107,7 +108,7 @@ def tracer() -> str:
 
 
 def calls_of(command: Sequence[str], exit_code: int = 0) -> tuple[Call, ...]:
-    """Run the command and return its system calls, from the first one that concerns the kernel's state.
+    """Run the command and return its system calls, from the first that touches kernel state.
 
     The command must end with ``exit_code``.
     """

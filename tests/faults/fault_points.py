@@ -1,4 +1,4 @@
-"""Run one scene with a fault at every point: the state must be as before or as after, never between."""
+"""Run one scene with a fault at every point; check the state before or after."""
 
 from __future__ import annotations
 
@@ -20,14 +20,18 @@ __all__ = ["SIGNALS", "Outcome", "Point", "run_scene"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 OUTPUT_LOST = ("the output could not be written", "the output that says so could not be written")
-"""The command changed everything, and could not report it."""
+"""The command changed everything, but could not report it."""
 NOT_INSPECTED = "could not be looked into"
-"""The command names a namespace that it may not enter, and leaves the default there as it is."""
+"""The command names a namespace that it may not enter, and leaves the default there."""
 FREED_S = scaled(10.0)
-"""Time for the kernel to free a map: a worker frees its link (bpf_link_put), then a grace period passes."""
+"""Time to free a map: a worker frees its link (bpf_link_put), then a grace period passes."""
 BUG = ("this is a bug of structops", "Traceback")
 TRANSIENT = ("retired", "ready")
-"""States of a map without a link: about to be freed, or killed while LINK_CREATE waited to register it."""
+"""States of a map without a link.
+
+The kernel is about to free it, or LINK_CREATE was killed while it waited to register
+the map.
+"""
 
 
 class Point(NamedTuple):
@@ -42,7 +46,7 @@ class Point(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The result of a scene with one fault; ``problem`` is "" if the command kept its promise."""
+    """The result of a scene with one fault; ``problem`` is "" if the state is correct."""
 
     scene: str
     point: str
@@ -62,10 +66,10 @@ def run_scene(
 ) -> Iterator[Outcome]:
     """Run a scene once for each fault.
 
-    ``every`` tries all system calls, signals and errnos. Without it only the
-    calls that change something get a fault, and each gets one of each sort.
-    ``program`` begins the command line. ``turn`` is entered for each fault, so
-    that other processes can have the kernel in between.
+    ``every`` tries all system calls, signals and errnos. Without it only the calls that
+    change something get a fault, and each gets one of each sort. ``program`` begins the
+    command line. ``turn`` is entered for each fault, so that other processes can use the
+    kernel in between.
     """
     with turn(), stage.used():
         command = (*program, *scene.prepare(stage))
@@ -109,7 +113,7 @@ def _judged(
 
 
 def _settled(stage: Stage, scene: Scene, expected: tuple[dict[str, Any], ...]) -> dict[str, Any]:
-    """Look again while the kernel frees maps without a link, and return the last look."""
+    """Wait while the kernel frees maps without a link, and return the last state."""
     deadline = time.monotonic() + FREED_S
     while True:
         now = stage.look(folders=scene.folders)
@@ -141,7 +145,7 @@ def _problem(
 
 
 def _same_registered(now: dict[str, Any], after: dict[str, Any]) -> bool:
-    """Tell whether the same maps are registered, whatever a namespace that was not inspected still holds."""
+    """Tell whether the same maps are registered, whatever a namespace still holds."""
     alive = [[one for one in look["registered"] if one[1] == "registered"] for look in (now, after)]
     return alive[0] == alive[1]
 

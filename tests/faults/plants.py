@@ -1,8 +1,8 @@
-"""Plant a mistake into ``operations/transaction.py`` and run a command with it.
+"""Plant a mistake in ``operations/transaction.py`` and run a command with it.
 
 ``python -m tests.faults.plants NAME COMMAND...`` runs the command. The fault suite
-must find each mistake; ``python -m tests.faults --plant NAME`` tries that.
-The product is not changed: only this process has the mistake.
+must find each mistake; ``python -m tests.faults --plant NAME`` tries that. Only this
+process has the mistake, the product is unchanged.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class MissingUndo(_Run):
 
 
 class ForwardUndo(_Run):
-    """The steps are undone in the order in which they were made."""
+    """The steps are undone first to last."""
 
     def undo(self) -> list[str]:
         steps, started = self._steps, self._started
@@ -55,7 +55,7 @@ PLANTS: dict[str, type[_Run]] = {
 
 
 def planted_command(name: str) -> tuple[str, ...]:
-    """Return the beginning of a command line of structops with one of the mistakes."""
+    """Return the beginning of a command line that runs structops with a mistake."""
     return sys.executable, "-m", "tests.faults.plants", name
 
 

@@ -1,4 +1,4 @@
-"""The scenes of the fault suite: each prepares a state and names the command that changes it."""
+"""Define the scenes of the fault suite: an initial state and a command that changes it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["SCENES", "Scene"]
 
 
 class Scene(NamedTuple):
-    """One command in one situation; ``prepare`` makes the situation and returns the command's words.
+    """One command in one situation; ``prepare`` makes it and returns the command's words.
 
-    The command ends with ``exit_code`` if it gets no fault. A ``piecewise`` command
-    changes one socket after the other: some may be as before and others as after.
-    ``folders`` compares the folders of the bpffs too: an undo in the wrong order leaves one.
+    Without a fault the command ends with ``exit_code``. A ``piecewise`` command changes one
+    socket after the other, so each may be as before or as after. ``folders`` also compares
+    the folders of the bpffs: a wrong undo order leaves one.
     """
 
     name: str
@@ -71,19 +71,19 @@ def _unregister_without_a_link(stage: Stage) -> tuple[str, ...]:
 
 
 def _drain(stage: Stage) -> tuple[str, ...]:
-    """Two sockets of this process use the algorithm and move to another one."""
+    """Move two sockets of this process to another algorithm."""
     stage.run(*_register(stage))
     stage.open_sockets(2)
     return ("drain", stage.name, "--to", "reno", "--netns", stage.namespaces[-1])
 
 
 def _register_two(stage: Stage) -> tuple[str, ...]:
-    """One object has two algorithms, one with a link and one without."""
+    """Register two algorithms of one object, one with a link and one without."""
     return ("register", "aimd", "--set", f"aimd.name={stage.name}", "--set", f"aimd_link.name={stage.name}l")
 
 
 def _register_two_refused(stage: Stage) -> tuple[str, ...]:
-    """The name of the second object is taken: registration and folder of the first are undone."""
+    """Register two objects; the second name is taken, so the first one is undone."""
     stage.run(*_register(stage))
     return (
         "register",
@@ -95,7 +95,7 @@ def _register_two_refused(stage: Stage) -> tuple[str, ...]:
 
 
 def _default(stage: Stage) -> tuple[str, ...]:
-    """Two namespaces get a new default."""
+    """Set a new default in two namespaces."""
     stage.run(*_register(stage), "--set", "flags=non_restricted")
     places = [stage.add_namespace(name) for name in ("a", "b")]
     return ("default", stage.name, *(word for place in places for word in ("--netns", place)))

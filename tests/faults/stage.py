@@ -1,4 +1,4 @@
-"""The stage of the fault suite: a private bpffs, names and namespaces of its own, and their state in the kernel."""
+"""Set up the fault suite: a private bpffs, its own names and namespaces, and their state."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ ID_IN_PATH = re.compile(r"/\d+$")
 
 
 class Stage:
-    """Prepares scenes and reads their state. All its names begin with ``name``; ``folder`` is for files."""
+    """Prepares scenes and reads their state.
+
+    All its names begin with ``name``; ``folder`` is for files.
+    """
 
     def __init__(self, name: str, folder: str) -> None:
         self.name = name
@@ -68,7 +71,7 @@ class Stage:
         return whole
 
     def open_sockets(self, count: int) -> None:
-        """Open listening sockets on the algorithm of the stage's name, in a namespace made for them."""
+        """Open listening sockets with the algorithm of the stage, in a new namespace."""
         name = self.add_namespace("sockets")
         [place] = select_namespaces(find_namespaces(), [name])
 
@@ -84,7 +87,7 @@ class Stage:
         inside(place, open_them)
 
     def look(self, *, folders: bool = False) -> dict[str, Any]:
-        """Return the state of the stage in the kernel, without ids, which differ from run to run."""
+        """Return the kernel state of the stage, without ids, which differ from run to run."""
         stock = [item for item in list_maps(live_kernel()) if self._is_ours(item)]
         versions = {item.info.id: version_of(item) for item in stock}
         return {
@@ -123,13 +126,13 @@ class Stage:
         return inside(found, read)
 
     def wait_for_recovery(self) -> None:
-        """Wait until the recovery process of a killed command has ended: it shares the lock file."""
+        """Wait until the recovery process of a killed command ends: it shares the lock file."""
         with lock_file(wait_s=FREED_S):
             pass
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Remove everything after the block, and check that the kernel has no more objects than before."""
+        """Remove everything after the block, and check that no new object is left in the kernel."""
         before = take_snapshot()
         try:
             yield
@@ -149,7 +152,7 @@ class Stage:
 
 
 def version_of(item: LiveMap) -> str:
-    """Return a digest that differs between two versions of an algorithm: of the tags of its programs."""
+    """Return a digest of the program tags, which differs between two versions."""
     if item.state == "unset":
         return "unset"
     programs = sorted((one.members, one.info.tag) for one in programs_of(item))

@@ -1,9 +1,8 @@
-"""Fuzz with coverage feedback: ``make fuzz``, or ``make fuzz FUZZ_ARGS="object --seconds 3600"``.
+"""Fuzz with coverage feedback: ``make fuzz FUZZ_ARGS="object --seconds 3600"``.
 
-Each target runs in a process of its own. What it learns stays in
-``build/fuzz``, so that the next run goes on from there; an input that breaks
-something is kept beside it and named. It is fixed, then moved to
-``tests/fuzz/findings/TARGET``, where ``make test`` tries it for ever.
+Each target runs in its own process. Its corpus stays in ``build/fuzz`` for the next
+run. An input that breaks a target is kept beside the corpus. Fix the bug, then move the
+input to ``tests/fuzz/findings/TARGET``: ``make test`` tries it in each run.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ HANGS_AFTER_S = 20
 
 
 def main() -> int:
-    """Fuzz the targets that are asked for, one after the other; 1 when one of them broke."""
+    """Fuzz the requested targets one after the other; return 1 if an input broke one."""
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(TARGETS)}; default: all")
     parser.add_argument("--seconds", type=int, default=60, help="for each target; default: 60")
@@ -44,7 +43,7 @@ def main() -> int:
 
 
 def fuzz(name: str, folder: Path, *limits: str) -> bool:
-    """Fuzz one target until libFuzzer's limits end it; False when an input broke it. Progress goes to stderr."""
+    """Fuzz a target until libFuzzer's limits end it; return False if an input broke it."""
     corpus = folder / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     kept = sorted((FINDINGS / name).glob("*")) if (FINDINGS / name).is_dir() else []
@@ -65,7 +64,7 @@ def fuzz(name: str, folder: Path, *limits: str) -> bool:
 
 
 def _summary(log: str) -> str:
-    """Return how many inputs were tried, and the last word on coverage."""
+    """Return the number of inputs and the final coverage."""
     wanted = [line for line in log.splitlines() if "number_of_executed_units" in line or "DONE" in line]
     return "".join(f"  {line.strip()}\n" for line in wanted)
 

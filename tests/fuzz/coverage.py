@@ -1,8 +1,8 @@
-"""One target under libFuzzer, by way of atheris: a process of its own, which ends with libFuzzer's exit code.
+"""Fuzz one target with libFuzzer through atheris, in a process of its own.
 
-``python -m tests.fuzz.coverage TARGET [LIBFUZZER-ARGUMENT]...``; ``tests.fuzz``
-starts it. The project's modules are instrumented as they are imported, so
-nothing of the project may be imported before.
+Run by ``tests.fuzz`` as ``python -m tests.fuzz.coverage TARGET [LIBFUZZER-ARGUMENT]...``.
+The process ends with libFuzzer's exit code. atheris instruments the project's modules
+at import, so nothing of the project may be imported before.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ with atheris.instrument_imports(include=["structops_cli"]):
 __all__ = ["SECONDS", "main"]
 
 SECONDS = 1.0
-"""The most that one input may take, of this process's own time."""
+"""Limit of processor time for one input."""
 MEMORY_BYTES = 256 << 20
-"""The most that one input may add to the memory of the process."""
+"""Limit of memory that one input may add to the process."""
 ELF_HEADER_BYTES = 64
 
 
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     name, *options = arguments
     target = TARGETS[name].run
     for seed in TARGETS[name].seeds():
-        target(seed)  # what is cached for good is no input's fault
+        target(seed)  # fill the caches before the memory limit
     _limit_memory()
     mutate = {"custom_mutator": _mutate_section} if name == "object" else {}
     atheris.Setup([sys.argv[0], *options], _bounded(target), **mutate)
@@ -53,14 +53,17 @@ def _bounded(target: Callable[[bytes], None]) -> Callable[[bytes], None]:
 
 
 def _limit_memory() -> None:
-    """Let a MemoryError end the input that asks for too much, instead of the machine."""
+    """Let an input that needs too much memory end with MemoryError."""
     with open("/proc/self/statm", encoding="ascii") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY_BYTES, now + MEMORY_BYTES))
 
 
 def _mutate_section(data: bytes, max_size: int, seed: int) -> bytes:
-    """Change one section, or now and then anything: bytes at random would nearly always hit debug information or code."""
+    """Change one section, or sometimes any byte.
+
+    Random bytes would nearly always hit debug information or code.
+    """
     random = Random(seed)
     extent = _some_section(data, random)
     if extent is None or random.random() < 0.2:

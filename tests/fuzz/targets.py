@@ -1,4 +1,4 @@
-"""What the fuzzer feeds: everything that reads bytes which somebody else made. Only the project's own errors may come out."""
+"""Define the fuzz targets: every parser of foreign bytes raises only the project's errors."""
 
 from __future__ import annotations
 
@@ -62,11 +62,11 @@ SOURCES = (
 )
 ANSWERS = ("y", "m", "42", "0xffffffffffffffff", '"text"', "-1")
 MOST = 64
-"""How many types, programs or relocations of one input are looked at: a fuzzer gains nothing from more of the same."""
+"""Limit of types, programs or relocations of one input: more of them find nothing new."""
 
 
 class FuzzTarget:
-    """A function that takes any bytes, and where its search begins."""
+    """A function that takes any bytes, and the seeds of its search."""
 
     def __init__(self, run: Callable[[bytes], None], seeds: Callable[[], Iterable[bytes]]) -> None:
         self.run = run
@@ -89,11 +89,11 @@ def _a_kernel() -> KernelTypes:
     return kernel()
 
 
-# An object, all the way to the instructions that would be loaded
+# Objects, up to the instructions that would be loaded
 
 
 def read_any_object(data: bytes) -> None:
-    """Read an object, link, relocate and plan it against a kernel."""
+    """Read, link, relocate and plan an object against a kernel."""
     with suppress(StructopsError):
         _use_object(read_object(data, "x.o"))
 
@@ -117,7 +117,7 @@ def _use_object(spec: ObjectSpec) -> None:
 
 
 def _fill_in_externs(spec: ObjectSpec, linked: LinkedProgram) -> None:
-    """Find what a program leaves to the kernel, with an answer to every question."""
+    """Resolve the external symbols of a program, with a value for each of them."""
     needed = facts_needed(spec, [linked])
     facts = KernelFacts(
         symbols=dict.fromkeys(needed.symbols, (1 << 63,)),
@@ -132,7 +132,7 @@ def _fill_in_externs(spec: ObjectSpec, linked: LinkedProgram) -> None:
 
 
 def read_any_image(data: bytes) -> None:
-    """Take the bytes for a file that may hold a kernel."""
+    """Parse the bytes as a file that may hold a kernel."""
     with open(os.memfd_create("image"), "wb", buffering=0) as file:
         file.write(data)
         path = f"/proc/self/fd/{file.fileno()}"
@@ -150,7 +150,7 @@ def _image_seeds() -> Iterable[bytes]:
 
 
 def read_any_options(data: bytes) -> None:
-    """Take the bytes for a kernel's configuration and for its version."""
+    """Parse the bytes as a kernel's configuration and version."""
     lines = data.decode(errors="replace").splitlines()
     names = {line.partition("=")[0] for line in lines[:MOST]}
     for text in parse_options(lines, names).values():
@@ -162,7 +162,7 @@ def read_any_options(data: bytes) -> None:
 
 
 def walk_any_code(data: bytes) -> None:
-    """Take the bytes for a program's instructions, and see what it uses of its arguments."""
+    """Analyse the bytes as a program's instructions."""
     effects_of(Code(data[: len(data) // 8 * 8]))
 
 
@@ -175,7 +175,7 @@ def _code_seeds() -> Iterable[bytes]:
 
 
 def read_any_btf(data: bytes) -> None:
-    """Read BTF and ask it all that can be asked; what passes its check must encode to the same types."""
+    """Read BTF and call every query; valid BTF must encode to the same types."""
     with suppress(StructopsError):
         _use_btf(Btf(data))
 
@@ -202,7 +202,7 @@ def _use_btf(btf: Btf) -> None:
 
 
 def read_any_kernel(data: bytes) -> None:
-    """Take the bytes for a kernel's BTF: what it offers, and how an object would meet it."""
+    """Read the bytes as a kernel's BTF, and plan an object against it."""
     with suppress(StructopsError):
         found = KernelTypes(Btf(data))
         offered_types(found)
@@ -231,13 +231,16 @@ def _base() -> Btf:
 
 
 def read_any_ext(data: bytes) -> None:
-    """Read .BTF.ext beside sound BTF."""
+    """Read .BTF.ext with valid BTF."""
     with suppress(StructopsError):
         parse_ext(data, _base())
 
 
 def relocate_any(data: bytes) -> None:
-    """Apply relocations that the bytes describe: 8 for the numbers, 8 of access string, 16 of instructions, each."""
+    """Apply relocations that the bytes describe.
+
+    Each takes 8 bytes of numbers, 8 of access string, and 16 of instructions.
+    """
     for start in islice(range(0, len(data) - 31, 32), MOST):
         record = data[start : start + 32]
         access = bytes(b"0123456789:"[byte % 11] for byte in record[8:16].rstrip(b"\0")).decode()
@@ -261,7 +264,7 @@ def _section_of_code() -> bytes:
 
 
 def later_btf() -> bytes:
-    """Return BTF with a layout, a longer header than is known, and types of kinds that are not known."""
+    """Return BTF with a layout, a longer header, and types of unknown kinds."""
     later = [Record(20, "sites", 7, vlen=2, rest=(0, 1, 2, 3, 4)), Record(21, "", 3, kind_flag=True)]
     return write_btf(
         [*every_kind(), *later, struct_("of_later", 8, M("site", 28))], layout=LATER, tail=b"more"
@@ -288,9 +291,9 @@ TARGETS: dict[str, FuzzTarget] = {
     ),
     "code": FuzzTarget(walk_any_code, _code_seeds),
 }
-"""By name; each is also what ``make fuzz FUZZ_ARGS=NAME`` takes."""
+"""The targets, by the names for ``make fuzz FUZZ_ARGS=NAME``."""
 
 
 def seeds(name: str) -> list[bytes]:
-    """Return what a target's search begins with; every one of them is sound."""
+    """Return the valid inputs with which a target's search begins."""
     return list(TARGETS[name].seeds())

@@ -1,7 +1,7 @@
-"""Throw damaged BTF and .BTF.ext at the BTF layer: only BtfError may come out, soon and with little memory.
+"""Damaged BTF and .BTF.ext raise only BtfError, soon and with little memory.
 
-``FUZZ_EXAMPLES`` sets how many examples each test takes. The quick run is the
-same every time, a longer one is not.
+``FUZZ_EXAMPLES`` sets the number of examples of each test. The quick run is the same
+every time, a longer one is random.
 """
 
 from __future__ import annotations
@@ -67,21 +67,21 @@ def changed(data: bytes, changes: Sequence[tuple[int, int]], cut: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def seeds() -> dict[str, bytes]:
-    """Return valid BTF, by hand and clang's, and clang's .BTF.ext."""
+    """Return valid BTF, by hand and from clang, and clang's .BTF.ext."""
     built = compile_object(OBJECTS / "btf_kinds.bpf.c")
     found = {name: section(built, name) for name in (".BTF", ".BTF.ext")}
     return {"hand": write_btf(every_kind(), more_strings=["a___b", "x" * 600]), "later": later_btf(), **found}
 
 
 def answer(call: Callable[..., Any], *arguments: Any) -> Any:
-    """Call something that may refuse; None when it did."""
+    """Return the result of a call, None if it raises one of the project's errors."""
     with suppress(BtfError, NotFoundError):
         return call(*arguments)
     return None
 
 
 def use(btf: Btf) -> None:
-    """Ask everything that can be asked of a BTF."""
+    """Call every query of a BTF."""
     names = []
     for type_id in (*range(min(btf.end_id, 120)), btf.end_id, -1, 1 << 32):
         for call in (btf.kind, btf.name, btf.offset, btf.type):
@@ -112,7 +112,7 @@ def check_and_use(data: bytes, base: Btf | None = None) -> None:
 
 
 def assert_sound(btf: Btf) -> None:
-    """What check() accepted decodes, has the sizes that it says, and can be encoded again."""
+    """Check that accepted BTF decodes, fits its sizes, and encodes again."""
     types = list(btf.types())
     for item in types:
         if isinstance(item, Struct | Union):

@@ -1,4 +1,4 @@
-"""Try again every input that once broke something, and see that the search with coverage feedback works."""
+"""Try every input that once broke a target, and check that ``make fuzz`` works."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fuzz.__main__ import FINDINGS, fuzz
 from tests.fuzz.targets import TARGETS, seeds
 
 THE_SAME_EVERY_TIME = ("-seed=1", "-runs=400")
-"""Enough to see that the machinery works, and no surprise for whoever runs the tests: ``make fuzz`` is for finding something."""
+"""A short, deterministic run, so that the tests never fail by chance."""
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,6 @@ def test_a_moment_of_coverage_guided_fuzzing(target: str, tmp_path: Path) -> Non
     if sys.version_info >= (
         3,
         14,
-    ):  # elsewhere it is one of the tests' requirements, and its absence a failure
+    ):  # elsewhere the tests require it
         pytest.skip("waits for a release of atheris for this Python")
     assert fuzz(target, tmp_path, *THE_SAME_EVERY_TIME), f"an input broke it: see {tmp_path}"

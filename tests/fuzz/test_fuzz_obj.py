@@ -1,7 +1,7 @@
-"""Throw damaged objects at the reader: only the project's own errors may come out, soon and with little memory.
+"""Damaged objects raise only the project's errors, soon and with little memory.
 
-``FUZZ_EXAMPLES`` sets how many examples each test takes. The quick run is the
-same every time, a longer one is not.
+``FUZZ_EXAMPLES`` sets the number of examples of each test. The quick run is the same
+every time, a longer one is random.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ fuzz = settings(
 
 WHICH = st.integers(0, len(SOURCES))
 PLACES = st.integers(0, (1 << 20) - 1)
-"""A place in something, taken modulo its size."""
+"""An offset, taken modulo the size."""
 WORDS = st.one_of(
     st.sampled_from(
         [0, 1, 2, 7, 8, 15, 16, 24, 63, 64, 0x7FFFFFFF, 0xFFFFFFFF, 1 << 32, 1 << 63, (1 << 64) - 1]
@@ -45,7 +45,7 @@ WORDS = st.one_of(
     st.integers(0, (1 << 64) - 1),
 )
 HEADER_FIELDS = ((0, 4), (4, 4), (8, 8), (24, 8), (32, 8), (40, 4), (44, 4), (56, 8))
-"""Offset and size of each field of a section header but the address and the alignment, which mean nothing here."""
+"""Offset and size of the fields of a section header, without address and alignment."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def objects() -> list[bytes]:
 
 
 def read(data: bytes) -> ObjectSpec | None:
-    """Read and link whatever it is; None when it is refused."""
+    """Read and link any bytes; return None if the reader refuses them."""
     start = time.perf_counter()
     try:
         spec = read_object(data, "x.o")
@@ -108,7 +108,7 @@ def test_section_headers(
 @given(which=WHICH, edits=st.lists(st.tuples(PLACES, PLACES, WORDS), min_size=1, max_size=4))
 @fuzz
 def test_contents_of_sections(objects: list[bytes], which: int, edits: list[tuple[int, int, int]]) -> None:
-    """Words within one section after the other: code, symbols, relocations, BTF and .BTF.ext as often as .debug_info."""
+    """Small sections, such as BTF or symbols, are changed as often as .debug_info."""
     data = bytearray(objects[which])
     for section, place, value in edits:
         offset, size = unpack_from("<QQ", objects[which], section_header(objects[which], section) + 24)

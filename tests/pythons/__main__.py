@@ -1,6 +1,6 @@
-"""Run the unit tests under other Pythons of Debian's: ``python -m tests.pythons [VERSION...] [-- PYTEST-ARGUMENTS]``.
+"""Run the unit tests under Debian's other Pythons.
 
-Ends with 0 only if each of them was had, ran what is to be run, and all passed.
+Usage: ``python -m tests.pythons [VERSION...] [-- PYTEST-ARGUMENTS]``. Ends with 0 only if each Python was available and all tests ran and passed.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from tests.pythons.runs import TIMEOUT_S, run_tests, summary, troubles
 from tests.runner_arguments import split_at_dashes
 
 PYTHONS = ("3.13", "3.14")
-"""Those that pyproject.toml names beside the oldest, which ``make test`` is for."""
+"""Those of pyproject.toml besides the oldest, which ``make test`` uses."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return 0 if every test passed, or was left out by itself, under every Python."""
+    """Return 0 if every test passed or was skipped under every Python."""
     options = _options(arguments)
     requirements = required((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
     good = [_passes(version, requirements, options) for version in dict.fromkeys(options.pythons)]
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _passes(version: str, requirements: Sequence[str], options: argparse.Namespace) -> bool:
-    """Run the tests under one Python, say what came of it, and tell whether it was good."""
+    """Run the tests under one Python, print the result, and tell whether all passed."""
     try:
         ran = run_tests(interpreter_for(version, requirements), options.selection, options.timeout)
     except StructopsError as error:

@@ -1,10 +1,10 @@
-"""Another Python of Debian's, in the store: with its own C library, and with the packages that the unit tests need.
+"""Fetch another Python from Debian into the store, with its own C library and packages.
 
-Nothing is installed and no root is needed. ``usr/bin/python3`` is a script that
-starts the real one through that C library's loader, under the script's own
-name: so ``sys.executable`` is the script, which a test can start again, and
-Python finds its standard library beside it. No variable of the environment is
-set for any of that, so that what a test starts is as it would be anywhere.
+Nothing is installed, and no root is needed. ``usr/bin/python3`` is a script that
+starts the real Python with the loader of its C library, under the script's name. So
+``sys.executable`` is the script, which a test can start again, and Python finds its
+standard library beside it. No environment variable is needed, so that the processes
+of tests have a normal environment.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from tests.pythons.requirements import install
 __all__ = ["Interpreter", "interpreter_for", "offered", "write_script"]
 
 SUITES = (TOOLS, SID)
-"""Where a Python is looked for: Debian's stable release first. No suite has 3.12."""
+"""Suites with Pythons, Debian's stable release first. No suite has 3.12."""
 LIBRARIES_OF_TESTS = ("libbpf1", "libelf1t64")
-"""What tests load into Python; the machine's own may ask for another C library."""
+"""Libraries that tests load; the host's may need another C library."""
 KEEP_UNUSED_S = 7 * 24 * 3600
 SCRIPT = """\
 #!/bin/sh
@@ -49,23 +49,26 @@ SHOW = "import platform, sys; print(platform.python_version(), sys.executable)"
 
 
 class Interpreter(NamedTuple):
-    """A Python in the store, by its version (``3.13``) and the folder that is its root."""
+    """A Python in the store, by its version (``3.13``) and root folder."""
 
     version: str
     root: str
 
     @property
     def program(self) -> str:
-        """Return the path of what starts it."""
+        """Return the path of the script that starts it."""
         return os.path.join(self.root, "usr/bin/python3")
 
     @property
     def packages(self) -> str:
-        """Return the folder that Debian's Python looks for installed packages in."""
+        """Return the folder in which Debian's Python looks for installed packages."""
         return os.path.join(self.root, f"usr/local/lib/python{self.version}/dist-packages")
 
     def release(self) -> str:
-        """Return its whole version, as it says itself; ``UnsupportedError`` when it does not run, or is another."""
+        """Return the whole version that Python prints.
+
+        Raises ``UnsupportedError`` if it does not run or has another version.
+        """
         try:
             done = subprocess.run([self.program, "-c", SHOW], capture_output=True, check=False, text=True)
             said = done.stdout.strip() or done.stderr.strip()
@@ -82,16 +85,16 @@ class Interpreter(NamedTuple):
 
 
 def interpreter_for(version: str, requirements: Sequence[str]) -> Interpreter:
-    """Return a Python with some packages, fetched when the store has none with them.
+    """Return a Python with some packages; fetch it if the store lacks it.
 
-    Raises ``NotFoundError`` when no suite has that Python, and
-    ``UnsupportedError`` when something of it cannot be fetched.
+    Raises ``NotFoundError`` if no suite has that Python, and ``UnsupportedError`` if a
+    package cannot be fetched.
     """
     top = store_folder("pythons")
     found = Interpreter(version, os.path.join(top, f"{version}-{_digest(requirements)}"))
     if not os.path.exists(found.program):
         with locked_folder(top):
-            if not os.path.exists(found.program):  # somebody else may have fetched it meanwhile
+            if not os.path.exists(found.program):  # another process may have fetched it meanwhile
                 _fetch(found, requirements, top)
     touch(found.root)
     return found
@@ -113,7 +116,7 @@ def offered(version: str) -> PackageSource:
 
 
 def write_script(root: str, version: str) -> None:
-    """Write what starts the Python below a root; the root may be moved."""
+    """Write the script that starts the Python below a root; the root may be moved."""
     path = Interpreter(version, root).program
     with open(path, "w", encoding="ascii") as file:
         file.write(SCRIPT.format(loader=LOADER, libraries=LIBRARIES, version=version))
@@ -137,14 +140,14 @@ def _fetch(wanted: Interpreter, requirements: Sequence[str], top: str) -> None:
 
 
 def _write_bytecode(made: Interpreter) -> None:
-    """Compile the standard library and the packages; what some of their files for tests hold cannot be, and need not."""
+    """Compile the standard library and the packages; ignore test files with errors."""
     standard = os.path.join(made.root, f"usr/lib/python{made.version}")
     words = [made.program, "-m", "compileall", "-qq", standard, made.packages]
     subprocess.run(words, capture_output=True, check=False)
 
 
 def _forget_unused(top: str) -> None:
-    """Remove what no run has used for long: other packages, or a Python that nobody asks for any more."""
+    """Remove Pythons that no run has used for a week."""
     for name in os.listdir(top):
         path = os.path.join(top, name)
         if re.match(r"3\.\d+-", name) and time.time() - os.stat(path).st_mtime > KEEP_UNUSED_S:

@@ -1,4 +1,4 @@
-"""What the unit tests need of Python's package index, as pyproject.toml names it, and getting it for another Python."""
+"""Read the requirements of the unit tests from pyproject.toml, and install them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.compile import REPOSITORY
 __all__ = ["TESTERS", "classified", "install", "name_of", "required"]
 
 TESTERS = ("hypothesis", "jsonschema", "pytest", "pytest-timeout")
-"""Of what developers have: the rest looks at sources, which one Python does for all, or is for fuzzing (atheris)."""
+"""The development tools that unit tests need; linters and atheris are not needed."""
 CLASSIFIER = re.compile(r"Programming Language :: Python :: (3\.\d+)")
 TIMEOUT_S = 600
 
@@ -27,19 +27,22 @@ def required(pyproject: str) -> list[str]:
 
 
 def classified(pyproject: str) -> list[str]:
-    """Return the versions of Python that the package says it is for."""
+    """Return the versions of Python in the package's classifiers."""
     lines = tomllib.loads(pyproject)["project"]["classifiers"]
     return [found[1] for line in lines if (found := CLASSIFIER.fullmatch(line))]
 
 
 def name_of(requirement: str) -> str:
-    """Return the name of the package that a requirement is about."""
+    """Return the package name of a requirement."""
     found = re.match(r"[\w.-]+", requirement)
     return found[0].lower() if found else ""
 
 
 def install(requirements: Sequence[str], version: str, into: str) -> None:
-    """Put packages built for that version of Python into a folder; this Python's pip fetches them, and runs none of them."""
+    """Install packages for that version of Python into a folder with this Python's pip.
+
+    pip runs none of them.
+    """
     command = [
         *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"),
         *("--no-compile", "--no-warn-script-location", "--target", into),
@@ -57,7 +60,7 @@ def install(requirements: Sequence[str], version: str, into: str) -> None:
 
 
 def reason(said: str) -> str:
-    """Return the line in which pip says what went wrong: its last error, for it tells first what it had tried."""
+    """Return the last error of pip; its earlier lines list the attempts."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     return (errors or lines or ["it said nothing"])[-1]

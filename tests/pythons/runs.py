@@ -1,4 +1,4 @@
-"""One run of the unit tests under another Python, and what it came to."""
+"""Run the unit tests under another Python, and judge the result."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ __all__ = ["FEWEST", "REPORTS", "Ran", "environment", "run_tests", "summary", "t
 REPORTS = REPOSITORY / "build" / "pythons"
 TESTS = "tests/unit"
 FEWEST = 3000
-"""Fewer tests that passed are not the unit tests: something kept them from being found."""
+"""With fewer passed tests, pytest did not find all unit tests."""
 TIMEOUT_S = 1800
 OPTIONS = ("-q", "--tb=short", "-p", "tests.vm.report_plugin", "-p", "no:cacheprovider")
 ENDED = (0, 1)
-"""How pytest ends when it could run the tests: they passed, or some failed."""
+"""The exit codes of pytest after it ran the tests: all passed, or some failed."""
 OF_ANOTHER_PYTHON = ("PYTHONHOME", "PYTHONEXECUTABLE", "VIRTUAL_ENV")
 
 
 class Ran(NamedTuple):
-    """What one Python gave: results by test, and what is wrong with the run itself."""
+    """The results of one Python by test, and an error of the run itself."""
 
     release: str
     results: dict[str, Result]
@@ -36,7 +36,7 @@ class Ran(NamedTuple):
 
 
 def run_tests(interpreter: Interpreter, selection: Sequence[str] = (), timeout_s: float = TIMEOUT_S) -> Ran:
-    """Run the unit tests, or those of them that pytest's arguments select; what they say goes to ``build/pythons``."""
+    """Run the unit tests or a selection of them; their output goes to ``build/pythons``."""
     release = interpreter.release()
     REPORTS.mkdir(parents=True, exist_ok=True)
     said, told = REPORTS / f"{interpreter.version}.out", REPORTS / f"{interpreter.version}.told"
@@ -50,9 +50,9 @@ def run_tests(interpreter: Interpreter, selection: Sequence[str] = (), timeout_s
 
 
 def trouble_of(code: int | None, results: Mapping[str, Result], said: Path, fewest: int) -> str:
-    """Return what is wrong with a run beside the tests that failed; nothing when it can be believed.
+    """Return the error of a run besides failed tests; "" for a valid run.
 
-    ``code`` is what pytest ended with, or None when it was out of time.
+    ``code`` is the exit code of pytest, None after a timeout.
     """
     statuses = [result.status for result in results.values()]
     bad, passed = statuses.count("failed") + statuses.count("error"), statuses.count("passed")
@@ -76,19 +76,19 @@ def summary(ran: Ran) -> str:
 
 
 def troubles(ran: Ran) -> list[str]:
-    """Return the lines that make a run a failure: each test that failed, and what is wrong with the run itself."""
+    """Return a line for each failed test, and one for an error of the run itself."""
     name = f"Python {ran.release}"
     return [*failures(name, ran.results), *([f"{name}: {ran.trouble}"] if ran.trouble else [])]
 
 
 def environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Return this process's environment for another Python, which finds the project in its checkout."""
+    """Return this process's environment for another Python, with the checkout in its path."""
     kept = {name: value for name, value in own.items() if name not in OF_ANOTHER_PYTHON}
     return {**kept, "PYTHONPATH": str(REPOSITORY)}
 
 
 def _run(command: Sequence[str], said: Path, told: Path, timeout_s: float) -> int | None:
-    """Return the exit code, or None when there was none in time."""
+    """Return the exit code, None after a timeout."""
     with said.open("wb") as stdout, told.open("wb") as stderr:
         try:
             done = subprocess.run(

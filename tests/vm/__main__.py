@@ -1,4 +1,7 @@
-"""Run live tests on other kernels, and print one table: ``python -m tests.vm [KERNEL...] [-- PYTEST-ARGUMENTS]``."""
+"""Run live tests on other kernels, and print one table.
+
+Usage: ``python -m tests.vm [KERNEL...] [-- PYTEST-ARGUMENTS]``.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,14 @@ from tests.vm.matrix import Result, failures, junit, left_out_everywhere, matrix
 from tests.vm.suite import DIFFERING, NEWER, all_files, shares
 
 KERNELS = ("5.10", "6.1", "6.12", "6", "newest", "newest-amd64")
-"""The oldest, those of Debian's stable releases, the newest 6.x, and the newest that Debian has, in the flavour with HID too."""
+"""The oldest, those of stable Debian, the newest 6.x, and the newest, also with HID."""
 TIMEOUT_S = 600
 GUESTS = 2
-"""For one kernel: the tests are split, so that two cores are done in half the time."""
+"""For one kernel: the tests are split, so that two cores need half the time."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Return 0 if every test passed, or was left out by itself, on every kernel."""
+    """Return 0 if every test passed or was skipped on every kernel."""
     options = _options(arguments)
     signal.signal(signal.SIGTERM, _ended)
     kernels, trouble = _kernels(options.kernels)
@@ -74,7 +77,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _kernels(wanted: Sequence[str]) -> tuple[list[Kernel], list[str]]:
-    """Return the kernels that some words mean, each once, and a line for each that cannot be had."""
+    """Return the kernels of some words, each once, and a line for each unavailable one."""
     found: dict[str, Kernel] = {}
     trouble = []
     for version in wanted:
@@ -99,7 +102,7 @@ def _of(kernel: Kernel, ran: Sequence[Ran]) -> dict[str, Result]:
 
 
 def _write(results: dict[str, dict[str, Result]], options: argparse.Namespace) -> None:
-    """Write reports for people and for the tools of a CI."""
+    """Write reports for people and for CI tools."""
     REPORTS.mkdir(parents=True, exist_ok=True)
     for release, found in results.items():
         (REPORTS / f"{release}.xml").write_bytes(junit(release, found))
@@ -116,7 +119,7 @@ def _say(text: str) -> None:
 
 
 def _ended(*unused: object) -> NoReturn:
-    sys.exit(128 + signal.SIGTERM)  # by way of what ends the guests and takes their files away
+    sys.exit(128 + signal.SIGTERM)  # as an exception, which ends the guests and removes their files
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Build the kernel modules of ``tests/modules`` for a kernel of Debian's, with Debian's headers and compiler.
+"""Build the kernel modules of ``tests/modules`` with Debian's headers and compiler.
 
-Both are unpacked into the store and never installed: make runs with the store's
-folder as its root, in a mount namespace of its own, so that neither this
-machine's compiler nor its release matters. Needs no root.
+Both are unpacked into the store and never installed. make runs in a private mount
+namespace with the store's folder as its root. So neither the compiler nor the release
+of this host matters. Needs no root.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ PACKAGES = (
     "gcc-14", "make", "dwarves", "bash", "dash", "coreutils", "sed", "grep", "mawk", "findutils", "diffutils", "perl-base",
     "xz-utils", "kmod",
 )  # fmt: skip
-"""What kbuild runs, by way of a shell."""
+"""Programs that kbuild runs through a shell."""
 NOT_NEEDED = re.compile(
     r"lib(a|l|t|ub|hwa)san|libitm|libgomp|libquadmath|libgprofng|libssl|libsystemd|openssl"
 )
-"""What a compiler brings along for programs of users."""
+"""Dependencies of the compiler that only user-space programs need."""
 FLAVOUR = re.compile(r"-(cloud-)?amd64$")
 BUILD_S = 300
 IN_ROOT = """
@@ -66,14 +66,13 @@ mount --bind "$output" build
 exec chroot . /usr/bin/env -i PATH=/usr/bin:/usr/sbin DEB_BUILD_ARCH=amd64 \
     make -C "/usr/src/linux-headers-$release" M=/build CC=gcc-14 AWK=mawk modules
 """
-"""The mounts go with the namespace."""
+"""The mounts end with the namespace."""
 
 
 def built_modules(kernel: Kernel) -> Path:
-    """Return the folder with the modules for a kernel, built when it is asked for the first time.
+    """Return the folder with the modules for a kernel; build them at first use.
 
-    ``NotFoundError`` when Debian has the kernel's headers no more, as after it
-    has replaced the kernel.
+    Raises ``NotFoundError`` if Debian has replaced the kernel and removed its headers.
     """
     sources = sorted(path for path in MODULES.iterdir() if path.is_file())
     digest = sha256(b"\0".join(path.read_bytes() for path in sources)).hexdigest()
@@ -110,7 +109,7 @@ def _make(release: str, place: str) -> None:
 
 
 def _headers(release: str) -> str:
-    """Return the folder with the headers of a release, and with what builds modules for it."""
+    """Return the folder with the headers and kbuild of a release."""
     top = store_folder("headers")
     folder = os.path.join(top, release)
     with locked_folder(top):
@@ -136,7 +135,7 @@ def _header_packages(release: str) -> tuple[PackageSource, tuple[str, ...]]:
 
 
 def _root() -> str:
-    """Return the folder that has the compiler in it, as if it were a root; its lock is held by the caller."""
+    """Return a root folder with the compiler; the caller holds the lock of its folder."""
     top = store_folder("build")
     root = os.path.join(top, "root")
     if not os.path.isdir(root):
@@ -158,10 +157,10 @@ def _not_needed(path: str) -> bool:
 
 
 def with_modules(job: Job, kernel: Kernel, selection: Sequence[str]) -> Job:
-    """Return a job with the modules for its kernel, if any of its tests wants them and the kernel can have such types.
+    """Add the modules to a job if its tests need them and its kernel supports them.
 
-    A kernel that is kept here longer than Debian keeps its headers goes without
-    them; where everything is fetched anew, that is an error.
+    A stored kernel whose headers Debian has removed runs without modules. In CI that is
+    an error.
     """
     if not _wanted(selection) or not _takes_types(kernel):
         return job
@@ -178,11 +177,11 @@ def with_modules(job: Job, kernel: Kernel, selection: Sequence[str]) -> Job:
 
 
 def _wanted(selection: Sequence[str]) -> bool:
-    """Tell whether a selection of pytest's has the tests of modules in it."""
+    """Tell whether a selection of pytest includes the tests of modules."""
     named = [word.partition("::")[0].rstrip("/") for word in selection if word.startswith("tests")]
     return not named or any(word == TESTS or TESTS.startswith(f"{word}/") for word in named)
 
 
 def _takes_types(kernel: Kernel) -> bool:
-    """Tell whether modules may bring struct_ops types (6.9), as the kernel's BTF says."""
+    """Tell whether modules may add struct_ops types (6.9), by the kernel's BTF."""
     return kernel_from_file(vmlinux(kernel)).vmlinux.find("bpf_struct_ops_desc", BtfKind.STRUCT) is not None

@@ -1,4 +1,4 @@
-"""Write the table of docs/explanation/kernels.md: the results of a run, its date and the exact kernels."""
+"""Write the table of docs/explanation/kernels.md: results, date and exact kernels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["report"]
 def report(
     results: Mapping[str, Mapping[str, Result]], qemu: str, day: dt.date, words: Sequence[str] = ()
 ) -> str:
-    """Return the table of files by kernels' releases, with what made it, with which ``words``, and when."""
+    """Return the table of files by kernel release, with date, QEMU version and ``words``."""
     how = f'`VMTEST_ARGS="{" ".join(words)}"`, ' if words else ""
     said = f"{day.isoformat()}, {how}QEMU {qemu}: passed + left out, each with its reason: the kernel lacks the feature, or has what a test is about the lack of."
     return f"{said}\n\n{by_file(results)}\n"

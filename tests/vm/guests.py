@@ -1,4 +1,4 @@
-"""Boot kernels, some at a time, and gather what the tests in them came to."""
+"""Boot kernels, some at a time, and collect the results of their tests."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ __all__ = ["REPORTS", "Guest", "Ran", "believable", "run_guests"]
 
 REPORTS = Path(__file__).parents[2] / "build" / "vmtest"
 NOT_COMPILED = " was not compiled with "
-"""What a test fails with that asks for an object that no test had asked for before."""
+"""The error of a test that needs an object that no test has requested before."""
 
 
 class Guest(NamedTuple):
-    """One boot: a kernel, and what pytest is to run in it."""
+    """One boot: a kernel, and the tests that pytest runs in it."""
 
     kernel: Kernel
     number: int
@@ -46,7 +46,7 @@ class Guest(NamedTuple):
 
 
 class Ran(NamedTuple):
-    """What one guest gave: results by test, what is missing, and what went wrong with the kernel itself."""
+    """The results of one guest by test, its missing objects, and an error of the kernel."""
 
     guest: Guest
     results: dict[str, Result]
@@ -56,8 +56,8 @@ class Ran(NamedTuple):
 
 
 def run_guests(guests: Sequence[Guest], *, jobs: int, timeout_s: float) -> list[Ran]:
-    """Return what the guests gave; tests that found objects missing run once more, with these."""
-    qemu()  # fetched, as the userland is made, before several ask for it at once
+    """Return the results of guests; run tests again after compiling missing objects."""
+    qemu()  # fetched now, like the userland, before several guests need it at once
     userland_archive(PACKAGES)
     write_bytecode()
     if any(takes_variants(guest.selection) for guest in guests):
@@ -111,12 +111,12 @@ def _run(guest: Guest, objects: Path, timeout_s: float) -> Ran:
 
 
 def believable(code: int, results: Mapping[str, Result]) -> bool:
-    """Tell whether what pytest ended with goes with what the tests told: 1 when one failed, 0 when none did."""
+    """Tell whether the exit code of pytest matches the results: 1 if a test failed, else 0."""
     return code == int(any(result.status in ("failed", "error") for result in results.values()))
 
 
 def _keep(guest: Guest, said: bytes, console: str) -> None:
-    """Keep what a guest said where people find it."""
+    """Write the output of a guest below ``build/vmtest``."""
     place = REPORTS / guest.kernel.release
     place.mkdir(parents=True, exist_ok=True)
     (place / f"said-{guest.number}").write_bytes(said)
@@ -124,13 +124,13 @@ def _keep(guest: Guest, said: bytes, console: str) -> None:
 
 
 def _again(ran: Ran) -> Guest | None:
-    """Return the guest for the tests that found an object missing."""
+    """Return the guest for the tests whose object was missing."""
     tests = [f"tests/live/{name}" for name, result in ran.results.items() if NOT_COMPILED in result.why]
     return ran.guest._replace(selection=tuple(tests)) if tests and ran.requests else None
 
 
 def _with(ran: Ran, more: Iterable[Ran]) -> Ran:
-    """Return what a guest gave with what its second run gave instead."""
+    """Replace results of a guest by those of its second run."""
     for item in more:
         if item.guest[:2] == ran.guest[:2]:
             trouble = "\n".join(filter(None, [ran.trouble, item.trouble]))

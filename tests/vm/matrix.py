@@ -1,4 +1,4 @@
-"""Tables of all tests by all kernels, from what the guests told."""
+"""Print tables of all tests by all kernels, from the results of guests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNFINISHED = "it had begun when the guest ended"
 
 
 class Result(NamedTuple):
-    """How one test ended, and why if it did not pass."""
+    """The status of one test, and its reason unless it passed."""
 
     status: str
     why: str
@@ -34,9 +34,12 @@ class Result(NamedTuple):
 
 
 def read_results(data: bytes) -> dict[str, Result]:
-    """Return by test (``file.py::name``) what ``tests.vm.report_plugin`` told; a test that never ended is an error."""
+    """Parse the output of ``tests.vm.report_plugin``, by ``file.py::name``.
+
+    A test that never ended is an error.
+    """
     found: dict[str, Result] = {}
-    for line in data.decode(errors="replace").split("\n")[:-1]:  # the last one may be half a line
+    for line in data.decode(errors="replace").split("\n")[:-1]:  # the last line may be incomplete
         mark, told, text = line.partition(MARK)
         if told and not mark:
             words = json.loads(text)
@@ -46,7 +49,7 @@ def read_results(data: bytes) -> dict[str, Result]:
 
 
 def merged(parts: Iterable[Mapping[str, Result]]) -> dict[str, Result]:
-    """Return the results of several guests as one; what was run again counts by its last run."""
+    """Merge the results of several guests; the last run of a test counts."""
     return {name: result for part in parts for name, result in part.items()}
 
 
@@ -66,7 +69,7 @@ def matrix(reports: Mapping[str, Mapping[str, Result]]) -> str:
 
 
 def by_file(reports: Mapping[str, Mapping[str, Result]]) -> str:
-    """Return the table of files as Markdown: how many tests of each passed, were left out and failed on each kernel."""
+    """Return a Markdown table of files: passed, skipped and failed tests on each kernel."""
     names = sorted({name for report in reports.values() for name in report})
     files = list(dict.fromkeys(name.partition("::")[0] for name in names))
     rows = [
@@ -78,7 +81,7 @@ def by_file(reports: Mapping[str, Mapping[str, Result]]) -> str:
 
 
 def failures(kernel: str, report: Mapping[str, Result]) -> list[str]:
-    """Return a line or more for each test that failed."""
+    """Return a line for each failed test; it may contain line breaks."""
     return [
         f"{kernel} {name}: {result.why}"
         for name, result in report.items()
@@ -87,7 +90,7 @@ def failures(kernel: str, report: Mapping[str, Result]) -> list[str]:
 
 
 def left_out_everywhere(reports: Iterable[Mapping[str, Result]]) -> list[str]:
-    """Return a line for each file of which no kernel ran a test: what it proves is unproven then."""
+    """Return a line for each file whose tests every kernel skipped."""
     ran: dict[str, bool] = {}
     for name, result in (item for report in reports for item in report.items()):
         file = name.partition("::")[0]
@@ -96,14 +99,14 @@ def left_out_everywhere(reports: Iterable[Mapping[str, Result]]) -> list[str]:
 
 
 def totals(report: Mapping[str, Result]) -> str:
-    """Return how many tests ended in which way, and the time that they took."""
+    """Return the number of tests by status, and the total time."""
     statuses = [result.status for result in report.values()]
     counts = [f"{statuses.count(status)} {status}" for status in SIGNS if status in statuses]
     return f"{', '.join(counts)} in {sum(result.seconds for result in report.values()):.0f} s"
 
 
 def junit(kernel: str, report: Mapping[str, Result]) -> bytes:
-    """Return the results of one kernel as JUnit XML, for the tools of a CI."""
+    """Return the results of one kernel as JUnit XML, for CI tools."""
     suite = ET.Element("testsuite", name=kernel, tests=str(len(report)))
     for name, result in report.items():
         file, _, test = name.partition("::")
@@ -122,7 +125,7 @@ def _of_file(report: Mapping[str, Result], file: str) -> list[Result]:
 
 
 def _counts(results: Iterable[Result]) -> str:
-    """Return ``passed``, with ``+ skipped`` and what went wrong where there is any; a dash for no test at all."""
+    """Return the counts as ``passed + skipped``, then failures; a dash if there is no test."""
     statuses = [result.status for result in results]
     bad = statuses.count("failed") + statuses.count("error")
     skipped = statuses.count("skipped")
@@ -132,5 +135,5 @@ def _counts(results: Iterable[Result]) -> str:
 
 
 def _printable(text: str) -> str:
-    """Leave out what XML cannot hold."""
+    """Remove characters that XML cannot hold."""
     return "".join(letter for letter in text if letter in "\t\n" or letter >= " ")

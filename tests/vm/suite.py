@@ -1,4 +1,4 @@
-"""What runs in a guest, and what the guest gets for it."""
+"""Choose the tests for a guest, and the files that the guest gets for them."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ DIFFERING = (
     "test_drain::test_every_socket_with_an_owner_is_moved",
     "test_default_command::test_several_at_once",
 )  # fmt: skip
-"""Files, and single tests of files, that are about what differs by kernel: those that CI runs on several."""
+"""Files and tests whose results differ by kernel: CI runs them on several kernels."""
 NEWER = (
     "test_hid", "test_io_uring", "test_module_type", "test_qdisc", "test_qdisc_devices", "test_sched_ext",
 )  # fmt: skip
-"""Files about types that only newer kernels have: CI runs them on the newest, in the flavour that has HID too."""
+"""Files about types of newer kernels: CI runs them on the newest kernel with HID."""
 LIVE = REPOSITORY / "tests" / "live"
 SECONDS = {
     "test_update_command": 110, "test_register_command": 90, "test_check_proof": 55, "test_module_type": 50, "test_drain": 50,
@@ -65,7 +65,7 @@ SECONDS = {
     "test_inventory_commands": 20, "test_doctor_command": 20, "test_status_command": 18, "test_kinds": 18, "test_generations": 15,
     "test_check_live": 15, "test_update_under_load": 15, "test_sockets_command": 11, "test_holders": 10, "test_object_btf": 10,
 }  # fmt: skip
-"""About what a file takes of an emulated processor, of those that take long."""
+"""Approximate seconds of slow files on an emulated processor."""
 USUAL_S = 5
 MODEL_OPERATIONS = 1000
 """The same on each kernel."""
@@ -75,9 +75,9 @@ REQUESTS = "/root/requests"
 PACKAGES = ("pytest", "pytest-timeout")
 TREE = ("tests", "pyproject.toml", "bpf_objects", "README.md")
 TIME_SCALE = "10"
-"""How many times longer than on a machine of its own a test may wait for something."""
+"""Factor for the time limits of tests in an emulated guest."""
 LIMIT_S = 240
-"""How long a test may take under emulation."""
+"""Time limit of a test under emulation."""
 PLUGINS = (
     "-o",
     f"timeout={LIMIT_S}",
@@ -97,7 +97,7 @@ def all_files() -> list[str]:
 
 
 def shares(names: Sequence[str], count: int) -> list[tuple[str, ...]]:
-    """Return files of live tests for so many guests, so that all of them take about as long."""
+    """Split files of live tests into ``count`` groups that take about as long."""
     found: list[list[str]] = [[] for _ in range(count)]
     for name in sorted(names, key=_seconds, reverse=True):
         min(found, key=lambda share: sum(map(_seconds, share))).append(name)
@@ -105,7 +105,7 @@ def shares(names: Sequence[str], count: int) -> list[tuple[str, ...]]:
 
 
 def _selected(name: str) -> str:
-    """Return a file, or one test of it, as pytest takes it."""
+    """Return the pytest argument for a file or one test of it."""
     file, separator, test = name.partition("::")
     return f"tests/live/{file}.py{separator}{test}"
 
@@ -115,25 +115,28 @@ def _seconds(name: str) -> int:
 
 
 def takes_variants(selection: Sequence[str]) -> bool:
-    """Tell whether a selection of pytest's may have the test that goes through variants of objects."""
+    """Tell whether a selection of pytest may include the test of object variants."""
     files = [word for word in selection if word.startswith("tests/live/test_")]
     return not files or any("test_check_proof" in word for word in files)
 
 
 def compile_variants() -> None:
-    """Compile what a test goes through in a loop, so that a guest has all of it and not only the first that it asks for."""
+    """Compile all object variants of a test.
+
+    Otherwise a guest would request them one by one.
+    """
     from tests.live.check_variants import SORTS
 
     for variants in SORTS.values():
         for variant in variants():
             with suppress(
                 StructopsError, AssertionError
-            ):  # those that no compiler or reader takes are variants as well
+            ):  # a variant may fail to compile, or the reader may refuse it
                 variant.make()
 
 
 def draw_sequences(into: Path) -> None:
-    """Draw what the model and every kernel have to agree on."""
+    """Write the operation sequences on which the model and every kernel must agree."""
     from tests.live.model_strategies import drawn
 
     sequences = drawn(secrets.randbits(32), MODEL_OPERATIONS)
@@ -141,10 +144,10 @@ def draw_sequences(into: Path) -> None:
 
 
 def write_bytecode() -> None:
-    """Have pytest write the bytecode of the live tests beside them: a guest takes minutes to rewrite their asserts."""
+    """Write pytest's bytecode of the live tests: a guest takes minutes to rewrite asserts."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     words = (sys.executable, "-m", "pytest", *PLUGINS, "-q", "--collect-only", LIVE)
-    # where that fails, or nothing can be written, the guest has to do it
+    # if that fails, the guest does it
     subprocess.run(words, cwd=REPOSITORY, env=environment, capture_output=True, check=False)
 
 

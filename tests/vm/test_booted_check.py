@@ -1,7 +1,6 @@
-"""``check --boot`` on kernels that are really booted, from what is kept: nothing here may ask for a package once the kernels are there.
+"""``check --boot`` on booted kernels; with stored kernels no test fetches a package.
 
-Each test boots; they wait for QEMU and Debian's kernels, and where those cannot
-be had only CI takes it for a failure.
+Without QEMU and Debian's kernels the tests are skipped, but in CI they fail.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from tests.live.objects import live_ops_file
 
 OLD, NEW = "5.10", "6.12"
 NOBODY = "http://127.0.0.1:9"
-"""An address that refuses."""
+"""An address that refuses connections."""
 PANICS = ("bash", "-c", """echo '{"begin":0}'; sleep 1; echo c >/proc/sysrq-trigger""")
 
 
 @pytest.fixture(scope="module")
 def kernels() -> dict[str, Kernel]:
-    """Return the kernels, fetched if need be."""
+    """Return the kernels; fetch them if necessary."""
     try:
         found = {version: kernel_for(version) for version in (OLD, NEW)}
         userland_archive()
@@ -46,7 +45,7 @@ def check(*words: str) -> Result:
 
 @pytest.fixture(autouse=True)
 def enough_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give the command the time that booting takes."""
+    """Give the command enough time to boot."""
     monkeypatch.setattr("tests.cli_runner.TIMEOUT_S", 300.0)
 
 

@@ -1,4 +1,4 @@
-"""Guests that end badly, and what is left of them: with QEMU, and a kernel that is kept here."""
+"""Test guests that end badly, and their clean-up, with QEMU and a stored kernel."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOON_S = 60
 
 @pytest.fixture(scope="module")
 def kernel() -> Kernel:
-    """Return a kernel; in CI one is fetched, elsewhere a test fetches nothing."""
+    """Return a stored kernel; only CI fetches one."""
     if IN_CI:
         return kernel_for("6.12")
     kept = [item for item in kept_kernels() if item.release.endswith("cloud-amd64")]
