@@ -75,7 +75,7 @@ def prebuild_objects(into: Path, more: Iterable[ObjectRequest] = ()) -> None:
 
 
 def bpftool() -> str:
-    """Return the path of bpftool; without it the test is skipped, or fails in CI."""
+    """Return the path of bpftool; without it skip the test, or fail it in CI."""
     return _fetched("bpftool", "bpftool")
 
 
@@ -99,7 +99,7 @@ def strip(data: bytes, *, tool: str = "llvm-strip-19") -> bytes:
 
 
 def compiler(name: str) -> str:
-    """Return the path of a compiler or another tool; without it the test is skipped, or fails in CI."""
+    """Return the path of a tool; without it skip the test, or fail it in CI."""
     path = shutil.which(name)
     if path is None and name in FETCHED:
         return _fetched("compiler", "compilers", name)
@@ -108,7 +108,7 @@ def compiler(name: str) -> str:
 
 @cache
 def _fetched(script: str, folder: str, *words: str) -> str:
-    """Run ``.ci/fetch-SCRIPT``, which finds a program or downloads it into a folder of the store."""
+    """Find a program, or download it into the store, with ``.ci/fetch-SCRIPT``."""
     command: list[str | Path] = [
         REPOSITORY / ".ci" / f"fetch-{script}",
         store_folder(folder),

@@ -48,7 +48,7 @@ def pytest_configure() -> None:
 
 @pytest.fixture(autouse=True)
 def _restore_signal_mask() -> Iterator[None]:
-    """Restore the signal mask: a transaction leaves signals blocked for the report of its command."""
+    """Restore the signal mask, because a transaction leaves signals blocked."""
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     yield
     signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -66,7 +66,6 @@ class Rel(NamedTuple):
 
 
 def insn(opcode: int, dst: int = 0, src: int = 0, offset: int = 0, imm: int = 0) -> bytes:
-    """Return one instruction."""
     return pack("<BBhi", opcode, dst | src << 4, offset, imm)
 
 
@@ -142,8 +141,6 @@ def write_elf(
 
 
 class _Strings:
-    """A string table that grows."""
-
     def __init__(self) -> None:
         self.data = bytearray(b"\0")
 
@@ -211,7 +208,10 @@ MAP_STRUCT, HALF_FUNC, INIT_FUNC = 7, 8, 9
 
 
 def _map_types(first: int) -> list[t.BtfType]:
-    """Return four attributes of a map as pointers to arrays: type 2, max_entries 10, and u32 for key and value."""
+    """Return four attributes of a map: type 2, max_entries 10, u32 for key and value.
+
+    Numbers are pointers to arrays.
+    """
     return [
         t.Array(first, U32, U32, 2),
         t.Ptr(first + 1, first),

@@ -189,7 +189,7 @@ def needs(*features: Feature) -> pytest.MarkDecorator:
 
 
 def require(feature: Feature) -> None:
-    """Skip the running test if a feature is absent; fail it if the kernel must have the feature."""
+    """Skip the running test if a feature is absent; fail it if the kernel must have it."""
     if _is_there(feature):
         return
     _fail_where_it_must_be(feature)

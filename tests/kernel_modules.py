@@ -52,12 +52,11 @@ def try_to_unload(name: str) -> bool:
 
 
 def unload(name: str) -> None:
-    """Unload a module if it is loaded; wait until the kernel has freed the programs that use it."""
+    """Unload a module if it is loaded; wait until the kernel frees programs that use it."""
     assert eventually(lambda: not is_loaded(name) or try_to_unload(name)), f"{name} is held"
 
 
 def is_loaded(name: str) -> bool:
-    """Tell whether a module is loaded."""
     return os.path.isdir(f"/sys/module/{name}")
 
 
@@ -72,6 +71,6 @@ def call(label: str, member: str, number: int) -> int:
 
 
 def state() -> dict[str, int]:
-    """Return the counters of t_module: registrations, updates, removals and tickets that were not returned."""
+    """Return the counters of t_module: registrations, updates, removals, open tickets."""
     lines = (DEBUGFS / "state").read_text().splitlines()
     return {name: int(value) for name, value in map(str.split, lines) if name != "label"}

@@ -50,7 +50,7 @@ _freeing: list[Freeing] = []
 
 
 def check_unchanged(before: Snapshot, owner: Owner, test: str = "an earlier test") -> None:
-    """Fail the running test if resources appeared or are gone; remove those that it left."""
+    """Fail the running test if resources appeared or disappeared; remove those that it left."""
     problems = unfreed_programs()
     _wait_for_freeing(before)
     gone, left = _settled_difference(before | _freed_later(before, owner, test), owner)

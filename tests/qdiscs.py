@@ -1,4 +1,7 @@
-"""Attach, read and detach queueing disciplines through pyroute2, in the calling thread's network namespace."""
+"""Attach, read and detach queueing disciplines with pyroute2.
+
+The functions use the network namespace of the calling thread.
+"""
 
 from __future__ import annotations
 

@@ -32,7 +32,6 @@ class BtfBuilder:
         return len(self.types)
 
     def integer(self, name: str, size: int, encoding: int = 0) -> int:
-        """Add an integer."""
         return self.add(Int, name, size, encoding, 0, size * 8)
 
     def struct(self, name: str, size: int, members: list[tuple[str, int, int]]) -> int:
@@ -40,7 +39,6 @@ class BtfBuilder:
         return self.add(Struct, name, size, tuple(Member(n, t, at * 8, 0) for n, t, at in members), False)
 
     def function_pointer(self, *params: int, returns: int = 0) -> int:
-        """Add a pointer to a function."""
         proto = self.add(FuncProto, returns, tuple(Param(f"a{i}", p) for i, p in enumerate(params)))
         return self.add(Ptr, proto)
 

@@ -1,4 +1,4 @@
-"""``python -m tests.bench``: compare structops with Debian's bpftool, in one run, as ratios."""
+"""``python -m tests.bench``: compare structops with Debian's bpftool in one run."""
 
 from __future__ import annotations
 

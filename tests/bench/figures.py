@@ -1,7 +1,7 @@
 """Compare structops with bpftool or with a number, each figure with a budget.
 
 Figures time whole processes, unless their title has "in process". Each run is undone
-before the next one; that time is not counted.
+before the next one, which is not timed.
 """
 
 from __future__ import annotations

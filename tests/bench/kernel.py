@@ -85,9 +85,9 @@ def unregister_pins(folder: str | Path) -> None:
 
 
 def _unregister_pin(path: str) -> int | None:
-    """Remove a pinned link and return its map's id, None if it is already gone.
+    """Remove a pinned link and return its map's id.
 
-    Some kernels put iterators into every bpffs.
+    Returns None for the iterators that some kernels put into every bpffs.
     """
     try:
         link = bpf.obj_get(path)

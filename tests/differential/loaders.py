@@ -31,7 +31,7 @@ TIMEOUT_S = 60
 SETTLE_S = 0.3
 """Time for the kernel to clear closed program arrays.
 
-If the last fd is opened and closed again before, the array leaks a reference:
+If an array is opened and its last fd closed again before, it leaks a reference:
 ``prog_array_map_clear`` finds its work already queued. So each is opened only once.
 """
 
@@ -129,7 +129,7 @@ def _name(map_fd: Fd) -> str:
 
 
 def _pinned(folder: Path, info_of: Callable[[Fd], MapInfo | ProgInfo], wanted: int) -> Iterator[int]:
-    """Yield the ids of pinned struct_ops objects; others count if a program uses them."""
+    """Yield the ids of pinned struct_ops objects; programs lead to the other maps."""
     for path in bpffs.pins(str(folder)):
         with bpf.obj_get(path) as fd:
             info = info_of(fd)

@@ -93,7 +93,7 @@ LOADED_BY_BOTH = (
     # libbpf attaches a syscall wrapper with a kprobe, and fails on a kernel without kprobes
     Subject("kernel_symbols", ("NO_WRAPPER",)),
     Subject("exceptions"),
-    # without program arrays: opening one by id and closing it twice leaks a reference
+    # without program arrays: opening one by id and closing it twice in a moment leaks a reference
     # if no other process has it open (prog_array_map_clear)
     Subject("map_in_map", ("COMPARED",)),
     Subject("arena"),

@@ -1,4 +1,4 @@
-"""``python -m tests.faults [SCENE...]``: run commands with a fault at each of their system calls.
+"""``python -m tests.faults [SCENE...]``: run commands with a fault at each system call.
 
 The command is killed or interrupted there, or the call fails. Afterwards the
 kernel must be as before the command or as after it.
@@ -68,7 +68,10 @@ def _report(options: argparse.Namespace, outcomes: Sequence[Outcome]) -> int:
 
 
 def _side_by_side(options: argparse.Namespace) -> list[Outcome]:
-    """Run several scenes at a time, each in a process of its own, because grace periods take most of the time."""
+    """Run several scenes at a time, each in its own process.
+
+    Grace periods take most of the time.
+    """
     os.environ.setdefault(RUN, str(os.getpid()))
     more = [f"--fault={fault}" for fault in options.fault or ()]
     more += ["--every"] if options.every else []

@@ -1,4 +1,7 @@
-"""List the system calls of a command, and run it with a fault at one of them: SIGKILL, a signal or an errno."""
+"""List the system calls of a command, and run it with a fault at one of them.
+
+A fault is SIGKILL, another signal or an errno.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ NAMES = {
     84: "rmdir", 87: "unlink", 165: "mount", 166: "umount2", 257: "openat", 258: "mkdirat", 263: "unlinkat", 308: "setns", 321: "bpf",
     430: "fsopen", 431: "fsconfig", 432: "fsmount", 434: "pidfd_open", 435: "clone3", 438: "pidfd_getfd",
 }  # fmt: skip
-"""The calls that change something or that a command depends on; x86-64 (``asm/unistd_64.h``)."""
+"""Calls that change something or that a command needs; x86-64 (``asm/unistd_64.h``)."""
 COMMANDS = {int(command): command.name for command in BpfCmd}
 FAILING = frozenset({
     "bpf", "sendto", "sendmsg", "recvfrom", "recvmsg", "socket", "bind", "setsockopt", "getsockopt", "pwrite64", "write", "mkdir", "mkdirat", "rmdir",

@@ -34,7 +34,7 @@ from tests.time_scale import scaled
 __all__ = ["Stage"]
 
 FREED_S = scaled(30.0)
-"""The kernel frees a map after a grace period of RCU tasks, which takes longer on a busy machine."""
+"""Time for the kernel to free a map, after a grace period of RCU tasks."""
 ID_IN_PATH = re.compile(r"/\d+$")
 
 

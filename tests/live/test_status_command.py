@@ -105,7 +105,7 @@ def test_a_socket_that_nobody_owns_any_more_is_found(name: str) -> None:
         with connected(namespace, name) as (_, client, _):
             client.setblocking(False)
             with suppress(BlockingIOError):
-                while True:  # until the pipe is full, because its reader does not read
+                while True:  # until the buffers are full, because the peer does not read
                     client.send(bytes(1 << 16))
             client.close()
             [one] = status(name)

@@ -59,7 +59,7 @@ class Runbook:
             return link_info(link).map_id
 
     def kept(self) -> list[int]:
-        """Return the ids of the kept versions, the newest first."""
+        """Return the ids of the kept versions, the last replaced first."""
         found = done_json("versions", self.name)["versions"]
         assert found[0]["version"] == "current"
         assert all(one["pin"] == f"{self.place}/kept/{self.name}/{one['map_id']}" for one in found[1:])

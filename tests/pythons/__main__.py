@@ -1,6 +1,7 @@
 """Run the unit tests under Debian's other Pythons.
 
-Usage: ``python -m tests.pythons [VERSION...] [-- PYTEST-ARGUMENTS]``. Ends with 0 only if each Python was available and all tests ran and passed.
+Usage: ``python -m tests.pythons [VERSION...] [-- PYTEST-ARGUMENTS]``.
+Ends with 0 only if each Python was available and all tests ran and passed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.pythons.runs import TIMEOUT_S, run_tests, summary, troubles
 from tests.runner_arguments import split_at_dashes
 
 PYTHONS = ("3.13", "3.14")
-"""Those of pyproject.toml besides the oldest, which ``make test`` uses."""
+"""The Pythons of pyproject.toml without the oldest, which ``make test`` uses."""
 
 
 def main(arguments: Sequence[str]) -> int:

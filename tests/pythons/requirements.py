@@ -20,7 +20,7 @@ TIMEOUT_S = 600
 
 
 def required(pyproject: str) -> list[str]:
-    """Return the requirements of the package and of its unit tests, from the text of pyproject.toml."""
+    """Return the requirements of the package and its unit tests in a pyproject.toml."""
     project = tomllib.loads(pyproject)["project"]
     tools = [line for line in project["optional-dependencies"]["dev"] if name_of(line) in TESTERS]
     return sorted([*project["dependencies"], *tools])

@@ -36,7 +36,7 @@ class Ran(NamedTuple):
 
 
 def run_tests(interpreter: Interpreter, selection: Sequence[str] = (), timeout_s: float = TIMEOUT_S) -> Ran:
-    """Run the unit tests or a selection of them; their output goes to ``build/pythons``."""
+    """Run the unit tests or a selection of them; ``build/pythons`` gets their output."""
     release = interpreter.release()
     REPORTS.mkdir(parents=True, exist_ok=True)
     said, told = REPORTS / f"{interpreter.version}.out", REPORTS / f"{interpreter.version}.told"

@@ -32,7 +32,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:
-    """Report the outcome of a test: that of the first phase that did not pass."""
+    """Report the outcome of a test, which the first phase that did not pass decides."""
     failed = next((phase for phase in _phases if phase.outcome != "passed"), None)
     status, why = ("passed", "") if failed is None else _failure(failed)
     seconds = round(sum(phase.duration for phase in _phases), 2)
