@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from typing import NamedTuple
 
-from structops_cli.errors import StructopsError
-from structops_cli.operations.state_store import STATE_PATH, StateStore
+from structops_cli.errors import KernelError, StructopsError
+from structops_cli.operations.state_store import MAP_NAME, STATE_PATH, StateStore
 from structops_cli.runtime.inventory import list_maps
 from structops_cli.runtime.kernel import live_kernel
 from structops_cli.runtime.live_map import LiveMap
 from structops_cli.syscall import bpf
+from structops_cli.syscall.info import map_info
 from tests.snapshot import (
     WITH_ID,
     Resource,
@@ -80,7 +82,7 @@ def find_leftovers(before: Snapshot, after: Snapshot, owner: Owner) -> Leftovers
     maps = live_maps()
     own = {one for one in new if one.type not in WITH_ID and _is_own_name(one, mounts, owner)}
     others = {one for one in new - own if _is_others_name(one, owner) or _is_temporary(str(one.key))}
-    others |= elsewhere | _used_by(maps, owner.others) | pinned_resources(others)
+    others |= elsewhere | _used_by(maps, owner.others) | pinned_resources(others) | _saved_states(new)
     own |= _used_by(maps, (owner.prefix,)) | pinned_resources(own)
     own = (own - elsewhere | here) & new
     processes = {Resource("process", pid) for pid in own_pids}
@@ -104,6 +106,17 @@ def _used_by(maps: tuple[LiveMap, ...], prefixes: tuple[str, ...]) -> set[Resour
             found |= {Resource("map", live.info.id), *(Resource("link", link.id) for link in live.links)}
             found |= {Resource("pin", path) for path in pins}
             found |= with_maps(live.program_ids)
+    return found
+
+
+def _saved_states(new: Snapshot) -> set[Resource]:
+    """Return the maps of saved state. Another process's has the same name; a test's own also leaves a pin."""
+    found = set()
+    for one in new:
+        if one.type == "map":
+            with suppress(KernelError), bpf.map_get_fd_by_id(int(one.key)) as fd:
+                if map_info(fd).name == MAP_NAME:
+                    found.add(one)
     return found
 
 

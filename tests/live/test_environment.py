@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from tests.cli_runner import Result, done_json, run_process
@@ -19,6 +22,12 @@ def without(folder: str, *words: str) -> Result:
     return run_process(*words, before=("unshare", "--mount", "bash", "-c", script, "bash"))
 
 
+def _python_starts(kilobytes: int) -> bool:
+    """Tell whether Python and click alone start with so much memory."""
+    script = f"ulimit -v {kilobytes}; exec {sys.executable} -c 'import click, json, traceback'"
+    return subprocess.run(["bash", "-c", script], check=False, capture_output=True).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("option", "numbers", "named"),
     [("-n", range(5, 36), "ulimit -n"), ("-v", range(24_000, 120_000, 12_000), "ulimit -v")],
@@ -26,6 +35,8 @@ def without(folder: str, *words: str) -> Result:
 def test_a_limit_is_named(option: str, numbers: range, named: str) -> None:
     failed = 0
     for number in numbers:
+        if option == "-v" and not _python_starts(number):
+            continue
         result = limited(option, number, "register", "aimd", "--dry-run")
         if result.exit_code == 0:
             break
