@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from typing import Any
 
 import pytest
@@ -91,6 +92,6 @@ def test_ctrl_c_ends_the_hold_without_an_error(
         def poll(self, _: int) -> None:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(register.select, "poll", Interrupted)
+    monkeypatch.setattr(select, "poll", Interrupted)
     _hold(Output(), [])
     assert capsys.readouterr().err == "held until Ctrl-C\nunregistering\n"
