@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -81,6 +82,8 @@ def test_a_default_that_is_left_alone_ends_with_1_and_its_reason(changing: Any) 
         1,
         f"default of {SHOWN}: left as it is\n  why: somebody set it since\n  fix: --force sets it\n",
     )
+    [left] = json.loads(run_cli("default", "--restore", "--json").stdout)["left"]
+    assert (left["title"], left["remembered"], left["hint"]) == (HOSTILE, "t", "--force sets it")
 
 
 def test_a_vanished_namespace_is_a_note_and_no_namespace_is_said(changing: Any) -> None:

@@ -72,7 +72,22 @@ def test_what_is_left_is_grouped_by_reason_and_ends_with_1(draining: Any) -> Non
     assert lines[5].endswith(f"  {SHOWN}")
     data = json.loads(run_cli("drain", "t", "--json").stdout)
     assert [item["state"] for item in data["left"]] == ["ESTABLISHED", "ESTABLISHED", "CLOSE"]
-    assert data["left"][2]["local"] is None
+    assert data["left"][0] == {
+        "reason": "orphaned",
+        "why": "no process has it",
+        "namespace": {"name": "blue", "inode": 2},
+        "state": "ESTABLISHED",
+        "local": {"address": "10.0.0.1", "port": 80},
+        "remote": {"address": "10.0.0.2", "port": 5000},
+        "pid": None,
+        "inode": 44,
+    }
+    assert (data["left"][2]["local"], data["left"][2]["pid"]) == (None, 12)
+
+
+def test_a_destroyed_connection_alone_is_a_change(draining: Any) -> None:
+    draining(NOTHING._replace(destroyed=2))
+    assert done_json("drain", "t", "--kill")["changed"] is True
 
 
 def test_a_dry_run_says_would_and_ends_with_0(draining: Any) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from typing import Any, Self
 
 import pytest
 
 from structops_cli.cli import watch
+from structops_cli.cli.output import ReaderGone
 from structops_cli.cli.watch import _data, _text
 from structops_cli.operations.watch import Event, Snapshot
 from tests.cli_runner import done, run_cli
@@ -83,6 +86,18 @@ def test_data_has_null_for_what_does_not_belong_to_the_event() -> None:
     data = _data(EVENT, None)
     assert (data["time"], data["netns"], data["old_map_id"], data["reason"]) == (0.123, None, None, None)
     assert _data(DEFAULT, "blue")["namespace"] == "blue"
+    retired = _data(EVENT._replace(kind="retired", holders=2, reason="x"), None)
+    assert (retired["event"], retired["holders"], retired["reason"]) == ("retired", 2, "x")
+
+
+def test_a_reader_that_ends_does_not_wait_for_the_next_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        watch._wait(0.001)
+        os.close(reading)
+        with pytest.raises(ReaderGone, match="its reader has ended"):
+            watch._wait(600)
 
 
 def test_it_ends_after_so_many_events(reads: Any) -> None:
