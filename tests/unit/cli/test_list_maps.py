@@ -25,7 +25,8 @@ def test_no_map_is_a_note_and_an_empty_list(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_cells_without_a_value_are_dashes(monkeypatch: pytest.MonkeyPatch) -> None:
     give(monkeypatch, live_map(7, "ready", 1), live_map(12, "retired", 3, name=HOSTILE))
-    assert [line.split() for line in done("list").stdout.splitlines()[1:]] == [
+    assert [line.split() for line in done("list").stdout.splitlines()] == [
+        ["ID", "NAME", "TYPE", "STATE", "LINK", "HOLDERS", "PROGRAMS", "PIN"],
         ["7", "t_a", "tcp_congestion_ops", "ready", "-", "-", "0", "-"],
         ["12", SHOWN, "tcp_congestion_ops", "retired", "-", "3", "0", "-"],
     ]

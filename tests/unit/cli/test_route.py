@@ -59,6 +59,8 @@ def test_a_dry_run_of_add_says_what_was_not_checked(monkeypatch: pytest.MonkeyPa
     )
     assert result.stderr == "note: whether the kernel takes its gateway, device and source is not checked\n"
     assert done("route", "add", "10.0.0.0/8", "--dry-run", "-q").stderr == ""
+    assert done("route", "add", "10.0.0.0/8").stderr == ""
+    assert done("route", "change", "10.0.0.0/8", "--dry-run").stderr == ""
     assert done_json("route", "add", "10.0.0.0/8")["written_again"] is False
 
 
@@ -79,7 +81,8 @@ def test_the_table_marks_locked_and_dangling_routes(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(f"{HERE}.find_namespaces", lambda: (BLUE,))
     monkeypatch.setattr(f"{HERE}.list_routes", lambda _: (seen, ("red is unreachable",)))
     result = done("route", "list", "--netns", "blue")
-    assert [line.split() for line in result.stdout.splitlines()[1:]] == [
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["NAMESPACE", "DESTINATION", "VIA", "DEV", "TABLE", "METRIC", "CONGCTL", "STATE"],
         ["blue", "10.0.0.0/8", "-", "eth0", "main", "-", SHOWN, "-"],
         ["blue", "default", "(IPv6)", "fe80::1", "-", "7", "1024", "?", "locked,", "dangling"],
     ]
