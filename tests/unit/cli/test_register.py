@@ -82,6 +82,7 @@ def test_a_link_that_somebody_else_detached_ends_the_hold(capsys: pytest.Capture
     ):
         _hold(Output(), [REGISTERED._replace(link=link)])
     assert "link 3 was detached" in caught.value.why
+    assert caught.value.hint == "the kernel log (dmesg) may say why"
     assert capsys.readouterr().err == "held until Ctrl-C\n"
 
 

@@ -43,6 +43,7 @@ def test_a_program_for_several_members_is_one_line(monkeypatch: pytest.MonkeyPat
     lines = done("show", "t").stdout.splitlines()
     assert lines[1] == "type     tcp_congestion_ops (module tcp_x)"
     assert lines[4:6] == ["link     3, 4", "pin      /p"]
+    assert lines[-2].split() == ["PROGRAM", "NAME", "MEMBER", "JITED", "TAG", "MAPS"]
     assert lines[-1].split() == ["11", "t_ssthresh", "ssthresh,undo_cwnd", "64", "0011223344556677", "5,6"]
 
 

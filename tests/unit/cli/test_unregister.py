@@ -79,11 +79,13 @@ def test_each_map_is_a_line(asked: dict[str, Any], item: Retired, line: str) -> 
 
 def test_a_dry_run_says_would_and_what_is_absent_is_a_note(asked: dict[str, Any]) -> None:
     absent = {"x": NotFoundError("no struct_ops x")}
-    asked["result"] = NOTHING._replace(retired=(Retired(GONE, ()),), dead_pins=("/dead",), absent=absent)
+    asked["result"] = NOTHING._replace(
+        retired=(Retired(GONE, ("/k/1",)),), dead_pins=("/dead",), absent=absent
+    )
     result = done("unregister", "t", "x", "--dry-run", "--wait", "5")
     assert result.stdout.splitlines() == [
         "dry run: nothing was done",
-        "would unregister t_a (map 7, tcp_congestion_ops) by detach; would unpin /p",
+        "would unregister t_a (map 7, tcp_congestion_ops) by detach; would unpin /p; would drop 1 kept version",
         "would unpin /dead: its link was detached before",
     ]
     assert result.stderr == "note: no struct_ops x: nothing to do\n"
