@@ -80,10 +80,10 @@ def _namespace_data(one: NamespaceResult) -> dict[str, Any]:
 def replaced_fields(done: Replaced, *, dry_run: bool) -> list[tuple[str, object]]:
     """Return the result of a replacement as text fields, without the map itself."""
     rewritten = _rewritten(done.defaults)
-    gap_ns = done.gap_ns
+    gap_us = None if done.gap_ns is None else -(-done.gap_ns // 1000)  # rounded up
     return [
         ("link", done.link_id),
-        ("gap", f"the name was gone for at most {gap_ns // 1000} us" if gap_ns is not None else None),
+        ("gap", f"the name was gone for at most {gap_us} us" if gap_us is not None else None),
         ("kept", done.kept or "nothing"),
         ("dropped", ", ".join(done.dropped) or None),
         ("defaults", f"{'to be ' * dry_run}written again in {rewritten}" if rewritten else None),

@@ -88,6 +88,11 @@ def _held(one: Version, holders: VersionHolders | None) -> dict[str, Any]:
     }
 
 
+def _loaded_text(one: Version) -> str:
+    at = _loaded_at(one)
+    return "-" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
 def _loaded_at(one: Version) -> float | None:
     """Return the load time of the programs in seconds since 1970; None if it is unknown."""
     if one.live.type.unread:
@@ -105,7 +110,7 @@ def _text(found: Iterable[Version], holders: VersionHolders | None) -> str:
             *(_cells(one, holders) if holders else ()),
             len(one.programs),
             one.digest,
-            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(_loaded_at(one))),
+            _loaded_text(one),
             one.pin or next((pin for link in one.live.links for pin in link.pins), "-"),
         )
         for one in found

@@ -31,7 +31,7 @@ def test_only_what_is_known_has_a_line() -> None:
         ("link", 3),
         ("kept", "/kept/7"),
     ]
-    full = DONE._replace(kept=None, dropped=("/a", "/b"), defaults=(GOOD, BAD), gap_ns=2000)
+    full = DONE._replace(kept=None, dropped=("/a", "/b"), defaults=(GOOD, BAD), gap_ns=1001)
     assert replaced_fields(full, dry_run=False) == [
         ("link", 3),
         ("gap", "the name was gone for at most 2 us"),

@@ -71,4 +71,5 @@ def test_a_version_of_an_unread_type_has_no_time(monkeypatch: pytest.MonkeyPatch
     unread = CURRENT.live._replace(type=CURRENT.live.type._replace(unread="its BTF is damaged"))
     monkeypatch.setattr(versions, "all_versions", lambda *_: (CURRENT._replace(live=unread),))
     assert done_json("versions")["versions"][0]["loaded_at"] is None
+    assert done("versions").stdout.splitlines()[1].split()[-2] == "-"
     assert "warning: the type of id:7 is not known" in done("versions", "-q").stderr
