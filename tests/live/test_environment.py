@@ -23,8 +23,8 @@ def without(folder: str, *words: str) -> Result:
 
 
 def _python_starts(kilobytes: int) -> bool:
-    """Tell whether Python and click alone start with so much memory."""
-    script = f"ulimit -v {kilobytes}; exec {sys.executable} -c 'import click, json, traceback'"
+    """Tell whether Python and click alone start with so much memory, and have some left to report an error."""
+    script = f"ulimit -v {kilobytes - 10_000}; exec {sys.executable} -c 'import click, json, traceback'"
     return subprocess.run(["bash", "-c", script], check=False, capture_output=True).returncode == 0
 
 
