@@ -121,9 +121,17 @@ def test_one_loop_for_a_ring_and_one_each_for_two(path: str, pin_dir: str) -> No
     ("flags", "errno", "said"),
     [
         (None, "EBADF", "ring_fd is no open file of this process"),
-        (0, "EOPNOTSUPP", "ring_fd is no ring, or one whose completions are not deferred"),
-        (SINGLE_ISSUER, "EOPNOTSUPP", "ring_fd is no ring, or one whose completions are not deferred"),
-        (SQPOLL, "EOPNOTSUPP", "ring_fd is no ring, or one whose completions are not deferred"),
+        (0, "EOPNOTSUPP", "ring_fd is no ring, or a ring whose completions are not deferred to its user"),
+        (
+            SINGLE_ISSUER,
+            "EOPNOTSUPP",
+            "ring_fd is no ring, or a ring whose completions are not deferred to its user",
+        ),
+        (
+            SQPOLL,
+            "EOPNOTSUPP",
+            "ring_fd is no ring, or a ring whose completions are not deferred to its user",
+        ),
     ],
 )
 def test_what_is_no_ring_for_it(path: str, pin_dir: str, flags: int | None, errno: str, said: str) -> None:
