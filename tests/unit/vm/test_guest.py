@@ -107,7 +107,7 @@ results=${last#file:}
 case "$*" in
     *"accel kvm"*"-bios"*) echo probe >>$here/asked; . $here/probe;;
     *"accel kvm"*) echo kvm >>$here/asked; . $here/kvm;;
-    *) echo tcg >>$here/asked; echo $$ >$here/pid; . $here/tcg;;
+    *) echo tcg >>$here/asked; echo $$ >$here/pid.new; mv $here/pid.new $here/pid; . $here/tcg;;
 esac
 """
 
