@@ -176,7 +176,7 @@ def _allowed_list(plan: DefaultPlan, found: Sequence[NetNamespace]) -> Iterator[
     if not initial:
         raise StructopsError(
             "tcp_allowed_congestion_control cannot be written here",
-            why="only the initial network namespace may write it, and no process of it is in sight",
+            why="only the initial network namespace may write it, and this process cannot reach it",
             hint="run this on the host, or register the algorithm with --set flags=non_restricted",
         )
     with open_allowed(initial[0]) as allowed:
@@ -199,7 +199,7 @@ def _allow_step(allowed: AllowedList, names: Sequence[str]) -> Step:
             if name not in before:
                 allowed.remove(name)
 
-    return Step(do, lambda: False, undo)
+    return Step(do, undo=undo)
 
 
 def _default_step(one: PlannedDefault, store: StateStore, allowed: AllowedList | None) -> Step:
@@ -225,7 +225,7 @@ def _default_step(one: PlannedDefault, store: StateStore, allowed: AllowedList |
         if allowed is not None and is_added:
             allowed.remove(one.after)
 
-    return Step(do, lambda: False, undo, one.change)
+    return Step(do, undo=undo, change=one.change)
 
 
 def _save(store: StateStore, sysctl: DefaultSysctl, entry: SavedDefault | None) -> None:

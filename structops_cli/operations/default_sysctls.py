@@ -291,5 +291,5 @@ def rewrite_outdated(run: Transaction, maps: tuple[LiveMap, ...], live: LiveMap)
         def do() -> None:
             results[:] = defaults.rewrite()
 
-        run.steps([Step(do, lambda: False)], recovery=Recovery.FORWARD)
+        run.steps([Step(do)], recovery=Recovery.FORWARD)
         return OutdatedDefaults(live.info.id, older, tuple(results), tuple(defaults.not_inspected))

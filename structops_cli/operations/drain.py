@@ -92,13 +92,13 @@ def drain_sockets(
         with ExitStack() as stack:
             results.append(_Drain(source, options, stack, dry_run=dry_run).run(progress))
 
-    step = Step(lambda: passes(dry_run=False), lambda: False, check=lambda: passes(dry_run=True))
+    step = Step(lambda: passes(dry_run=False), check=lambda: passes(dry_run=True))
     run.steps([step], recovery=Recovery.NONE)
     [done] = results
     if done.not_inspected and not (done.left or done.moved or done.destroyed):
         raise NotPermittedError(
             f"the sockets that use {source.name} could not be looked for",
-            why=f"none is in sight, and this may not be looked at: {'; '.join(done.not_inspected)}",
+            why=f"none was found, and this process may not inspect: {'; '.join(done.not_inspected)}",
             hint="run as root; or say which namespace is meant, with --netns",
             errno=EPERM,
             operation="open",

@@ -153,8 +153,8 @@ class Attempt:
         """Execute the steps around the one that replaces the map."""
         before = self._preparation()
         after = [
-            Step(self._rewrite_defaults, lambda: False),
-            Step(self._drop, lambda: False),
+            Step(self._rewrite_defaults),
+            Step(self._drop),
         ]
         changes = run.steps([*before, commit, *after], commit=len(before))
         return self._result(dry_run=run.dry_run), changes

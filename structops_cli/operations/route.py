@@ -108,13 +108,11 @@ class _RouteChange:
 
     def save_step(self) -> Step:
         """Return the step that saves the chosen name, or deletes the saved one."""
-        return Step(
-            lambda: self._save(self._saved_after), lambda: False, lambda: self._save(self._saved_before)
-        )
+        return Step(lambda: self._save(self._saved_after), undo=lambda: self._save(self._saved_before))
 
     def request_step(self) -> Step:
         """Return the step that sends the request."""
-        return Step(lambda: inside(self._namespace, self._request), lambda: False, change=self.change)
+        return Step(lambda: inside(self._namespace, self._request), change=self.change)
 
     def _goal_state(self) -> dict[str, object]:
         if self._goal.name is None:

@@ -25,6 +25,8 @@ from structops_cli.operations.lock_file import lock_file
 from structops_cli.operations.recovery import recovery_process
 from structops_cli.runtime.interrupts import HELD_BACK, uninterrupted
 
+BEFORE_ALL = -1
+"""The commit point of a run whose steps cannot be undone."""
 State: TypeAlias = Mapping[str, Any]
 """Plain data, as JSON has it. ``before`` and ``after`` of one change have the same keys."""
 
@@ -56,6 +58,11 @@ def _nothing() -> None:
     """Do nothing."""
 
 
+def _unknown() -> bool:
+    """Answer for a step that may run again at any point."""
+    return False
+
+
 class Step(NamedTuple):
     """One step of an operation.
 
@@ -65,8 +72,8 @@ class Step(NamedTuple):
 
     do: Callable[[], Change | None]
     """Make the change. May return the change as read back, to replace ``change``."""
-    is_done: Callable[[], bool]
-    """Tell whether the change has been made. Not called in a dry run."""
+    is_done: Callable[[], bool] = _unknown
+    """Tell whether the change has been made. By default unknown: the recovery process calls ``do`` again."""
     undo: Callable[[], object] = _nothing
     """Take back as much as ``do`` has made."""
     change: Change | None = None
@@ -132,7 +139,7 @@ class Transaction:
         """Execute steps and return the changes that are reported.
 
         ``commit`` is the index of the step that is the commit point, the last one by
-        default. If an earlier step or the commit step fails, all steps are undone and
+        default. With ``BEFORE_ALL`` nothing is ever undone. If an earlier step or the commit step fails, all steps are undone and
         the error is raised. Its hint names the steps that could not be undone. If a later
         step fails, the error names the changes that were made before.
         """

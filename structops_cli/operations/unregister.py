@@ -8,13 +8,21 @@ unregistered map cannot be registered again from here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from structops_cli.btf.kernel_types import KernelTypes
 from structops_cli.errors import NotFoundError, StateError, StructopsError, UsageError
 from structops_cli.operations.dependents import Dependents, find_dependents, refuse_dependents
-from structops_cli.operations.transaction import Caller, Change, Recovery, Step, Transaction, transaction
+from structops_cli.operations.transaction import (
+    BEFORE_ALL,
+    Caller,
+    Change,
+    Recovery,
+    Step,
+    Transaction,
+    transaction,
+)
 from structops_cli.operations.versions import drop, kept_pins, users_of
 from structops_cli.runtime.interrupts import interruptible
 from structops_cli.runtime.inventory import list_maps
@@ -69,7 +77,7 @@ class UnregisterResult(NamedTuple):
     selected: tuple[LiveMap, ...]
     retired: tuple[Retired, ...]
     dead_pins: tuple[str, ...]
-    absent: dict[str, NotFoundError]
+    absent: Mapping[str, NotFoundError]
     dependents: tuple[Dependents, ...]
     drained: tuple[Drained, ...]
     changes: tuple[Change, ...]
@@ -105,7 +113,7 @@ def unregister(
         drains = _drain(run, kernel, maps, found.maps, options, progress, drained) if options.drain else []
         retirements = [_Retirement(kernel, maps, live, drains) for live in found.maps]
         steps = [*(one.step() for one in retirements), *map(_dead_pin_step, found.dead_pins)]
-        changes = run.steps(steps, commit=0, recovery=Recovery.FORWARD)
+        changes = run.steps(steps, commit=BEFORE_ALL, recovery=Recovery.FORWARD)
     return UnregisterResult(
         found.maps,
         tuple(one.result for one in retirements),
@@ -235,8 +243,8 @@ class _Retirement:
         self.result: Retired
 
     def step(self) -> Step:
-        """Return the step. It may run again at any point, so the recovery process repeats it."""
-        return Step(self._do, lambda: False, check=self._check, atomic=not (self._live.links or self._kept))
+        """Return the step. The recovery process may repeat it."""
+        return Step(self._do, check=self._check, atomic=not (self._live.links or self._kept))
 
     def _do(self) -> Change:
         done, dropped = unregister_map(self._live), drop(self._kept)
@@ -287,7 +295,7 @@ def _dead_pin_step(path: str) -> Step:
         remove_pin(path)
         drop([path])  # removes the folder if it is empty
 
-    return Step(do, lambda: False, change=Change(f"pin {path}", {"pinned": True}, {"pinned": False}))
+    return Step(do, change=Change(f"pin {path}", {"pinned": True}, {"pinned": False}))
 
 
 # After the steps

@@ -47,7 +47,7 @@ def delete_vanished_step(store: StateStore, found: Iterable[NetNamespace]) -> li
         for namespace in vanished:
             store.delete_namespace(namespace)
 
-    return [Step(do, lambda: False)] if vanished else []
+    return [Step(do)] if vanished else []
 
 
 def _cookies_of_all() -> frozenset[int]:

@@ -137,4 +137,4 @@ def test_no_socket_in_sight_is_an_error_if_not_everything_was_inspected(
         return
     with pytest.raises(NotPermittedError, match="that use t_a could not be looked for") as raised:
         drain_sockets(Transaction(), SOURCE, DrainOptions())
-    assert raised.value.why.endswith("this may not be looked at: t_two; t_three")
+    assert raised.value.why.endswith("this process may not inspect: t_two; t_three")

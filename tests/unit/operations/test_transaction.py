@@ -18,6 +18,7 @@ from structops_cli.errors import StructopsError
 from structops_cli.operations import transaction as module
 from structops_cli.operations.lock_file import lock_file
 from structops_cli.operations.transaction import (
+    BEFORE_ALL,
     Caller,
     Change,
     Recovery,
@@ -139,6 +140,13 @@ def test_nothing_is_undone_after_the_commit_point(log: Log) -> None:
     with pytest.raises(StructopsError, match="refused; done before: a, b"):
         Transaction().steps(steps, commit=1)
     assert log.calls == ["do a", "do b", "do c"]
+
+
+def test_steps_that_cannot_be_undone_are_not(log: Log) -> None:
+    steps = [log.step("a", fails=StructopsError("refused")), log.step("b")]
+    with pytest.raises(StructopsError, match="refused"):
+        Transaction().steps(steps, commit=BEFORE_ALL, recovery=Recovery.FORWARD)
+    assert log.calls == ["do a"]
 
 
 def test_a_signal_during_an_undo_waits_for_its_end(log: Log) -> None:
@@ -296,6 +304,7 @@ Transaction().steps([*steps], commit=commit, recovery=Recovery(how))
         ("back", "b", 2, "abc", ""),
         ("forward", "a", 2, "abc", "abc"),
         ("forward", "a", 0, "abc", "abc"),
+        ("forward", "a", -1, "abc", "abc"),
         ("held", "-", 0, "abc", ""),
     ],
 )
@@ -312,6 +321,12 @@ def test_recovery_forward_goes_back_if_a_step_is_refused(tmp_path: Path) -> None
     words = [sys.executable, "-c", KILLED, str(tmp_path), "forward", "a", "1", "a", "refused", "b"]
     subprocess.run(words, check=False, timeout=30)
     wait_until(lambda: os.listdir(tmp_path) == [])
+
+
+def test_recovery_completes_the_others_if_a_step_that_cannot_be_undone_is_refused(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", KILLED, str(tmp_path), "forward", "a", "-1", "a", "refused", "b"]
+    subprocess.run(words, check=False, timeout=30)
+    wait_until(lambda: sorted(os.listdir(tmp_path)) == ["a", "b", "refused"])
 
 
 @pytest.mark.parametrize(("count", "atomic", "forks"), [(1, True, 0), (1, False, 1), (2, True, 1)])
