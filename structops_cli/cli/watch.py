@@ -6,9 +6,7 @@ import gc
 import select
 import sys
 import time
-from collections.abc import Iterator
 from functools import partial
-from math import inf
 from typing import Any
 
 import click
@@ -50,7 +48,10 @@ def command(output: Output, interval: float, count: int | None, timeout: float |
     left = count
     with Watcher(readable_kernel()) as watcher:
         try:
-            for event in _events(output, watcher, interval, timeout):
+            first = watcher.begin()
+            maps, namespaces = counted(len(first.maps), "map"), counted(len(first.defaults), "namespace")
+            output.note(f"watching {maps} and {namespaces}")
+            for event in watcher.events(interval, timeout, _wait):
                 title = watcher.title(event.netns) if event.netns else None
                 output.result("watch", _data(event, title), partial(_text, event, title))
                 left = left and left - 1
@@ -60,16 +61,6 @@ def command(output: Output, interval: float, count: int | None, timeout: float |
             if left:
                 raise
     return ExitCode.FAILED if left else ExitCode.DONE
-
-
-def _events(output: Output, watcher: Watcher, interval: float, timeout: float | None) -> Iterator[Event]:
-    """Yield the events until the time is over."""
-    end = inf if timeout is None else time.monotonic() + timeout
-    first = watcher.begin()
-    output.note(f"watching {counted(len(first.maps), 'map')} and {counted(len(first.defaults), 'namespace')}")
-    while (remaining := end - time.monotonic()) > 0:
-        _wait(min(interval, remaining))
-        yield from watcher.changes()
 
 
 def _wait(seconds: float) -> None:

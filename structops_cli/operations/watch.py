@@ -8,8 +8,9 @@ registered.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from errno import ENOENT
+from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -179,6 +180,23 @@ class Watcher:
         before = self._last or self.begin()
         self._last = self._look(before)
         return tuple(compare(before, self._last))
+
+    def events(
+        self,
+        interval_s: float,
+        timeout_s: float | None = None,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> Iterator[Event]:
+        """Yield the changes of every ``interval_s`` seconds, for ``timeout_s`` seconds or for ever.
+
+        ``wait`` receives the seconds to wait.
+        """
+        end = inf if timeout_s is None else time.monotonic() + timeout_s
+        if self._last is None:
+            self.begin()
+        while (left := end - time.monotonic()) > 0:
+            wait(min(interval_s, left))
+            yield from self.changes()
 
     def _look(self, before: Snapshot | None) -> Snapshot:
         for _ in range(TRIES):

@@ -12,7 +12,7 @@ import pytest
 from structops_cli.cli import watch
 from structops_cli.cli.output import ReaderGone
 from structops_cli.cli.watch import _data, _text
-from structops_cli.operations.watch import Event, Snapshot
+from structops_cli.operations.watch import Event, Snapshot, Watcher
 from tests.cli_runner import done, run_cli
 from tests.unit.cli.results import HOSTILE, SHOWN
 
@@ -20,13 +20,13 @@ EVENT = Event("registered", 0.12345, "t_a", "tcp_congestion_ops", map_id=7, link
 DEFAULT = Event("default", 0.0, HOSTILE, "", 8, 7, netns=2, before="t_a")
 
 
-class Written:
+class Written(Watcher):
     """A watcher whose reads give written events, one list a read."""
 
     reads: list[tuple[Event, ...]]
 
     def __init__(self, _: None) -> None:
-        pass
+        self._last = None
 
     def __enter__(self) -> Self:
         return self
