@@ -29,24 +29,19 @@ if TYPE_CHECKING:
         UsageError,
         VerifierError,
     )
-    from structops_cli.library import (
+    from structops_cli.library.objects import check, kernel_types, open_object, struct_ops_types
+    from structops_cli.library.registration import hold, register, rollback, unregister, update
+    from structops_cli.library.system import (
+        Defaults,
         NamespaceSockets,
-        check,
+        Sockets,
         defaults,
         drain,
-        hold,
-        kernel_types,
         list_maps,
-        open_object,
-        register,
         restore_defaults,
-        rollback,
         set_default,
         sockets,
         status,
-        struct_ops_types,
-        unregister,
-        update,
         versions,
         watch,
     )
@@ -59,7 +54,7 @@ if TYPE_CHECKING:
     from structops_cli.operations.rollback import RolledBack
     from structops_cli.operations.status import MapStatus, Status
     from structops_cli.operations.transaction import Caller, Change
-    from structops_cli.operations.unregister import Retired
+    from structops_cli.operations.unregister import Retired, UnregisterResult
     from structops_cli.operations.update import Updated
     from structops_cli.operations.versions import Version
     from structops_cli.operations.watch import Event
@@ -76,6 +71,7 @@ __all__ = [
     "Caller",
     "Change",
     "CheckReport",
+    "Defaults",
     "DefaultsChanged",
     "Drained",
     "ElfError",
@@ -106,11 +102,13 @@ __all__ = [
     "Retired",
     "RolledBack",
     "Severity",
+    "Sockets",
     "StateError",
     "Status",
     "StructOpsType",
     "StructopsError",
     "TcpSocket",
+    "UnregisterResult",
     "UnsupportedError",
     "Updated",
     "UsageError",
@@ -144,8 +142,10 @@ _HOMES = {
     "errors": "AmbiguousError BtfError ElfError ExitCode FitError GuestError InputError KernelError NotFoundError"
     " NotPermittedError ObjectError RelocationError StateError StructopsError UnsupportedError UsageError"
     " VerifierError",
-    "library": "NamespaceSockets check defaults drain hold kernel_types list_maps open_object register"
-    " restore_defaults rollback set_default sockets status struct_ops_types unregister update versions watch",
+    "library.objects": "check kernel_types open_object struct_ops_types",
+    "library.registration": "hold register rollback unregister update",
+    "library.system": "Defaults NamespaceSockets Sockets defaults drain list_maps restore_defaults set_default"
+    " sockets status versions watch",
     "btf.kernel_types": "KernelTypes",
     "net.namespaces": "NetNamespace",
     "net.sock_diag": "TcpSocket",
@@ -156,7 +156,7 @@ _HOMES = {
     "operations.rollback": "RolledBack",
     "operations.status": "MapStatus Status",
     "operations.transaction": "Caller Change",
-    "operations.unregister": "Retired",
+    "operations.unregister": "Retired UnregisterResult",
     "operations.update": "Updated",
     "operations.versions": "Version",
     "operations.watch": "Event",

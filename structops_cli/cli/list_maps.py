@@ -7,7 +7,7 @@ import click
 from structops_cli.cli.live import holders, map_data, pins_of
 from structops_cli.cli.output import Output, common_options, table
 from structops_cli.cli.unread_btf import warn_unread_types
-from structops_cli.library import list_maps
+from structops_cli.library.system import list_maps
 from structops_cli.runtime.live_map import LiveMap
 from structops_cli.runtime.pin_directory import exposure_of
 

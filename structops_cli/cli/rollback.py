@@ -18,7 +18,7 @@ from structops_cli.cli.replaced import (
 )
 from structops_cli.cli.selectors import selector_argument
 from structops_cli.cli.unread_btf import warn_unread_types
-from structops_cli.library import rollback
+from structops_cli.library.registration import rollback
 from structops_cli.operations.rollback import RolledBack
 
 

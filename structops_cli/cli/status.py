@@ -14,7 +14,7 @@ from structops_cli.cli.output import Output, common_options, fields, shown, tabl
 from structops_cli.cli.selectors import optional_selector_argument
 from structops_cli.cli.unread_btf import warn_unread_types
 from structops_cli.counted import counted
-from structops_cli.library import status as find_status
+from structops_cli.library.system import status as find_status
 from structops_cli.net.socket_owners import CommandNames
 from structops_cli.operations.references import References, SocketHolder
 from structops_cli.operations.status import MapStatus, Status, has_leaked, held_by

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import structops_cli as structops
-from structops_cli import library
 from tests.cli_runner import run_python
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "library.md"
@@ -18,12 +17,15 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLE = re.compile(r"^ *Example::\n\n((?:(?: .*)?\n)+)", re.MULTILINE)
 
 
+FUNCTIONS = [name for name in structops.__all__ if name[0].islower()]
+
+
 def examples() -> Iterator[tuple[str, str]]:
     """Yield each example with its origin."""
     for number, block in enumerate(BLOCK.findall(PAGE.read_text(encoding="utf-8")), 1):
         yield f"page {number}", block
-    for name in library.__all__:
-        for block in EXAMPLE.findall(f"{getattr(library, name).__doc__}\n"):
+    for name in FUNCTIONS:
+        for block in EXAMPLE.findall(f"{getattr(structops, name).__doc__}\n"):
             yield name, f"import structops_cli as structops\n{textwrap.dedent(block)}"
 
 
@@ -44,8 +46,7 @@ def test_an_example_runs_and_leaves_nothing(origin: str) -> None:
 
 def test_functions_have_examples() -> None:
     shown = "\n".join(EXAMPLES.values())
-    functions = [name for name in library.__all__ if name[0].islower()]
-    assert [name for name in functions if f"structops.{name}(" not in shown] == []
+    assert [name for name in FUNCTIONS if f"structops.{name}(" not in shown] == []
 
 
 def test_signals_arrive_after_an_operation() -> None:

@@ -31,3 +31,11 @@ def test_every_public_name_has_one_home() -> None:
 def test_the_whole_exception_tree_is_public() -> None:
     classes = {name for name, _ in inspect.getmembers(errors, inspect.isclass) if name.endswith("Error")}
     assert classes <= set(structops.__all__)
+
+
+def test_docstrings_have_a_short_first_line() -> None:
+    for name in structops.__all__:
+        if name[0].islower():
+            first = (getattr(structops, name).__doc__ or "").splitlines()[0]
+            assert first.endswith("."), name
+            assert len(first) <= 92, name
