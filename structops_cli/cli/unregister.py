@@ -111,8 +111,8 @@ def _note_dependents(output: Output, done: UnregisterResult) -> None:
         _note_forced(output, one)
         for title in one.unreachable:
             output.note(
-                f"note: {one.live.name} is the default of {title}, which nothing in sight leads into: it is on its end, "
-                "or new sockets there get the retired one"
+                f"note: {one.live.name} is the default of {title}, which this process cannot reach: "
+                "the kernel is freeing it, or new sockets there get the retired map"
             )
     for error in done.absent.values():
         output.note(f"note: {error}: nothing to do")

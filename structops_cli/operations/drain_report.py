@@ -110,8 +110,17 @@ def why_left(namespace: NetNamespace, tcp: TcpSocket, *, new: bool, hidden: int 
         )
     why = "the kernel's own (NFS, SMB), on its way in a message, or of another process namespace"
     if hidden:
-        why = f"of one of the {counted(hidden, 'process', 'processes')} that may not be looked at, or {why}"
-    return Left(namespace, tcp, LeftReason.NO_OWNER, f"no process in sight has it: {why}", None, tcp.inode)
+        why = (
+            f"of one of the {counted(hidden, 'process', 'processes')} that this one may not inspect, or {why}"
+        )
+    return Left(
+        namespace,
+        tcp,
+        LeftReason.NO_OWNER,
+        f"no process that can be inspected has it: {why}",
+        None,
+        tcp.inode,
+    )
 
 
 def why_ended(namespace: NetNamespace, queues: Sequence[AcceptQueue]) -> Left:

@@ -345,7 +345,7 @@ def find_device_references(
             continue
         if not item.path:
             not_inspected.append(
-                f"the network devices of namespace {item.title}, which nothing in sight leads into"
+                f"the network devices of namespace {item.title}, which this process cannot reach"
             )
         found += [DeviceReference(item.inode, qdisc) for qdisc in here if qdisc.kind in kinds]
     default = default_qdisc()

@@ -47,7 +47,7 @@ OTHERS = (
     "sk_buff", "qdisc_skb_cb", "Qdisc", "bpf_sk_buff_ptr", "bpf_list_head", "bpf_list_node", "bpf_spin_lock",
     "hid_bpf_ctx", "hid_report_type", "hid_class_request",
 )  # fmt: skip
-"""What the types of other subsystems are made of, and what their objects look at, in a file of its own."""
+"""The types of other subsystems, and those that their objects read, in a file of its own."""
 FUNCTIONS = (
     "scx_bpf_dsq_insert", "scx_bpf_select_cpu_dfl", "scx_bpf_dsq_insert_vtime", "scx_bpf_now", "bpf_iter_scx_dsq_new",
     "bpf_iter_scx_dsq_next", "bpf_iter_scx_dsq_destroy", "scx_bpf_task_set_slice", "scx_bpf_dsq_move_to_local",

@@ -1,4 +1,4 @@
-"""What another reader says of a kernel's types: bpftool writes them as C, and clang lays that out.
+"""Lay out a kernel's types with another reader: bpftool writes them as C, and clang lays them out.
 
 A table has a line ``struct NAME SIZE`` for each struct, and below it one for each
 named field, those of anonymous members too: ``NAME BYTE SIZE``, or for a

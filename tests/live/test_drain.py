@@ -310,7 +310,7 @@ def test_without_rights_it_is_not_said_that_nothing_is_there(algorithm: str, rig
         result = drain()
         assert result.exit_code == 1
         assert "1 left" in result.stdout
-        assert "may not be looked at" in result.stdout
+        assert "this one may not inspect" in result.stdout
         assert congestion_control_of(one) == algorithm
         set_congestion_control(one, OTHER)
 

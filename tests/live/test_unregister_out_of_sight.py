@@ -66,7 +66,7 @@ def test_the_default_of_a_namespace_that_only_a_socket_holds_is_named(name: str,
     register(name, pin_dir, "--set", "flags=non_restricted")
     with held_by_a_socket_alone(lambda: write_default(name)) as inode:
         said = done("unregister", name).stderr
-        assert f"note: {name} is the default of net:[{inode}], which nothing in sight leads into" in said
+        assert f"note: {name} is the default of net:[{inode}], which this process cannot reach" in said
     assert eventually(lambda: not listed(name))
 
 
@@ -83,5 +83,5 @@ def test_the_way_into_a_namespace_that_goes_meanwhile_does_not_hide_its_default(
         ended = NetNamespace(inode, "/proc/0/ns/net")
         monkeypatch.setattr(default_sysctls, "find_namespaces", lambda: (*find_namespaces(), ended))
         said = done("unregister", name).stderr
-        assert f"note: {name} is the default of net:[{inode}], which nothing in sight leads into" in said
+        assert f"note: {name} is the default of net:[{inode}], which this process cannot reach" in said
     assert eventually(lambda: not listed(name))

@@ -129,7 +129,7 @@ UNDECIDED: dict[tuple[str, int], Cause] = {
         "build the object with an older clang, or without BTF tags",
     ),
     ("OBJ_PIN", EEXIST): Cause(
-        "the path exists", "unregister what is pinned there, or choose another --pin-dir"
+        "the path exists", "unregister the map that is pinned there, or choose another --pin-dir"
     ),
     ("OBJ_PIN", EINVAL): Cause(
         "the path is not on a bpffs, or holds a character that bpffs refuses", "choose a --pin-dir on a bpffs"

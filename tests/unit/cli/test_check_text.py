@@ -1,4 +1,4 @@
-"""What a check found becomes a table, a matrix of several kernels, and problems."""
+"""The findings of a check become a table, a matrix of several kernels, and problems."""
 
 from __future__ import annotations
 

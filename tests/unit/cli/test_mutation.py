@@ -1,4 +1,4 @@
-"""What mutating commands share: the JSON of changes, and the words of a dry run."""
+"""Changing commands share the JSON of changes and the words of a dry run."""
 
 from __future__ import annotations
 

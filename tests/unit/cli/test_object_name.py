@@ -53,5 +53,5 @@ def test_a_folder_that_may_not_be_listed_leaves_the_bundled_names(monkeypatch: p
 
 
 def test_the_word_itself_is_left_as_it_is() -> None:
-    """What it means is decided when the object is opened."""
+    """Only opening the object decides whether there is one."""
     assert ObjectName().convert("no/such.o", None, None) == "no/such.o"

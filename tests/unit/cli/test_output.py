@@ -1,4 +1,4 @@
-"""What reaches the user: data on stdout, the rest on stderr, as text or JSON, in colour or not; and each exit code."""
+"""Data goes to stdout, the rest to stderr, as text or JSON; each error has its exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What became of a registered object, as text, as data, and as notes and warnings beside it."""
+"""A registered object is printed as text, data, notes and warnings."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def test_who_goes_on_with_it_is_a_warning_or_a_note(asked: dict[str, Any]) -> No
         "note: t_a is net.core.default_qdisc: new network devices get the retired one",
         "note: eth0 in blue goes on with the retired t_a",
     ]
-    assert lines[7].startswith("note: t_a is the default of net:[9], which nothing in sight leads into")
+    assert lines[7].startswith("note: t_a is the default of net:[9], which this process cannot reach")
     assert done("unregister", "t", "--force", "-q").stderr.splitlines() == lines[2:5]
 
 

@@ -43,7 +43,7 @@ def test_json_has_truth_values() -> None:
 
 def test_without_a_network_the_kept_ones_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
-        raise StructopsError("deb.debian.org cannot be reached")
+        raise StructopsError("mirror.example cannot be reached")
 
     monkeypatch.setattr(vm, "offered_kernels", fail)
     result = done("vm", "kernels")
@@ -51,7 +51,7 @@ def test_without_a_network_the_kept_ones_are_listed(monkeypatch: pytest.MonkeyPa
         ["6.1.5-amd64", "yes", "-"],
         ["6.12.8+deb13-amd64", "yes", "-"],
     ]
-    assert result.stderr == "note: only what is kept: deb.debian.org cannot be reached\n"
+    assert result.stderr == "note: only what is kept: mirror.example cannot be reached\n"
     monkeypatch.setattr(vm, "kept_kernels", list)
     assert run_cli("vm", "kernels").exit_code == 1
 

@@ -263,7 +263,7 @@ def test_additive_increase_is_a_segment_for_each_window(
 @examples
 @given(cwnd=windows, acked=st.lists(acks, max_size=8), permille=st.integers(0, 1 << 20))
 def test_nothing_is_rounded_away(math_of: ctypes.CDLL, cwnd: int, acked: list[int], permille: int) -> None:
-    """What went in is what the segments cost, plus the credit that is left."""
+    """The input equals the cost of the segments plus the remaining credit."""
     window, paid = Window(cwnd, 0), 0
     for count in acked:
         before = window.cwnd

@@ -1,4 +1,4 @@
-"""What is planned for each namespace: what is refused, what is remembered, what is left alone, in which order."""
+"""The plan for each namespace: refusals, saved state, namespaces left alone, and the order."""
 
 from __future__ import annotations
 

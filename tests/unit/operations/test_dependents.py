@@ -1,4 +1,4 @@
-"""Who counts on what is to be unregistered, and the words of each refusal."""
+"""Dependents of a map, and the words of each refusal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the doctor says of a kernel's settings, in trees of the test's own."""
+"""Findings of the doctor about a kernel's settings, in trees that the test wrote."""
 
 from __future__ import annotations
 

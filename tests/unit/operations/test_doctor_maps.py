@@ -1,4 +1,4 @@
-"""What ``doctor`` says of retired maps: who holds them, and what nothing explains."""
+"""Findings of the doctor about retired maps: their holders, and unexplained references."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a word means to ``drain``: a name with all its versions, the kernel's own among them, or one map."""
+"""A word selects for ``drain`` all versions of a name, built-in ones included, or one map."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is begun is brought to an end by a child, if and only if the parent dies in the middle."""
+"""The recovery process acts if and only if its parent dies in the middle."""
 
 from __future__ import annotations
 

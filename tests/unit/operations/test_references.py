@@ -172,7 +172,7 @@ def test_devices_of_namespaces_that_cannot_be_entered_are_named(monkeypatch: pyt
     assert [words.removeprefix("the network devices of namespace ") for words in found.not_inspected] == [
         "t_two: no dump",
         "t_refused: no right",
-        "net:[7], which nothing in sight leads into",
+        "net:[7], which this process cannot reach",
     ]
     assert find_device_references(namespaces, ["fq"]).default == "fq"
     assert find_device_references(namespaces, []).not_inspected == ()

@@ -97,7 +97,7 @@ def test_a_pin_that_cannot_be_removed_stops_nothing(tmp_path: Path, monkeypatch:
 def test_a_place_of_this_project_must_be_seen(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, folder: str
 ) -> None:
-    """What may not be looked at there is no pin of somebody else's: unregister would leave it."""
+    """A pin that cannot be inspected does not count as another user's: unregister would leave it."""
     place = tmp_path / folder
     place.mkdir(parents=True)
     (place / "7").touch()

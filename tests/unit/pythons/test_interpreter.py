@@ -20,7 +20,7 @@ ARGUMENTS = """\
 env | grep -E '^(LD_|PYTHON)'
 for word; do echo "$word"; done
 """
-"""What takes the loader's place: it shows what is set, and its arguments."""
+"""Replaces the loader: prints its environment and its arguments."""
 SAYS = """\
 #!/bin/sh
 echo 3.99.1 "$2"

@@ -1,4 +1,4 @@
-"""What is fetched for another Python: of pyproject.toml only what its unit tests import."""
+"""Another Python gets only those packages of pyproject.toml that the unit tests import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run under another Python came to: what is a failure, and what is said of it."""
+"""The result of a run under another Python: failures, and their description."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program uses of modules reaches PROG_LOAD: the fds of their BTF, for calls and for loads."""
+"""PROG_LOAD gets the BTF descriptors of the modules that a program calls or reads."""
 
 from __future__ import annotations
 

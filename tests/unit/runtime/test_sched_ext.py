@@ -1,4 +1,4 @@
-"""What is said of schedulers that the kernel ejects, from written files of ``/sys/kernel/sched_ext`` and a written log."""
+"""Ejected schedulers are described from written files of ``/sys/kernel/sched_ext`` and a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken from a verifier log: its last meaningful words, the instruction, and a poisoned relocation."""
+"""A verifier log yields its last meaningful words, the instruction, and a poisoned relocation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What register refuses before anything is loaded, and what it leaves to the kernel."""
+"""``register`` refuses some objects before loading, and leaves others to the kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an errno means, in words."""
+"""Explain errnos in words."""
 
 from __future__ import annotations
 

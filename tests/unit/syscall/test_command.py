@@ -1,4 +1,4 @@
-"""What every wrapper of bpf(2) does with an answer: retries what asks for it, and errors by class."""
+"""Each wrapper of bpf(2) retries where the kernel asks for it, and raises errors by class."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ IMAGE = b"\1".rjust(0x1F2, b"\0") + b"\0\0" + (2).to_bytes(4, "little") + bytes(
 
 
 IMAGE = IMAGE.ljust(1024, b"\0") + bytes(32)
-"""What a bzImage says of its own size, and as many bytes."""
+"""The size in a bzImage's header, and as many bytes."""
 
 
 def keep(store: Path, release: str) -> Path:

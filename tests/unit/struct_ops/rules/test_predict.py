@@ -1,4 +1,4 @@
-"""What an object would meet on a kernel, told before anything is done."""
+"""Predict the kernel's answers to an object before anything is done."""
 
 from __future__ import annotations
 
