@@ -11,11 +11,11 @@ from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from structops_cli.vm.store import store_folder
+from tests.missing import skip_outside_ci
 from tests.prebuilt_objects import ObjectRequest, prebuilt, record_request, recorded_requests
 
 OBJECTS = Path(__file__).parent / "objects"
@@ -103,7 +103,7 @@ def compiler(name: str) -> str:
     path = shutil.which(name)
     if path is None and name in FETCHED:
         return _fetched("compiler", "compilers", name)
-    return path or _without(f"{name} is not installed")
+    return path or skip_outside_ci(f"{name} is not installed")
 
 
 @cache
@@ -115,13 +115,7 @@ def _fetched(script: str, folder: str, *words: str) -> str:
         *words,
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.splitlines()[0] if done.returncode == 0 else _without(done.stderr)
-
-
-def _without(missing: str) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        pytest.fail(missing)
-    pytest.skip(missing)
+    return done.stdout.splitlines()[0] if done.returncode == 0 else skip_outside_ci(done.stderr)
 
 
 def _folder() -> Path:

@@ -17,8 +17,8 @@ import pytest
 from tests.default_signals import default_signals
 from tests.golden_files import Golden
 from tests.kernel_lock import RUN, hold_kernel_lock, own_prefix
+from tests.missing import IN_CI, skip_outside_ci
 
-IN_CI = os.environ.get("CI") == "true"
 MOUNTED = pytest.StashKey[bool]()
 """Whether this run mounted /sys/fs/bpf."""
 
@@ -91,9 +91,7 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip live tests without root; in CI they fail. Skip tests that need a missing feature."""
     if item.get_closest_marker("live") and os.geteuid() != 0:
-        if IN_CI:
-            pytest.fail("the live tests need root, and in CI they must run", pytrace=False)
-        pytest.skip("live: needs root")
+        skip_outside_ci("live tests need root")
     if marks := list(item.iter_markers("needs")):
         from tests.kernel_features import require  # looks at the kernel's types
 

@@ -28,6 +28,7 @@ from structops_cli.core.target import Target
 from structops_cli.errors import StructopsError
 from structops_cli.syscall.uapi import CoreReloKind
 from tests.elf_writers import EXIT, Sec, Sym, with_strings, write_elf
+from tests.missing import skip_outside_ci
 from tests.unit.core.c_types import Declared, declared
 from tests.unit.core.matrix import FORMS, GROUPS, Case, access, disassembled, instruction
 
@@ -126,10 +127,7 @@ class Libbpf:
 def libbpf() -> Libbpf:
     name = find_library("bpf")
     if name is None:
-        missing = "libbpf is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        skip_outside_ci("libbpf is not installed")
     return Libbpf(name)
 
 

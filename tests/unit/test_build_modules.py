@@ -23,7 +23,7 @@ FILE = "tests/live/test_module_type.py"
 def types_of_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_modules, "_takes_types", lambda _: True)
     monkeypatch.setattr(build_modules, "built_modules", lambda _: Path("/built"))
-    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr(build_modules, "IN_CI", False)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,6 @@ def test_headers_that_have_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build_modules, "built_modules", gone)
     job = build_modules.with_modules(JOB, KERNEL, SELECTION)
     assert (job.files, job.environment) == ((), (("A", "b"), (REASON_VARIABLE, "no headers: replaced")))
-    monkeypatch.setenv("CI", "true")
+    monkeypatch.setattr(build_modules, "IN_CI", True)
     with pytest.raises(NotFoundError):
         build_modules.with_modules(JOB, KERNEL, SELECTION)

@@ -36,6 +36,7 @@ from structops_cli.vm.image import vmlinux
 from structops_cli.vm.kernels import Kernel
 from structops_cli.vm.store import atomic_folder, locked_folder, store_folder
 from tests.kernel_modules import FOLDER_VARIABLE, REASON_VARIABLE
+from tests.missing import IN_CI
 
 __all__ = ["built_modules", "with_modules"]
 
@@ -167,7 +168,7 @@ def with_modules(job: Job, kernel: Kernel, selection: Sequence[str]) -> Job:
     try:
         built = built_modules(kernel)
     except NotFoundError as error:
-        if os.environ.get("CI") == "true":
+        if IN_CI:
             raise
         return job._replace(environment=(*job.environment, (REASON_VARIABLE, str(error))))
     return job._replace(

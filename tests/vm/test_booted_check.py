@@ -17,8 +17,8 @@ from structops_cli.vm.boot_check import BootRequest, BootVerdict, boot_check
 from structops_cli.vm.kernels import Kernel, kernel_for
 from tests.cli_runner import Result, run_process
 from tests.compile import OBJECTS, compile_object
-from tests.conftest import IN_CI
 from tests.live.objects import live_ops_file
+from tests.missing import IN_CI
 
 OLD, NEW = "5.10", "6.12"
 NOBODY = "http://127.0.0.1:9"

@@ -15,7 +15,7 @@ from structops_cli.vm.archives import Job
 from structops_cli.vm.guest import run_in_guest
 from structops_cli.vm.kernels import Kernel, kept_kernels, kernel_for
 from tests.cli_runner import COMMAND
-from tests.conftest import IN_CI
+from tests.missing import IN_CI
 
 SOON_S = 60
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-import pytest
 from elftools.elf.elffile import ELFFile
 
 from structops_cli.btf.btf import Btf
+from tests.missing import skip_outside_ci
 
 VMLINUX = Path("/sys/kernel/btf/vmlinux")
 
@@ -30,8 +29,5 @@ def _read() -> Btf:
 def vmlinux() -> Btf:
     """Return this kernel's types; without them: a failure in CI, a skip elsewhere."""
     if not VMLINUX.exists():
-        missing = f"there is no {VMLINUX}: a kernel with CONFIG_DEBUG_INFO_BTF=y is needed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+        skip_outside_ci(f"there is no {VMLINUX}: a kernel with CONFIG_DEBUG_INFO_BTF=y is needed")
     return _read()
